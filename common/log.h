@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The daemon's and the tools' log: one line per event on stderr, with the priority prefix that
+ * journald understands when stderr is not a terminal. The library logs through it only when
+ * $RMEM_LOG asks for it. Any thread; one write(2) per line, so that lines never mix.
+ */
+#ifndef RMEM_COMMON_LOG_H
+#define RMEM_COMMON_LOG_H
+
+enum log_level { LOG_LEVEL_OFF, LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
+
+extern enum log_level log_threshold; /* LOG_LEVEL_OFF until somebody sets it */
+
+/* "off", "error", "warn", "info", "debug". 0 or -EINVAL. */
+int log_parse_level(const char *text, enum log_level *out);
+
+/* prefix names the program in each line; must outlive all logging. */
+void log_init(const char *prefix, enum log_level threshold);
+
+void log_line(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+#define log_at(level, ...)                            \
+	do {                                          \
+		if ((level) <= log_threshold)         \
+			log_line(level, __VA_ARGS__); \
+	} while (0)
+#define log_error(...) log_at(LOG_LEVEL_ERROR, __VA_ARGS__)
+#define log_warn(...) log_at(LOG_LEVEL_WARN, __VA_ARGS__)
+#define log_info(...) log_at(LOG_LEVEL_INFO, __VA_ARGS__)
+#define log_debug(...) log_at(LOG_LEVEL_DEBUG, __VA_ARGS__)
+
+#endif

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * rmem: memory lent over RDMA.
+ *
+ * Every function returns 0 or a negative errno value unless it says otherwise. Outputs come last
+ * and are written only on success. After a failure rmem_errmsg() tells the calling thread, in one
+ * sentence, what went wrong and what helps. The library never prints (unless RMEM_LOG asks for
+ * it), never exits and never aborts.
+ *
+ * Threads: a struct rmem may be used from any number of threads at once, except that rmem_close()
+ * must be the last call on it. After fork() only the parent may use it; the child gets -EPERM.
+ *
+ * Errors that any call on an open struct rmem can return:
+ *	-EINVAL		an argument is wrong; nothing was done
+ *	-EPERM		called in a child after fork()
+ *	-ESTALE		the lease may have ended and the memory may be lent to somebody else: its
+ *			contents are gone for this process
+ *	-ETIMEDOUT	the server does not answer
+ *	-ECONNRESET	the connection broke and could not be made again in time; the next call tries
+ *			again
+ *	-ENOMEM		this process (not the pool) is out of memory or may not lock more
+ */
+#ifndef RMEM_RMEM_H
+#define RMEM_RMEM_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define RMEM_API __attribute__((visibility("default")))
+
+/*
+ * A remote address. 0 is null. Arithmetic inside an allocation works as with a pointer. The high 16
+ * bits hold a tag and the server's number, so that no pointer of this process looks like one.
+ */
+typedef uint64_t rmem_addr_t;
+
+struct rmem_iovec {
+	rmem_addr_t base;
+	size_t len; /* bytes */
+};
+
+struct rmem; /* one session with one server */
+
+#define RMEM_DEFAULT_PORT 7471
+#define RMEM_NODE_ANY (-1)
+
+struct rmem_open_attr {
+	size_t size;	    /* sizeof(struct rmem_open_attr): see RMEM_OPEN_ATTR_INIT */
+	const char *device; /* RDMA device to use, e.g. "mlx5_0"; NULL: the one routed to the server */
+	const char *job;    /* label shown in leak reports; NULL: $RMEM_JOB, else $SLURM_JOB_ID */
+	int timeout_ms;	    /* for connecting and for each control call; 0: 5000 */
+};
+#define RMEM_OPEN_ATTR_INIT { sizeof(struct rmem_open_attr), NULL, NULL, 0 }
+
+struct rmem_alloc_attr {
+	size_t size; /* sizeof(struct rmem_alloc_attr): see RMEM_ALLOC_ATTR_INIT */
+	int node;    /* NUMA node of the server, or RMEM_NODE_ANY */
+};
+#define RMEM_ALLOC_ATTR_INIT { sizeof(struct rmem_alloc_attr), RMEM_NODE_ANY }
+
+/*
+ * Open a session. server is "host" or "host:port" (an IPv6 literal in brackets); NULL means
+ * $RMEM_SERVER, else this machine. attr may be NULL. Blocks for at most timeout_ms.
+ *	-ENODEV		no RDMA device here, or not the named one
+ *	-EHOSTUNREACH	no RDMA route to the server
+ *	-ECONNREFUSED	nobody listens there
+ *	-EPROTO		somebody listens, but it is not an rmemd of a version we can talk to
+ *	-EUSERS		the server has all the sessions it can keep
+ *	-EAGAIN		no thread could be started
+ */
+RMEM_API int rmem_open(const char *server, const struct rmem_open_attr *attr, struct rmem **out);
+
+/*
+ * Close a session. NULL is fine. Frees no remote memory: what is still allocated stays, is reported
+ * as leaked by a closed session, and is kept until the server reclaims it. No other thread may be
+ * inside a call on rm. Blocks until the server has said goodbye, at most timeout_ms.
+ */
+RMEM_API int rmem_close(struct rmem *rm);
+
+/*
+ * Allocate bytes of zeroed remote memory. attr may be NULL. One round trip.
+ *	-EINVAL		bytes is 0, or the node does not exist on the server
+ *	-EFBIG		bytes is more than one allocation can hold there (see rmemctl status)
+ *	-ENOSPC		the pool (or that node of it) is full; rmem_errmsg() names the top holder
+ *	-EDQUOT		the server keeps no more allocations for one session
+ */
+RMEM_API int rmem_alloc(struct rmem *rm, size_t bytes, const struct rmem_alloc_attr *attr,
+	rmem_addr_t *out);
+
+/*
+ * Give an allocation back. addr must be what rmem_alloc() returned; 0 is fine. One round trip; when
+ * it returns 0 no access to the memory is possible any more.
+ *	-EINVAL		addr is an interior address, was freed already or was never allocated
+ */
+RMEM_API int rmem_free(struct rmem *rm, rmem_addr_t addr);
+
+/*
+ * Copy between local and remote memory. Blocks until the bytes have arrived; after a failure the
+ * destination may be partly written. 0 bytes is fine. The server's CPU takes no part.
+ *	-EFAULT		the remote range is not wholly inside one allocation of this session; nothing
+ *			was sent
+ */
+RMEM_API int rmem_read(struct rmem *rm, void *dst, rmem_addr_t src, size_t bytes);
+RMEM_API int rmem_write(struct rmem *rm, rmem_addr_t dst, const void *src, size_t bytes);
+
+/*
+ * Scatter-gather: like process_vm_readv(2), both lists are taken as one run of bytes and must have
+ * the same total length (-EINVAL). Each remote piece must be inside one allocation (-EFAULT);
+ * everything is checked before anything is sent. If local pieces overlap in a read, or remote
+ * pieces in a write, which bytes win is undefined.
+ */
+RMEM_API int rmem_readv(struct rmem *rm, const struct iovec *local, int nlocal,
+	const struct rmem_iovec *remote, int nremote);
+RMEM_API int rmem_writev(struct rmem *rm, const struct iovec *local, int nlocal,
+	const struct rmem_iovec *remote, int nremote);
+
+/*
+ * What the last failed call of this thread ran into, in one sentence without a newline. Never NULL;
+ * "" before the first failure. Valid until this thread's next rmem call.
+ */
+RMEM_API const char *rmem_errmsg(void);
+
+/* The version of the library, e.g. "0.1.0". */
+RMEM_API const char *rmem_version(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
