@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Who a process is: boot id, pid namespace, pid and start time name it for ever; exe, command line,
+ * uid, host and job are for people. Read from /proc. Any thread; no memory is kept.
+ */
+#ifndef RMEM_COMMON_IDENTITY_H
+#define RMEM_COMMON_IDENTITY_H
+
+#include "common/message.h"
+
+enum process_state { PROCESS_UNKNOWN, PROCESS_ALIVE, PROCESS_GONE };
+
+/*
+ * This process. job may be NULL: then $RMEM_JOB, else $SLURM_JOB_ID, else "". Long texts are cut; what
+ * cannot be read is left empty or 0.
+ */
+void identity_self(struct identity *out, const char *job);
+
+/*
+ * Does that process still exist? UNKNOWN if it is of another boot or pid namespace, or if it did not
+ * tell enough. A zombie process (exited, not waited for) is GONE: its memory and its NIC objects are.
+ */
+enum process_state identity_probe(const struct identity *who);
+
+#endif

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A reason for people beside an errno for programs: filled where the error is decided, carried up
+ * unchanged, shown once. It names the cause and the remedy.
+ */
+#ifndef RMEM_COMMON_WHY_H
+#define RMEM_COMMON_WHY_H
+
+#define WHY_TEXT_SIZE 512
+
+struct why {
+	char text[WHY_TEXT_SIZE];
+};
+
+/* Set the text (why may be NULL) and return err, so that callers can write return why_set(…). */
+int why_set(struct why *why, int err, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+#endif

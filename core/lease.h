@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The lease of a session, as the server sees it (docs/ARCHITECTURE.md, "Leases").
+ *
+ *	        no sign of life for            for               revoked
+ *	LIVE ── ttl/2 ──▶ LATE ── ttl ──▶ EXPIRED ── courtesy ──▶ LAPSED
+ *	  ▲                │                 │
+ *	  └── renewal ─────┴── resume only ──┘   (a renewal never resurrects what expired)
+ *
+ * Durations only, on the server's own boot clock, counted from when the server *saw* a sign of life.
+ * The client counts the same ttl from when it *sent* it, so it always stops first.
+ *
+ * Pure; one thread. Times are nanoseconds of one monotonic clock, passed in.
+ */
+#ifndef RMEM_CORE_LEASE_H
+#define RMEM_CORE_LEASE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum lease_state {
+	LEASE_LIVE,
+	LEASE_LATE,    /* renewals are missing; access still works */
+	LEASE_EXPIRED, /* access must be revoked; the bytes are kept as a courtesy */
+	LEASE_LAPSED,  /* the courtesy is over too */
+};
+
+struct lease_terms {
+	uint64_t ttl_ns;
+	uint64_t courtesy_ns;
+};
+
+struct lease {
+	enum lease_state state;
+	uint64_t seen_ns;  /* last sign of life, plus what was excused */
+	uint64_t since_ns; /* when state was entered */
+	uint64_t board;	   /* last value seen on the lease board */
+};
+
+void lease_start(struct lease *l, uint64_t now_ns);
+
+/* A control message: a sign of life. false (and no change) if the lease is EXPIRED or LAPSED. */
+bool lease_renew(struct lease *l, uint64_t now_ns);
+
+/* Look at the board: any change since the last look is a sign of life. As lease_renew(). */
+bool lease_observe(struct lease *l, uint64_t board, uint64_t now_ns);
+
+/* Let time act. Returns true if the state changed. At most one transition per call. */
+bool lease_step(struct lease *l, const struct lease_terms *terms, uint64_t now_ns);
+
+/* The session came back and proved itself: LIVE again from any state but LAPSED (-ESTALE). */
+int lease_resume(struct lease *l, uint64_t now_ns);
+
+/* The server stood still for gap_ns: nobody is to blame for that time. */
+void lease_excuse(struct lease *l, uint64_t gap_ns);
+
+const char *lease_state_name(enum lease_state state); /* "live", "late", "courtesy", "lapsed" */
+
+/*
+ * Stall guard: notices that this process itself did not run (stopped, suspended, debugged, starved).
+ * Call once per tick, before any lease_step(); returns for how long everybody is to be excused, 0 if
+ * the tick came within three periods.
+ */
+struct stall_guard {
+	uint64_t period_ns;
+	uint64_t last_ns;
+};
+
+void stall_guard_start(struct stall_guard *g, uint64_t period_ns, uint64_t now_ns);
+uint64_t stall_guard_tick(struct stall_guard *g, uint64_t now_ns);
+
+#endif

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The ledger: who holds what, since when, from where. The one source of truth; the allocators' free
+ * lists are rebuilt from it.
+ *
+ * One 64-byte record per allocation, in a table (core/table.h). A record is filled while its state
+ * is FREE and published by the state word, and it is FREE again before its block is: a kill between
+ * any two instructions leaves every block either accounted for or free, never both.
+ *
+ *	FREE ──add──▶ LIVE ──▶ REVOKING ──▶ QUARANTINE ──▶ FREE
+ *	                          └──────▶ ZOMBIE (revoke not confirmed: never reused)
+ *
+ * Pure but for its file. One thread writes; the pointers it hands out stay valid until ledger_close()
+ * but the caller must not change records except through these functions.
+ */
+#ifndef RMEM_CORE_LEDGER_H
+#define RMEM_CORE_LEDGER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Stored: values are never reused. */
+enum allocation_state {
+	ALLOCATION_FREE = 0,
+	ALLOCATION_LIVE = 1,	   /* lent */
+	ALLOCATION_REVOKING = 2,   /* given back or reclaimed; the NIC has not confirmed yet */
+	ALLOCATION_QUARANTINE = 3, /* nobody can reach it; being wiped */
+	ALLOCATION_ZOMBIE = 4,	   /* the NIC did not confirm */
+};
+
+struct allocation {
+	uint32_t state; /* enum allocation_state; written last, read first */
+	uint32_t session; /* slot in the session table */
+	uint64_t session_serial; /* which session of that slot */
+	uint64_t addr;
+	uint64_t bytes; /* asked for */
+	uint64_t birth_ns; /* real time */
+	uint64_t serial; /* unique, ascending, never 0: the allocation's id */
+	uint32_t site; /* slot in the site table, 0: unknown */
+	uint32_t seq; /* of the request that made it: a repeated request finds it */
+	uint8_t order; /* log2 of the block's bytes */
+	uint8_t reserved[7];
+};
+_Static_assert(sizeof(struct allocation) == 64, "ledger records are 64 bytes");
+
+struct ledger;
+
+/* max: allocations, and so slots, at most. ERRORS: as table_open(), -ENOMEM. */
+int ledger_open(struct ledger **out, int dir, const char *name, uint32_t max);
+void ledger_close(struct ledger *l); /* NULL is fine */
+
+/*
+ * Publish a LIVE allocation: draft's state and serial are ignored. *out stays valid until the record
+ * is FREE again. -ENOSPC when every slot is taken, -EEXIST when addr is in the ledger.
+ */
+int ledger_add(struct ledger *l, const struct allocation *draft, const struct allocation **out);
+
+/* Move along the arrows above; ALLOCATION_FREE ends the record. -EINVAL for any other move. */
+int ledger_set_state(struct ledger *l, const struct allocation *a, enum allocation_state state);
+
+/* The allocation (of any state but FREE) that starts at / contains addr, or NULL. */
+const struct allocation *ledger_find(const struct ledger *l, uint64_t addr);
+const struct allocation *ledger_find_containing(const struct ledger *l, uint64_t addr);
+
+/* Every record that is not FREE, by ascending slot: start with *cursor = 0; NULL at the end. */
+const struct allocation *ledger_next(const struct ledger *l, uint32_t *cursor);
+
+/*
+ * The allocations (of any state but FREE) of the session in a slot, youngest first: NULL starts,
+ * NULL ends. The current one may be freed when the next one has been fetched.
+ */
+const struct allocation *ledger_next_of_session(const struct ledger *l, uint32_t session,
+	const struct allocation *prev);
+
+/* Of that session, not FREE. O(1). */
+uint32_t ledger_session_count(const struct ledger *l, uint32_t session);
+uint64_t ledger_session_bytes(const struct ledger *l, uint32_t session); /* in blocks */
+
+uint32_t ledger_count(const struct ledger *l); /* not FREE */
+
+/* Which slot a record is in: what user-side arrays are indexed by. */
+uint32_t ledger_slot(const struct ledger *l, const struct allocation *a);
+uint32_t ledger_max(const struct ledger *l);
+
+static inline uint64_t allocation_block_bytes(const struct allocation *a)
+{
+	return 1ULL << a->order;
+}
+
+const char *allocation_state_name(uint32_t state);
+
+#endif

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The session table: one record per client process that holds memory or is connected, with all that
+ * a leak report says about it. It outlives the connection, the process and (as a file) rmemd.
+ *
+ * Pure but for its file; one thread writes.
+ */
+#ifndef RMEM_CORE_SESSIONS_H
+#define RMEM_CORE_SESSIONS_H
+
+#include <stdint.h>
+
+#include "common/message.h"
+#include "core/holder.h"
+
+#define SESSIONS_MAX 16384
+
+/* Stored: values are never reused. */
+enum session_state {
+	SESSION_NONE = 0,
+	SESSION_CONNECTED = 1,
+	SESSION_DETACHED = 2, /* no connection: may come back */
+	SESSION_CLOSED = 3,   /* said goodbye */
+	SESSION_DEAD = 4,     /* proved gone */
+};
+
+struct session_record {
+	uint32_t state; /* enum session_state; written last */
+	uint32_t evidence; /* enum holder_evidence, with DEAD and CLOSED */
+	uint64_t serial; /* unique, ascending, never 0 */
+	uint8_t id[ID_SIZE];
+	uint8_t secret[ID_SIZE];
+	uint64_t opened_ns; /* real time, like all below */
+	uint64_t seen_ns; /* last sign of life */
+	uint64_t state_since_ns;
+	uint64_t expired_ns; /* when the lease expired, 0 if it has not */
+	uint32_t last_seq; /* last request that was carried out, and */
+	int32_t last_status; /* what came of it: a repeated request gets the same answer */
+	struct identity identity;
+};
+
+struct sessions;
+
+int sessions_open(struct sessions **out, int dir, const char *name);
+void sessions_close(struct sessions *s); /* NULL is fine */
+
+/* A new record, CONNECTED; -EUSERS when the table is full, -EEXIST for an id that is in it. */
+int sessions_add(struct sessions *s, const uint8_t id[ID_SIZE], const uint8_t secret[ID_SIZE],
+	const struct identity *identity, uint64_t now_real_ns, uint32_t *out_slot);
+
+/* The slot with that id, or -ENOENT. */
+int sessions_find(const struct sessions *s, const uint8_t id[ID_SIZE], uint32_t *out_slot);
+
+/* The record in a slot; NULL if it is NONE or out of range. Callers may change all but state. */
+struct session_record *sessions_get(const struct sessions *s, uint32_t slot);
+
+void sessions_set_state(struct sessions *s, uint32_t slot, enum session_state state,
+	enum holder_evidence evidence, uint64_t now_real_ns);
+
+/* Forget the session; the slot may be used again. */
+void sessions_remove(struct sessions *s, uint32_t slot);
+
+/* Every record that is not NONE, ascending: start with *cursor = 0; NULL at the end. */
+struct session_record *sessions_next(const struct sessions *s, uint32_t *cursor,
+	uint32_t *out_slot);
+
+uint32_t sessions_count(const struct sessions *s);
+
+const char *session_state_name(uint32_t state); /* "connected", "detached", "closed", "dead" */
+
+#endif
