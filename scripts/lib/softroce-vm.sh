@@ -1,0 +1,282 @@
+# shellcheck shell=bash
+# Run a command in one or two test VMs. Sourced by softroce.
+#
+# All communication with the guests is a run directory which they mount uncached:
+#   1/ 2/    conf argv env cwd to each guest; out err status dmesg failure back (see softroce-guest)
+#   shared/  for the command itself: both hosts see it at once (RMEM_SHARED)
+# and a serial line for events: every guest, and whoever watches it, writes "NUMBER EVENT" into one
+# pipe, which supervise() reads. tail(1) carries the output: nothing is lost, whoever is slow.
+
+QEMU_PLAIN=(-machine q35 -nodefaults -no-user-config -display none -no-reboot)
+KERNEL_ARGS="console=ttyS0 quiet panic=-1 oops=panic mitigations=off nokaslr tsc=reliable random.trust_cpu=on"
+
+BOOT_LIMIT_S=180     # an emulated machine on a loaded host
+GRACE_S=5            # from TERM to KILL, and from KILL to the end of the VM
+PEER_GRACE_S=3       # how long a host may go on after the other has failed
+
+# Variables that reach the command; all others stay outside.
+PASSED_ENV='^(PATH|HOME|USER|LOGNAME|LANG|LC_.*|TZ|TERM|NO_COLOR|CI|CTEST_.*|(A|UB|L|T)SAN_OPTIONS|RMEM_.*)$'
+
+# environment NUMBER: for that host, NUL-terminated
+environment() {
+	local name
+	while read -r name; do
+		[[ ! $name =~ $PASSED_ENV ]] || printf '%s=%s\0' "$name" "${!name}"
+	done < <(compgen -e)
+	[[ ${HOME+set} ]] || printf 'HOME=%s\0' ~
+	[[ ${PATH+set} ]] || printf 'PATH=%s\0' /usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+	printf '%s\0' "RMEM_HOST=10.77.0.$1" "RMEM_SHARED=/run/softroce/shared"
+	((HOSTS == 1)) || printf '%s\0' "RMEM_HOST_ID=$1" "RMEM_PEER=10.77.0.$((3 - $1))"
+}
+
+prepare_host() {
+	local id=$1 dir=$RUN/$1
+	shift
+	mkdir "$dir"
+	mkfifo "$dir/control.in"
+	ln -s ../events "$dir/control.out"
+	: >"$dir/out"
+	: >"$dir/err"
+	printf '%s=%s\n' CHECKOUT "${CHECKOUT@Q}" LIB "${LIB@Q}" HOSTS "$HOSTS" MODE "$MODE" >"$dir/conf"
+	printf '%s\0' "$@" >"$dir/argv"
+	environment "$id" >"$dir/env"
+	pwd -P >"$dir/cwd"
+}
+
+share() { # TAG PATH [OPTION]
+	printf '%s\n' -fsdev "local,id=$1,path=${2//,/,,},security_model=none,multidevs=remap${3:-}" \
+		-device "virtio-9p-pci,fsdev=$1,mount_tag=$1"
+}
+
+# Memory and processors over N nodes; each further node in line is 10 more away.
+numa_layout() {
+	local n a b cpus=$((NODES > 2 ? NODES : 2))
+	printf '%s\n' -smp "$cpus,sockets=$cpus,cores=1" -m "$MEM_MIB"
+	((NODES > 1)) || return 0
+	for ((n = 0; n < NODES; n++)); do
+		printf '%s\n' -object "memory-backend-ram,id=ram$n,size=$((MEM_MIB / NODES))M" \
+			-numa "node,nodeid=$n,memdev=ram$n"
+	done
+	for ((n = 0; n < cpus; n++)); do
+		printf '%s\n' -numa "cpu,node-id=$((n * NODES / cpus)),socket-id=$n"
+	done
+	for ((a = 0; a < NODES; a++)); do
+		for ((b = 0; b < NODES; b++)); do
+			printf '%s\n' -numa "dist,src=$a,dst=$b,val=$((10 + 10 * (a > b ? a - b : b - a)))"
+		done
+	done
+}
+
+# The two hosts are joined by a private socket, not a port that somebody else could use.
+wire() {
+	local server=off
+	((HOSTS == 2)) || return 0
+	(($1 == 2)) || server=on
+	printf '%s\n' -netdev "stream,id=wire,server=$server,addr.type=unix,addr.path=$RUN/wire" \
+		-device "virtio-net-pci,netdev=wire,mac=52:54:00:77:00:0$1,romfile="
+}
+
+terminal() {
+	[[ $MODE == shell && $1 == 1 ]] || return 0
+	printf '%s\n' -chardev stdio,id=terminal,signal=off -device virtio-serial-pci \
+		-device virtconsole,chardev=terminal
+}
+
+start_host() {
+	local id=$1 dir=$RUN/$1 args cpu=max accel=tcg,thread=multi
+	[[ $ACCEL == tcg ]] || { accel=kvm cpu=host; }
+	mapfile -t args < <(
+		share root / ,readonly=on
+		share run "$RUN"
+		share checkout "$CHECKOUT"
+		share modules "$KERNEL/lib/modules/$RELEASE" ,readonly=on
+		numa_layout
+		wire "$id"
+		terminal "$id"
+	)
+	# In a session of its own: Ctrl-C is for the command, which softroce asks to stop.
+	setsid setpriv --pdeathsig KILL qemu-system-x86_64 "${QEMU_PLAIN[@]}" \
+		-accel "$accel" -cpu "$cpu" "${args[@]}" \
+		-kernel "$KERNEL/vmlinuz" -initrd "$INITRAMFS" -append "$KERNEL_ARGS softroce_host=$id" \
+		-serial "file:$dir/console" -chardev "pipe,id=control,path=$dir/control" \
+		-serial chardev:control <&0 2>"$dir/qemu" &
+	QEMU[id]=$!
+	watch_host "$id" &
+	exec {CONTROL[id]}<>"$dir/control.in"
+}
+
+# Carry a host's output until it is gone, and say so.
+watch_host() {
+	local id=$1 follow=(tail -q -c +1 -s 0.05 -f --pid="${QEMU[$1]}") out err
+	"${follow[@]}" "$RUN/$id/out" 2>/dev/null &
+	out=$!
+	"${follow[@]}" "$RUN/$id/err" >&2 2>/dev/null &
+	err=$!
+	wait "$out" || echo "$id broken_pipe" >&"$EVENTS"
+	wait "$err" || true
+	echo "$id gone" >&"$EVENTS"
+}
+
+signal_host() {
+	[[ ${GONE[$1]:-} ]] || echo "$2" >&"${CONTROL[$1]}"
+}
+
+signal_hosts() {
+	local id
+	for id in "${!QEMU[@]}"; do
+		signal_host "$id" "$1"
+	done
+}
+
+kill_hosts() {
+	local id
+	for id in "${!QEMU[@]}"; do
+		[[ ${GONE[$id]:-} ]] || kill -KILL "${QEMU[$id]}" 2>/dev/null || true
+	done
+}
+
+# The run is over with this status, whatever else happens; ask what still runs to stop.
+conclude() { # STATUS SIGNAL
+	RESULT=${RESULT:-$1}
+	signal_hosts "$2"
+	[[ ${STOPPING:-} ]] || set_deadline "$GRACE_S" stop_hard
+	STOPPING=1
+}
+
+set_deadline() { # SECONDS ACTION
+	DEADLINE_MS=$(($(now_ms) + $1 * 1000))
+	AT_DEADLINE=$2
+}
+
+stop_hard() {
+	signal_hosts KILL
+	set_deadline "$GRACE_S" kill_hosts
+}
+
+boot_failed() {
+	note "the VM did not start within $BOOT_LIMIT_S s; see scripts/softroce -v"
+	RESULT=$EXIT_OWN
+	kill_hosts
+}
+
+timed_out() {
+	note "time limit of $TIMEOUT reached"
+	conclude "$EXIT_TIMEOUT" TERM
+}
+
+peer_failed() {
+	conclude "$RESULT" TERM
+}
+
+on_start() {
+	((++STARTED == HOSTS)) || return 0
+	trace "command starts"
+	if [[ $TIMEOUT ]]; then set_deadline "$TIMEOUT_S" timed_out; else DEADLINE_MS=; fi
+}
+
+# The guest has written everything: no need to wait for it to power off.
+on_done() { # NUMBER STATUS
+	trace "host $1: status $2"
+	kill -TERM "${QEMU[$1]}" 2>/dev/null || true
+	(($2 == 0)) || on_failure "$2"
+}
+
+on_failure() {
+	[[ ${RESULT:-} ]] || set_deadline "$PEER_GRACE_S" peer_failed
+	RESULT=${RESULT:-$1}
+}
+
+on_gone() {
+	GONE[$1]=1
+	[[ -e $RUN/$1/status ]] || on_failure "$EXIT_KERNEL"
+}
+
+# Wait for an event, or until the deadline. In short steps: while read -t waits, bash does not
+# collect dead children, and tail takes a dead QEMU that nobody collected for a living one.
+next_event() {
+	until read -r -t 0.1 -u "$EVENTS" id event argument; do
+		[[ ! $DEADLINE_MS ]] || (($(now_ms) < DEADLINE_MS)) || return
+	done
+}
+
+# Until all hosts are gone. Sets RESULT.
+supervise() {
+	local id event argument
+	STARTED=0
+	set_deadline "$BOOT_LIMIT_S" boot_failed
+	while ((${#GONE[@]} < HOSTS)); do
+		if ! next_event; then
+			DEADLINE_MS=
+			"$AT_DEADLINE"
+			continue
+		fi
+		case $event in
+		start) on_start ;;
+		done) on_done "$id" "${argument:-$EXIT_KERNEL}" ;;
+		gone) on_gone "$id" ;;
+		broken_pipe) conclude 141 PIPE ;;
+		signal) conclude $((128 + $(kill -l "$argument"))) "$argument" ;;
+		esac
+	done
+	RESULT=${RESULT:-0}
+}
+
+# Why a host never came to its command, in one line, if so.
+check_host() {
+	local dir=$RUN/$1 why
+	[[ ! -e $dir/status && ! ${STOPPING:-} ]] || return 0
+	if [[ -e $dir/failure ]]; then
+		why=$(<"$dir/failure")
+	elif why=$(grep -ahom1 'softroce: .*' "$dir/console"); then
+		why=${why#softroce: }
+	elif [[ -s $dir/qemu ]]; then
+		why=$(tail -n1 "$dir/qemu")
+	else
+		return 0
+	fi
+	note "host $1: $why; see scripts/softroce -v"
+	RESULT=$EXIT_OWN
+}
+
+# The kernel log of a host is clean, or the run has failed.
+check_kernel_log() {
+	local log=$RUN/$1/dmesg
+	[[ -s $log ]] || log=$RUN/$1/console
+	[[ -e $RUN/$1/status ]] || ((${STOPPING:-0})) ||
+		note "host $1 stopped before its command ended"
+	report_kernel_log "host $1" "$log" || RESULT=$((RESULT ? RESULT : EXIT_KERNEL))
+}
+
+cleanup_vm() {
+	kill_hosts
+	[[ ! ${TTY_STATE:-} ]] || stty "$TTY_STATE" 2>/dev/null || true
+	rm -rf "$RUN"
+}
+
+run_vm() {
+	local id signal
+	RUN=$(mktemp -d "${TMPDIR:-/tmp}/softroce.XXXXXX") || die "no room in ${TMPDIR:-/tmp}"
+	QEMU=() CONTROL=() GONE=() RESULT='' DEADLINE_MS=''
+	mkdir -m 1777 "$RUN/shared"
+	mkfifo "$RUN/events"
+	exec {EVENTS}<>"$RUN/events"
+	trap cleanup_vm EXIT
+	for signal in HUP INT TERM; do
+		# shellcheck disable=SC2064 # expand now
+		trap "echo 0 signal $signal >&$EVENTS" "$signal"
+	done
+	[[ $MODE != shell ]] || TTY_STATE=$(stty -g)
+	for ((id = 1; id <= HOSTS; id++)); do
+		prepare_host "$id" "$@"
+		start_host "$id"
+		while ((HOSTS == 2)) && [[ ! -e $RUN/wire ]] && kill -0 "${QEMU[1]}" 2>/dev/null; do
+			sleep 0.02
+		done
+	done
+	supervise
+	for ((id = 1; id <= HOSTS; id++)); do
+		check_host "$id"
+		check_kernel_log "$id"
+	done
+	return "$RESULT"
+}
