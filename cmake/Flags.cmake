@@ -17,3 +17,8 @@ if(RMEM_COVERAGE)
 	target_compile_options(rmem_flags INTERFACE --coverage)
 	target_link_options(rmem_flags INTERFACE --coverage)
 endif()
+if(RMEM_FUZZ)
+	# What libFuzzer steers by; its main() is linked into the targets only (tests/fuzz).
+	target_compile_options(rmem_flags INTERFACE -fsanitize=fuzzer-no-link)
+	target_link_options(rmem_flags INTERFACE -fsanitize=fuzzer-no-link)
+endif()
