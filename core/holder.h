@@ -31,7 +31,7 @@ struct holder_facts {
 
 /*
  * HOLDER_NO_EVIDENCE: alive, or cannot know yet. A process that can be seen alive is never dead,
- * however late its lease is.
+ * however late its lease is; nor is one that is connected and renews its lease.
  */
 enum holder_evidence holder_judge(const struct holder_facts *f);
 

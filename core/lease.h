@@ -42,7 +42,10 @@ void lease_start(struct lease *l, uint64_t now_ns);
 /* A control message: a sign of life. false (and no change) if the lease is EXPIRED or LAPSED. */
 bool lease_renew(struct lease *l, uint64_t now_ns);
 
-/* Look at the board: any change since the last look is a sign of life. As lease_renew(). */
+/*
+ * Look at the board: any change since the last look is a sign of life. true if there was one and it
+ * renewed the lease; false (and no change) if nothing moved or the lease is EXPIRED or LAPSED.
+ */
 bool lease_observe(struct lease *l, uint64_t board, uint64_t now_ns);
 
 /* Let time act. Returns true if the state changed. At most one transition per call. */

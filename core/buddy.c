@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Two sets per order: the blocks that are free and the blocks that are taken, by index (offset >>
+ * order). Two free buddies are always merged at once, so a range is wholly free exactly if it is
+ * inside one free block. A block that would reach over the end of the arena does not exist in any
+ * set: that is all an odd size needs.
+ */
+#include "core/buddy.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+
+#include "core/bitset.h"
+
+#define ORDER_MIN 12
+#define ORDER_MAX 31
+#define ORDERS (ORDER_MAX - ORDER_MIN + 1)
+
+_Static_assert(1ULL << ORDER_MIN == BUDDY_MIN_BYTES, "the smallest order is the smallest block");
+_Static_assert(1ULL << ORDER_MAX == BUDDY_MAX_BYTES, "the largest order is the largest block");
+
+struct buddy {
+	uint64_t size_bytes;
+	uint64_t free_bytes;
+	struct bitset free[ORDERS];
+	struct bitset taken[ORDERS];
+};
+
+static struct bitset *free_set(struct buddy *b, unsigned order)
+{
+	return &b->free[order - ORDER_MIN];
+}
+
+static struct bitset *taken_set(struct buddy *b, unsigned order)
+{
+	return &b->taken[order - ORDER_MIN];
+}
+
+/* The order whose blocks have exactly that many bytes, or 0. */
+static unsigned exact_order(uint64_t block_bytes)
+{
+	if (block_bytes < BUDDY_MIN_BYTES || block_bytes > BUDDY_MAX_BYTES ||
+		(block_bytes & (block_bytes - 1)) != 0)
+		return 0;
+	return (unsigned)__builtin_ctzll(block_bytes);
+}
+
+static bool block_is_possible(const struct buddy *b, uint64_t offset, uint64_t block_bytes)
+{
+	return exact_order(block_bytes) != 0 && offset % block_bytes == 0 &&
+	       block_bytes <= b->size_bytes && offset <= b->size_bytes - block_bytes;
+}
+
+/* Cover the arena with the largest aligned blocks that fit. */
+static void fill(struct buddy *b)
+{
+	uint64_t offset = 0;
+
+	while (offset < b->size_bytes) {
+		unsigned order = ORDER_MAX;
+
+		while (!block_is_possible(b, offset, 1ULL << order))
+			order--;
+		bitset_set(free_set(b, order), offset >> order);
+		offset += 1ULL << order;
+	}
+	b->free_bytes = b->size_bytes;
+}
+
+int buddy_create(uint64_t size_bytes, struct buddy **out)
+{
+	struct buddy *b;
+	int err = 0;
+
+	if (size_bytes == 0 || size_bytes % BUDDY_MIN_BYTES != 0)
+		return -EINVAL;
+	b = calloc(1, sizeof(*b));
+	if (!b)
+		return -ENOMEM;
+	b->size_bytes = size_bytes;
+	for (unsigned order = ORDER_MIN; order <= ORDER_MAX && !err; order++) {
+		err = bitset_create(free_set(b, order), size_bytes >> order);
+		if (!err)
+			err = bitset_create(taken_set(b, order), size_bytes >> order);
+	}
+	if (err) {
+		buddy_destroy(b);
+		return err;
+	}
+	fill(b);
+	*out = b;
+	return 0;
+}
+
+void buddy_destroy(struct buddy *b)
+{
+	if (!b)
+		return;
+	for (unsigned i = 0; i < ORDERS; i++) {
+		bitset_destroy(&b->free[i]);
+		bitset_destroy(&b->taken[i]);
+	}
+	free(b);
+}
+
+uint64_t buddy_block_bytes(uint64_t bytes)
+{
+	if (bytes == 0 || bytes > BUDDY_MAX_BYTES)
+		return 0;
+	if (bytes <= BUDDY_MIN_BYTES)
+		return BUDDY_MIN_BYTES;
+	return 1ULL << (64 - (unsigned)__builtin_clzll(bytes - 1));
+}
+
+/* Take the block at offset out of the free block of order from that it is in, and free the rest. */
+static void carve(struct buddy *b, uint64_t offset, unsigned from, unsigned order)
+{
+	bitset_clear(free_set(b, from), offset >> from);
+	while (from > order) {
+		from--;
+		bitset_set(free_set(b, from), offset >> from ^ 1);
+	}
+	bitset_set(taken_set(b, order), offset >> order);
+	b->free_bytes -= 1ULL << order;
+}
+
+int buddy_alloc(struct buddy *b, uint64_t bytes, uint64_t *out_offset)
+{
+	unsigned order, from;
+	uint64_t index, offset;
+
+	if (bytes == 0)
+		return -EINVAL;
+	if (bytes > BUDDY_MAX_BYTES)
+		return -EFBIG;
+	order = exact_order(buddy_block_bytes(bytes));
+	for (from = order; from <= ORDER_MAX; from++) {
+		index = bitset_next(free_set(b, from), 0);
+		if (index == BITSET_NONE)
+			continue;
+		offset = index << from;
+		carve(b, offset, from, order);
+		*out_offset = offset;
+		return 0;
+	}
+	return -ENOSPC;
+}
+
+int buddy_reserve(struct buddy *b, uint64_t offset, uint64_t block_bytes)
+{
+	unsigned order = exact_order(block_bytes);
+
+	if (!block_is_possible(b, offset, block_bytes))
+		return -EINVAL;
+	for (unsigned from = order; from <= ORDER_MAX; from++) {
+		if (bitset_test(free_set(b, from), offset >> from)) {
+			carve(b, offset, from, order);
+			return 0;
+		}
+	}
+	return -EINVAL;
+}
+
+int buddy_free(struct buddy *b, uint64_t offset, uint64_t block_bytes)
+{
+	unsigned order = exact_order(block_bytes);
+	uint64_t index;
+
+	if (!block_is_possible(b, offset, block_bytes))
+		return -EINVAL;
+	index = offset >> order;
+	if (!bitset_test(taken_set(b, order), index))
+		return -EINVAL;
+	bitset_clear(taken_set(b, order), index);
+	b->free_bytes += block_bytes;
+	while (order < ORDER_MAX && bitset_test(free_set(b, order), index ^ 1)) {
+		bitset_clear(free_set(b, order), index ^ 1);
+		index >>= 1;
+		order++;
+	}
+	bitset_set(free_set(b, order), index);
+	return 0;
+}
+
+uint64_t buddy_size_bytes(const struct buddy *b)
+{
+	return b->size_bytes;
+}
+
+uint64_t buddy_free_bytes(const struct buddy *b)
+{
+	return b->free_bytes;
+}
+
+uint64_t buddy_largest_free_bytes(const struct buddy *b)
+{
+	for (unsigned i = ORDERS; i-- > 0;) {
+		if (bitset_next(&b->free[i], 0) != BITSET_NONE)
+			return 1ULL << (i + ORDER_MIN);
+	}
+	return 0;
+}
