@@ -1,0 +1,464 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "common/endpoint.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/handshake.h"
+#include "common/log.h"
+#include "common/verbs.h"
+
+/* Polling this long catches what a near peer answers; after that a sleep costs little. */
+#define SPIN_NS (100 * NSEC_PER_USEC)
+#define SPIN_POLLS 64 /* between looks at the clock */
+
+/* A posted SEND is acknowledged by the peer's NIC, or fails by itself, before this. */
+#define SEND_LIMIT_NS (10 * NSEC_PER_SEC)
+/* How long the provider may take to flush a queue pair that was told to stop. */
+#define FLUSH_LIMIT_NS (2 * NSEC_PER_SEC)
+
+#define SEND_DEPTH (ENDPOINT_WINDOW + 1)
+#define RECEIVE_BUFFERS 2 /* one in the caller's hands, one posted */
+#define INLINE_WANTED 512
+
+struct queue {
+	struct ibv_comp_channel *channel;
+	struct ibv_cq *cq;
+};
+
+struct endpoint {
+	struct handshake shake;
+	pthread_mutex_t watch_lock;
+	struct ibv_pd *pd;
+	struct ibv_mr *mr; /* over buffers */
+	uint8_t *buffers;  /* RECEIVE_BUFFERS, then one to send from */
+	struct queue send, receive;
+	uint32_t inline_bytes;
+	int held; /* receive buffer in the caller's hands, or -1 */
+	bool connected;
+	atomic_bool broken;
+};
+
+static inline void relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+	__builtin_ia32_pause();
+#endif
+}
+
+static int queue_create(struct endpoint *ep, struct queue *q, int depth)
+{
+	struct ibv_context *ctx = ep->shake.id->verbs;
+	int flags;
+
+	q->channel = ibv_create_comp_channel(ctx);
+	if (!q->channel)
+		return verbs_errno();
+	flags = fcntl(q->channel->fd, F_GETFL);
+	if (flags < 0 || fcntl(q->channel->fd, F_SETFL, flags | O_NONBLOCK) < 0)
+		return -errno;
+	q->cq = ibv_create_cq(ctx, depth, NULL, q->channel, 0);
+	return q->cq ? 0 : verbs_errno();
+}
+
+static void queue_destroy(struct queue *q)
+{
+	if (q->cq)
+		ibv_destroy_cq(q->cq);
+	if (q->channel)
+		ibv_destroy_comp_channel(q->channel);
+}
+
+static void drain_notifications(struct queue *q)
+{
+	struct ibv_cq *cq;
+	unsigned n = 0;
+	void *ctx;
+
+	while (ibv_get_cq_event(q->channel, &cq, &ctx) == 0)
+		n++;
+	if (n)
+		ibv_ack_cq_events(q->cq, n);
+}
+
+/* Completions without sleeping, or 0, or a negative errno of the device. */
+static int spin(struct queue *q, struct ibv_wc *wc, int max)
+{
+	uint64_t until = 0;
+
+	for (;;) {
+		for (unsigned i = 0; i < SPIN_POLLS; i++) {
+			int n = ibv_poll_cq(q->cq, max, wc);
+
+			if (n)
+				return n;
+			relax();
+		}
+		if (!until)
+			until = clock_boot_ns() + SPIN_NS;
+		else if (clock_boot_ns() >= until)
+			return 0;
+	}
+}
+
+/* At least one completion, or -ETIMEDOUT, or -ECANCELED, or a device error. */
+static int next_completions(struct endpoint *ep, struct queue *q, struct ibv_wc *wc, int max,
+	uint64_t deadline_ns, int cancel_fd)
+{
+	int n = spin(q, wc, max);
+
+	while (n == 0) {
+		int rc;
+
+		if (ibv_req_notify_cq(q->cq, 0))
+			return -EIO;
+		/* What came before the request is not notified. */
+		n = ibv_poll_cq(q->cq, max, wc);
+		if (n)
+			break;
+		rc = handshake_wait(q->channel->fd, ep->shake.channel->fd, cancel_fd, deadline_ns);
+		if (rc)
+			return rc;
+		drain_notifications(q);
+		endpoint_watch(ep);
+		n = ibv_poll_cq(q->cq, max, wc);
+	}
+	return n < 0 ? -EIO : n;
+}
+
+static int post_receive(struct endpoint *ep, int slot)
+{
+	struct ibv_sge sge = {
+		.addr = (uintptr_t)ep->buffers + (size_t)slot * MESSAGE_MAX,
+		.length = MESSAGE_MAX,
+		.lkey = ep->mr->lkey,
+	};
+	struct ibv_recv_wr wr = { .wr_id = (uint64_t)slot, .sg_list = &sge, .num_sge = 1 };
+	struct ibv_recv_wr *bad;
+
+	return verbs_err(ibv_post_recv(ep->shake.id->qp, &wr, &bad));
+}
+
+static int create_qp(struct endpoint *ep)
+{
+	uint32_t wanted = INLINE_WANTED;
+
+	for (;;) {
+		struct ibv_qp_init_attr attr = {
+			.send_cq = ep->send.cq,
+			.recv_cq = ep->receive.cq,
+			.qp_type = IBV_QPT_RC,
+			.cap = {
+				.max_send_wr = SEND_DEPTH,
+				.max_recv_wr = RECEIVE_BUFFERS,
+				.max_send_sge = 1,
+				.max_recv_sge = 1,
+				.max_inline_data = wanted,
+			},
+		};
+
+		if (rdma_create_qp(ep->shake.id, ep->pd, &attr) == 0) {
+			ep->inline_bytes = attr.cap.max_inline_data;
+			return 0;
+		}
+		/* There is no way to ask a device how much it can take inline. */
+		if (wanted == 0)
+			return verbs_errno();
+		wanted = wanted > 64 ? wanted / 2 : 0;
+	}
+}
+
+static int explain(int rc, const char *what, struct why *why)
+{
+	if (rc == -ENOMEM)
+		return why_set(why, rc,
+			"%s: out of memory, or of lockable memory (see 'ulimit -l'; raise it in "
+			"/etc/security/limits.conf, memlock)",
+			what);
+	return rc ? why_set(why, rc, "%s: %s", what, strerror(-rc)) : 0;
+}
+
+static int create_queues(struct endpoint *ep, struct why *why)
+{
+	size_t size = (RECEIVE_BUFFERS + 1) * MESSAGE_MAX;
+	int rc;
+
+	ep->pd = ibv_alloc_pd(ep->shake.id->verbs);
+	if (!ep->pd)
+		return explain(verbs_errno(), "ibv_alloc_pd", why);
+	ep->buffers = aligned_alloc(MESSAGE_MAX, size);
+	if (!ep->buffers)
+		return explain(-ENOMEM, "message buffers", why);
+	memset(ep->buffers, 0, size);
+	ep->mr = ibv_reg_mr(ep->pd, ep->buffers, size, IBV_ACCESS_LOCAL_WRITE);
+	if (!ep->mr)
+		return explain(verbs_errno(), "registering message buffers", why);
+	rc = queue_create(ep, &ep->send, SEND_DEPTH);
+	if (rc == 0)
+		rc = queue_create(ep, &ep->receive, RECEIVE_BUFFERS);
+	if (rc)
+		return explain(rc, "creating completion queues", why);
+	rc = create_qp(ep);
+	for (int i = 0; rc == 0 && i < RECEIVE_BUFFERS; i++)
+		rc = post_receive(ep, i);
+	return explain(rc, "creating the queue pair", why);
+}
+
+static int try_path(const struct endpoint_attr *attr, const struct target_path *path,
+	struct endpoint **out, struct why *why)
+{
+	struct endpoint *ep = calloc(1, sizeof(*ep));
+	int rc;
+
+	if (!ep)
+		return explain(-ENOMEM, "connection", why);
+	pthread_mutex_init(&ep->watch_lock, NULL);
+	ep->held = -1;
+	ep->shake.deadline_ns = attr->deadline_ns;
+	ep->shake.cancel_fd = attr->cancel_fd;
+	rc = handshake_resolve(&ep->shake, path, attr->device, why);
+	if (rc == 0)
+		rc = create_queues(ep, why);
+	if (rc == 0)
+		rc = handshake_connect(&ep->shake, attr->purpose, why);
+	if (rc) {
+		endpoint_destroy(ep);
+		return rc;
+	}
+	ep->connected = true;
+	*out = ep;
+	return 0;
+}
+
+int endpoint_connect(const struct endpoint_attr *attr, struct endpoint **out, struct why *why)
+{
+	struct target_path paths[TARGET_PATHS_MAX];
+	int n, rc = -EHOSTUNREACH;
+
+	n = target_resolve(attr->target, attr->device, paths, why);
+	if (n < 0)
+		return n;
+	for (int i = 0; i < n; i++) {
+		rc = try_path(attr, &paths[i], out, why);
+		if (rc == -EAGAIN) /* the next try has another queue pair number */
+			rc = try_path(attr, &paths[i], out, why);
+		if (rc == 0 || rc == -ECANCELED || rc == -ETIMEDOUT)
+			break;
+	}
+	return rc == -EAGAIN ? -ECONNREFUSED : rc;
+}
+
+void endpoint_destroy(struct endpoint *ep)
+{
+	if (!ep)
+		return;
+	if (ep->connected)
+		rdma_disconnect(ep->shake.id);
+	if (ep->shake.id && ep->shake.id->qp)
+		rdma_destroy_qp(ep->shake.id);
+	if (ep->send.channel)
+		drain_notifications(&ep->send);
+	if (ep->receive.channel)
+		drain_notifications(&ep->receive);
+	queue_destroy(&ep->send);
+	queue_destroy(&ep->receive);
+	if (ep->mr)
+		ibv_dereg_mr(ep->mr);
+	free(ep->buffers);
+	if (ep->pd)
+		ibv_dealloc_pd(ep->pd);
+	handshake_destroy(&ep->shake);
+	pthread_mutex_destroy(&ep->watch_lock);
+	free(ep);
+}
+
+void endpoint_break(struct endpoint *ep)
+{
+	struct ibv_qp_attr attr = { .qp_state = IBV_QPS_ERR };
+
+	if (!atomic_exchange(&ep->broken, true))
+		(void)ibv_modify_qp(ep->shake.id->qp, &attr, IBV_QP_STATE);
+}
+
+bool endpoint_broken(const struct endpoint *ep)
+{
+	return atomic_load_explicit(&ep->broken, memory_order_relaxed);
+}
+
+int endpoint_watch(struct endpoint *ep)
+{
+	struct rdma_cm_event *event;
+
+	pthread_mutex_lock(&ep->watch_lock);
+	while (rdma_get_cm_event(ep->shake.channel, &event) == 0) {
+		enum rdma_cm_event_type type = event->event;
+
+		rdma_ack_cm_event(event);
+		log_debug("connection to %s: %s", ep->shake.peer, rdma_event_str(type));
+		/* Neither moves the queue pair by itself. */
+		if (type == RDMA_CM_EVENT_DISCONNECTED || type == RDMA_CM_EVENT_DEVICE_REMOVAL)
+			endpoint_break(ep);
+	}
+	pthread_mutex_unlock(&ep->watch_lock);
+	return endpoint_broken(ep) ? -ECONNRESET : 0;
+}
+
+static int reset(const struct endpoint *ep, struct why *why)
+{
+	return why_set(why, -ECONNRESET, "the connection to rmemd at %s broke", ep->shake.peer);
+}
+
+int endpoint_post(struct endpoint *ep, struct ibv_send_wr *wr, struct why *why)
+{
+	struct ibv_send_wr *bad;
+
+	if (endpoint_broken(ep))
+		return reset(ep, why);
+	wr->send_flags |= IBV_SEND_SIGNALED;
+	if (ibv_post_send(ep->shake.id->qp, wr, &bad)) {
+		endpoint_break(ep);
+		return reset(ep, why);
+	}
+	return 0;
+}
+
+int endpoint_reap(struct endpoint *ep, struct ibv_wc *wc, int max, uint64_t deadline_ns)
+{
+	int n = next_completions(ep, &ep->send, wc, max, deadline_ns, -1);
+
+	if (n == -ETIMEDOUT) {
+		endpoint_break(ep);
+		n = next_completions(ep, &ep->send, wc, max, clock_boot_ns() + FLUSH_LIMIT_NS, -1);
+	}
+	if (n < 0) {
+		/* The device does not even flush: destroying the queue pair will end it. */
+		endpoint_break(ep);
+		return -ECONNRESET;
+	}
+	for (int i = 0; i < n; i++)
+		if (wc[i].status != IBV_WC_SUCCESS)
+			endpoint_break(ep);
+	return n;
+}
+
+int endpoint_send(struct endpoint *ep, enum message_type type, uint32_t seq,
+	const struct wire *body, struct why *why)
+{
+	uint8_t *buffer = ep->buffers + RECEIVE_BUFFERS * MESSAGE_MAX;
+	struct header header = { .type = (uint8_t)type, .seq = seq };
+	struct wire w = wire_over(buffer, MESSAGE_MAX);
+	struct ibv_sge sge = { .addr = (uintptr_t)buffer, .lkey = ep->mr->lkey };
+	struct ibv_send_wr wr = { .sg_list = &sge, .num_sge = 1, .opcode = IBV_WR_SEND };
+	struct ibv_wc wc;
+	int rc;
+
+	header_put(&w, &header);
+	if (body)
+		wire_put_bytes(&w, body->data, body->pos);
+	if (w.failed || (body && body->failed))
+		return why_set(why, -EMSGSIZE, "a %s request does not fit into a message",
+			message_name((uint8_t)type));
+	if (ep->held >= 0) {
+		if (post_receive(ep, ep->held))
+			endpoint_break(ep);
+		ep->held = -1;
+	}
+	sge.length = (uint32_t)w.pos;
+	if (w.pos <= ep->inline_bytes)
+		wr.send_flags = IBV_SEND_INLINE;
+	rc = endpoint_post(ep, &wr, why);
+	if (rc)
+		return rc;
+	rc = endpoint_reap(ep, &wc, 1, clock_boot_ns() + SEND_LIMIT_NS);
+	if (rc < 0 || wc.status != IBV_WC_SUCCESS)
+		return reset(ep, why);
+	return 0;
+}
+
+/* Look at a reply's header; 0, the server's refusal, or -EPROTO. */
+static int judge_reply(struct endpoint *ep, enum message_type type, uint32_t seq, struct wire *w,
+	bool *refused, struct why *why)
+{
+	struct header header;
+	struct refusal refusal;
+
+	header_get(w, &header);
+	if (w->failed || header.type != type || header.seq != seq || header.status > 0 ||
+		header.status < -4095)
+		goto bad;
+	if (header.status == 0)
+		return 0;
+	refusal_get(w, &refusal);
+	if (wire_finish(w))
+		goto bad;
+	*refused = true;
+	return why_set(
+		why, header.status, "%s", refusal.why[0] ? refusal.why : strerror(-header.status));
+bad:
+	endpoint_break(ep);
+	return why_set(why, -EPROTO, "rmemd at %s sent a malformed reply to a %s request",
+		ep->shake.peer, message_name((uint8_t)type));
+}
+
+int endpoint_receive(struct endpoint *ep, enum message_type type, uint32_t seq,
+	uint64_t deadline_ns, struct wire *out, bool *refused, struct why *why)
+{
+	struct ibv_wc wc;
+	struct wire w;
+	int rc;
+
+	*refused = false;
+	rc = next_completions(ep, &ep->receive, &wc, 1, deadline_ns, ep->shake.cancel_fd);
+	if (rc == -ETIMEDOUT)
+		return why_set(why, rc, "rmemd at %s did not answer a %s request in time",
+			ep->shake.peer, message_name((uint8_t)type));
+	if (rc == -ECANCELED)
+		return why_set(why, rc, "cancelled");
+	if (rc < 0 || wc.status != IBV_WC_SUCCESS) {
+		endpoint_break(ep);
+		return reset(ep, why);
+	}
+	ep->held = (int)wc.wr_id;
+	w = wire_over(ep->buffers + wc.wr_id * MESSAGE_MAX, wc.byte_len);
+	rc = judge_reply(ep, type, seq, &w, refused, why);
+	if (rc == 0)
+		*out = w;
+	return rc;
+}
+
+int endpoint_call(struct endpoint *ep, enum message_type type, uint32_t seq,
+	const struct wire *body, uint64_t deadline_ns, struct wire *out, struct why *why)
+{
+	bool refused;
+	int rc;
+
+	rc = endpoint_send(ep, type, seq, body, why);
+	if (rc)
+		return rc;
+	return endpoint_receive(ep, type, seq, deadline_ns, out, &refused, why);
+}
+
+int endpoint_fd(const struct endpoint *ep)
+{
+	return ep->shake.channel->fd;
+}
+
+struct ibv_pd *endpoint_pd(const struct endpoint *ep)
+{
+	return ep->pd;
+}
+
+uint32_t endpoint_inline_bytes(const struct endpoint *ep)
+{
+	return ep->inline_bytes;
+}
+
+const char *endpoint_peer(const struct endpoint *ep)
+{
+	return ep->shake.peer;
+}

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The client's side of one connection to rmemd: librmem's, and rmemctl's.
+ *
+ * ASSUMPTIONS	Two roles may run at once, each in one thread at a time: the sender (endpoint_send,
+ *		_post, _reap, _register) and the receiver (endpoint_receive). Whoever plays the
+ *sender finds the send queue empty and leaves it empty. endpoint_call plays both. Waiting threads
+ *look after the connection manager's events; when nobody waits, somebody calls endpoint_watch()
+ *when endpoint_fd() becomes readable.
+ * ERRORS	-ECONNRESET: the connection is over (endpoint_broken() is then true, for ever);
+ *		-ETIMEDOUT: the deadline passed, the connection may still be good;
+ *		-ECANCELED: cancel_fd became readable.
+ *
+ * Deadlines are on clock_boot_ns(). A wait polls the completion queue for a while before it sleeps.
+ */
+#ifndef RMEM_COMMON_ENDPOINT_H
+#define RMEM_COMMON_ENDPOINT_H
+
+#include <infiniband/verbs.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/message.h"
+#include "common/target.h"
+#include "common/why.h"
+#include "common/wire.h"
+
+#define ENDPOINT_WINDOW 16 /* one-sided work requests that may be outstanding */
+
+struct endpoint;
+
+struct endpoint_attr {
+	const struct target *target;
+	const char *device; /* NULL: the one routed to the server */
+	enum purpose purpose;
+	uint64_t deadline_ns;
+	int cancel_fd; /* -1: none. Used by every later wait too; must outlive the endpoint */
+};
+
+/*
+ * Connect and check that it is an rmemd.
+ *	-ENODEV -EHOSTUNREACH -ECONNREFUSED -ETIMEDOUT -EPROTO -EUSERS -ENOMEM -ECANCELED, or what
+ *	the server's rejection says
+ */
+int endpoint_connect(const struct endpoint_attr *attr, struct endpoint **out, struct why *why);
+
+/* Disconnects. NULL and half-built are fine. No other thread may be inside. */
+void endpoint_destroy(struct endpoint *ep);
+
+/*
+ * One request and its reply. body holds the encoded request without the header; *out reads the
+ * reply behind its header and is valid until the next endpoint_send(). A refusal returns its
+ * (negative) status, with the server's reason in why, and *out is not written.
+ */
+int endpoint_call(struct endpoint *ep, enum message_type type, uint32_t seq,
+	const struct wire *body, uint64_t deadline_ns, struct wire *out, struct why *why);
+
+/* The two halves of endpoint_call(). *refused tells a status of the server from one of our own. */
+int endpoint_send(struct endpoint *ep, enum message_type type, uint32_t seq,
+	const struct wire *body, struct why *why);
+int endpoint_receive(struct endpoint *ep, enum message_type type, uint32_t seq,
+	uint64_t deadline_ns, struct wire *out, bool *refused, struct why *why);
+
+/* Post one signaled work request. 0 or -ECONNRESET. */
+int endpoint_post(struct endpoint *ep, struct ibv_send_wr *wr, struct why *why);
+
+/*
+ * Wait for at least one completion of posted work requests; returns how many of wc[] are filled. If
+ * none comes by the deadline the connection is broken on purpose, so that they all come, flushed.
+ */
+int endpoint_reap(struct endpoint *ep, struct ibv_wc *wc, int max, uint64_t deadline_ns);
+
+/* Stop all traffic: every posted work request completes with an error. */
+void endpoint_break(struct endpoint *ep);
+bool endpoint_broken(const struct endpoint *ep);
+
+/* Readable when the connection manager has something to say. */
+int endpoint_fd(const struct endpoint *ep);
+/* Handle what it has to say; 0 or -ECONNRESET. Any thread. */
+int endpoint_watch(struct endpoint *ep);
+
+struct ibv_pd *endpoint_pd(const struct endpoint *ep);
+uint32_t endpoint_inline_bytes(const struct endpoint *ep);
+const char *endpoint_peer(const struct endpoint *ep); /* "10.0.0.1:7471" */
+
+#endif

@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "common/handshake.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/verbs.h"
+
+/* Reasons of an InfiniBand CM rejection (IBTA 12.6.7.2) that mean something to us. */
+#define REJECT_NO_LISTENER 8
+#define REJECT_STALE_CONNECTION 10
+#define REJECT_CONSUMER 28
+
+/* With an ack timeout of 4.096 us << 16 a dead peer is known after about 2 s of 7 tries. */
+#define ACK_TIMEOUT_EXPONENT 16
+#define RETRIES 6 /* 7 would mean for ever */
+#define MAX_READ_DEPTH 16
+
+int handshake_wait(int fd, int fd2, int cancel_fd, uint64_t deadline_ns)
+{
+	struct pollfd fds[3] = {
+		{ .fd = cancel_fd, .events = POLLIN },
+		{ .fd = fd, .events = POLLIN },
+		{ .fd = fd2, .events = POLLIN },
+	};
+
+	for (;;) {
+		uint64_t now = clock_boot_ns();
+		uint64_t left_ms;
+		int n;
+
+		if (now >= deadline_ns)
+			return -ETIMEDOUT;
+		left_ms = (deadline_ns - now + NSEC_PER_MSEC - 1) / NSEC_PER_MSEC;
+		n = poll(fds, 3, left_ms > 60000 ? 60000 : (int)left_ms);
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		if (n <= 0)
+			continue;
+		return fds[0].revents ? -ECANCELED : 0;
+	}
+}
+
+static int set_nonblocking(int fd)
+{
+	int flags = fcntl(fd, F_GETFL);
+
+	return flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ? -errno : 0;
+}
+
+/* The next event, to be acknowledged by the caller. */
+static int next_event(
+	struct handshake *h, struct rdma_cm_event **out, const char *doing, struct why *why)
+{
+	int rc = 0;
+
+	while (rdma_get_cm_event(h->channel, out)) {
+		if (errno != EAGAIN && errno != EINTR)
+			return why_set(why, -errno, "the RDMA connection manager failed: %s",
+				strerror(errno));
+		rc = handshake_wait(h->channel->fd, -1, h->cancel_fd, h->deadline_ns);
+		if (rc == -ETIMEDOUT)
+			return why_set(
+				why, rc, "%s did not answer in time while %s", h->peer, doing);
+		if (rc)
+			return why_set(why, rc, "cancelled while %s", doing);
+	}
+	return 0;
+}
+
+static int unreachable(const struct handshake *h, int status, struct why *why)
+{
+	return why_set(why, -EHOSTUNREACH,
+		"no RDMA route to %s (%s): is it up, and in a network of a local RDMA device "
+		"('rdma link')?",
+		h->peer, strerror(status < 0 ? -status : EHOSTUNREACH));
+}
+
+/* Wait for the event that ends a resolution step. */
+static int expect_event(
+	struct handshake *h, enum rdma_cm_event_type wanted, const char *doing, struct why *why)
+{
+	struct rdma_cm_event *event;
+	enum rdma_cm_event_type got;
+	int status, rc;
+
+	rc = next_event(h, &event, doing, why);
+	if (rc)
+		return rc;
+	got = event->event;
+	status = event->status;
+	rdma_ack_cm_event(event);
+	return got == wanted ? 0 : unreachable(h, status, why);
+}
+
+static int left_ms(const struct handshake *h)
+{
+	uint64_t now = clock_boot_ns();
+	uint64_t ms = h->deadline_ns > now ? (h->deadline_ns - now) / NSEC_PER_MSEC : 0;
+
+	return ms < 1 ? 1 : ms > 60000 ? 60000 : (int)ms;
+}
+
+static int open_channel(struct handshake *h, struct why *why)
+{
+	int rc;
+
+	h->channel = rdma_create_event_channel();
+	if (!h->channel)
+		return why_set(why, -ENODEV,
+			"the RDMA connection manager cannot be used (%s): load the module rdma_ucm "
+			"and "
+			"see who may open /dev/infiniband/rdma_cm",
+			strerror(errno));
+	rc = set_nonblocking(h->channel->fd);
+	if (rc)
+		return why_set(why, rc, "fcntl: %s", strerror(-rc));
+	if (rdma_create_id(h->channel, &h->id, NULL, RDMA_PS_TCP)) {
+		rc = verbs_errno();
+		return why_set(why, rc, "rdma_create_id: %s", strerror(-rc));
+	}
+	return 0;
+}
+
+int handshake_resolve(
+	struct handshake *h, const struct target_path *path, const char *device, struct why *why)
+{
+	struct sockaddr_storage source = path->source, destination = path->destination;
+	uint8_t ack_timeout = ACK_TIMEOUT_EXPONENT;
+	int rc;
+
+	target_format(&destination, h->peer);
+	rc = open_channel(h, why);
+	if (rc)
+		return rc;
+	if (rdma_resolve_addr(h->id, source.ss_family ? (struct sockaddr *)&source : NULL,
+		    (struct sockaddr *)&destination, left_ms(h)))
+		return unreachable(h, -errno, why);
+	rc = expect_event(h, RDMA_CM_EVENT_ADDR_RESOLVED, "looking for its address", why);
+	if (rc)
+		return rc;
+	if (!h->id->verbs)
+		return unreachable(h, -ENODEV, why);
+	if (device && strcmp(ibv_get_device_name(h->id->verbs->device), device) != 0)
+		return why_set(why, -EHOSTUNREACH, "%s is reached by RDMA device %s, not by %s",
+			h->peer, ibv_get_device_name(h->id->verbs->device), device);
+	/* Some devices do not have the option: then a dead peer is noticed later. */
+	(void)rdma_set_option(h->id, RDMA_OPTION_ID, RDMA_OPTION_ID_ACK_TIMEOUT, &ack_timeout,
+		sizeof(ack_timeout));
+	if (rdma_resolve_route(h->id, left_ms(h)))
+		return unreachable(h, -errno, why);
+	return expect_event(h, RDMA_CM_EVENT_ROUTE_RESOLVED, "looking for a route", why);
+}
+
+/* The peer's preamble, if the private data holds one. */
+static bool get_preamble(const struct rdma_cm_event *event, struct preamble *out)
+{
+	uint8_t data[PREAMBLE_SIZE];
+	struct wire w = wire_over(data, sizeof(data));
+
+	if (event->param.conn.private_data_len < PREAMBLE_SIZE || !event->param.conn.private_data)
+		return false;
+	memcpy(data, event->param.conn.private_data, sizeof(data));
+	preamble_get(&w, out);
+	return wire_finish(&w) == 0 && out->magic == PROTOCOL_MAGIC;
+}
+
+static int wrong_version(const struct handshake *h, const struct preamble *p, struct why *why)
+{
+	return why_set(why, -EPROTO,
+		"rmemd at %s speaks protocol version %u, this side speaks version %u: install the "
+		"same release on both",
+		h->peer, p->version, PROTOCOL_VERSION);
+}
+
+static int judge_rejection(
+	const struct handshake *h, const struct rdma_cm_event *event, struct why *why)
+{
+	struct preamble p;
+
+	if (event->status == REJECT_NO_LISTENER || event->status == -ECONNREFUSED ||
+		event->status == ECONNREFUSED)
+		return why_set(why, -ECONNREFUSED,
+			"nobody listens at %s: start rmemd there, or name its port", h->peer);
+	if (event->status == REJECT_STALE_CONNECTION)
+		return why_set(why, -EAGAIN, "%s still holds an earlier connection", h->peer);
+	if (event->status != REJECT_CONSUMER || !get_preamble(event, &p))
+		return why_set(why, -EPROTO,
+			"%s rejected the connection (reason %d): something listens there, but it "
+			"is not "
+			"rmemd",
+			h->peer, event->status);
+	if (p.status == -EPROTONOSUPPORT || p.version != PROTOCOL_VERSION)
+		return wrong_version(h, &p, why);
+	if (p.status == -EUSERS)
+		return why_set(
+			why, -EUSERS, "rmemd at %s has all the clients it can keep", h->peer);
+	return why_set(why, p.status < 0 && p.status > -4096 ? p.status : -EPROTO,
+		"rmemd at %s rejected the connection: %s", h->peer,
+		p.status < 0 && p.status > -4096 ? strerror(-p.status) : "without a reason");
+}
+
+static int judge_connected(
+	const struct handshake *h, const struct rdma_cm_event *event, struct why *why)
+{
+	struct preamble p;
+
+	switch (event->event) {
+	case RDMA_CM_EVENT_ESTABLISHED:
+		if (!get_preamble(event, &p))
+			return why_set(why, -EPROTO, "%s accepted, but it is not rmemd", h->peer);
+		return p.version == PROTOCOL_VERSION ? 0 : wrong_version(h, &p, why);
+	case RDMA_CM_EVENT_REJECTED:
+		return judge_rejection(h, event, why);
+	case RDMA_CM_EVENT_UNREACHABLE:
+		return why_set(why, -ETIMEDOUT, "%s does not answer", h->peer);
+	default:
+		return why_set(why, -ECONNRESET, "connecting to %s failed: %s (%d)", h->peer,
+			rdma_event_str(event->event), event->status);
+	}
+}
+
+int handshake_connect(struct handshake *h, enum purpose purpose, struct why *why)
+{
+	struct preamble p = {
+		.magic = PROTOCOL_MAGIC,
+		.version = PROTOCOL_VERSION,
+		.purpose = (uint8_t)purpose,
+	};
+	uint8_t data[PREAMBLE_SIZE];
+	struct wire w = wire_over(data, sizeof(data));
+	struct rdma_conn_param param = {
+		.private_data = data,
+		.private_data_len = sizeof(data),
+		.retry_count = RETRIES,
+		.rnr_retry_count = RETRIES,
+	};
+	struct ibv_device_attr device;
+	struct rdma_cm_event *event;
+	int rc;
+
+	preamble_put(&w, &p);
+	rc = verbs_err(ibv_query_device(h->id->verbs, &device));
+	if (rc)
+		return why_set(why, rc, "ibv_query_device: %s", strerror(-rc));
+	param.initiator_depth =
+		(uint8_t)(device.max_qp_init_rd_atom < MAX_READ_DEPTH ? device.max_qp_init_rd_atom
+								      : MAX_READ_DEPTH);
+	if (rdma_connect(h->id, &param)) {
+		rc = verbs_errno();
+		return why_set(why, rc, "rdma_connect to %s: %s", h->peer, strerror(-rc));
+	}
+	rc = next_event(h, &event, "connecting", why);
+	if (rc)
+		return rc;
+	rc = judge_connected(h, event, why);
+	rdma_ack_cm_event(event);
+	return rc;
+}
+
+void handshake_destroy(struct handshake *h)
+{
+	if (h->id)
+		rdma_destroy_id(h->id);
+	if (h->channel)
+		rdma_destroy_event_channel(h->channel);
+	h->id = NULL;
+	h->channel = NULL;
+}

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "common/identity.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Up to size - 1 bytes of a /proc file, terminated. Bytes read, or a negative errno. */
+static ssize_t slurp(const char *path, char *buf, size_t size)
+{
+	size_t n = 0;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	while (n < size - 1) {
+		ssize_t got = read(fd, buf + n, size - 1 - n);
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0) {
+			int err = -errno;
+
+			close(fd);
+			return err;
+		}
+		if (got == 0)
+			break;
+		n += (size_t)got;
+	}
+	close(fd);
+	buf[n] = '\0';
+	return (ssize_t)n;
+}
+
+static int hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	c = (char)tolower((unsigned char)c);
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+static void read_boot_id(uint8_t out[16])
+{
+	char text[64];
+	unsigned digits = 0;
+
+	memset(out, 0, 16);
+	if (slurp("/proc/sys/kernel/random/boot_id", text, sizeof(text)) < 0)
+		return;
+	for (const char *c = text; *c && digits < 32; c++) {
+		int v = hex_digit(*c);
+
+		if (v < 0)
+			continue;
+		out[digits / 2] = (uint8_t)(out[digits / 2] << 4 | v);
+		digits++;
+	}
+}
+
+static uint64_t read_pid_ns(void)
+{
+	struct stat st;
+
+	return stat("/proc/self/ns/pid", &st) ? 0 : (uint64_t)st.st_ino;
+}
+
+struct stat_line {
+	char state;
+	long threads;
+	uint64_t start_ticks;
+};
+
+/* The fields of /proc/PID/stat that count; the name before them may hold any byte, even ')'. */
+static int read_stat(const char *path, struct stat_line *out)
+{
+	char line[1024];
+	unsigned long long start;
+	ssize_t n = slurp(path, line, sizeof(line));
+	const char *p;
+
+	if (n < 0)
+		return (int)n;
+	p = strrchr(line, ')');
+	if (!p || sscanf(p + 1,
+			  " %c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s "
+			  "%ld %*s %llu",
+			  &out->state, &out->threads, &start) != 3)
+		return -EBADMSG;
+	out->start_ticks = start;
+	return 0;
+}
+
+static void read_cmdline(char *out, size_t size)
+{
+	ssize_t n = slurp("/proc/self/cmdline", out, size);
+
+	if (n < 0)
+		n = 0;
+	while (n > 0 && out[n - 1] == '\0')
+		n--;
+	out[n] = '\0';
+	for (ssize_t i = 0; i < n; i++)
+		if (iscntrl((unsigned char)out[i]))
+			out[i] = ' ';
+}
+
+void identity_self(struct identity *out, const char *job)
+{
+	struct stat_line line;
+	ssize_t n;
+
+	memset(out, 0, sizeof(*out));
+	read_boot_id(out->boot_id);
+	out->pid = (uint32_t)getpid();
+	out->pid_ns = read_pid_ns();
+	if (read_stat("/proc/self/stat", &line) == 0)
+		out->start_ticks = line.start_ticks;
+	out->uid = (uint32_t)getuid();
+	if (gethostname(out->host, sizeof(out->host) - 1))
+		out->host[0] = '\0';
+	n = readlink("/proc/self/exe", out->exe, sizeof(out->exe) - 1);
+	out->exe[n > 0 ? n : 0] = '\0';
+	read_cmdline(out->cmdline, sizeof(out->cmdline));
+	if (!job)
+		job = getenv("RMEM_JOB");
+	if (!job)
+		job = getenv("SLURM_JOB_ID");
+	if (job)
+		snprintf(out->job, sizeof(out->job), "%s", job);
+}
+
+enum process_state identity_probe(const struct identity *who)
+{
+	static const uint8_t unknown[16];
+	struct stat_line line;
+	uint8_t boot_id[16];
+	char path[32];
+
+	read_boot_id(boot_id);
+	if (memcmp(boot_id, unknown, sizeof(boot_id)) == 0 ||
+		memcmp(boot_id, who->boot_id, sizeof(boot_id)) != 0)
+		return PROCESS_UNKNOWN;
+	if (!who->pid || who->pid > INT32_MAX || !who->start_ticks || !who->pid_ns ||
+		who->pid_ns != read_pid_ns())
+		return PROCESS_UNKNOWN;
+	/* /proc may be mounted so that it hides other users' processes; kill(2) never does. */
+	if (kill((pid_t)who->pid, 0) && errno == ESRCH)
+		return PROCESS_GONE;
+	snprintf(path, sizeof(path), "/proc/%u/stat", who->pid);
+	if (read_stat(path, &line))
+		return PROCESS_UNKNOWN;
+	if (line.start_ticks != who->start_ticks)
+		return PROCESS_GONE;
+	/* A process whose first thread has ended looks like a zombie while the others run. */
+	if ((line.state == 'Z' && line.threads <= 1) || line.state == 'X')
+		return PROCESS_GONE;
+	return PROCESS_ALIVE;
+}

@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "common/target.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <ifaddrs.h>
+#include <infiniband/verbs.h>
+#include <netdb.h>
+#include <rdma/rdma_cma.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool is_local_name(const char *host)
+{
+	struct in6_addr v6;
+	struct in_addr v4;
+
+	if (strcmp(host, "localhost") == 0)
+		return true;
+	if (inet_pton(AF_INET, host, &v4) == 1)
+		return (ntohl(v4.s_addr) >> 24) == 127;
+	return inet_pton(AF_INET6, host, &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
+}
+
+static int parse_port(const char *text, uint16_t *out)
+{
+	unsigned long port;
+	char *end;
+
+	if (*text < '0' || *text > '9')
+		return -EINVAL;
+	errno = 0;
+	port = strtoul(text, &end, 10);
+	if (errno || *end || port == 0 || port > UINT16_MAX)
+		return -EINVAL;
+	*out = (uint16_t)port;
+	return 0;
+}
+
+int target_parse(const char *text, struct target *out, struct why *why)
+{
+	struct target t = { .port = TARGET_DEFAULT_PORT, .local = true };
+	const char *host = text, *end;
+	bool bracket;
+
+	if (!text || !*text) {
+		strcpy(t.host, "localhost");
+		*out = t;
+		return 0;
+	}
+	bracket = *text == '[';
+	if (bracket) {
+		host++;
+		end = strchr(host, ']');
+		if (!end || (end[1] && end[1] != ':'))
+			goto bad;
+	} else {
+		end = host + strcspn(host, ":");
+		if (*end && strchr(end + 1, ':'))
+			return why_set(why, -EINVAL,
+				"'%s' is not a server: write an IPv6 address in brackets, "
+				"\"[address]\" or \"[address]:port\"",
+				text);
+	}
+	if (end == host || (size_t)(end - host) >= sizeof(t.host))
+		goto bad;
+	memcpy(t.host, host, (size_t)(end - host));
+	t.host[end - host] = '\0';
+	if (strpbrk(t.host, " \t\n/"))
+		goto bad;
+	end += bracket;
+	if (*end == ':' && parse_port(end + 1, &t.port))
+		return why_set(
+			why, -EINVAL, "'%s' is not a port: use a number from 1 to 65535", end + 1);
+	t.local = is_local_name(t.host);
+	*out = t;
+	return 0;
+bad:
+	return why_set(why, -EINVAL,
+		"'%s' is not a server: write \"host\" or \"host:port\", IPv6 in brackets", text);
+}
+
+/* Is there such a device? The error lists what there is. */
+static int check_device(const char *device, struct why *why)
+{
+	struct ibv_device **list;
+	char names[256] = "";
+	bool found = false;
+	size_t n = 0;
+	int count = 0;
+
+	list = ibv_get_device_list(&count);
+	for (int i = 0; list && i < count; i++) {
+		const char *name = ibv_get_device_name(list[i]);
+
+		found = found || (device && strcmp(name, device) == 0);
+		if (n < sizeof(names))
+			n += (size_t)snprintf(
+				names + n, sizeof(names) - n, "%s%s", n ? ", " : "", name);
+	}
+	if (list)
+		ibv_free_device_list(list);
+	if (!list || count == 0)
+		return why_set(why, -ENODEV,
+			"this machine has no RDMA device: see 'rdma link'; a network interface can "
+			"be "
+			"made one with 'rdma link add rxe0 type rxe netdev IFACE'");
+	if (device && !found)
+		return why_set(why, -ENODEV, "there is no RDMA device '%s' here; there is: %s",
+			device, names);
+	return 0;
+}
+
+static bool same_device(const struct rdma_cm_id *id, const char *device)
+{
+	return id->verbs &&
+	       (!device || strcmp(ibv_get_device_name(id->verbs->device), device) == 0);
+}
+
+/* Does the connection manager put this address on that device (NULL: on any)? */
+static bool is_device_address(
+	struct rdma_event_channel *channel, struct sockaddr *addr, const char *device)
+{
+	struct rdma_cm_id *id;
+	bool yes;
+
+	if (rdma_create_id(channel, &id, NULL, RDMA_PS_TCP))
+		return false;
+	yes = rdma_bind_addr(id, addr) == 0 && same_device(id, device);
+	rdma_destroy_id(id);
+	return yes;
+}
+
+/* The first address of a family that belongs to a device. -ENOENT. */
+static int find_local(const char *device, int family, struct sockaddr_storage *out)
+{
+	struct rdma_event_channel *channel;
+	struct ifaddrs *list, *i;
+	int rc = -ENOENT;
+
+	channel = rdma_create_event_channel();
+	if (!channel)
+		return -ENODEV;
+	if (getifaddrs(&list)) {
+		rdma_destroy_event_channel(channel);
+		return -errno;
+	}
+	for (i = list; i && rc; i = i->ifa_next) {
+		struct sockaddr_storage addr = { 0 };
+		size_t size = family == AF_INET ? sizeof(struct sockaddr_in)
+						: sizeof(struct sockaddr_in6);
+
+		if (!i->ifa_addr || i->ifa_addr->sa_family != family)
+			continue;
+		memcpy(&addr, i->ifa_addr, size);
+		if (family == AF_INET &&
+			ntohl(((struct sockaddr_in *)&addr)->sin_addr.s_addr) >> 24 == 127)
+			continue;
+		if (family == AF_INET6 &&
+			(IN6_IS_ADDR_LOOPBACK(&((struct sockaddr_in6 *)&addr)->sin6_addr) ||
+				IN6_IS_ADDR_LINKLOCAL(&((struct sockaddr_in6 *)&addr)->sin6_addr)))
+			continue;
+		if (is_device_address(channel, (struct sockaddr *)&addr, device)) {
+			*out = addr;
+			rc = 0;
+		}
+	}
+	freeifaddrs(list);
+	rdma_destroy_event_channel(channel);
+	return rc;
+}
+
+static void set_port(struct sockaddr_storage *addr, uint16_t port)
+{
+	if (addr->ss_family == AF_INET)
+		((struct sockaddr_in *)addr)->sin_port = htons(port);
+	else
+		((struct sockaddr_in6 *)addr)->sin6_port = htons(port);
+}
+
+static int no_address(const char *device, struct why *why)
+{
+	return why_set(why, -ENODEV,
+		"%s%s has no IP address: give its network interface one and bring it up",
+		device ? "RDMA device " : "no RDMA device here", device ? device : "");
+}
+
+static int resolve_local(
+	const struct target *t, const char *device, struct target_path *path, struct why *why)
+{
+	struct sockaddr_storage addr;
+
+	if (find_local(device, AF_INET, &addr) && find_local(device, AF_INET6, &addr))
+		return no_address(device, why);
+	memset(path, 0, sizeof(*path));
+	path->destination = addr;
+	set_port(&path->destination, t->port);
+	if (device)
+		path->source = addr;
+	return 1;
+}
+
+int target_resolve(const struct target *t, const char *device,
+	struct target_path paths[TARGET_PATHS_MAX], struct why *why)
+{
+	struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM };
+	struct addrinfo *list, *i;
+	int rc, n = 0;
+
+	rc = check_device(device, why);
+	if (rc)
+		return rc;
+	if (t->local)
+		return resolve_local(t, device, &paths[0], why);
+	rc = getaddrinfo(t->host, NULL, &hints, &list);
+	if (rc)
+		return why_set(why, -EHOSTUNREACH, "cannot find the address of '%s': %s", t->host,
+			gai_strerror(rc));
+	for (i = list; i && n < TARGET_PATHS_MAX; i = i->ai_next) {
+		if (i->ai_family != AF_INET && i->ai_family != AF_INET6)
+			continue;
+		memset(&paths[n], 0, sizeof(paths[n]));
+		memcpy(&paths[n].destination, i->ai_addr, i->ai_addrlen);
+		set_port(&paths[n].destination, t->port);
+		if (!device || find_local(device, i->ai_family, &paths[n].source) == 0)
+			n++;
+	}
+	freeaddrinfo(list);
+	return n ? n : no_address(device, why);
+}
+
+const char *target_format(const struct sockaddr_storage *addr, char buf[TARGET_TEXT_SIZE])
+{
+	char text[INET6_ADDRSTRLEN] = "?";
+
+	if (addr->ss_family == AF_INET) {
+		const struct sockaddr_in *v4 = (const struct sockaddr_in *)addr;
+
+		inet_ntop(AF_INET, &v4->sin_addr, text, sizeof(text));
+		snprintf(buf, TARGET_TEXT_SIZE, "%s:%u", text, ntohs(v4->sin_port));
+	} else {
+		const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)addr;
+
+		inet_ntop(AF_INET6, &v6->sin6_addr, text, sizeof(text));
+		snprintf(buf, TARGET_TEXT_SIZE, "[%s]:%u", text, ntohs(v6->sin6_port));
+	}
+	return buf;
+}
