@@ -54,7 +54,7 @@ fetch_kernel() {
 		tar -x -C "$work" "${skip[@]}" --exclude='./lib/modules/*/kernel/sound' ./boot ./lib
 	rm "$work"/*.deb "$work/log"
 	mv "$work"/boot/vmlinuz-* "$work/vmlinuz"
-	rm -r "$work/boot"
+	rm -r "${work:?}/boot"
 	basename "$work"/lib/modules/* >"$work/release"
 	depmod -b "$work" "$(<"$work/release")"
 	chmod 755 "$work"
@@ -72,6 +72,7 @@ make_initramfs() {
 	local kernel=$1 release=$2 target=$3 work tree file name
 	[[ -e $target ]] && return
 	note "making the initramfs of Linux $release (once)"
+	find "$CACHE" -maxdepth 1 -name 'initramfs-*' -mtime +7 -delete
 	work=$(mktemp -d "$CACHE/tmp.XXXXXX")
 	tree=$work/tree
 	mkdir -p "$tree"/{bin,modules,proc,sys,dev,lower,upper,root}
@@ -85,7 +86,10 @@ make_initramfs() {
 		*.xz) xz -dc "$file" >"$tree/modules/${name%.xz}" ;;
 		*) cp "$file" "$tree/modules/$name" ;;
 		esac
-		echo "${name%.xz}"
+		case $name in
+		dummy.ko*) echo "dummy.ko numdummies=0" ;;
+		*) echo "${name%.xz}" ;;
+		esac
 	done < <(module_files "$kernel" "$release") >"$tree/modules/order"
 	(cd "$tree" && find . | cpio --quiet -o -H newc -R 0:0) >"$work/cpio"
 	mv "$work/cpio" "$target"
@@ -127,5 +131,6 @@ choose_accelerator() {
 	ACCEL=tcg
 	[[ -r /dev/kvm && -w /dev/kvm ]] || return 0
 	[[ -e $memory ]] || with_cache_lock try_kvm "$memory"
+	# shellcheck disable=SC2034 # softroce-vm.sh uses it
 	ACCEL=$(<"$memory")
 }

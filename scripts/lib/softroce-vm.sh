@@ -35,9 +35,9 @@ prepare_host() {
 	mkdir "$dir"
 	mkfifo "$dir/control.in"
 	ln -s ../events "$dir/control.out"
-	: >"$dir/out"
-	: >"$dir/err"
-	printf '%s=%s\n' CHECKOUT "${CHECKOUT@Q}" LIB "${LIB@Q}" HOSTS "$HOSTS" MODE "$MODE" >"$dir/conf"
+	touch "$dir"/{out,err,console,qemu}
+	printf '%s=%s\n' CHECKOUT "${CHECKOUT@Q}" LIB "${LIB@Q}" HOSTS "$HOSTS" MODE "$MODE" \
+		TTY_SIZE "'${TTY_SIZE:-}'" >"$dir/conf"
 	printf '%s\0' "$@" >"$dir/argv"
 	environment "$id" >"$dir/env"
 	pwd -P >"$dir/cwd"
@@ -83,8 +83,8 @@ terminal() {
 }
 
 start_host() {
-	local id=$1 dir=$RUN/$1 args cpu=max accel=tcg,thread=multi
-	[[ $ACCEL == tcg ]] || { accel=kvm cpu=host; }
+	local id=$1 dir=$RUN/$1 args machine=(-accel "tcg,thread=multi" -cpu max)
+	[[ $ACCEL == tcg ]] || machine=(-accel kvm -cpu host)
 	mapfile -t args < <(
 		share root / ,readonly=on
 		share run "$RUN"
@@ -96,12 +96,14 @@ start_host() {
 	)
 	# In a session of its own: Ctrl-C is for the command, which softroce asks to stop.
 	setsid setpriv --pdeathsig KILL qemu-system-x86_64 "${QEMU_PLAIN[@]}" \
-		-accel "$accel" -cpu "$cpu" "${args[@]}" \
+		"${machine[@]}" "${args[@]}" \
 		-kernel "$KERNEL/vmlinuz" -initrd "$INITRAMFS" -append "$KERNEL_ARGS softroce_host=$id" \
 		-serial "file:$dir/console" -chardev "pipe,id=control,path=$dir/control" \
 		-serial chardev:control <&0 2>"$dir/qemu" &
 	QEMU[id]=$!
 	watch_host "$id" &
+	disown -a
+	# shellcheck disable=SC1083 # a variable for the descriptor
 	exec {CONTROL[id]}<>"$dir/control.in"
 }
 
@@ -135,17 +137,24 @@ kill_hosts() {
 	done
 }
 
-# The run is over with this status, whatever else happens; ask what still runs to stop.
-conclude() { # STATUS SIGNAL
-	RESULT=${RESULT:-$1}
-	signal_hosts "$2"
-	[[ ${STOPPING:-} ]] || set_deadline "$GRACE_S" stop_hard
-	STOPPING=1
-}
-
 set_deadline() { # SECONDS ACTION
 	DEADLINE_MS=$(($(now_ms) + $1 * 1000))
 	AT_DEADLINE=$2
+}
+
+# Ask the command to end; what it then answers is the result, unless it does not answer in time.
+interrupt() { # SIGNAL
+	INTERRUPTED=$((128 + $(kill -l "$1")))
+	if ((STARTED < HOSTS)); then
+		kill_hosts
+	else
+		signal_hosts "$1"
+		set_deadline "$GRACE_S" stop_hard
+	fi
+}
+
+on_signal() {
+	if [[ $INTERRUPTED ]]; then stop_hard; else interrupt "$1"; fi
 }
 
 stop_hard() {
@@ -154,18 +163,17 @@ stop_hard() {
 }
 
 boot_failed() {
-	note "the VM did not start within $BOOT_LIMIT_S s; see scripts/softroce -v"
-	RESULT=$EXIT_OWN
+	local id
+	for ((id = 1; id <= HOSTS; id++)); do
+		echo "did not start within $BOOT_LIMIT_S s" >"$RUN/$id/failure"
+	done
 	kill_hosts
 }
 
 timed_out() {
 	note "time limit of $TIMEOUT reached"
-	conclude "$EXIT_TIMEOUT" TERM
-}
-
-peer_failed() {
-	conclude "$RESULT" TERM
+	RESULT=$EXIT_TIMEOUT
+	interrupt TERM
 }
 
 on_start() {
@@ -181,14 +189,19 @@ on_done() { # NUMBER STATUS
 	(($2 == 0)) || on_failure "$2"
 }
 
+# The first failure is the result; the other host may go on for a moment.
 on_failure() {
-	[[ ${RESULT:-} ]] || set_deadline "$PEER_GRACE_S" peer_failed
+	[[ $RESULT ]] || ((${#GONE[@]} + 1 >= HOSTS)) || set_deadline "$PEER_GRACE_S" peer_failed
 	RESULT=${RESULT:-$1}
+}
+
+peer_failed() {
+	interrupt TERM
 }
 
 on_gone() {
 	GONE[$1]=1
-	[[ -e $RUN/$1/status ]] || on_failure "$EXIT_KERNEL"
+	[[ -e $RUN/$1/status ]] || on_failure "${INTERRUPTED:-$EXIT_KERNEL}"
 }
 
 # Wait for an event, or until the deadline. In short steps: while read -t waits, bash does not
@@ -214,27 +227,28 @@ supervise() {
 		start) on_start ;;
 		done) on_done "$id" "${argument:-$EXIT_KERNEL}" ;;
 		gone) on_gone "$id" ;;
-		broken_pipe) conclude 141 PIPE ;;
-		signal) conclude $((128 + $(kill -l "$argument"))) "$argument" ;;
+		broken_pipe) [[ $INTERRUPTED ]] || interrupt PIPE ;;
+		signal) on_signal "$argument" ;;
 		esac
 	done
 	RESULT=${RESULT:-0}
 }
 
-# Why a host never came to its command, in one line, if so.
-check_host() {
+# Say in one line why a host did not come to the end of its command, if so.
+explain_host() {
 	local dir=$RUN/$1 why
-	[[ ! -e $dir/status && ! ${STOPPING:-} ]] || return 0
-	if [[ -e $dir/failure ]]; then
+	[[ ! -e $dir/status && ! $INTERRUPTED ]] || return 0
+	if [[ -s $dir/failure ]]; then
 		why=$(<"$dir/failure")
 	elif why=$(grep -ahom1 'softroce: .*' "$dir/console"); then
 		why=${why#softroce: }
 	elif [[ -s $dir/qemu ]]; then
 		why=$(tail -n1 "$dir/qemu")
 	else
-		return 0
+		note "host $1 stopped before its command ended"
+		return
 	fi
-	note "host $1: $why; see scripts/softroce -v"
+	note "host $1: $why; softroce -v shows its console"
 	RESULT=$EXIT_OWN
 }
 
@@ -242,9 +256,8 @@ check_host() {
 check_kernel_log() {
 	local log=$RUN/$1/dmesg
 	[[ -s $log ]] || log=$RUN/$1/console
-	[[ -e $RUN/$1/status ]] || ((${STOPPING:-0})) ||
-		note "host $1 stopped before its command ended"
-	report_kernel_log "host $1" "$log" || RESULT=$((RESULT ? RESULT : EXIT_KERNEL))
+	[[ ! $VERBOSE ]] || cat "$RUN/$1/qemu" "$log" >&2
+	report_kernel_log "host $1" <"$log" || RESULT=$((RESULT ? RESULT : EXIT_KERNEL))
 }
 
 cleanup_vm() {
@@ -253,10 +266,21 @@ cleanup_vm() {
 	rm -rf "$RUN"
 }
 
+# What a softroce left that was killed hard.
+remove_stale_runs() {
+	local owner
+	for owner in /tmp/softroce.*/owner; do
+		[[ ! -O $owner ]] || kill -0 "$(<"$owner")" 2>/dev/null || rm -rf "${owner%/owner}"
+	done
+}
+
 run_vm() {
 	local id signal
-	RUN=$(mktemp -d "${TMPDIR:-/tmp}/softroce.XXXXXX") || die "no room in ${TMPDIR:-/tmp}"
-	QEMU=() CONTROL=() GONE=() RESULT='' DEADLINE_MS=''
+	unset RMEM_HOST RMEM_HOST_ID RMEM_PEER RMEM_SHARED
+	remove_stale_runs
+	RUN=$(mktemp -d /tmp/softroce.XXXXXX) || die "cannot make a directory in /tmp; see that it has room"
+	QEMU=() CONTROL=() GONE=() RESULT='' INTERRUPTED='' DEADLINE_MS=''
+	echo $$ >"$RUN/owner"
 	mkdir -m 1777 "$RUN/shared"
 	mkfifo "$RUN/events"
 	exec {EVENTS}<>"$RUN/events"
@@ -265,7 +289,10 @@ run_vm() {
 		# shellcheck disable=SC2064 # expand now
 		trap "echo 0 signal $signal >&$EVENTS" "$signal"
 	done
-	[[ $MODE != shell ]] || TTY_STATE=$(stty -g)
+	if [[ $MODE == shell ]]; then
+		TTY_STATE=$(stty -g)
+		TTY_SIZE=$(stty size)
+	fi
 	for ((id = 1; id <= HOSTS; id++)); do
 		prepare_host "$id" "$@"
 		start_host "$id"
@@ -275,7 +302,7 @@ run_vm() {
 	done
 	supervise
 	for ((id = 1; id <= HOSTS; id++)); do
-		check_host "$id"
+		explain_host "$id"
 		check_kernel_log "$id"
 	done
 	return "$RESULT"
