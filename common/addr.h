@@ -26,7 +26,7 @@
 static inline uint64_t addr_make(uint8_t server, unsigned node, uint64_t offset)
 {
 	return ADDR_TAG << ADDR_TAG_SHIFT | (uint64_t)server << ADDR_SERVER_SHIFT |
-		(uint64_t)(node % ADDR_MAX_NODES) << ADDR_NODE_SHIFT | (offset & ADDR_OFFSET_MASK);
+	       (uint64_t)(node % ADDR_MAX_NODES) << ADDR_NODE_SHIFT | (offset & ADDR_OFFSET_MASK);
 }
 
 static inline bool addr_is_remote(uint64_t addr)

@@ -19,9 +19,9 @@ void log_init(const char *prefix, enum log_level threshold);
 
 void log_line(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-#define log_at(level, ...)                            \
-	do {                                          \
-		if ((level) <= log_threshold)         \
+#define log_at(level, ...) \
+	do { \
+		if ((level) <= log_threshold) \
 			log_line(level, __VA_ARGS__); \
 	} while (0)
 #define log_error(...) log_at(LOG_LEVEL_ERROR, __VA_ARGS__)

@@ -22,10 +22,10 @@
 enum purpose { PURPOSE_SESSION = 1, PURPOSE_OBSERVER = 2 };
 
 #define PREAMBLE_FIELDS(X) \
-	X(u32, magic, )    \
-	X(u16, version, )  \
-	X(u8, purpose, )   \
-	X(u8, reserved, )  \
+	X(u32, magic, ) \
+	X(u16, version, ) \
+	X(u8, purpose, ) \
+	X(u8, reserved, ) \
 	X(i32, status, ) /* in a rejection: why, a negative errno */
 #define PREAMBLE_SIZE 12
 
@@ -50,73 +50,73 @@ enum message_type {
 #define REPORT_CHUNK_MAX 4000
 
 #define HEADER_FIELDS(X) \
-	X(u8, type, )    \
-	X(u8, reserved, )\
-	X(u32, seq, )    \
+	X(u8, type, ) \
+	X(u8, reserved, ) \
+	X(u32, seq, ) \
 	X(i32, status, ) /* requests: 0. Replies: 0, or a negative errno, and then a refusal follows */
 
 #define REFUSAL_FIELDS(X) X(text, why, WHY_SIZE)
 
 /* Who a process is, so that "disconnected" and "dead" can be told apart. */
-#define IDENTITY_FIELDS(X)     \
-	X(bytes, boot_id, 16)  \
-	X(u32, pid, )          \
-	X(u64, start_ticks, )  \
-	X(u64, pid_ns, )       \
-	X(u32, uid, )          \
-	X(text, host, 64)      \
-	X(text, exe, 128)      \
-	X(text, cmdline, 192)  \
+#define IDENTITY_FIELDS(X) \
+	X(bytes, boot_id, 16) \
+	X(u32, pid, ) \
+	X(u64, start_ticks, ) \
+	X(u64, pid_ns, ) \
+	X(u32, uid, ) \
+	X(text, host, 64) \
+	X(text, exe, 128) \
+	X(text, cmdline, 192) \
 	X(text, job, 64)
 
 /* resume = 1: session_id and secret name an earlier session. Else: session_id is a fresh random id. */
-#define HELLO_REQUEST_FIELDS(X)      \
-	X(u8, resume, )              \
-	X(bytes, session_id, ID_SIZE)\
-	X(bytes, secret, ID_SIZE)    \
+#define HELLO_REQUEST_FIELDS(X) \
+	X(u8, resume, ) \
+	X(bytes, session_id, ID_SIZE) \
+	X(bytes, secret, ID_SIZE) \
 	X(message, identity, identity)
 
-#define HELLO_REPLY_FIELDS(X)        \
-	X(bytes, secret, ID_SIZE)    \
-	X(u32, ttl_ms, )             \
-	X(u64, board_addr, )         \
-	X(u32, board_rkey, )         \
-	X(u8, server, )              \
-	X(u8, nodes, )               \
+#define HELLO_REPLY_FIELDS(X) \
+	X(bytes, secret, ID_SIZE) \
+	X(u32, ttl_ms, ) \
+	X(u64, board_addr, ) \
+	X(u32, board_rkey, ) \
+	X(u8, server, ) \
+	X(u8, nodes, ) \
 	X(u64, max_alloc_bytes, )
 
 #define ALLOC_REQUEST_FIELDS(X) \
-	X(u64, bytes, )         \
-	X(i32, node, )          \
+	X(u64, bytes, ) \
+	X(i32, node, ) \
 	X(u32, site, ) /* 0: unknown */
 
 /* Also the reply to ATTACH: a grant on this connection. */
-#define GRANT_REPLY_FIELDS(X)  \
-	X(u64, addr, )         \
-	X(u64, bytes, )        \
+#define GRANT_REPLY_FIELDS(X) \
+	X(u64, addr, ) \
+	X(u64, bytes, ) \
 	X(u32, rkey, )
 
 #define FREE_REQUEST_FIELDS(X) X(u64, addr, )
 #define ATTACH_REQUEST_FIELDS(X) X(u64, addr, )
 #define RENEW_REPLY_FIELDS(X) X(u32, ttl_ms, )
 
-#define SITE_MODULE_FIELDS(X)              \
-	X(bytes, build_id, BUILD_ID_SIZE)  \
+#define SITE_MODULE_FIELDS(X) \
+	X(bytes, build_id, BUILD_ID_SIZE) \
 	X(text, path, 112)
 #define SITE_FRAME_FIELDS(X) \
-	X(u8, module, ) /* index into modules */ \
+	X(u8, module, )  /* index into modules */ \
 	X(u64, offset, ) /* link-time address of the call in that module */
-#define SITE_REQUEST_FIELDS(X)                          \
-	X(list, modules, site_module, SITE_DEPTH_MAX)   \
+#define SITE_REQUEST_FIELDS(X) \
+	X(list, modules, site_module, SITE_DEPTH_MAX) \
 	X(list, frames, site_frame, SITE_DEPTH_MAX)
 #define SITE_REPLY_FIELDS(X) X(u32, site, )
 
-#define SITE_NAME_FIELDS(X)    \
+#define SITE_NAME_FIELDS(X) \
 	X(text, function, 112) \
-	X(text, file, 120)     \
+	X(text, file, 120) \
 	X(u32, line, )
 #define SITE_NAMES_REQUEST_FIELDS(X) \
-	X(u32, site, )               \
+	X(u32, site, ) \
 	X(list, names, site_name, SITE_DEPTH_MAX)
 
 /* The request is the same JSON text as on the admin socket; the reply is read in chunks. */
@@ -126,26 +126,26 @@ enum message_type {
 #define REPORT_READ_REPLY_FIELDS(X) X(blob, chunk, REPORT_CHUNK_MAX)
 
 /* Every struct: MESSAGES(M) names it and its fields; inner ones come first. */
-#define MESSAGES(M)                                  \
-	M(preamble, PREAMBLE_FIELDS)                 \
-	M(header, HEADER_FIELDS)                     \
-	M(refusal, REFUSAL_FIELDS)                   \
-	M(identity, IDENTITY_FIELDS)                 \
-	M(hello_request, HELLO_REQUEST_FIELDS)       \
-	M(hello_reply, HELLO_REPLY_FIELDS)           \
-	M(alloc_request, ALLOC_REQUEST_FIELDS)       \
-	M(grant_reply, GRANT_REPLY_FIELDS)           \
-	M(free_request, FREE_REQUEST_FIELDS)         \
-	M(attach_request, ATTACH_REQUEST_FIELDS)     \
-	M(renew_reply, RENEW_REPLY_FIELDS)           \
-	M(site_module, SITE_MODULE_FIELDS)           \
-	M(site_frame, SITE_FRAME_FIELDS)             \
-	M(site_request, SITE_REQUEST_FIELDS)         \
-	M(site_reply, SITE_REPLY_FIELDS)             \
-	M(site_name, SITE_NAME_FIELDS)               \
+#define MESSAGES(M) \
+	M(preamble, PREAMBLE_FIELDS) \
+	M(header, HEADER_FIELDS) \
+	M(refusal, REFUSAL_FIELDS) \
+	M(identity, IDENTITY_FIELDS) \
+	M(hello_request, HELLO_REQUEST_FIELDS) \
+	M(hello_reply, HELLO_REPLY_FIELDS) \
+	M(alloc_request, ALLOC_REQUEST_FIELDS) \
+	M(grant_reply, GRANT_REPLY_FIELDS) \
+	M(free_request, FREE_REQUEST_FIELDS) \
+	M(attach_request, ATTACH_REQUEST_FIELDS) \
+	M(renew_reply, RENEW_REPLY_FIELDS) \
+	M(site_module, SITE_MODULE_FIELDS) \
+	M(site_frame, SITE_FRAME_FIELDS) \
+	M(site_request, SITE_REQUEST_FIELDS) \
+	M(site_reply, SITE_REPLY_FIELDS) \
+	M(site_name, SITE_NAME_FIELDS) \
 	M(site_names_request, SITE_NAMES_REQUEST_FIELDS) \
-	M(report_request, REPORT_REQUEST_FIELDS)     \
-	M(report_reply, REPORT_REPLY_FIELDS)         \
+	M(report_request, REPORT_REQUEST_FIELDS) \
+	M(report_reply, REPORT_REPLY_FIELDS) \
 	M(report_read_request, REPORT_READ_REQUEST_FIELDS) \
 	M(report_read_reply, REPORT_READ_REPLY_FIELDS)
 
@@ -157,19 +157,23 @@ enum message_type {
 #define DECLARE_i32(name, ...) int32_t name;
 #define DECLARE_bytes(name, size) uint8_t name[size];
 #define DECLARE_text(name, size) char name[size];
-#define DECLARE_blob(name, max) uint16_t name##_bytes; uint8_t name[max];
+#define DECLARE_blob(name, max) \
+	uint16_t name##_bytes; \
+	uint8_t name[max];
 #define DECLARE_message(name, type) struct type name;
-#define DECLARE_list(name, type, max) uint8_t n##name; struct type name[max];
+#define DECLARE_list(name, type, max) \
+	uint8_t n##name; \
+	struct type name[max];
 
 /*
  * For each message: struct NAME, NAME_put() and NAME_get(). They move the cursor's sticky failure
  * flag and nothing else: ask wire_finish() (get) or w->failed (put) at the end.
  */
-#define DECLARE_MESSAGE(name, FIELDS)                              \
-	struct name {                                              \
-		FIELDS(DECLARE_FIELD)                              \
-	};                                                         \
-	void name##_put(struct wire *w, const struct name *m);     \
+#define DECLARE_MESSAGE(name, FIELDS) \
+	struct name { \
+		FIELDS(DECLARE_FIELD) \
+	}; \
+	void name##_put(struct wire *w, const struct name *m); \
 	void name##_get(struct wire *w, struct name *m);
 MESSAGES(DECLARE_MESSAGE)
 

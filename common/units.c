@@ -8,6 +8,10 @@
 #include <stdlib.h>
 #include <strings.h>
 
+#define MINUTE_MS 60000ULL
+#define HOUR_MS (60 * MINUTE_MS)
+#define DAY_MS (24 * HOUR_MS)
+
 struct unit {
 	const char *name;
 	uint64_t factor;
@@ -42,9 +46,20 @@ static int parse_scaled(const char *text, const struct unit *units, size_t n, ui
 int units_parse_bytes(const char *text, uint64_t *out_bytes)
 {
 	static const struct unit units[] = {
-		{ "", 1 }, { "B", 1 }, { "K", KIB }, { "KB", KIB }, { "KiB", KIB }, { "M", MIB },
-		{ "MB", MIB }, { "MiB", MIB }, { "G", GIB }, { "GB", GIB }, { "GiB", GIB },
-		{ "T", KIB * GIB }, { "TB", KIB * GIB }, { "TiB", KIB * GIB },
+		{ "", 1 },
+		{ "B", 1 },
+		{ "K", KIB },
+		{ "KB", KIB },
+		{ "KiB", KIB },
+		{ "M", MIB },
+		{ "MB", MIB },
+		{ "MiB", MIB },
+		{ "G", GIB },
+		{ "GB", GIB },
+		{ "GiB", GIB },
+		{ "T", KIB * GIB },
+		{ "TB", KIB * GIB },
+		{ "TiB", KIB * GIB },
 	};
 
 	return parse_scaled(text, units, sizeof(units) / sizeof(units[0]), out_bytes);
@@ -53,8 +68,13 @@ int units_parse_bytes(const char *text, uint64_t *out_bytes)
 int units_parse_duration(const char *text, uint64_t *out_ms)
 {
 	static const struct unit units[] = {
-		{ "", 1000 }, { "ms", 1 }, { "s", 1000 }, { "m", 60 * 1000 }, { "min", 60 * 1000 },
-		{ "h", 3600 * 1000 }, { "d", 86400ULL * 1000 },
+		{ "", 1000 },
+		{ "ms", 1 },
+		{ "s", 1000 },
+		{ "m", MINUTE_MS },
+		{ "min", MINUTE_MS },
+		{ "h", HOUR_MS },
+		{ "d", DAY_MS },
 	};
 
 	return parse_scaled(text, units, sizeof(units) / sizeof(units[0]), out_ms);
@@ -82,15 +102,15 @@ const char *units_format_duration(uint64_t ms, char *buf, size_t size)
 {
 	uint64_t s = ms / 1000;
 
-	if (ms < 10 * 1000)
+	if (ms < 10000)
 		snprintf(buf, size, "%" PRIu64 ".%" PRIu64 "s", s, ms % 1000 / 100);
-	else if (s < 120)
+	else if (ms < 2 * MINUTE_MS)
 		snprintf(buf, size, "%" PRIu64 "s", s);
-	else if (s < 2 * 3600)
-		snprintf(buf, size, "%" PRIu64 "m", s / 60);
-	else if (s < 2 * 86400)
-		snprintf(buf, size, "%" PRIu64 "h", s / 3600);
+	else if (ms < 2 * HOUR_MS)
+		snprintf(buf, size, "%" PRIu64 "m", ms / MINUTE_MS);
+	else if (ms < 2 * DAY_MS)
+		snprintf(buf, size, "%" PRIu64 "h", ms / HOUR_MS);
 	else
-		snprintf(buf, size, "%" PRIu64 "d", s / 86400);
+		snprintf(buf, size, "%" PRIu64 "d", ms / DAY_MS);
 	return buf;
 }
