@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "ctl/field.h"
+
+#include <stdio.h>
+
+static void fail(struct check *c, const char *problem, const char *name)
+{
+	if (c->what[0] == '\0')
+		snprintf(c->what, sizeof(c->what), "%s \"%s\"", problem, name);
+}
+
+static const json_t *get(struct check *c, const json_t *object, const char *name)
+{
+	const json_t *value = json_object_get(object, name);
+
+	if (!value)
+		fail(c, "lacks", name);
+	return value;
+}
+
+int64_t field_int(struct check *c, const json_t *object, const char *name)
+{
+	const json_t *value = get(c, object, name);
+
+	if (value && !json_is_integer(value))
+		fail(c, "has no number in", name);
+	return json_integer_value(value);
+}
+
+int64_t field_int_or_null(struct check *c, const json_t *object, const char *name)
+{
+	const json_t *value = json_object_get(object, name);
+
+	return !value || json_is_null(value) ? -1 : field_int(c, object, name);
+}
+
+uint64_t field_uint(struct check *c, const json_t *object, const char *name)
+{
+	int64_t value = field_int(c, object, name);
+
+	if (value >= 0)
+		return (uint64_t)value;
+	fail(c, "has a negative", name);
+	return 0;
+}
+
+const char *field_text_or_null(struct check *c, const json_t *object, const char *name)
+{
+	const json_t *value = json_object_get(object, name);
+
+	if (!value || json_is_null(value))
+		return NULL;
+	if (!json_is_string(value))
+		fail(c, "has no text in", name);
+	return json_string_value(value);
+}
+
+const char *field_text(struct check *c, const json_t *object, const char *name)
+{
+	const char *text = field_text_or_null(c, object, name);
+
+	if (text)
+		return text;
+	fail(c, "lacks", name);
+	return "";
+}
+
+const json_t *field_object(struct check *c, const json_t *object, const char *name)
+{
+	const json_t *value = get(c, object, name);
+
+	if (json_is_object(value))
+		return value;
+	fail(c, "has no object in", name);
+	return NULL;
+}
+
+const json_t *field_list(struct check *c, const json_t *object, const char *name)
+{
+	const json_t *value = get(c, object, name);
+
+	if (json_is_array(value))
+		return value;
+	fail(c, "has no list in", name);
+	return NULL;
+}
+
+const char *item_text(struct check *c, const json_t *item, const char *list)
+{
+	if (json_is_string(item))
+		return json_string_value(item);
+	fail(c, "has no texts in", list);
+	return "";
+}
+
+int64_t item_int(struct check *c, const json_t *item, const char *list)
+{
+	if (!json_is_integer(item))
+		fail(c, "has no numbers in", list);
+	return json_integer_value(item);
+}

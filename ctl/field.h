@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Fields of a JSON answer, read with suspicion: the first one that is missing or of the wrong type is
+ * remembered, later ones read as 0 or "", and the caller asks once at the end. So a renderer reads
+ * straight through, and no answer, however broken, can make it crash.
+ *
+ * Borrowed pointers live as long as the answer does.
+ */
+#ifndef RMEM_CTL_FIELD_H
+#define RMEM_CTL_FIELD_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct check {
+	char what[96]; /* the first bad field; "": none */
+};
+
+uint64_t field_uint(struct check *c, const json_t *object, const char *name);
+int64_t field_int(struct check *c, const json_t *object, const char *name);
+
+/* -1 if the field is null or not there: for what is never negative. */
+int64_t field_int_or_null(struct check *c, const json_t *object, const char *name);
+
+const char *field_text(struct check *c, const json_t *object, const char *name);
+
+/* NULL if the field is null or not there. */
+const char *field_text_or_null(struct check *c, const json_t *object, const char *name);
+
+/* After a failure these return NULL, which every field_… function and jansson itself accept. */
+const json_t *field_object(struct check *c, const json_t *object, const char *name);
+const json_t *field_list(struct check *c, const json_t *object, const char *name);
+
+/* An item of the list of that name. */
+const char *item_text(struct check *c, const json_t *item, const char *list);
+int64_t item_int(struct check *c, const json_t *item, const char *list);
+
+#endif

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* rmemctl: ask, print, and say with the exit status what it means. */
+#include <errno.h>
+#include <locale.h>
+#include <stdio.h>
+
+#include "ctl/help.h"
+#include "ctl/options.h"
+#include "ctl/reply.h"
+#include "ctl/source.h"
+#include "ctl/text.h"
+#include "ctl/verdict.h"
+
+static enum exit_status complain(enum exit_status status, const struct why *why)
+{
+	fputs("rmemctl: ", stderr);
+	/* parts of it may come from a peer */
+	text_put(stderr, why->text);
+	putc('\n', stderr);
+	if (status == STATUS_USAGE)
+		fputs("Try 'rmemctl --help'.\n", stderr);
+	return status;
+}
+
+/* The verdict first: what cannot be judged is not to look like a report. */
+static int print(const struct options *o, json_t *answer, bool *out_leaks, struct why *why)
+{
+	int err = reply_check(answer, o->report, why);
+
+	*out_leaks = false;
+	if (err == 0 && o->report == REPORT_LEAKS)
+		err = verdict_leaks(answer, out_leaks, why);
+	if (o->json && (err == 0 || err == -EREMOTEIO)) {
+		json_dumpf(answer, stdout, JSON_INDENT(2));
+		putchar('\n');
+	} else if (err == 0) {
+		err = render_report(o->report, answer, &o->view, stdout, why);
+	}
+	if ((fflush(stdout) != 0 || ferror(stdout)) && err == 0)
+		err = why_set(why, -EIO, "cannot write the report: %m");
+	return err;
+}
+
+static enum exit_status report(const struct options *o)
+{
+	struct why why = { "" };
+	json_t *answer = NULL;
+	bool leaks = false;
+	int err = source_ask(o, &answer, &why);
+
+	if (err == 0)
+		err = print(o, answer, &leaks, &why);
+	json_decref(answer);
+	if (err)
+		return complain(STATUS_UNCHECKED, &why);
+	return leaks ? STATUS_LEAKS : STATUS_CLEAN;
+}
+
+int main(int argc, char **argv)
+{
+	struct options options;
+	struct why why = { "" };
+
+	setlocale(LC_CTYPE, "");
+	if (options_parse(argc, argv, &options, &why))
+		return complain(STATUS_USAGE, &why);
+	switch (options.action) {
+	case ACTION_HELP:
+		help_put(stdout, &options);
+		return STATUS_CLEAN;
+	case ACTION_VERSION:
+		puts("rmemctl " RMEM_VERSION);
+		return STATUS_CLEAN;
+	default:
+		return report(&options);
+	}
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The command line of rmemctl(1). Options may stand before or after the command. */
+#ifndef RMEM_CTL_OPTIONS_H
+#define RMEM_CTL_OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/target.h"
+#include "common/why.h"
+#include "ctl/render.h"
+
+enum exit_status {
+	STATUS_CLEAN = 0,
+	STATUS_LEAKS = 1,
+	STATUS_USAGE = 2,
+	STATUS_UNCHECKED = 3, /* could not check: wins over clean and leaks */
+};
+
+enum action { ACTION_REPORT, ACTION_HELP, ACTION_VERSION };
+
+struct options {
+	enum action action;
+	bool has_report; /* false: only with ACTION_HELP and ACTION_VERSION */
+	enum report report;
+	const char *admin;  /* NULL: the usual sockets of port */
+	const char *server; /* NULL: ask on a socket; then target says the same */
+	struct target target;
+	uint16_t port;
+	uint64_t timeout_ms;
+	bool json;
+	uint64_t addr;  /* who-holds */
+	uint64_t limit; /* map: blocks at most */
+	struct view view;
+};
+
+/* -EINVAL with a reason that names the offending word. Pointers into argv stay in out. */
+int options_parse(int argc, char **argv, struct options *out, struct why *why);
+
+#endif

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Text from an answer of rmemd (docs/ADMIN.md): a pure function of the answer and the view, so that
+ * the same answer always gives the same bytes. Ages come from the answer, never from a clock here.
+ */
+#ifndef RMEM_CTL_RENDER_H
+#define RMEM_CTL_RENDER_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "common/why.h"
+#include "ctl/kind.h"
+
+enum report { REPORT_STATUS, REPORT_LEAKS, REPORT_SESSIONS, REPORT_MAP, REPORT_WHO_HOLDS, REPORTS };
+
+/* "status", …: the command, and the "report" of its answer. */
+const char *report_name(enum report report);
+
+/* What of a report is shown. It changes no verdict. */
+struct view {
+	unsigned kinds;    /* leaks: bits of enum kind */
+	uint64_t top;      /* leaks: records at most; 0: all */
+	uint64_t older_ms; /* leaks: only records with an allocation of at least that age */
+	int node;          /* map: -1: all */
+	bool blocks;       /* map: list them */
+};
+#define VIEW_INIT \
+	{ \
+		KINDS_DEFAULT, 0, 0, -1, false \
+	}
+
+/*
+ * Print answer, which must be one that reply_check() likes, to out; nothing is printed on failure.
+ * -EBADMSG: a field is missing or of the wrong type; -ENOMEM.
+ */
+int render_report(enum report report, const json_t *answer, const struct view *view, FILE *out,
+	struct why *why);
+
+#endif

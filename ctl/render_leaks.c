@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "ctl/reports.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ctl/parts.h"
+#include "ctl/text.h"
+
+/* Where the id of a record goes, when the headline leaves room. */
+#define RECORD_COLUMN 72
+
+static void put_plural(FILE *out, uint64_t n, const char *text)
+{
+	fprintf(out, "%" PRIu64 " allocation%s %s\n", n, n == 1 ? "" : "s", text);
+}
+
+static void put_header(FILE *out, const json_t *answer, struct check *c)
+{
+	const json_t *audit = field_object(c, answer, "audit");
+	const json_t *coverage = field_object(c, answer, "coverage");
+	uint64_t total = field_uint(c, coverage, "allocations_total");
+	uint64_t audited = field_uint(c, coverage, "allocations_audited");
+	uint64_t sessions = field_uint(c, coverage, "sessions_total");
+	uint64_t unscanned = field_uint(c, coverage, "sessions_not_scanned");
+	uint64_t without_site = field_uint(c, coverage, "allocations_without_site");
+	uint64_t orphans = field_uint(c, coverage, "orphans");
+
+	fprintf(out, "audit %" PRIu64 "  confirmed %" PRIu64 "/%" PRIu64,
+		field_uint(c, audit, "serial"), field_uint(c, audit, "scans_agreeing"),
+		field_uint(c, audit, "scans_needed"));
+	fprintf(out,
+		"  covered %" PRIu64 "/%" PRIu64 " allocations, %" PRIu64 "/%" PRIu64 " sessions\n",
+		audited, total, sessions - (unscanned < sessions ? unscanned : sessions), sessions);
+	if (audited < total)
+		put_plural(out, total - audited, "too young to judge");
+	if (without_site)
+		put_plural(out, without_site, "without a call site");
+	if (orphans)
+		put_plural(out, orphans, "of no known session: a fault in rmemd, please report it");
+}
+
+static void put_headline(FILE *out, const json_t *record, enum kind kind, struct check *c)
+{
+	char *line = NULL;
+	size_t size;
+	FILE *stream = open_memstream(&line, &size);
+
+	if (!stream)
+		return;
+	text_put_share(stream, field_uint(c, record, "bytes"), field_uint(c, record, "blocks"));
+	fprintf(stream, " %s", kind_phrase(kind));
+	if (fclose(stream) == 0)
+		fprintf(out, "%-*s  record ", RECORD_COLUMN, line);
+	text_put(out, field_text(c, record, "id"));
+	putc('\n', out);
+	free(line);
+}
+
+static void put_holders(FILE *out, const json_t *record, struct check *c)
+{
+	const json_t *holders = field_list(c, record, "holders");
+	uint64_t total = field_uint(c, record, "holders_total");
+	size_t listed = json_array_size(holders);
+	json_t *holder;
+	size_t i;
+
+	json_array_foreach(holders, i, holder)
+	{
+		fputs(i == 0 ? "   held by  " : "       and  ", out);
+		part_holder(out, holder, c);
+		if (total > 1) {
+			fputs(": ", out);
+			text_put_share(out, field_uint(c, holder, "bytes"),
+				field_uint(c, holder, "blocks"));
+		}
+		putc('\n', out);
+	}
+	if (total > listed)
+		fprintf(out, "   %s %" PRIu64 " more\n", listed ? "    and " : "held by ",
+			total - listed);
+}
+
+static void put_ages(FILE *out, const json_t *record, struct check *c)
+{
+	const json_t *nodes = field_list(c, record, "nodes");
+	uint64_t block_bytes = field_uint(c, record, "block_bytes");
+	uint64_t waste = field_uint(c, record, "waste_bytes");
+	json_t *node;
+	size_t i;
+
+	fputs("   age ", out);
+	if (field_uint(c, record, "blocks") > 1) {
+		text_put_duration(out, field_uint(c, record, "age_min_ms"));
+		fputs(" / ", out);
+		text_put_duration(out, field_uint(c, record, "age_avg_ms"));
+		fputs(" / ", out);
+	}
+	text_put_duration(out, field_uint(c, record, "age_max_ms"));
+	fprintf(out, "   node%s ", json_array_size(nodes) == 1 ? "" : "s");
+	json_array_foreach(nodes, i, node)
+		fprintf(out, "%s%" PRId64, i ? "," : "", item_int(c, node, "nodes"));
+	fprintf(out, "   waste %.1f%%\n",
+		block_bytes ? 100.0 * (double)waste / (double)block_bytes : 0.0);
+}
+
+static void put_evidence(FILE *out, const json_t *record, struct check *c)
+{
+	const json_t *evidence = field_list(c, record, "evidence");
+	uint64_t unconfirmed = field_uint(c, record, "unconfirmed_blocks");
+	json_t *item;
+	size_t i;
+
+	if (unconfirmed)
+		fprintf(out, "   unconfirmed: only the last scan calls %" PRIu64 " of them lost\n",
+			unconfirmed);
+	json_array_foreach(evidence, i, item)
+	{
+		fputs(i == 0 ? "   evidence: " : ", ", out);
+		text_put(out, item_text(c, item, "evidence"));
+	}
+	if (i > 0)
+		putc('\n', out);
+}
+
+static void put_record(FILE *out, const json_t *record, enum kind kind, struct check *c)
+{
+	put_headline(out, record, kind, c);
+	put_holders(out, record, c);
+	put_ages(out, record, c);
+	part_stack(out, field_list(c, record, "stack"), c);
+	put_evidence(out, record, c);
+}
+
+static void put_records(FILE *out, const json_t *answer, const struct view *view, struct check *c)
+{
+	const json_t *records = field_list(c, answer, "records");
+	uint64_t shown = 0, hidden = 0;
+	json_t *record;
+	size_t i;
+
+	json_array_foreach(records, i, record)
+	{
+		const char *name = field_text(c, record, "kind");
+		enum kind kind = kind_parse(name, strlen(name));
+
+		/* what later servers may call something is counted below, not shown */
+		if (kind == KINDS || !(view->kinds & KIND_BIT(kind)))
+			continue;
+		if (field_uint(c, record, "age_max_ms") < view->older_ms ||
+			(view->top && shown == view->top)) {
+			hidden++;
+			continue;
+		}
+		put_record(out, record, kind, c);
+		shown++;
+	}
+	if (hidden)
+		fprintf(out, "%" PRIu64 " more record%s not shown (--top, --older)\n", hidden,
+			hidden == 1 ? "" : "s");
+}
+
+static void put_summary(FILE *out, const json_t *answer, struct check *c)
+{
+	const json_t *summary = field_object(c, answer, "summary");
+
+	fputs("LEAK SUMMARY:", out);
+	for (unsigned i = 0; i < KINDS; i++) {
+		const json_t *total = field_object(c, summary, kind_name((enum kind)i));
+
+		fprintf(out, "%s %s ", i ? " ·" : "", kind_summary((enum kind)i));
+		text_put_share(out, field_uint(c, total, "bytes"), field_uint(c, total, "blocks"));
+	}
+	putc('\n', out);
+}
+
+int render_leaks(const json_t *answer, const struct view *view, FILE *out, struct check *c)
+{
+	const json_t *nodes = field_list(c, answer, "nodes");
+	json_t *node;
+	size_t i;
+
+	put_header(out, answer, c);
+	put_records(out, answer, view, c);
+	put_summary(out, answer, c);
+	json_array_foreach(nodes, i, node) part_conservation(out, node, c);
+	return 0;
+}

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "ctl/reports.h"
+
+#include <inttypes.h>
+
+#include "ctl/parts.h"
+#include "ctl/sheet.h"
+#include "ctl/text.h"
+
+static bool wanted(const json_t *object, const struct view *view, struct check *c)
+{
+	int64_t node = field_int(c, object, "node");
+
+	return view->node < 0 || node == view->node;
+}
+
+static void put_node(struct sheet *s, const json_t *node, struct check *c)
+{
+	sheet_row(s);
+	part_node_cells(s, node, c);
+	sheet_bytes(s, field_uint(c, node, "page_bytes"));
+	sheet_bytes(s, field_uint(c, node, "largest_free_bytes"));
+	sheet_number(s, field_int(c, node, "pages_checked"));
+	sheet_number(s, field_int(c, node, "pages_on_node"));
+	sheet_number(s, field_int(c, node, "pages_elsewhere"));
+	sheet_number(s, field_int(c, node, "pages_absent"));
+}
+
+static int put_nodes(FILE *out, const json_t *answer, const struct view *view, struct check *c)
+{
+	static const struct sheet_column columns[] = {
+		NODE_COLUMNS,
+		{ "PAGE", true },
+		{ "LARGEST-FREE", true },
+		{ "CHECKED", true },
+		{ "ON-NODE", true },
+		{ "ELSEWHERE", true },
+		{ "ABSENT", true },
+	};
+	const json_t *nodes = field_list(c, answer, "nodes");
+	uint64_t shown = 0;
+	struct sheet s;
+	json_t *node;
+	size_t i;
+
+	sheet_start(&s, columns, sizeof(columns) / sizeof(columns[0]));
+	json_array_foreach(nodes, i, node)
+	{
+		if (!wanted(node, view, c))
+			continue;
+		put_node(&s, node, c);
+		shown++;
+	}
+	if (shown == 0)
+		fprintf(out, "the pool has no memory on node %d\n", view->node);
+	return sheet_finish(&s, out);
+}
+
+static void put_block(struct sheet *s, const json_t *block, struct check *c)
+{
+	const char *exe = field_text_or_null(c, block, "exe");
+	int64_t pid = field_int_or_null(c, block, "pid");
+
+	sheet_row(s);
+	sheet_text(s, field_text(c, block, "addr"));
+	sheet_number(s, field_int(c, block, "node"));
+	sheet_bytes(s, field_uint(c, block, "bytes"));
+	sheet_bytes(s, field_uint(c, block, "block_bytes"));
+	sheet_text(s, field_text(c, block, "state"));
+	sheet_duration(s, field_uint(c, block, "age_ms"));
+	sheet_number(s, field_int(c, block, "pages_checked"));
+	sheet_number(s, field_int(c, block, "pages_on_node"));
+	/* the session of a block that is being wiped may be forgotten already */
+	if (pid >= 0)
+		sheet_number(s, pid);
+	else
+		sheet_text(s, "");
+	sheet_text(s, exe ? text_basename(exe) : "");
+}
+
+static int put_blocks(FILE *out, const json_t *answer, const struct view *view, struct check *c)
+{
+	static const struct sheet_column columns[] = {
+		{ "ADDRESS", false },
+		{ "NODE", true },
+		{ "BYTES", true },
+		{ "LENT", true },
+		{ "STATE", false },
+		{ "AGE", true },
+		{ "CHECKED", true },
+		{ "ON-NODE", true },
+		{ "PID", true },
+		{ "EXE", false },
+	};
+	const json_t *blocks = field_list(c, answer, "blocks");
+	uint64_t total = field_uint(c, answer, "blocks_total");
+	struct sheet s;
+	json_t *block;
+	size_t i;
+	int err;
+
+	putc('\n', out);
+	sheet_start(&s, columns, sizeof(columns) / sizeof(columns[0]));
+	json_array_foreach(blocks, i, block)
+	{
+		if (wanted(block, view, c))
+			put_block(&s, block, c);
+	}
+	err = sheet_finish(&s, out);
+	if (total == 0)
+		fputs("no blocks are lent\n", out);
+	else if (total > i)
+		fprintf(out, "the first %zu of %" PRIu64 " blocks (--limit)\n", i, total);
+	return err;
+}
+
+int render_map(const json_t *answer, const struct view *view, FILE *out, struct check *c)
+{
+	int err = put_nodes(out, answer, view, c);
+
+	if (err == 0 && view->blocks)
+		err = put_blocks(out, answer, view, c);
+	return err;
+}

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "ctl/reports.h"
+
+#include <inttypes.h>
+
+#include "common/units.h"
+#include "ctl/parts.h"
+#include "ctl/sheet.h"
+#include "ctl/text.h"
+
+static void put_duration(
+	FILE *out, const char *label, const json_t *object, const char *field, struct check *c)
+{
+	fputs(label, out);
+	text_put_duration(out, field_uint(c, object, field));
+}
+
+static void put_count(
+	FILE *out, const json_t *object, const char *field, const char *label, struct check *c)
+{
+	fprintf(out, "%" PRIu64 "%s", field_uint(c, object, field), label);
+}
+
+static void put_server(FILE *out, const json_t *server, struct check *c)
+{
+	char started[TEXT_TIME_SIZE];
+
+	part_server(out, server, c);
+	put_duration(out, ", up ", server, "uptime_ms", c);
+	fprintf(out, " since %s\n",
+		text_format_time(field_uint(c, server, "started_ns"), started, sizeof(started)));
+	fputs("data         ", out);
+	text_put(out, field_text(c, server, "data_dir"));
+	fputs("\nadmin        ", out);
+	text_put(out, field_text(c, server, "admin_socket"));
+	fputs("\n\n", out);
+}
+
+static int put_devices(FILE *out, const json_t *answer, struct check *c)
+{
+	static const struct sheet_column columns[] = {
+		{ "DEVICE", false },
+		{ "ADDRESS", false },
+		{ "PROTECTION", false },
+		{ "OTHER-QUEUE-PAIR", false },
+		{ "REVOKED-KEY", false },
+		{ "OUTSIDE-WINDOW", false },
+	};
+	const json_t *devices = field_list(c, answer, "devices");
+	struct sheet s;
+	json_t *device;
+	size_t i;
+
+	sheet_start(&s, columns, sizeof(columns) / sizeof(columns[0]));
+	json_array_foreach(devices, i, device)
+	{
+		sheet_row(&s);
+		sheet_text(&s, field_text(c, device, "name"));
+		sheet_text(&s, field_text(c, device, "address"));
+		sheet_text(&s, field_text(c, device, "protection"));
+		sheet_text(&s, field_text(c, device, "other_queue_pair"));
+		sheet_text(&s, field_text(c, device, "revoked_key"));
+		sheet_text(&s, field_text(c, device, "outside_window"));
+	}
+	return sheet_finish(&s, out);
+}
+
+static int put_nodes(FILE *out, const json_t *answer, struct check *c)
+{
+	static const struct sheet_column columns[] = {
+		NODE_COLUMNS,
+		{ "PAGE", true },
+		{ "LARGEST-FREE", true },
+	};
+	const json_t *nodes = field_list(c, answer, "nodes");
+	struct sheet s;
+	json_t *node;
+	size_t i;
+
+	putc('\n', out);
+	sheet_start(&s, columns, sizeof(columns) / sizeof(columns[0]));
+	json_array_foreach(nodes, i, node)
+	{
+		sheet_row(&s);
+		part_node_cells(&s, node, c);
+		sheet_bytes(&s, field_uint(c, node, "page_bytes"));
+		sheet_bytes(&s, field_uint(c, node, "largest_free_bytes"));
+	}
+	return sheet_finish(&s, out);
+}
+
+static void put_holdings(FILE *out, const json_t *answer, struct check *c)
+{
+	const json_t *sessions = field_object(c, answer, "sessions");
+	const json_t *allocations = field_object(c, answer, "allocations");
+	char buf[UNITS_TEXT_SIZE];
+
+	fputs("\nsessions     ", out);
+	put_count(out, sessions, "connected", " connected, ", c);
+	put_count(out, sessions, "detached", " detached, ", c);
+	put_count(out, sessions, "closed", " closed, ", c);
+	put_count(out, sessions, "dead", " dead\n", c);
+	fputs("allocations  ", out);
+	text_put_share(out, field_uint(c, allocations, "block_bytes"),
+		field_uint(c, allocations, "blocks"));
+	fprintf(out, ", %s of them asked for",
+		units_format_bytes(field_uint(c, allocations, "bytes"), buf, sizeof(buf)));
+	fprintf(out, "; one can hold %s\n",
+		units_format_bytes(field_uint(c, answer, "max_alloc_bytes"), buf, sizeof(buf)));
+	fputs("call sites   ", out);
+	put_count(out, answer, "sites", "\n", c);
+}
+
+static void put_terms(FILE *out, const json_t *answer, struct check *c)
+{
+	uint64_t interval = field_uint(c, answer, "audit_interval_ms");
+	uint64_t stalls = field_uint(c, answer, "stalls");
+	char last[TEXT_TIME_SIZE];
+
+	put_duration(out, "leases       ttl ", answer, "ttl_ms", c);
+	put_duration(out, ", courtesy ", answer, "courtesy_ms", c);
+	fputs(", reclaim ", out);
+	text_put(out, field_text(c, answer, "reclaim"));
+	fputs("\naudits       ", out);
+	put_count(out, answer, "audits", " done, last ", c);
+	fputs(text_format_time(field_uint(c, answer, "last_audit_ns"), last, sizeof(last)), out);
+	if (interval)
+		put_duration(out, ", every ", answer, "audit_interval_ms", c);
+	else
+		fputs(", only on demand", out);
+	fprintf(out, "\nstalls       %" PRIu64, stalls);
+	if (stalls)
+		put_duration(out, ", excused ", answer, "stalled_ms", c);
+	putc('\n', out);
+}
+
+static void put_counters(FILE *out, const json_t *answer, struct check *c)
+{
+	const json_t *counters = field_object(c, answer, "counters");
+	char buf[UNITS_TEXT_SIZE];
+
+	fputs("since start  ", out);
+	put_count(out, counters, "allocs", " allocs, ", c);
+	put_count(out, counters, "frees", " frees, ", c);
+	put_count(out, counters, "attaches", " attaches, ", c);
+	put_count(out, counters, "resumes", " resumes, ", c);
+	put_count(out, counters, "expiries", " expiries, ", c);
+	put_count(out, counters, "refused_requests", " refused requests, ", c);
+	put_count(out, counters, "reclaimed_blocks", " blocks", c);
+	fprintf(out, " (%s) reclaimed\n",
+		units_format_bytes(field_uint(c, counters, "reclaimed_bytes"), buf, sizeof(buf)));
+}
+
+int render_status(const json_t *answer, const struct view *view, FILE *out, struct check *c)
+{
+	int err;
+
+	(void)view;
+	put_server(out, field_object(c, answer, "server"), c);
+	err = put_devices(out, answer, c);
+	if (err == 0)
+		err = put_nodes(out, answer, c);
+	put_holdings(out, answer, c);
+	put_terms(out, answer, c);
+	put_counters(out, answer, c);
+	return err;
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "ctl/reply.h"
+
+#include <errno.h>
+#include <string.h>
+
+int reply_parse(const char *text, size_t size, json_t **out, struct why *why)
+{
+	json_error_t error;
+	json_t *answer = json_loadb(text, size, JSON_REJECT_DUPLICATES, &error);
+	const json_t *schema = json_object_get(answer, "schema");
+	int err;
+
+	if (!answer && json_error_code(&error) == json_error_out_of_memory)
+		return why_set(why, -ENOMEM, "out of memory");
+	if (json_is_integer(schema) && json_integer_value(schema) == REPLY_SCHEMA) {
+		*out = answer;
+		return 0;
+	}
+	if (json_is_integer(schema))
+		err = why_set(why, -EBADMSG,
+			"the answer has schema %" JSON_INTEGER_FORMAT
+			", this rmemctl knows %d: use the one that came with that rmemd",
+			json_integer_value(schema), REPLY_SCHEMA);
+	else
+		err = why_set(why, -EBADMSG,
+			"the answer is not an rmemd's report (cut short, or not an rmemd)");
+	json_decref(answer);
+	return err;
+}
+
+int reply_check(const json_t *answer, enum report report, struct why *why)
+{
+	const json_t *error = json_object_get(answer, "error");
+	const char *name = json_string_value(json_object_get(answer, "report"));
+	const char *message = json_string_value(json_object_get(error, "message"));
+
+	if (error)
+		return why_set(why, -EREMOTEIO, "%s",
+			message ? message : "the server gives an error and no reason");
+	if (!name || strcmp(name, report_name(report)) != 0)
+		return why_set(why, -EBADMSG, "the answer is not a %s report: is it an rmemd?",
+			report_name(report));
+	return 0;
+}

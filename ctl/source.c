@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "ctl/source.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/rundir.h"
+#include "ctl/admin.h"
+#include "ctl/remote.h"
+#include "ctl/reply.h"
+
+static char *make_request(const struct options *o)
+{
+	json_t *request = json_pack("{ss}", "cmd", report_name(o->report));
+	char addr[24], *text;
+	int err = request ? 0 : -1;
+
+	if (err == 0 && o->report == REPORT_MAP) {
+		err = json_object_set_new(request, "limit", json_integer((json_int_t)o->limit));
+		if (err == 0 && o->view.node >= 0)
+			err = json_object_set_new(request, "node", json_integer(o->view.node));
+	}
+	if (err == 0 && o->report == REPORT_WHO_HOLDS) {
+		snprintf(addr, sizeof(addr), "0x%016llx", (unsigned long long)o->addr);
+		err = json_object_set_new(request, "addr", json_string(addr));
+	}
+	text = err ? NULL : json_dumps(request, JSON_COMPACT);
+	json_decref(request);
+	return text;
+}
+
+/* An ordinary user's own rmemd comes first, then the system's. */
+static int ask_usual(const struct options *o, const char *request, uint64_t deadline_ns, char **out,
+	size_t *out_size, struct why *why)
+{
+	char own[RUNDIR_PATH_SIZE], system[RUNDIR_PATH_SIZE];
+	int err;
+
+	err = rundir_system_socket(o->port, system, sizeof(system));
+	if (err)
+		return why_set(why, err, "no usual socket: %s", strerror(-err));
+	if (rundir_admin_socket(o->port, own, sizeof(own)) == 0 && strcmp(own, system) != 0) {
+		err = admin_ask(own, request, deadline_ns, out, out_size, why);
+		if (err != -ENOENT)
+			return err;
+	}
+	return admin_ask(system, request, deadline_ns, out, out_size, why);
+}
+
+int source_ask(const struct options *o, json_t **out, struct why *why)
+{
+	uint64_t deadline_ns = clock_boot_ns() + o->timeout_ms * NSEC_PER_MSEC;
+	char *request = make_request(o), *text = NULL;
+	size_t size = 0;
+	int err;
+
+	if (!request)
+		return why_set(why, -ENOMEM, "out of memory");
+	if (o->server)
+		err = remote_ask(&o->target, request, deadline_ns, &text, &size, why);
+	else if (o->admin)
+		err = admin_ask(o->admin, request, deadline_ns, &text, &size, why);
+	else
+		err = ask_usual(o, request, deadline_ns, &text, &size, why);
+	if (err == 0)
+		err = reply_parse(text, size, out, why);
+	free(text);
+	free(request);
+	return err;
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "ctl/verdict.h"
+
+#include <errno.h>
+
+#include "ctl/field.h"
+#include "ctl/kind.h"
+
+static bool has_kind(const json_t *summary, enum kind kind, struct check *c)
+{
+	const json_t *total = field_object(c, summary, kind_name(kind));
+
+	return field_uint(c, total, "blocks") != 0 || field_uint(c, total, "bytes") != 0;
+}
+
+int verdict_leaks(const json_t *answer, bool *out_leaks, struct why *why)
+{
+	struct check c = { "" };
+	const json_t *summary = field_object(&c, answer, "summary");
+	const json_t *nodes = field_list(&c, answer, "nodes");
+	bool definite = has_kind(summary, KIND_DEFINITE, &c);
+	bool zombie = has_kind(summary, KIND_ZOMBIE, &c);
+	bool wrong = field_uint(&c, field_object(&c, answer, "coverage"), "orphans") != 0;
+	json_t *node;
+	size_t i;
+
+	json_array_foreach(nodes, i, node) wrong |= field_int(&c, node, "unaccounted_bytes") != 0;
+	if (c.what[0])
+		return why_set(
+			why, -EBADMSG, "the answer %s: this is not what an rmemd says", c.what);
+	*out_leaks = definite || zombie || wrong;
+	return 0;
+}
