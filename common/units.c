@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <strings.h>
 
-#define MINUTE_MS 60000ULL
+#define MINUTE_MS UINT64_C(60000)
 #define HOUR_MS (60 * MINUTE_MS)
 #define DAY_MS (24 * HOUR_MS)
 
