@@ -1,0 +1,7 @@
+# The server's memory and what must be known before it is lent: testable without the server.
+if(NOT TARGET rmem_arena)
+	add_library(rmem_arena STATIC
+		${CMAKE_CURRENT_LIST_DIR}/arena.c
+		${CMAKE_CURRENT_LIST_DIR}/limits.c)
+	target_link_libraries(rmem_arena PUBLIC rmem_numa rmem_verbs rmem_common)
+endif()
