@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "common/why.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 
-int why_set(struct why *why, int err, const char *fmt, ...)
+void why_fill(struct why *why, const char *fmt, ...)
 {
+	int saved_errno = errno;
 	va_list ap;
 
 	if (!why)
-		return err;
+		return;
 	va_start(ap, fmt);
 	vsnprintf(why->text, sizeof(why->text), fmt, ap);
 	va_end(ap);
-	return err;
+	errno = saved_errno;
 }

@@ -12,7 +12,19 @@ struct why {
 	char text[WHY_TEXT_SIZE];
 };
 
-/* Set the text (why may be NULL) and return err, so that callers can write return why_set(…). */
-int why_set(struct why *why, int err, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+/*
+ * Set the text (why may be NULL) and return err, so that callers can write return why_set(…):
+ *	int why_set(struct why *why, int err, const char *fmt, ...);
+ * A macro, so that compilers and static analysers see which error it is that comes back.
+ */
+#define why_set(why, err, ...) (why_fill(why, __VA_ARGS__), why_same_error(err))
+
+/* Leaves errno alone: err may be -errno. */
+void why_fill(struct why *why, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+static inline int why_same_error(int err)
+{
+	return err;
+}
 
 #endif

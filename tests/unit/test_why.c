@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <errno.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "common/why.h"
+
+static void returns_the_error_and_keeps_the_text(void **state)
+{
+	struct why why;
+
+	(void)state;
+	assert_int_equal(why_set(&why, -ENODEV, "no device %s; use %d", "mlx5_9", 7), -ENODEV);
+	assert_string_equal(why.text, "no device mlx5_9; use 7");
+	assert_int_equal(why_set(NULL, -EINVAL, "nobody asks"), -EINVAL);
+}
+
+static void may_be_given_errno(void **state)
+{
+	struct why why;
+
+	(void)state;
+	errno = EACCES;
+	assert_int_equal(why_set(&why, -errno, "%m"), -EACCES);
+	assert_int_equal(errno, EACCES);
+	assert_string_equal(why.text, strerror(EACCES));
+}
+
+static void long_reasons_are_cut(void **state)
+{
+	char text[2 * WHY_TEXT_SIZE];
+	struct why why;
+
+	(void)state;
+	memset(text, 'x', sizeof(text) - 1);
+	text[sizeof(text) - 1] = '\0';
+	why_set(&why, -EIO, "%s", text);
+	assert_int_equal(strlen(why.text), WHY_TEXT_SIZE - 1);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(returns_the_error_and_keeps_the_text),
+		cmocka_unit_test(may_be_given_errno),
+		cmocka_unit_test(long_reasons_are_cut),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
