@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "server/device.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/log.h"
+#include "common/verbs.h"
+
+#define MAX_GIDS 256
+
+const char *device_name(const struct device *d)
+{
+	return ibv_get_device_name(d->verbs->device);
+}
+
+int device_address(struct ibv_context *verbs, struct in_addr *out)
+{
+	struct ibv_gid_entry entries[MAX_GIDS];
+	ssize_t n = ibv_query_gid_table(verbs, entries, MAX_GIDS, 0);
+
+	for (ssize_t i = 0; i < n; i++) {
+		const uint8_t *raw = entries[i].gid.raw;
+		struct in6_addr in6;
+
+		memcpy(&in6, raw, sizeof(in6));
+		if (!IN6_IS_ADDR_V4MAPPED(&in6) || (raw[12] == 169 && raw[13] == 254))
+			continue;
+		memcpy(out, raw + 12, sizeof(*out));
+		return 0;
+	}
+	return -ENODEV;
+}
+
+static void set_nonblocking(int fd)
+{
+	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+}
+
+static void close_chunks(struct device *d)
+{
+	for (unsigned node = 0; node < ADDR_MAX_NODES; node++) {
+		for (struct ibv_mr **mr = d->chunks[node]; mr && *mr; mr++)
+			ibv_dereg_mr(*mr);
+		free(d->chunks[node]);
+		d->chunks[node] = NULL;
+	}
+}
+
+/* Register one arena in pieces a window may cover. */
+static int open_chunks(struct device *d, const struct pool_node *n, struct why *why)
+{
+	uint64_t bytes = n->arena.bytes;
+	size_t count = (bytes + DEVICE_CHUNK_BYTES - 1) / DEVICE_CHUNK_BYTES;
+	struct ibv_mr **chunks = calloc(count + 1, sizeof(*chunks));
+
+	if (!chunks)
+		return why_set(why, -ENOMEM, "no memory for region handles");
+	d->chunks[n->node] = chunks;
+	for (size_t i = 0; i < count; i++) {
+		uint64_t offset = i * DEVICE_CHUNK_BYTES;
+		uint64_t left = bytes - offset;
+
+		chunks[i] = ibv_reg_mr_iova(d->pd, n->arena.base + offset,
+			left < DEVICE_CHUNK_BYTES ? left : DEVICE_CHUNK_BYTES,
+			addr_make(0, n->node, offset), IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_MW_BIND);
+		if (!chunks[i]) {
+			int err = verbs_errno();
+
+			return why_set(why, err,
+				"%s: cannot register the memory of node %u (%s); with ENOMEM: "
+				"raise the memlock limit (ulimit -l, LimitMEMLOCK=)",
+				device_name(d), n->node, strerror(-err));
+		}
+	}
+	return 0;
+}
+
+static enum protection choose_protection(const struct device *d, enum protection wanted)
+{
+	enum protection enforced =
+		d->probe.outside_window == PROBE_REFUSED ? PROTECTION_WINDOW : PROTECTION_REGION;
+
+	if (wanted == PROTECTION_AUTO)
+		return enforced;
+	if (wanted == PROTECTION_WINDOW && enforced != PROTECTION_WINDOW)
+		log_warn("%s does not enforce the bounds of windows: with --protection window, "
+			 "clients can reach each other's memory",
+			device_name(d));
+	return wanted;
+}
+
+/* Without these two no allocation is ever safe to hand on, whatever the user asked for. */
+static int check_probe(const struct device *d, struct why *why)
+{
+	if (d->probe.other_queue_pair != PROBE_REFUSED)
+		return why_set(why, -EOPNOTSUPP,
+			"%s lets other queue pairs use a window's key: type-2 memory windows do "
+			"not protect anything on this device",
+			device_name(d));
+	if (d->probe.revoked_key != PROBE_REFUSED)
+		return why_set(why, -EOPNOTSUPP,
+			"%s still accepts a key that was revoked: memory could not be reused "
+			"safely",
+			device_name(d));
+	return 0;
+}
+
+int device_open(struct device *d, struct ibv_context *verbs, enum protection wanted,
+	const struct pool *pool, struct why *why)
+{
+	int err;
+
+	memset(d, 0, sizeof(*d));
+	d->verbs = verbs;
+	err = device_address(verbs, &d->address);
+	if (err)
+		return why_set(why, err,
+			"%s has no IPv4 address: give its network interface one (ip addr add …)",
+			device_name(d));
+	err = verbs_err(ibv_query_device(verbs, &d->attr));
+	if (err)
+		return why_set(why, err, "%s does not answer: %s", device_name(d), strerror(-err));
+	if (!(d->attr.device_cap_flags &
+		    (IBV_DEVICE_MEM_WINDOW_TYPE_2A | IBV_DEVICE_MEM_WINDOW_TYPE_2B)))
+		return why_set(why, -EOPNOTSUPP,
+			"%s has no type-2 memory windows, which rmemd cannot do without",
+			device_name(d));
+	d->pd = ibv_alloc_pd(verbs);
+	if (!d->pd)
+		return why_set(why, verbs_errno(), "%s: no protection domain", device_name(d));
+	d->channel = ibv_create_comp_channel(verbs);
+	if (!d->channel) {
+		err = why_set(why, verbs_errno(), "%s: no completion channel", device_name(d));
+		goto fail;
+	}
+	set_nonblocking(d->channel->fd);
+	err = probe_run(verbs, d->pd, d->address, &d->probe, why);
+	if (!err)
+		err = check_probe(d, why);
+	if (err)
+		goto fail;
+	d->protection = choose_protection(d, wanted);
+	for (unsigned i = 0; i < pool->nnodes && d->protection == PROTECTION_WINDOW; i++) {
+		err = open_chunks(d, &pool->nodes[i], why);
+		if (err)
+			goto fail;
+	}
+	return 0;
+fail:
+	device_close(d);
+	return err;
+}
+
+void device_close(struct device *d)
+{
+	if (!d)
+		return;
+	close_chunks(d);
+	if (d->channel)
+		ibv_destroy_comp_channel(d->channel);
+	if (d->pd)
+		ibv_dealloc_pd(d->pd);
+	d->channel = NULL;
+	d->pd = NULL;
+}
+
+struct ibv_mr *device_chunk(const struct device *d, uint64_t addr)
+{
+	struct ibv_mr **chunks = d->chunks[addr_node(addr)];
+
+	return chunks ? chunks[addr_offset(addr) / DEVICE_CHUNK_BYTES] : NULL;
+}
