@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * One client's RC queue pair: message buffers, request and reply, the grants bound on it, and the one
+ * way it ends.
+ *
+ * A peer has one request outstanding. Two receive and two send buffers are all that it can make us
+ * keep; a peer that sends more than that is cut off.
+ *
+ *	ACCEPTING ── established ──▶ OPEN ── any failure, expiry, goodbye ──▶ CLOSING ── reaper ──▶ gone
+ *
+ * CLOSING: the queue pair is in error. The reaper revokes grant by grant, in slices, and frees the
+ * connection when the last one is confirmed. The event loop only.
+ */
+#ifndef RMEM_SERVER_CONNECTION_H
+#define RMEM_SERVER_CONNECTION_H
+
+#include <rdma/rdma_cma.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/message.h"
+#include "server/server.h"
+
+#define CONNECTION_RECVS 2
+#define CONNECTION_SENDS 2
+#define CONNECTION_SPARES 16
+
+enum connection_state { CONNECTION_ACCEPTING, CONNECTION_OPEN, CONNECTION_CLOSING };
+
+/* A request whose answer has to wait for something. At most one. */
+struct deferred {
+	bool active;
+	uint8_t type;
+	uint32_t seq;
+	struct alloc_request alloc; /* ALLOC: waits for memory to be reclaimed */
+};
+
+struct connection {
+	struct server *server;
+	struct device *device;
+	struct rdma_cm_id *id;
+	struct ibv_cq *cq;
+	unsigned cq_events; /* taken from the channel, not yet acknowledged */
+	uint8_t *buffers;
+	struct ibv_mr *buffers_region;
+	enum connection_state state;
+	enum purpose purpose;
+	struct session *session; /* NULL before HELLO, and for observers */
+	struct grant *grants;    /* all of them, the board line's too */
+	struct grant *board;
+	struct ibv_mw *spares[CONNECTION_SPARES]; /* unbound windows to use again */
+	unsigned nspares;
+	unsigned sends_busy; /* bit set */
+	struct deferred deferred;
+	unsigned revoke_tries;
+	uint64_t opened_ns, active_ns; /* boot time */
+	char *report;                  /* what the peer's REPORT_READs read from */
+	size_t report_bytes;
+	char peer[48];
+	struct connection *prev, *next;
+};
+
+/* Build a queue pair on the id of a CONNECT_REQUEST and accept. On failure the id is still open. */
+int connection_accept(struct server *s, struct device *d, struct rdma_cm_id *id,
+	const struct rdma_conn_param *asked, enum purpose purpose);
+
+void connection_established(struct connection *c);
+
+/* Begin the end: after this no message is sent or handled. Safe to call again. */
+void connection_abort(struct connection *c, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+
+/*
+ * Revoke at most *budget grants of a CLOSING connection and count them off. Returns true when the
+ * connection is gone (freed, or moved to the zombies). c is then no longer valid.
+ */
+bool connection_reap(struct connection *c, unsigned *budget);
+
+/* Everything the device has finished. */
+void connection_poll_device(struct device *d);
+
+/* A reply under construction: begin, put the body's fields into the cursor, send. */
+struct reply {
+	struct wire body;
+	unsigned buffer;
+};
+
+/* -EBUSY if the peer has not let us send the earlier replies: cut it off. */
+int connection_reply_begin(
+	struct connection *c, uint8_t type, uint32_t seq, int32_t status, struct reply *r);
+
+/* bind, if not NULL, goes to the device in front of the reply, in one post. */
+int connection_reply_send(struct connection *c, struct reply *r, struct ibv_send_wr *bind);
+
+/* A reply without fields: status 0, or a refusal with its reason. */
+int connection_reply_status(
+	struct connection *c, uint8_t type, uint32_t seq, int32_t status, const char *reason);
+
+/* Post one work request other than a reply; its signaled completion comes back with g. */
+int connection_post_invalidate(struct connection *c, struct grant *g);
+
+#endif

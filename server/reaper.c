@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "server/reaper.h"
+
+#include <errno.h>
+#include <limits.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "server/connection.h"
+#include "server/service.h"
+#include "server/session.h"
+
+/* One slice: about a millisecond of work natively, so that no client waits long for its turn. */
+#define REVOKES_PER_SLICE 64
+#define RECLAIMS_PER_SLICE 256
+#define WIPE_BYTES_PER_SLICE (8ULL << 20)
+
+void reaper_wake(struct server *s)
+{
+	event_active(s->reaper_event, EV_TIMEOUT, 1);
+}
+
+void reaper_finish_connection(struct server *s, struct connection *c)
+{
+	unsigned all;
+
+	(void)s;
+	do
+		all = UINT_MAX;
+	while (!connection_reap(c, &all));
+}
+
+void reaper_reclaim(struct server *s, struct session *session)
+{
+	if (session->reclaiming || session->connection)
+		return;
+	session->reclaiming = true;
+	reaper_wake(s);
+}
+
+/* Take back a slice of what a session holds. It has no connection, so no grant is left to revoke. */
+static bool reclaim_slice(struct server *s, struct session *session, unsigned *budget)
+{
+	const struct allocation *a = ledger_next_of_session(s->pool.ledger, session->slot, NULL);
+
+	while (a && *budget) {
+		const struct allocation *next =
+			ledger_next_of_session(s->pool.ledger, session->slot, a);
+
+		if (a->state == ALLOCATION_LIVE) {
+			s->counters.reclaimed_blocks++;
+			s->counters.reclaimed_bytes += allocation_block_bytes(a);
+			ledger_set_state(s->pool.ledger, a, ALLOCATION_REVOKING);
+			pool_quarantine(&s->pool, a);
+		}
+		(*budget)--;
+		a = next;
+	}
+	return a != NULL;
+}
+
+static bool reclaim_all(struct server *s)
+{
+	unsigned budget = RECLAIMS_PER_SLICE;
+	uint32_t cursor = 0, slot;
+	bool more = false;
+
+	while (budget && sessions_next(s->records, &cursor, &slot)) {
+		if (s->sessions[slot].reclaiming)
+			more |= reclaim_slice(s, &s->sessions[slot], &budget);
+	}
+	return more;
+}
+
+/* Sessions whose last block has been wiped can be forgotten. */
+static void forget_reclaimed(struct server *s)
+{
+	uint32_t cursor = 0, slot;
+
+	while (sessions_next(s->records, &cursor, &slot)) {
+		if (s->sessions[slot].reclaiming)
+			session_forget_if_done(s, &s->sessions[slot]);
+	}
+}
+
+static void slice(evutil_socket_t fd, short what, void *arg)
+{
+	struct server *s = arg;
+	unsigned revokes = REVOKES_PER_SLICE;
+	struct connection *c = s->dying;
+	bool more, failed = false;
+
+	(void)fd;
+	(void)what;
+	while (c && revokes && !failed) {
+		struct connection *next = c->next;
+		unsigned tries = c->revoke_tries;
+
+		if (!connection_reap(c, &revokes))
+			failed = c->revoke_tries != tries; /* try that again at the next tick */
+		c = next;
+	}
+	more = s->dying && !failed;
+	more |= reclaim_all(s);
+	more |= pool_wipe(&s->pool, WIPE_BYTES_PER_SLICE);
+	if (!more)
+		forget_reclaimed(s);
+	service_retry_waiting(s, false);
+	if (more)
+		reaper_wake(s);
+}
+
+int reaper_start(struct server *s)
+{
+	s->reaper_event = event_new(s->base, -1, 0, slice, s);
+	return s->reaper_event ? 0 : -ENOMEM;
+}
+
+void reaper_stop(struct server *s)
+{
+	if (s->reaper_event)
+		event_free(s->reaper_event);
+	s->reaper_event = NULL;
+}
+
+/* 0: must stay. Higher goes first. */
+static int reclaim_rank(struct server *s, const struct session *session)
+{
+	switch (session_record(s, session)->state) {
+	case SESSION_CLOSED:
+	case SESSION_DEAD:
+		return 2;
+	case SESSION_DETACHED:
+		return session->lease.state >= LEASE_EXPIRED ? 1 : 0;
+	default:
+		return 0;
+	}
+}
+
+bool reaper_relieve(struct server *s)
+{
+	struct session *best = NULL;
+	uint64_t best_since = 0;
+	uint32_t cursor = 0, slot;
+	struct session_record *r;
+	int best_rank = 0;
+
+	if (s->pool.wipe_count || s->dying)
+		return true;
+	if (s->options.reclaim == RECLAIM_NEVER)
+		return false;
+	while ((r = sessions_next(s->records, &cursor, &slot))) {
+		struct session *session = &s->sessions[slot];
+		int rank = session->connection ? 0 : reclaim_rank(s, session);
+
+		if (!ledger_session_count(s->pool.ledger, slot))
+			continue;
+		if (session->reclaiming)
+			return true; /* on its way */
+		if (rank == 0)
+			continue;
+		if (rank > best_rank || (rank == best_rank && r->state_since_ns < best_since)) {
+			best = session;
+			best_rank = rank;
+			best_since = r->state_since_ns;
+		}
+	}
+	if (!best)
+		return false;
+	r = session_record(s, best);
+	log_info("the pool is full: taking back %u blocks of %s[%u] on %s (%s)",
+		ledger_session_count(s->pool.ledger, best->slot), r->identity.exe, r->identity.pid,
+		r->identity.host, session_state_name(r->state));
+	reaper_reclaim(s, best);
+	return true;
+}
+
+void reaper_tick(struct server *s, uint64_t now_real_ns)
+{
+	uint32_t cursor = 0, slot;
+	struct session_record *r;
+
+	if (s->dying)
+		reaper_wake(s);
+	if (s->options.reclaim == RECLAIM_NEVER)
+		return;
+	while ((r = sessions_next(s->records, &cursor, &slot))) {
+		struct session *session = &s->sessions[slot];
+		bool gone = r->state == SESSION_CLOSED || r->state == SESSION_DEAD;
+		uint64_t gone_ns =
+			now_real_ns > r->state_since_ns ? now_real_ns - r->state_since_ns : 0;
+
+		if (session->connection)
+			continue;
+		if ((r->state == SESSION_DETACHED && session->lease.state == LEASE_LAPSED) ||
+			(gone && gone_ns >= s->terms.courtesy_ns) ||
+			(gone && s->options.reclaim == RECLAIM_AFTER &&
+				gone_ns >= s->options.reclaim_ms * NSEC_PER_MSEC))
+			reaper_reclaim(s, session);
+	}
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The life of a session on the server: it begins with HELLO, outlives its connections, and its memory
+ * ends in one funnel (server/reaper.h) whichever way it dies. The event loop only.
+ */
+#ifndef RMEM_SERVER_SESSION_H
+#define RMEM_SERVER_SESSION_H
+
+#include <stdint.h>
+
+#include "common/message.h"
+#include "server/server.h"
+
+/* Runtime state for every record found in the data directory: detached, with a fresh lease. */
+void sessions_recover(struct server *s);
+
+/*
+ * A HELLO on c. 0: c has a session. -EEXIST, -EUSERS; when resuming -ESTALE (gone or reclaimed) or
+ * -EACCES (wrong secret).
+ */
+int session_begin(struct connection *c, const struct hello_request *hello, struct why *why);
+
+/* The client said goodbye: what it did not free is leaked by a closed session. */
+void session_close(struct server *s, struct session *session);
+
+/* Its connection is gone. */
+void session_detach(struct server *s, struct session *session);
+
+/* Look at the lease board and let time act on every lease. */
+void session_tick_all(struct server *s, uint64_t now_ns);
+
+/* Look whether the holders that are not connected still exist. */
+void session_judge_all(struct server *s);
+
+/* Forget the session if it holds nothing and cannot come back. */
+void session_forget_if_done(struct server *s, struct session *session);
+
+struct session_record *session_record(struct server *s, const struct session *session);
+
+/* The line of the lease board that belongs to a session. */
+volatile uint64_t *session_board(struct server *s, const struct session *session);
+
+#endif
