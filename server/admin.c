@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "server/admin.h"
+
+#include <errno.h>
+#include <event2/buffer.h>
+#include <event2/bufferevent.h>
+#include <event2/listener.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+#include <utlist.h>
+
+#include "common/log.h"
+#include "common/message.h"
+#include "server/answer.h"
+#include "server/server.h"
+
+#define CLIENTS_MAX 32
+#define IDLE_SECONDS 60
+
+/* One rmemctl on the socket. */
+struct client {
+	struct admin *admin;
+	struct bufferevent *stream;
+	bool asking; /* one request at a time; the next line waits */
+	struct client *prev, *next;
+};
+
+struct admin {
+	struct server *server;
+	struct evconnlistener *listener;
+	struct client *clients;
+	unsigned nclients;
+	struct answerer *answerer;
+};
+
+static void drop(struct client *client)
+{
+	struct admin *a = client->admin;
+
+	admin_cancel(a, client);
+	DL_DELETE(a->clients, client);
+	a->nclients--;
+	bufferevent_free(client->stream);
+	free(client);
+}
+
+static void serve(struct client *client);
+
+static void on_answer(void *arg, char *text)
+{
+	struct client *client = arg;
+	struct evbuffer *out = bufferevent_get_output(client->stream);
+
+	client->asking = false;
+	if (text)
+		evbuffer_add_printf(out, "%s\n", text);
+	free(text);
+}
+
+/* Whole lines that have arrived, one after the other. */
+static void serve(struct client *client)
+{
+	struct evbuffer *in = bufferevent_get_input(client->stream);
+
+	while (!client->asking) {
+		char *line = evbuffer_readln(in, NULL, EVBUFFER_EOL_CRLF);
+
+		if (!line)
+			break;
+		client->asking = true;
+		if (strlen(line) >= REPORT_REQUEST_SIZE)
+			line[REPORT_REQUEST_SIZE] =
+				'\0'; /* and so no JSON any more: an error answer */
+		admin_ask(client->admin, line, on_answer, client);
+		free(line);
+	}
+}
+
+static void on_read(struct bufferevent *stream, void *arg)
+{
+	struct client *client = arg;
+
+	serve(client);
+	if (!client->asking &&
+		evbuffer_get_length(bufferevent_get_input(stream)) > REPORT_REQUEST_SIZE)
+		drop(client); /* a line without an end */
+}
+
+/* Its answer has gone out: the next request, if there is one. */
+static void on_written(struct bufferevent *stream, void *arg)
+{
+	(void)stream;
+	serve(arg);
+}
+
+static void on_event(struct bufferevent *stream, short what, void *arg)
+{
+	(void)stream;
+	(void)what; /* end of file, an error, or idle for too long */
+	drop(arg);
+}
+
+static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *address,
+	int size, void *arg)
+{
+	static const struct timeval idle = { .tv_sec = IDLE_SECONDS };
+	struct admin *a = arg;
+	struct client *client = a->nclients < CLIENTS_MAX ? calloc(1, sizeof(*client)) : NULL;
+
+	(void)listener;
+	(void)address;
+	(void)size;
+	if (!client) {
+		log_warn(
+			"the admin socket has %u clients: another one is turned away", a->nclients);
+		close(fd);
+		return;
+	}
+	client->admin = a;
+	client->stream = bufferevent_socket_new(a->server->base, fd, BEV_OPT_CLOSE_ON_FREE);
+	if (!client->stream) {
+		free(client);
+		close(fd);
+		return;
+	}
+	DL_APPEND(a->clients, client);
+	a->nclients++;
+	bufferevent_setcb(client->stream, on_read, on_written, on_event, client);
+	bufferevent_setwatermark(client->stream, EV_READ, 0, (size_t)4 * REPORT_REQUEST_SIZE);
+	bufferevent_set_timeouts(client->stream, &idle, &idle);
+	bufferevent_enable(client->stream, EV_READ | EV_WRITE);
+}
+
+/* A socket file without a listener is what a killed rmemd leaves. */
+static int remove_stale(const struct sockaddr_un *address, struct why *why)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int ret = fd < 0 ? -1 : connect(fd, (const struct sockaddr *)address, sizeof(*address));
+	int err = errno;
+	struct stat st;
+
+	if (fd >= 0)
+		close(fd);
+	if (ret == 0)
+		return why_set(why, -EADDRINUSE,
+			"another rmemd answers on %s: choose another --port or --admin",
+			address->sun_path);
+	if (err == ECONNREFUSED && lstat(address->sun_path, &st) == 0 && S_ISSOCK(st.st_mode))
+		unlink(address->sun_path);
+	return 0;
+}
+
+static void make_parent(const char *path)
+{
+	char parent[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	char *slash;
+
+	snprintf(parent, sizeof(parent), "%s", path);
+	slash = strrchr(parent, '/');
+	if (!slash || slash == parent)
+		return;
+	*slash = '\0';
+	if (mkdir(parent, 0755) && errno != EEXIST)
+		log_debug("cannot make %s: %s", parent, strerror(errno));
+}
+
+static int listen_on(struct admin *a, const char *path, struct why *why)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	mode_t mask;
+	int err;
+
+	if (strlen(path) >= sizeof(address.sun_path))
+		return why_set(why, -ENAMETOOLONG,
+			"the admin socket's path is longer than %zu bytes",
+			sizeof(address.sun_path) - 1);
+	memcpy(address.sun_path, path, strlen(path) + 1);
+	make_parent(path);
+	err = remove_stale(&address, why);
+	if (err)
+		return err;
+	mask = umask(0117); /* owner and group */
+	a->listener = evconnlistener_new_bind(a->server->base, on_accept, a,
+		LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 16, (struct sockaddr *)&address,
+		sizeof(address));
+	err = -errno;
+	umask(mask);
+	if (!a->listener)
+		return why_set(why, err,
+			"cannot listen on the admin socket %s: %s; name another with --admin", path,
+			strerror(-err));
+	return 0;
+}
+
+int admin_start(struct server *s, struct admin **out, struct why *why)
+{
+	struct admin *a = calloc(1, sizeof(*a));
+	int err;
+
+	if (!a)
+		return why_set(why, -ENOMEM, "out of memory");
+	a->server = s;
+	err = answerer_create(s, &a->answerer);
+	if (err)
+		why_set(why, err, "out of memory");
+	else
+		err = listen_on(a, s->options.admin_socket, why);
+	if (err) {
+		admin_stop(a);
+		return err;
+	}
+	*out = a;
+	return 0;
+}
+
+void admin_stop(struct admin *a)
+{
+	struct client *client, *tmp;
+
+	if (!a)
+		return;
+	DL_FOREACH_SAFE (a->clients, client, tmp)
+		drop(client);
+	if (a->listener) {
+		evconnlistener_free(a->listener);
+		unlink(a->server->options.admin_socket);
+	}
+	answerer_destroy(a->answerer);
+	free(a);
+}
+
+int admin_ask(struct admin *a, const char *request, admin_answer_fn answer, void *arg)
+{
+	return answerer_ask(a->answerer, request, answer, arg);
+}
+
+void admin_cancel(struct admin *a, void *arg)
+{
+	if (a)
+		answerer_cancel(a->answerer, arg);
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* rmemd: lend this machine's memory over RDMA and account for every byte of it. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/units.h"
+#include "server/notify.h"
+#include "server/options.h"
+#include "server/server.h"
+
+enum exit_status { EXIT_STOPPED = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_ENVIRONMENT = 3 };
+
+static struct server server;
+
+static void announce(const struct options *o)
+{
+	char bytes[UNITS_TEXT_SIZE];
+	uint64_t total = 0;
+
+	for (unsigned i = 0; i < server.pool.nnodes; i++)
+		total += server.pool.nodes[i].arena.bytes;
+	log_info("lending %s on port %u; rmemctl asks at %s",
+		units_format_bytes(total, bytes, sizeof(bytes)), o->port, o->admin_socket);
+	log_info("ready");
+	notify_manager("READY=1");
+}
+
+int main(int argc, char **argv)
+{
+	struct options options;
+	struct why why = { "" };
+	int err;
+
+	log_init("rmemd", LOG_LEVEL_INFO);
+	switch (options_parse(&options, argc, argv, &why)) {
+	case OPTIONS_EXIT:
+		return EXIT_STOPPED;
+	case OPTIONS_WRONG:
+		log_error("%s", why.text);
+		return EXIT_USAGE;
+	case OPTIONS_RUN:
+		break;
+	}
+	log_init("rmemd", options.log_level);
+	err = server_start(&server, &options, &why);
+	if (err) {
+		log_error("%s", why.text);
+		return err == -EINVAL ? EXIT_USAGE : EXIT_ENVIRONMENT;
+	}
+	announce(&options);
+	err = server_run(&server);
+	notify_manager("STOPPING=1");
+	server_stop(&server);
+	if (err)
+		log_error("the event loop failed: %s", strerror(-err));
+	return err ? EXIT_FAILED : EXIT_STOPPED;
+}

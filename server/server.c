@@ -1,0 +1,414 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "server/server.h"
+
+#include <errno.h>
+#include <event2/thread.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <rdma/rdma_cma.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/units.h"
+#include "common/verbs.h"
+#include "server/admin.h"
+#include "server/auditor.h"
+#include "server/connection.h"
+#include "server/limits.h"
+#include "server/listener.h"
+#include "server/reaper.h"
+#include "server/session.h"
+
+#define TICKS_PER_TTL 20
+#define TICK_MAX_MS 500
+#define HELLO_WITHIN_NS (5 * NSEC_PER_SEC)
+#define OBSERVER_IDLE_NS (60 * NSEC_PER_SEC)
+#define GOODBYE_WITHIN_NS (1 * NSEC_PER_SEC)
+#define JUDGE_EVERY_NS (1 * NSEC_PER_SEC)
+#define BOARD_BYTES ((size_t)SESSIONS_MAX * BOARD_LINE_BYTES)
+
+/* ---- time ---- */
+
+/* Peers that connect and then say nothing, or have said goodbye and stay. */
+static void drop_idlers(struct server *s, uint64_t now_ns)
+{
+	struct connection *c, *next;
+
+	for (c = s->connections; c; c = next) {
+		next = c->next;
+		if (c->purpose == PURPOSE_OBSERVER && now_ns - c->active_ns > OBSERVER_IDLE_NS)
+			connection_abort(c, "an idle observer");
+		else if (c->purpose == PURPOSE_SESSION && !c->session &&
+			 now_ns - c->opened_ns > HELLO_WITHIN_NS)
+			connection_abort(c, "no HELLO came");
+		else if (c->session && session_record(s, c->session)->state != SESSION_CONNECTED &&
+			 now_ns - c->active_ns > GOODBYE_WITHIN_NS)
+			connection_abort(c, "it said goodbye and stayed");
+	}
+}
+
+static void on_tick(evutil_socket_t fd, short what, void *arg)
+{
+	struct server *s = arg;
+	uint64_t now_ns = clock_boot_ns();
+
+	(void)fd;
+	(void)what;
+	session_tick_all(s, now_ns);
+	drop_idlers(s, now_ns);
+	if (now_ns - s->judged_ns >= JUDGE_EVERY_NS) {
+		s->judged_ns = now_ns;
+		session_judge_all(s);
+	}
+	reaper_tick(s, clock_real_ns());
+}
+
+static int start_tick(struct server *s)
+{
+	uint64_t ms = s->options.ttl_ms / TICKS_PER_TTL;
+	struct timeval period;
+
+	ms = ms > TICK_MAX_MS ? TICK_MAX_MS : ms;
+	period = (struct timeval){ .tv_usec = (suseconds_t)(ms * 1000) };
+	s->terms = (struct lease_terms){ .ttl_ns = s->options.ttl_ms * NSEC_PER_MSEC,
+		.courtesy_ns = s->options.courtesy_ms * NSEC_PER_MSEC };
+	stall_guard_start(&s->stall_guard, ms * NSEC_PER_MSEC, clock_boot_ns());
+	s->tick_event = event_new(s->base, -1, EV_PERSIST, on_tick, s);
+	return s->tick_event && event_add(s->tick_event, &period) == 0 ? 0 : -ENOMEM;
+}
+
+/* ---- memory ---- */
+
+/* The directory is ours alone: what is in it is clients' memory. */
+static int open_data_dir(struct server *s, struct why *why)
+{
+	const char *path = s->options.data_dir;
+	struct stat st;
+
+	if (mkdir(path, 0700) && errno != EEXIST)
+		return why_set(why, -errno,
+			"cannot make the data directory %s: %s; name another with --data", path,
+			strerror(errno));
+	s->data_dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	if (s->data_dir < 0 || fstat(s->data_dir, &st))
+		return why_set(why, -errno, "cannot open the data directory %s: %s", path,
+			strerror(errno));
+	if (st.st_uid != geteuid())
+		return why_set(why, -EPERM,
+			"the data directory %s belongs to uid %u, not to us: name another with "
+			"--data",
+			path, st.st_uid);
+	return 0;
+}
+
+static int choose_sizes(struct server *s, struct sizes *out, struct why *why)
+{
+	struct limits limits;
+	int err = limits_read(s->data_dir, s->topology, &limits, why);
+
+	if (err)
+		return err;
+	if (s->options.size)
+		err = sizes_parse(s->options.size, s->topology, limits.page_bytes, out, why);
+	else
+		err = sizes_default(s->topology, &limits, out, why);
+	if (!err)
+		err = limits_check(s->topology, &limits, out, why);
+	if (!err)
+		err = limits_raise_memlock(&limits, out, why);
+	return err;
+}
+
+static int open_tables(struct server *s, struct why *why)
+{
+	int err = sessions_open(&s->records, s->data_dir, "sessions");
+
+	if (!err)
+		err = sites_open(&s->sites, s->data_dir, "sites");
+	if (err == -EBUSY)
+		return why_set(why, err, "another rmemd is using %s: choose another with --data",
+			s->options.data_dir);
+	if (err)
+		return why_set(why, err,
+			"the tables in %s cannot be used (%s): they are of another version; remove "
+			"the directory to give up its contents",
+			s->options.data_dir, strerror(-err));
+	s->sessions = calloc(SESSIONS_MAX, sizeof(*s->sessions));
+	s->board =
+		mmap(NULL, BOARD_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (!s->sessions || s->board == MAP_FAILED)
+		return why_set(why, -ENOMEM, "out of memory");
+	return 0;
+}
+
+static int open_memory(struct server *s, struct why *why)
+{
+	char total[UNITS_TEXT_SIZE];
+	struct sizes sizes;
+	int err;
+
+	err = topology_load(&s->topology);
+	if (err)
+		return why_set(why, err, "cannot find out about NUMA nodes: %s", strerror(-err));
+	err = open_data_dir(s, why);
+	if (!err)
+		err = choose_sizes(s, &sizes, why);
+	if (!err)
+		err = open_tables(s, why);
+	if (err)
+		return err;
+	log_info("making %s ready on %zu NUMA node%s",
+		units_format_bytes(sizes_total(&sizes), total, sizeof(total)), sizes.count,
+		sizes.count == 1 ? "" : "s");
+	err = pool_open(&s->pool, s->data_dir, &sizes, s->topology, why);
+	if (err)
+		return err;
+	s->grants = calloc(ledger_max(s->pool.ledger), sizeof(struct grant *));
+	return s->grants ? 0 : why_set(why, -ENOMEM, "out of memory");
+}
+
+/* ---- devices ---- */
+
+static bool wanted(const struct server *s, struct ibv_context *verbs)
+{
+	struct in_addr address, bind;
+
+	if (s->options.device)
+		return strcmp(ibv_get_device_name(verbs->device), s->options.device) == 0;
+	if (s->options.bind && inet_aton(s->options.bind, &bind) &&
+		device_address(verbs, &address) == 0)
+		return address.s_addr == bind.s_addr || s->ndevices == 0;
+	return true;
+}
+
+static int no_device(
+	const struct server *s, struct ibv_context **list, const struct why *last, struct why *why)
+{
+	char names[256] = "";
+
+	if (last->text[0]) {
+		*why = *last;
+		return -ENODEV;
+	}
+	for (; *list; list++) {
+		size_t n = strlen(names);
+
+		snprintf(names + n, sizeof(names) - n, " %s", ibv_get_device_name((*list)->device));
+	}
+	return why_set(why, -ENODEV, "there is no RDMA device %s here; there is:%s",
+		s->options.device, names);
+}
+
+static int open_devices(struct server *s, struct why *why)
+{
+	struct ibv_context **list = rdma_get_devices(NULL);
+	struct why last = { "" };
+
+	if (!list || !*list) {
+		rdma_free_devices(list);
+		return why_set(why, -ENODEV,
+			"there is no RDMA device here: make one with soft-RoCE (modprobe rdma_rxe; "
+			"rdma link add rxe0 type rxe netdev IF) and look with rdma link");
+	}
+	for (struct ibv_context **verbs = list; *verbs && s->ndevices < DEVICES_MAX; verbs++) {
+		struct device *d = &s->devices[s->ndevices];
+
+		if (!wanted(s, *verbs))
+			continue;
+		if (device_open(d, *verbs, s->options.protection, &s->pool, &last)) {
+			log_warn("%s", last.text);
+			continue;
+		}
+		log_info("%s: protection by %s (other queue pair %s, revoked key %s, outside the "
+			 "window %s)",
+			device_name(d), protection_name(d->protection),
+			probe_outcome_name(d->probe.other_queue_pair),
+			probe_outcome_name(d->probe.revoked_key),
+			probe_outcome_name(d->probe.outside_window));
+		s->ndevices++;
+	}
+	if (!s->ndevices)
+		no_device(s, list, &last, why);
+	rdma_free_devices(list);
+	return s->ndevices ? 0 : -ENODEV;
+}
+
+static void on_completions(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	connection_poll_device(arg);
+}
+
+static int watch_devices(struct server *s)
+{
+	for (unsigned i = 0; i < s->ndevices; i++) {
+		struct device *d = &s->devices[i];
+
+		d->event =
+			event_new(s->base, d->channel->fd, EV_READ | EV_PERSIST, on_completions, d);
+		if (!d->event || event_add(d->event, NULL))
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+/* ---- start, run, stop ---- */
+
+static void on_signal(evutil_socket_t number, short what, void *arg)
+{
+	struct server *s = arg;
+
+	(void)what;
+	log_info("stopping on %s", number == SIGINT ? "SIGINT" : "SIGTERM");
+	event_base_loopbreak(s->base);
+}
+
+static int catch_signals(struct server *s)
+{
+	static const int numbers[] = { SIGTERM, SIGINT };
+
+	signal(SIGPIPE, SIG_IGN);
+	for (unsigned i = 0; i < 2; i++) {
+		s->signal_events[i] = evsignal_new(s->base, numbers[i], on_signal, s);
+		if (!s->signal_events[i] || evsignal_add(s->signal_events[i], NULL))
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+static int start_loop(struct server *s, struct why *why)
+{
+	int err;
+
+	s->base = event_base_new();
+	err = s->base ? catch_signals(s) : -ENOMEM;
+	if (!err)
+		err = reaper_start(s);
+	if (!err)
+		err = watch_devices(s);
+	if (!err)
+		err = auditor_start(s, &s->auditor);
+	return err ? why_set(why, err, "the event loop does not start: %s", strerror(-err)) : 0;
+}
+
+int server_start(struct server *s, const struct options *options, struct why *why)
+{
+	int err;
+
+	memset(s, 0, sizeof(*s));
+	s->options = *options;
+	s->data_dir = -1;
+	s->started_real_ns = clock_real_ns();
+	gethostname(s->host, sizeof(s->host) - 1);
+	err = open_memory(s, why);
+	if (!err)
+		err = open_devices(s, why);
+	if (!err)
+		err = start_loop(s, why);
+	if (!err)
+		err = admin_start(s, &s->admin, why);
+	if (err)
+		goto fail;
+	s->started_boot_ns = clock_boot_ns();
+	sessions_recover(s);
+	err = start_tick(s);
+	if (err) {
+		why_set(why, err, "no timer: %s", strerror(-err));
+		goto fail;
+	}
+	err = listener_start(s, &s->listener, why);
+	if (err)
+		goto fail;
+	reaper_wake(s); /* what an earlier run left to be wiped */
+	return 0;
+fail:
+	server_stop(s);
+	return err;
+}
+
+int server_run(struct server *s)
+{
+	return event_base_dispatch(s->base) < 0 ? -EIO : 0;
+}
+
+static void close_connections(struct server *s)
+{
+	while (s->connections)
+		connection_abort(s->connections, "rmemd stops");
+	while (s->dying)
+		reaper_finish_connection(s, s->dying);
+}
+
+/* Nobody holds anything: leave nothing behind either. */
+static void remove_data(struct server *s)
+{
+	static const char *const files[] = { "ledger", "sessions", "sites" };
+
+	for (unsigned i = 0; i < s->pool.nnodes; i++)
+		arena_remove(s->data_dir, s->pool.nodes[i].node);
+	for (unsigned i = 0; i < sizeof(files) / sizeof(files[0]); i++)
+		unlinkat(s->data_dir, files[i], 0);
+	rmdir(s->options.data_dir);
+}
+
+static void close_memory(struct server *s)
+{
+	char bytes[UNITS_TEXT_SIZE];
+	uint64_t kept = 0;
+	uint32_t cursor = 0;
+	const struct allocation *a;
+
+	if (s->pool.ledger) {
+		while (pool_wipe(&s->pool, UINT64_MAX))
+			;
+		while ((a = ledger_next(s->pool.ledger, &cursor)))
+			kept += a->bytes;
+		if (ledger_count(s->pool.ledger) == 0 && s->grants)
+			remove_data(s);
+		else
+			log_info("%s in %u allocations are kept in %s for the next start",
+				units_format_bytes(kept, bytes, sizeof(bytes)),
+				ledger_count(s->pool.ledger), s->options.data_dir);
+	}
+	pool_close(&s->pool);
+	sites_close(s->sites);
+	sessions_close(s->records);
+	free(s->sessions);
+	free(s->grants);
+	if (s->board && s->board != MAP_FAILED)
+		munmap(s->board, BOARD_BYTES);
+	if (s->data_dir >= 0)
+		close(s->data_dir);
+	topology_destroy(s->topology);
+}
+
+void server_stop(struct server *s)
+{
+	close_connections(s);
+	admin_stop(s->admin);
+	auditor_stop(s->auditor);
+	listener_stop(s->listener);
+	reaper_stop(s);
+	for (unsigned i = 0; i < s->ndevices; i++) {
+		if (s->devices[i].event)
+			event_free(s->devices[i].event);
+		device_close(&s->devices[i]);
+	}
+	if (s->tick_event)
+		event_free(s->tick_event);
+	for (unsigned i = 0; i < 2; i++) {
+		if (s->signal_events[i])
+			event_free(s->signal_events[i]);
+	}
+	if (s->base)
+		event_base_free(s->base);
+	close_memory(s);
+	memset(s, 0, sizeof(*s));
+	s->data_dir = -1;
+}

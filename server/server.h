@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * rmemd as a whole: one event loop owns everything below, so there are no locks.
+ *
+ *	listener ──▶ connection ──▶ service ──▶ session, pool, grant      what clients ask for
+ *	tick ──▶ lease board, stall guard, holder checks, timed audits    what time does
+ *	reaper ──▶ dying connections, reclaimed sessions, wiping          long work, in slices
+ *	admin ──▶ audit, report                                           what operators ask for
+ */
+#ifndef RMEM_SERVER_SERVER_H
+#define RMEM_SERVER_SERVER_H
+
+#include <event2/event.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/audit.h"
+#include "core/lease.h"
+#include "core/ledger.h"
+#include "core/sessions.h"
+#include "core/sites.h"
+#include "server/device.h"
+#include "server/grant.h"
+#include "server/options.h"
+#include "server/pool.h"
+
+#define DEVICES_MAX 16
+#define CONNECTIONS_MAX (SESSIONS_MAX + 256)
+#define OBSERVERS_MAX 64
+#define BOARD_LINE_BYTES 64
+
+struct connection;
+struct listener;
+struct admin;
+struct auditor;
+
+/* What rmemd keeps about a session only while it runs; the rest is in its record. */
+struct session {
+	bool used;
+	bool reclaiming; /* the reaper is taking its memory back */
+	uint32_t slot;
+	struct lease lease;
+	struct connection *connection; /* NULL: detached, closed or dead */
+};
+
+struct server_counters {
+	uint64_t allocs, frees, attaches, resumes, expiries;
+	uint64_t reclaimed_blocks, reclaimed_bytes;
+	uint64_t refused_requests;
+	uint64_t stalls, stalled_ns;
+};
+
+struct server {
+	struct options options;
+	struct event_base *base;
+	int data_dir;
+	struct topology *topology;
+	struct pool pool;
+	struct sessions *records;
+	struct sites *sites;
+	struct session *sessions; /* by slot, SESSIONS_MAX of them */
+	struct grant **grants;    /* by ledger slot: the one grant an allocation can have */
+	void *board;              /* SESSIONS_MAX lines, registered line by line */
+	struct device devices[DEVICES_MAX];
+	unsigned ndevices;
+	struct listener *listener;
+	struct admin *admin;
+	struct auditor *auditor;
+	struct connection *connections; /* open ones */
+	unsigned nconnections, nobservers;
+	unsigned nwaiting;          /* connections whose ALLOC waits for memory to be reclaimed */
+	struct connection *dying;   /* being torn down by the reaper */
+	struct connection *zombies; /* could not be torn down: kept for ever */
+	struct event *tick_event;
+	struct event *reaper_event;
+	struct event *signal_events[2];
+	struct lease_terms terms;
+	struct stall_guard stall_guard;
+	struct server_counters counters;
+	uint64_t started_real_ns, started_boot_ns;
+	uint64_t judged_ns; /* when holders were last looked at */
+	char host[64];
+};
+
+/*
+ * Check, map, register, probe, recover, listen. Reports progress in the log. On failure *why names
+ * cause and remedy, and nothing is left open.
+ */
+int server_start(struct server *s, const struct options *options, struct why *why);
+
+/* Serve until SIGTERM or SIGINT. 0, or a negative errno if the loop failed. */
+int server_run(struct server *s);
+
+/*
+ * End every connection with its windows revoked, close everything. The data directory is removed if
+ * nobody holds anything; otherwise it is kept for the next start. A half-started server is fine.
+ */
+void server_stop(struct server *s);
+
+#endif
