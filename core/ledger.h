@@ -8,7 +8,8 @@
  * any two instructions leaves every block either accounted for or free, never both.
  *
  *	FREE ──add──▶ LIVE ──▶ REVOKING ──▶ QUARANTINE ──▶ FREE
- *	                          └──────▶ ZOMBIE (revoke not confirmed: never reused)
+ *	                          └──────▶ ZOMBIE (revoke not confirmed: never reused by this process;
+ *	                                           QUARANTINE when a new rmemd finds it)
  *
  * Pure but for its file. One thread writes; the pointers it hands out stay valid until ledger_close()
  * but the caller must not change records except through these functions.
@@ -46,20 +47,27 @@ _Static_assert(sizeof(struct allocation) == 64, "ledger records are 64 bytes");
 
 struct ledger;
 
-/* max: allocations, and so slots, at most. ERRORS: as table_open(), -ENOMEM. */
+/*
+ * max: allocations, and so slots, at most. What a former process left behind is indexed again; a
+ * record that cannot be right (a field out of range, a serial number twice, two blocks that overlap:
+ * then the older one stays) is left out and counted. Its slot is not used again, and its bytes stay
+ * for whoever wants to know. ERRORS: as table_open(), -ENOMEM.
+ */
 int ledger_open(struct ledger **out, int dir, const char *name, uint32_t max);
 void ledger_close(struct ledger *l); /* NULL is fine */
+uint32_t ledger_rejected(const struct ledger *l); /* records left out by ledger_open() */
 
 /*
  * Publish a LIVE allocation: draft's state and serial are ignored. *out stays valid until the record
- * is FREE again. -ENOSPC when every slot is taken, -EEXIST when addr is in the ledger.
+ * is FREE again. -ENOSPC when every slot is taken or the file cannot grow, -EEXIST when addr is in a
+ * block of the ledger, -EINVAL for a draft that ledger_open() would leave out.
  */
 int ledger_add(struct ledger *l, const struct allocation *draft, const struct allocation **out);
 
 /* Move along the arrows above; ALLOCATION_FREE ends the record. -EINVAL for any other move. */
 int ledger_set_state(struct ledger *l, const struct allocation *a, enum allocation_state state);
 
-/* The allocation (of any state but FREE) that starts at / contains addr, or NULL. */
+/* The allocation (of any state but FREE) that starts at addr / whose block contains it, or NULL. */
 const struct allocation *ledger_find(const struct ledger *l, uint64_t addr);
 const struct allocation *ledger_find_containing(const struct ledger *l, uint64_t addr);
 
@@ -82,6 +90,9 @@ uint32_t ledger_count(const struct ledger *l); /* not FREE */
 /* Which slot a record is in: what user-side arrays are indexed by. */
 uint32_t ledger_slot(const struct ledger *l, const struct allocation *a);
 uint32_t ledger_max(const struct ledger *l);
+
+/* The record in a slot; NULL if it is FREE or out of range. */
+const struct allocation *ledger_at(const struct ledger *l, uint32_t slot);
 
 static inline uint64_t allocation_block_bytes(const struct allocation *a)
 {

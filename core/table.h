@@ -7,10 +7,15 @@
  * as it is made, so a record that is filled first and published last by its state word (release) is
  * either wholly there or not there at all, wherever the process is killed.
  *
+ * Two traps of sparse files are handled here: a store into a hole of a full tmpfs is a SIGBUS, so
+ * table_back() asks for the pages first; and a mere look into a hole costs a page for ever, so who
+ * searches a file goes by table_next_extent().
+ *
  * ASSUMPTIONS: one process at a time has the file open (it is locked); kills happen, power cuts take
  * the tmpfs with them. One thread writes.
- * ERRORS: -EBUSY somebody else has it open; -EUCLEAN not such a file, or of another layout; errno of
- * open, ftruncate, mmap.
+ * ERRORS: -EBUSY somebody else has it open; -EUCLEAN not such a file, or of another layout; -EINVAL
+ * a layout without records or with ones that are no multiple of 8 bytes; errno of open, fallocate,
+ * ftruncate, mmap.
  */
 #ifndef RMEM_CORE_TABLE_H
 #define RMEM_CORE_TABLE_H
@@ -25,6 +30,7 @@ struct table {
 	size_t map_bytes;
 	size_t record_bytes;
 	uint32_t count;
+	uint32_t backed; /* the records below this have their pages */
 };
 
 struct table_layout {
@@ -39,9 +45,18 @@ int table_open(struct table *t, int dir, const char *name, const struct table_la
 	bool *out_created);
 void table_close(struct table *t); /* of a zeroed struct is fine */
 
+/* Before the first store into a record. 0, or -ENOSPC: the file system is full. */
+int table_back(struct table *t, uint32_t slot);
+
+/* The next run [*begin, *end) of records at or after from that may hold anything. false: no more. */
+bool table_next_extent(const struct table *t, uint32_t from, uint32_t *begin, uint32_t *end);
+
+#define TABLE_HEADER_BYTES 4096
+
+/* slot must be below count. */
 static inline void *table_record(const struct table *t, uint32_t slot)
 {
-	return t->map + 4096 + (size_t)slot * t->record_bytes;
+	return t->map + TABLE_HEADER_BYTES + (size_t)slot * t->record_bytes;
 }
 
 #endif
