@@ -1,0 +1,344 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Golden tests: tests/golden/NAME.json in, tests/golden/NAME.txt out, byte by byte, and the verdict
+ * that the exit status is made from. With RMEM_GOLDEN_UPDATE=1 the expected texts are written anew:
+ * read the difference before you commit it.
+ *
+ * Then the same answers cut short, with bytes changed and with every value replaced by one of another
+ * type: whatever comes, the renderer says 0 or -EBADMSG and nothing else happens.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ctl/render.h"
+#include "ctl/reply.h"
+#include "ctl/verdict.h"
+#include "tests/support/random.h"
+
+#define GOLDEN TESTS_DIR "/golden/"
+#define BYTE_MUTATIONS 400 /* per answer */
+
+struct golden {
+	const char *input, *expected;
+	enum report report;
+	struct view view;
+	int verdict; /* 0 clean, 1 leaks, negative: refused */
+};
+
+static const struct golden goldens[] = {
+	{ "leaks-kinds", "leaks-kinds", REPORT_LEAKS, VIEW_INIT, 1 },
+	{ "leaks-kinds", "leaks-kinds-all", REPORT_LEAKS, { KINDS_ALL, 0, 0, -1, false }, 1 },
+	{ "leaks-kinds", "leaks-kinds-limbo", REPORT_LEAKS,
+		{ KIND_BIT(KIND_LIMBO), 0, 0, -1, false }, 1 },
+	{ "leaks-kinds", "leaks-kinds-top", REPORT_LEAKS, { KINDS_DEFAULT, 1, 0, -1, false }, 1 },
+	{ "leaks-kinds", "leaks-kinds-older", REPORT_LEAKS, { KINDS_DEFAULT, 0, 400000, -1, false },
+		1 },
+	{ "leaks-clean", "leaks-clean", REPORT_LEAKS, VIEW_INIT, 0 },
+	{ "leaks-unaccounted", "leaks-unaccounted", REPORT_LEAKS, VIEW_INIT, 1 },
+	{ "leaks-unresolved", "leaks-unresolved", REPORT_LEAKS, VIEW_INIT, 1 },
+	{ "leaks-empty-pool", "leaks-empty-pool", REPORT_LEAKS, VIEW_INIT, 0 },
+	{ "leaks-two-nodes", "leaks-two-nodes", REPORT_LEAKS, VIEW_INIT, 1 },
+	{ "leaks-hostile-names", "leaks-hostile-names", REPORT_LEAKS, VIEW_INIT, 1 },
+	{ "status", "status", REPORT_STATUS, VIEW_INIT, 0 },
+	{ "status-new", "status-new", REPORT_STATUS, VIEW_INIT, 0 },
+	{ "sessions", "sessions", REPORT_SESSIONS, VIEW_INIT, 0 },
+	{ "sessions-none", "sessions-none", REPORT_SESSIONS, VIEW_INIT, 0 },
+	{ "map", "map", REPORT_MAP, VIEW_INIT, 0 },
+	{ "map", "map-blocks", REPORT_MAP, { KINDS_DEFAULT, 0, 0, -1, true }, 0 },
+	{ "map", "map-node1", REPORT_MAP, { KINDS_DEFAULT, 0, 0, 1, true }, 0 },
+	{ "map", "map-no-node", REPORT_MAP, { KINDS_DEFAULT, 0, 0, 7, false }, 0 },
+	{ "map-cut", "map-cut", REPORT_MAP, { KINDS_DEFAULT, 0, 0, -1, true }, 0 },
+	{ "map-empty", "map-empty", REPORT_MAP, { KINDS_DEFAULT, 0, 0, -1, true }, 0 },
+	{ "who-holds", "who-holds", REPORT_WHO_HOLDS, VIEW_INIT, 0 },
+	{ "error", NULL, REPORT_WHO_HOLDS, VIEW_INIT, -EREMOTEIO },
+	{ "status", NULL, REPORT_LEAKS, VIEW_INIT, -EBADMSG },
+};
+
+#define NGOLDENS (sizeof(goldens) / sizeof(goldens[0]))
+
+static char *load(const char *name, const char *suffix, size_t *out_size)
+{
+	char path[512], *text = NULL;
+	FILE *file;
+	long size;
+
+	snprintf(path, sizeof(path), GOLDEN "%s%s", name, suffix);
+	file = fopen(path, "r");
+	if (!file)
+		fail_msg("%s: %s", path, strerror(errno));
+	assert_int_equal(fseek(file, 0, SEEK_END), 0);
+	size = ftell(file);
+	assert_true(size >= 0);
+	rewind(file);
+	text = malloc((size_t)size + 1);
+	assert_non_null(text);
+	assert_int_equal(fread(text, 1, (size_t)size, file), size);
+	text[size] = '\0';
+	fclose(file);
+	*out_size = (size_t)size;
+	return text;
+}
+
+static void update(const struct golden *g, const char *text)
+{
+	char path[512];
+	FILE *file;
+
+	snprintf(path, sizeof(path), GOLDEN "%s.txt", g->expected);
+	file = fopen(path, "w");
+	assert_non_null(file);
+	assert_true(fputs(text, file) >= 0);
+	assert_int_equal(fclose(file), 0);
+}
+
+/* As rmemctl does: 0, 1 or the error; *out is what was printed. */
+static int judge(const struct golden *g, const json_t *answer, char **out)
+{
+	struct why why = { "" };
+	bool leaks = false;
+	size_t size;
+	FILE *stream;
+	int err = reply_check(answer, g->report, &why);
+
+	*out = NULL;
+	if (err == 0 && g->report == REPORT_LEAKS)
+		err = verdict_leaks(answer, &leaks, &why);
+	if (err == 0) {
+		stream = open_memstream(out, &size);
+		assert_non_null(stream);
+		err = render_report(g->report, answer, &g->view, stream, &why);
+		assert_int_equal(fclose(stream), 0);
+		/* all or nothing */
+		assert_int_equal(size > 0, err == 0);
+	}
+	assert_int_equal(why.text[0] != '\0', err != 0);
+	return err ? err : leaks;
+}
+
+static void test_golden(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < NGOLDENS; i++) {
+		const struct golden *g = &goldens[i];
+		size_t size;
+		char *text = load(g->input, ".json", &size), *printed, *expected;
+		json_t *answer;
+		int verdict;
+
+		assert_int_equal(reply_parse(text, size, &answer, NULL), 0);
+		verdict = judge(g, answer, &printed);
+		if (verdict != g->verdict)
+			fail_msg("%s: verdict %d, expected %d", g->input, verdict, g->verdict);
+		if (g->expected && getenv("RMEM_GOLDEN_UPDATE"))
+			update(g, printed);
+		if (g->expected) {
+			expected = load(g->expected, ".txt", &size);
+			assert_string_equal(printed, expected);
+			free(expected);
+		}
+		free(printed);
+		json_decref(answer);
+		free(text);
+	}
+}
+
+static void assert_survives(const struct golden *g, const char *text, size_t size)
+{
+	json_t *answer;
+	char *printed;
+	int verdict;
+
+	if (reply_parse(text, size, &answer, NULL))
+		return;
+	verdict = judge(g, answer, &printed);
+	assert_true(verdict >= 0 || verdict == -EBADMSG || verdict == -EREMOTEIO);
+	free(printed);
+	json_decref(answer);
+}
+
+static void test_truncated(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < NGOLDENS; i++) {
+		size_t size;
+		char *text = load(goldens[i].input, ".json", &size);
+
+		/* the last byte is a newline: without it the answer is still whole */
+		for (size_t cut = 0; cut + 1 < size; cut += 1 + cut / 64) {
+			json_t *answer;
+			struct why why = { "" };
+
+			/* a copy of its own, so that a read past the end is seen */
+			char *part = malloc(cut + 1);
+
+			assert_non_null(part);
+			memcpy(part, text, cut);
+			assert_int_equal(reply_parse(part, cut, &answer, &why), -EBADMSG);
+			assert_true(why.text[0] != '\0');
+			free(part);
+		}
+		free(text);
+	}
+}
+
+static void test_mutated_bytes(void **state)
+{
+	static const char telling[] = "\"{}[]:,-0123456789eE.\\utfn \x1b\xc2";
+	uint64_t seed = 20260101;
+
+	(void)state;
+	for (size_t i = 0; i < NGOLDENS; i++) {
+		size_t size;
+		char *text = load(goldens[i].input, ".json", &size);
+
+		for (int n = 0; n < BYTE_MUTATIONS; n++) {
+			size_t at = random_below(&seed, size);
+			char was = text[at];
+
+			text[at] = telling[random_below(&seed, sizeof(telling))];
+			assert_survives(&goldens[i], text, size);
+			text[at] = was;
+		}
+		free(text);
+	}
+}
+
+/* Put replacement in the place of the *nth value below container, counting depth first. */
+static bool replace(json_t *container, int64_t *nth, json_t *replacement)
+{
+	json_t *value;
+	const char *key;
+	size_t i;
+
+	json_object_foreach(container, key, value)
+	{
+		if ((*nth)-- == 0)
+			return json_object_set(container, key, replacement) == 0;
+		if (replace(value, nth, replacement))
+			return true;
+	}
+	json_array_foreach(container, i, value)
+	{
+		if ((*nth)-- == 0)
+			return json_array_set(container, i, replacement) == 0;
+		if (replace(value, nth, replacement))
+			return true;
+	}
+	return false;
+}
+
+static void test_every_value_replaced(void **state)
+{
+	static const char *const odd[] = { "null", "true", "-1", "0", "9223372036854775807",
+		"-9223372036854775808", "1.5", "\"\"", "\"x\"", "[]", "[null]", "{}", "[[{}]]" };
+
+	(void)state;
+	for (size_t i = 0; i < NGOLDENS; i++) {
+		size_t size;
+		char *text = load(goldens[i].input, ".json", &size);
+		json_t *whole = json_loadb(text, size, 0, NULL);
+
+		for (size_t k = 0; k < sizeof(odd) / sizeof(odd[0]); k++) {
+			json_t *replacement = json_loads(odd[k], JSON_DECODE_ANY, NULL);
+
+			for (int64_t n = 0;; n++) {
+				json_t *answer = json_deep_copy(whole);
+				int64_t nth = n;
+				char *changed = NULL;
+
+				if (replace(answer, &nth, replacement)) {
+					changed = json_dumps(answer, 0);
+					assert_non_null(changed);
+					assert_survives(&goldens[i], changed, strlen(changed));
+				}
+				json_decref(answer);
+				if (!changed)
+					break;
+				free(changed);
+			}
+			json_decref(replacement);
+		}
+		json_decref(whole);
+		free(text);
+	}
+}
+
+static void test_missing_field_is_named(void **state)
+{
+	struct why why = { "" };
+	struct golden g = { "leaks-kinds", NULL, REPORT_LEAKS, VIEW_INIT, 0 };
+	size_t size;
+	char *text = load(g.input, ".json", &size);
+	json_t *answer, *record;
+	bool leaks = true;
+
+	(void)state;
+	assert_int_equal(reply_parse(text, size, &answer, NULL), 0);
+	record = json_array_get(json_object_get(answer, "records"), 0);
+	assert_int_equal(json_object_del(record, "birth_min_ns"), 0); /* nobody prints it */
+	assert_int_equal(render_report(g.report, answer, &g.view, stderr, &why), 0);
+	assert_int_equal(json_object_del(record, "waste_bytes"), 0);
+	assert_int_equal(render_report(g.report, answer, &g.view, stdout, &why), -EBADMSG);
+	assert_non_null(strstr(why.text, "\"waste_bytes\""));
+	assert_int_equal(json_object_del(answer, "summary"), 0);
+	assert_int_equal(verdict_leaks(answer, &leaks, &why), -EBADMSG);
+	assert_true(leaks); /* untouched */
+	json_decref(answer);
+	free(text);
+}
+
+static void test_other_schema(void **state)
+{
+	static const char newer[] = "{\"schema\":2,\"report\":\"leaks\"}";
+	static const char *const others[] = { "", "HTTP/1.0 400 Bad Request", "[]", "1", "{}",
+		"{\"schema\":\"1\"}", "{\"schema\":1}{}", "{\"schema\":1,\"schema\":1}" };
+	struct why why = { "" };
+	json_t *answer;
+
+	(void)state;
+	assert_int_equal(reply_parse(newer, strlen(newer), &answer, &why), -EBADMSG);
+	assert_non_null(strstr(why.text, "schema 2"));
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+		assert_int_equal(
+			reply_parse(others[i], strlen(others[i]), &answer, &why), -EBADMSG);
+}
+
+static void test_kinds(void **state)
+{
+	unsigned bits = 77;
+
+	(void)state;
+	assert_int_equal(kind_parse_list("definite,limbo,zombie", &bits), 0);
+	assert_int_equal(bits, KINDS_DEFAULT);
+	assert_int_equal(kind_parse_list("all", &bits), 0);
+	assert_int_equal(bits, KINDS_ALL);
+	assert_int_equal(kind_parse_list("", &bits), -EINVAL);
+	assert_int_equal(kind_parse_list("limbo,", &bits), -EINVAL);
+	assert_int_equal(kind_parse_list("lim", &bits), -EINVAL);
+	assert_int_equal(kind_parse_list("limbos", &bits), -EINVAL);
+	assert_int_equal(bits, KINDS_ALL);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_golden),
+		cmocka_unit_test(test_truncated),
+		cmocka_unit_test(test_mutated_bytes),
+		cmocka_unit_test(test_every_value_replaced),
+		cmocka_unit_test(test_missing_field_is_named),
+		cmocka_unit_test(test_other_schema),
+		cmocka_unit_test(test_kinds),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
