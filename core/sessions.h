@@ -41,10 +41,19 @@ struct session_record {
 
 struct sessions;
 
+/*
+ * What a former process left behind is indexed again. A record that cannot be right (a field out of
+ * range, a text without an end, an id or serial number twice) is left out and counted; its slot is
+ * not used again. ERRORS: as table_open(), -ENOMEM.
+ */
 int sessions_open(struct sessions **out, int dir, const char *name);
 void sessions_close(struct sessions *s); /* NULL is fine */
+uint32_t sessions_rejected(const struct sessions *s);
 
-/* A new record, CONNECTED; -EUSERS when the table is full, -EEXIST for an id that is in it. */
+/*
+ * A new record, CONNECTED; -EUSERS when the table is full, -EEXIST for an id that is in it, -ENOSPC
+ * when the file cannot grow.
+ */
 int sessions_add(struct sessions *s, const uint8_t id[ID_SIZE], const uint8_t secret[ID_SIZE],
 	const struct identity *identity, uint64_t now_real_ns, uint32_t *out_slot);
 
@@ -54,10 +63,11 @@ int sessions_find(const struct sessions *s, const uint8_t id[ID_SIZE], uint32_t 
 /* The record in a slot; NULL if it is NONE or out of range. Callers may change all but state. */
 struct session_record *sessions_get(const struct sessions *s, uint32_t slot);
 
+/* state may be anything but NONE; a slot that is not in use is left alone. */
 void sessions_set_state(struct sessions *s, uint32_t slot, enum session_state state,
 	enum holder_evidence evidence, uint64_t now_real_ns);
 
-/* Forget the session; the slot may be used again. */
+/* Forget the session and its secret; the slot may be used again. */
 void sessions_remove(struct sessions *s, uint32_t slot);
 
 /* Every record that is not NONE, ascending: start with *cursor = 0; NULL at the end. */

@@ -13,7 +13,7 @@
 
 #include "common/message.h"
 
-#define SITES_MAX 16384
+#define SITES_MAX 16384 /* slots; slot 0 stands for "unknown" and stays empty */
 
 struct site_record {
 	uint32_t state; /* 0: free; 1: frames known; 2: names known too. Written last */
@@ -24,16 +24,24 @@ struct site_record {
 
 struct sites;
 
+/*
+ * What a former process left behind is indexed again. A record that cannot be right (counts or module
+ * indexes out of range, a hash that is not that of its frames, a text without an end, frames that are
+ * there twice) is left out and counted; its slot is not used again. ERRORS: as table_open(), -ENOMEM.
+ */
 int sites_open(struct sites **out, int dir, const char *name);
 void sites_close(struct sites *s); /* NULL is fine */
+uint32_t sites_rejected(const struct sites *s);
 
 /*
- * The site of these frames, known or new. -EINVAL: no frames, or a frame names a module that is not
- * there. -ENOSPC: table full (the caller uses site 0).
+ * The site of these frames, known or new. Two stacks are the same if all offsets are and all modules
+ * have the same build id (or, where there is none, path); how the modules are numbered does not
+ * matter. -EINVAL: no frames, or a frame names a module that is not there. -ENOSPC: table full (the
+ * caller uses site 0).
  */
 int sites_intern(struct sites *s, const struct site_request *frames, uint32_t *out_site);
 
-/* Names for a site's frames; the first ones stay. -ENOENT no such site, -EINVAL wrong number. */
+/* Names for a site's frames; the first ones stay (0). -ENOENT no such site, -EINVAL wrong number. */
 int sites_set_names(struct sites *s, const struct site_names_request *names);
 
 /* NULL for 0 and for what does not exist. */
