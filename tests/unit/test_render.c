@@ -100,6 +100,12 @@ static void update(const struct golden *g, const char *text)
 	assert_int_equal(fclose(file), 0);
 }
 
+/* Several texts may come from one answer; damaging it once is enough. */
+static bool seen_before(size_t i)
+{
+	return i > 0 && strcmp(goldens[i].input, goldens[i - 1].input) == 0;
+}
+
 /* As rmemctl does: 0, 1 or the error; *out is what was printed. */
 static int judge(const struct golden *g, const json_t *answer, char **out)
 {
@@ -151,18 +157,13 @@ static void test_golden(void **state)
 	}
 }
 
-static void assert_survives(const struct golden *g, const char *text, size_t size)
+static void assert_survives(const struct golden *g, const json_t *answer)
 {
-	json_t *answer;
 	char *printed;
-	int verdict;
+	int verdict = judge(g, answer, &printed);
 
-	if (reply_parse(text, size, &answer, NULL))
-		return;
-	verdict = judge(g, answer, &printed);
 	assert_true(verdict >= 0 || verdict == -EBADMSG || verdict == -EREMOTEIO);
 	free(printed);
-	json_decref(answer);
 }
 
 static void test_truncated(void **state)
@@ -170,8 +171,11 @@ static void test_truncated(void **state)
 	(void)state;
 	for (size_t i = 0; i < NGOLDENS; i++) {
 		size_t size;
-		char *text = load(goldens[i].input, ".json", &size);
+		char *text;
 
+		if (seen_before(i))
+			continue;
+		text = load(goldens[i].input, ".json", &size);
 		/* the last byte is a newline: without it the answer is still whole */
 		for (size_t cut = 0; cut + 1 < size; cut += 1 + cut / 64) {
 			json_t *answer;
@@ -203,17 +207,22 @@ static void test_mutated_bytes(void **state)
 		for (int n = 0; n < BYTE_MUTATIONS; n++) {
 			size_t at = random_below(&seed, size);
 			char was = text[at];
+			json_t *answer;
 
 			text[at] = telling[random_below(&seed, sizeof(telling))];
-			assert_survives(&goldens[i], text, size);
+			if (reply_parse(text, size, &answer, NULL) == 0) {
+				assert_survives(&goldens[i], answer);
+				json_decref(answer);
+			}
 			text[at] = was;
 		}
 		free(text);
 	}
 }
 
-/* Put replacement in the place of the *nth value below container, counting depth first. */
-static bool replace(json_t *container, int64_t *nth, json_t *replacement)
+/* Put each of these in the place of every value below container, one at a time, and judge. */
+static void replace_each(const struct golden *g, json_t *container, const json_t *answer,
+	json_t *const odd[], size_t nodd)
 {
 	json_t *value;
 	const char *key;
@@ -221,55 +230,48 @@ static bool replace(json_t *container, int64_t *nth, json_t *replacement)
 
 	json_object_foreach(container, key, value)
 	{
-		if ((*nth)-- == 0)
-			return json_object_set(container, key, replacement) == 0;
-		if (replace(value, nth, replacement))
-			return true;
+		json_incref(value);
+		for (size_t k = 0; k < nodd; k++) {
+			assert_int_equal(json_object_set(container, key, odd[k]), 0);
+			assert_survives(g, answer);
+		}
+		assert_int_equal(json_object_set_new(container, key, value), 0);
+		replace_each(g, value, answer, odd, nodd);
 	}
 	json_array_foreach(container, i, value)
 	{
-		if ((*nth)-- == 0)
-			return json_array_set(container, i, replacement) == 0;
-		if (replace(value, nth, replacement))
-			return true;
+		json_incref(value);
+		for (size_t k = 0; k < nodd; k++) {
+			assert_int_equal(json_array_set(container, i, odd[k]), 0);
+			assert_survives(g, answer);
+		}
+		assert_int_equal(json_array_set_new(container, i, value), 0);
+		replace_each(g, value, answer, odd, nodd);
 	}
-	return false;
 }
 
 static void test_every_value_replaced(void **state)
 {
-	static const char *const odd[] = { "null", "true", "-1", "0", "9223372036854775807",
-		"-9223372036854775808", "1.5", "\"\"", "\"x\"", "[]", "[null]", "{}", "[[{}]]" };
+	static const char *const texts[] = { "null", "true", "-1", "9223372036854775807",
+		"-9223372036854775808", "1.5", "\"\"", "\"x\"", "[null]", "{}", "[[{}]]" };
+	json_t *odd[sizeof(texts) / sizeof(texts[0])];
 
 	(void)state;
+	for (size_t k = 0; k < sizeof(texts) / sizeof(texts[0]); k++) {
+		odd[k] = json_loads(texts[k], JSON_DECODE_ANY, NULL);
+		assert_non_null(odd[k]);
+	}
 	for (size_t i = 0; i < NGOLDENS; i++) {
 		size_t size;
-		char *text = load(goldens[i].input, ".json", &size);
-		json_t *whole = json_loadb(text, size, 0, NULL);
+		char *text = seen_before(i) ? NULL : load(goldens[i].input, ".json", &size);
+		json_t *answer = text ? json_loadb(text, size, 0, NULL) : NULL;
 
-		for (size_t k = 0; k < sizeof(odd) / sizeof(odd[0]); k++) {
-			json_t *replacement = json_loads(odd[k], JSON_DECODE_ANY, NULL);
-
-			for (int64_t n = 0;; n++) {
-				json_t *answer = json_deep_copy(whole);
-				int64_t nth = n;
-				char *changed = NULL;
-
-				if (replace(answer, &nth, replacement)) {
-					changed = json_dumps(answer, 0);
-					assert_non_null(changed);
-					assert_survives(&goldens[i], changed, strlen(changed));
-				}
-				json_decref(answer);
-				if (!changed)
-					break;
-				free(changed);
-			}
-			json_decref(replacement);
-		}
-		json_decref(whole);
+		replace_each(&goldens[i], answer, answer, odd, sizeof(odd) / sizeof(odd[0]));
+		json_decref(answer);
 		free(text);
 	}
+	for (size_t k = 0; k < sizeof(texts) / sizeof(texts[0]); k++)
+		json_decref(odd[k]);
 }
 
 static void test_missing_field_is_named(void **state)
@@ -277,17 +279,22 @@ static void test_missing_field_is_named(void **state)
 	struct why why = { "" };
 	struct golden g = { "leaks-kinds", NULL, REPORT_LEAKS, VIEW_INIT, 0 };
 	size_t size;
-	char *text = load(g.input, ".json", &size);
+	char *text = load(g.input, ".json", &size), *printed = NULL;
 	json_t *answer, *record;
 	bool leaks = true;
+	FILE *out;
 
 	(void)state;
 	assert_int_equal(reply_parse(text, size, &answer, NULL), 0);
 	record = json_array_get(json_object_get(answer, "records"), 0);
 	assert_int_equal(json_object_del(record, "birth_min_ns"), 0); /* nobody prints it */
-	assert_int_equal(render_report(g.report, answer, &g.view, stderr, &why), 0);
+	out = open_memstream(&printed, &size);
+	assert_non_null(out);
+	assert_int_equal(render_report(g.report, answer, &g.view, out, &why), 0);
 	assert_int_equal(json_object_del(record, "waste_bytes"), 0);
-	assert_int_equal(render_report(g.report, answer, &g.view, stdout, &why), -EBADMSG);
+	assert_int_equal(render_report(g.report, answer, &g.view, out, &why), -EBADMSG);
+	fclose(out);
+	free(printed);
 	assert_non_null(strstr(why.text, "\"waste_bytes\""));
 	assert_int_equal(json_object_del(answer, "summary"), 0);
 	assert_int_equal(verdict_leaks(answer, &leaks, &why), -EBADMSG);
