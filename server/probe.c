@@ -1,0 +1,553 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "server/probe.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "common/addr.h"
+#include "common/clock.h"
+#include "common/verbs.h"
+
+#define DEADLINE_NS (2 * NSEC_PER_SEC)
+#define ATTEMPTS 2 /* of a check that could not be decided: the machine may just be slow */
+#define PSN_MASK 0xffffffU
+#define ACK_TIMEOUT 16 /* 4.096 us * 2^16 = 0.27 s, and */
+#define RETRY_COUNT 6  /* 7 would mean for ever on rxe: with the first try 1.9 s */
+#define RECORD 64      /* bytes that a trial reads or writes */
+#define PAGES 4        /* of a target; its window covers the two in the middle */
+
+/* What all trials share. */
+struct probe {
+	struct ibv_context *ctx;
+	struct ibv_pd *pd;
+	struct verbs_port port;
+	size_t page_bytes;
+	bool remote_addresses; /* targets are known to peers by remote addresses */
+	char *local;           /* where reads go and writes come from: a page */
+	struct ibv_mr *local_mr;
+	struct why *note;
+};
+
+/* Queue pairs that are connected to each other. */
+struct pair {
+	struct ibv_cq *cq;
+	struct ibv_qp *holder; /* windows are bound here */
+	struct ibv_qp *user;   /* and used from here */
+};
+
+/* Memory with a region, and a window over a part of it. */
+struct target {
+	char *memory; /* PAGES pages, all of the same byte */
+	struct ibv_mr *region;
+	struct ibv_mw *window;
+	uint32_t rkey;
+	uint64_t first; /* the address of memory's first byte, as peers say it */
+	uint64_t window_addr, window_bytes;
+};
+
+struct trial {
+	struct pair pair;
+	struct target target;
+};
+
+static uint32_t random_u32(void)
+{
+	uint32_t v;
+
+	/* Never short for so few bytes, and this early in boot nobody serves memory. */
+	return getrandom(&v, sizeof(v), 0) == sizeof(v) ? v : (uint32_t)clock_boot_ns();
+}
+
+static struct ibv_qp *create_qp(const struct probe *p, struct ibv_cq *cq)
+{
+	struct ibv_qp_init_attr attr = {
+		.send_cq = cq,
+		.recv_cq = cq,
+		.cap = { .max_send_wr = 4, .max_recv_wr = 1, .max_send_sge = 1, .max_recv_sge = 1 },
+		.qp_type = IBV_QPT_RC,
+		.sq_sig_all = 1,
+	};
+
+	return ibv_create_qp(p->pd, &attr);
+}
+
+static int make_ready(const struct probe *p, struct ibv_qp *qp, uint32_t psn, uint32_t peer_qpn,
+	uint32_t peer_psn)
+{
+	struct ibv_qp_attr init = {
+		.qp_state = IBV_QPS_INIT,
+		.port_num = p->port.port,
+		.qp_access_flags = IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_WRITE,
+	};
+	struct ibv_qp_attr rtr = {
+		.qp_state = IBV_QPS_RTR,
+		.path_mtu = p->port.mtu,
+		.dest_qp_num = peer_qpn,
+		.rq_psn = peer_psn,
+		.max_dest_rd_atomic = 1,
+		.min_rnr_timer = 12,
+		.ah_attr = {
+			.grh = { .dgid = p->port.gid,
+				.sgid_index = p->port.gid_index,
+				.hop_limit = 64 },
+			.dlid = p->port.lid,
+			.is_global = p->port.global,
+			.port_num = p->port.port,
+		},
+	};
+	struct ibv_qp_attr rts = {
+		.qp_state = IBV_QPS_RTS,
+		.timeout = ACK_TIMEOUT,
+		.retry_cnt = RETRY_COUNT,
+		.rnr_retry = RETRY_COUNT,
+		.sq_psn = psn,
+		.max_rd_atomic = 1,
+	};
+	int err;
+
+	err = verbs_err(ibv_modify_qp(
+		qp, &init, IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_ACCESS_FLAGS));
+	if (!err)
+		err = verbs_err(ibv_modify_qp(qp, &rtr,
+			IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN |
+				IBV_QP_RQ_PSN | IBV_QP_MAX_DEST_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER));
+	if (!err)
+		err = verbs_err(ibv_modify_qp(qp, &rts,
+			IBV_QP_STATE | IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT | IBV_QP_RNR_RETRY |
+				IBV_QP_SQ_PSN | IBV_QP_MAX_QP_RD_ATOMIC));
+	return err;
+}
+
+static int pair_open(const struct probe *p, struct pair *pair)
+{
+	uint32_t holder_psn = random_u32() & PSN_MASK, user_psn = random_u32() & PSN_MASK;
+	int err;
+
+	pair->cq = ibv_create_cq(p->ctx, 16, NULL, NULL, 0);
+	if (!pair->cq)
+		return why_set(p->note, verbs_errno(), "no completion queue");
+	pair->holder = create_qp(p, pair->cq);
+	if (!pair->holder)
+		return why_set(p->note, verbs_errno(), "no queue pair");
+	pair->user = create_qp(p, pair->cq);
+	if (!pair->user)
+		return why_set(p->note, verbs_errno(), "no queue pair");
+	err = make_ready(p, pair->holder, holder_psn, pair->user->qp_num, user_psn);
+	if (!err)
+		err = make_ready(p, pair->user, user_psn, pair->holder->qp_num, holder_psn);
+	if (err)
+		return why_set(p->note, err, "its queue pairs cannot be connected in loopback");
+	return 0;
+}
+
+static void pair_close(struct pair *pair)
+{
+	if (pair->user)
+		ibv_destroy_qp(pair->user);
+	if (pair->holder)
+		ibv_destroy_qp(pair->holder);
+	if (pair->cq)
+		ibv_destroy_cq(pair->cq);
+}
+
+/*
+ * Post one request and wait for what comes of it, at most DEADLINE_NS. One request at a time is
+ * outstanding on a pair, so the next completion is its.
+ */
+static int execute(
+	const struct probe *p, const struct pair *pair, struct ibv_qp *qp, struct ibv_send_wr *wr)
+{
+	uint64_t deadline = clock_boot_ns() + DEADLINE_NS;
+	struct ibv_send_wr *bad;
+	struct ibv_wc wc;
+	int n, err;
+
+	err = verbs_err(ibv_post_send(qp, wr, &bad));
+	if (err)
+		return why_set(p->note, err, "a request cannot be posted");
+	while ((n = ibv_poll_cq(pair->cq, 1, &wc)) == 0) {
+		if (clock_boot_ns() > deadline)
+			return why_set(p->note, -ETIMEDOUT, "a request does not complete");
+		sched_yield();
+	}
+	if (n < 0)
+		return why_set(p->note, -EIO, "its completion queue cannot be polled");
+	if (wc.status != IBV_WC_SUCCESS)
+		return why_set(p->note, verbs_wc_errno(wc.status), "a request ends with: %s",
+			ibv_wc_status_str(wc.status));
+	return 0;
+}
+
+static int bind_window(const struct probe *p, const struct pair *pair, struct target *t)
+{
+	struct ibv_send_wr wr;
+	int err;
+
+	/* Its own low byte must change; which one is ours to choose. */
+	t->rkey = t->window->rkey ^ (1 + random_u32() % 255);
+	memset(&wr, 0, sizeof(wr));
+	wr.opcode = IBV_WR_BIND_MW;
+	wr.bind_mw.mw = t->window;
+	wr.bind_mw.rkey = t->rkey;
+	wr.bind_mw.bind_info.mr = t->region;
+	wr.bind_mw.bind_info.addr = t->window_addr;
+	wr.bind_mw.bind_info.length = t->window_bytes;
+	wr.bind_mw.bind_info.mw_access_flags = IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_WRITE;
+	err = execute(p, pair, pair->holder, &wr);
+	if (!err)
+		t->window->rkey = t->rkey; /* libibverbs does not do it */
+	return err;
+}
+
+static int invalidate_window(const struct probe *p, const struct pair *pair, const struct target *t)
+{
+	struct ibv_send_wr wr;
+
+	memset(&wr, 0, sizeof(wr));
+	wr.opcode = IBV_WR_LOCAL_INV;
+	wr.invalidate_rkey = t->rkey;
+	return execute(p, pair, pair->holder, &wr);
+}
+
+/* Read or write RECORD bytes at a peer's address, through p->local. */
+static int access_remote(const struct probe *p, const struct pair *pair, enum ibv_wr_opcode opcode,
+	uint64_t addr, uint32_t rkey)
+{
+	struct ibv_sge sge = { (uintptr_t)p->local, RECORD, p->local_mr->lkey };
+	struct ibv_send_wr wr;
+
+	memset(&wr, 0, sizeof(wr));
+	wr.opcode = opcode;
+	wr.sg_list = &sge;
+	wr.num_sge = 1;
+	wr.wr.rdma.remote_addr = addr;
+	wr.wr.rdma.rkey = rkey;
+	return execute(p, pair, pair->user, &wr);
+}
+
+/* Destroy window and region; the memory stays, so that what still reaches it is seen. */
+static void target_revoke(struct target *t)
+{
+	if (t->window)
+		ibv_dealloc_mw(t->window);
+	t->window = NULL;
+	if (t->region)
+		ibv_dereg_mr(t->region);
+	t->region = NULL;
+}
+
+/* tight: the region is exactly the window; else it is all of the memory. */
+static int target_open(const struct probe *p, struct target *t, bool tight)
+{
+	size_t bytes = PAGES * p->page_bytes, skip = p->page_bytes;
+	void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	char *region;
+
+	if (memory == MAP_FAILED)
+		return why_set(p->note, -errno, "no memory to try it on");
+	t->memory = memory;
+	memset(memory, 0x5a, bytes);
+	t->first = p->remote_addresses ? addr_make(0, 0, p->page_bytes) : (uintptr_t)memory;
+	t->window_addr = t->first + skip;
+	t->window_bytes = bytes - 2 * skip;
+	region = t->memory + (tight ? skip : 0);
+	t->region = ibv_reg_mr_iova(p->pd, region, tight ? t->window_bytes : bytes,
+		t->first + (uint64_t)(region - t->memory),
+		IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_MW_BIND);
+	if (!t->region)
+		return why_set(p->note, verbs_errno(),
+			"memory cannot be registered for windows%s: RLIMIT_MEMLOCK may be too "
+			"small "
+			"(ulimit -l, or LimitMEMLOCK= in the unit)",
+			p->remote_addresses ? " at a remote address" : "");
+	t->window = ibv_alloc_mw(p->pd, IBV_MW_TYPE_2);
+	if (!t->window)
+		return why_set(p->note, verbs_errno(), "no type-2 memory window");
+	return 0;
+}
+
+static void target_close(const struct probe *p, struct target *t)
+{
+	target_revoke(t);
+	if (t->memory)
+		munmap(t->memory, PAGES * p->page_bytes);
+}
+
+/* Inside the window a write and a read arrive, with the right bytes at the right place. */
+static int control(const struct probe *p, const struct trial *t)
+{
+	char *place = t->target.memory + (t->target.window_addr - t->target.first);
+	int err;
+
+	memset(p->local, 0x11, RECORD);
+	err = access_remote(p, &t->pair, IBV_WR_RDMA_WRITE, t->target.window_addr, t->target.rkey);
+	if (err)
+		return err;
+	if (memcmp(place, p->local, RECORD) != 0)
+		return why_set(p->note, -EIO, "a write through a window goes astray");
+	memset(place, 0x5a, RECORD);
+	err = access_remote(p, &t->pair, IBV_WR_RDMA_READ, t->target.window_addr, t->target.rkey);
+	if (err)
+		return err;
+	if (memcmp(place, p->local, RECORD) != 0)
+		return why_set(p->note, -EIO, "a read through a window brings other bytes");
+	return 0;
+}
+
+/* The window goes first: a queue pair that has one, or broke with one, must not be destroyed. */
+static void trial_close(const struct probe *p, struct trial *t)
+{
+	target_close(p, &t->target);
+	pair_close(&t->pair);
+}
+
+static int trial_open(const struct probe *p, struct trial *t, bool tight)
+{
+	int err;
+
+	memset(t, 0, sizeof(*t));
+	err = pair_open(p, &t->pair);
+	if (!err)
+		err = target_open(p, &t->target, tight);
+	if (!err)
+		err = bind_window(p, &t->pair, &t->target);
+	if (!err)
+		err = control(p, t);
+	if (err)
+		trial_close(p, t);
+	return err;
+}
+
+static bool untouched(const struct probe *p, const struct target *t)
+{
+	for (size_t i = 0; i < PAGES * p->page_bytes; i++) {
+		if (t->memory[i] != 0x5a)
+			return false;
+	}
+	return true;
+}
+
+/* The forbidden access: the victim's memory at addr, with the victim's key, from a pair. */
+static enum probe_outcome offend(const struct probe *p, const struct pair *from,
+	const struct target *victim, enum ibv_wr_opcode opcode, uint64_t addr)
+{
+	int err;
+
+	memset(p->local, 0x22, RECORD);
+	err = access_remote(p, from, opcode, addr, victim->rkey);
+	if (!err || !untouched(p, victim))
+		return PROBE_ALLOWED;
+	return err == -EACCES ? PROBE_REFUSED : PROBE_FAILED;
+}
+
+/* How a trial goes wrong on purpose. Where it misses the window is relative to the window's start. */
+struct offence {
+	enum probe_outcome (*commit)(
+		const struct probe *p, const struct offence *o, enum ibv_wr_opcode opcode);
+	bool tight;
+	int64_t place;
+};
+
+static enum probe_outcome use_elsewhere(
+	const struct probe *p, const struct offence *o, enum ibv_wr_opcode opcode)
+{
+	enum probe_outcome outcome = PROBE_FAILED;
+	struct trial victim, stranger;
+
+	if (trial_open(p, &victim, o->tight))
+		return PROBE_FAILED;
+	if (!trial_open(p, &stranger, o->tight)) {
+		outcome = offend(
+			p, &stranger.pair, &victim.target, opcode, victim.target.window_addr);
+		trial_close(p, &stranger);
+	}
+	trial_close(p, &victim);
+	return outcome;
+}
+
+static enum probe_outcome use_invalidated(
+	const struct probe *p, const struct offence *o, enum ibv_wr_opcode opcode)
+{
+	enum probe_outcome outcome = PROBE_FAILED;
+	struct trial t;
+
+	if (trial_open(p, &t, o->tight))
+		return PROBE_FAILED;
+	if (!invalidate_window(p, &t.pair, &t.target))
+		outcome = offend(p, &t.pair, &t.target, opcode, t.target.window_addr);
+	trial_close(p, &t);
+	return outcome;
+}
+
+static enum probe_outcome use_destroyed(
+	const struct probe *p, const struct offence *o, enum ibv_wr_opcode opcode)
+{
+	enum probe_outcome outcome;
+	struct trial t;
+
+	if (trial_open(p, &t, o->tight))
+		return PROBE_FAILED;
+	target_revoke(&t.target);
+	outcome = offend(p, &t.pair, &t.target, opcode, t.target.window_addr);
+	trial_close(p, &t);
+	return outcome;
+}
+
+static enum probe_outcome use_outside(
+	const struct probe *p, const struct offence *o, enum ibv_wr_opcode opcode)
+{
+	enum probe_outcome outcome;
+	struct trial t;
+
+	if (trial_open(p, &t, o->tight))
+		return PROBE_FAILED;
+	outcome = offend(p, &t.pair, &t.target, opcode, t.target.window_addr + (uint64_t)o->place);
+	trial_close(p, &t);
+	return outcome;
+}
+
+/* Try an offence by reading and by writing. A failure is noted. */
+static enum probe_outcome try_offence(
+	const struct probe *p, const struct offence *o, struct why *failure)
+{
+	static const enum ibv_wr_opcode opcodes[] = { IBV_WR_RDMA_READ, IBV_WR_RDMA_WRITE };
+	bool failed = false;
+
+	for (int i = 0; i < 2; i++) {
+		enum probe_outcome outcome = PROBE_FAILED;
+
+		for (int n = 0; n < ATTEMPTS && outcome == PROBE_FAILED; n++)
+			outcome = o->commit(p, o, opcodes[i]);
+		if (outcome == PROBE_ALLOWED)
+			return PROBE_ALLOWED;
+		if (outcome == PROBE_FAILED) {
+			failed = true;
+			*failure = *p->note;
+		}
+	}
+	return failed ? PROBE_FAILED : PROBE_REFUSED;
+}
+
+/* The worst of several offences. */
+static enum probe_outcome check(
+	const struct probe *p, const struct offence *offences, size_t n, struct why *failure)
+{
+	bool failed = false;
+
+	for (size_t i = 0; i < n; i++) {
+		enum probe_outcome outcome = try_offence(p, &offences[i], failure);
+
+		if (outcome == PROBE_ALLOWED)
+			return PROBE_ALLOWED;
+		failed |= outcome == PROBE_FAILED;
+	}
+	return failed ? PROBE_FAILED : PROBE_REFUSED;
+}
+
+static enum probe_outcome check_outside(const struct probe *p, bool tight, struct why *failure)
+{
+	const int64_t end = (int64_t)((PAGES - 2) * p->page_bytes);
+	const struct offence offences[] = {
+		{ use_outside, tight, -RECORD },
+		{ use_outside, tight, end - RECORD / 2 },
+		{ use_outside, tight, end },
+	};
+
+	return check(p, offences, 3, failure);
+}
+
+/* Do windows work here at all, and by remote addresses? */
+static int check_controls(struct probe *p, struct probe_result *r, struct why *why)
+{
+	struct trial t;
+	int err;
+
+	p->remote_addresses = true;
+	err = trial_open(p, &t, false);
+	if (!err) {
+		r->remote_address = PROBE_ALLOWED;
+		trial_close(p, &t);
+		return 0;
+	}
+	r->note = *p->note;
+	p->remote_addresses = false;
+	err = trial_open(p, &t, false);
+	if (!err) {
+		r->remote_address = PROBE_FAILED;
+		trial_close(p, &t);
+		return 0;
+	}
+	return why_set(why, err == -ENOMEM ? err : -EOPNOTSUPP,
+		"device %s cannot lend memory through type-2 windows: %s (%s)",
+		ibv_get_device_name(p->ctx->device), p->note->text, strerror(-err));
+}
+
+static int run_checks(struct probe *p, struct probe_result *r, struct why *why)
+{
+	const struct offence elsewhere = { use_elsewhere, false, 0 };
+	const struct offence revoked[] = { { use_invalidated, false, 0 },
+		{ use_destroyed, true, 0 } };
+	int err = check_controls(p, r, why);
+
+	if (err)
+		return err;
+	r->other_queue_pair = check(p, &elsewhere, 1, &r->note);
+	r->revoked_key = check(p, revoked, 2, &r->note);
+	r->outside_window = check_outside(p, false, &r->note);
+	r->outside_region = check_outside(p, true, &r->note);
+	return 0;
+}
+
+int probe_run(struct ibv_context *ctx, struct ibv_pd *pd, struct in_addr addr,
+	struct probe_result *out, struct why *why)
+{
+	struct why scratch = { "" };
+	struct probe p = { .ctx = ctx, .pd = pd, .note = &scratch };
+	struct probe_result result = { 0 };
+	void *local;
+	int err;
+
+	err = verbs_find_port(ctx, addr, &p.port, why);
+	if (err)
+		return err;
+	p.page_bytes = (size_t)sysconf(_SC_PAGESIZE);
+	local = mmap(
+		NULL, p.page_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (local == MAP_FAILED)
+		return why_set(why, -errno, "no memory to probe the device with");
+	p.local = local;
+	p.local_mr = ibv_reg_mr(pd, p.local, p.page_bytes, IBV_ACCESS_LOCAL_WRITE);
+	if (!p.local_mr) {
+		err = why_set(why, verbs_errno(),
+			"device %s registers no memory: RLIMIT_MEMLOCK may be too small (ulimit "
+			"-l, or "
+			"LimitMEMLOCK= in the unit)",
+			ibv_get_device_name(ctx->device));
+	} else {
+		err = run_checks(&p, &result, why);
+		ibv_dereg_mr(p.local_mr);
+	}
+	munmap(p.local, p.page_bytes);
+	if (!err)
+		*out = result;
+	return err;
+}
+
+const char *probe_outcome_name(enum probe_outcome outcome)
+{
+	switch (outcome) {
+	case PROBE_REFUSED:
+		return "refused";
+	case PROBE_ALLOWED:
+		return "allowed";
+	case PROBE_FAILED:
+		break;
+	}
+	return "failed";
+}
