@@ -333,6 +333,47 @@ static void the_wire_is_big_endian_and_in_the_listed_order(void **state)
 	assert_memory_equal(buffer, expected, sizeof(expected));
 }
 
+/* What peers of PROTOCOL_VERSION expect. To change a number here is to change the protocol. */
+static void empty_messages_have_their_sizes(void **state)
+{
+	static const struct {
+		const char *name;
+		size_t bytes;
+	} sizes[] = {
+		{ "preamble", 12 },
+		{ "header", 10 },
+		{ "refusal", 2 },
+		{ "identity", 48 },
+		{ "hello_request", 81 },
+		{ "hello_reply", 42 },
+		{ "alloc_request", 16 },
+		{ "grant_reply", 20 },
+		{ "free_request", 8 },
+		{ "attach_request", 8 },
+		{ "renew_reply", 4 },
+		{ "site_module", 22 },
+		{ "site_frame", 9 },
+		{ "site_request", 2 },
+		{ "site_reply", 4 },
+		{ "site_name", 8 },
+		{ "site_names_request", 5 },
+		{ "report_request", 2 },
+		{ "report_reply", 8 },
+		{ "report_read_request", 8 },
+		{ "report_read_reply", 2 },
+	};
+
+	(void)state;
+	assert_int_equal(sizeof(sizes) / sizeof(sizes[0]), MESSAGE_KINDS);
+	memset(&before, 0, sizeof(before));
+	for (size_t i = 0; i < MESSAGE_KINDS; i++) {
+		size_t n = encode(kind_named(sizes[i].name), &before);
+
+		if (n != sizes[i].bytes)
+			fail_msg("%s: %zu bytes instead of %zu", sizes[i].name, n, sizes[i].bytes);
+	}
+}
+
 static void types_have_names(void **state)
 {
 	(void)state;
@@ -357,6 +398,7 @@ int main(void)
 		cmocka_unit_test(encoder_refuses_lengths_that_no_decoder_takes),
 		cmocka_unit_test(preamble_has_its_size),
 		cmocka_unit_test(the_wire_is_big_endian_and_in_the_listed_order),
+		cmocka_unit_test(empty_messages_have_their_sizes),
 		cmocka_unit_test(types_have_names),
 	};
 
