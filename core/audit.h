@@ -4,11 +4,12 @@
  * missing (docs/AUDIT.md). A pure function of the state: same state, same result, same order.
  *
  * A scan classifies; two scans must agree before anything is called definite; what only one scan
- * saw is limbo ("definite 1/2 scans").
+ * saw is limbo ("definite 1/2 scans"). A session that is called dead without evidence is limbo too.
  */
 #ifndef RMEM_CORE_AUDIT_H
 #define RMEM_CORE_AUDIT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -54,8 +55,21 @@ struct audit_input {
 
 /* What one scan said about each allocation; compared with the next scan. */
 struct audit_scan;
-int audit_scan_create(const struct audit_input *in, struct audit_scan **out);
+int audit_scan_create(const struct audit_input *in, struct audit_scan **out); /* -ENOMEM */
 void audit_scan_destroy(struct audit_scan *s); /* NULL is fine */
+
+/*
+ * The kind of one allocation, as audit_run() would say; age does not matter here. What is being taken
+ * back (REVOKING, QUARANTINE) is limbo. previous may be NULL.
+ */
+enum audit_kind audit_judge(const struct audit_input *in, const struct audit_scan *previous,
+	const struct allocation *a);
+
+/*
+ * Conservation alone: the given nodes with the counted numbers filled in, by node. A node that was not
+ * given but is in the ledger is added, with nothing registered. Returns how many.
+ */
+size_t audit_count_nodes(const struct audit_input *in, struct audit_node out[ADDR_MAX_NODES]);
 
 /* Allocations of one kind, one site and one holder, merged. */
 struct audit_holder {
@@ -63,16 +77,19 @@ struct audit_holder {
 	uint64_t session_serial;
 	uint64_t blocks;
 	uint64_t bytes;
+	uint64_t block_bytes;
+	bool orphan; /* there is no such session (any more): always a bug */
 };
 
 struct audit_finding {
 	enum audit_kind kind;
 	uint64_t id; /* stable: hash of kind and site */
-	uint32_t site;
+	uint32_t site; /* 0: unknown, or a site that is not in the table */
 	uint64_t blocks;
 	uint64_t bytes;	      /* asked for */
 	uint64_t block_bytes; /* lent: the rest is waste */
-	uint64_t birth_min_ns, birth_max_ns, birth_sum_age_ns; /* real times; sum of ages for the average */
+	uint64_t birth_min_ns, birth_max_ns; /* real times */
+	uint64_t age_sum_ms;		     /* for the average */
 	uint64_t nodes;	      /* bit set */
 	struct audit_holder *holders; /* by bytes, descending, then by serial */
 	size_t nholders;
@@ -90,7 +107,8 @@ struct audit_result {
 	struct audit_total totals[AUDIT_KINDS];
 	struct audit_node nodes[ADDR_MAX_NODES];
 	size_t nnodes;
-	uint64_t allocations_total, allocations_audited; /* the rest is too young */
+	uint64_t allocations_total;   /* LIVE and ZOMBIE: the others have been given back */
+	uint64_t allocations_audited; /* the rest is too young */
 	uint64_t allocations_without_site;
 	uint64_t orphans; /* allocations whose session record is not there: always a bug, a finding too */
 	uint64_t sessions_total;

@@ -46,46 +46,52 @@ static bool is_possible(const struct session_record *r)
 	       ends(who->cmdline, sizeof(who->cmdline)) && ends(who->job, sizeof(who->job));
 }
 
-static bool serial_is_known(const struct sessions *s, uint64_t serial)
+static bool serial_is_known(
+	const struct sessions *s, const struct slotmap *by_serial, uint64_t serial)
 {
-	for (uint32_t slot = slots_next(&s->slots, 0); slot != SLOT_NONE;
-		slot = slots_next(&s->slots, slot + 1)) {
-		if (record(s, slot)->serial == serial)
-			return true;
-	}
-	return false;
+	uint32_t slot = slotmap_first(by_serial, slotmap_hash(serial));
+
+	while (slot != SLOT_NONE && record(s, slot)->serial != serial)
+		slot = slotmap_next(by_serial, slot);
+	return slot != SLOT_NONE;
 }
 
-static void recover_record(struct sessions *s, uint32_t slot, uint64_t *last_serial)
+static void recover_record(struct sessions *s, struct slotmap *by_serial, uint32_t slot)
 {
-	struct session_record *r = record(s, slot);
+	const struct session_record *r = record(s, slot);
 	uint32_t other;
 
 	/* A forgotten session's serial number is not given out again either. */
-	if (r->serial > *last_serial && r->serial != UINT64_MAX)
-		*last_serial = r->serial;
+	if (r->serial >= s->next_serial && r->serial != UINT64_MAX)
+		s->next_serial = r->serial + 1;
 	if (r->state == SESSION_NONE)
 		return;
 	slots_set_aside(&s->slots, slot);
 	if (!is_possible(r) || sessions_find(s, r->id, &other) == 0 ||
-		serial_is_known(s, r->serial)) {
+		serial_is_known(s, by_serial, r->serial)) {
 		s->rejected++;
 		return;
 	}
 	slots_occupy(&s->slots, slot);
 	slotmap_put(&s->by_id, slot, hash_id(r->id));
+	slotmap_put(by_serial, slot, slotmap_hash(r->serial));
 }
 
-static void recover(struct sessions *s)
+static int recover(struct sessions *s)
 {
 	uint32_t begin = 0, end = 0;
-	uint64_t last_serial = 0;
+	struct slotmap by_serial;
+	int err = slotmap_create(&by_serial, SESSIONS_MAX);
 
+	if (err)
+		return err;
+	s->next_serial = 1;
 	while (table_next_extent(&s->table, end, &begin, &end)) {
 		for (uint32_t slot = begin; slot < end; slot++)
-			recover_record(s, slot, &last_serial);
+			recover_record(s, &by_serial, slot);
 	}
-	s->next_serial = last_serial + 1;
+	slotmap_destroy(&by_serial);
+	return 0;
 }
 
 int sessions_open(struct sessions **out, int dir, const char *name)
@@ -104,11 +110,12 @@ int sessions_open(struct sessions **out, int dir, const char *name)
 		err = slotmap_create(&s->by_id, SESSIONS_MAX);
 	if (!err)
 		err = table_open(&s->table, dir, name, &layout, NULL);
+	if (!err)
+		err = recover(s);
 	if (err) {
 		sessions_close(s);
 		return err;
 	}
-	recover(s);
 	*out = s;
 	return 0;
 }
