@@ -80,32 +80,48 @@ static int open_chunks(struct device *d, const struct pool_node *n, struct why *
 	return 0;
 }
 
-static enum protection choose_protection(const struct device *d, enum protection wanted)
-{
-	enum protection enforced =
-		d->probe.outside_window == PROBE_REFUSED ? PROTECTION_WINDOW : PROTECTION_REGION;
-
-	if (wanted == PROTECTION_AUTO)
-		return enforced;
-	if (wanted == PROTECTION_WINDOW && enforced != PROTECTION_WINDOW)
-		log_warn("%s does not enforce the bounds of windows: with --protection window, "
-			 "clients can reach each other's memory",
-			device_name(d));
-	return wanted;
-}
-
-/* Without these two no allocation is ever safe to hand on, whatever the user asked for. */
+/* Without these no allocation is ever safe to hand on, whatever the user asked for. */
 static int check_probe(const struct device *d, struct why *why)
 {
-	if (d->probe.other_queue_pair != PROBE_REFUSED)
+	const struct probe_result *p = &d->probe;
+
+	if (p->other_queue_pair == PROBE_ALLOWED)
 		return why_set(why, -EOPNOTSUPP,
-			"%s lets other queue pairs use a window's key: type-2 memory windows do "
-			"not protect anything on this device",
+			"%s lets other queue pairs use a window's key: type-2 windows protect "
+			"nothing there",
 			device_name(d));
-	if (d->probe.revoked_key != PROBE_REFUSED)
+	if (p->revoked_key == PROBE_ALLOWED)
 		return why_set(why, -EOPNOTSUPP,
-			"%s still accepts a key that was revoked: memory could not be reused "
+			"%s still accepts a revoked key: memory could not be lent to somebody else "
 			"safely",
+			device_name(d));
+	if (p->outside_window == PROBE_ALLOWED && p->outside_region == PROBE_ALLOWED)
+		return why_set(why, -EOPNOTSUPP,
+			"%s enforces the bounds of neither windows nor regions: it protects "
+			"nothing",
+			device_name(d));
+	if (p->other_queue_pair != PROBE_REFUSED || p->revoked_key != PROBE_REFUSED ||
+		p->remote_address != PROBE_ALLOWED)
+		return why_set(why, -EOPNOTSUPP, "%s could not be probed: %s", device_name(d),
+			p->note.text);
+	return 0;
+}
+
+static int choose_protection(struct device *d, enum protection wanted, struct why *why)
+{
+	bool window = d->probe.outside_window == PROBE_REFUSED;
+	bool region = d->probe.outside_region == PROBE_REFUSED;
+
+	d->protection = wanted;
+	if (wanted == PROTECTION_AUTO)
+		d->protection = window ? PROTECTION_WINDOW : PROTECTION_REGION;
+	if (d->protection == PROTECTION_REGION && !region)
+		return why_set(why, -EOPNOTSUPP,
+			"%s does not enforce the bounds of regions: use --protection auto",
+			device_name(d));
+	if (d->protection == PROTECTION_WINDOW && !window)
+		log_warn("%s does not enforce the bounds of windows: with --protection window, "
+			 "clients can reach each other's memory",
 			device_name(d));
 	return 0;
 }
@@ -142,9 +158,10 @@ int device_open(struct device *d, struct ibv_context *verbs, enum protection wan
 	err = probe_run(verbs, d->pd, d->address, &d->probe, why);
 	if (!err)
 		err = check_probe(d, why);
+	if (!err)
+		err = choose_protection(d, wanted, why);
 	if (err)
 		goto fail;
-	d->protection = choose_protection(d, wanted);
 	for (unsigned i = 0; i < pool->nnodes && d->protection == PROTECTION_WINDOW; i++) {
 		err = open_chunks(d, &pool->nodes[i], why);
 		if (err)
