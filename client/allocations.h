@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The allocations of one session as the library knows them: what every address is checked against
+ * before anything is sent. They never overlap. Pure; the caller locks; pointers stay valid until
+ * the next add or remove.
+ */
+#ifndef RMEM_CLIENT_ALLOCATIONS_H
+#define RMEM_CLIENT_ALLOCATIONS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum own_state {
+	OWN_LIVE,
+	OWN_FREEING, /* a FREE is on its way, and may have been carried out */
+	OWN_FREED,   /* ... and was, after its caller had given up waiting */
+	OWN_STALE,   /* the server has, or may have, reclaimed it */
+};
+
+struct own {
+	uint64_t addr;
+	uint64_t bytes;
+	uint32_t rkey;
+	uint32_t generation; /* of the connection that the rkey is good on */
+	enum own_state state;
+};
+
+struct allocations {
+	struct own *items; /* by ascending address */
+	size_t count, capacity;
+};
+
+void allocations_destroy(struct allocations *t); /* zeroed is fine; may be used again */
+
+/* Make room, so that the next allocations_add() cannot fail for lack of memory. 0 or -ENOMEM. */
+int allocations_reserve(struct allocations *t);
+
+/*
+ * Add a LIVE one. What it overlaps is forgotten if it is STALE or FREED (the server lends that
+ * memory anew); anything else is -EEXIST. -EINVAL if it is empty or wraps around, -ENOMEM.
+ */
+int allocations_add(
+	struct allocations *t, uint64_t addr, uint64_t bytes, uint32_t rkey, uint32_t generation);
+void allocations_remove(struct allocations *t, struct own *own);
+
+/* The one that starts at / wholly contains [addr, addr + bytes), or NULL. */
+struct own *allocations_find(const struct allocations *t, uint64_t addr);
+struct own *allocations_find_range(const struct allocations *t, uint64_t addr, uint64_t bytes);
+
+void allocations_mark_stale(struct allocations *t); /* all */
+
+#endif

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Reads and writes as the application means them: over broken connections, ended leases and keys
+ * that have to be fetched again. Any thread.
+ */
+#ifndef RMEM_CLIENT_COPY_H
+#define RMEM_CLIENT_COPY_H
+
+#include "client/plan.h"
+#include "client/session.h"
+
+/* -EFAULT -ESTALE -ECONNRESET -ETIMEDOUT: as in rmem.h. */
+int copy_run(
+	struct session *s, enum transfer_direction direction, struct plan *plan, struct why *why);
+
+#endif

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "client/keeper.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "client/thread.h"
+#include "common/clock.h"
+#include "common/handshake.h"
+#include "common/log.h"
+
+#define RETRY_MIN_NS (100 * NSEC_PER_MSEC)
+#define RETRY_MAX_NS (2 * NSEC_PER_SEC)
+
+/* A third of the lease, give or take a tenth, so that many clients do not march in step. */
+static uint64_t renewal_period_ns(struct session *s, unsigned *seed)
+{
+	uint64_t third = atomic_load(&s->ttl_ms) * NSEC_PER_MSEC / 3;
+
+	return third * 9 / 10 + third / 5 * ((uint64_t)rand_r(seed) % 1024) / 1024;
+}
+
+/* What the connection manager has to say; is the connection still good? */
+static bool watch(struct session *s)
+{
+	bool good;
+
+	session_urgent_lock(s);
+	if (s->endpoint)
+		endpoint_watch(s->endpoint);
+	good = session_connected(s);
+	session_urgent_unlock(s);
+	return good;
+}
+
+/* One attempt to get the connection, or the lease, back. */
+static int recover(struct session *s)
+{
+	uint64_t deadline = clock_boot_ns() + s->timeout_ns;
+	struct why why = { "" };
+	int rc;
+
+	rc = session_lock(s, deadline, &why);
+	if (rc)
+		return rc;
+	if (!session_connected(s))
+		rc = session_connect(s, deadline, &why);
+	if (rc == 0)
+		rc = session_ready(s, deadline, &why);
+	session_unlock(s);
+	if (rc && rc != -ECANCELED)
+		log_info("not connected: %s", why.text);
+	return rc;
+}
+
+static void drain(int fd)
+{
+	uint64_t count;
+
+	while (read(fd, &count, sizeof(count)) > 0)
+		;
+}
+
+static void *keeper_main(void *arg)
+{
+	struct keeper *k = arg;
+	struct session *s = k->session;
+	unsigned seed = (unsigned)clock_boot_ns();
+	uint64_t next = clock_boot_ns() + renewal_period_ns(s, &seed);
+	uint64_t retry = RETRY_MIN_NS;
+	struct why why;
+
+	while (!atomic_load(&k->stopping)) {
+		handshake_wait(s->wake_fd, atomic_load(&s->watch_fd), s->cancel_fd, next);
+		drain(s->wake_fd);
+		if (atomic_load(&k->stopping))
+			break;
+		if (!watch(s) || !session_lease_good(s)) {
+			if (recover(s) == 0) {
+				next = clock_boot_ns() + renewal_period_ns(s, &seed);
+				retry = RETRY_MIN_NS;
+			} else {
+				next = clock_boot_ns() + retry;
+				retry = retry * 2 < RETRY_MAX_NS ? retry * 2 : RETRY_MAX_NS;
+			}
+			continue;
+		}
+		if (clock_boot_ns() < next)
+			continue;
+		if (session_renew(s, &why) == 0)
+			next = clock_boot_ns() + renewal_period_ns(s, &seed);
+		else
+			next = clock_boot_ns();
+	}
+	return NULL;
+}
+
+int keeper_start(struct keeper *k, struct session *s, struct why *why)
+{
+	int rc;
+
+	k->session = s;
+	rc = thread_start(&k->thread, "rmem-keeper", keeper_main, k, why);
+	k->started = rc == 0;
+	return rc;
+}
+
+void keeper_stop(struct keeper *k)
+{
+	if (!k->started)
+		return;
+	atomic_store(&k->stopping, true);
+	session_wake_keeper(k->session);
+	pthread_join(k->thread, NULL);
+	k->started = false;
+}

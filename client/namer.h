@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The thread that finds the names of new call sites and sends them to the server. Reading debug
+ * information can take seconds, so it is neither done in the program's threads nor in the one that
+ * renews the lease.
+ */
+#ifndef RMEM_CLIENT_NAMER_H
+#define RMEM_CLIENT_NAMER_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "client/session.h"
+#include "client/site.h"
+
+struct naming;
+
+struct namer {
+	struct session *session;
+	pthread_t thread;
+	bool started;
+	pthread_mutex_t lock;
+	pthread_cond_t changed; /* monotonic clock */
+	struct naming *first, **last;
+	bool stopping;  /* finish what is queued, then end */
+	bool cancelled; /* end now */
+	bool idle;
+};
+
+int namer_start(struct namer *n, struct session *s, struct why *why);
+
+/* Take over a description and find its names some time. serial: the session that gave the number. */
+void namer_add(struct namer *n, struct site_description *d, uint32_t number, uint64_t serial);
+
+/*
+ * Wait until everything was sent, at most until the deadline, then cancel (make cancel_fd readable)
+ * and end. A namer that was not started is fine.
+ */
+void namer_stop(struct namer *n, uint64_t deadline_ns);
+
+#endif

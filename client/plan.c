@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "client/plan.h"
+
+#include <errno.h>
+#include <limits.h>
+
+static int check_lists(const struct iovec *local, int nlocal, const struct rmem_iovec *remote,
+	int nremote, struct why *why)
+{
+	if (nlocal < 0 || nlocal > PLAN_PIECES_MAX || nremote < 0 || nremote > PLAN_PIECES_MAX)
+		return why_set(why, -EINVAL, "%d local and %d remote pieces: 0 to %d are allowed",
+			nlocal, nremote, PLAN_PIECES_MAX);
+	if ((nlocal && !local) || (nremote && !remote))
+		return why_set(why, -EINVAL, "the list of %s pieces is NULL",
+			nlocal && !local ? "local" : "remote");
+	return 0;
+}
+
+/* Add len to *total; false if it would pass SSIZE_MAX. */
+static bool add_length(size_t *total, size_t len)
+{
+	if (len > (size_t)SSIZE_MAX - *total)
+		return false;
+	*total += len;
+	return true;
+}
+
+int plan_start(struct plan *p, const struct iovec *local, int nlocal,
+	const struct rmem_iovec *remote, int nremote, struct why *why)
+{
+	size_t nl = 0, nr = 0;
+	int rc;
+
+	rc = check_lists(local, nlocal, remote, nremote, why);
+	if (rc)
+		return rc;
+	for (int i = 0; i < nlocal; i++) {
+		size_t len = local[i].iov_len;
+
+		if (len && !local[i].iov_base)
+			return why_set(why, -EINVAL, "local piece %d is NULL", i);
+		if (!add_length(&nl, len) || len > UINTPTR_MAX - (uintptr_t)local[i].iov_base)
+			return why_set(why, -EINVAL, "local piece %d is too long", i);
+	}
+	for (int i = 0; i < nremote; i++) {
+		size_t len = remote[i].len;
+
+		if (!add_length(&nr, len))
+			return why_set(why, -EINVAL, "remote piece %d is too long", i);
+	}
+	if (nl != nr)
+		return why_set(why, -EINVAL,
+			"the local pieces hold %zu bytes, the remote pieces %zu: they must be "
+			"equal",
+			nl, nr);
+	*p = (struct plan){
+		.local = local, .remote = remote, .nlocal = nlocal, .nremote = nremote, .left = nl
+	};
+	return 0;
+}
+
+bool plan_peek(const struct plan *p, struct plan_segment *out)
+{
+	int l = p->ilocal, r = p->iremote;
+	size_t ol = p->olocal, or = p->oremote;
+	size_t len;
+
+	if (p->left == 0)
+		return false;
+	/* Bytes are left, so both searches end before the lists do. */
+	for (; ol == p->local[l].iov_len; ol = 0)
+		l++;
+	for (; or == p->remote[r].len; or = 0)
+		r++;
+	len = p->local[l].iov_len - ol;
+	if (len > p->remote[r].len - or)
+		len = p->remote[r].len - or ;
+	out->local = (char *)p->local[l].iov_base + ol;
+	out->remote = p->remote[r].base + or ;
+	out->len = len < PLAN_SEGMENT_MAX ? len : PLAN_SEGMENT_MAX;
+	out->local_piece = l;
+	return true;
+}
+
+void plan_advance(struct plan *p, size_t n)
+{
+	size_t step;
+
+	if (n > p->left)
+		n = p->left;
+	p->left -= n;
+	for (size_t todo = n; todo; todo -= step) {
+		step = p->local[p->ilocal].iov_len - p->olocal;
+		step = step < todo ? step : todo;
+		p->olocal += step;
+		if (p->olocal == p->local[p->ilocal].iov_len && p->ilocal < p->nlocal - 1) {
+			p->ilocal++;
+			p->olocal = 0;
+		}
+	}
+	for (size_t todo = n; todo; todo -= step) {
+		step = p->remote[p->iremote].len - p->oremote;
+		step = step < todo ? step : todo;
+		p->oremote += step;
+		if (p->oremote == p->remote[p->iremote].len && p->iremote < p->nremote - 1) {
+			p->iremote++;
+			p->oremote = 0;
+		}
+	}
+}

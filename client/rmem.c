@@ -1,0 +1,479 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The public calls: arguments in, the session's work, an errno and a sentence out. */
+#include "rmem/rmem.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "client/copy.h"
+#include "client/keeper.h"
+#include "client/namer.h"
+#include "client/plan.h"
+#include "client/session.h"
+#include "client/site.h"
+#include "common/addr.h"
+#include "common/clock.h"
+#include "common/identity.h"
+#include "common/log.h"
+
+#define TIMEOUT_DEFAULT_MS 5000
+#define NAMES_LIMIT_NS NSEC_PER_SEC /* that rmem_close() waits for call sites' names */
+
+struct rmem {
+	unsigned fork_generation;
+	struct session session;
+	struct keeper keeper;
+	struct namer namer;
+	struct sites *sites;   /* under control */
+	uint64_t sites_serial; /* of the session that numbered them */
+};
+
+static _Thread_local char last_message[WHY_TEXT_SIZE];
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static unsigned fork_generation; /* how often this process's line has forked, on the child's side */
+
+static void count_fork(void)
+{
+	fork_generation++;
+}
+
+static void prepare_once(void)
+{
+	const char *level = getenv("RMEM_LOG");
+	enum log_level threshold;
+
+	pthread_atfork(NULL, NULL, count_fork);
+	if (level && log_parse_level(level, &threshold) == 0)
+		log_init("librmem", threshold);
+	stack_prepare();
+}
+
+/* The end of every public call: on failure, keep the sentence for rmem_errmsg(). */
+static int done(int rc, const char *call, const struct why *why)
+{
+	if (rc >= 0)
+		return rc;
+	snprintf(
+		last_message, sizeof(last_message), "%s", why->text[0] ? why->text : strerror(-rc));
+	log_info("%s: %s", call, last_message);
+	return rc;
+}
+
+/* The beginning of every call on an open session. */
+static int enter(const struct rmem *rm, struct why *why)
+{
+	why->text[0] = '\0';
+	if (!rm)
+		return why_set(why, -EINVAL, "the session is NULL");
+	if (rm->fork_generation != fork_generation)
+		return why_set(why, -EPERM,
+			"the session belongs to the parent process: open one of your own after "
+			"fork()");
+	return 0;
+}
+
+/* An attr may be shorter than no version of its struct, and say nothing that we do not know. */
+static int check_attr(const void *attr, size_t size, size_t known, struct why *why)
+{
+	const unsigned char *bytes = attr;
+
+	if (size < known)
+		return why_set(
+			why, -EINVAL, "attr->size is %zu: start with the initializer macro", size);
+	for (size_t i = known; i < size; i++)
+		if (bytes[i])
+			return why_set(why, -EINVAL,
+				"attr uses fields that this version of librmem does not know");
+	return 0;
+}
+
+static uint64_t deadline_of(const struct rmem *rm)
+{
+	return clock_boot_ns() + rm->session.timeout_ns;
+}
+
+static int configure(
+	struct rmem *rm, const char *server, const struct rmem_open_attr *attr, struct why *why)
+{
+	struct session *s = &rm->session;
+	int rc, timeout_ms = TIMEOUT_DEFAULT_MS;
+
+	if (attr) {
+		rc = check_attr(attr, attr->size, sizeof(*attr), why);
+		if (rc)
+			return rc;
+		if (attr->timeout_ms < 0)
+			return why_set(why, -EINVAL, "timeout_ms is negative");
+		if (attr->timeout_ms)
+			timeout_ms = attr->timeout_ms;
+	}
+	s->timeout_ns = (uint64_t)timeout_ms * NSEC_PER_MSEC;
+	rc = target_parse(server ? server : getenv("RMEM_SERVER"), &s->target, why);
+	if (rc)
+		return rc;
+	if (attr && attr->device) {
+		s->device = strdup(attr->device);
+		if (!s->device)
+			return why_set(why, -ENOMEM, "out of memory");
+	}
+	identity_self(&s->identity, attr ? attr->job : NULL);
+	return 0;
+}
+
+/* Say goodbye, if the server knows us. */
+static int say_goodbye(struct rmem *rm, uint64_t deadline_ns, struct why *why)
+{
+	struct session *s = &rm->session;
+	struct wire reply;
+	int rc = 0;
+
+	if (!s->resumable)
+		return 0;
+	pthread_mutex_lock(&s->control);
+	rc = session_ready(s, deadline_ns, why);
+	if (rc == 0) {
+		session_begin(s);
+		rc = session_call(s, MESSAGE_BYE, deadline_ns, &reply, why);
+	}
+	pthread_mutex_unlock(&s->control);
+	return rc;
+}
+
+static int teardown(struct rmem *rm, struct why *why)
+{
+	uint64_t deadline = deadline_of(rm), one = 1;
+	uint64_t names = clock_boot_ns() + NAMES_LIMIT_NS;
+	struct session *s = &rm->session;
+	int rc;
+
+	namer_stop(&rm->namer, names < deadline ? names : deadline);
+	if (write(s->cancel_fd, &one, sizeof(one)) < 0)
+		log_debug("eventfd: %s", strerror(errno));
+	keeper_stop(&rm->keeper);
+	/* From here on we are alone, and may wait for the server again. */
+	while (read(s->cancel_fd, &one, sizeof(one)) > 0)
+		;
+	rc = say_goodbye(rm, deadline, why);
+	session_destroy(s);
+	sites_destroy(rm->sites);
+	free(rm);
+	return rc;
+}
+
+RMEM_API int rmem_open(const char *server, const struct rmem_open_attr *attr, struct rmem **out)
+{
+	struct why why = { "" };
+	struct rmem *rm = NULL;
+	int rc;
+
+	pthread_once(&once, prepare_once);
+	if (!out)
+		return done(why_set(&why, -EINVAL, "out is NULL"), "rmem_open", &why);
+	rm = calloc(1, sizeof(*rm));
+	if (rm)
+		rm->sites = sites_create();
+	if (!rm || !rm->sites) {
+		free(rm);
+		return done(-ENOMEM, "rmem_open", &why);
+	}
+	rm->fork_generation = fork_generation;
+	rc = session_init(&rm->session, &why);
+	if (rc == 0)
+		rc = configure(rm, server, attr, &why);
+	if (rc == 0)
+		rc = session_connect(&rm->session, deadline_of(rm), &why);
+	if (rc == 0)
+		rc = keeper_start(&rm->keeper, &rm->session, &why);
+	if (rc == 0)
+		rc = namer_start(&rm->namer, &rm->session, &why);
+	if (rc) {
+		struct why ignored = { "" };
+
+		teardown(rm, &ignored);
+		return done(rc, "rmem_open", &why);
+	}
+	*out = rm;
+	return 0;
+}
+
+RMEM_API int rmem_close(struct rmem *rm)
+{
+	struct why why = { "" };
+
+	if (!rm)
+		return 0;
+	if (rm->fork_generation != fork_generation) {
+		session_abandon(&rm->session);
+		sites_destroy(rm->sites);
+		free(rm);
+		return 0;
+	}
+	return done(teardown(rm, &why), "rmem_close", &why);
+}
+
+/* With control: the server's number for a stack; 0 if there is none to be had. */
+static int number_site(struct rmem *rm, const struct stack *stack, uint64_t deadline_ns,
+	uint32_t *out, struct why *why)
+{
+	struct session *s = &rm->session;
+	struct site_description *d;
+	struct site_reply reply;
+	struct wire in;
+	int rc;
+
+	if (rm->sites_serial != s->serial)
+		sites_clear(rm->sites);
+	rm->sites_serial = s->serial;
+	*out = 0;
+	if (sites_find(rm->sites, stack, out))
+		return 0;
+	d = site_describe(stack);
+	if (!d)
+		return 0;
+	site_request_put(session_begin(s), &d->request);
+	rc = session_call(s, MESSAGE_SITE, deadline_ns, &in, why);
+	if (rc == 0) {
+		site_reply_get(&in, &reply);
+		if (wire_finish(&in) == 0)
+			*out = reply.site;
+	}
+	if (rc == 0 && sites_add(rm->sites, stack, *out) && *out)
+		namer_add(&rm->namer, d, *out, s->serial);
+	else
+		site_description_destroy(d);
+	/* A server that will not number it can still allocate. */
+	return rc == -ETIMEDOUT || rc == -ECONNRESET || rc == -ESTALE || rc == -ENOMEM ? rc : 0;
+}
+
+/* With control: take over what the server has granted. */
+static int accept_grant(
+	struct session *s, struct wire *in, uint64_t bytes, rmem_addr_t *out, struct why *why)
+{
+	struct grant_reply grant;
+	int rc;
+
+	grant_reply_get(in, &grant);
+	if (wire_finish(in) || grant.bytes != bytes || !addr_is_remote(grant.addr))
+		return why_set(why, -EPROTO, "rmemd sent a malformed grant");
+	pthread_mutex_lock(&s->table);
+	rc = allocations_add(
+		&s->allocations, grant.addr, grant.bytes, grant.rkey, atomic_load(&s->generation));
+	pthread_mutex_unlock(&s->table);
+	if (rc)
+		return why_set(why, -EPROTO, "rmemd granted memory that this session already has");
+	*out = grant.addr;
+	return 0;
+}
+
+static int alloc_locked(struct rmem *rm, size_t bytes, int node, const struct stack *stack,
+	uint64_t deadline_ns, rmem_addr_t *out, struct why *why)
+{
+	struct session *s = &rm->session;
+	struct alloc_request request = { .bytes = bytes, .node = node };
+	struct wire in;
+	int rc;
+
+	/* First, so that no grant can be lost for lack of memory here. */
+	pthread_mutex_lock(&s->table);
+	rc = allocations_reserve(&s->allocations);
+	pthread_mutex_unlock(&s->table);
+	if (rc)
+		return rc;
+	rc = session_ready(s, deadline_ns, why);
+	if (rc == 0)
+		rc = number_site(rm, stack, deadline_ns, &request.site, why);
+	if (rc)
+		return rc;
+	alloc_request_put(session_begin(s), &request);
+	rc = session_call(s, MESSAGE_ALLOC, deadline_ns, &in, why);
+	return rc ? rc : accept_grant(s, &in, bytes, out, why);
+}
+
+RMEM_API __attribute__((noinline)) int rmem_alloc(
+	struct rmem *rm, size_t bytes, const struct rmem_alloc_attr *attr, rmem_addr_t *out)
+{
+	int node = attr ? attr->node : RMEM_NODE_ANY;
+	struct stack stack;
+	uint64_t deadline, serial;
+	struct why why;
+	int rc;
+
+	rc = enter(rm, &why);
+	if (rc == 0 && attr)
+		rc = check_attr(attr, attr->size, sizeof(*attr), &why);
+	if (rc == 0 && !out)
+		rc = why_set(&why, -EINVAL, "out is NULL");
+	if (rc == 0 && bytes == 0)
+		rc = why_set(&why, -EINVAL, "an allocation of 0 bytes: ask for at least 1");
+	if (rc == 0 && node < RMEM_NODE_ANY)
+		rc = why_set(&why, -EINVAL, "there is no NUMA node %d", node);
+	if (rc)
+		return done(rc, "rmem_alloc", &why);
+	stack_capture(&stack, __builtin_return_address(0));
+	deadline = deadline_of(rm);
+	rc = session_lock(&rm->session, deadline, &why);
+	if (rc)
+		return done(rc, "rmem_alloc", &why);
+	serial = rm->session.serial;
+	rc = alloc_locked(rm, bytes, node, &stack, deadline, out, &why);
+	/* What was lost with the old session does not matter to a new allocation. */
+	if (rc == -ESTALE && rm->session.serial != serial)
+		rc = alloc_locked(rm, bytes, node, &stack, deadline, out, &why);
+	session_unlock(&rm->session);
+	return done(rc, "rmem_alloc", &why);
+}
+
+/* Is addr something that can be freed? 1: nothing is left to do. */
+static int check_free(struct session *s, rmem_addr_t addr, struct why *why)
+{
+	struct own *own;
+	int rc = 0;
+
+	pthread_mutex_lock(&s->table);
+	own = allocations_find(&s->allocations, addr);
+	if (!own && allocations_find_range(&s->allocations, addr, 1)) {
+		rc = why_set(why, -EINVAL,
+			"0x%" PRIx64 " is inside the allocation at 0x%" PRIx64
+			", not its beginning",
+			addr, allocations_find_range(&s->allocations, addr, 1)->addr);
+	} else if (!own) {
+		rc = why_set(why, -EINVAL, "0x%" PRIx64 " was freed already or was never allocated",
+			addr);
+	} else if (own->state == OWN_STALE) {
+		allocations_remove(&s->allocations, own);
+		rc = why_set(why, -ESTALE,
+			"the allocation at 0x%" PRIx64
+			" was gone already: the lease had ended and the "
+			"server has reclaimed it",
+			addr);
+	} else if (own->state == OWN_FREED) {
+		allocations_remove(&s->allocations, own);
+		rc = 1;
+	}
+	pthread_mutex_unlock(&s->table);
+	return rc;
+}
+
+static void mark_freeing(struct session *s, rmem_addr_t addr)
+{
+	struct own *own;
+
+	pthread_mutex_lock(&s->table);
+	own = allocations_find(&s->allocations, addr);
+	if (own)
+		own->state = OWN_FREEING;
+	pthread_mutex_unlock(&s->table);
+}
+
+static void forget(struct session *s, rmem_addr_t addr)
+{
+	struct own *own;
+
+	pthread_mutex_lock(&s->table);
+	own = allocations_find(&s->allocations, addr);
+	if (own)
+		allocations_remove(&s->allocations, own);
+	pthread_mutex_unlock(&s->table);
+}
+
+static int free_locked(struct session *s, rmem_addr_t addr, uint64_t deadline_ns, struct why *why)
+{
+	struct free_request request = { .addr = addr };
+	struct wire in;
+	int rc;
+
+	rc = check_free(s, addr, why);
+	if (rc == 0)
+		rc = session_ready(s, deadline_ns, why);
+	else
+		return rc;
+	/* Coming back may have shown that it is gone, or that an earlier try had worked. */
+	if (rc == 0)
+		rc = check_free(s, addr, why);
+	if (rc)
+		return rc;
+	mark_freeing(s, addr);
+	free_request_put(session_begin(s), &request);
+	rc = session_call(s, MESSAGE_FREE, deadline_ns, &in, why);
+	if (rc == -ENOENT)
+		rc = -ESTALE;
+	if (rc == 0 || rc == -ESTALE || rc == -EINVAL)
+		forget(s, addr);
+	return rc;
+}
+
+RMEM_API int rmem_free(struct rmem *rm, rmem_addr_t addr)
+{
+	uint64_t deadline;
+	struct why why;
+	int rc;
+
+	rc = enter(rm, &why);
+	if (rc || addr == 0)
+		return done(rc, "rmem_free", &why);
+	deadline = deadline_of(rm);
+	rc = session_lock(&rm->session, deadline, &why);
+	if (rc)
+		return done(rc, "rmem_free", &why);
+	rc = free_locked(&rm->session, addr, deadline, &why);
+	session_unlock(&rm->session);
+	return done(rc > 0 ? 0 : rc, "rmem_free", &why);
+}
+
+static int copy(struct rmem *rm, enum transfer_direction direction, const struct iovec *local,
+	int nlocal, const struct rmem_iovec *remote, int nremote, const char *call)
+{
+	struct plan plan;
+	struct why why;
+	int rc;
+
+	rc = enter(rm, &why);
+	if (rc == 0)
+		rc = plan_start(&plan, local, nlocal, remote, nremote, &why);
+	if (rc == 0)
+		rc = copy_run(&rm->session, direction, &plan, &why);
+	return done(rc, call, &why);
+}
+
+RMEM_API int rmem_read(struct rmem *rm, void *dst, rmem_addr_t src, size_t bytes)
+{
+	struct iovec local = { dst, bytes };
+	struct rmem_iovec remote = { src, bytes };
+
+	return copy(rm, TRANSFER_READ, &local, 1, &remote, 1, "rmem_read");
+}
+
+RMEM_API int rmem_write(struct rmem *rm, rmem_addr_t dst, const void *src, size_t bytes)
+{
+	struct iovec local = { (void *)(uintptr_t)src, bytes };
+	struct rmem_iovec remote = { dst, bytes };
+
+	return copy(rm, TRANSFER_WRITE, &local, 1, &remote, 1, "rmem_write");
+}
+
+RMEM_API int rmem_readv(struct rmem *rm, const struct iovec *local, int nlocal,
+	const struct rmem_iovec *remote, int nremote)
+{
+	return copy(rm, TRANSFER_READ, local, nlocal, remote, nremote, "rmem_readv");
+}
+
+RMEM_API int rmem_writev(struct rmem *rm, const struct iovec *local, int nlocal,
+	const struct rmem_iovec *remote, int nremote)
+{
+	return copy(rm, TRANSFER_WRITE, local, nlocal, remote, nremote, "rmem_writev");
+}
+
+RMEM_API const char *rmem_errmsg(void)
+{
+	return last_message;
+}
+
+RMEM_API const char *rmem_version(void)
+{
+	return RMEM_VERSION;
+}

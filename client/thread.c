@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "client/thread.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+
+int thread_start(
+	pthread_t *out, const char *name, void *(*main)(void *), void *arg, struct why *why)
+{
+	sigset_t all, old;
+	int rc;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	rc = pthread_create(out, NULL, main, arg);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (rc)
+		return why_set(
+			why, -EAGAIN, "cannot start a thread: %s (see 'ulimit -u')", strerror(rc));
+	pthread_setname_np(*out, name);
+	return 0;
+}
