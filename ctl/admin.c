@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -75,6 +76,18 @@ static int send_all(int fd, const char *data, size_t size, uint64_t deadline_ns)
 		}
 	}
 	return 0;
+}
+
+static int send_line(int fd, const char *text, uint64_t deadline_ns)
+{
+	char *line;
+	int n = asprintf(&line, "%s\n", text), err;
+
+	if (n < 0)
+		return -ENOMEM;
+	err = send_all(fd, line, (size_t)n, deadline_ns);
+	free(line);
+	return err;
 }
 
 /* Up to the first newline, which is cut off. */
@@ -175,9 +188,7 @@ int admin_ask(const char *path, const char *request, uint64_t deadline_ns, char 
 		return why_set(why, -errno, "cannot make a socket: %s", strerror(errno));
 	err = connect_to(fd, &addr, deadline_ns);
 	if (err == 0)
-		err = send_all(fd, request, strlen(request), deadline_ns);
-	if (err == 0)
-		err = send_all(fd, "\n", 1, deadline_ns);
+		err = send_line(fd, request, deadline_ns);
 	if (err == 0)
 		err = receive_line(fd, deadline_ns, out, out_size);
 	close(fd);

@@ -1,0 +1,415 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The rmemctl program on a unix socket: what it asks, what it prints and its exit status, with a
+ * server that answers from tests/golden/ or misbehaves.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define PATH_SIZE 96
+#define TEXT_SIZE 65536
+#define ARGS_MAX 12
+
+enum behaviour { ANSWER, CUT, GARBAGE, HANG_UP, SILENT, ENDLESS };
+
+struct fixture {
+	char dir[PATH_SIZE - 32];
+	char socket[PATH_SIZE];
+};
+
+struct outcome {
+	int status;
+	char out[TEXT_SIZE], err[TEXT_SIZE];
+};
+
+static size_t slurp(const char *path, char buf[TEXT_SIZE])
+{
+	FILE *file = fopen(path, "r");
+	size_t n;
+
+	assert_non_null(file);
+	n = fread(buf, 1, TEXT_SIZE - 1, file);
+	buf[n] = '\0';
+	fclose(file);
+	return n;
+}
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	assert_non_null(f);
+	snprintf(f->dir, sizeof(f->dir), "/tmp/test_rmemctl.XXXXXX");
+	assert_non_null(mkdtemp(f->dir));
+	snprintf(f->socket, sizeof(f->socket), "%s/socket", f->dir);
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	static const char *const names[] = { "socket", "out", "err", "request" };
+	struct fixture *f = *state;
+	char path[PATH_SIZE];
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		snprintf(path, sizeof(path), "%s/%s", f->dir, names[i]);
+		unlink(path);
+	}
+	rmdir(f->dir);
+	free(f);
+	return 0;
+}
+
+static void send_text(int fd, const char *text, size_t size)
+{
+	while (size > 0) {
+		ssize_t n = send(fd, text, size, MSG_NOSIGNAL);
+
+		if (n <= 0)
+			return;
+		text += n;
+		size -= (size_t)n;
+	}
+}
+
+/* A golden answer on one line, as rmemd sends it. */
+static void send_answer(int fd, const char *name, bool whole)
+{
+	static char text[TEXT_SIZE];
+	char path[512];
+	size_t n;
+
+	snprintf(path, sizeof(path), TESTS_DIR "/golden/%s.json", name);
+	n = slurp(path, text);
+	for (size_t i = 0; i < n; i++) {
+		if (text[i] == '\n')
+			text[i] = ' ';
+	}
+	text[n - 1] = '\n';
+	send_text(fd, text, whole ? n : n / 2);
+}
+
+static void serve(const struct fixture *f, int listener, enum behaviour b, const char *name)
+{
+	static char junk[TEXT_SIZE];
+	char path[PATH_SIZE], request[1024];
+	int fd = accept(listener, NULL, NULL);
+	ssize_t n = b == HANG_UP ? 0 : read(fd, request, sizeof(request));
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/request", f->dir);
+	file = fopen(path, "w");
+	if (file && n > 0)
+		fwrite(request, 1, (size_t)n, file);
+	if (file)
+		fclose(file);
+	memset(junk, 'x', sizeof(junk));
+	if (b == ANSWER || b == CUT)
+		send_answer(fd, name, b == ANSWER);
+	else if (b == GARBAGE)
+		send_text(fd, "220 mail ESMTP\r\n", 16);
+	else if (b == ENDLESS)
+		for (int i = 0; i < 1100; i++)
+			send_text(fd, junk, sizeof(junk));
+	else if (b == SILENT)
+		n = read(fd, request, sizeof(request)); /* until it hangs up */
+	_exit(n < 0);
+}
+
+static pid_t start_server(const struct fixture *f, enum behaviour b, const char *name)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	pid_t pid;
+
+	assert_true(listener >= 0);
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", f->socket);
+	unlink(f->socket);
+	assert_int_equal(bind(listener, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	assert_int_equal(listen(listener, 1), 0);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0)
+		serve(f, listener, b, name);
+	close(listener);
+	return pid;
+}
+
+static int wait_exit(pid_t pid)
+{
+	int status;
+
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
+static void redirect(const char *path, int fd)
+{
+	int file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+	if (file < 0 || dup2(file, fd) < 0)
+		_exit(125);
+}
+
+/* words: separated by single blanks; "SOCKET" stands for the server's. */
+static void run(const struct fixture *f, const char *words, struct outcome *o)
+{
+	char copy[256], out[PATH_SIZE], err[PATH_SIZE], *argv[ARGS_MAX] = { NULL }, *save = NULL;
+	size_t argc = 0;
+	pid_t pid;
+
+	snprintf(out, sizeof(out), "%s/out", f->dir);
+	snprintf(err, sizeof(err), "%s/err", f->dir);
+	snprintf(copy, sizeof(copy), "rmemctl %s", words);
+	for (char *w = strtok_r(copy, " ", &save); w && argc + 1 < ARGS_MAX;
+		w = strtok_r(NULL, " ", &save))
+		argv[argc++] = strcmp(w, "SOCKET") ? w : (char *)f->socket;
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		redirect(out, STDOUT_FILENO);
+		redirect(err, STDERR_FILENO);
+		execv(BIN_DIR "/rmemctl", argv);
+		_exit(126);
+	}
+	o->status = wait_exit(pid);
+	slurp(out, o->out);
+	slurp(err, o->err);
+}
+
+static void assert_prints(const struct outcome *o, const char *golden)
+{
+	static char expected[TEXT_SIZE];
+	char path[512];
+
+	snprintf(path, sizeof(path), TESTS_DIR "/golden/%s.txt", golden);
+	slurp(path, expected);
+	assert_string_equal(o->out, expected);
+	assert_string_equal(o->err, "");
+}
+
+static void assert_asked(const struct fixture *f, const char *request)
+{
+	static char text[TEXT_SIZE];
+	char path[PATH_SIZE];
+
+	snprintf(path, sizeof(path), "%s/request", f->dir);
+	slurp(path, text);
+	assert_string_equal(text, request);
+}
+
+struct conversation {
+	const char *words, *answer, *request, *expected;
+	int status;
+};
+
+static void test_reports(void **state)
+{
+	static const struct conversation all[] = {
+		{ "--admin SOCKET leaks", "leaks-kinds", "{\"cmd\":\"leaks\"}\n", "leaks-kinds",
+			1 },
+		{ "leaks --admin SOCKET", "leaks-clean", "{\"cmd\":\"leaks\"}\n", "leaks-clean",
+			0 },
+		{ "leaks --admin SOCKET", "leaks-unaccounted", "{\"cmd\":\"leaks\"}\n",
+			"leaks-unaccounted", 1 },
+		/* what is not shown is still judged */
+		{ "leaks --kinds limbo --admin SOCKET", "leaks-kinds", "{\"cmd\":\"leaks\"}\n",
+			"leaks-kinds-limbo", 1 },
+		{ "-T 1 leaks --admin SOCKET", "leaks-kinds", "{\"cmd\":\"leaks\"}\n",
+			"leaks-kinds-top", 1 },
+		{ "status --admin SOCKET", "status", "{\"cmd\":\"status\"}\n", "status", 0 },
+		{ "sessions --admin SOCKET", "sessions", "{\"cmd\":\"sessions\"}\n", "sessions",
+			0 },
+		{ "map --admin SOCKET", "map", "{\"cmd\":\"map\",\"limit\":1000}\n", "map", 0 },
+		{ "map --admin SOCKET --limit 5 --node 1", "map",
+			"{\"cmd\":\"map\",\"limit\":5,\"node\":1}\n", "map-node1", 0 },
+		{ "who-holds 0x9e00000000001010 --admin SOCKET", "who-holds",
+			"{\"cmd\":\"who-holds\",\"addr\":\"0x9e00000000001010\"}\n", "who-holds",
+			0 },
+	};
+	struct fixture *f = *state;
+	static struct outcome o;
+
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+		pid_t server = start_server(f, ANSWER, all[i].answer);
+
+		run(f, all[i].words, &o);
+		assert_int_equal(wait_exit(server), 0);
+		assert_asked(f, all[i].request);
+		assert_prints(&o, all[i].expected);
+		assert_int_equal(o.status, all[i].status);
+	}
+}
+
+static void test_json_is_the_servers(void **state)
+{
+	struct fixture *f = *state;
+	static struct outcome o;
+	pid_t server = start_server(f, ANSWER, "leaks-kinds");
+	const char *id, *kind;
+
+	run(f, "leaks --json --admin SOCKET", &o);
+	wait_exit(server);
+	assert_int_equal(o.status, 1);
+	assert_string_equal(o.err, "");
+	/* the server's order of keys, and all kinds */
+	id = strstr(o.out, "\"id\": \"9f3a1c02\"");
+	kind = strstr(o.out, "\"kind\": \"definite\"");
+	assert_non_null(id);
+	assert_true(kind > id);
+	assert_non_null(strstr(o.out, "\"kind\": \"reachable\""));
+}
+
+static void test_error_answer(void **state)
+{
+	struct fixture *f = *state;
+	static struct outcome o;
+	pid_t server = start_server(f, ANSWER, "error");
+
+	run(f, "who-holds 0x9e00000000001000 --admin SOCKET", &o);
+	wait_exit(server);
+	assert_int_equal(o.status, 3);
+	assert_string_equal(o.out, "");
+	assert_non_null(strstr(o.err, "nobody holds 0x9e00000000001000: it is free\n"));
+	server = start_server(f, ANSWER, "error");
+	run(f, "who-holds 0x9e00000000001000 --json --admin SOCKET", &o);
+	wait_exit(server);
+	assert_int_equal(o.status, 3);
+	assert_non_null(strstr(o.out, "\"code\": \"ENOENT\""));
+}
+
+static void test_bad_servers(void **state)
+{
+	static const struct {
+		enum behaviour behaviour;
+		const char *why;
+	} all[] = {
+		{ CUT, "hung up without a whole answer" },
+		{ HANG_UP, "hung up without a whole answer" },
+		{ GARBAGE, "not an rmemd" },
+		{ SILENT, "did not answer in time" },
+		{ ENDLESS, "longer than 64 MiB" },
+	};
+	struct fixture *f = *state;
+	static struct outcome o;
+
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+		pid_t server = start_server(f, all[i].behaviour, "leaks-kinds");
+
+		run(f,
+			all[i].behaviour == SILENT ? "leaks --timeout 50ms --admin SOCKET"
+						   : "leaks --admin SOCKET",
+			&o);
+		wait_exit(server);
+		assert_int_equal(o.status, 3);
+		assert_string_equal(o.out, "");
+		assert_non_null(strstr(o.err, all[i].why));
+	}
+}
+
+static void test_no_server(void **state)
+{
+	struct fixture *f = *state;
+	static struct outcome o;
+
+	run(f, "leaks --admin SOCKET", &o);
+	assert_int_equal(o.status, 3);
+	assert_non_null(strstr(o.err, "no rmemd answers on "));
+	assert_non_null(strstr(o.err, "systemctl status rmemd"));
+	/* a socket that a killed rmemd left behind */
+	assert_int_equal(kill(start_server(f, SILENT, ""), SIGKILL), 0);
+	wait(NULL);
+	run(f, "leaks --admin SOCKET", &o);
+	assert_int_equal(o.status, 3);
+	assert_non_null(strstr(o.err, "no rmemd answers on "));
+}
+
+static void test_usage(void **state)
+{
+	static const struct {
+		const char *words, *why;
+	} all[] = {
+		{ "", "want a command" },
+		{ "leak", "no such command: leak" },
+		{ "leaks sessions", "too many words: sessions" },
+		{ "who-holds", "wants an address" },
+		{ "who-holds 12zz", "who-holds 12zz" },
+		{ "who-holds 0x10000000000000000", "who-holds 0x1" },
+		{ "leaks --kinds leaky", "--kinds leaky" },
+		{ "leaks -T 0", "--top 0" },
+		{ "leaks -o soon", "--older soon" },
+		{ "leaks -T", "-T wants a value" },
+		{ "leaks --blocks", "--blocks is an option of map, not of leaks" },
+		{ "map --top 1", "--top is an option of leaks, not of map" },
+		{ "map --node -1", "--node -1" },
+		{ "map --limit 0", "--limit 0" },
+		{ "status --port 65536", "--port 65536" },
+		{ "status --port 1x", "--port 1x" },
+		{ "status --timeout 0", "--timeout 0" },
+		{ "status --bogus", "no such option, or not with a value: --bogus" },
+		{ "status -x", "no such option: -x" },
+		{ "status --json=1", "--json=1" },
+		{ "status --admin SOCKET --server n12", "want one of them" },
+		{ "status --admin SOCKET --port 7471", "the socket says it all" },
+		{ "status --server n12:7000 --port 7001", "want one port" },
+		{ "status --server n12:0", "is not a port" },
+	};
+	struct fixture *f = *state;
+	static struct outcome o;
+
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+		run(f, all[i].words, &o);
+		if (o.status != 2 || o.out[0] || !strstr(o.err, all[i].why))
+			fail_msg("%s: status %d, %s", all[i].words, o.status, o.err);
+		assert_non_null(strstr(o.err, "Try 'rmemctl --help'."));
+	}
+}
+
+static void test_help(void **state)
+{
+	static const char *const words[] = { "--help", "-h", "leaks --help", "--help who-holds",
+		"map -h", "--version" };
+	struct fixture *f = *state;
+	static struct outcome o;
+
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+		run(f, words[i], &o);
+		assert_int_equal(o.status, 0);
+		assert_string_equal(o.err, "");
+		assert_true(strlen(o.out) > 5);
+	}
+	assert_string_equal(o.out, "rmemctl " RMEM_VERSION "\n");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_reports, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_json_is_the_servers, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_error_answer, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_bad_servers, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_no_server, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_usage, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_help, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
