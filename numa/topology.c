@@ -4,7 +4,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <hwloc.h>
-#include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,27 +18,54 @@ struct topology {
 	struct topology_node *nodes;
 };
 
-/* The first number in a file of /sys; false if it cannot be read. */
+/* The number at the start of text, which ends with suffix or where nothing more is. */
+static bool parse_number(const char *text, const char *suffix, long long *out)
+{
+	char *end;
+	long long value;
+
+	errno = 0;
+	value = strtoll(text, &end, 10);
+	if (errno || end == text || strncmp(end, suffix, strlen(suffix)) != 0)
+		return false;
+	*out = value;
+	return true;
+}
+
+/* The number in a file of /sys; false if it cannot be read. */
 static bool read_number(const char *path, long long *out)
 {
 	FILE *f = fopen(path, "re");
+	char line[32];
 	bool ok;
 
 	if (!f)
 		return false;
-	ok = fscanf(f, "%lld", out) == 1;
+	ok = fgets(line, sizeof(line), f) && parse_number(line, "\n", out);
 	fclose(f);
 	return ok;
 }
 
+/* The bytes of one line of meminfo, if it is the one called key: "Node 0 MemFree:   123 kB". */
+static uint64_t meminfo_bytes(const char *line, const char *key)
+{
+	const char *found = strstr(line, key);
+	long long kib;
+
+	/* The blank and the colon are part of key: "(file)" is in several names. */
+	if (!found || !parse_number(found + strlen(key), " kB", &kib) || kib < 0)
+		return 0;
+	return (uint64_t)kib * KIB;
+}
+
 /*
- * Free is what a strictly bound allocation can get: free pages, and the file cache. The kernel has
- * no MemAvailable per node, but makes the machine's out of the same two.
+ * Free is what a strictly bound allocation can get: free pages, and the file cache. The kernel has no
+ * MemAvailable per node, but makes the machine's out of the same two.
  */
 static void read_memory(struct topology_node *n)
 {
 	char path[96], line[160];
-	uint64_t free_kib = 0;
+	uint64_t free_bytes = 0;
 	FILE *f;
 
 	snprintf(path, sizeof(path), "/sys/devices/system/node/node%u/meminfo", n->node);
@@ -50,21 +76,16 @@ static void read_memory(struct topology_node *n)
 		return;
 	}
 	while (fgets(line, sizeof(line), f)) {
-		char key[32];
-		uint64_t value;
+		uint64_t total_bytes = meminfo_bytes(line, " MemTotal:");
 
-		if (sscanf(line, "Node %*u %31[^:]: %" SCNu64 " kB", key, &value) != 2)
-			continue;
-		if (strcmp(key, "MemTotal") == 0) /* memory can be plugged in and out */
-			n->total_bytes = value * KIB;
-		else if (strcmp(key, "MemFree") == 0 || strcmp(key, "Active(file)") == 0 ||
-			 strcmp(key, "Inactive(file)") == 0)
-			free_kib += value;
+		if (total_bytes > 0) /* memory can be plugged in and out */
+			n->total_bytes = total_bytes;
+		free_bytes += meminfo_bytes(line, " MemFree:") +
+			      meminfo_bytes(line, " Active(file):") +
+			      meminfo_bytes(line, " Inactive(file):");
 	}
 	fclose(f);
-	n->free_bytes = free_kib * KIB;
-	if (n->free_bytes > n->total_bytes)
-		n->free_bytes = n->total_bytes;
+	n->free_bytes = free_bytes < n->total_bytes ? free_bytes : n->total_bytes;
 }
 
 static int compare_huge(const void *a, const void *b)
@@ -87,10 +108,10 @@ static void read_huge_pages(struct topology_node *n)
 		return;
 	while (n->nhuge < TOPOLOGY_HUGE_SIZES && (e = readdir(dir))) {
 		char path[PATH_MAX];
-		uint64_t kib;
-		long long total = 0, free_now = 0;
+		long long kib, total = 0, free_now = 0;
 
-		if (sscanf(e->d_name, "hugepages-%" SCNu64 "kB", &kib) != 1)
+		if (strncmp(e->d_name, "hugepages-", 10) != 0 ||
+			!parse_number(e->d_name + 10, "kB", &kib) || kib <= 0)
 			continue;
 		snprintf(path, sizeof(path), "%s/%s/nr_hugepages", dir_path, e->d_name);
 		if (!read_number(path, &total) || total < 0)
@@ -98,8 +119,8 @@ static void read_huge_pages(struct topology_node *n)
 		snprintf(path, sizeof(path), "%s/%s/free_hugepages", dir_path, e->d_name);
 		if (!read_number(path, &free_now) || free_now < 0)
 			continue;
-		n->huge[n->nhuge++] =
-			(struct topology_huge){ kib * KIB, (uint64_t)total, (uint64_t)free_now };
+		n->huge[n->nhuge++] = (struct topology_huge){ (uint64_t)kib * KIB, (uint64_t)total,
+			(uint64_t)free_now };
 	}
 	closedir(dir);
 	qsort(n->huge, n->nhuge, sizeof(n->huge[0]), compare_huge);

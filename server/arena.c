@@ -30,7 +30,7 @@ int arena_page_bytes(int data_dir, uint64_t *out_bytes, bool *out_huge, struct w
 		*out_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
 		break;
 	case HUGETLBFS_MAGIC:
-		*out_bytes = (uint64_t)fs.f_bsize;
+		*out_bytes = (uint64_t)fs.f_bsize; /* the huge pages' size, never 0 */
 		break;
 	default:
 		return why_set(why, -EOPNOTSUPP,
@@ -61,7 +61,7 @@ static int check_config(const struct arena_config *c, uint64_t page_bytes, struc
 			"node %u: %s is more than the %s that one node can lend", c->node,
 			units_format_bytes(c->bytes, size, sizeof(size)),
 			units_format_bytes(ADDR_OFFSET_MASK + 1, page, sizeof(page)));
-	if (c->bytes == 0 || c->bytes % page_bytes != 0)
+	if (c->bytes == 0 || (c->bytes & (page_bytes - 1)) != 0)
 		return why_set(why, -EINVAL,
 			"node %u: a size of %" PRIu64
 			" bytes is not a multiple of the data directory's "

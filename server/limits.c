@@ -171,7 +171,7 @@ static bool can_lock_all(void)
 {
 	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
 	struct __user_cap_data_struct caps[_LINUX_CAPABILITY_U32S_3] = { { 0 } };
-	unsigned long inside = 0, outside = 1, count = 0;
+	char map[64], *p = map;
 	bool initial;
 	FILE *f;
 
@@ -181,8 +181,9 @@ static bool can_lock_all(void)
 	f = fopen("/proc/self/uid_map", "re");
 	if (!f)
 		return true; /* a kernel without user namespaces */
-	initial = fscanf(f, "%lu %lu %lu", &inside, &outside, &count) == 3 && inside == 0 &&
-		  outside == 0 && count == UINT32_MAX;
+	/* In the initial one every user is itself: "0 0 4294967295". */
+	initial = fgets(map, sizeof(map), f) && strtoul(p, &p, 10) == 0 &&
+		  strtoul(p, &p, 10) == 0 && strtoul(p, &p, 10) == UINT32_MAX;
 	fclose(f);
 	return initial;
 }
@@ -272,24 +273,27 @@ static uint64_t default_bytes(const struct limits *l, const struct topology_node
 	return max_u64(bytes, max_u64(LIMITS_NODE_MIN_BYTES, align));
 }
 
+/* The nodes that have a page free, with an even share of what is limited in all. */
+static void sizes_of_nodes(const struct topology *t, const struct limits *l, struct sizes *s)
+{
+	for (size_t i = 0; i < usable_nodes(t); i++) {
+		const struct topology_node *n = topology_at(t, i);
+
+		if (node_free_bytes(l, n) >= l->page_bytes)
+			s->nodes[s->count++].node = n->node;
+	}
+	for (size_t i = 0; i < s->count; i++)
+		s->nodes[i].bytes = default_bytes(l, topology_find(t, s->nodes[i].node), s->count);
+}
+
 int sizes_default(
 	const struct topology *t, const struct limits *l, struct sizes *out, struct why *why)
 {
 	struct sizes s = { 0 };
-	size_t lenders = 0;
 
 	sizes_of_files(t, l, &s);
-	if (s.count == 0) {
-		for (size_t i = 0; i < usable_nodes(t); i++)
-			lenders += node_free_bytes(l, topology_at(t, i)) >= l->page_bytes;
-		for (size_t i = 0; i < usable_nodes(t); i++) {
-			const struct topology_node *n = topology_at(t, i);
-
-			if (node_free_bytes(l, n) >= l->page_bytes)
-				s.nodes[s.count++] = (struct sizes_node){ n->node,
-					default_bytes(l, n, lenders) };
-		}
-	}
+	if (s.count == 0)
+		sizes_of_nodes(t, l, &s);
 	if (s.count == 0)
 		return why_set(why, -ENODEV, "no NUMA node has %s free",
 			l->huge ? "huge pages of the data directory's size" : "memory");
