@@ -76,6 +76,7 @@ run_guarded() {
 
 run_native() {
 	local last status=0
+	[[ $MODE == run ]] || set -- "${SHELL:-/bin/bash}"
 	check_command "$1"
 	RMEM_SHARED=$(mktemp -d)
 	trap 'rm -rf "$RMEM_SHARED"' EXIT

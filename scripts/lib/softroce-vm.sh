@@ -23,20 +23,19 @@ environment() {
 	while read -r name; do
 		[[ ! $name =~ $PASSED_ENV ]] || printf '%s=%s\0' "$name" "${!name}"
 	done < <(compgen -e)
-	[[ ${HOME+set} ]] || printf 'HOME=%s\0' ~
-	[[ ${PATH+set} ]] || printf 'PATH=%s\0' /usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 	printf '%s\0' "RMEM_HOST=10.77.0.$1" "RMEM_SHARED=/run/softroce/shared"
 	((HOSTS == 1)) || printf '%s\0' "RMEM_HOST_ID=$1" "RMEM_PEER=10.77.0.$((3 - $1))"
 }
 
 prepare_host() {
-	local id=$1 dir=$RUN/$1
+	local id=$1 dir=$RUN/$1 mode=$MODE
 	shift
+	[[ $id == 1 ]] || mode=run
 	mkdir "$dir"
 	mkfifo "$dir/control.in"
 	ln -s ../events "$dir/control.out"
 	touch "$dir"/{out,err,console,qemu}
-	printf '%s=%s\n' CHECKOUT "${CHECKOUT@Q}" LIB "${LIB@Q}" HOSTS "$HOSTS" MODE "$MODE" \
+	printf '%s=%s\n' CHECKOUT "${CHECKOUT@Q}" LIB "${LIB@Q}" HOSTS "$HOSTS" MODE "$mode" \
 		TTY_SIZE "'${TTY_SIZE:-}'" >"$dir/conf"
 	printf '%s\0' "$@" >"$dir/argv"
 	environment "$id" >"$dir/env"
@@ -186,7 +185,17 @@ on_start() {
 on_done() { # NUMBER STATUS
 	trace "host $1: status $2"
 	kill -TERM "${QEMU[$1]}" 2>/dev/null || true
-	(($2 == 0)) || on_failure "$2"
+	if [[ $MODE == shell ]]; then
+		(($1 != 1)) || end_shell "$2"
+	elif (($2)); then
+		on_failure "$2"
+	fi
+}
+
+# With the prompt everything ends.
+end_shell() {
+	RESULT=$1 INTERRUPTED=$1
+	kill_hosts
 }
 
 # The first failure is the result; the other host may go on for a moment.
@@ -274,6 +283,7 @@ remove_stale_runs() {
 	done
 }
 
+# run_vm CMD...; a shell runs on host 1, and CMD on host 2 if there is one.
 run_vm() {
 	local id signal
 	unset RMEM_HOST RMEM_HOST_ID RMEM_PEER RMEM_SHARED
@@ -294,7 +304,11 @@ run_vm() {
 		TTY_SIZE=$(stty size)
 	fi
 	for ((id = 1; id <= HOSTS; id++)); do
-		prepare_host "$id" "$@"
+		if [[ $MODE == shell && $id == 1 ]]; then
+			prepare_host "$id" "${SHELL:-/bin/bash}"
+		else
+			prepare_host "$id" "$@"
+		fi
 		start_host "$id"
 		while ((HOSTS == 2)) && [[ ! -e $RUN/wire ]] && kill -0 "${QEMU[1]}" 2>/dev/null; do
 			sleep 0.02
