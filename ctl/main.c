@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "ctl/help.h"
+#include "ctl/names.h"
 #include "ctl/options.h"
 #include "ctl/reply.h"
 #include "ctl/source.h"
@@ -34,6 +35,7 @@ static int print(const struct options *o, json_t *answer, bool *out_leaks, struc
 		json_dumpf(answer, stdout, JSON_INDENT(2));
 		putchar('\n');
 	} else if (err == 0) {
+		names_resolve(answer);
 		err = render_report(o->report, answer, &o->view, stdout, why);
 	}
 	if ((fflush(stdout) != 0 || ferror(stdout)) && err == 0)
