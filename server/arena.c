@@ -35,8 +35,8 @@ int arena_page_bytes(int data_dir, uint64_t *out_bytes, bool *out_huge, struct w
 	default:
 		return why_set(why, -EOPNOTSUPP,
 			"the data directory is on neither tmpfs nor hugetlbfs, and only their "
-			"files can "
-			"be lent to a network card: choose another one, such as /dev/shm/rmemd");
+			"files can be lent to a network card: choose another one, such as "
+			"/dev/shm/rmemd");
 	}
 	if (out_huge)
 		*out_huge = (unsigned long)fs.f_type == HUGETLBFS_MAGIC;
@@ -64,8 +64,7 @@ static int check_config(const struct arena_config *c, uint64_t page_bytes, struc
 	if (c->bytes == 0 || (c->bytes & (page_bytes - 1)) != 0)
 		return why_set(why, -EINVAL,
 			"node %u: a size of %" PRIu64
-			" bytes is not a multiple of the data directory's "
-			"pages of %s",
+			" bytes is not a multiple of the data directory's pages of %s",
 			c->node, c->bytes, units_format_bytes(page_bytes, page, sizeof(page)));
 	return 0;
 }
@@ -87,8 +86,7 @@ static int open_file(struct arena *a, int data_dir, const char *name, struct why
 	if (flock(a->fd, LOCK_EX | LOCK_NB) != 0)
 		return why_set(why, errno == EWOULDBLOCK ? -EBUSY : -errno,
 			"%s is in use: another rmemd runs with this data directory; give this one "
-			"its "
-			"own (--data)",
+			"its own (--data)",
 			name);
 	a->created = created;
 	return 0;
@@ -105,8 +103,7 @@ static int size_file(struct arena *a, const char *name, struct why *why)
 	if (!S_ISREG(st.st_mode) || st.st_uid != geteuid())
 		return why_set(why, -EPERM,
 			"%s in the data directory is not a file of user %u: remove it, or use "
-			"another "
-			"directory",
+			"another directory",
 			name, (unsigned)geteuid());
 	if (st.st_size == 0) { /* new, or its maker was killed before this line */
 		a->created = true;
@@ -117,8 +114,8 @@ static int size_file(struct arena *a, const char *name, struct why *why)
 	if ((uint64_t)st.st_size != a->bytes)
 		return why_set(why, -EEXIST,
 			"%s in the data directory holds %s (%" PRIu64
-			" bytes) from an earlier run, but "
-			"%s (%" PRIu64 " bytes) are wanted: start with --size %u:%" PRIu64
+			" bytes) from an earlier run, but %s (%" PRIu64
+			" bytes) are wanted: start with --size %u:%" PRIu64
 			", or remove the directory's files (what is lent is then lost)",
 			name, units_format_bytes((uint64_t)st.st_size, have, sizeof(have)),
 			(uint64_t)st.st_size, units_format_bytes(a->bytes, want, sizeof(want)),
@@ -172,20 +169,17 @@ static int populate(struct arena *a, const struct arena_config *c, bool huge, st
 				a->node, size, a->node);
 		return why_set(why, err,
 			"the data directory's tmpfs filled up before node %u had its %s: enlarge "
-			"it "
-			"(mount -o remount,size=...), or use a smaller --size",
+			"it (mount -o remount,size=...), or use a smaller --size",
 			a->node, size);
 	case -ENOMEM:
 		return why_set(why, err,
 			"node %u, or this service's memory limit, ran out of memory before it had "
-			"its "
-			"%s: use a smaller --size",
+			"its %s: use a smaller --size",
 			a->node, size);
 	case -EINVAL:
 		return why_set(why, err,
 			"this kernel cannot populate memory (MADV_POPULATE_WRITE): Linux 5.14 or "
-			"newer "
-			"is needed");
+			"newer is needed");
 	default:
 		return why_set(
 			why, err, "cannot give node %u its %s: %s", a->node, size, strerror(-err));

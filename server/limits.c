@@ -313,8 +313,7 @@ static int check_node(const struct topology *t, const struct limits *l, const st
 	units_format_bytes(s->bytes, want, sizeof(want));
 	if (s->bytes > n->total_bytes)
 		return why_set(why, -ENOMEM,
-			"node %u has %s of memory in all, but is to lend %s: use a "
-			"smaller --size",
+			"node %u has %s of memory in all, but is to lend %s: use a smaller --size",
 			s->node, units_format_bytes(n->total_bytes, have, sizeof(have)), want);
 	free_bytes = node_free_bytes(l, n) + l->files[s->node].held_bytes;
 	if (s->bytes <= free_bytes)
@@ -323,13 +322,11 @@ static int check_node(const struct topology *t, const struct limits *l, const st
 	if (!l->huge)
 		return why_set(why, -ENOMEM,
 			"node %u has %s of free memory, but is to lend %s: use a smaller --size, "
-			"or "
-			"--size NODE:SIZE,... to choose per node",
+			"or --size NODE:SIZE,... to choose per node",
 			s->node, have, want);
 	return why_set(why, -ENOMEM,
 		"node %u has %s in free huge pages of %s, but is to lend %s: use a smaller --size, "
-		"or "
-		"write a larger number to "
+		"or write a larger number to "
 		"/sys/devices/system/node/node%u/hugepages/hugepages-%llukB/nr_hugepages",
 		s->node, have, units_format_bytes(l->page_bytes, page, sizeof(page)), want, s->node,
 		(unsigned long long)(l->page_bytes / KIB));
@@ -358,15 +355,14 @@ int limits_check(
 	if (fresh > l->fs_free_bytes)
 		return why_set(why, -ENOSPC,
 			"the data directory's file system has %s free, the pool needs %s there: "
-			"use a "
-			"smaller --size, another --data, or enlarge it (mount -o remount,size=...)",
+			"use a smaller --size, another --data, or enlarge it (mount -o "
+			"remount,size=...)",
 			units_format_bytes(l->fs_free_bytes, have, sizeof(have)),
 			units_format_bytes(fresh, want, sizeof(want)));
 	if (memlock_needed(s) > l->memlock_hard_bytes)
 		return why_set(why, -EPERM,
 			"RLIMIT_MEMLOCK is %s, the pool needs %s: run as root, raise it with "
-			"`ulimit -l "
-			"unlimited`, or set LimitMEMLOCK=infinity in the unit",
+			"`ulimit -l unlimited`, or set LimitMEMLOCK=infinity in the unit",
 			units_format_bytes(l->memlock_hard_bytes, have, sizeof(have)),
 			units_format_bytes(memlock_needed(s), want, sizeof(want)));
 	return 0;

@@ -2,7 +2,6 @@
 #include "server/probe.h"
 
 #include <errno.h>
-#include <sched.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
@@ -13,14 +12,11 @@
 #include "common/addr.h"
 #include "common/clock.h"
 #include "common/verbs.h"
+#include "server/loopback.h"
 
-#define DEADLINE_NS (2 * NSEC_PER_SEC)
 #define ATTEMPTS 2 /* of a check that could not be decided: the machine may just be slow */
-#define PSN_MASK 0xffffffU
-#define ACK_TIMEOUT 16 /* 4.096 us * 2^16 = 0.27 s, and */
-#define RETRY_COUNT 6  /* 7 would mean for ever on rxe: with the first try 1.9 s */
-#define RECORD 64      /* bytes that a trial reads or writes */
-#define PAGES 4        /* of a target; its window covers the two in the middle */
+#define RECORD 64  /* bytes that a trial reads or writes */
+#define PAGES 4    /* of a target; its window covers the two in the middle */
 
 /* What all trials share. */
 struct probe {
@@ -34,13 +30,6 @@ struct probe {
 	struct why *note;
 };
 
-/* Queue pairs that are connected to each other. */
-struct pair {
-	struct ibv_cq *cq;
-	struct ibv_qp *holder; /* windows are bound here */
-	struct ibv_qp *user;   /* and used from here */
-};
-
 /* Memory with a region, and a window over a part of it. */
 struct target {
 	char *memory; /* PAGES pages, all of the same byte */
@@ -52,145 +41,20 @@ struct target {
 };
 
 struct trial {
-	struct pair pair;
+	struct loopback pair;
 	struct target target;
 };
 
-static uint32_t random_u32(void)
-{
-	uint32_t v;
-
-	/* Never short for so few bytes, and this early in boot nobody serves memory. */
-	return getrandom(&v, sizeof(v), 0) == sizeof(v) ? v : (uint32_t)clock_boot_ns();
-}
-
-static struct ibv_qp *create_qp(const struct probe *p, struct ibv_cq *cq)
-{
-	struct ibv_qp_init_attr attr = {
-		.send_cq = cq,
-		.recv_cq = cq,
-		.cap = { .max_send_wr = 4, .max_recv_wr = 1, .max_send_sge = 1, .max_recv_sge = 1 },
-		.qp_type = IBV_QPT_RC,
-		.sq_sig_all = 1,
-	};
-
-	return ibv_create_qp(p->pd, &attr);
-}
-
-static int make_ready(const struct probe *p, struct ibv_qp *qp, uint32_t psn, uint32_t peer_qpn,
-	uint32_t peer_psn)
-{
-	struct ibv_qp_attr init = {
-		.qp_state = IBV_QPS_INIT,
-		.port_num = p->port.port,
-		.qp_access_flags = IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_WRITE,
-	};
-	struct ibv_qp_attr rtr = {
-		.qp_state = IBV_QPS_RTR,
-		.path_mtu = p->port.mtu,
-		.dest_qp_num = peer_qpn,
-		.rq_psn = peer_psn,
-		.max_dest_rd_atomic = 1,
-		.min_rnr_timer = 12,
-		.ah_attr = {
-			.grh = { .dgid = p->port.gid,
-				.sgid_index = p->port.gid_index,
-				.hop_limit = 64 },
-			.dlid = p->port.lid,
-			.is_global = p->port.global,
-			.port_num = p->port.port,
-		},
-	};
-	struct ibv_qp_attr rts = {
-		.qp_state = IBV_QPS_RTS,
-		.timeout = ACK_TIMEOUT,
-		.retry_cnt = RETRY_COUNT,
-		.rnr_retry = RETRY_COUNT,
-		.sq_psn = psn,
-		.max_rd_atomic = 1,
-	};
-	int err;
-
-	err = verbs_err(ibv_modify_qp(
-		qp, &init, IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_ACCESS_FLAGS));
-	if (!err)
-		err = verbs_err(ibv_modify_qp(qp, &rtr,
-			IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN |
-				IBV_QP_RQ_PSN | IBV_QP_MAX_DEST_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER));
-	if (!err)
-		err = verbs_err(ibv_modify_qp(qp, &rts,
-			IBV_QP_STATE | IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT | IBV_QP_RNR_RETRY |
-				IBV_QP_SQ_PSN | IBV_QP_MAX_QP_RD_ATOMIC));
-	return err;
-}
-
-static int pair_open(const struct probe *p, struct pair *pair)
-{
-	uint32_t holder_psn = random_u32() & PSN_MASK, user_psn = random_u32() & PSN_MASK;
-	int err;
-
-	pair->cq = ibv_create_cq(p->ctx, 16, NULL, NULL, 0);
-	if (!pair->cq)
-		return why_set(p->note, verbs_errno(), "no completion queue");
-	pair->holder = create_qp(p, pair->cq);
-	if (!pair->holder)
-		return why_set(p->note, verbs_errno(), "no queue pair");
-	pair->user = create_qp(p, pair->cq);
-	if (!pair->user)
-		return why_set(p->note, verbs_errno(), "no queue pair");
-	err = make_ready(p, pair->holder, holder_psn, pair->user->qp_num, user_psn);
-	if (!err)
-		err = make_ready(p, pair->user, user_psn, pair->holder->qp_num, holder_psn);
-	if (err)
-		return why_set(p->note, err, "its queue pairs cannot be connected in loopback");
-	return 0;
-}
-
-static void pair_close(struct pair *pair)
-{
-	if (pair->user)
-		ibv_destroy_qp(pair->user);
-	if (pair->holder)
-		ibv_destroy_qp(pair->holder);
-	if (pair->cq)
-		ibv_destroy_cq(pair->cq);
-}
-
-/*
- * Post one request and wait for what comes of it, at most DEADLINE_NS. One request at a time is
- * outstanding on a pair, so the next completion is its.
- */
-static int execute(
-	const struct probe *p, const struct pair *pair, struct ibv_qp *qp, struct ibv_send_wr *wr)
-{
-	uint64_t deadline = clock_boot_ns() + DEADLINE_NS;
-	struct ibv_send_wr *bad;
-	struct ibv_wc wc;
-	int n, err;
-
-	err = verbs_err(ibv_post_send(qp, wr, &bad));
-	if (err)
-		return why_set(p->note, err, "a request cannot be posted");
-	while ((n = ibv_poll_cq(pair->cq, 1, &wc)) == 0) {
-		if (clock_boot_ns() > deadline)
-			return why_set(p->note, -ETIMEDOUT, "a request does not complete");
-		sched_yield();
-	}
-	if (n < 0)
-		return why_set(p->note, -EIO, "its completion queue cannot be polled");
-	if (wc.status != IBV_WC_SUCCESS)
-		return why_set(p->note, verbs_wc_errno(wc.status), "a request ends with: %s",
-			ibv_wc_status_str(wc.status));
-	return 0;
-}
-
-static int bind_window(const struct probe *p, const struct pair *pair, struct target *t)
+static int bind_window(const struct probe *p, const struct loopback *pair, struct target *t)
 {
 	struct ibv_send_wr wr;
+	uint8_t low;
 	int err;
 
-	/* Its own low byte must change; which one is ours to choose. */
-	t->rkey = t->window->rkey ^ (1 + random_u32() % 255);
+	/* The key's low byte must change; which one is ours to choose. */
+	if (getrandom(&low, sizeof(low), 0) != sizeof(low))
+		low = (uint8_t)clock_boot_ns();
+	t->rkey = t->window->rkey ^ (1 + low % 255U);
 	memset(&wr, 0, sizeof(wr));
 	wr.opcode = IBV_WR_BIND_MW;
 	wr.bind_mw.mw = t->window;
@@ -199,25 +63,26 @@ static int bind_window(const struct probe *p, const struct pair *pair, struct ta
 	wr.bind_mw.bind_info.addr = t->window_addr;
 	wr.bind_mw.bind_info.length = t->window_bytes;
 	wr.bind_mw.bind_info.mw_access_flags = IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_WRITE;
-	err = execute(p, pair, pair->holder, &wr);
+	err = loopback_execute(pair, pair->holder, &wr, p->note);
 	if (!err)
 		t->window->rkey = t->rkey; /* libibverbs does not do it */
 	return err;
 }
 
-static int invalidate_window(const struct probe *p, const struct pair *pair, const struct target *t)
+static int invalidate_window(
+	const struct probe *p, const struct loopback *pair, const struct target *t)
 {
 	struct ibv_send_wr wr;
 
 	memset(&wr, 0, sizeof(wr));
 	wr.opcode = IBV_WR_LOCAL_INV;
 	wr.invalidate_rkey = t->rkey;
-	return execute(p, pair, pair->holder, &wr);
+	return loopback_execute(pair, pair->holder, &wr, p->note);
 }
 
 /* Read or write RECORD bytes at a peer's address, through p->local. */
-static int access_remote(const struct probe *p, const struct pair *pair, enum ibv_wr_opcode opcode,
-	uint64_t addr, uint32_t rkey)
+static int access_remote(const struct probe *p, const struct loopback *pair,
+	enum ibv_wr_opcode opcode, uint64_t addr, uint32_t rkey)
 {
 	struct ibv_sge sge = { (uintptr_t)p->local, RECORD, p->local_mr->lkey };
 	struct ibv_send_wr wr;
@@ -228,7 +93,7 @@ static int access_remote(const struct probe *p, const struct pair *pair, enum ib
 	wr.num_sge = 1;
 	wr.wr.rdma.remote_addr = addr;
 	wr.wr.rdma.rkey = rkey;
-	return execute(p, pair, pair->user, &wr);
+	return loopback_execute(pair, pair->user, &wr, p->note);
 }
 
 /* Destroy window and region; the memory stays, so that what still reaches it is seen. */
@@ -263,8 +128,7 @@ static int target_open(const struct probe *p, struct target *t, bool tight)
 	if (!t->region)
 		return why_set(p->note, verbs_errno(),
 			"memory cannot be registered for windows%s: RLIMIT_MEMLOCK may be too "
-			"small "
-			"(ulimit -l, or LimitMEMLOCK= in the unit)",
+			"small (ulimit -l, or LimitMEMLOCK= in the unit)",
 			p->remote_addresses ? " at a remote address" : "");
 	t->window = ibv_alloc_mw(p->pd, IBV_MW_TYPE_2);
 	if (!t->window)
@@ -304,7 +168,7 @@ static int control(const struct probe *p, const struct trial *t)
 static void trial_close(const struct probe *p, struct trial *t)
 {
 	target_close(p, &t->target);
-	pair_close(&t->pair);
+	loopback_close(&t->pair);
 }
 
 static int trial_open(const struct probe *p, struct trial *t, bool tight)
@@ -312,7 +176,7 @@ static int trial_open(const struct probe *p, struct trial *t, bool tight)
 	int err;
 
 	memset(t, 0, sizeof(*t));
-	err = pair_open(p, &t->pair);
+	err = loopback_open(&t->pair, p->pd, &p->port, p->note);
 	if (!err)
 		err = target_open(p, &t->target, tight);
 	if (!err)
@@ -334,7 +198,7 @@ static bool untouched(const struct probe *p, const struct target *t)
 }
 
 /* The forbidden access: the victim's memory at addr, with the victim's key, from a pair. */
-static enum probe_outcome offend(const struct probe *p, const struct pair *from,
+static enum probe_outcome offend(const struct probe *p, const struct loopback *from,
 	const struct target *victim, enum ibv_wr_opcode opcode, uint64_t addr)
 {
 	int err;
@@ -526,8 +390,7 @@ int probe_run(struct ibv_context *ctx, struct ibv_pd *pd, struct in_addr addr,
 	if (!p.local_mr) {
 		err = why_set(why, verbs_errno(),
 			"device %s registers no memory: RLIMIT_MEMLOCK may be too small (ulimit "
-			"-l, or "
-			"LimitMEMLOCK= in the unit)",
+			"-l, or LimitMEMLOCK= in the unit)",
 			ibv_get_device_name(ctx->device));
 	} else {
 		err = run_checks(&p, &result, why);
