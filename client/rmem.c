@@ -400,9 +400,10 @@ static int free_locked(struct session *s, rmem_addr_t addr, uint64_t deadline_ns
 	mark_freeing(s, addr);
 	free_request_put(session_begin(s), &request);
 	rc = session_call(s, MESSAGE_FREE, deadline_ns, &in, why);
-	if (rc == -ENOENT)
+	/* We know that it was ours: a server that does not has reclaimed it. */
+	if (rc == -EINVAL || rc == -ENOENT)
 		rc = -ESTALE;
-	if (rc == 0 || rc == -ESTALE || rc == -EINVAL)
+	if (rc == 0 || rc == -ESTALE)
 		forget(s, addr);
 	return rc;
 }

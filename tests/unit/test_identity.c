@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Real processes in the states that matter: running, dead and not waited for, gone, half gone. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/identity.h"
+
+static void test_self(void **state)
+{
+	static const uint8_t zero[16];
+	struct identity me;
+
+	(void)state;
+	identity_self(&me, "a job");
+	assert_int_equal(me.pid, getpid());
+	assert_int_equal(me.uid, getuid());
+	assert_memory_not_equal(me.boot_id, zero, sizeof(zero));
+	assert_true(me.start_ticks > 0);
+	assert_true(me.pid_ns > 0);
+	assert_non_null(strstr(me.exe, "test_identity"));
+	assert_non_null(strstr(me.cmdline, "test_identity"));
+	assert_string_equal(me.job, "a job");
+	assert_int_equal(identity_probe(&me), PROCESS_ALIVE);
+}
+
+static void test_job_from_environment(void **state)
+{
+	struct identity me;
+
+	(void)state;
+	setenv("SLURM_JOB_ID", "992", 1);
+	unsetenv("RMEM_JOB");
+	identity_self(&me, NULL);
+	assert_string_equal(me.job, "992");
+	setenv("RMEM_JOB", "etl", 1);
+	identity_self(&me, NULL);
+	assert_string_equal(me.job, "etl");
+	identity_self(&me, "");
+	assert_string_equal(me.job, "");
+	unsetenv("RMEM_JOB");
+	unsetenv("SLURM_JOB_ID");
+}
+
+static void test_long_texts_are_cut(void **state)
+{
+	char job[300];
+	struct identity me;
+
+	(void)state;
+	memset(job, 'x', sizeof(job) - 1);
+	job[sizeof(job) - 1] = '\0';
+	identity_self(&me, job);
+	assert_int_equal(strlen(me.job), sizeof(me.job) - 1);
+}
+
+/* A child that tells who it is and then waits to be killed. */
+static pid_t spawn(struct identity *out, void (*act)(int fd))
+{
+	int fds[2];
+	pid_t pid;
+
+	assert_int_equal(pipe(fds), 0);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		close(fds[0]);
+		act(fds[1]);
+		_exit(1);
+	}
+	close(fds[1]);
+	assert_int_equal(read(fds[0], out, sizeof(*out)), sizeof(*out));
+	close(fds[0]);
+	return pid;
+}
+
+static void tell_and_wait(int fd)
+{
+	struct identity me;
+
+	/* A name made to mislead a parser of /proc/PID/stat. */
+	prctl(PR_SET_NAME, "a) Z 1 (b");
+	identity_self(&me, NULL);
+	if (write(fd, &me, sizeof(me)) < 0)
+		_exit(1);
+	for (;;)
+		pause();
+}
+
+static void test_life_and_death(void **state)
+{
+	struct identity who;
+	siginfo_t info;
+	pid_t pid;
+
+	(void)state;
+	pid = spawn(&who, tell_and_wait);
+	assert_int_equal(who.pid, pid);
+	assert_int_equal(identity_probe(&who), PROCESS_ALIVE);
+	kill(pid, SIGKILL);
+	/* Dead, and not yet waited for. */
+	assert_int_equal(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT), 0);
+	assert_int_equal(identity_probe(&who), PROCESS_GONE);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	assert_int_equal(identity_probe(&who), PROCESS_GONE);
+}
+
+static void *tell_when_alone(void *arg)
+{
+	struct identity me;
+	char state = 0;
+
+	/* Until the first thread has become a zombie. */
+	while (state != 'Z') {
+		char line[512] = "";
+		FILE *f = fopen("/proc/self/stat", "r");
+
+		if (!f || !fgets(line, sizeof(line), f))
+			_exit(1);
+		fclose(f);
+		state = strrchr(line, ')') ? strrchr(line, ')')[2] : 0;
+	}
+	identity_self(&me, NULL);
+	if (write(*(int *)arg, &me, sizeof(me)) < 0)
+		_exit(1);
+	for (;;)
+		pause();
+	return NULL;
+}
+
+static void leave_first_thread(int fd)
+{
+	static int kept;
+	pthread_t thread;
+
+	kept = fd;
+	pthread_create(&thread, NULL, tell_when_alone, &kept);
+	pthread_exit(NULL);
+}
+
+static void test_first_thread_gone(void **state)
+{
+	struct identity who;
+	pid_t pid;
+
+	(void)state;
+	pid = spawn(&who, leave_first_thread);
+	assert_int_equal(identity_probe(&who), PROCESS_ALIVE);
+	kill(pid, SIGKILL);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	assert_int_equal(identity_probe(&who), PROCESS_GONE);
+}
+
+static void test_another_process_with_that_pid(void **state)
+{
+	struct identity me;
+
+	(void)state;
+	identity_self(&me, NULL);
+	me.start_ticks++;
+	assert_int_equal(identity_probe(&me), PROCESS_GONE);
+}
+
+static void test_cannot_know(void **state)
+{
+	struct identity me, other;
+
+	(void)state;
+	identity_self(&me, NULL);
+	other = me;
+	other.boot_id[3] ^= 1;
+	assert_int_equal(identity_probe(&other), PROCESS_UNKNOWN);
+	other = me;
+	other.pid_ns++;
+	assert_int_equal(identity_probe(&other), PROCESS_UNKNOWN);
+	other = me;
+	other.start_ticks = 0;
+	assert_int_equal(identity_probe(&other), PROCESS_UNKNOWN);
+	other = me;
+	other.pid = 0;
+	assert_int_equal(identity_probe(&other), PROCESS_UNKNOWN);
+	other = me;
+	other.pid = UINT32_MAX; /* kill(-1) would be everybody */
+	assert_int_equal(identity_probe(&other), PROCESS_UNKNOWN);
+	memset(&other, 0, sizeof(other));
+	assert_int_equal(identity_probe(&other), PROCESS_UNKNOWN);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_self),
+		cmocka_unit_test(test_job_from_environment),
+		cmocka_unit_test(test_long_texts_are_cut),
+		cmocka_unit_test(test_life_and_death),
+		cmocka_unit_test(test_first_thread_gone),
+		cmocka_unit_test(test_another_process_with_that_pid),
+		cmocka_unit_test(test_cannot_know),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

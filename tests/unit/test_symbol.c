@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Names of code that is really there: this program, a stripped library, a stripped program. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <link.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "client/site.h"
+#include "common/symbol.h"
+
+static __attribute__((noinline)) void a_function_to_find(void)
+{
+	__asm__ volatile("");
+}
+static const int its_line = __LINE__ - 4;
+
+/* Where a loaded address is: the library's own description of a one-frame stack. */
+static struct site_description *describe(void *address)
+{
+	struct stack stack = { .depth = 1, .addresses = { (char *)address + 1 } };
+	struct site_description *d = site_describe(&stack);
+
+	assert_non_null(d);
+	assert_int_equal(d->request.nframes, 1);
+	assert_int_equal(d->request.nmodules, 1);
+	return d;
+}
+
+static int look_up(
+	const struct site_description *d, const char *path, struct site_name *out, struct why *why)
+{
+	struct symbol_file *f;
+	int rc;
+
+	rc = symbol_open(path, d->request.modules[0].build_id, &f, why);
+	if (rc)
+		return rc;
+	rc = symbol_lookup(f, d->request.frames[0].offset, out, why);
+	symbol_close(f);
+	return rc;
+}
+
+static void test_own_program(void **state)
+{
+	struct site_description *d = describe((void *)a_function_to_find);
+	struct site_name name;
+	struct why why;
+
+	(void)state;
+	assert_int_equal(look_up(d, d->paths[0], &name, &why), 0);
+	assert_string_equal(name.function, "a_function_to_find");
+	assert_string_equal(name.file, "test_symbol.c");
+	assert_in_range(name.line, its_line - 1, its_line + 1);
+	site_description_destroy(d);
+}
+
+static void test_shared_library(void **state)
+{
+	struct site_description *d = describe(dlsym(RTLD_DEFAULT, "qsort_r"));
+	struct site_name name;
+	struct why why;
+
+	(void)state;
+	assert_non_null(strstr(d->paths[0], "libc"));
+	assert_int_equal(look_up(d, d->paths[0], &name, &why), 0);
+	assert_non_null(strstr(name.function, "qsort_r"));
+	site_description_destroy(d);
+}
+
+/* A copy of this program without names, as packages are shipped. 77 if there is no strip(1). */
+static void strip_self(const char *out)
+{
+	char command[512];
+
+	if (system("strip --version >/dev/null 2>&1"))
+		skip();
+	snprintf(command, sizeof(command), "strip -o %s /proc/%d/exe", out, getpid());
+	assert_int_equal(system(command), 0);
+}
+
+static void test_stripped_program(void **state)
+{
+	struct site_description *d = describe((void *)a_function_to_find);
+	char path[] = "/tmp/test_symbol.XXXXXX";
+	struct site_name name = { .line = 77 };
+	struct why why = { "" };
+
+	(void)state;
+	close(mkstemp(path));
+	strip_self(path);
+	assert_int_equal(look_up(d, path, &name, &why), -ENOENT);
+	assert_non_null(strstr(why.text, "no symbol"));
+	assert_int_equal(name.line, 77);
+	unlink(path);
+	site_description_destroy(d);
+}
+
+static void test_another_build(void **state)
+{
+	struct site_description *d = describe((void *)a_function_to_find);
+	struct site_name name;
+	struct why why = { "" };
+
+	(void)state;
+	d->request.modules[0].build_id[0] ^= 1;
+	assert_int_equal(look_up(d, d->paths[0], &name, &why), -ESTALE);
+	assert_non_null(strstr(why.text, "another build"));
+	site_description_destroy(d);
+}
+
+static void test_no_program(void **state)
+{
+	struct site_description *d = describe((void *)a_function_to_find);
+	struct site_name name;
+	struct why why = { "" };
+
+	(void)state;
+	assert_int_equal(look_up(d, "/nonexistent/program", &name, &why), -ENOENT);
+	assert_non_null(strstr(why.text, "/nonexistent/program"));
+	assert_int_equal(look_up(d, "", &name, &why), -ENOENT);
+	assert_int_equal(look_up(d, "/proc/self/status", &name, &why), -ENOEXEC);
+	site_description_destroy(d);
+	symbol_close(NULL);
+}
+
+static void test_address_outside(void **state)
+{
+	struct site_description *d = describe((void *)a_function_to_find);
+	struct site_name name;
+	struct why why = { "" };
+
+	(void)state;
+	d->request.frames[0].offset = UINT64_MAX - 5;
+	assert_int_equal(look_up(d, d->paths[0], &name, &why), -ENOENT);
+	site_description_destroy(d);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_own_program),
+		cmocka_unit_test(test_shared_library),
+		cmocka_unit_test(test_stripped_program),
+		cmocka_unit_test(test_another_build),
+		cmocka_unit_test(test_no_program),
+		cmocka_unit_test(test_address_outside),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
