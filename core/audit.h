@@ -34,9 +34,9 @@ enum audit_kind {
 struct audit_node {
 	unsigned node;
 	uint64_t registered_bytes; /* given: what the NIC can reach */
-	uint64_t free_bytes;	   /* given: the allocator's own count */
+	uint64_t free_bytes;       /* given: the allocator's own count */
 	uint64_t metadata_bytes;   /* given */
-	uint64_t live_bytes;	   /* counted from the ledger, in blocks */
+	uint64_t live_bytes;       /* counted from the ledger, in blocks */
 	uint64_t courtesy_bytes;   /* of sessions that are not connected */
 	uint64_t quarantine_bytes; /* revoking and being wiped */
 	uint64_t zombie_bytes;
@@ -48,7 +48,8 @@ struct audit_input {
 	const struct sessions *sessions;
 	const struct sites *sites;
 	uint64_t now_real_ns;
-	uint64_t min_age_ns; /* younger allocations are left out of findings (not of conservation) */
+	uint64_t
+		min_age_ns; /* younger allocations are left out of findings (not of conservation) */
 	const struct audit_node *nodes; /* the three given numbers */
 	size_t nnodes;
 };
@@ -56,7 +57,7 @@ struct audit_input {
 /* What one scan said about each allocation; compared with the next scan. */
 struct audit_scan;
 int audit_scan_create(const struct audit_input *in, struct audit_scan **out); /* -ENOMEM */
-void audit_scan_destroy(struct audit_scan *s); /* NULL is fine */
+void audit_scan_destroy(struct audit_scan *s);                                /* NULL is fine */
 
 /*
  * The kind of one allocation, as audit_run() would say; age does not matter here. What is being taken
@@ -83,15 +84,15 @@ struct audit_holder {
 
 struct audit_finding {
 	enum audit_kind kind;
-	uint64_t id; /* stable: hash of kind and site */
+	uint64_t id;   /* stable: hash of kind and site */
 	uint32_t site; /* 0: unknown, or a site that is not in the table */
 	uint64_t blocks;
-	uint64_t bytes;	      /* asked for */
-	uint64_t block_bytes; /* lent: the rest is waste */
+	uint64_t bytes;                      /* asked for */
+	uint64_t block_bytes;                /* lent: the rest is waste */
 	uint64_t birth_min_ns, birth_max_ns; /* real times */
-	uint64_t age_sum_ms;		     /* for the average */
-	uint64_t nodes;	      /* bit set */
-	struct audit_holder *holders; /* by bytes, descending, then by serial */
+	uint64_t age_sum_ms;                 /* for the average */
+	uint64_t nodes;                      /* bit set */
+	struct audit_holder *holders;        /* by bytes, descending, then by serial */
 	size_t nholders;
 	uint32_t unconfirmed; /* blocks that only the last scan called definite (kind is limbo) */
 };
@@ -110,14 +111,15 @@ struct audit_result {
 	uint64_t allocations_total;   /* LIVE and ZOMBIE: the others have been given back */
 	uint64_t allocations_audited; /* the rest is too young */
 	uint64_t allocations_without_site;
-	uint64_t orphans; /* allocations whose session record is not there: always a bug, a finding too */
+	uint64_t
+		orphans; /* allocations whose session record is not there: always a bug, a finding too */
 	uint64_t sessions_total;
 	uint64_t now_real_ns;
 };
 
 /* previous may be NULL: then nothing is confirmed. -ENOMEM. */
-int audit_run(const struct audit_input *in, const struct audit_scan *previous,
-	struct audit_result **out);
+int audit_run(
+	const struct audit_input *in, const struct audit_scan *previous, struct audit_result **out);
 void audit_result_destroy(struct audit_result *r); /* NULL is fine */
 
 const char *audit_kind_name(enum audit_kind kind); /* "definite", … */

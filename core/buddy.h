@@ -35,6 +35,7 @@ int buddy_free(struct buddy *b, uint64_t offset, uint64_t block_bytes);
 
 uint64_t buddy_size_bytes(const struct buddy *b);
 uint64_t buddy_free_bytes(const struct buddy *b);
-uint64_t buddy_largest_free_bytes(const struct buddy *b); /* the largest block buddy_alloc can give */
+uint64_t buddy_largest_free_bytes(
+	const struct buddy *b); /* the largest block buddy_alloc can give */
 
 #endif

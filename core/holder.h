@@ -14,19 +14,20 @@
 /* Stored in session records: values are never reused. */
 enum holder_evidence {
 	HOLDER_NO_EVIDENCE = 0,
-	HOLDER_CLOSED = 1,     /* it said goodbye without freeing */
-	HOLDER_PID_GONE = 2,   /* same boot, same pid namespace, no such process (or another start time) */
+	HOLDER_CLOSED = 1, /* it said goodbye without freeing */
+	HOLDER_PID_GONE =
+		2, /* same boot, same pid namespace, no such process (or another start time) */
 	HOLDER_LEASE_OVER = 3, /* another host: lease past its grace and transport dead */
 };
 
 struct holder_facts {
 	bool closed;
 	bool connected;
-	enum process_state process;   /* UNKNOWN when it cannot be seen from here */
+	enum process_state process; /* UNKNOWN when it cannot be seen from here */
 	bool lease_expired;
-	uint64_t expired_for_ns;      /* since the lease expired */
+	uint64_t expired_for_ns; /* since the lease expired */
 	uint64_t grace_ns;
-	bool server_just_restarted;   /* within the window for sessions to come back */
+	bool server_just_restarted; /* within the window for sessions to come back */
 };
 
 /*

@@ -34,7 +34,7 @@ struct lease {
 	enum lease_state state;
 	uint64_t seen_ns;  /* last sign of life, plus what was excused */
 	uint64_t since_ns; /* when state was entered */
-	uint64_t board;	   /* last value seen on the lease board */
+	uint64_t board;    /* last value seen on the lease board */
 };
 
 void lease_start(struct lease *l, uint64_t now_ns);

@@ -24,23 +24,23 @@
 /* Stored: values are never reused. */
 enum allocation_state {
 	ALLOCATION_FREE = 0,
-	ALLOCATION_LIVE = 1,	   /* lent */
+	ALLOCATION_LIVE = 1,       /* lent */
 	ALLOCATION_REVOKING = 2,   /* given back or reclaimed; the NIC has not confirmed yet */
 	ALLOCATION_QUARANTINE = 3, /* nobody can reach it; being wiped */
-	ALLOCATION_ZOMBIE = 4,	   /* the NIC did not confirm */
+	ALLOCATION_ZOMBIE = 4,     /* the NIC did not confirm */
 };
 
 struct allocation {
-	uint32_t state; /* enum allocation_state; written last, read first */
-	uint32_t session; /* slot in the session table */
+	uint32_t state;          /* enum allocation_state; written last, read first */
+	uint32_t session;        /* slot in the session table */
 	uint64_t session_serial; /* which session of that slot */
 	uint64_t addr;
-	uint64_t bytes; /* asked for */
+	uint64_t bytes;    /* asked for */
 	uint64_t birth_ns; /* real time */
-	uint64_t serial; /* unique, ascending, never 0: the allocation's id */
-	uint32_t site; /* slot in the site table, 0: unknown */
-	uint32_t seq; /* of the request that made it: a repeated request finds it */
-	uint8_t order; /* log2 of the block's bytes */
+	uint64_t serial;   /* unique, ascending, never 0: the allocation's id */
+	uint32_t site;     /* slot in the site table, 0: unknown */
+	uint32_t seq;      /* of the request that made it: a repeated request finds it */
+	uint8_t order;     /* log2 of the block's bytes */
 	uint8_t reserved[7];
 };
 _Static_assert(sizeof(struct allocation) == 64, "ledger records are 64 bytes");
@@ -54,7 +54,7 @@ struct ledger;
  * for whoever wants to know. ERRORS: as table_open(), -ENOMEM.
  */
 int ledger_open(struct ledger **out, int dir, const char *name, uint32_t max);
-void ledger_close(struct ledger *l); /* NULL is fine */
+void ledger_close(struct ledger *l);              /* NULL is fine */
 uint32_t ledger_rejected(const struct ledger *l); /* records left out by ledger_open() */
 
 /*
@@ -78,8 +78,8 @@ const struct allocation *ledger_next(const struct ledger *l, uint32_t *cursor);
  * The allocations (of any state but FREE) of the session in a slot, youngest first: NULL starts,
  * NULL ends. The current one may be freed when the next one has been fetched.
  */
-const struct allocation *ledger_next_of_session(const struct ledger *l, uint32_t session,
-	const struct allocation *prev);
+const struct allocation *ledger_next_of_session(
+	const struct ledger *l, uint32_t session, const struct allocation *prev);
 
 /* Of that session, not FREE. O(1). */
 uint32_t ledger_session_count(const struct ledger *l, uint32_t session);

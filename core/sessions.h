@@ -25,16 +25,16 @@ enum session_state {
 };
 
 struct session_record {
-	uint32_t state; /* enum session_state; written last */
+	uint32_t state;    /* enum session_state; written last */
 	uint32_t evidence; /* enum holder_evidence, with DEAD and CLOSED */
-	uint64_t serial; /* unique, ascending, never 0 */
+	uint64_t serial;   /* unique, ascending, never 0 */
 	uint8_t id[ID_SIZE];
 	uint8_t secret[ID_SIZE];
 	uint64_t opened_ns; /* real time, like all below */
-	uint64_t seen_ns; /* last sign of life */
+	uint64_t seen_ns;   /* last sign of life */
 	uint64_t state_since_ns;
 	uint64_t expired_ns; /* when the lease expired, 0 if it has not */
-	uint32_t last_seq; /* last request that was carried out, and */
+	uint32_t last_seq;   /* last request that was carried out, and */
 	int32_t last_status; /* what came of it: a repeated request gets the same answer */
 	struct identity identity;
 };
@@ -71,8 +71,8 @@ void sessions_set_state(struct sessions *s, uint32_t slot, enum session_state st
 void sessions_remove(struct sessions *s, uint32_t slot);
 
 /* Every record that is not NONE, ascending: start with *cursor = 0; NULL at the end. */
-struct session_record *sessions_next(const struct sessions *s, uint32_t *cursor,
-	uint32_t *out_slot);
+struct session_record *sessions_next(
+	const struct sessions *s, uint32_t *cursor, uint32_t *out_slot);
 
 uint32_t sessions_count(const struct sessions *s);
 

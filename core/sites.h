@@ -17,7 +17,7 @@
 
 struct site_record {
 	uint32_t state; /* 0: free; 1: frames known; 2: names known too. Written last */
-	uint64_t hash; /* of the frames; what record ids are made from: the same on every server */
+	uint64_t hash;  /* of the frames; what record ids are made from: the same on every server */
 	struct site_request frames;
 	struct site_names_request names;
 };

@@ -16,13 +16,13 @@
 struct slotmap {
 	uint32_t *buckets; /* slot + 1; 0 ends a chain */
 	uint32_t *chain;   /* by slot: the next one's slot + 1 */
-	uint32_t *hash;	   /* by slot */
+	uint32_t *hash;    /* by slot */
 	uint32_t nbuckets; /* a power of two */
 	uint32_t count;
 };
 
 int slotmap_create(struct slotmap *m, uint32_t max_slots); /* -ENOMEM */
-void slotmap_destroy(struct slotmap *m);		   /* of a zeroed struct is fine */
+void slotmap_destroy(struct slotmap *m);                   /* of a zeroed struct is fine */
 
 void slotmap_put(struct slotmap *m, uint32_t slot, uint32_t hash);
 void slotmap_remove(struct slotmap *m, uint32_t slot); /* one that was put in */

@@ -21,7 +21,7 @@ struct slots {
 };
 
 int slots_create(struct slots *s, uint32_t max); /* -ENOMEM */
-void slots_destroy(struct slots *s);		 /* of a zeroed struct is fine */
+void slots_destroy(struct slots *s);             /* of a zeroed struct is fine */
 
 int slots_take(struct slots *s, uint32_t *out_slot); /* -ENOSPC */
 void slots_give(struct slots *s, uint32_t slot);     /* a taken one */

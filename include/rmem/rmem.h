@@ -50,18 +50,24 @@ struct rmem; /* one session with one server */
 #define RMEM_NODE_ANY (-1)
 
 struct rmem_open_attr {
-	size_t size;	    /* sizeof(struct rmem_open_attr): see RMEM_OPEN_ATTR_INIT */
-	const char *device; /* RDMA device to use, e.g. "mlx5_0"; NULL: the one routed to the server */
+	size_t size;        /* sizeof(struct rmem_open_attr): see RMEM_OPEN_ATTR_INIT */
+	const char *device; /* RDMA device to use, e.g. "mlx5_0"; NULL: as the route goes */
 	const char *job;    /* label shown in leak reports; NULL: $RMEM_JOB, else $SLURM_JOB_ID */
-	int timeout_ms;	    /* for connecting and for each control call; 0: 5000 */
+	int timeout_ms;     /* for connecting and for each control call; 0: 5000 */
 };
-#define RMEM_OPEN_ATTR_INIT { sizeof(struct rmem_open_attr), NULL, NULL, 0 }
+#define RMEM_OPEN_ATTR_INIT \
+	{ \
+		sizeof(struct rmem_open_attr), NULL, NULL, 0 \
+	}
 
 struct rmem_alloc_attr {
 	size_t size; /* sizeof(struct rmem_alloc_attr): see RMEM_ALLOC_ATTR_INIT */
 	int node;    /* NUMA node of the server, or RMEM_NODE_ANY */
 };
-#define RMEM_ALLOC_ATTR_INIT { sizeof(struct rmem_alloc_attr), RMEM_NODE_ANY }
+#define RMEM_ALLOC_ATTR_INIT \
+	{ \
+		sizeof(struct rmem_alloc_attr), RMEM_NODE_ANY \
+	}
 
 /*
  * Open a session. server is "host" or "host:port" (an IPv6 literal in brackets); NULL means
@@ -89,8 +95,8 @@ RMEM_API int rmem_close(struct rmem *rm);
  *	-ENOSPC		the pool (or that node of it) is full; rmem_errmsg() names the top holder
  *	-EDQUOT		the server keeps no more allocations for one session
  */
-RMEM_API int rmem_alloc(struct rmem *rm, size_t bytes, const struct rmem_alloc_attr *attr,
-	rmem_addr_t *out);
+RMEM_API int rmem_alloc(
+	struct rmem *rm, size_t bytes, const struct rmem_alloc_attr *attr, rmem_addr_t *out);
 
 /*
  * Give an allocation back. addr must be what rmem_alloc() returned; 0 is fine. One round trip; when
