@@ -16,6 +16,7 @@
 
 #include "numa/topology.h"
 #include "server/arena.h"
+#include "server/cgroup.h"
 
 #define NODE_MAX_BYTES (ADDR_OFFSET_MASK + 1)
 
@@ -215,6 +216,7 @@ int limits_read(int data_dir, const struct topology *t, struct limits *out, stru
 			why, -errno, "cannot examine the data directory: %s", strerror(errno));
 	/* Both file systems show no size at all when they were mounted without a limit. */
 	l.fs_free_bytes = fs.f_blocks == 0 ? LIMITS_NONE : (uint64_t)fs.f_bavail * fs.f_frsize;
+	l.cgroup_free_bytes = cgroup_free_bytes();
 	for (size_t i = 0; i < usable_nodes(t); i++) {
 		unsigned node = topology_at(t, i)->node;
 		char name[ARENA_NAME_SIZE];
@@ -264,6 +266,8 @@ static uint64_t default_bytes(const struct limits *l, const struct topology_node
 		bytes /= 4;
 	if (l->fs_free_bytes != LIMITS_NONE)
 		bytes = min_u64(bytes, l->fs_free_bytes / 2 / nnodes);
+	if (!l->huge && l->cgroup_free_bytes != LIMITS_NONE)
+		bytes = min_u64(bytes, l->cgroup_free_bytes / 2 / nnodes);
 	if (l->memlock_hard_bytes != LIMITS_NONE)
 		bytes = min_u64(
 			bytes, l->memlock_hard_bytes > LIMITS_MEMLOCK_EXTRA
@@ -358,6 +362,13 @@ int limits_check(
 			"use a smaller --size, another --data, or enlarge it (mount -o "
 			"remount,size=...)",
 			units_format_bytes(l->fs_free_bytes, have, sizeof(have)),
+			units_format_bytes(fresh, want, sizeof(want)));
+	if (!l->huge && fresh > l->cgroup_free_bytes)
+		return why_set(why, -ENOMEM,
+			"this service's control group has %s left of its memory limit, the pool "
+			"needs %s: use a smaller --size, or raise MemoryMax= in the unit "
+			"(memory.max)",
+			units_format_bytes(l->cgroup_free_bytes, have, sizeof(have)),
 			units_format_bytes(fresh, want, sizeof(want)));
 	if (memlock_needed(s) > l->memlock_hard_bytes)
 		return why_set(why, -EPERM,

@@ -51,6 +51,7 @@ struct limits {
 	uint64_t page_bytes; /* of files in the data directory */
 	bool huge;           /* it is hugetlbfs: memory comes from the nodes' huge page pools */
 	uint64_t fs_free_bytes;
+	uint64_t cgroup_free_bytes; /* of ordinary memory; huge pages are not charged to it */
 	uint64_t memlock_soft_bytes;
 	uint64_t memlock_hard_bytes; /* LIMITS_NONE with CAP_IPC_LOCK */
 	struct limits_file {
@@ -65,8 +66,9 @@ int limits_read(int data_dir, const struct topology *t, struct limits *out, stru
 /*
  * Sizes for somebody who gave none. If there are arenas from an earlier run: their sizes. Else for each
  * node a quarter of its free memory (on hugetlbfs all its free huge pages, which serve nothing else),
- * at most an even share of half the file system's free space and of what may be locked, at least
- * LIMITS_NODE_MIN_BYTES; limits_check() then tells if even that is too much. -ENODEV if no node has any.
+ * at most an even share of half of what the file system and the control group have free and of what
+ * may be locked, at least LIMITS_NODE_MIN_BYTES; limits_check() then tells if even that is too much.
+ * -ENODEV if no node has any.
  */
 int sizes_default(
 	const struct topology *t, const struct limits *l, struct sizes *out, struct why *why);
@@ -74,7 +76,7 @@ int sizes_default(
 /*
  * Can these sizes work? Memory that arenas from an earlier run hold counts as available to them.
  *	-ENODEV		a node that does not exist
- *	-ENOMEM		more than a node has in all, or has free
+ *	-ENOMEM		more than a node has in all, or has free, or than the control group allows
  *	-ENOSPC		more than the file system of the data directory has free
  *	-EPERM		more than this process may lock, whatever it does itself
  */
