@@ -79,7 +79,7 @@ static void complain(const struct audit_result *r)
 	for (size_t i = 0; i < r->nnodes; i++) {
 		if (r->nodes[i].unaccounted_bytes)
 			log_error("node %u: %" PRId64 " bytes UNACCOUNTED for: please report this "
-						      "with the output of rmemctl leaks --json",
+				  "with the output of rmemctl leaks --json",
 				r->nodes[i].node, r->nodes[i].unaccounted_bytes);
 	}
 	if (r->totals[AUDIT_DEFINITE].blocks)
@@ -172,6 +172,11 @@ void auditor_cancel(struct auditor *a, void *arg)
 struct auditor_facts auditor_facts(const struct auditor *a)
 {
 	return a->facts;
+}
+
+const struct audit_scan *auditor_scan(const struct auditor *a)
+{
+	return a->previous;
 }
 
 int auditor_start(struct server *s, struct auditor **out)

@@ -33,6 +33,9 @@ void auditor_cancel(struct auditor *a, void *arg);
 
 struct auditor_facts auditor_facts(const struct auditor *a);
 
+/* The last scan, or NULL; valid until the next one. */
+const struct audit_scan *auditor_scan(const struct auditor *a);
+
 /* The numbers of each node that the allocators know: for audits and reports. Returns how many. */
 size_t auditor_nodes(struct server *s, struct audit_node out[ADDR_MAX_NODES]);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "server/server.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <event2/thread.h>
 #include <fcntl.h>

@@ -233,7 +233,7 @@ void session_tick_all(struct server *s, uint64_t now_ns)
 		s->counters.stalled_ns += gap_ns;
 		log_warn("rmemd itself stood still for %" PRIu64
 			 " ms: no lease is charged for that",
-			gap_ns / NSEC_PER_MSEC);
+			(uint64_t)(gap_ns / NSEC_PER_MSEC));
 	}
 	while (sessions_next(s->records, &cursor, &slot)) {
 		struct session *session = &s->sessions[slot];

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What reports may know about the running server (server/report.h), gathered. The event loop only. */
+#ifndef RMEM_SERVER_VIEW_H
+#define RMEM_SERVER_VIEW_H
+
+#include <netinet/in.h>
+
+#include "server/report.h"
+#include "server/server.h"
+
+struct view {
+	struct report_view report;
+	struct report_node nodes[ADDR_MAX_NODES];
+	struct report_device devices[DEVICES_MAX];
+	char addresses[DEVICES_MAX][INET_ADDRSTRLEN];
+	char reclaim[24];
+};
+
+/* Valid until the server's state changes; v must stay where it is. */
+void view_fill(struct view *v, struct server *s);
+
+#endif
