@@ -144,9 +144,8 @@ static int explain(const char *path, int err, struct why *why)
 	case -EACCES:
 	case -EPERM:
 		return why_set(why, -EACCES,
-			"permission denied on %s: only root and the user who runs that rmemd may "
-			"ask "
-			"there; anybody may with --server",
+			"permission denied on %s: only root, that rmemd's user and its group may "
+			"ask there; anybody may with --server",
 			path);
 	case -ETIMEDOUT:
 		return why_set(why, err,
