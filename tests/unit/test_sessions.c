@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The session table: finding, forgetting, coming back after a restart, and files full of garbage. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/sessions.h"
+
+#define NAME "sessions"
+#define SIZE sizeof(struct session_record)
+
+static int dir = -1;
+
+static int make_dir(void **state)
+{
+	char path[] = "/dev/shm/rmem-test-sessions-XXXXXX";
+
+	if (!mkdtemp(path))
+		return -1;
+	dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	*state = strdup(path);
+	return dir < 0 || !*state ? -1 : 0;
+}
+
+static int remove_dir(void **state)
+{
+	unlinkat(dir, NAME, 0);
+	close(dir);
+	rmdir(*state);
+	free(*state);
+	return 0;
+}
+
+struct names {
+	uint8_t id[ID_SIZE], secret[ID_SIZE];
+	struct identity identity;
+};
+
+static struct names names_of(uint32_t n)
+{
+	struct names names;
+
+	memset(&names, 0, sizeof(names));
+	memcpy(names.id, &n, sizeof(n));
+	memset(names.secret, 0x80 + (int)(n % 64), ID_SIZE);
+	names.identity.pid = n;
+	strcpy(names.identity.host, "n12");
+	snprintf(names.identity.exe, sizeof(names.identity.exe), "/usr/bin/client-%u", n);
+	return names;
+}
+
+static uint32_t add(struct sessions *s, uint32_t n)
+{
+	struct names names = names_of(n);
+	uint32_t slot = UINT32_MAX;
+
+	assert_int_equal(
+		sessions_add(s, names.id, names.secret, &names.identity, 1000 + n, &slot), 0);
+	return slot;
+}
+
+static struct sessions *reopen(struct sessions *s)
+{
+	sessions_close(s);
+	assert_int_equal(sessions_open(&s, dir, NAME), 0);
+	return s;
+}
+
+static void test_life(void **state)
+{
+	struct names names = names_of(1);
+	struct sessions *s = reopen(NULL);
+	struct session_record *r;
+	uint32_t slot = add(s, 1), found = 77;
+
+	(void)state;
+	assert_int_equal(
+		sessions_add(s, names.id, names.secret, &names.identity, 0, &found), -EEXIST);
+	assert_int_equal(found, 77);
+	assert_int_equal(sessions_find(s, names_of(2).id, &found), -ENOENT);
+	assert_int_equal(sessions_find(s, names.id, &found), 0);
+	assert_int_equal(found, slot);
+	r = sessions_get(s, slot);
+	assert_int_equal(r->state, SESSION_CONNECTED);
+	assert_int_equal(r->serial, 1);
+	assert_int_equal(r->opened_ns, 1001);
+	assert_string_equal(r->identity.exe, "/usr/bin/client-1");
+	r->last_seq = 17;
+	r->expired_ns = 5;
+
+	sessions_set_state(s, slot, SESSION_DEAD, HOLDER_PID_GONE, 2000);
+	s = reopen(s);
+	assert_int_equal(sessions_rejected(s), 0);
+	assert_int_equal(sessions_find(s, names.id, &found), 0);
+	r = sessions_get(s, found);
+	assert_int_equal(r->state, SESSION_DEAD);
+	assert_int_equal(r->evidence, HOLDER_PID_GONE);
+	assert_int_equal(r->state_since_ns, 2000);
+	assert_int_equal(r->last_seq, 17);
+	assert_int_equal(r->expired_ns, 5);
+	sessions_set_state(s, found, SESSION_CONNECTED, HOLDER_NO_EVIDENCE, 3000);
+	assert_int_equal(r->evidence, HOLDER_NO_EVIDENCE);
+	sessions_set_state(s, found, SESSION_NONE, HOLDER_NO_EVIDENCE, 3000);
+	assert_int_equal(r->state, SESSION_CONNECTED);
+	sessions_set_state(s, 99, SESSION_DEAD, HOLDER_PID_GONE, 3000);
+	assert_null(sessions_get(s, 99));
+	assert_null(sessions_get(s, UINT32_MAX));
+
+	sessions_remove(s, found);
+	sessions_remove(s, found);
+	assert_int_equal(sessions_count(s), 0);
+	assert_int_equal(sessions_find(s, names.id, &found), -ENOENT);
+	for (unsigned i = 0; i < ID_SIZE; i++)
+		assert_int_equal(r->secret[i], 0);
+	/* The slot is used again, the serial number is not: not even by the next rmemd. */
+	s = reopen(s);
+	assert_int_equal(add(s, 3), 0);
+	assert_int_equal(sessions_get(s, 0)->serial, 2);
+	assert_int_equal(sessions_get(s, 0)->expired_ns, 0);
+	assert_int_equal(sessions_get(s, 0)->last_seq, 0);
+	sessions_close(s);
+	sessions_close(NULL);
+}
+
+static void test_full(void **state)
+{
+	struct names names = names_of(SESSIONS_MAX);
+	struct sessions *s = reopen(NULL);
+	uint32_t slot, cursor = 0, n = 0;
+
+	(void)state;
+	for (uint32_t i = 0; i < SESSIONS_MAX; i++)
+		assert_int_equal(add(s, i), i);
+	assert_int_equal(
+		sessions_add(s, names.id, names.secret, &names.identity, 1, &slot), -EUSERS);
+	for (uint32_t i = 0; i < SESSIONS_MAX; i += 3)
+		sessions_remove(s, i);
+	s = reopen(s);
+	assert_int_equal(sessions_rejected(s), 0);
+	for (struct session_record *r; (r = sessions_next(s, &cursor, &slot)) != NULL; n++) {
+		assert_int_equal(r->identity.pid, slot);
+		assert_true(slot % 3 != 0);
+		assert_int_equal(r->serial, slot + 1);
+	}
+	assert_int_equal(n, sessions_count(s));
+	for (uint32_t i = 0; i < SESSIONS_MAX; i++) {
+		assert_int_equal(sessions_find(s, names_of(i).id, &slot), i % 3 ? 0 : -ENOENT);
+		if (i % 3)
+			assert_int_equal(slot, i);
+	}
+	assert_int_equal(add(s, 0), 0);
+	sessions_close(s);
+}
+
+/* Change bytes of the record in a slot while nobody has the file open. */
+static void poke(uint32_t slot, size_t offset, const void *bytes, size_t n)
+{
+	int fd = openat(dir, NAME, O_RDWR | O_CLOEXEC);
+
+	assert_true(fd >= 0);
+	assert_int_equal(pwrite(fd, bytes, n, (off_t)(4096 + slot * SIZE + offset)), (ssize_t)n);
+	close(fd);
+}
+
+#define FIELD(name) \
+	offsetof(struct session_record, name), sizeof(((struct session_record *)0)->name)
+
+static void test_one_bad_field(void **state)
+{
+	static const struct {
+		size_t offset, size;
+		uint64_t fill; /* repeated */
+	} bad[] = {
+		{ FIELD(state), 0x0505050505050505 },
+		{ FIELD(state), UINT64_MAX },
+		{ FIELD(evidence), 4 },
+		{ FIELD(evidence), UINT64_MAX },
+		{ FIELD(serial), 0 },
+		{ FIELD(serial), UINT64_MAX },
+		{ FIELD(serial), 1 }, /* the neighbour's */
+		{ FIELD(id), 0 },     /* the neighbour's */
+		{ FIELD(identity.host), UINT64_MAX },
+		{ FIELD(identity.exe), UINT64_MAX },
+		{ FIELD(identity.cmdline), UINT64_MAX },
+		{ FIELD(identity.job), UINT64_MAX },
+	};
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		struct sessions *s;
+		uint8_t fill[256];
+		uint32_t found;
+
+		unlinkat(dir, NAME, 0);
+		s = reopen(NULL);
+		add(s, 0); /* its id is all zero */
+		add(s, 1);
+		sessions_close(s);
+		for (size_t at = 0; at < sizeof(fill); at += 8)
+			memcpy(fill + at, &bad[i].fill, 8);
+		poke(1, bad[i].offset, fill, bad[i].size);
+		s = reopen(NULL);
+		assert_int_equal(sessions_rejected(s), 1);
+		assert_int_equal(sessions_count(s), 1);
+		assert_null(sessions_get(s, 1));
+		assert_int_equal(sessions_find(s, names_of(0).id, &found), 0);
+		assert_int_equal(found, 0);
+		/* Its slot is not given out. */
+		assert_int_equal(add(s, 5), 2);
+		sessions_close(s);
+	}
+}
+
+/* A kill between the two stores of a change of state: stale evidence is no reason to forget anybody. */
+static void test_torn_state(void **state)
+{
+	uint32_t evidence = HOLDER_PID_GONE;
+	struct sessions *s = reopen(NULL);
+
+	(void)state;
+	add(s, 1);
+	sessions_close(s);
+	poke(0, offsetof(struct session_record, evidence), &evidence, sizeof(evidence));
+	s = reopen(NULL);
+	assert_int_equal(sessions_rejected(s), 0);
+	assert_int_equal(sessions_get(s, 0)->state, SESSION_CONNECTED);
+	sessions_close(s);
+}
+
+static void test_noise(void **state)
+{
+	uint64_t seed = 0x9e3779b97f4a7c15ULL, accepted = 0;
+
+	(void)state;
+	for (unsigned round = 0; round < 100; round++) {
+		struct sessions *s = reopen(NULL);
+		uint32_t cursor = 0, slot, found;
+
+		for (uint32_t i = 0; i < 30; i++)
+			add(s, i);
+		sessions_close(s);
+		for (unsigned i = 0; i < 60; i++) {
+			uint8_t byte;
+
+			seed = seed * 6364136223846793005ULL + 1442695040888963407ULL;
+			byte = (uint8_t)(seed >> 56);
+			poke((uint32_t)(seed >> 20) % 32, (size_t)(seed >> 30) % SIZE, &byte, 1);
+		}
+		s = reopen(NULL);
+		while (sessions_next(s, &cursor, &slot)) {
+			struct session_record *r = sessions_get(s, slot);
+
+			accepted++;
+			assert_int_equal(sessions_find(s, r->id, &found), 0);
+			assert_int_equal(found, slot);
+			assert_true(strlen(r->identity.exe) < sizeof(r->identity.exe));
+			sessions_set_state(s, slot, SESSION_DETACHED, HOLDER_NO_EVIDENCE, 1);
+		}
+		sessions_close(s);
+		unlinkat(dir, NAME, 0);
+	}
+	assert_true(accepted > 1000);
+}
+
+static void test_names(void **state)
+{
+	(void)state;
+	assert_string_equal(session_state_name(SESSION_CONNECTED), "connected");
+	assert_string_equal(session_state_name(SESSION_DETACHED), "detached");
+	assert_string_equal(session_state_name(SESSION_CLOSED), "closed");
+	assert_string_equal(session_state_name(SESSION_DEAD), "dead");
+	assert_string_equal(session_state_name(1234), "unknown");
+}
+
+#define IN_DIR(test) cmocka_unit_test_setup_teardown(test, make_dir, remove_dir)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		IN_DIR(test_life),
+		IN_DIR(test_full),
+		IN_DIR(test_one_bad_field),
+		IN_DIR(test_torn_state),
+		IN_DIR(test_noise),
+		cmocka_unit_test(test_names),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
