@@ -288,21 +288,53 @@ static int node_in_sysfs(
 	return (int)node;
 }
 
-int topology_node_of_device(const struct topology *t, const char *name)
+static int node_of_name(const struct topology *t, const char *name)
 {
 	hwloc_obj_t device = NULL;
 	int node;
 
 	while ((device = hwloc_get_next_osdev(t->hw, device))) {
-		if (device->name && strcmp(device->name, name) == 0) {
-			node = node_of_object(t, device);
-			if (node != TOPOLOGY_UNKNOWN)
-				return node;
-		}
+		if (!device->name || strcmp(device->name, name) != 0)
+			continue;
+		node = node_of_object(t, device);
+		if (node != TOPOLOGY_UNKNOWN)
+			return node;
 	}
 	node = node_in_sysfs(t, "/sys/class/net", name, "device/numa_node");
 	if (node == TOPOLOGY_UNKNOWN)
 		node = node_in_sysfs(t, "/sys/class/infiniband", name, "device/numa_node");
+	return node;
+}
+
+/* The network interface that a software RDMA device is made of. */
+static bool read_parent(const char *name, char *out, size_t size)
+{
+	char path[PATH_MAX];
+	bool ok;
+	FILE *f;
+
+	if (name[0] == '.' || strchr(name, '/') ||
+		snprintf(path, sizeof(path), "/sys/class/infiniband/%s/parent", name) >=
+			(int)sizeof(path))
+		return false;
+	f = fopen(path, "re");
+	if (!f)
+		return false;
+	ok = fgets(out, (int)size, f) != NULL;
+	fclose(f);
+	if (ok)
+		out[strcspn(out, "\n")] = '\0';
+	return ok;
+}
+
+int topology_node_of_device(const struct topology *t, const char *name)
+{
+	int node = node_of_name(t, name);
+	char parent[64];
+
+	if (node == TOPOLOGY_UNKNOWN && hwloc_topology_is_thissystem(t->hw) &&
+		read_parent(name, parent, sizeof(parent)))
+		node = node_of_name(t, parent);
 	return node;
 }
 
