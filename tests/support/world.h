@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A small server without a network, for the tests of what decides: two arenas' allocators and the real
+ * tables, in a directory of their own. Each test includes it and so has its own copy.
+ */
+#ifndef TESTS_SUPPORT_WORLD_H
+#define TESTS_SUPPORT_WORLD_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/units.h"
+#include "core/audit.h"
+#include "core/buddy.h"
+
+#define ARENA (64 * MIB)
+#define NODES 2
+#define NOW (1000 * NSEC_PER_SEC)
+
+struct world {
+	int dir;
+	char path[40];
+	struct ledger *ledger;
+	struct sessions *sessions;
+	struct sites *sites;
+	struct buddy *buddies[NODES];
+	struct audit_node nodes[NODES];
+	uint32_t next_id;
+};
+
+static int make_world(void **state)
+{
+	struct world *w = calloc(1, sizeof(*w));
+
+	if (!w)
+		return -1;
+	*state = w;
+	strcpy(w->path, "/dev/shm/rmem-test-world-XXXXXX");
+	if (!mkdtemp(w->path))
+		return -1;
+	w->dir = open(w->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	for (unsigned i = 0; i < NODES; i++) {
+		if (buddy_create(ARENA, &w->buddies[i]) != 0)
+			return -1;
+	}
+	return ledger_open(&w->ledger, w->dir, "ledger", 4096) |
+	       sessions_open(&w->sessions, w->dir, "sessions") |
+	       sites_open(&w->sites, w->dir, "sites");
+}
+
+static int remove_world(void **state)
+{
+	struct world *w = *state;
+
+	ledger_close(w->ledger);
+	sessions_close(w->sessions);
+	sites_close(w->sites);
+	for (unsigned i = 0; i < NODES; i++)
+		buddy_destroy(w->buddies[i]);
+	unlinkat(w->dir, "ledger", 0);
+	unlinkat(w->dir, "sessions", 0);
+	unlinkat(w->dir, "sites", 0);
+	close(w->dir);
+	rmdir(w->path);
+	free(w);
+	return 0;
+}
+
+static uint32_t add_session(struct world *w)
+{
+	uint8_t id[ID_SIZE] = { 0 }, secret[ID_SIZE] = { 0 };
+	struct identity who;
+	uint32_t slot;
+
+	memset(&who, 0, sizeof(who));
+	w->next_id++;
+	memcpy(id, &w->next_id, sizeof(w->next_id));
+	assert_int_equal(sessions_add(w->sessions, id, secret, &who, NOW / 2, &slot), 0);
+	return slot;
+}
+
+static uint32_t add_site(struct world *w, uint64_t offset)
+{
+	struct site_request f;
+	uint32_t site;
+
+	memset(&f, 0, sizeof(f));
+	f.nmodules = f.nframes = 1;
+	f.modules[0].build_id[0] = 7;
+	f.frames[0].offset = offset;
+	assert_int_equal(sites_intern(w->sites, &f, &site), 0);
+	return site;
+}
+
+static const struct allocation *add_block(struct world *w, uint32_t session, uint32_t site,
+	uint64_t bytes, unsigned node, uint64_t age_ns)
+{
+	const struct session_record *r = sessions_get(w->sessions, session);
+	const struct allocation *out;
+	struct allocation d;
+	uint64_t offset;
+
+	memset(&d, 0, sizeof(d));
+	assert_int_equal(buddy_alloc(w->buddies[node], bytes, &offset), 0);
+	d.session = session;
+	d.session_serial = r ? r->serial : 99;
+	d.addr = addr_make(1, node, offset);
+	d.bytes = bytes;
+	d.order = (uint8_t)__builtin_ctzll(buddy_block_bytes(bytes));
+	d.birth_ns = NOW - age_ns;
+	d.site = site;
+	assert_int_equal(ledger_add(w->ledger, &d, &out), 0);
+	return out;
+}
+
+static struct audit_input input(struct world *w)
+{
+	for (unsigned i = 0; i < NODES; i++)
+		w->nodes[i] = (struct audit_node){ .node = i,
+			.registered_bytes = ARENA + 8192,
+			.metadata_bytes = 8192,
+			.free_bytes = buddy_free_bytes(w->buddies[i]) };
+	return (struct audit_input){ .ledger = w->ledger,
+		.sessions = w->sessions,
+		.sites = w->sites,
+		.now_real_ns = NOW,
+		.nodes = w->nodes,
+		.nnodes = NODES };
+}
+
+/* The state as it is, seen twice. */
+static struct audit_result *audit_twice(const struct audit_input *in)
+{
+	struct audit_scan *scan;
+	struct audit_result *r;
+
+	assert_int_equal(audit_scan_create(in, &scan), 0);
+	assert_int_equal(audit_run(in, scan, &r), 0);
+	audit_scan_destroy(scan);
+	return r;
+}
+
+static void set_state(struct world *w, const struct allocation *a, enum allocation_state state)
+{
+	assert_int_equal(ledger_set_state(w->ledger, a, state), 0);
+}
+
+#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, make_world, remove_world)
+
+#endif
