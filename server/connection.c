@@ -19,7 +19,8 @@
 #include "server/session.h"
 
 #define BUFFERS (CONNECTION_RECVS + CONNECTION_SENDS)
-#define SEND_QUEUE_DEPTH 16 /* two replies, each with a bind in front, and an invalidation */
+#define SIGNALED_EVERY 4    /* replies */
+#define SEND_QUEUE_DEPTH 32 /* that many replies, each with a bind in front, twice; and more */
 #define CQ_DEPTH (SEND_QUEUE_DEPTH + CONNECTION_RECVS)
 #define REVOKE_TRIES 5
 #define ACK_TIMEOUT_EXPONENT 16 /* 4.096 us × 2^16 = 0.27 s per try */
@@ -314,9 +315,6 @@ static void handle_completion(struct connection *c, const struct ibv_wc *wc)
 	case WR_RECV:
 		handle_recv(c, i, wc);
 		break;
-	case WR_SEND:
-		c->sends_busy &= ~(1U << i);
-		break;
 	case WR_INVALIDATE: {
 		struct grant *g = (struct grant *)(uintptr_t)(wc->wr_id & ~(uint64_t)WR_KIND_MASK);
 
@@ -328,7 +326,7 @@ static void handle_completion(struct connection *c, const struct ibv_wc *wc)
 		service_invalidated(c, g);
 		break;
 	}
-	default:
+	default: /* a reply was sent */
 		break;
 	}
 }
@@ -362,20 +360,18 @@ void connection_poll_device(struct device *d)
 	}
 }
 
-int connection_reply_begin(
+/*
+ * The peer asks again only after it has our answer, so the buffer before last is free whether or not the
+ * device has said so. That spares a completion, and a wake-up, for most replies.
+ */
+void connection_reply_begin(
 	struct connection *c, uint8_t type, uint32_t seq, int32_t status, struct reply *r)
 {
 	const struct header header = { .type = type, .seq = seq, .status = status };
-	unsigned i;
+	unsigned buffer = CONNECTION_RECVS + c->replies++ % CONNECTION_SENDS;
 
-	for (i = 0; i < CONNECTION_SENDS && c->sends_busy & 1U << i; i++)
-		;
-	if (i == CONNECTION_SENDS)
-		return -EBUSY;
-	r->buffer = i;
-	r->body = wire_over(buffer_at(c, CONNECTION_RECVS + i), MESSAGE_MAX);
+	r->body = wire_over(buffer_at(c, buffer), MESSAGE_MAX);
 	header_put(&r->body, &header);
-	return 0;
 }
 
 int connection_reply_send(struct connection *c, struct reply *r, struct ibv_send_wr *bind)
@@ -383,22 +379,19 @@ int connection_reply_send(struct connection *c, struct reply *r, struct ibv_send
 	struct ibv_sge sge = { .addr = (uintptr_t)r->body.data,
 		.length = (uint32_t)r->body.pos,
 		.lkey = c->buffers_region->lkey };
-	struct ibv_send_wr send = { .wr_id = (uint64_t)r->buffer << 3 | WR_SEND,
+	struct ibv_send_wr send = { .wr_id = WR_SEND,
 		.opcode = IBV_WR_SEND,
-		.send_flags = IBV_SEND_SIGNALED,
+		/* Some providers free send queue entries only when a later one is signaled. */
+		.send_flags = c->replies % SIGNALED_EVERY == 0 ? IBV_SEND_SIGNALED : 0,
 		.sg_list = &sge,
 		.num_sge = 1 };
 	struct ibv_send_wr *bad;
-	int err;
 
 	if (r->body.failed)
 		return -EMSGSIZE;
 	if (bind)
 		bind->next = &send;
-	err = verbs_err(ibv_post_send(c->id->qp, bind ? bind : &send, &bad));
-	if (!err)
-		c->sends_busy |= 1U << r->buffer;
-	return err;
+	return verbs_err(ibv_post_send(c->id->qp, bind ? bind : &send, &bad));
 }
 
 int connection_reply_status(
@@ -406,10 +399,8 @@ int connection_reply_status(
 {
 	struct refusal refusal = { "" };
 	struct reply r;
-	int err = connection_reply_begin(c, type, seq, status, &r);
 
-	if (err)
-		return err;
+	connection_reply_begin(c, type, seq, status, &r);
 	if (status < 0) {
 		snprintf(refusal.why, sizeof(refusal.why), "%s", reason);
 		refusal_put(&r.body, &refusal);

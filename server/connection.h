@@ -50,7 +50,7 @@ struct connection {
 	struct grant *board;
 	struct ibv_mw *spares[CONNECTION_SPARES]; /* unbound windows to use again */
 	unsigned nspares;
-	unsigned sends_busy; /* bit set */
+	unsigned replies; /* so far */
 	struct deferred deferred;
 	unsigned revoke_tries;
 	uint64_t opened_ns, active_ns; /* boot time */
@@ -82,11 +82,9 @@ void connection_poll_device(struct device *d);
 /* A reply under construction: begin, put the body's fields into the cursor, send. */
 struct reply {
 	struct wire body;
-	unsigned buffer;
 };
 
-/* -EBUSY if the peer has not let us send the earlier replies: cut it off. */
-int connection_reply_begin(
+void connection_reply_begin(
 	struct connection *c, uint8_t type, uint32_t seq, int32_t status, struct reply *r);
 
 /* bind, if not NULL, goes to the device in front of the reply, in one post. */

@@ -86,10 +86,9 @@ static int reply_grant(struct connection *c, uint8_t type, uint32_t seq, struct 
 	const struct extent e = extent_of(c->server, a);
 	struct ibv_send_wr bind;
 	struct reply r;
-	int err = connection_reply_begin(c, type, seq, 0, &r);
+	int err;
 
-	if (err)
-		return err;
+	connection_reply_begin(c, type, seq, 0, &r);
 	grant_reply_put(&r.body, &body);
 	if (g->bound)
 		return connection_reply_send(c, &r, NULL);
@@ -149,9 +148,7 @@ static int handle_hello(struct connection *c, const struct header *h, struct wir
 		.nodes = (uint8_t)c->server->pool.nnodes,
 		.max_alloc_bytes = BUDDY_MAX_BYTES };
 	memcpy(body.secret, record_of(c)->secret, ID_SIZE);
-	err = connection_reply_begin(c, h->type, h->seq, 0, &r);
-	if (err)
-		return err;
+	connection_reply_begin(c, h->type, h->seq, 0, &r);
 	hello_reply_put(&r.body, &body);
 	grant_bind_request(c->board, &e, NULL, &bind);
 	err = connection_reply_send(c, &r, &bind);
@@ -172,13 +169,10 @@ static int handle_renew(struct connection *c, const struct header *h, struct wir
 {
 	const struct renew_reply body = { .ttl_ms = (uint32_t)c->server->options.ttl_ms };
 	struct reply r;
-	int err;
 
 	if (wire_finish(in))
 		return -EBADMSG;
-	err = connection_reply_begin(c, h->type, h->seq, 0, &r);
-	if (err)
-		return err;
+	connection_reply_begin(c, h->type, h->seq, 0, &r);
 	renew_reply_put(&r.body, &body);
 	return connection_reply_send(c, &r, NULL);
 }
@@ -455,9 +449,7 @@ static int handle_site(struct connection *c, const struct header *h, struct wire
 	if (err)
 		return refuse(c, h, err, "the server cannot keep this call site: %s",
 			err == -ENOSPC ? "its table is full" : strerror(-err));
-	err = connection_reply_begin(c, h->type, h->seq, 0, &r);
-	if (err)
-		return err;
+	connection_reply_begin(c, h->type, h->seq, 0, &r);
 	site_reply_put(&r.body, &body);
 	return connection_reply_send(c, &r, NULL);
 }
@@ -490,10 +482,11 @@ static void report_ready(void *arg, char *text)
 	c->report_bytes = text ? strlen(text) : 0;
 	c->deferred.active = false;
 	body.total_bytes = c->report_bytes;
-	if (!text || connection_reply_begin(c, MESSAGE_REPORT, seq, 0, &r)) {
+	if (!text) {
 		connection_abort(c, "no report can be made");
 		return;
 	}
+	connection_reply_begin(c, MESSAGE_REPORT, seq, 0, &r);
 	report_reply_put(&r.body, &body);
 	if (connection_reply_send(c, &r, NULL))
 		connection_abort(c, "cannot answer");
@@ -516,7 +509,6 @@ static int handle_report_read(struct connection *c, const struct header *h, stru
 	struct report_read_request q;
 	struct reply r;
 	uint64_t left;
-	int err;
 
 	report_read_request_get(in, &q);
 	if (wire_finish(in))
@@ -527,9 +519,7 @@ static int handle_report_read(struct connection *c, const struct header *h, stru
 	left = c->report_bytes - q.offset;
 	body.chunk_bytes = left < REPORT_CHUNK_MAX ? (uint16_t)left : REPORT_CHUNK_MAX;
 	memcpy(body.chunk, c->report + q.offset, body.chunk_bytes);
-	err = connection_reply_begin(c, h->type, h->seq, 0, &r);
-	if (err)
-		return err;
+	connection_reply_begin(c, h->type, h->seq, 0, &r);
 	report_read_reply_put(&r.body, &body);
 	return connection_reply_send(c, &r, NULL);
 }
