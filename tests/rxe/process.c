@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "tests/rxe/process.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#define CANNOT_START 127
+
+/* In the child: only what may be called when other threads existed. */
+static void become(const char *const argv[], const int stdio[3])
+{
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	for (int i = 0; i < 3; i++) {
+		if (stdio[i] >= 0 && dup2(stdio[i], i) < 0)
+			_exit(CANNOT_START);
+	}
+	execv(argv[0], (char *const *)argv);
+	_exit(CANNOT_START);
+}
+
+void process_start(struct process *p, const char *const argv[], const int stdio[3])
+{
+	pid_t pid = fork();
+
+	if (pid < 0)
+		fail_msg("fork: %s", strerror(errno));
+	if (pid == 0)
+		become(argv, stdio);
+	p->pid = pid;
+	p->fd = (int)syscall(SYS_pidfd_open, pid, 0);
+	if (p->fd < 0)
+		fail_msg("pidfd_open: %s", strerror(errno));
+}
+
+void process_signal(const struct process *p, int number)
+{
+	if (kill(p->pid, number))
+		fail_msg("kill %d: %s", (int)p->pid, strerror(errno));
+}
+
+static int reap(struct process *p)
+{
+	int status = 0;
+
+	while (waitpid(p->pid, &status, 0) < 0 && errno == EINTR)
+		;
+	if (p->fd >= 0)
+		close(p->fd);
+	*p = (struct process){ .fd = -1 };
+	return status;
+}
+
+int process_wait(struct process *p, int limit_ms, const char *what)
+{
+	struct pollfd ended = { .fd = p->fd, .events = POLLIN };
+
+	if (poll(&ended, 1, limit_ms) != 1)
+		fail_msg("%s[%d] did not end within %d ms", what, (int)p->pid, limit_ms);
+	return reap(p);
+}
+
+void process_end(struct process *p)
+{
+	if (p->pid <= 0)
+		return;
+	kill(p->pid, SIGKILL);
+	reap(p);
+}

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What a test on RDMA stands on: an rmemd of its own (port, directories, admin socket), its reports,
+ * rmemctl, and an end that leaves nothing behind.
+ *
+ * Everything is the real program. Nothing sleeps: readiness comes as rmemd's notification, ends come
+ * through pidfds, and what only time brings is awaited by asking for a report until it says so.
+ *
+ * A test is RIG_TEST(function) and finds its struct rig in *state; no rmemd runs yet. When the test
+ * is over, however it ended, rmemd and all clients are gone. One thread.
+ *
+ * ERRORS: what goes wrong here fails the running test.
+ */
+#ifndef RMEM_TESTS_RIG_H
+#define RMEM_TESTS_RIG_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "tests/rxe/process.h"
+
+/* Each test program has a port of its own. */
+enum rig_port {
+	RIG_PORT_API = 7481,
+	RIG_PORT_FULL,
+	RIG_PORT_KILL,
+	RIG_PORT_STALL,
+	RIG_PORT_RESTART,
+	RIG_PORT_NUMA,
+	RIG_PORT_NOBODY, /* nobody ever listens there */
+	RIG_PORT_IMPOSTOR,
+};
+
+#define RIG_LIMIT_MS \
+	90000 /* nothing that is going well takes that long, on a busy machine either */
+
+struct rig {
+	struct process daemon;
+	uint16_t port;
+	int notify;      /* where rmemd says that it is ready */
+	char server[80]; /* "address:port", for rmem_open() */
+	char dir[64], data[64], admin[96], log[96], notify_path[96];
+};
+
+#define RIG_TEST(f) cmocka_unit_test_setup_teardown(f, rig_setup, rig_teardown)
+
+int rig_setup(void **state);
+int rig_teardown(void **state);
+
+/*
+ * Run tests; the return value is main()'s. 77 (skipped, with a reason) where there is no RDMA
+ * address. If a test failed, the logs of its rmemd are printed.
+ */
+int rig_main(uint16_t port, const struct CMUnitTest *tests, size_t count);
+
+const char *rig_host(void); /* $RMEM_HOST */
+
+/* Start rmemd with these options (NULL-terminated) and 64 MiB, and wait until it is ready. */
+void rig_start(struct rig *r, const char *const options[]);
+
+/* SIGTERM; it must exit with 0, and leave its data if and only if somebody holds memory. */
+void rig_stop(struct rig *r, bool keeps_data);
+
+void rig_kill(struct rig *r);   /* SIGKILL, and wait */
+void rig_freeze(struct rig *r); /* SIGSTOP, and wait until it stands */
+void rig_thaw(struct rig *r);
+
+/* Ask for a report, by name or as a whole request; the caller releases it. */
+json_t *rig_ask(struct rig *r, const char *report);
+
+/* A number (or truth value) in a report: "summary.definite.blocks", "nodes.0.live_bytes". */
+long long rig_number(const json_t *report, const char *path);
+/* A text in a report, "" for null. */
+const char *rig_text(const json_t *report, const char *path);
+
+/* The same of a fresh report. */
+long long rig_ask_number(struct rig *r, const char *report, const char *path);
+
+/* Ask for a report until it is what the test waits for; returns it. */
+typedef bool rig_condition(const json_t *report, void *arg);
+json_t *rig_await(
+	struct rig *r, const char *report, rig_condition *is_so, void *arg, const char *what);
+
+/* The session of a process in a report of sessions, NULL if it has none. */
+const json_t *rig_session(const json_t *sessions, pid_t pid);
+
+/* The conservation line of every node of a report of leaks adds up, and nothing is an orphan. */
+void rig_assert_accounted(const json_t *leaks);
+
+/* Let time pass that a test is about (a lease's term): at least this long on the boot clock. */
+void rig_elapse(int ms);
+
+/* rmemctl with these arguments (NULL-terminated), on this rmemd's admin socket. */
+struct rig_output {
+	int status; /* exit status */
+	char out[64 * 1024], err[4096];
+};
+void rig_ctl(struct rig *r, const char *const arguments[], struct rig_output *out);
+
+#endif

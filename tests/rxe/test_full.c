@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* A pool that is full: what the error says, and whose memory is taken back under which policy. */
+#include "tests/rxe/rig.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "rmem/rmem.h"
+#include "tests/rxe/client.h"
+
+#define MIB (1ULL << 20)
+#define BLOCK (4 * MIB)
+#define TIMEOUT_MS RIG_LIMIT_MS
+
+/* Allocate blocks until the pool says no; returns how many, and the refusal in c->last. */
+static unsigned fill_up(struct client *c, uint64_t *addrs, unsigned max)
+{
+	const struct client_order order = {
+		.call = CLIENT_ALLOC, .bytes = BLOCK, .node = RMEM_NODE_ANY
+	};
+	unsigned n = 0;
+
+	while (client_do(c, &order)->err == 0) {
+		assert_true(n < max);
+		addrs[n++] = c->last.addr;
+	}
+	if (c->last.err != -ENOSPC)
+		fail_msg("%s: %s", strerror(-c->last.err), c->last.why);
+	return n;
+}
+
+static struct client *open_client(struct rig *r)
+{
+	struct client *c = client_start_puppet(r->server, TIMEOUT_MS);
+
+	client_open(c);
+	return c;
+}
+
+/* rmem_errmsg() of a full pool names who holds most: program, pid, bytes. */
+static void assert_names_holder(const char *why, pid_t pid, const char *bytes)
+{
+	char pid_text[24];
+
+	snprintf(pid_text, sizeof(pid_text), "[%d]", (int)pid);
+	if (!strstr(why, "full") || !strstr(why, pid_text) || !strstr(why, "test_full") ||
+		!strstr(why, bytes))
+		fail_msg("does not name test_full%s with %s: %s", pid_text, bytes, why);
+}
+
+static void test_error_names_top_holder(void **state)
+{
+	struct client *small, *big;
+	uint64_t addrs[64], mine;
+	struct rig *r = *state;
+	unsigned n;
+
+	rig_start(r, (const char *const[]){ "--size", "32M", NULL });
+	small = open_client(r);
+	big = open_client(r);
+	mine = client_alloc(small, BLOCK, RMEM_NODE_ANY);
+	n = fill_up(big, addrs, 64);
+	assert_int_equal(n, 7);
+	assert_names_holder(big->last.why, big->pid, "28.0 MiB");
+	/* The other, who holds little, is told the same; nothing of either is taken. */
+	assert_int_equal(fill_up(small, &addrs[n], 1), 0);
+	assert_names_holder(small->last.why, big->pid, "28.0 MiB");
+	assert_int_equal(rig_ask_number(r, "status", "allocations.blocks"), 8);
+	assert_int_equal(rig_ask_number(r, "status", "counters.reclaimed_blocks"), 0);
+	/* What is given back can be had again, and is zero. */
+	client_fill(big, addrs[3], BLOCK, 9);
+	client_free(big, addrs[3]);
+	addrs[3] = client_alloc(small, BLOCK, RMEM_NODE_ANY);
+	client_check(small, addrs[3], BLOCK, 0);
+	client_free(small, addrs[3]);
+	client_free(small, mine);
+	for (unsigned i = 0; i < n; i++) {
+		if (i != 3)
+			client_free(big, addrs[i]);
+	}
+	client_close(small);
+	client_close(big);
+	rig_stop(r, false);
+}
+
+/* A client takes the whole pool, writes it and is killed. Returns its pid. */
+static pid_t fill_and_die(struct rig *r, unsigned *out_blocks)
+{
+	struct client *victim = open_client(r);
+	uint64_t addrs[64];
+
+	*out_blocks = fill_up(victim, addrs, 64);
+	for (unsigned i = 0; i < *out_blocks; i++)
+		client_fill(victim, addrs[i], BLOCK, 1000 + i);
+	client_kill(victim);
+	return victim->pid;
+}
+
+static bool is_dead(const json_t *sessions, void *arg)
+{
+	const json_t *session = rig_session(sessions, *(pid_t *)arg);
+
+	return session && strcmp(rig_text(session, "state"), "dead") == 0;
+}
+
+static bool is_forgotten(const json_t *sessions, void *arg)
+{
+	return !rig_session(sessions, *(pid_t *)arg);
+}
+
+static void test_never_keeps_the_dead(void **state)
+{
+	struct rig *r = *state;
+	struct client *heir;
+	unsigned blocks;
+	json_t *leaks;
+	uint64_t addr;
+	pid_t dead;
+
+	rig_start(r, (const char *const[]){ "--size", "32M", "--reclaim", "never", NULL });
+	dead = fill_and_die(r, &blocks);
+	assert_int_equal(blocks, 8);
+	json_decref(rig_await(r, "sessions", is_dead, &dead, "the victim is known to be dead"));
+	heir = open_client(r);
+	assert_int_equal(fill_up(heir, &addr, 1), 0);
+	assert_names_holder(heir->last.why, dead, "32.0 MiB");
+	if (!strstr(heir->last.why, "dead"))
+		fail_msg("does not say that the holder is dead: %s", heir->last.why);
+	leaks = rig_ask(r, "leaks");
+	assert_int_equal(rig_number(leaks, "summary.definite.blocks"), blocks);
+	assert_int_equal(rig_number(leaks, "summary.definite.bytes"), (long long)(blocks * BLOCK));
+	rig_assert_accounted(leaks);
+	json_decref(leaks);
+	client_close(heir);
+	rig_stop(r, true);
+}
+
+static void test_pressure_takes_from_the_dead(void **state)
+{
+	struct rig *r = *state;
+	uint64_t addrs[64];
+	struct client *heir;
+	unsigned blocks;
+	json_t *leaks;
+	pid_t dead;
+
+	rig_start(r, (const char *const[]){ "--size", "32M", NULL });
+	dead = fill_and_die(r, &blocks);
+	json_decref(rig_await(r, "sessions", is_dead, &dead, "the victim is known to be dead"));
+	/* Without pressure it stays, as evidence. */
+	assert_int_equal(rig_ask_number(r, "leaks", "summary.definite.blocks"), blocks);
+	heir = open_client(r);
+	assert_int_equal(fill_up(heir, addrs, 64), blocks);
+	for (unsigned i = 0; i < blocks; i++)
+		client_check(heir, addrs[i], BLOCK, 0);
+	json_decref(rig_await(r, "sessions", is_forgotten, &dead, "the dead session is gone"));
+	leaks = rig_ask(r, "leaks");
+	assert_int_equal(rig_number(leaks, "summary.definite.blocks"), 0);
+	assert_int_equal(rig_number(leaks, "summary.reachable.blocks"), blocks);
+	rig_assert_accounted(leaks);
+	json_decref(leaks);
+	assert_int_equal(rig_ask_number(r, "status", "counters.reclaimed_blocks"), blocks);
+	for (unsigned i = 0; i < blocks; i++)
+		client_free(heir, addrs[i]);
+	client_close(heir);
+	rig_stop(r, false);
+}
+
+static void test_reclaim_after_a_while(void **state)
+{
+	struct rig *r = *state;
+	struct client *heir;
+	unsigned blocks;
+	json_t *leaks;
+	uint64_t addr;
+	pid_t dead;
+
+	rig_start(r, (const char *const[]){ "--size", "32M", "--reclaim", "1s", NULL });
+	dead = fill_and_die(r, &blocks);
+	json_decref(rig_await(r, "sessions", is_forgotten, &dead, "the dead session is gone"));
+	leaks = rig_ask(r, "leaks");
+	assert_int_equal(rig_number(leaks, "coverage.allocations_total"), 0);
+	rig_assert_accounted(leaks);
+	json_decref(leaks);
+	assert_int_equal(rig_ask_number(r, "status", "counters.reclaimed_blocks"), blocks);
+	heir = open_client(r);
+	addr = client_alloc(heir, BLOCK, RMEM_NODE_ANY);
+	client_check(heir, addr, BLOCK, 0);
+	client_free(heir, addr);
+	client_close(heir);
+	rig_stop(r, false);
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		RIG_TEST(test_error_names_top_holder),
+		RIG_TEST(test_never_keeps_the_dead),
+		RIG_TEST(test_pressure_takes_from_the_dead),
+		RIG_TEST(test_reclaim_after_a_while),
+	};
+
+	if (argc > 1)
+		return client_role(argc, argv);
+	return rig_main(RIG_PORT_FULL, tests, sizeof(tests) / sizeof(tests[0]));
+}
