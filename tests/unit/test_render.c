@@ -30,37 +30,37 @@
 struct golden {
 	const char *input, *expected;
 	enum report report;
-	struct view view;
 	int verdict; /* 0 clean, 1 leaks, negative: refused */
+	struct view view;
 };
 
 static const struct golden goldens[] = {
-	{ "leaks-kinds", "leaks-kinds", REPORT_LEAKS, VIEW_INIT, 1 },
-	{ "leaks-kinds", "leaks-kinds-all", REPORT_LEAKS, { KINDS_ALL, 0, 0, -1, false }, 1 },
-	{ "leaks-kinds", "leaks-kinds-limbo", REPORT_LEAKS,
-		{ KIND_BIT(KIND_LIMBO), 0, 0, -1, false }, 1 },
-	{ "leaks-kinds", "leaks-kinds-top", REPORT_LEAKS, { KINDS_DEFAULT, 1, 0, -1, false }, 1 },
-	{ "leaks-kinds", "leaks-kinds-older", REPORT_LEAKS, { KINDS_DEFAULT, 0, 400000, -1, false },
-		1 },
-	{ "leaks-clean", "leaks-clean", REPORT_LEAKS, VIEW_INIT, 0 },
-	{ "leaks-unaccounted", "leaks-unaccounted", REPORT_LEAKS, VIEW_INIT, 1 },
-	{ "leaks-unresolved", "leaks-unresolved", REPORT_LEAKS, VIEW_INIT, 1 },
-	{ "leaks-empty-pool", "leaks-empty-pool", REPORT_LEAKS, VIEW_INIT, 0 },
-	{ "leaks-two-nodes", "leaks-two-nodes", REPORT_LEAKS, VIEW_INIT, 1 },
-	{ "leaks-hostile-names", "leaks-hostile-names", REPORT_LEAKS, VIEW_INIT, 1 },
-	{ "status", "status", REPORT_STATUS, VIEW_INIT, 0 },
-	{ "status-new", "status-new", REPORT_STATUS, VIEW_INIT, 0 },
-	{ "sessions", "sessions", REPORT_SESSIONS, VIEW_INIT, 0 },
-	{ "sessions-none", "sessions-none", REPORT_SESSIONS, VIEW_INIT, 0 },
-	{ "map", "map", REPORT_MAP, VIEW_INIT, 0 },
-	{ "map", "map-blocks", REPORT_MAP, { KINDS_DEFAULT, 0, 0, -1, true }, 0 },
-	{ "map", "map-node1", REPORT_MAP, { KINDS_DEFAULT, 0, 0, 1, true }, 0 },
-	{ "map", "map-no-node", REPORT_MAP, { KINDS_DEFAULT, 0, 0, 7, false }, 0 },
-	{ "map-cut", "map-cut", REPORT_MAP, { KINDS_DEFAULT, 0, 0, -1, true }, 0 },
-	{ "map-empty", "map-empty", REPORT_MAP, { KINDS_DEFAULT, 0, 0, -1, true }, 0 },
-	{ "who-holds", "who-holds", REPORT_WHO_HOLDS, VIEW_INIT, 0 },
-	{ "error", NULL, REPORT_WHO_HOLDS, VIEW_INIT, -EREMOTEIO },
-	{ "status", NULL, REPORT_LEAKS, VIEW_INIT, -EBADMSG },
+	{ "leaks-kinds", "leaks-kinds", REPORT_LEAKS, 1, VIEW_INIT },
+	{ "leaks-kinds", "leaks-kinds-all", REPORT_LEAKS, 1, { KINDS_ALL, 0, 0, -1, false } },
+	{ "leaks-kinds", "leaks-kinds-limbo", REPORT_LEAKS, 1,
+		{ KIND_BIT(KIND_LIMBO), 0, 0, -1, false } },
+	{ "leaks-kinds", "leaks-kinds-top", REPORT_LEAKS, 1, { KINDS_DEFAULT, 1, 0, -1, false } },
+	{ "leaks-kinds", "leaks-kinds-older", REPORT_LEAKS, 1,
+		{ KINDS_DEFAULT, 0, 400000, -1, false } },
+	{ "leaks-clean", "leaks-clean", REPORT_LEAKS, 0, VIEW_INIT },
+	{ "leaks-unaccounted", "leaks-unaccounted", REPORT_LEAKS, 1, VIEW_INIT },
+	{ "leaks-unresolved", "leaks-unresolved", REPORT_LEAKS, 1, VIEW_INIT },
+	{ "leaks-empty-pool", "leaks-empty-pool", REPORT_LEAKS, 0, VIEW_INIT },
+	{ "leaks-two-nodes", "leaks-two-nodes", REPORT_LEAKS, 1, VIEW_INIT },
+	{ "leaks-hostile-names", "leaks-hostile-names", REPORT_LEAKS, 1, VIEW_INIT },
+	{ "status", "status", REPORT_STATUS, 0, VIEW_INIT },
+	{ "status-new", "status-new", REPORT_STATUS, 0, VIEW_INIT },
+	{ "sessions", "sessions", REPORT_SESSIONS, 0, VIEW_INIT },
+	{ "sessions-none", "sessions-none", REPORT_SESSIONS, 0, VIEW_INIT },
+	{ "map", "map", REPORT_MAP, 0, VIEW_INIT },
+	{ "map", "map-blocks", REPORT_MAP, 0, { KINDS_DEFAULT, 0, 0, -1, true } },
+	{ "map", "map-node1", REPORT_MAP, 0, { KINDS_DEFAULT, 0, 0, 1, true } },
+	{ "map", "map-no-node", REPORT_MAP, 0, { KINDS_DEFAULT, 0, 0, 7, false } },
+	{ "map-cut", "map-cut", REPORT_MAP, 0, { KINDS_DEFAULT, 0, 0, -1, true } },
+	{ "map-empty", "map-empty", REPORT_MAP, 0, { KINDS_DEFAULT, 0, 0, -1, true } },
+	{ "who-holds", "who-holds", REPORT_WHO_HOLDS, 0, VIEW_INIT },
+	{ "error", NULL, REPORT_WHO_HOLDS, -EREMOTEIO, VIEW_INIT },
+	{ "status", NULL, REPORT_LEAKS, -EBADMSG, VIEW_INIT },
 };
 
 #define NGOLDENS (sizeof(goldens) / sizeof(goldens[0]))
@@ -277,7 +277,7 @@ static void test_every_value_replaced(void **state)
 static void test_missing_field_is_named(void **state)
 {
 	struct why why = { "" };
-	struct golden g = { "leaks-kinds", NULL, REPORT_LEAKS, VIEW_INIT, 0 };
+	struct golden g = { "leaks-kinds", NULL, REPORT_LEAKS, 0, VIEW_INIT };
 	size_t size;
 	char *text = load(g.input, ".json", &size), *printed = NULL;
 	json_t *answer, *record;
