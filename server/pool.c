@@ -97,15 +97,15 @@ static int recover(struct pool *p, const struct allocation *a, struct why *why)
 	return 0;
 }
 
-static int open_ledger(struct pool *p, int data_dir, struct why *why)
+static int open_ledger(struct pool *p, int tables_dir, struct why *why)
 {
 	uint64_t pages = 0;
 	int err;
 
 	for (unsigned i = 0; i < p->nnodes; i++)
 		pages += p->nodes[i].arena.bytes / BUDDY_MIN_BYTES;
-	err = ledger_open(
-		&p->ledger, data_dir, "ledger", pages < LEDGER_MAX ? (uint32_t)pages : LEDGER_MAX);
+	err = ledger_open(&p->ledger, tables_dir, "ledger",
+		pages < LEDGER_MAX ? (uint32_t)pages : LEDGER_MAX);
 	if (err == -EBUSY)
 		return why_set(why, err,
 			"another rmemd is using this data directory: choose another with --data");
@@ -120,7 +120,7 @@ static int open_ledger(struct pool *p, int data_dir, struct why *why)
 	return 0;
 }
 
-int pool_open(struct pool *p, int data_dir, const struct sizes *sizes,
+int pool_open(struct pool *p, const struct datadir *data, const struct sizes *sizes,
 	const struct topology *topology, struct why *why)
 {
 	const struct allocation *a;
@@ -129,9 +129,9 @@ int pool_open(struct pool *p, int data_dir, const struct sizes *sizes,
 
 	memset(p, 0, sizeof(*p));
 	for (size_t i = 0; i < sizes->count && !err; i++)
-		err = open_node(p, &sizes->nodes[i], data_dir, topology, why);
+		err = open_node(p, &sizes->nodes[i], data->arenas, topology, why);
 	if (!err)
-		err = open_ledger(p, data_dir, why);
+		err = open_ledger(p, data->tables, why);
 	while (!err && (a = ledger_next(p->ledger, &cursor)))
 		err = recover(p, a, why);
 	if (err)

@@ -19,6 +19,7 @@
 #include "core/ledger.h"
 #include "numa/topology.h"
 #include "server/arena.h"
+#include "server/datadir.h"
 #include "server/limits.h"
 
 struct pool_node {
@@ -37,10 +38,10 @@ struct pool {
 };
 
 /*
- * Map or make the arenas in an open data directory and rebuild the allocators from the ledger: what was
+ * Map or make the arenas in the data directory and rebuild the allocators from the ledger: what was
  * being revoked or wiped is wiped again.
  */
-int pool_open(struct pool *p, int data_dir, const struct sizes *sizes,
+int pool_open(struct pool *p, const struct datadir *data, const struct sizes *sizes,
 	const struct topology *topology, struct why *why);
 
 /* Keeps the files. A zeroed struct is fine. */

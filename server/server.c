@@ -4,14 +4,12 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <event2/thread.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <rdma/rdma_cma.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/clock.h"
@@ -85,32 +83,10 @@ static int start_tick(struct server *s)
 
 /* ---- memory ---- */
 
-/* The directory is ours alone: what is in it is clients' memory. */
-static int open_data_dir(struct server *s, struct why *why)
-{
-	const char *path = s->options.data_dir;
-	struct stat st;
-
-	if (mkdir(path, 0700) && errno != EEXIST)
-		return why_set(why, -errno,
-			"cannot make the data directory %s: %s; name another with --data", path,
-			strerror(errno));
-	s->data_dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-	if (s->data_dir < 0 || fstat(s->data_dir, &st))
-		return why_set(why, -errno, "cannot open the data directory %s: %s", path,
-			strerror(errno));
-	if (st.st_uid != geteuid())
-		return why_set(why, -EPERM,
-			"the data directory %s belongs to uid %u, not to us: name another with "
-			"--data",
-			path, st.st_uid);
-	return 0;
-}
-
 static int choose_sizes(struct server *s, struct sizes *out, struct why *why)
 {
 	struct limits limits;
-	int err = limits_read(s->data_dir, s->topology, &limits, why);
+	int err = limits_read(s->data.arenas, s->topology, &limits, why);
 
 	if (err)
 		return err;
@@ -127,18 +103,18 @@ static int choose_sizes(struct server *s, struct sizes *out, struct why *why)
 
 static int open_tables(struct server *s, struct why *why)
 {
-	int err = sessions_open(&s->records, s->data_dir, "sessions");
+	int err = sessions_open(&s->records, s->data.tables, "sessions");
 
 	if (!err)
-		err = sites_open(&s->sites, s->data_dir, "sites");
+		err = sites_open(&s->sites, s->data.tables, "sites");
 	if (err == -EBUSY)
 		return why_set(why, err, "another rmemd is using %s: choose another with --data",
-			s->options.data_dir);
+			s->data.tables_path);
 	if (err)
 		return why_set(why, err,
 			"the tables in %s cannot be used (%s): they are of another version; remove "
 			"the directory to give up its contents",
-			s->options.data_dir, strerror(-err));
+			s->data.tables_path, strerror(-err));
 	s->sessions = calloc(SESSIONS_MAX, sizeof(*s->sessions));
 	s->board =
 		mmap(NULL, BOARD_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -156,17 +132,17 @@ static int open_memory(struct server *s, struct why *why)
 	err = topology_load(&s->topology);
 	if (err)
 		return why_set(why, err, "cannot find out about NUMA nodes: %s", strerror(-err));
-	err = open_data_dir(s, why);
+	err = datadir_open(&s->data, s->options.data_dir, s->options.port, why);
+	if (!err)
+		err = open_tables(s, why); /* which locks them: we are alone from here on */
 	if (!err)
 		err = choose_sizes(s, &sizes, why);
-	if (!err)
-		err = open_tables(s, why);
 	if (err)
 		return err;
 	log_info("making %s ready on %zu NUMA node%s",
 		units_format_bytes(sizes_total(&sizes), total, sizeof(total)), sizes.count,
 		sizes.count == 1 ? "" : "s");
-	err = pool_open(&s->pool, s->data_dir, &sizes, s->topology, why);
+	err = pool_open(&s->pool, &s->data, &sizes, s->topology, why);
 	if (err)
 		return err;
 	s->grants = calloc(ledger_max(s->pool.ledger), sizeof(struct grant *));
@@ -304,7 +280,7 @@ int server_start(struct server *s, const struct options *options, struct why *wh
 
 	memset(s, 0, sizeof(*s));
 	s->options = *options;
-	s->data_dir = -1;
+	s->data = (struct datadir){ .arenas = -1, .tables = -1 };
 	s->started_real_ns = clock_real_ns();
 	gethostname(s->host, sizeof(s->host) - 1);
 	err = open_memory(s, why);
@@ -349,13 +325,9 @@ static void close_connections(struct server *s)
 /* Nobody holds anything: leave nothing behind either. */
 static void remove_data(struct server *s)
 {
-	static const char *const files[] = { "ledger", "sessions", "sites" };
-
 	for (unsigned i = 0; i < s->pool.nnodes; i++)
-		arena_remove(s->data_dir, s->pool.nodes[i].node);
-	for (unsigned i = 0; i < sizeof(files) / sizeof(files[0]); i++)
-		unlinkat(s->data_dir, files[i], 0);
-	rmdir(s->options.data_dir);
+		arena_remove(s->data.arenas, s->pool.nodes[i].node);
+	datadir_remove(&s->data);
 }
 
 static void close_memory(struct server *s)
@@ -384,8 +356,7 @@ static void close_memory(struct server *s)
 	free(s->grants);
 	if (s->board && s->board != MAP_FAILED)
 		munmap(s->board, BOARD_BYTES);
-	if (s->data_dir >= 0)
-		close(s->data_dir);
+	datadir_close(&s->data);
 	topology_destroy(s->topology);
 }
 
@@ -411,5 +382,5 @@ void server_stop(struct server *s)
 		event_base_free(s->base);
 	close_memory(s);
 	memset(s, 0, sizeof(*s));
-	s->data_dir = -1;
+	s->data = (struct datadir){ .arenas = -1, .tables = -1 };
 }

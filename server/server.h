@@ -19,6 +19,7 @@
 #include "core/ledger.h"
 #include "core/sessions.h"
 #include "core/sites.h"
+#include "server/datadir.h"
 #include "server/device.h"
 #include "server/grant.h"
 #include "server/options.h"
@@ -53,7 +54,7 @@ struct server_counters {
 struct server {
 	struct options options;
 	struct event_base *base;
-	int data_dir;
+	struct datadir data;
 	struct topology *topology;
 	struct pool pool;
 	struct sessions *records;

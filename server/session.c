@@ -84,26 +84,35 @@ static int start(struct connection *c, const struct hello_request *hello, struct
 	return 0;
 }
 
-static int resume(struct connection *c, const struct hello_request *hello, struct why *why)
+/* The session a HELLO names, without its earlier connection; NULL: there is none (any more). */
+static struct session *find(struct server *s, const struct hello_request *hello)
 {
-	struct server *s = c->server;
-	struct session_record *r;
-	struct session *session;
 	uint32_t slot;
 
 	if (sessions_find(s->records, hello->session_id, &slot))
-		return why_set(why, -ESTALE, "the server does not know this session (any more)");
-	r = sessions_get(s->records, slot);
-	session = &s->sessions[slot];
-	if (!same_secret(r->secret, hello->secret))
+		return NULL;
+	return &s->sessions[slot];
+}
+
+static int resume(struct connection *c, const struct hello_request *hello, struct why *why)
+{
+	struct server *s = c->server;
+	struct session *session = find(s, hello);
+	struct session_record *r;
+
+	if (session && !same_secret(session_record(s, session)->secret, hello->secret))
 		return why_set(why, -EACCES, "the session's secret is wrong");
+	if (session && session->connection) {
+		connection_abort(session->connection, "its client came back on another connection");
+		reaper_finish_connection(s, session->connection);
+		session = find(s, hello); /* what held nothing may have been forgotten with it */
+	}
+	if (!session)
+		return why_set(why, -ESTALE, "the server does not know this session (any more)");
+	r = session_record(s, session);
 	if (r->state == SESSION_CLOSED || session->reclaiming)
 		return why_set(
 			why, -ESTALE, "the session is over and its memory is being taken back");
-	if (session->connection) {
-		connection_abort(session->connection, "its client came back on another connection");
-		reaper_finish_connection(s, session->connection);
-	}
 	if (lease_resume(&session->lease, clock_boot_ns()))
 		return why_set(why, -ESTALE, "the session's lease and courtesy are over");
 	session->lease.board = *session_board(s, session);
@@ -111,7 +120,8 @@ static int resume(struct connection *c, const struct hello_request *hello, struc
 	c->session = session;
 	r->expired_ns = 0;
 	r->seen_ns = clock_real_ns();
-	sessions_set_state(s->records, slot, SESSION_CONNECTED, HOLDER_NO_EVIDENCE, r->seen_ns);
+	sessions_set_state(
+		s->records, session->slot, SESSION_CONNECTED, HOLDER_NO_EVIDENCE, r->seen_ns);
 	s->counters.resumes++;
 	log_info("session of %s[%u] on %s is back from %s", r->identity.exe, r->identity.pid,
 		r->identity.host, c->peer);
