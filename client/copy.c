@@ -33,37 +33,41 @@ static int explain_fault(const struct allocations *t, uint64_t addr, size_t byte
 		bytes, addr, own->bytes, own->addr);
 }
 
-/* With the table: may the range be used? */
-static int check_range(
-	const struct allocations *t, uint64_t addr, size_t bytes, struct own **out, struct why *why)
+static int explain_stale(uint64_t addr, struct why *why)
+{
+	return why_set(why, -ESTALE,
+		"the allocation at 0x%" PRIx64 " is gone: the lease had ended and the server has "
+		"reclaimed it",
+		addr);
+}
+
+/* With the table: the allocation that holds the range; NULL, and *rc, if it may not be used. */
+static struct own *find_usable(
+	const struct allocations *t, uint64_t addr, size_t bytes, int *rc, struct why *why)
 {
 	struct own *own = allocations_find_range(t, addr, bytes);
 
 	if (!own)
-		return explain_fault(t, addr, bytes, why);
-	if (own->state == OWN_STALE)
-		return why_set(why, -ESTALE,
-			"the allocation at 0x%" PRIx64
-			" is gone: the lease had ended and the server "
-			"has reclaimed it",
-			own->addr);
-	if (own->state != OWN_LIVE)
-		return why_set(
+		*rc = explain_fault(t, addr, bytes, why);
+	else if (own->state == OWN_STALE)
+		*rc = explain_stale(own->addr, why);
+	else if (own->state != OWN_LIVE)
+		*rc = why_set(
 			why, -EFAULT, "the allocation at 0x%" PRIx64 " is being freed", own->addr);
-	*out = own;
-	return 0;
+	else
+		return own;
+	return NULL;
 }
 
 static int check_pieces(struct session *s, const struct plan *plan, struct why *why)
 {
-	struct own *own;
 	int rc = 0;
 
 	pthread_mutex_lock(&s->table);
 	for (int i = 0; i < plan->nremote && rc == 0; i++)
 		if (plan->remote[i].len)
-			rc = check_range(&s->allocations, plan->remote[i].base, plan->remote[i].len,
-				&own, why);
+			find_usable(&s->allocations, plan->remote[i].base, plan->remote[i].len, &rc,
+				why);
 	pthread_mutex_unlock(&s->table);
 	return rc;
 }
@@ -73,16 +77,16 @@ static int key(void *ctx, uint64_t addr, size_t bytes, uint32_t *out_rkey, struc
 	struct copy *copy = ctx;
 	struct session *s = copy->session;
 	struct own *own;
-	int rc;
+	int rc = 0;
 
 	pthread_mutex_lock(&s->table);
-	rc = check_range(&s->allocations, addr, bytes, &own, why);
-	if (rc == 0 && own->generation != atomic_load(&s->generation)) {
+	own = find_usable(&s->allocations, addr, bytes, &rc, why);
+	if (own && own->generation == atomic_load(&s->generation)) {
+		*out_rkey = own->rkey;
+	} else if (own) {
 		copy->attach_addr = own->addr;
 		rc = -EAGAIN;
 	}
-	if (rc == 0)
-		*out_rkey = own->rkey;
 	pthread_mutex_unlock(&s->table);
 	return rc;
 }
@@ -118,11 +122,7 @@ static int attach_locked(struct copy *copy, struct why *why)
 		own->generation = atomic_load(&s->generation);
 	} else if (own && (rc == -ESTALE || rc == -ENOENT || rc == 0)) {
 		own->state = OWN_STALE;
-		rc = why_set(why, -ESTALE,
-			"the allocation at 0x%" PRIx64
-			" is gone: the lease had ended and the server "
-			"has reclaimed it",
-			request.addr);
+		rc = explain_stale(request.addr, why);
 	}
 	pthread_mutex_unlock(&s->table);
 	return rc;

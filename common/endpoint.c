@@ -23,7 +23,7 @@
 #define FLUSH_LIMIT_NS (2 * NSEC_PER_SEC)
 
 #define SEND_DEPTH (ENDPOINT_WINDOW + 1)
-#define RECEIVE_BUFFERS 2 /* one in the caller's hands, one posted */
+#define RECEIVE_BUFFERS 2UL /* one in the caller's hands, one posted */
 #define INLINE_WANTED 512
 
 struct queue {
@@ -204,7 +204,7 @@ static int create_queues(struct endpoint *ep, struct why *why)
 	if (rc)
 		return explain(rc, "creating completion queues", why);
 	rc = create_qp(ep);
-	for (int i = 0; rc == 0 && i < RECEIVE_BUFFERS; i++)
+	for (int i = 0; rc == 0 && i < (int)RECEIVE_BUFFERS; i++)
 		rc = post_receive(ep, i);
 	return explain(rc, "creating the queue pair", why);
 }
@@ -415,7 +415,9 @@ int endpoint_receive(struct endpoint *ep, enum message_type type, uint32_t seq,
 	*refused = false;
 	rc = next_completions(ep, &ep->receive, &wc, 1, deadline_ns, ep->shake.cancel_fd);
 	if (rc == -ETIMEDOUT)
-		return why_set(why, rc, "rmemd at %s did not answer a %s request in time",
+		return why_set(why, rc,
+			"rmemd at %s does not answer (it was asked for: %s): is it stopped, or "
+			"overloaded?",
 			ep->shake.peer, message_name((uint8_t)type));
 	if (rc == -ECANCELED)
 		return why_set(why, rc, "cancelled");

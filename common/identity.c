@@ -49,7 +49,7 @@ static int hex_digit(char c)
 
 static void read_boot_id(uint8_t out[16])
 {
-	char text[64];
+	char text[64] = "";
 	unsigned digits = 0;
 
 	memset(out, 0, 16);
@@ -78,23 +78,41 @@ struct stat_line {
 	uint64_t start_ticks;
 };
 
+/* Field number 3 (the state), or a later one, of the line; NULL if it is shorter. */
+static const char *stat_field(const char *after_name, unsigned number)
+{
+	const char *p = after_name;
+
+	for (unsigned i = 3;; i++) {
+		p += strspn(p, " ");
+		if (!*p)
+			return NULL;
+		if (i == number)
+			return p;
+		p += strcspn(p, " ");
+	}
+}
+
 /* The fields of /proc/PID/stat that count; the name before them may hold any byte, even ')'. */
 static int read_stat(const char *path, struct stat_line *out)
 {
-	char line[1024];
-	unsigned long long start;
+	const char *name_end, *state, *threads, *start;
+	char line[1024] = "";
 	ssize_t n = slurp(path, line, sizeof(line));
-	const char *p;
 
 	if (n < 0)
 		return (int)n;
-	p = strrchr(line, ')');
-	if (!p || sscanf(p + 1,
-			  " %c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s "
-			  "%ld %*s %llu",
-			  &out->state, &out->threads, &start) != 3)
+	name_end = strrchr(line, ')');
+	if (!name_end)
 		return -EBADMSG;
-	out->start_ticks = start;
+	state = stat_field(name_end + 1, 3);
+	threads = stat_field(name_end + 1, 20);
+	start = stat_field(name_end + 1, 22);
+	if (!start)
+		return -EBADMSG;
+	out->state = *state;
+	out->threads = strtol(threads, NULL, 10);
+	out->start_ticks = strtoull(start, NULL, 10);
 	return 0;
 }
 
