@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * rmemd goes away under its clients: killed and started again, killed for good, stopped cleanly. What
+ * it has lent survives it, byte for byte, and nothing counts as lost in between.
+ */
+#include "tests/rxe/rig.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "rmem/rmem.h"
+#include "tests/rxe/client.h"
+
+#define BLOCK 100000ULL
+#define WORKERS 3
+#define KILLS 10
+
+static bool all_are_back(const json_t *status, void *arg)
+{
+	return rig_number(status, "sessions.connected") == *(int *)arg;
+}
+
+static void assert_nothing_is_lost(struct rig *r, long long blocks)
+{
+	json_t *leaks = rig_ask(r, "leaks");
+
+	assert_int_equal(rig_number(leaks, "summary.definite.blocks"), 0);
+	assert_int_equal(rig_number(leaks, "summary.zombie.blocks"), 0);
+	if (blocks >= 0)
+		assert_int_equal(rig_number(leaks, "coverage.allocations_total"), blocks);
+	rig_assert_accounted(leaks);
+	json_decref(leaks);
+}
+
+static void test_killed_and_restarted(void **state)
+{
+	uint64_t addrs[8];
+	struct rig *r = *state;
+	struct client *c;
+	int clients = 1;
+
+	rig_start(r, NULL);
+	c = client_start_puppet(r->server, RIG_LIMIT_MS);
+	client_open(c);
+	for (unsigned i = 0; i < 8; i++) {
+		addrs[i] = client_alloc(c, BLOCK + i, RMEM_NODE_ANY);
+		client_fill(c, addrs[i], BLOCK + i, 100 + i);
+	}
+	rig_kill(r);
+	rig_start(r, NULL);
+	assert_nothing_is_lost(r, 8);
+	for (unsigned i = 0; i < 8; i++)
+		client_check(c, addrs[i], BLOCK + i, 100 + i);
+	json_decref(rig_await(r, "status", all_are_back, &clients, "the client is back"));
+	assert_nothing_is_lost(r, 8);
+	for (unsigned i = 0; i < 8; i++) {
+		client_fill(c, addrs[i], BLOCK + i, 200 + i);
+		client_check(c, addrs[i], BLOCK + i, 200 + i);
+		client_free(c, addrs[i]);
+	}
+	client_close(c);
+	rig_stop(r, false);
+}
+
+/* Killed while clients allocate and free as fast as they can. */
+static void test_killed_under_load(void **state)
+{
+	struct client *workers[WORKERS];
+	struct rig *r = *state;
+	uint64_t before[WORKERS];
+	json_t *map;
+
+	rig_start(r, NULL);
+	for (unsigned i = 0; i < WORKERS; i++) {
+		const struct client_work work = {
+			.seed = 31 + i, .max_held = 8, .max_bytes = 30000, .persistent = true
+		};
+
+		workers[i] = client_start_worker(r->server, &work);
+		before[i] = 0;
+	}
+	for (unsigned kill = 0; kill < KILLS; kill++) {
+		/* Each has done some more since the last time. */
+		for (unsigned i = 0; i < WORKERS; i++) {
+			while (workers[i]->calls < before[i] + 20)
+				client_listen(RIG_LIMIT_MS);
+		}
+		rig_kill(r);
+		for (unsigned i = 0; i < WORKERS; i++)
+			client_freeze(workers[i]);
+		rig_start(r, NULL);
+		assert_nothing_is_lost(r, -1);
+		map = rig_ask(r, "{\"cmd\":\"map\",\"limit\":100000}");
+		for (unsigned i = 0; i < WORKERS; i++) {
+			client_assert_map(workers[i], map);
+			before[i] = workers[i]->calls;
+		}
+		json_decref(map);
+		for (unsigned i = 0; i < WORKERS; i++)
+			client_thaw(workers[i]);
+	}
+	/* Each verifies all it holds, frees it and closes. */
+	for (unsigned i = 0; i < WORKERS; i++) {
+		client_finish(workers[i]);
+		assert_int_equal(workers[i]->nheld, 0);
+	}
+	assert_nothing_is_lost(r, 0);
+	rig_stop(r, false);
+}
+
+static void test_killed_for_good(void **state)
+{
+	const struct client_order alloc = {
+		.call = CLIENT_ALLOC, .bytes = BLOCK, .node = RMEM_NODE_ANY
+	};
+	struct client_order order = { .bytes = BLOCK, .seed = 1 };
+	const struct client_record *last;
+	struct rig *r = *state;
+	struct client *c;
+
+	rig_start(r, NULL);
+	c = client_start_puppet(r->server, 0); /* the default: 5 s */
+	client_open(c);
+	order.addr = client_alloc(c, BLOCK, RMEM_NODE_ANY);
+	client_fill(c, order.addr, BLOCK, 1);
+	rig_kill(r);
+	for (order.call = CLIENT_CLOSE; order.call <= CLIENT_CHECK; order.call++) {
+		if (order.call == CLIENT_CLOSE)
+			continue; /* that one comes last */
+		last = client_do(c, order.call == CLIENT_ALLOC ? &alloc : &order);
+		printf("call %u: %s after %u ms: %s\n", last->call, strerror(-last->err),
+			last->took_ms, last->why);
+		assert_true(last->err == -ECONNRESET || last->err == -ETIMEDOUT);
+		assert_true(last->took_ms < 8000);
+		assert_true(strlen(last->why) > 10);
+	}
+	order.call = CLIENT_CLOSE;
+	last = client_do(c, &order);
+	assert_true(last->took_ms < 8000);
+	client_finish(c);
+	/* Nobody loses anything: who starts it again finds the block, and that its holder is gone. */
+	rig_start(r, NULL);
+	assert_int_equal(rig_ask_number(r, "status", "allocations.bytes"), (long long)BLOCK);
+	rig_stop(r, true);
+}
+
+static void test_stopped_cleanly(void **state)
+{
+	uint64_t addr;
+	struct rig *r = *state;
+	struct client *c;
+
+	rig_start(r, NULL);
+	c = client_start_puppet(r->server, RIG_LIMIT_MS);
+	client_open(c);
+	addr = client_alloc(c, BLOCK, RMEM_NODE_ANY);
+	client_fill(c, addr, BLOCK, 5);
+	rig_stop(r, true);
+	rig_start(r, NULL);
+	assert_nothing_is_lost(r, 1);
+	client_check(c, addr, BLOCK, 5);
+	client_free(c, addr);
+	client_close(c);
+	rig_stop(r, false);
+}
+
+/* The client dies while there is no server: the next one finds out. */
+static void test_died_meanwhile(void **state)
+{
+	struct rig *r = *state;
+	struct client *c;
+	json_t *leaks;
+
+	rig_start(r, (const char *const[]){ "--reclaim", "never", NULL });
+	c = client_start_puppet(r->server, RIG_LIMIT_MS);
+	client_open(c);
+	client_alloc(c, BLOCK, RMEM_NODE_ANY);
+	rig_kill(r);
+	client_kill(c);
+	rig_start(r, (const char *const[]){ "--reclaim", "never", NULL });
+	leaks = rig_ask(r, "leaks");
+	assert_int_equal(rig_number(leaks, "summary.definite.blocks"), 1);
+	assert_int_equal(rig_number(leaks, "summary.definite.bytes"), (long long)BLOCK);
+	assert_int_equal(rig_number(leaks, "records.0.holders.0.pid"), c->pid);
+	rig_assert_accounted(leaks);
+	json_decref(leaks);
+	rig_stop(r, true);
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		RIG_TEST(test_killed_and_restarted),
+		RIG_TEST(test_killed_under_load),
+		RIG_TEST(test_killed_for_good),
+		RIG_TEST(test_stopped_cleanly),
+		RIG_TEST(test_died_meanwhile),
+	};
+
+	if (argc > 1)
+		return client_role(argc, argv);
+	return rig_main(RIG_PORT_RESTART, tests, sizeof(tests) / sizeof(tests[0]));
+}

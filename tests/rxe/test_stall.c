@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Processes that stand still. A server that does may not blame its clients; a client that does past
+ * its term loses access, keeps its bytes as long as there is room, and finds either its own bytes or
+ * -ESTALE when it wakes, never somebody else's.
+ */
+#include "tests/rxe/rig.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "rmem/rmem.h"
+#include "tests/rxe/client.h"
+
+#define MIB (1ULL << 20)
+#define BLOCK (1 * MIB)
+#define POOL_BLOCKS 16
+#define TTL_MS 1000
+
+#define LIVING 3
+#define HELD 4
+
+struct sleeper {
+	struct client *client;
+	uint64_t addrs[HELD];
+};
+
+static const char *const options_never[] = { "--size", "16M", "--ttl", "1s", "--reclaim", "never",
+	NULL };
+static const char *const options_pressure[] = { "--size", "16M", "--ttl", "1s", NULL };
+
+static uint64_t seed_of(const struct client *c, unsigned block)
+{
+	return (uint64_t)c->pid * 1000 + block;
+}
+
+static void start_sleeper(struct rig *r, struct sleeper *s)
+{
+	s->client = client_start_puppet(r->server, RIG_LIMIT_MS);
+	client_open(s->client);
+	for (unsigned i = 0; i < HELD; i++) {
+		s->addrs[i] = client_alloc(s->client, BLOCK, RMEM_NODE_ANY);
+		client_fill(s->client, s->addrs[i], BLOCK, seed_of(s->client, i));
+	}
+}
+
+static void check_sleeper(const struct sleeper *s)
+{
+	for (unsigned i = 0; i < HELD; i++)
+		client_check(s->client, s->addrs[i], BLOCK, seed_of(s->client, i));
+}
+
+static void end_sleeper(const struct sleeper *s)
+{
+	for (unsigned i = 0; i < HELD; i++)
+		client_free(s->client, s->addrs[i]);
+	client_close(s->client);
+	client_finish(s->client);
+}
+
+/* ---- the server stands still ---- */
+
+static bool has_noticed_stall(const json_t *status, void *arg)
+{
+	(void)arg;
+	return rig_number(status, "stalls") > 0;
+}
+
+static void test_frozen_server_expires_nobody(void **state)
+{
+	struct sleeper clients[LIVING];
+	struct rig *r = *state;
+	json_t *status, *leaks;
+
+	rig_start(r, options_pressure);
+	for (unsigned i = 0; i < LIVING; i++)
+		start_sleeper(r, &clients[i]);
+	rig_freeze(r);
+	rig_elapse(5 * TTL_MS);
+	rig_thaw(r);
+	status = rig_await(r, "status", has_noticed_stall, NULL, "the stall is noticed");
+	assert_true(rig_number(status, "stalled_ms") >= 4 * TTL_MS);
+	json_decref(status);
+	/* Let another two terms pass: whoever was not excused expires now. */
+	rig_elapse(2 * TTL_MS);
+	leaks = rig_ask(r, "leaks");
+	assert_int_equal(rig_number(leaks, "summary.reachable.blocks"), LIVING * HELD);
+	assert_int_equal(rig_number(leaks, "summary.definite.blocks"), 0);
+	rig_assert_accounted(leaks);
+	json_decref(leaks);
+	status = rig_ask(r, "status");
+	assert_int_equal(rig_number(status, "counters.expiries"), 0);
+	assert_int_equal(rig_number(status, "counters.resumes"), 0);
+	assert_int_equal(rig_number(status, "sessions.connected"), LIVING);
+	json_decref(status);
+	for (unsigned i = 0; i < LIVING; i++) {
+		check_sleeper(&clients[i]);
+		client_free(clients[i].client, client_alloc(clients[i].client, 1, RMEM_NODE_ANY));
+		end_sleeper(&clients[i]);
+	}
+	rig_stop(r, false);
+}
+
+/* Data needs no server: reads and writes go on while it stands. */
+static void test_frozen_server_and_data(void **state)
+{
+	struct rig *r = *state;
+	struct sleeper s;
+
+	rig_start(r, options_pressure);
+	start_sleeper(r, &s);
+	rig_freeze(r);
+	check_sleeper(&s);
+	client_fill(s.client, s.addrs[0], BLOCK, 4711);
+	client_check(s.client, s.addrs[0], BLOCK, 4711);
+	rig_thaw(r);
+	client_fill(s.client, s.addrs[0], BLOCK, seed_of(s.client, 0));
+	end_sleeper(&s);
+	rig_stop(r, false);
+}
+
+/* ---- a client stands still ---- */
+
+static bool is_revoked(const json_t *sessions, void *arg)
+{
+	const json_t *session = rig_session(sessions, *(pid_t *)arg);
+
+	return session && strcmp(rig_text(session, "state"), "detached") == 0 &&
+	       strcmp(rig_text(session, "lease"), "courtesy") == 0;
+}
+
+static void freeze_past_its_term(struct rig *r, struct sleeper *s)
+{
+	json_t *leaks;
+
+	client_freeze(s->client);
+	json_decref(rig_await(r, "sessions", is_revoked, &s->client->pid, "access is revoked"));
+	/* It lives, so nothing of it is lost. */
+	leaks = rig_ask(r, "leaks");
+	assert_int_equal(rig_number(leaks, "summary.definite.blocks"), 0);
+	assert_int_equal(rig_number(leaks, "summary.limbo.blocks"), HELD);
+	assert_int_equal(rig_number(leaks, "summary.limbo.bytes"), (long long)(HELD * BLOCK));
+	rig_assert_accounted(leaks);
+	json_decref(leaks);
+}
+
+/* Allocate and write until the pool is full; returns how many blocks. */
+static unsigned fill_up(struct client *c, uint64_t *addrs)
+{
+	const struct client_order order = {
+		.call = CLIENT_ALLOC, .bytes = BLOCK, .node = RMEM_NODE_ANY
+	};
+	unsigned n = 0;
+
+	while (client_do(c, &order)->err == 0) {
+		assert_true(n < POOL_BLOCKS);
+		addrs[n] = c->last.addr;
+		client_fill(c, addrs[n], BLOCK, seed_of(c, n));
+		n++;
+	}
+	if (c->last.err != -ENOSPC)
+		fail_msg("%s: %s", strerror(-c->last.err), c->last.why);
+	return n;
+}
+
+static unsigned overlaps(const struct sleeper *s, const uint64_t *addrs, unsigned n)
+{
+	unsigned found = 0;
+
+	for (unsigned i = 0; i < HELD; i++) {
+		for (unsigned k = 0; k < n; k++)
+			found += addrs[k] < s->addrs[i] + BLOCK && s->addrs[i] < addrs[k] + BLOCK;
+	}
+	return found;
+}
+
+static void check_all(struct client *c, const uint64_t *addrs, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		client_check(c, addrs[i], BLOCK, seed_of(c, i));
+}
+
+static void test_frozen_client_keeps_its_bytes(void **state)
+{
+	uint64_t addrs[POOL_BLOCKS];
+	struct client *other;
+	struct rig *r = *state;
+	struct sleeper s;
+	unsigned n;
+
+	rig_start(r, options_never);
+	start_sleeper(r, &s);
+	freeze_past_its_term(r, &s);
+	other = client_start_puppet(r->server, RIG_LIMIT_MS);
+	client_open(other);
+	n = fill_up(other, addrs);
+	assert_int_equal(n, POOL_BLOCKS - HELD);
+	assert_int_equal(overlaps(&s, addrs, n), 0);
+	client_thaw(s.client);
+	/* Nobody took its memory, so it proves itself and works on. */
+	check_sleeper(&s);
+	check_all(other, addrs, n);
+	assert_int_equal(rig_ask_number(r, "status", "counters.resumes"), 1);
+	end_sleeper(&s);
+	for (unsigned i = 0; i < n; i++)
+		client_free(other, addrs[i]);
+	client_close(other);
+	rig_stop(r, false);
+}
+
+static void expect_stale(struct client *c, const struct client_order *order)
+{
+	const struct client_record *record = client_do(c, order);
+
+	if (record->err != -ESTALE)
+		fail_msg("call %u: %d (%s) instead of -ESTALE: %s", record->call, record->err,
+			strerror(record->err < 0 ? -record->err : 0), record->why);
+}
+
+static void test_frozen_client_under_pressure(void **state)
+{
+	uint64_t addrs[POOL_BLOCKS], addr;
+	struct client *other;
+	struct rig *r = *state;
+	struct sleeper s;
+	json_t *leaks;
+	unsigned n;
+
+	rig_start(r, options_pressure);
+	start_sleeper(r, &s);
+	freeze_past_its_term(r, &s);
+	other = client_start_puppet(r->server, RIG_LIMIT_MS);
+	client_open(other);
+	n = fill_up(other, addrs);
+	assert_int_equal(n, POOL_BLOCKS);
+	assert_int_equal(overlaps(&s, addrs, n), HELD);
+	client_thaw(s.client);
+	for (unsigned i = 0; i < HELD; i++) {
+		expect_stale(s.client, &(struct client_order){ .call = CLIENT_FILL,
+					       .addr = s.addrs[i],
+					       .bytes = BLOCK,
+					       .seed = 666 });
+		expect_stale(s.client, &(struct client_order){ .call = CLIENT_CHECK,
+					       .addr = s.addrs[i],
+					       .bytes = BLOCK,
+					       .seed = seed_of(s.client, i) });
+		expect_stale(s.client,
+			&(struct client_order){ .call = CLIENT_FREE, .addr = s.addrs[i] });
+	}
+	check_all(other, addrs, n);
+	/* It can go on with new memory. */
+	client_free(other, addrs[0]);
+	addr = client_alloc(s.client, BLOCK, RMEM_NODE_ANY);
+	client_check(s.client, addr, BLOCK, 0);
+	client_free(s.client, addr);
+	client_close(s.client);
+	for (unsigned i = 1; i < n; i++)
+		client_free(other, addrs[i]);
+	leaks = rig_ask(r, "leaks");
+	assert_int_equal(rig_number(leaks, "coverage.allocations_total"), 0);
+	rig_assert_accounted(leaks);
+	json_decref(leaks);
+	client_close(other);
+	rig_stop(r, false);
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		RIG_TEST(test_frozen_server_expires_nobody),
+		RIG_TEST(test_frozen_server_and_data),
+		RIG_TEST(test_frozen_client_keeps_its_bytes),
+		RIG_TEST(test_frozen_client_under_pressure),
+	};
+
+	if (argc > 1)
+		return client_role(argc, argv);
+	return rig_main(RIG_PORT_STALL, tests, sizeof(tests) / sizeof(tests[0]));
+}
