@@ -25,7 +25,7 @@
 #include "tests/support/random.h"
 
 #define GOLDEN TESTS_DIR "/golden/"
-#define BYTE_MUTATIONS 400 /* per answer */
+#define BYTE_MUTATIONS 50 /* per answer; tests/fuzz/fuzz_reply.c does more */
 
 struct golden {
 	const char *input, *expected;
@@ -177,7 +177,7 @@ static void test_truncated(void **state)
 			continue;
 		text = load(goldens[i].input, ".json", &size);
 		/* the last byte is a newline: without it the answer is still whole */
-		for (size_t cut = 0; cut + 1 < size; cut += 1 + cut / 64) {
+		for (size_t cut = 0; cut + 1 < size; cut += 1 + cut / 16) {
 			json_t *answer;
 			struct why why = { "" };
 
@@ -252,8 +252,8 @@ static void replace_each(const struct golden *g, json_t *container, const json_t
 
 static void test_every_value_replaced(void **state)
 {
-	static const char *const texts[] = { "null", "true", "-1", "9223372036854775807",
-		"-9223372036854775808", "1.5", "\"\"", "\"x\"", "[null]", "{}", "[[{}]]" };
+	static const char *const texts[] = { "null", "-1", "9223372036854775807", "\"\"", "[null]",
+		"{}" };
 	json_t *odd[sizeof(texts) / sizeof(texts[0])];
 
 	(void)state;
