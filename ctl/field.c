@@ -3,7 +3,7 @@
 
 #include <stdio.h>
 
-static void fail(struct check *c, const char *problem, const char *name)
+void field_fail(struct check *c, const char *problem, const char *name)
 {
 	if (c->what[0] == '\0')
 		snprintf(c->what, sizeof(c->what), "%s \"%s\"", problem, name);
@@ -14,7 +14,7 @@ static const json_t *get(struct check *c, const json_t *object, const char *name
 	const json_t *value = json_object_get(object, name);
 
 	if (!value)
-		fail(c, "lacks", name);
+		field_fail(c, "lacks", name);
 	return value;
 }
 
@@ -23,7 +23,7 @@ int64_t field_int(struct check *c, const json_t *object, const char *name)
 	const json_t *value = get(c, object, name);
 
 	if (value && !json_is_integer(value))
-		fail(c, "has no number in", name);
+		field_fail(c, "has no number in", name);
 	return json_integer_value(value);
 }
 
@@ -40,7 +40,7 @@ uint64_t field_uint(struct check *c, const json_t *object, const char *name)
 
 	if (value >= 0)
 		return (uint64_t)value;
-	fail(c, "has a negative", name);
+	field_fail(c, "has a negative", name);
 	return 0;
 }
 
@@ -51,7 +51,7 @@ const char *field_text_or_null(struct check *c, const json_t *object, const char
 	if (!value || json_is_null(value))
 		return NULL;
 	if (!json_is_string(value))
-		fail(c, "has no text in", name);
+		field_fail(c, "has no text in", name);
 	return json_string_value(value);
 }
 
@@ -61,7 +61,7 @@ const char *field_text(struct check *c, const json_t *object, const char *name)
 
 	if (text)
 		return text;
-	fail(c, "lacks", name);
+	field_fail(c, "lacks", name);
 	return "";
 }
 
@@ -71,7 +71,7 @@ const json_t *field_object(struct check *c, const json_t *object, const char *na
 
 	if (json_is_object(value))
 		return value;
-	fail(c, "has no object in", name);
+	field_fail(c, "has no object in", name);
 	return NULL;
 }
 
@@ -81,7 +81,7 @@ const json_t *field_list(struct check *c, const json_t *object, const char *name
 
 	if (json_is_array(value))
 		return value;
-	fail(c, "has no list in", name);
+	field_fail(c, "has no list in", name);
 	return NULL;
 }
 
@@ -89,13 +89,13 @@ const char *item_text(struct check *c, const json_t *item, const char *list)
 {
 	if (json_is_string(item))
 		return json_string_value(item);
-	fail(c, "has no texts in", list);
+	field_fail(c, "has no texts in", list);
 	return "";
 }
 
 int64_t item_int(struct check *c, const json_t *item, const char *list)
 {
 	if (!json_is_integer(item))
-		fail(c, "has no numbers in", list);
+		field_fail(c, "has no numbers in", list);
 	return json_integer_value(item);
 }

@@ -17,6 +17,9 @@ struct check {
 	char what[96]; /* the first bad field; "": none */
 };
 
+/* Remember that a field makes no sense: problem is said before its quoted name. */
+void field_fail(struct check *c, const char *problem, const char *name);
+
 uint64_t field_uint(struct check *c, const json_t *object, const char *name);
 int64_t field_int(struct check *c, const json_t *object, const char *name);
 

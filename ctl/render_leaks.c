@@ -145,8 +145,12 @@ static void put_records(FILE *out, const json_t *answer, const struct view *view
 		const char *name = field_text(c, record, "kind");
 		enum kind kind = kind_parse(name, strlen(name));
 
-		/* what later servers may call something is counted below, not shown */
-		if (kind == KINDS || !(view->kinds & KIND_BIT(kind)))
+		/* schema 1 has these kinds: leaving out another one would hide something */
+		if (kind == KINDS) {
+			field_fail(c, "has an unknown kind", name);
+			return;
+		}
+		if (!(view->kinds & KIND_BIT(kind)))
 			continue;
 		if (field_uint(c, record, "age_max_ms") < view->older_ms ||
 			(view->top && shown == view->top)) {

@@ -303,6 +303,23 @@ static void test_missing_field_is_named(void **state)
 	free(text);
 }
 
+static void test_unknown_kind(void **state)
+{
+	struct golden g = { "leaks-clean", NULL, REPORT_LEAKS, 0, VIEW_INIT };
+	size_t size;
+	char *text = load(g.input, ".json", &size), *printed = NULL;
+	json_t *answer, *record;
+
+	(void)state;
+	assert_int_equal(reply_parse(text, size, &answer, NULL), 0);
+	record = json_array_get(json_object_get(answer, "records"), 0);
+	assert_int_equal(json_object_set_new(record, "kind", json_string("vanished")), 0);
+	assert_int_equal(judge(&g, answer, &printed), -EBADMSG);
+	free(printed);
+	json_decref(answer);
+	free(text);
+}
+
 static void test_other_schema(void **state)
 {
 	static const char newer[] = "{\"schema\":2,\"report\":\"leaks\"}";
@@ -343,6 +360,7 @@ int main(void)
 		cmocka_unit_test(test_mutated_bytes),
 		cmocka_unit_test(test_every_value_replaced),
 		cmocka_unit_test(test_missing_field_is_named),
+		cmocka_unit_test(test_unknown_kind),
 		cmocka_unit_test(test_other_schema),
 		cmocka_unit_test(test_kinds),
 	};
