@@ -289,6 +289,11 @@ static void handle_recv(struct connection *c, unsigned i, const struct ibv_wc *w
 		connection_abort(c, "it invalidated a window");
 		return;
 	}
+	/* A write with immediate data ends here too: its length is of the write, not of our buffer. */
+	if (wc->opcode != IBV_WC_RECV || wc->byte_len > MESSAGE_MAX) {
+		connection_abort(c, "it sent something that is no message");
+		return;
+	}
 	/* Copied, so that the buffer is posted again before the peer gets its answer. */
 	memcpy(message, buffer_at(c, i), wc->byte_len);
 	err = post_recv(c, i);
