@@ -179,6 +179,26 @@ void client_listen(int wait_ms)
 		drain(c);
 }
 
+static void fail_of(const struct client *c, const char *what)
+{
+	fail_msg("client %d %s; first failure: %s of %" PRIu64 " bytes at 0x%" PRIx64 ": %d, %s",
+		(int)c->pid, what, call_name(c->failure.call), c->failure.bytes, c->failure.addr,
+		c->failure.err, c->failure.why);
+}
+
+void client_await_calls(struct client *c, uint64_t calls)
+{
+	uint64_t until_ns = clock_boot_ns() + RIG_LIMIT_MS * NSEC_PER_MSEC;
+
+	while (c->calls < calls) {
+		if (c->records < 0)
+			fail_of(c, "has ended by itself");
+		if (clock_boot_ns() > until_ns)
+			fail_of(c, "does not get on");
+		client_listen(1000);
+	}
+}
+
 /* ---- puppets ---- */
 
 const struct client_record *client_do(struct client *c, const struct client_order *order)
@@ -288,10 +308,7 @@ void client_finish(struct client *c)
 	drain_to_the_end(c);
 	status = process_wait(&c->process, RIG_LIMIT_MS, "client");
 	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-		fail_msg("client %d ended with wait status %#x; first failure: %s of %" PRIu64
-			 " bytes at 0x%" PRIx64 ": %d, %s",
-			(int)c->pid, (unsigned)status, call_name(c->failure.call), c->failure.bytes,
-			c->failure.addr, c->failure.err, c->failure.why);
+		fail_of(c, "did not end well");
 }
 
 /* ---- against the server's report ---- */

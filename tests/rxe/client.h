@@ -93,6 +93,9 @@ void client_close(struct client *c);
 /* Take in what clients (of all that run) have told; waits at most so long for the first news. */
 void client_listen(int wait_ms);
 
+/* Listen until it has made so many calls that succeeded. */
+void client_await_calls(struct client *c, uint64_t calls);
+
 void client_kill(struct client *c);   /* SIGKILL; afterwards all it told is known */
 void client_freeze(struct client *c); /* SIGSTOP, and wait until it stands */
 void client_thaw(struct client *c);

@@ -213,7 +213,7 @@ static void test_rmemctl_tells(void **state)
 	assert_int_equal(out.status, 0);
 	c = client_start_worker(r->server, &work);
 	while (c->nheld < 3)
-		client_listen(RIG_LIMIT_MS);
+		client_await_calls(c, c->calls + 1);
 	rig_ctl(r, (const char *const[]){ "leaks", NULL }, &out);
 	assert_int_equal(out.status, 0);
 	client_kill(c);

@@ -85,10 +85,8 @@ static void test_killed_under_load(void **state)
 	}
 	for (unsigned kill = 0; kill < KILLS; kill++) {
 		/* Each has done some more since the last time. */
-		for (unsigned i = 0; i < WORKERS; i++) {
-			while (workers[i]->calls < before[i] + 20)
-				client_listen(RIG_LIMIT_MS);
-		}
+		for (unsigned i = 0; i < WORKERS; i++)
+			client_await_calls(workers[i], before[i] + 20);
 		rig_kill(r);
 		for (unsigned i = 0; i < WORKERS; i++)
 			client_freeze(workers[i]);
