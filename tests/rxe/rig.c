@@ -377,9 +377,10 @@ static void slurp(const char *path, char *out, size_t size)
 	close(fd);
 }
 
-void rig_ctl(struct rig *r, const char *const arguments[], struct rig_output *out)
+static void run_ctl(struct rig *r, const char *where, const char *which,
+	const char *const arguments[], struct rig_output *out)
 {
-	const char *argv[OPTIONS_MAX] = { RMEMCTL_PATH, "--admin", r->admin };
+	const char *argv[OPTIONS_MAX] = { RMEMCTL_PATH, where, which };
 	char out_path[128], err_path[128];
 	struct process ctl;
 	size_t n = 3;
@@ -400,4 +401,14 @@ void rig_ctl(struct rig *r, const char *const arguments[], struct rig_output *ou
 	out->status = WIFEXITED(out->status) ? WEXITSTATUS(out->status) : -1;
 	slurp(out_path, out->out, sizeof(out->out));
 	slurp(err_path, out->err, sizeof(out->err));
+}
+
+void rig_ctl(struct rig *r, const char *const arguments[], struct rig_output *out)
+{
+	run_ctl(r, "--admin", r->admin, arguments, out);
+}
+
+void rig_ctl_remote(struct rig *r, const char *const arguments[], struct rig_output *out)
+{
+	run_ctl(r, "--server", r->server, arguments, out);
 }

@@ -34,6 +34,7 @@ enum rig_port {
 	RIG_PORT_NUMA,
 	RIG_PORT_NOBODY, /* nobody ever listens there */
 	RIG_PORT_IMPOSTOR,
+	RIG_PORT_REPORTS,
 };
 
 #define RIG_LIMIT_MS \
@@ -101,5 +102,7 @@ struct rig_output {
 	char out[64 * 1024], err[4096];
 };
 void rig_ctl(struct rig *r, const char *const arguments[], struct rig_output *out);
+/* The same over RDMA. */
+void rig_ctl_remote(struct rig *r, const char *const arguments[], struct rig_output *out);
 
 #endif
