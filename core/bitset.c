@@ -8,7 +8,6 @@
 int bitset_create(struct bitset *s, uint64_t bits)
 {
 	uint64_t words = 0, n = bits;
-	uint64_t *memory;
 
 	memset(s, 0, sizeof(*s));
 	if (bits > 1ULL << (6 * BITSET_LEVELS))
@@ -20,15 +19,13 @@ int bitset_create(struct bitset *s, uint64_t bits)
 		n = (n + 63) / 64;
 		words += n;
 	} while (n > 1);
-	memory = calloc(words, sizeof(*memory));
-	if (!memory) {
+	s->words[0] = calloc(words, sizeof(*s->words[0]));
+	if (!s->words[0]) {
 		memset(s, 0, sizeof(*s));
 		return -ENOMEM;
 	}
-	for (unsigned level = 0; level < s->levels; level++) {
-		s->words[level] = memory;
-		memory += (s->bits[level] + 63) / 64;
-	}
+	for (unsigned level = 1; level < s->levels; level++)
+		s->words[level] = s->words[level - 1] + (s->bits[level - 1] + 63) / 64;
 	return 0;
 }
 

@@ -18,7 +18,8 @@
 #define ORDERS (ORDER_MAX - ORDER_MIN + 1)
 
 _Static_assert(1ULL << ORDER_MIN == BUDDY_MIN_BYTES, "the smallest order is the smallest block");
-_Static_assert(1ULL << ORDER_MAX == BUDDY_MAX_BYTES, "the largest order is the largest block");
+_Static_assert(BUDDY_MIN_BYTES << (ORDERS - 1) == BUDDY_MAX_BYTES,
+	"the largest order is the largest block");
 
 struct buddy {
 	uint64_t size_bytes;

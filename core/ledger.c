@@ -212,9 +212,9 @@ static bool may_move(uint32_t from, enum allocation_state to)
 
 int ledger_set_state(struct ledger *l, const struct allocation *a, enum allocation_state state)
 {
-	uint32_t slot = ledger_slot(l, a);
+	uint32_t slot = a ? ledger_slot(l, a) : SLOT_NONE;
 
-	if (ledger_at(l, slot) != a || !may_move(a->state, state))
+	if (!a || ledger_at(l, slot) != a || !may_move(a->state, state))
 		return -EINVAL;
 	if (state == ALLOCATION_FREE)
 		index_remove(l, slot);

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 /* Pages are asked for in pieces of this size: few calls, little waste. */
-#define BACKING_BYTES (64 * 1024)
+#define BACKING_BYTES ((size_t)64 * 1024)
 
 /* What the first page holds, in the byte order of the machine: the file never leaves it. */
 struct header {

@@ -231,7 +231,7 @@ static void test_merging(void **state)
 
 	for (unsigned i = 0; i < 3; i++) {
 		sessions[i] = add_session(w);
-		sites[i] = add_site(w, 0x1000 * (i + 1));
+		sites[i] = add_site(w, 0x1000ULL * (i + 1));
 		sessions_set_state(
 			w->sessions, sessions[i], SESSION_CLOSED, HOLDER_CLOSED, NOW / 2);
 	}

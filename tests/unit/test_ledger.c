@@ -247,7 +247,7 @@ static void check_all(const struct ledger *l, const struct model *m)
 		a = ledger_find_containing(l, addr);
 		assert_int_equal(a != NULL, want != NULL);
 		if (a)
-			assert_int_equal(a->serial, want->serial);
+			assert_int_equal(a->serial, want ? want->serial : 0);
 		want = want && want->addr == addr ? want : NULL;
 		assert_int_equal(ledger_find(l, addr) != NULL, want != NULL);
 	}
@@ -330,7 +330,7 @@ static void test_end_session(void **state)
 	(void)state;
 	assert_int_equal(ledger_open(&l, dir, NAME, MAX), 0);
 	for (unsigned i = 0; i < 100; i++) {
-		struct allocation d = draft(i * 4096, 1, i % 3);
+		struct allocation d = draft(i * 4096ULL, 1, i % 3);
 
 		assert_int_equal(ledger_add(l, &d, &a), 0);
 	}
@@ -696,6 +696,12 @@ static void test_killed_at_random(void **state)
 	munmap(j, sizeof(*j));
 }
 
+/*
+ * Under valgrind every step is one of valgrind's own instructions, a hundred for one: such a run is
+ * given up. (Otherwise 10 000 are enough, or 90 000 with sanitizers.)
+ */
+#define STEPS_MAX 120000
+
 /* The operations whose every instruction is a moment to be killed at. */
 static void stepped_victim(struct journal *j)
 {
@@ -752,7 +758,7 @@ static void test_killed_at_every_instruction(void **state)
 		skip(); /* tracing is forbidden here */
 	assert_true(WIFSTOPPED(status));
 	fd = open_file(NAME);
-	while (WIFSTOPPED(status)) {
+	while (WIFSTOPPED(status) && steps < STEPS_MAX) {
 		assert_int_equal(pread(fd, image, sizeof(image), 0), sizeof(image));
 		if (memcmp(image, last, sizeof(image)) != 0) {
 			check_image(j, image, sizeof(image));
@@ -763,10 +769,15 @@ static void test_killed_at_every_instruction(void **state)
 		assert_int_equal(waitpid(pid, &status, 0), pid);
 		steps++;
 	}
+	close(fd);
+	if (WIFSTOPPED(status)) {
+		kill(pid, SIGKILL);
+		waitpid(pid, &status, 0);
+		skip();
+	}
 	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 	printf("%u instructions, %u different files\n", steps, images);
 	assert_true(images > 20);
-	close(fd);
 	munmap(j, sizeof(*j));
 }
 

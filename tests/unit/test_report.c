@@ -98,13 +98,13 @@ static void check_keys(const json_t *object, const char *keys)
 	char have[1024] = "";
 	const char *key;
 	json_t *value;
+	size_t n = 0;
 
 	assert_true(json_is_object(object));
 	json_object_foreach((json_t *)object, key, value)
 	{
-		if (have[0])
-			strcat(have, " ");
-		strcat(have, key);
+		n += (size_t)snprintf(have + n, sizeof(have) - n, "%s%s", n ? " " : "", key);
+		assert_true(n < sizeof(have));
 	}
 	assert_string_equal(have, keys);
 }

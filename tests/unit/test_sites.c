@@ -60,7 +60,7 @@ static struct site_request stack(uint64_t base, unsigned depth)
 	}
 	for (unsigned i = 0; i < depth; i++) {
 		f.frames[i].module = i % 2;
-		f.frames[i].offset = base + 16 * i;
+		f.frames[i].offset = base + 16ULL * i;
 	}
 	return f;
 }
@@ -223,7 +223,7 @@ static void test_full(void **state)
 
 	(void)state;
 	for (uint32_t i = 1; i < SITES_MAX; i++) {
-		f = stack(i * 64, 1 + i % SITE_DEPTH_MAX);
+		f = stack(i * 64ULL, 1 + i % SITE_DEPTH_MAX);
 		assert_int_equal(intern(s, &f), i);
 	}
 	f = stack(1, 1);
@@ -232,7 +232,7 @@ static void test_full(void **state)
 	s = reopen(s);
 	assert_int_equal(sites_rejected(s), 0);
 	assert_int_equal(sites_count(s), SITES_MAX - 1);
-	f = stack(777 * 64, 1 + 777 % SITE_DEPTH_MAX);
+	f = stack(777 * 64ULL, 1 + 777 % SITE_DEPTH_MAX);
 	assert_int_equal(intern(s, &f), 777);
 	sites_close(s);
 }

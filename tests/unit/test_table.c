@@ -93,8 +93,8 @@ static void test_contents_stay(void **state)
 	assert_int_equal(table_open(&second, dir, NAME, &layout, NULL), -EBUSY);
 	assert_null(second.map);
 	assert_int_equal(table_back(&t, 999), 0);
-	strcpy(table_record(&t, 0), "first");
-	strcpy(table_record(&t, 999), "last");
+	snprintf(table_record(&t, 0), layout.record_bytes, "first");
+	snprintf(table_record(&t, 999), layout.record_bytes, "last");
 	table_close(&t);
 	table_close(&t);
 	table_close(NULL);
@@ -215,7 +215,7 @@ static void test_extents(void **state)
 	assert_int_equal(seen, 4);
 	assert_true(slots < 100000);
 	assert_int_equal(fstat(t.fd, &st), 0);
-	assert_true(st.st_blocks * 512 < 4 * 1024 * 1024);
+	assert_true(st.st_blocks * 512 < 4L * 1024 * 1024);
 	assert_false(table_next_extent(&t, huge.count, &begin, &end));
 	table_close(&t);
 }
