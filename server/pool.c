@@ -261,3 +261,15 @@ void *pool_pointer(struct pool *p, const struct allocation *a)
 
 	return n->arena.base + addr_offset(a->addr);
 }
+
+uint64_t pool_max_alloc_bytes(const struct pool *p)
+{
+	uint64_t max = 0;
+
+	for (unsigned i = 0; i < p->nnodes; i++) {
+		uint64_t bytes = 1ULL << (63 - __builtin_clzll(p->nodes[i].arena.bytes));
+
+		max = bytes > max ? bytes : max;
+	}
+	return max < BUDDY_MAX_BYTES ? max : BUDDY_MAX_BYTES;
+}

@@ -146,7 +146,7 @@ static int handle_hello(struct connection *c, const struct header *h, struct wir
 		.board_addr = e.addr,
 		.board_rkey = c->board->rkey,
 		.nodes = (uint8_t)c->server->pool.nnodes,
-		.max_alloc_bytes = BUDDY_MAX_BYTES };
+		.max_alloc_bytes = pool_max_alloc_bytes(&c->server->pool) };
 	memcpy(body.secret, record_of(c)->secret, ID_SIZE);
 	connection_reply_begin(c, h->type, h->seq, 0, &r);
 	hello_reply_put(&r.body, &body);

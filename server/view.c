@@ -119,7 +119,7 @@ void view_fill(struct view *v, struct server *s)
 	r->terms = (struct report_terms){ .ttl_ms = s->options.ttl_ms,
 		.courtesy_ms = s->options.courtesy_ms,
 		.audit_interval_ms = s->options.audit_interval_ms,
-		.max_alloc_bytes = BUDDY_MAX_BYTES,
+		.max_alloc_bytes = pool_max_alloc_bytes(&s->pool),
 		.reclaim = reclaim_text(&s->options, v->reclaim, sizeof(v->reclaim)) };
 	r->counters = counters_of(s);
 	r->audits = (struct report_audits){ .serial = audits.serial,
