@@ -118,10 +118,13 @@ static json_t *make_summary(struct draft *d, const struct audit_result *result)
 
 json_t *report_leaks(const struct report_view *view, const struct audit_result *result)
 {
-	struct draft d = { .view = view };
+	/* All ages are counted to the moment of the audit, not to that of the question or the answer. */
+	struct report_view then = *view;
+	struct draft d = { .view = &then };
 	json_t *answer = draft_begin(&d, "leaks");
 	json_t *records = json_array(), *nodes = json_array();
 
+	then.now_real_ns = result->now_real_ns;
 	for (size_t i = 0; i < result->nfindings; i++)
 		draft_append(&d, records, make_record(&d, &result->findings[i]));
 	for (size_t i = 0; i < result->nnodes; i++)

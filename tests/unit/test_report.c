@@ -351,12 +351,17 @@ static void test_evidence(void **state)
 
 	/* One scan alone. */
 	in = input(w);
+	in.now_real_ns = LATER;
 	assert_int_equal(audit_run(&in, NULL, &result), 0);
+	s.view.now_real_ns =
+		LATER + MINUTE; /* the question of when it was asked has no influence */
 	answer = report_leaks(view_of(&s), result);
 	audit_result_destroy(result);
 	assert_int_equal(number(at(at(answer, "summary"), "definite"), "blocks"), 0);
 	for (size_t i = 0; i < json_array_size(at(answer, "records")); i++) {
 		record = item(answer, "records", i);
+		assert_int_equal(number(record, "age_min_ms"), 3600 * 1000);
+		assert_int_equal(number(record, "age_avg_ms"), 3600 * 1000);
 		if (number(record, "unconfirmed_blocks") == 3)
 			assert_string_equal(evidence(record, 1), "definite 1/2 scans");
 	}
