@@ -30,7 +30,7 @@ static bool watch(struct session *s)
 	if (s->endpoint)
 		endpoint_watch(s->endpoint);
 	good = session_connected(s);
-	session_urgent_unlock(s);
+	session_channel_unlock(s);
 	return good;
 }
 

@@ -130,17 +130,19 @@ static int say_goodbye(struct rmem *rm, uint64_t deadline_ns, struct why *why)
 {
 	struct session *s = &rm->session;
 	struct wire reply;
-	int rc = 0;
+	int rc;
 
 	if (!s->resumable)
 		return 0;
-	pthread_mutex_lock(&s->control);
+	rc = session_lock(s, deadline_ns, why);
+	if (rc)
+		return rc;
 	rc = session_ready(s, deadline_ns, why);
 	if (rc == 0) {
 		session_begin(s);
 		rc = session_call(s, MESSAGE_BYE, deadline_ns, &reply, why);
 	}
-	pthread_mutex_unlock(&s->control);
+	session_unlock(s);
 	return rc;
 }
 

@@ -20,9 +20,8 @@ int session_init(struct session *s, struct why *why)
 {
 	int rc;
 
-	pthread_mutex_init(&s->control, NULL);
-	pthread_mutex_init(&s->channel, NULL);
-	pthread_mutex_init(&s->urgent_lock, NULL);
+	turnstile_init(&s->control);
+	turnstile_init(&s->channel);
 	pthread_mutex_init(&s->table, NULL);
 	atomic_init(&s->watch_fd, -1);
 	s->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -64,22 +63,14 @@ void session_destroy(struct session *s)
 	drop_endpoint(s);
 	transfer_destroy(s->transfer);
 	session_abandon(s);
-	pthread_mutex_destroy(&s->control);
-	pthread_mutex_destroy(&s->channel);
-	pthread_mutex_destroy(&s->urgent_lock);
+	turnstile_destroy(&s->control);
+	turnstile_destroy(&s->channel);
 	pthread_mutex_destroy(&s->table);
 }
 
 int session_lock(struct session *s, uint64_t deadline_ns, struct why *why)
 {
-	uint64_t now = clock_boot_ns();
-	uint64_t left = deadline_ns > now ? deadline_ns - now : 0;
-	uint64_t until = clock_read_ns(CLOCK_MONOTONIC) + left;
-	struct timespec ts = { (time_t)(until / NSEC_PER_SEC), (long)(until % NSEC_PER_SEC) };
-
-	if (pthread_mutex_trylock(&s->control) == 0)
-		return 0;
-	if (pthread_mutex_clocklock(&s->control, CLOCK_MONOTONIC, &ts) == 0)
+	if (turnstile_enter(&s->control, false, deadline_ns) == 0)
 		return 0;
 	return why_set(why, -ETIMEDOUT,
 		"rmemd does not answer: other threads' requests are still waiting for it");
@@ -87,39 +78,22 @@ int session_lock(struct session *s, uint64_t deadline_ns, struct why *why)
 
 void session_unlock(struct session *s)
 {
-	pthread_mutex_unlock(&s->control);
+	turnstile_leave(&s->control);
 }
 
-/*
- * Mutexes are not fair, and a thread that copies a lot takes the channel again as soon as it has let
- * go: so those with something short and urgent close a gate in front of it first.
- */
 void session_channel_lock(struct session *s)
 {
-	if (atomic_load_explicit(&s->urgent, memory_order_relaxed)) {
-		pthread_mutex_lock(&s->urgent_lock);
-		pthread_mutex_unlock(&s->urgent_lock);
-	}
-	pthread_mutex_lock(&s->channel);
-}
-
-void session_channel_unlock(struct session *s)
-{
-	pthread_mutex_unlock(&s->channel);
+	(void)turnstile_enter(&s->channel, false, TURNSTILE_FOREVER);
 }
 
 void session_urgent_lock(struct session *s)
 {
-	pthread_mutex_lock(&s->urgent_lock);
-	atomic_store_explicit(&s->urgent, true, memory_order_relaxed);
-	pthread_mutex_lock(&s->channel);
+	(void)turnstile_enter(&s->channel, true, TURNSTILE_FOREVER);
 }
 
-void session_urgent_unlock(struct session *s)
+void session_channel_unlock(struct session *s)
 {
-	atomic_store_explicit(&s->urgent, false, memory_order_relaxed);
-	pthread_mutex_unlock(&s->channel);
-	pthread_mutex_unlock(&s->urgent_lock);
+	turnstile_leave(&s->channel);
 }
 
 bool session_connected(const struct session *s)
@@ -155,7 +129,7 @@ int session_renew(struct session *s, struct why *why)
 	else if (session_connected(s))
 		rc = transfer_put_word(
 			s->transfer, s->board_addr, s->board_rkey, ++s->board_value, why);
-	session_urgent_unlock(s);
+	session_channel_unlock(s);
 	if (rc == 0)
 		session_lease_extend(s, sent);
 	return rc == -EACCES ? -ECONNRESET : rc;
@@ -221,7 +195,7 @@ static void install(
 	s->board_rkey = reply->board_rkey;
 	atomic_fetch_add(&s->generation, 1);
 	atomic_store(&s->watch_fd, endpoint_fd(ep));
-	session_urgent_unlock(s);
+	session_channel_unlock(s);
 	atomic_store(&s->ttl_ms, reply->ttl_ms);
 	session_lease_extend(s, sent_ns);
 	session_wake_keeper(s);
@@ -264,7 +238,7 @@ int session_connect(struct session *s, uint64_t deadline_ns, struct why *why)
 
 	session_urgent_lock(s);
 	drop_endpoint(s);
-	session_urgent_unlock(s);
+	session_channel_unlock(s);
 	rc = connect_once(s, deadline_ns, why);
 	if (rc != -ESTALE || !s->resumable)
 		return rc;
@@ -315,7 +289,7 @@ static int send_pending(struct session *s, struct why *why)
 	session_urgent_lock(s);
 	r->sent_ns = clock_boot_ns();
 	rc = endpoint_send(s->endpoint, r->type, r->seq, &body, why);
-	session_urgent_unlock(s);
+	session_channel_unlock(s);
 	return rc;
 }
 
@@ -443,7 +417,7 @@ static int prove(struct session *s, uint64_t deadline_ns, struct why *why)
 		return rc == -ESTALE ? 0 : rc; /* replaced: the new session's lease is good */
 	session_urgent_lock(s);
 	endpoint_break(s->endpoint);
-	session_urgent_unlock(s);
+	session_channel_unlock(s);
 	return ensure_connected(s, deadline_ns, why);
 }
 

@@ -24,6 +24,7 @@
 
 #include "client/allocations.h"
 #include "client/transfer.h"
+#include "client/turnstile.h"
 #include "common/endpoint.h"
 #include "common/message.h"
 #include "common/target.h"
@@ -49,7 +50,7 @@ struct session {
 	int wake_fd;   /* wakes the keeper */
 	int cancel_fd; /* ends every wait: closing */
 
-	pthread_mutex_t control;
+	struct turnstile control;
 	bool resumable; /* the server knows id and secret */
 	uint8_t id[ID_SIZE], secret[ID_SIZE];
 	uint64_t serial; /* changes when this process gets a new session: all before is stale */
@@ -58,9 +59,7 @@ struct session {
 	struct wire body; /* of the request being built, over body_bytes */
 	uint8_t body_bytes[MESSAGE_MAX];
 
-	pthread_mutex_t channel;
-	atomic_bool urgent; /* somebody with little to send wants the channel */
-	pthread_mutex_t urgent_lock;
+	struct turnstile channel;
 	struct endpoint *endpoint;   /* NULL: not connected */
 	atomic_int watch_fd;         /* its CM events, for the keeper; -1 */
 	_Atomic uint32_t generation; /* of the connection; 0: never */
@@ -109,7 +108,6 @@ int session_call(struct session *s, enum message_type type, uint64_t deadline_ns
 void session_channel_lock(struct session *s);
 void session_channel_unlock(struct session *s);
 void session_urgent_lock(struct session *s);
-void session_urgent_unlock(struct session *s);
 
 /* With the channel: is there a connection that works? */
 bool session_connected(const struct session *s);

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Exclusion, order, urgency and time-outs of the fair lock, with real threads. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <sched.h>
+
+#include "client/turnstile.h"
+#include "common/clock.h"
+
+#define THREADS 4
+#define ROUNDS 5000
+
+static struct turnstile lock;
+static unsigned long counter; /* under lock */
+
+static void *count_up(void *arg)
+{
+	(void)arg;
+	for (int i = 0; i < ROUNDS; i++) {
+		turnstile_enter(&lock, i % 7 == 0, TURNSTILE_FOREVER);
+		counter++;
+		turnstile_leave(&lock);
+	}
+	return NULL;
+}
+
+static void test_excludes(void **state)
+{
+	pthread_t threads[THREADS];
+
+	(void)state;
+	turnstile_init(&lock);
+	counter = 0;
+	for (int i = 0; i < THREADS; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, count_up, NULL), 0);
+	for (int i = 0; i < THREADS; i++)
+		pthread_join(threads[i], NULL);
+	assert_int_equal(counter, THREADS * ROUNDS);
+	assert_int_equal(atomic_load(&lock.waiting), 0);
+	assert_false(atomic_load(&lock.taken));
+	turnstile_destroy(&lock);
+}
+
+struct visitor {
+	pthread_t thread;
+	bool urgent;
+	unsigned long turn; /* which one it was let in as */
+};
+
+static void *visit(void *arg)
+{
+	struct visitor *v = arg;
+
+	turnstile_enter(&lock, v->urgent, TURNSTILE_FOREVER);
+	v->turn = counter++;
+	turnstile_leave(&lock);
+	return NULL;
+}
+
+static void wait_for_sleepers(unsigned n)
+{
+	while (atomic_load(&lock.waiting) != n)
+		sched_yield();
+}
+
+static void test_order(void **state)
+{
+	struct visitor v[4] = { { .urgent = false }, { .urgent = false }, { .urgent = true },
+		{ .urgent = true } };
+
+	(void)state;
+	turnstile_init(&lock);
+	counter = 0;
+	assert_int_equal(turnstile_enter(&lock, false, TURNSTILE_FOREVER), 0);
+	for (unsigned i = 0; i < 4; i++) {
+		assert_int_equal(pthread_create(&v[i].thread, NULL, visit, &v[i]), 0);
+		wait_for_sleepers(i + 1);
+	}
+	turnstile_leave(&lock);
+	for (int i = 0; i < 4; i++)
+		pthread_join(v[i].thread, NULL);
+	assert_int_equal(v[2].turn, 0);
+	assert_int_equal(v[3].turn, 1);
+	assert_int_equal(v[0].turn, 2);
+	assert_int_equal(v[1].turn, 3);
+	turnstile_destroy(&lock);
+}
+
+/* Whoever comes again at once does not pass the one that sleeps. */
+static void test_no_overtaking(void **state)
+{
+	struct visitor v = { .urgent = false };
+
+	(void)state;
+	turnstile_init(&lock);
+	counter = 0;
+	assert_int_equal(turnstile_enter(&lock, false, TURNSTILE_FOREVER), 0);
+	assert_int_equal(pthread_create(&v.thread, NULL, visit, &v), 0);
+	wait_for_sleepers(1);
+	turnstile_leave(&lock);
+	assert_int_equal(turnstile_enter(&lock, false, TURNSTILE_FOREVER), 0);
+	assert_int_equal(counter, 1);
+	turnstile_leave(&lock);
+	pthread_join(v.thread, NULL);
+	turnstile_destroy(&lock);
+}
+
+static void test_times_out(void **state)
+{
+	struct visitor v = { .urgent = false };
+	uint64_t now;
+
+	(void)state;
+	turnstile_init(&lock);
+	counter = 0;
+	assert_int_equal(turnstile_enter(&lock, false, TURNSTILE_FOREVER), 0);
+	now = clock_boot_ns();
+	assert_int_equal(turnstile_enter(&lock, true, now + 20 * NSEC_PER_MSEC), -ETIMEDOUT);
+	assert_true(clock_boot_ns() - now >= 20 * NSEC_PER_MSEC);
+	assert_int_equal(turnstile_enter(&lock, false, 0), -ETIMEDOUT);
+	assert_int_equal(pthread_create(&v.thread, NULL, visit, &v), 0);
+	wait_for_sleepers(1);
+	assert_int_equal(turnstile_enter(&lock, true, clock_boot_ns()), -ETIMEDOUT);
+	turnstile_leave(&lock);
+	pthread_join(v.thread, NULL);
+	assert_int_equal(turnstile_enter(&lock, false, 0), 0);
+	turnstile_leave(&lock);
+	turnstile_destroy(&lock);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_excludes),
+		cmocka_unit_test(test_order),
+		cmocka_unit_test(test_no_overtaking),
+		cmocka_unit_test(test_times_out),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
