@@ -293,8 +293,6 @@ static void test_evidence(void **state)
 	struct world *w = *state;
 	uint32_t late = add_session(w), closed[3], zombies = add_session(w), sites[5];
 	const struct allocation *zombie;
-	struct audit_input in;
-	struct audit_result *result;
 	const json_t *record;
 	struct stage s;
 	json_t *answer;
@@ -348,23 +346,42 @@ static void test_evidence(void **state)
 	assert_string_equal(evidence(record, 0), "revoke not confirmed");
 	assert_int_equal(number(at(answer, "coverage"), "sessions_not_scanned"), 1);
 	json_decref(answer);
+}
 
-	/* One scan alone. */
+/* One scan alone calls nothing lost, and says what it would have. */
+static void test_one_scan(void **state)
+{
+	struct world *w = *state;
+	struct audit_input in;
+	struct audit_result *result;
+	const json_t *record;
+	struct stage s;
+	json_t *answer;
+
+	for (unsigned i = 0; i < 2; i++) {
+		uint32_t session = add_session(w);
+
+		sessions_set_state(w->sessions, session, i ? SESSION_DETACHED : SESSION_CLOSED,
+			i ? HOLDER_NO_EVIDENCE : HOLDER_CLOSED, LATER - MINUTE);
+		for (unsigned n = 0; n < 3; n++)
+			add_block(w, session, add_site(w, n == 0), 100, 0, 0);
+	}
+	s = make_stage(w);
 	in = input(w);
 	in.now_real_ns = LATER;
 	assert_int_equal(audit_run(&in, NULL, &result), 0);
-	s.view.now_real_ns =
-		LATER + MINUTE; /* the question of when it was asked has no influence */
+	s.view.now_real_ns = LATER + MINUTE; /* when it is asked for has no influence */
 	answer = report_leaks(view_of(&s), result);
 	audit_result_destroy(result);
 	assert_int_equal(number(at(at(answer, "summary"), "definite"), "blocks"), 0);
-	for (size_t i = 0; i < json_array_size(at(answer, "records")); i++) {
-		record = item(answer, "records", i);
-		assert_int_equal(number(record, "age_min_ms"), 3600 * 1000);
-		assert_int_equal(number(record, "age_avg_ms"), 3600 * 1000);
-		if (number(record, "unconfirmed_blocks") == 3)
-			assert_string_equal(evidence(record, 1), "definite 1/2 scans");
-	}
+	assert_int_equal(json_array_size(at(answer, "records")), 2);
+	record = item(answer, "records", 0);
+	assert_int_equal(number(record, "unconfirmed_blocks"), 2);
+	assert_int_equal(number(record, "age_min_ms"), 3600 * 1000);
+	assert_int_equal(number(record, "age_avg_ms"), 3600 * 1000);
+	assert_string_equal(evidence(record, 0), "holder-closed 60s (closed without freeing)");
+	assert_string_equal(evidence(record, 1), "holder-detached 60s (may come back)");
+	assert_string_equal(evidence(record, 3), "definite 1/2 scans (2 of 4 blocks)");
 	json_decref(answer);
 }
 
@@ -693,6 +710,7 @@ int main(void)
 		IN_WORLD(test_status),
 		IN_WORLD(test_leaks),
 		IN_WORLD(test_evidence),
+		IN_WORLD(test_one_scan),
 		IN_WORLD(test_many_holders),
 		IN_WORLD(test_same_bytes),
 		IN_WORLD(test_unresolved_frames),
