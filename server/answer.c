@@ -134,6 +134,7 @@ void answerer_cancel(struct answerer *a, void *arg)
 		if (q->arg != arg)
 			continue;
 		auditor_cancel(a->server->auditor, q);
+		/* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): it is in the list */
 		DL_DELETE(a->questions, q);
 		free(q);
 	}

@@ -14,7 +14,7 @@
 #include "server/session.h"
 
 /* Between the two scans of an audit on demand: long enough for a dying process to be gone. */
-static const struct timeval scan_gap = { .tv_usec = 50 * 1000 };
+static const struct timeval scan_gap = { .tv_usec = 50L * 1000 };
 
 struct waiter {
 	auditor_fn done;
@@ -164,6 +164,7 @@ void auditor_cancel(struct auditor *a, void *arg)
 	LL_FOREACH_SAFE (a->waiters, w, tmp) {
 		if (w->arg != arg)
 			continue;
+		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): what was freed is out of the list */
 		LL_DELETE(a->waiters, w);
 		free(w);
 	}

@@ -213,10 +213,10 @@ enum options_result options_parse(struct options *o, int argc, char **argv, stru
 
 	memset(o, 0, sizeof(*o));
 	o->port = RMEM_DEFAULT_PORT;
-	o->ttl_ms = 10 * 1000;
+	o->ttl_ms = 10ULL * 1000;
 	o->courtesy_ms = 24ULL * 3600 * 1000;
 	o->reclaim = RECLAIM_PRESSURE;
-	o->audit_interval_ms = 60 * 1000;
+	o->audit_interval_ms = 60ULL * 1000;
 	o->log_level = LOG_LEVEL_INFO;
 
 	opterr = 0;

@@ -123,6 +123,20 @@ static int open_tables(struct server *s, struct why *why)
 	return 0;
 }
 
+/* Records that cannot be right were left out: never followed, but never silently either. */
+static void report_rejected(const struct server *s)
+{
+	uint32_t rejected = ledger_rejected(s->pool.ledger) + sessions_rejected(s->records) +
+			    sites_rejected(s->sites);
+
+	if (rejected)
+		log_error("%u damaged records in %s are left out (%u allocations, %u sessions, %u "
+			  "call "
+			  "sites): their memory counts as free",
+			rejected, s->data.tables_path, ledger_rejected(s->pool.ledger),
+			sessions_rejected(s->records), sites_rejected(s->sites));
+}
+
 static int open_memory(struct server *s, struct why *why)
 {
 	char total[UNITS_TEXT_SIZE];
@@ -145,6 +159,7 @@ static int open_memory(struct server *s, struct why *why)
 	err = pool_open(&s->pool, &s->data, &sizes, s->topology, why);
 	if (err)
 		return err;
+	report_rejected(s);
 	s->grants = calloc(ledger_max(s->pool.ledger), sizeof(struct grant *));
 	return s->grants ? 0 : why_set(why, -ENOMEM, "out of memory");
 }
