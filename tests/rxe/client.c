@@ -299,7 +299,7 @@ void client_thaw(struct client *c)
 	process_signal(&c->process, SIGCONT);
 }
 
-void client_finish(struct client *c)
+int client_end(struct client *c)
 {
 	int status;
 
@@ -307,7 +307,14 @@ void client_finish(struct client *c)
 	c->orders = -1;
 	drain_to_the_end(c);
 	status = process_wait(&c->process, RIG_LIMIT_MS, "client");
-	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+	if (!WIFEXITED(status))
+		fail_of(c, "crashed");
+	return WEXITSTATUS(status);
+}
+
+void client_finish(struct client *c)
+{
+	if (client_end(c) != 0)
 		fail_of(c, "did not end well");
 }
 

@@ -106,6 +106,9 @@ void client_thaw(struct client *c);
  */
 void client_finish(struct client *c);
 
+/* Tell it to stop, and wait; returns its exit status: a worker whose call failed ends with 1. */
+int client_end(struct client *c);
+
 /* Kill all clients of this program and forget them: what a test leaves. Never fails a test. */
 void client_end_all(void);
 

@@ -83,19 +83,26 @@ static void test_open_and_close(void **state)
 	struct rmem *rm = NULL, *other = NULL, *untouched = (struct rmem *)state;
 	struct rmem_open_attr attr = RMEM_OPEN_ATTR_INIT;
 	struct rig *r = *state;
+	const json_t *mine;
 	json_t *sessions;
+	char here[32];
 
 	rig_start(r, NULL);
 	assert_string_equal(rmem_errmsg(), ""); /* before the first failure */
 	assert_true(strlen(rmem_version()) >= 5);
 	succeed(rmem_close(NULL));
-	succeed(rmem_open(r->server, NULL, &rm));
 	attr.job = "etl-992";
-	succeed(rmem_open(r->server, &attr, &other));
+	succeed(rmem_open(r->server, &attr, &rm));
 	sessions = rig_ask(r, "sessions");
-	assert_int_equal(json_array_size(json_object_get(sessions, "sessions")), 2);
-	assert_int_equal(rig_number(rig_session(sessions, getpid()), "pid"), getpid());
+	mine = rig_session(sessions, getpid());
+	assert_non_null(mine);
+	assert_string_equal(rig_text(mine, "job"), "etl-992");
+	assert_string_equal(rig_text(mine, "state"), "connected");
+	assert_non_null(strstr(rig_text(mine, "exe"), "test_api"));
 	json_decref(sessions);
+	snprintf(here, sizeof(here), "localhost:%u", r->port);
+	succeed(rmem_open(here, NULL, &other));
+	assert_int_equal(rig_ask_number(r, "status", "sessions.connected"), 2);
 	succeed(rmem_close(other));
 	succeed(rmem_close(rm));
 

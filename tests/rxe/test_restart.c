@@ -14,6 +14,7 @@
 #include "common/clock.h"
 #include "rmem/rmem.h"
 #include "tests/rxe/client.h"
+#include "tests/rxe/raw.h"
 
 #define BLOCK 100000ULL
 #define WORKERS 3
@@ -189,6 +190,106 @@ static void test_died_meanwhile(void **state)
 	rig_stop(r, true);
 }
 
+/* ---- requests whose answer did not come ---- */
+
+static void expect_timeout(struct client *c, const struct client_order *order)
+{
+	const struct client_record *record = client_do(c, order);
+
+	if (record->err != -ETIMEDOUT)
+		fail_msg("%d instead of -ETIMEDOUT: %s", record->err, record->why);
+}
+
+/* What the server did after its client had given up waiting is undone, or taken for done. */
+static void test_given_up(void **state)
+{
+	struct client_order order = { .bytes = BLOCK, .node = RMEM_NODE_ANY };
+	struct rig *r = *state;
+	struct client *c;
+	uint64_t kept;
+	json_t *map;
+
+	for (int restart = 0; restart < 2; restart++) {
+		rig_start(r, NULL);
+		c = client_start_puppet(r->server, 3000);
+		client_open(c);
+		kept = client_alloc(c, BLOCK, RMEM_NODE_ANY);
+		for (unsigned call = CLIENT_ALLOC; call <= CLIENT_FREE; call++) {
+			rig_freeze(r);
+			order.call = call;
+			order.addr = kept;
+			expect_timeout(c, &order);
+			if (restart)
+				rig_kill(r);
+			if (restart)
+				rig_start(r, NULL);
+			else
+				rig_thaw(r);
+			if (call == CLIENT_FREE)
+				client_free(c, kept);
+			else
+				client_free(c, client_alloc(c, 1, RMEM_NODE_ANY));
+		}
+		map = rig_ask(r, "map");
+		client_assert_map(c, map);
+		json_decref(map);
+		order.call = CLIENT_CHECK;
+		assert_int_equal(client_do(c, &order)->err, -EFAULT);
+		assert_nothing_is_lost(r, 0);
+		client_close(c);
+		rig_stop(r, false);
+	}
+}
+
+/* A connection later, perhaps a server later: the session is back. */
+static void come_back(struct rig *r, struct raw_session *s, struct raw **raw, bool restart)
+{
+	raw_close(*raw);
+	if (restart) {
+		rig_kill(r);
+		rig_start(r, NULL);
+	}
+	assert_int_equal(raw_connect(r->port, NULL, raw), 0);
+	assert_int_equal(raw_hello(*raw, s), 0);
+}
+
+/* A request that is sent again, because its answer was lost, is carried out once. */
+static void test_repeated_requests(void **state)
+{
+	struct grant_reply first, again, other;
+	struct raw_session s;
+	struct rig *r = *state;
+	struct raw *raw;
+	uint32_t seq;
+
+	rig_start(r, NULL);
+	raw_session_init(&s);
+	assert_int_equal(raw_open(r->port, &s, &raw), 0);
+	for (int restart = 0; restart < 2; restart++) {
+		assert_int_equal(raw_alloc(raw, BLOCK, &first), 0);
+		seq = raw->seq;
+		come_back(r, &s, &raw, restart);
+		raw->seq = seq - 1;
+		assert_int_equal(raw_alloc(raw, BLOCK, &again), 0);
+		assert_true(again.addr == first.addr);
+		assert_int_equal(rig_ask_number(r, "status", "allocations.blocks"), 1);
+
+		assert_int_equal(raw_free(raw, first.addr), 0);
+		seq = raw->seq;
+		come_back(r, &s, &raw, restart);
+		raw->seq = seq - 1;
+		assert_int_equal(raw_free(raw, first.addr), 0);
+		/* With a number of its own it is another request, and wrong. */
+		assert_int_equal(raw_free(raw, first.addr), -EINVAL);
+		assert_int_equal(raw_alloc(raw, BLOCK, &other), 0);
+		assert_int_equal(raw_free(raw, other.addr), 0);
+		assert_nothing_is_lost(r, 0);
+	}
+	assert_int_equal(raw_bye(raw), 0);
+	raw_close(raw);
+	rig_stop(r, false);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -197,6 +298,8 @@ int main(int argc, char **argv)
 		RIG_TEST(test_killed_for_good),
 		RIG_TEST(test_stopped_cleanly),
 		RIG_TEST(test_died_meanwhile),
+		RIG_TEST(test_given_up),
+		RIG_TEST(test_repeated_requests),
 	};
 
 	if (argc > 1)

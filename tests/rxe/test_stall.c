@@ -267,6 +267,46 @@ static void test_frozen_client_under_pressure(void **state)
 	rig_stop(r, false);
 }
 
+/*
+ * Frozen in the middle of whatever call it makes, and what it holds is lent to another: whatever the
+ * worker was about to write does not get there, and it never takes the other's bytes for its own.
+ */
+static void freeze_in_mid_call(struct rig *r, unsigned round)
+{
+	const struct client_work work = { .seed = 70 + round, .max_held = 6, .max_bytes = BLOCK };
+	struct client *worker = client_start_worker(r->server, &work), *other;
+	uint64_t addrs[POOL_BLOCKS];
+	unsigned n;
+
+	while (worker->calls < 10 || worker->nheld < 2)
+		client_await_calls(worker, worker->calls + 1);
+	client_freeze(worker);
+	json_decref(rig_await(r, "sessions", is_revoked, &worker->pid, "access is revoked"));
+	other = client_start_puppet(r->server, RIG_LIMIT_MS);
+	client_open(other);
+	n = fill_up(other, addrs);
+	assert_int_equal(n, POOL_BLOCKS); /* all of it: the worker has nothing left */
+	client_thaw(worker);
+	assert_int_not_equal(client_end(worker), 0);
+	if (worker->failure.err != -ESTALE)
+		fail_msg("%d instead of -ESTALE: %s", worker->failure.err, worker->failure.why);
+	check_all(other, addrs, n);
+	for (unsigned i = 0; i < n; i++)
+		client_free(other, addrs[i]);
+	client_close(other);
+}
+
+static void test_frozen_in_mid_call(void **state)
+{
+	struct rig *r = *state;
+
+	rig_start(r, options_pressure);
+	for (unsigned round = 0; round < 3; round++)
+		freeze_in_mid_call(r, round);
+	assert_int_equal(rig_ask_number(r, "leaks", "coverage.allocations_total"), 0);
+	rig_stop(r, false);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -274,6 +314,7 @@ int main(int argc, char **argv)
 		RIG_TEST(test_frozen_server_and_data),
 		RIG_TEST(test_frozen_client_keeps_its_bytes),
 		RIG_TEST(test_frozen_client_under_pressure),
+		RIG_TEST(test_frozen_in_mid_call),
 	};
 
 	if (argc > 1)
