@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "server/options.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
@@ -147,6 +148,16 @@ static int parse_protection(struct options *o, const char *text, struct why *why
 	return why_set(why, -EINVAL, "--protection %s: must be auto, window or region", text);
 }
 
+static int parse_bind(struct options *o, const char *text, struct why *why)
+{
+	struct in_addr address;
+
+	if (inet_pton(AF_INET, text, &address) != 1)
+		return why_set(why, -EINVAL, "--bind %s: an IPv4 address is needed", text);
+	o->bind = text;
+	return 0;
+}
+
 static int set_path(char *out, size_t size, const char *option, const char *text, struct why *why)
 {
 	if (!*text || strlen(text) >= size)
@@ -164,8 +175,7 @@ static int apply(struct options *o, int key, const char *arg, struct why *why)
 	case OPT_PORT:
 		return parse_port(arg, &o->port, why);
 	case OPT_BIND:
-		o->bind = arg;
-		return 0;
+		return parse_bind(o, arg, why);
 	case OPT_DEVICE:
 		o->device = arg;
 		return 0;
