@@ -171,6 +171,8 @@ static int take_block(
 
 	if (!n)
 		return -EINVAL;
+	if (bytes > pool_max_alloc_bytes(p, node))
+		return -EFBIG; /* nor if everybody gave back everything: do not try to make room */
 	err = buddy_alloc(n->buddy, bytes, out_offset);
 	for (unsigned i = 0; err == -ENOSPC && node == RMEM_NODE_ANY && i < p->nnodes; i++) {
 		n = &p->nodes[i];
@@ -262,12 +264,16 @@ void *pool_pointer(struct pool *p, const struct allocation *a)
 	return n->arena.base + addr_offset(a->addr);
 }
 
-uint64_t pool_max_alloc_bytes(const struct pool *p)
+uint64_t pool_max_alloc_bytes(const struct pool *p, int node)
 {
 	uint64_t max = 0;
 
 	for (unsigned i = 0; i < p->nnodes; i++) {
-		uint64_t bytes = 1ULL << (63 - __builtin_clzll(p->nodes[i].arena.bytes));
+		uint64_t bytes;
+
+		if (node != RMEM_NODE_ANY && p->nodes[i].node != (unsigned)node)
+			continue;
+		bytes = 1ULL << (63 - __builtin_clzll(p->nodes[i].arena.bytes));
 
 		max = bytes > max ? bytes : max;
 	}

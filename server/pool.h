@@ -66,8 +66,8 @@ void pool_quarantine(struct pool *p, const struct allocation *a);
 /* Wipe at most about budget_bytes and free what is wiped. True if there is more to do. */
 bool pool_wipe(struct pool *p, uint64_t budget_bytes);
 
-/* The most that one allocation could get if the pool were empty. */
-uint64_t pool_max_alloc_bytes(const struct pool *p);
+/* The most that one allocation could get if the pool, or that node of it, were empty. */
+uint64_t pool_max_alloc_bytes(const struct pool *p, int node);
 
 /* Where an allocation's bytes are in this process. */
 void *pool_pointer(struct pool *p, const struct allocation *a);

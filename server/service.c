@@ -146,7 +146,7 @@ static int handle_hello(struct connection *c, const struct header *h, struct wir
 		.board_addr = e.addr,
 		.board_rkey = c->board->rkey,
 		.nodes = (uint8_t)c->server->pool.nnodes,
-		.max_alloc_bytes = pool_max_alloc_bytes(&c->server->pool) };
+		.max_alloc_bytes = pool_max_alloc_bytes(&c->server->pool, RMEM_NODE_ANY) };
 	memcpy(body.secret, record_of(c)->secret, ID_SIZE);
 	connection_reply_begin(c, h->type, h->seq, 0, &r);
 	hello_reply_put(&r.body, &body);
@@ -237,7 +237,8 @@ static int refuse_alloc(
 		return refuse_full(c, h, q);
 	case -EFBIG:
 		return refuse(c, h, err, "one allocation can hold at most %s here",
-			units_format_bytes(BUDDY_MAX_BYTES, max, sizeof(max)));
+			units_format_bytes(
+				pool_max_alloc_bytes(&c->server->pool, q->node), max, sizeof(max)));
 	case -EINVAL:
 		if (q->bytes == 0)
 			return refuse(c, h, err, "an allocation of 0 bytes is not possible");

@@ -7,6 +7,7 @@
 
 #include "common/clock.h"
 #include "numa/pages.h"
+#include "rmem/rmem.h"
 #include "server/auditor.h"
 #include "server/session.h"
 
@@ -119,7 +120,7 @@ void view_fill(struct view *v, struct server *s)
 	r->terms = (struct report_terms){ .ttl_ms = s->options.ttl_ms,
 		.courtesy_ms = s->options.courtesy_ms,
 		.audit_interval_ms = s->options.audit_interval_ms,
-		.max_alloc_bytes = pool_max_alloc_bytes(&s->pool),
+		.max_alloc_bytes = pool_max_alloc_bytes(&s->pool, RMEM_NODE_ANY),
 		.reclaim = reclaim_text(&s->options, v->reclaim, sizeof(v->reclaim)) };
 	r->counters = counters_of(s);
 	r->audits = (struct report_audits){ .serial = audits.serial,
