@@ -348,7 +348,8 @@ struct client_total client_assert_map(const struct client *c, const json_t *map)
 		long long bytes = rig_number(block, "bytes");
 		const struct client_block *held;
 
-		if (rig_number(block, "pid") != c->pid || strcmp(rig_text(block, "state"), "live"))
+		if (rig_number(block, "pid") != c->pid ||
+			strcmp(rig_text(block, "state"), "live") != 0)
 			continue;
 		total.blocks++;
 		total.bytes += bytes;

@@ -17,6 +17,7 @@
 #define PUPPET_BYTES (16UL << 20) /* the longest FILL or CHECK */
 #define PERSIST_NS (60 * NSEC_PER_SEC)
 #define WORKER_TIMEOUT_MS 20000
+#define SMALL_BYTES 6000 /* most of a worker's blocks are no longer */
 
 enum { EXIT_DONE = 0, EXIT_CALL_FAILED = 1, EXIT_NO_PARENT = 2 };
 
@@ -135,8 +136,8 @@ static int grow(struct worker *w)
 	struct piece *piece = &w->held[w->nheld];
 	int err;
 
-	o.bytes = 1 +
-		  random_below(&w->random, random_below(&w->random, 4) ? 6000 : w->work.max_bytes);
+	o.bytes = 1 + random_below(&w->random,
+			      random_below(&w->random, 4) ? SMALL_BYTES : w->work.max_bytes);
 	err = insist(w, &o, &o.addr);
 	if (err)
 		return err;
@@ -203,24 +204,44 @@ static int work(struct worker *w)
 	return err ? EXIT_CALL_FAILED : EXIT_DONE;
 }
 
+static int be_puppet(char **argv)
+{
+	struct self self = { .server = argv[2], .timeout_ms = (int)strtol(argv[3], NULL, 10) };
+	int status = EXIT_NO_PARENT;
+
+	self.buffer = malloc(PUPPET_BYTES);
+	if (self.buffer)
+		status = puppet(&self);
+	free(self.buffer);
+	return status;
+}
+
+static int be_worker(char **argv)
+{
+	struct worker w = {
+		.self = { .server = argv[2], .timeout_ms = WORKER_TIMEOUT_MS },
+		.random = strtoull(argv[3], NULL, 10),
+		.work = { .max_held = (unsigned)strtoul(argv[4], NULL, 10),
+			.max_bytes = (unsigned)strtoul(argv[5], NULL, 10),
+			.persistent = argv[6][0] == '1',
+			.idles = argv[7][0] == '1' },
+	};
+	int status = EXIT_NO_PARENT;
+
+	w.held = calloc(w.work.max_held, sizeof(*w.held));
+	w.self.buffer = malloc(w.work.max_bytes > SMALL_BYTES ? w.work.max_bytes : SMALL_BYTES);
+	if (w.held && w.self.buffer)
+		status = work(&w);
+	free(w.self.buffer);
+	free(w.held);
+	return status;
+}
+
 int client_role(int argc, char **argv)
 {
-	struct worker w = { .self = { .server = argc > 2 ? argv[2] : "" } };
-
-	if (argc == 4 && strcmp(argv[1], "puppet") == 0) {
-		w.self.timeout_ms = atoi(argv[3]);
-		w.self.buffer = malloc(PUPPET_BYTES);
-		return w.self.buffer ? puppet(&w.self) : EXIT_NO_PARENT;
-	}
-	if (argc != 8 || strcmp(argv[1], "worker") != 0)
-		return EXIT_NO_PARENT;
-	w.self.timeout_ms = WORKER_TIMEOUT_MS;
-	w.random = strtoull(argv[3], NULL, 10);
-	w.work.max_held = (unsigned)strtoul(argv[4], NULL, 10);
-	w.work.max_bytes = (unsigned)strtoul(argv[5], NULL, 10);
-	w.work.persistent = argv[6][0] == '1';
-	w.work.idles = argv[7][0] == '1';
-	w.held = calloc(w.work.max_held, sizeof(*w.held));
-	w.self.buffer = malloc(w.work.max_bytes + 8192);
-	return w.held && w.self.buffer ? work(&w) : EXIT_NO_PARENT;
+	if (argc == 4 && strcmp(argv[1], "puppet") == 0)
+		return be_puppet(argv);
+	if (argc == 8 && strcmp(argv[1], "worker") == 0)
+		return be_worker(argv);
+	return EXIT_NO_PARENT;
 }

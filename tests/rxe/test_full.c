@@ -169,6 +169,29 @@ static void test_pressure_takes_from_the_dead(void **state)
 	rig_stop(r, false);
 }
 
+/* What can never fit is no reason to take anything from anybody. */
+static void test_impossible_request(void **state)
+{
+	struct client_order order = { .call = CLIENT_ALLOC, .node = RMEM_NODE_ANY };
+	struct rig *r = *state;
+	struct client *heir;
+	unsigned blocks;
+	pid_t dead;
+
+	rig_start(r, (const char *const[]){ "--size", "32M", NULL });
+	dead = fill_and_die(r, &blocks);
+	json_decref(rig_await(r, "sessions", is_dead, &dead, "the victim is known to be dead"));
+	heir = open_client(r);
+	order.bytes = 64 * MIB;
+	assert_int_equal(client_do(heir, &order)->err, -EFBIG);
+	order.bytes = 1ULL << 40;
+	assert_int_equal(client_do(heir, &order)->err, -EFBIG);
+	assert_int_equal(rig_ask_number(r, "status", "counters.reclaimed_blocks"), 0);
+	assert_int_equal(rig_ask_number(r, "leaks", "summary.definite.blocks"), blocks);
+	client_close(heir);
+	rig_stop(r, true);
+}
+
 static void test_reclaim_after_a_while(void **state)
 {
 	struct rig *r = *state;
@@ -200,6 +223,7 @@ int main(int argc, char **argv)
 		RIG_TEST(test_error_names_top_holder),
 		RIG_TEST(test_never_keeps_the_dead),
 		RIG_TEST(test_pressure_takes_from_the_dead),
+		RIG_TEST(test_impossible_request),
 		RIG_TEST(test_reclaim_after_a_while),
 	};
 

@@ -90,7 +90,7 @@ static bool all_are_dead(const json_t *sessions, void *arg)
 	for (unsigned i = 0; i < VICTIMS; i++) {
 		const json_t *session = rig_session(sessions, s->victims[i]->pid);
 
-		if (session && strcmp(rig_text(session, "state"), "dead"))
+		if (session && strcmp(rig_text(session, "state"), "dead") != 0)
 			return false;
 	}
 	return true;
@@ -112,7 +112,7 @@ static void assert_holders(
 
 	json_array_foreach(json_object_get(leaks, "records"), i, record)
 	{
-		if (strcmp(rig_text(record, "kind"), kind))
+		if (strcmp(rig_text(record, "kind"), kind) != 0)
 			continue;
 		json_array_foreach(json_object_get(record, "holders"), k, holder)
 		{

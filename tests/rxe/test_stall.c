@@ -20,8 +20,8 @@
 #define POOL_BLOCKS 16
 #define TTL_MS 1000
 
-#define LIVING 3
-#define HELD 4
+#define LIVING 3U
+#define HELD 4U
 
 struct sleeper {
 	struct client *client;
@@ -82,7 +82,7 @@ static void test_frozen_server_expires_nobody(void **state)
 	rig_elapse(5 * TTL_MS);
 	rig_thaw(r);
 	status = rig_await(r, "status", has_noticed_stall, NULL, "the stall is noticed");
-	assert_true(rig_number(status, "stalled_ms") >= 4 * TTL_MS);
+	assert_true(rig_number(status, "stalled_ms") >= 4LL * TTL_MS);
 	json_decref(status);
 	/* Let another two terms pass: whoever was not excused expires now. */
 	rig_elapse(2 * TTL_MS);
