@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -144,6 +145,20 @@ static int bind_address(const struct options *o, struct sockaddr_in *out, struct
 	return 0;
 }
 
+/* Is it the address of an RDMA device, whatever ports are taken? */
+static bool can_bind(const struct listener *l, struct sockaddr_in address)
+{
+	struct rdma_cm_id *id;
+	bool can;
+
+	address.sin_port = 0;
+	if (rdma_create_id(l->channel, &id, NULL, RDMA_PS_TCP))
+		return false;
+	can = rdma_bind_addr(id, (struct sockaddr *)&address) == 0;
+	rdma_destroy_id(id);
+	return can;
+}
+
 static int listen_on(struct listener *l, const struct options *o, struct why *why)
 {
 	const char *where = o->bind ? o->bind : "all RDMA addresses";
@@ -157,6 +172,9 @@ static int listen_on(struct listener *l, const struct options *o, struct why *wh
 			"no connection manager: is the rdma_ucm module loaded?");
 	if (rdma_bind_addr(l->id, (struct sockaddr *)&address) || rdma_listen(l->id, BACKLOG)) {
 		err = verbs_errno();
+		/* What the kernel says too when one of the two listens on all addresses. */
+		if (err == -EADDRNOTAVAIL && can_bind(l, address))
+			err = -EADDRINUSE;
 		if (err == -EADDRINUSE)
 			return why_set(why, err,
 				"port %u is in use on %s: another rmemd? Choose another with "

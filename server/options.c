@@ -154,6 +154,11 @@ static int parse_bind(struct options *o, const char *text, struct why *why)
 
 	if (inet_pton(AF_INET, text, &address) != 1)
 		return why_set(why, -EINVAL, "--bind %s: an IPv4 address is needed", text);
+	/* The connection manager would take it, and nobody could connect. */
+	if (ntohl(address.s_addr) >> 24 == IN_LOOPBACKNET)
+		return why_set(why, -EINVAL,
+			"--bind %s: no RDMA device has a loopback address: see rdma link, ip addr",
+			text);
 	o->bind = text;
 	return 0;
 }
