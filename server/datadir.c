@@ -11,12 +11,13 @@
 
 #include "server/arena.h"
 
-static int open_own(const char *path, int *out, struct why *why)
+static int open_own(const char *path, int *out, bool *out_made, struct why *why)
 {
 	struct stat st;
 	int fd;
 
-	if (mkdir(path, 0700) && errno != EEXIST)
+	*out_made = mkdir(path, 0700) == 0;
+	if (!*out_made && errno != EEXIST)
 		return why_set(why, -errno,
 			"cannot make the data directory %s: %s; name another with --data", path,
 			strerror(errno));
@@ -43,12 +44,12 @@ static int open_own(const char *path, int *out, struct why *why)
 int datadir_open(struct datadir *d, const char *path, uint16_t port, struct why *why)
 {
 	uint64_t page_bytes;
-	bool huge = false;
+	bool huge = false, made;
 	int err;
 
 	*d = (struct datadir){ .arenas = -1, .tables = -1 };
 	snprintf(d->arenas_path, sizeof(d->arenas_path), "%s", path);
-	err = open_own(path, &d->arenas, why);
+	err = open_own(path, &d->arenas, &d->made, why);
 	if (!err)
 		err = arena_page_bytes(d->arenas, &page_bytes, &huge, why);
 	if (!err && !huge) {
@@ -57,10 +58,13 @@ int datadir_open(struct datadir *d, const char *path, uint16_t port, struct why 
 	} else if (!err) {
 		err = rundir_data_dir(port, d->tables_path, sizeof(d->tables_path));
 		if (!err)
-			err = open_own(d->tables_path, &d->tables, why);
+			err = open_own(d->tables_path, &d->tables, &made, why);
 	}
-	if (err)
+	if (err) {
 		datadir_close(d);
+		if (d->made)
+			rmdir(path);
+	}
 	return err;
 }
 

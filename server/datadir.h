@@ -8,6 +8,7 @@
 #ifndef RMEM_SERVER_DATADIR_H
 #define RMEM_SERVER_DATADIR_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "common/rundir.h"
@@ -16,6 +17,7 @@
 struct datadir {
 	int arenas, tables; /* open directories; the same one unless on hugetlbfs */
 	char arenas_path[RUNDIR_PATH_SIZE], tables_path[RUNDIR_PATH_SIZE];
+	bool made; /* the arenas' one did not exist: nobody holds anything in it */
 };
 
 /* Make them if they are not there. port names the default directory. */

@@ -345,6 +345,14 @@ static void remove_data(struct server *s)
 	datadir_remove(&s->data);
 }
 
+/* A start that failed half-way in a directory of its own: the arenas may hold memory already. */
+static void discard_data(struct server *s)
+{
+	for (unsigned node = 0; node < ADDR_MAX_NODES; node++)
+		arena_remove(s->data.arenas, node);
+	datadir_remove(&s->data);
+}
+
 static void close_memory(struct server *s)
 {
 	char bytes[UNITS_TEXT_SIZE];
@@ -363,6 +371,8 @@ static void close_memory(struct server *s)
 			log_info("%s in %u allocations are kept in %s for the next start",
 				units_format_bytes(kept, bytes, sizeof(bytes)),
 				ledger_count(s->pool.ledger), s->options.data_dir);
+	} else if (s->data.made && s->data.arenas >= 0) {
+		discard_data(s);
 	}
 	pool_close(&s->pool);
 	sites_close(s->sites);
