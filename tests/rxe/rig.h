@@ -93,6 +93,16 @@ const json_t *rig_session(const json_t *sessions, pid_t pid);
 /* The conservation line of every node of a report of leaks adds up, and nothing is an orphan. */
 void rig_assert_accounted(const json_t *leaks);
 
+/*
+ * What rmemd has open: its file descriptors, and all RDMA objects of this machine (nobody else may
+ * use RDMA meanwhile). Two that are equal mean that nothing was left over in between.
+ */
+#define RIG_FOOTPRINT_SIZE 4096
+void rig_footprint(struct rig *r, char out[RIG_FOOTPRINT_SIZE]);
+
+/* Wait until it is as it was: connections are torn down in slices. */
+void rig_await_footprint(struct rig *r, const char *wanted);
+
 /* Let time pass that a test is about (a lease's term): at least this long on the boot clock. */
 void rig_elapse(int ms);
 
