@@ -35,6 +35,7 @@ struct transfer {
 	uint8_t *slots;
 	struct ibv_mr *mr; /* over slots */
 	struct registration registrations[REGISTRATIONS];
+	bool pinned; /* one of them is in use */
 	struct work works[WINDOW];
 	uint64_t posted, done; /* work requests of this call */
 };
@@ -106,6 +107,13 @@ static void release(struct registration *r)
 	*r = (struct registration){ 0 };
 }
 
+static void unpin(struct transfer *t)
+{
+	for (unsigned i = 0; i < REGISTRATIONS; i++)
+		release(&t->registrations[i]);
+	t->pinned = false;
+}
+
 /* The oldest one that no outstanding work request uses: there always is one. */
 static struct registration *reusable(struct transfer *t)
 {
@@ -143,6 +151,7 @@ static struct ibv_mr *pin(struct job *job, const struct plan_segment *seg)
 	r = reusable(t);
 	release(r);
 	/* Without LOCAL_WRITE the source of a write may be read-only memory. */
+	t->pinned = true;
 	r->mr = ibv_reg_mr(endpoint_pd(t->ep), seg->local, end - start,
 		job->direction == TRANSFER_READ ? IBV_ACCESS_LOCAL_WRITE : 0);
 	if (!r->mr)
@@ -308,8 +317,8 @@ int transfer_run(struct transfer *t, enum transfer_direction direction, struct p
 			break;
 		alive = reap(&job, plan, &rc, why);
 	}
-	for (unsigned i = 0; i < REGISTRATIONS; i++)
-		release(&t->registrations[i]);
+	if (t->pinned)
+		unpin(t);
 	return rc ? rc : stop;
 }
 

@@ -44,13 +44,6 @@ struct endpoint {
 	atomic_bool broken;
 };
 
-static inline void relax(void)
-{
-#if defined(__x86_64__) || defined(__i386__)
-	__builtin_ia32_pause();
-#endif
-}
-
 static int queue_create(struct endpoint *ep, struct queue *q, int depth)
 {
 	struct ibv_context *ctx = ep->shake.id->verbs;
@@ -97,7 +90,6 @@ static int spin(struct queue *q, struct ibv_wc *wc, int max)
 
 			if (n)
 				return n;
-			relax();
 		}
 		if (!until)
 			until = clock_boot_ns() + SPIN_NS;
