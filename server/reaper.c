@@ -15,9 +15,16 @@
 #define RECLAIMS_PER_SLICE 256
 #define WIPE_BYTES_PER_SLICE (8ULL << 20)
 
+/*
+ * A timer that is over at once, not event_active(): an event that activates itself runs again before
+ * the loop looks at anything else, and a slice would be no slice.
+ */
 void reaper_wake(struct server *s)
 {
-	event_active(s->reaper_event, EV_TIMEOUT, 1);
+	static const struct timeval at_once;
+
+	if (event_add(s->reaper_event, &at_once))
+		log_error("no memory to wake the reaper: the next tick does");
 }
 
 void reaper_finish_connection(struct server *s, struct connection *c)
@@ -112,7 +119,7 @@ static void slice(evutil_socket_t fd, short what, void *arg)
 
 int reaper_start(struct server *s)
 {
-	s->reaper_event = event_new(s->base, -1, 0, slice, s);
+	s->reaper_event = evtimer_new(s->base, slice, s);
 	return s->reaper_event ? 0 : -ENOMEM;
 }
 
@@ -180,7 +187,7 @@ void reaper_tick(struct server *s, uint64_t now_real_ns)
 	uint32_t cursor = 0, slot;
 	struct session_record *r;
 
-	if (s->dying)
+	if (s->dying || s->nwaiting)
 		reaper_wake(s);
 	if (s->options.reclaim == RECLAIM_NEVER)
 		return;

@@ -341,8 +341,6 @@ void service_retry_waiting(struct server *s, bool final)
 		if (err && refuse_alloc(c, &h, &q, err))
 			connection_abort(c, "cannot refuse its allocation");
 	}
-	if (s->nwaiting)
-		reaper_wake(s);
 }
 
 /* ---- FREE, ATTACH ---- */
