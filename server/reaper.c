@@ -6,6 +6,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "rmem/rmem.h"
 #include "server/connection.h"
 #include "server/service.h"
 #include "server/session.h"
@@ -73,10 +74,14 @@ static bool reclaim_all(struct server *s)
 	bool more = false;
 
 	while (budget && sessions_next(s->records, &cursor, &slot)) {
-		if (s->sessions[slot].reclaiming)
-			more |= reclaim_slice(s, &s->sessions[slot], &budget);
+		struct session *session = &s->sessions[slot];
+
+		if (!session->reclaiming || session->reclaimed)
+			continue;
+		session->reclaimed = !reclaim_slice(s, session, &budget);
+		more |= !session->reclaimed;
 	}
-	return more;
+	return more || !budget; /* there may be others behind */
 }
 
 /* Sessions whose last block has been wiped can be forgotten. */
@@ -144,7 +149,20 @@ static int reclaim_rank(struct server *s, const struct session *session)
 	}
 }
 
-bool reaper_relieve(struct server *s)
+/* Would taking back what a session holds make room on that node? */
+static bool holds_on(struct server *s, uint32_t slot, int node)
+{
+	const struct allocation *a = NULL;
+
+	while ((a = ledger_next_of_session(s->pool.ledger, slot, a))) {
+		if (a->state == ALLOCATION_LIVE &&
+			(node == RMEM_NODE_ANY || addr_node(a->addr) == (unsigned)node))
+			return true;
+	}
+	return false;
+}
+
+bool reaper_relieve(struct server *s, int node)
 {
 	struct session *best = NULL;
 	uint64_t best_since = 0;
@@ -160,11 +178,9 @@ bool reaper_relieve(struct server *s)
 		struct session *session = &s->sessions[slot];
 		int rank = session->connection ? 0 : reclaim_rank(s, session);
 
-		if (!ledger_session_count(s->pool.ledger, slot))
-			continue;
-		if (session->reclaiming)
+		if (session->reclaiming && !session->reclaimed)
 			return true; /* on its way */
-		if (rank == 0)
+		if (rank == 0 || session->reclaiming || !holds_on(s, slot, node))
 			continue;
 		if (rank > best_rank || (rank == best_rank && r->state_since_ns < best_since)) {
 			best = session;

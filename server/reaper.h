@@ -23,11 +23,11 @@ void reaper_finish_connection(struct server *s, struct connection *c);
 void reaper_reclaim(struct server *s, struct session *session);
 
 /*
- * An allocation found no room: pick whose memory is to be reclaimed next by the policy. Those provably
- * gone come first, longest gone first; then those whose lease is over. False if there is nobody, and
- * nothing is on its way.
+ * An allocation found no room on that node (or on any): pick whose memory is to be reclaimed next by
+ * the policy. Those provably gone come first, longest gone first; then those whose lease is over.
+ * False if there is nobody who holds anything there, and nothing is on its way.
  */
-bool reaper_relieve(struct server *s);
+bool reaper_relieve(struct server *s, int node);
 
 /* What the policy takes back by itself as time passes. */
 void reaper_tick(struct server *s, uint64_t now_real_ns);

@@ -39,6 +39,7 @@ struct auditor;
 struct session {
 	bool used;
 	bool reclaiming; /* the reaper is taking its memory back */
+	bool reclaimed;  /* ... and has taken all that can be taken: only zombies stay */
 	uint32_t slot;
 	struct lease lease;
 	struct connection *connection; /* NULL: detached, closed or dead */

@@ -307,7 +307,7 @@ static int handle_alloc(struct connection *c, const struct header *h, struct wir
 	if (a)
 		return grant_and_reply(c, h, a, false);
 	err = try_alloc(c, h, &q);
-	if (err == -ENOSPC && reaper_relieve(c->server)) {
+	if (err == -ENOSPC && reaper_relieve(c->server, q.node)) {
 		c->deferred = (struct deferred){
 			.active = true, .type = h->type, .seq = h->seq, .alloc = q
 		};
@@ -332,7 +332,7 @@ void service_retry_waiting(struct server *s, bool final)
 		if (!c->deferred.active || c->deferred.type != MESSAGE_ALLOC)
 			continue;
 		err = try_alloc(c, &h, &q);
-		if (err == -ENOSPC && !final && reaper_relieve(s))
+		if (err == -ENOSPC && !final && reaper_relieve(s, q.node))
 			continue;
 		if (c->state == CONNECTION_CLOSING)
 			continue; /* it went while being answered, and is counted off already */
