@@ -22,6 +22,7 @@
 #define SIGNALED_EVERY 4    /* replies */
 #define SEND_QUEUE_DEPTH 32 /* that many replies, each with a bind in front, twice; and more */
 #define CQ_DEPTH (SEND_QUEUE_DEPTH + CONNECTION_RECVS)
+#define EVENTS_PER_TURN 64
 #define REVOKE_TRIES 5
 #define ACK_TIMEOUT_EXPONENT 16 /* 4.096 us × 2^16 = 0.27 s per try */
 #define RNR_RETRIES 6           /* 7 would mean: for ever */
@@ -339,14 +340,19 @@ static void handle_completion(struct connection *c, const struct ibv_wc *wc)
 	}
 }
 
+/*
+ * One queue's worth, however fast the peer is: that is all that was there when notification was asked
+ * for, so whatever stays has announced itself since, and its turn comes after the others'.
+ */
 static void poll_connection(struct connection *c)
 {
 	struct ibv_wc wc[CQ_DEPTH];
-	int n;
+	int n = 0, left = CQ_DEPTH;
 
-	while ((n = ibv_poll_cq(c->cq, CQ_DEPTH, wc)) > 0) {
+	while (left > 0 && (n = ibv_poll_cq(c->cq, left, wc)) > 0) {
 		for (int i = 0; i < n; i++)
 			handle_completion(c, &wc[i]);
+		left -= n;
 	}
 	if (n < 0)
 		connection_abort(c, "cannot poll its completion queue");
@@ -357,8 +363,13 @@ void connection_poll_device(struct device *d)
 	struct ibv_cq *cq;
 	void *context;
 
-	while (ibv_get_cq_event(d->channel, &cq, &context) == 0) {
-		struct connection *c = context;
+	/* The loop comes back at once if there is more: other events, signals and time have their turn. */
+	for (unsigned i = 0; i < EVENTS_PER_TURN; i++) {
+		struct connection *c;
+
+		if (ibv_get_cq_event(d->channel, &cq, &context))
+			break;
+		c = context;
 
 		c->cq_events++;
 		/* Ask first, poll then: what arrives in between is seen or announced. */

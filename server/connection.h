@@ -76,7 +76,7 @@ void connection_abort(struct connection *c, const char *fmt, ...)
  */
 bool connection_reap(struct connection *c, unsigned *budget);
 
-/* Everything the device has finished. */
+/* What the device has finished; a bounded part of it, if there is no end to it. */
 void connection_poll_device(struct device *d);
 
 /* A reply under construction: begin, put the body's fields into the cursor, send. */

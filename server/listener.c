@@ -15,6 +15,7 @@
 #include "server/server.h"
 
 #define BACKLOG 128
+#define EVENTS_PER_TURN 16 /* a new connection may take a millisecond */
 
 struct listener {
 	struct server *server;
@@ -122,9 +123,11 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	while (rdma_get_cm_event(l->channel, &event) == 0) {
+	for (unsigned i = 0; i < EVENTS_PER_TURN; i++) {
 		struct rdma_cm_id *refused = NULL;
 
+		if (rdma_get_cm_event(l->channel, &event))
+			break;
 		if (event->event == RDMA_CM_EVENT_CONNECT_REQUEST) {
 			if (!on_request(l->server, event->id, &event->param.conn))
 				refused = event->id;
