@@ -4,11 +4,14 @@
 # All communication with the guests is a run directory which they mount uncached:
 #   1/ 2/    conf argv env cwd to each guest; out err status dmesg failure back (see softroce-guest)
 #   shared/  for the command itself: both hosts see it at once (RMEM_SHARED)
-# and a serial line for events: every guest, and whoever watches it, writes "NUMBER EVENT" into one
-# pipe, which supervise() reads. tail(1) carries the output: nothing is lost, whoever is slow.
+# and a serial line for events and signals. Every guest has a watcher here, which carries its output
+# by tail(1) (nothing is lost, whoever is slow) and writes "NUMBER EVENT" into the one pipe that
+# supervise() reads.
 
 QEMU_PLAIN=(-machine q35 -nodefaults -no-user-config -display none -no-reboot)
 KERNEL_ARGS="console=ttyS0 quiet panic=-1 oops=panic mitigations=off nokaslr tsc=reliable random.trust_cpu=on"
+# A machine that shares two processors with others stands still for seconds; that is no lockup.
+KERNEL_ARGS+=" rcupdate.rcu_cpu_stall_timeout=300 watchdog_thresh=60 workqueue.watchdog_thresh=300"
 
 BOOT_LIMIT_S=180     # an emulated machine on a loaded host
 GRACE_S=5            # from TERM to KILL, and from KILL to the end of the VM
@@ -28,14 +31,13 @@ environment() {
 }
 
 prepare_host() {
-	local id=$1 dir=$RUN/$1 mode=$MODE
+	local id=$1 dir=$RUN/$1 role=$MODE
 	shift
-	[[ $id == 1 ]] || mode=run
+	[[ $id == 1 ]] || role=run
 	mkdir "$dir"
-	mkfifo "$dir/control.in"
-	ln -s ../events "$dir/control.out"
+	mkfifo "$dir"/control.{in,out}
 	touch "$dir"/{out,err,console,qemu}
-	printf '%s=%s\n' CHECKOUT "${CHECKOUT@Q}" LIB "${LIB@Q}" HOSTS "$HOSTS" MODE "$mode" \
+	printf '%s=%s\n' CHECKOUT "${CHECKOUT@Q}" LIB "${LIB@Q}" HOSTS "$HOSTS" MODE "$role" \
 		TTY_SIZE "'${TTY_SIZE:-}'" >"$dir/conf"
 	printf '%s\0' "$@" >"$dir/argv"
 	environment "$id" >"$dir/env"
@@ -106,15 +108,21 @@ start_host() {
 	exec {CONTROL[id]}<>"$dir/control.in"
 }
 
-# Carry a host's output until it is gone, and say so.
+# Carry a host's events and output until it is gone, and say so. Events pass through here because a
+# serial line delivers letter by letter: two of them writing into one pipe would mix their words.
 watch_host() {
-	local id=$1 follow=(tail -q -c +1 -s 0.05 -f --pid="${QEMU[$1]}") out err
+	local id=$1 follow=(tail -q -c +1 -s 0.05 -f --pid="${QEMU[$1]}") out err events event
+	while read -r event; do
+		echo "$id $event"
+	done <"$RUN/$id/control.out" >&"$EVENTS" &
+	events=$!
 	"${follow[@]}" "$RUN/$id/out" 2>/dev/null &
 	out=$!
 	"${follow[@]}" "$RUN/$id/err" >&2 2>/dev/null &
 	err=$!
 	wait "$out" || echo "$id broken_pipe" >&"$EVENTS"
 	wait "$err" || true
+	kill "$events" 2>/dev/null || true
 	echo "$id gone" >&"$EVENTS"
 }
 
@@ -216,9 +224,13 @@ on_gone() {
 # Wait for an event, or until the deadline. In short steps: while read -t waits, bash does not
 # collect dead children, and tail takes a dead QEMU that nobody collected for a living one.
 next_event() {
-	until read -r -t 0.1 -u "$EVENTS" id event argument; do
+	local piece
+	until IFS= read -r -t 0.1 -u "$EVENTS" piece; do
+		PARTIAL+=$piece
 		[[ ! $DEADLINE_MS ]] || (($(now_ms) < DEADLINE_MS)) || return
 	done
+	read -r id event argument <<<"$PARTIAL$piece"
+	PARTIAL=
 }
 
 # Until all hosts are gone. Sets RESULT.
@@ -257,7 +269,7 @@ explain_host() {
 		note "host $1 stopped before its command ended"
 		return
 	fi
-	note "host $1: $why; softroce -v shows its console"
+	note "host $1: $why; softroce -v shows its log"
 	RESULT=$EXIT_OWN
 }
 
@@ -265,8 +277,10 @@ explain_host() {
 check_kernel_log() {
 	local log=$RUN/$1/dmesg
 	[[ -s $log ]] || log=$RUN/$1/console
-	[[ ! $VERBOSE ]] || cat "$RUN/$1/qemu" "$log" >&2
 	report_kernel_log "host $1" <"$log" || RESULT=$((RESULT ? RESULT : EXIT_KERNEL))
+	if [[ $VERBOSE ]] && ((RESULT == EXIT_OWN || RESULT == EXIT_KERNEL)); then
+		cat "$RUN/$1/qemu" "$log" >&2
+	fi
 }
 
 cleanup_vm() {
@@ -275,11 +289,12 @@ cleanup_vm() {
 	rm -rf "$RUN"
 }
 
-# What a softroce left that was killed hard.
+# What a softroce left that was killed hard: /tmp/softroce.PID.RANDOM of ours, without such a process.
 remove_stale_runs() {
-	local owner
-	for owner in /tmp/softroce.*/owner; do
-		[[ ! -O $owner ]] || kill -0 "$(<"$owner")" 2>/dev/null || rm -rf "${owner%/owner}"
+	local run pid
+	for run in /tmp/softroce.*.*; do
+		pid=${run#*.}
+		[[ ! -O $run || -d /proc/${pid%.*} ]] || rm -rf "$run"
 	done
 }
 
@@ -288,9 +303,8 @@ run_vm() {
 	local id signal
 	unset RMEM_HOST RMEM_HOST_ID RMEM_PEER RMEM_SHARED
 	remove_stale_runs
-	RUN=$(mktemp -d /tmp/softroce.XXXXXX) || die "cannot make a directory in /tmp; see that it has room"
-	QEMU=() CONTROL=() GONE=() RESULT='' INTERRUPTED='' DEADLINE_MS=''
-	echo $$ >"$RUN/owner"
+	RUN=$(mktemp -d "/tmp/softroce.$$.XXXXXX") || die "cannot make a directory in /tmp; see that it has room"
+	QEMU=() CONTROL=() GONE=() RESULT='' INTERRUPTED='' DEADLINE_MS='' PARTIAL=''
 	mkdir -m 1777 "$RUN/shared"
 	mkfifo "$RUN/events"
 	exec {EVENTS}<>"$RUN/events"
