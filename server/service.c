@@ -255,7 +255,10 @@ static const struct allocation *made_by(struct connection *c, uint32_t seq)
 	const struct allocation *a =
 		ledger_next_of_session(c->server->pool.ledger, c->session->slot, NULL);
 
-	return a && a->seq == seq && a->state == ALLOCATION_LIVE ? a : NULL;
+	if (!a || a->seq != seq || a->state != ALLOCATION_LIVE ||
+		a->session_serial != record_of(c)->serial)
+		return NULL;
+	return a;
 }
 
 static int grant_and_reply(

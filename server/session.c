@@ -137,9 +137,11 @@ void session_forget_if_done(struct server *s, struct session *session)
 {
 	const struct session_record *r = session_record(s, session);
 
-	if (session->connection || ledger_session_count(s->pool.ledger, session->slot))
+	if (!r || session->connection || ledger_session_count(s->pool.ledger, session->slot))
 		return;
-	if (r->state != SESSION_CLOSED && r->state != SESSION_DEAD && !session->reclaiming)
+	/* Whose lease is over and who holds nothing has nothing to come back to. */
+	if (r->state != SESSION_CLOSED && r->state != SESSION_DEAD && !session->reclaiming &&
+		session->lease.state < LEASE_EXPIRED)
 		return;
 	sessions_remove(s->records, session->slot);
 	session->used = false;
@@ -157,14 +159,17 @@ static bool just_restarted(const struct server *s, uint64_t now_ns)
 	return now_ns - s->started_boot_ns < s->terms.ttl_ns;
 }
 
-/* Is the holder of a detached session provably gone? */
-static void judge(struct server *s, struct session *session, uint64_t now_ns)
+/*
+ * Is the holder of a detached session provably gone? As of the last tick: time since then may be one in
+ * which we stood still, and only a tick excuses everybody for that.
+ */
+static void judge(struct server *s, struct session *session)
 {
+	const uint64_t now_ns = s->stall_guard.last_ns;
 	const struct session_record *r = session_record(s, session);
 	bool expired = session->lease.state >= LEASE_EXPIRED;
 	struct holder_facts facts = {
 		.connected = session->connection != NULL,
-		.process = identity_probe(&r->identity),
 		.lease_expired = expired,
 		.expired_for_ns = expired ? now_ns - session->lease.seen_ns - s->terms.ttl_ns : 0,
 		.grace_ns = s->terms.ttl_ns,
@@ -174,6 +179,7 @@ static void judge(struct server *s, struct session *session, uint64_t now_ns)
 
 	if (r->state != SESSION_DETACHED)
 		return;
+	facts.process = identity_probe(&r->identity); /* system calls: only where it matters */
 	evidence = holder_judge(&facts);
 	if (evidence == HOLDER_NO_EVIDENCE)
 		return;
@@ -186,11 +192,10 @@ static void judge(struct server *s, struct session *session, uint64_t now_ns)
 
 void session_judge_all(struct server *s)
 {
-	uint64_t now_ns = clock_boot_ns();
 	uint32_t cursor = 0, slot;
 
 	while (sessions_next(s->records, &cursor, &slot))
-		judge(s, &s->sessions[slot], now_ns);
+		judge(s, &s->sessions[slot]);
 }
 
 void session_detach(struct server *s, struct session *session)
@@ -201,10 +206,9 @@ void session_detach(struct server *s, struct session *session)
 	if (r->state == SESSION_CONNECTED) {
 		sessions_set_state(s->records, session->slot, SESSION_DETACHED, HOLDER_NO_EVIDENCE,
 			clock_real_ns());
-		judge(s, session, clock_boot_ns());
-	} else {
-		session_forget_if_done(s, session);
+		judge(s, session);
 	}
+	session_forget_if_done(s, session);
 }
 
 static void expired(struct server *s, struct session *session)
@@ -218,6 +222,8 @@ static void expired(struct server *s, struct session *session)
 		ledger_session_count(s->pool.ledger, session->slot));
 	if (session->connection)
 		connection_abort(session->connection, "its lease expired");
+	else
+		session_forget_if_done(s, session);
 }
 
 static void tick(struct server *s, struct session *session, uint64_t now_ns)

@@ -32,7 +32,7 @@ void session_tick_all(struct server *s, uint64_t now_ns);
 /* Look whether the holders that are not connected still exist. */
 void session_judge_all(struct server *s);
 
-/* Forget the session if it holds nothing and cannot come back. */
+/* Forget the session if it holds nothing and is over, or its lease is. */
 void session_forget_if_done(struct server *s, struct session *session);
 
 struct session_record *session_record(struct server *s, const struct session *session);
