@@ -27,6 +27,7 @@ struct client {
 	struct admin *admin;
 	struct bufferevent *stream;
 	bool asking; /* one request at a time; the next line waits */
+	bool ended;  /* it sends no more, and may still wait for answers */
 	struct client *prev, *next;
 };
 
@@ -49,7 +50,8 @@ static void drop(struct client *client)
 	free(client);
 }
 
-static void serve(struct client *client);
+static const char no_memory[] = "{\"schema\":1,\"error\":{\"code\":\"ENOMEM\",\"message\":\"rmemd "
+				"has no memory for the answer\"}}";
 
 static void on_answer(void *arg, char *text)
 {
@@ -57,21 +59,28 @@ static void on_answer(void *arg, char *text)
 	struct evbuffer *out = bufferevent_get_output(client->stream);
 
 	client->asking = false;
-	if (text)
-		evbuffer_add_printf(out, "%s\n", text);
+	evbuffer_add_printf(out, "%s\n", text ? text : no_memory);
 	free(text);
 }
 
-/* Whole lines that have arrived, one after the other. */
-static void serve(struct client *client)
+static bool is_answered(const struct client *client)
+{
+	return !client->asking && evbuffer_get_length(bufferevent_get_output(client->stream)) == 0;
+}
+
+/*
+ * Whole lines that have arrived, one after the other: the next one when the answer to the last has
+ * gone out, so that who asks without reading fills its own memory and not ours. False: it has to go.
+ */
+static bool serve(struct client *client)
 {
 	struct evbuffer *in = bufferevent_get_input(client->stream);
 
-	while (!client->asking) {
+	while (is_answered(client)) {
 		char *line = evbuffer_readln(in, NULL, EVBUFFER_EOL_CRLF);
 
-		if (!line)
-			break;
+		if (!line) /* a line without an end? */
+			return evbuffer_get_length(in) <= REPORT_REQUEST_SIZE;
 		client->asking = true;
 		if (strlen(line) >= REPORT_REQUEST_SIZE)
 			line[REPORT_REQUEST_SIZE] =
@@ -79,30 +88,36 @@ static void serve(struct client *client)
 		admin_ask(client->admin, line, on_answer, client);
 		free(line);
 	}
+	return true;
 }
 
 static void on_read(struct bufferevent *stream, void *arg)
 {
-	struct client *client = arg;
-
-	serve(client);
-	if (!client->asking &&
-		evbuffer_get_length(bufferevent_get_input(stream)) > REPORT_REQUEST_SIZE)
-		drop(client); /* a line without an end */
+	(void)stream;
+	if (!serve(arg))
+		drop(arg);
 }
 
 /* Its answer has gone out: the next request, if there is one. */
 static void on_written(struct bufferevent *stream, void *arg)
 {
+	struct client *client = arg;
+
 	(void)stream;
-	serve(arg);
+	if (!serve(client) || (client->ended && is_answered(client)))
+		drop(client);
 }
 
+/* End of file, an error, or idle for too long. */
 static void on_event(struct bufferevent *stream, short what, void *arg)
 {
-	(void)stream;
-	(void)what; /* end of file, an error, or idle for too long */
-	drop(arg);
+	struct client *client = arg;
+
+	client->ended = what == (BEV_EVENT_READING | BEV_EVENT_EOF);
+	if (!client->ended || is_answered(client))
+		drop(client);
+	else
+		bufferevent_disable(stream, EV_READ);
 }
 
 static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *address,

@@ -67,13 +67,13 @@ static json_t *answer_map(struct answerer *a, const json_t *request)
 {
 	const json_t *limit = json_object_get(request, "limit");
 	const json_t *node = json_object_get(request, "node");
+	uint64_t blocks = limit ? (uint64_t)json_integer_value(limit) : REPORT_MAP_LIMIT;
 
 	if ((limit && (!json_is_integer(limit) || json_integer_value(limit) < 0)) ||
 		(node && (!json_is_integer(node) || json_integer_value(node) < 0 ||
 				 json_integer_value(node) >= ADDR_MAX_NODES)))
 		return report_error(EINVAL, "limit and node are numbers, 0 or more");
-	return report_map(&a->view.report,
-		limit ? (uint64_t)json_integer_value(limit) : REPORT_MAP_LIMIT,
+	return report_map(&a->view.report, blocks < REPORT_MAP_MAX ? blocks : REPORT_MAP_MAX,
 		node ? (int)json_integer_value(node) : -1);
 }
 

@@ -95,6 +95,7 @@ struct report_view {
 };
 
 #define REPORT_MAP_LIMIT 1000 /* blocks, when the request names no limit */
+#define REPORT_MAP_MAX 65536  /* whatever it names: peers may ask, and everybody waits meanwhile */
 
 json_t *report_status(const struct report_view *view);
 json_t *report_leaks(const struct report_view *view, const struct audit_result *result);

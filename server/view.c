@@ -11,11 +11,12 @@
 #include "server/auditor.h"
 #include "server/session.h"
 
-#define PAGES_CHECKED_MAX 65536 /* of one range, evenly spread: about 15 ms */
+#define PAGES_CHECKED_MAX 65536      /* of one range, evenly spread: about 15 ms */
+#define BLOCK_PAGES_MAX (1ULL << 20) /* of all blocks of an answer: a quarter of a second */
 
 static bool lease_of(void *arg, uint32_t slot, enum lease_state *out, uint64_t *out_for_ms)
 {
-	struct server *s = arg;
+	struct server *s = ((struct view *)arg)->server;
 	const struct session *session = &s->sessions[slot];
 	uint64_t now_ns = clock_boot_ns();
 	const struct session_record *r = sessions_get(s->records, slot);
@@ -31,15 +32,20 @@ static bool lease_of(void *arg, uint32_t slot, enum lease_state *out, uint64_t *
 
 static void count_pages(void *arg, uint64_t addr, uint64_t bytes, struct report_pages *out)
 {
-	struct server *s = arg;
-	const struct pool_node *n = pool_find_node(&s->pool, addr_node(addr));
+	struct view *v = arg;
+	const struct pool_node *n = pool_find_node(&v->server->pool, addr_node(addr));
+	uint64_t max = PAGES_CHECKED_MAX;
 	struct pages_count count;
 
 	if (!n || addr_offset(addr) > n->arena.bytes || bytes > n->arena.bytes - addr_offset(addr))
 		return;
-	if (pages_locate(n->arena.base + addr_offset(addr), bytes, n->arena.page_bytes, n->node,
-		    PAGES_CHECKED_MAX, &count))
+	if (bytes < n->arena.bytes && v->block_pages < max)
+		max = v->block_pages;
+	if (max == 0 || pages_locate(n->arena.base + addr_offset(addr), bytes, n->arena.page_bytes,
+				n->node, max, &count))
 		return;
+	if (bytes < n->arena.bytes)
+		v->block_pages -= count.checked < v->block_pages ? count.checked : v->block_pages;
 	*out = (struct report_pages){ .checked = count.checked,
 		.on_node = count.on_node,
 		.elsewhere = count.elsewhere,
@@ -126,7 +132,9 @@ void view_fill(struct view *v, struct server *s)
 	r->audits = (struct report_audits){ .serial = audits.serial,
 		.last_ns = audits.last_ns,
 		.duration_us = audits.duration_us };
-	r->arg = s;
+	v->server = s;
+	v->block_pages = BLOCK_PAGES_MAX;
+	r->arg = v;
 	r->lease = lease_of;
 	r->pages = count_pages;
 }

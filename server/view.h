@@ -14,6 +14,8 @@ struct view {
 	struct report_device devices[DEVICES_MAX];
 	char addresses[DEVICES_MAX][INET_ADDRSTRLEN];
 	char reclaim[24];
+	struct server *server;
+	uint64_t block_pages; /* that may still be asked for: everybody waits meanwhile */
 };
 
 /* Valid until the server's state changes; v must stay where it is. */
