@@ -126,8 +126,27 @@ static void read_cmdline(char *out, size_t size)
 		n--;
 	out[n] = '\0';
 	for (ssize_t i = 0; i < n; i++)
-		if (iscntrl((unsigned char)out[i]))
+		if (!out[i])
 			out[i] = ' ';
+}
+
+/* In any locale: of UTF-8, the two-byte codes U+0080 to U+009F. */
+static void clean(char *text)
+{
+	for (unsigned char *p = (unsigned char *)text; *p; p++) {
+		if (*p == 0xc2 && p[1] >= 0x80 && p[1] < 0xa0)
+			*p = p[1] = ' ';
+		else if (*p < 0x20 || *p == 0x7f)
+			*p = ' ';
+	}
+}
+
+void identity_clean(struct identity *who)
+{
+	clean(who->host);
+	clean(who->exe);
+	clean(who->cmdline);
+	clean(who->job);
 }
 
 void identity_self(struct identity *out, const char *job)
@@ -153,6 +172,7 @@ void identity_self(struct identity *out, const char *job)
 		job = getenv("SLURM_JOB_ID");
 	if (job)
 		snprintf(out->job, sizeof(out->job), "%s", job);
+	identity_clean(out);
 }
 
 enum process_state identity_probe(const struct identity *who)

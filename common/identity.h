@@ -16,6 +16,9 @@ enum process_state { PROCESS_UNKNOWN, PROCESS_ALIVE, PROCESS_GONE };
  */
 void identity_self(struct identity *out, const char *job);
 
+/* Control characters in its texts become blanks: they end up in logs, messages and terminals. */
+void identity_clean(struct identity *who);
+
 /*
  * Does that process still exist? UNKNOWN if it is of another boot or pid namespace, or if it did not
  * tell enough. A zombie process (exited, not waited for) is GONE: its memory and its NIC objects are.

@@ -50,6 +50,10 @@ void log_line(enum log_level level, const char *fmt, ...)
 	va_end(ap);
 	if (n > sizeof(line) - 2)
 		n = sizeof(line) - 2;
+	/* Names come from peers: they must not forge lines, or write to the terminal what they like. */
+	for (size_t i = 0; i < n; i++)
+		if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f)
+			line[i] = '?';
 	line[n++] = '\n';
 	if (write(STDERR_FILENO, line, n) < 0) {
 		/* nobody left to tell */

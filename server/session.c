@@ -64,14 +64,15 @@ static bool same_secret(const uint8_t a[ID_SIZE], const uint8_t b[ID_SIZE])
 static int start(struct connection *c, const struct hello_request *hello, struct why *why)
 {
 	struct server *s = c->server;
+	struct identity who = hello->identity;
 	uint8_t secret[ID_SIZE];
 	uint32_t slot;
 	int err;
 
 	if (getrandom(secret, sizeof(secret), 0) != sizeof(secret))
 		return why_set(why, -EAGAIN, "the server has no random numbers");
-	err = sessions_add(
-		s->records, hello->session_id, secret, &hello->identity, clock_real_ns(), &slot);
+	identity_clean(&who);
+	err = sessions_add(s->records, hello->session_id, secret, &who, clock_real_ns(), &slot);
 	if (err == -EUSERS)
 		return why_set(why, err, "the server keeps %u sessions and has no room for more",
 			SESSIONS_MAX);
@@ -79,8 +80,7 @@ static int start(struct connection *c, const struct hello_request *hello, struct
 		return why_set(why, err, "the server refuses the session: %s", strerror(-err));
 	c->session = use_slot(s, slot, clock_boot_ns());
 	c->session->connection = c;
-	log_debug("session of %s[%u] on %s opened from %s", hello->identity.exe,
-		hello->identity.pid, hello->identity.host, c->peer);
+	log_debug("session of %s[%u] on %s opened from %s", who.exe, who.pid, who.host, c->peer);
 	return 0;
 }
 

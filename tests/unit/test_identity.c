@@ -97,6 +97,20 @@ static void tell_and_wait(int fd)
 		pause();
 }
 
+static void test_control_characters(void **state)
+{
+	struct identity who = { .host = "n\n1", .exe = "/bin/\033[2Jx", .cmdline = "a\tb\x7f" };
+
+	(void)state;
+	strcpy(who.job, "caf\xc3\xa9 \xc2\x9b"
+			"31m");
+	identity_clean(&who);
+	assert_string_equal(who.host, "n 1");
+	assert_string_equal(who.exe, "/bin/ [2Jx");
+	assert_string_equal(who.cmdline, "a b ");
+	assert_string_equal(who.job, "caf\xc3\xa9   31m");
+}
+
 static void test_life_and_death(void **state)
 {
 	struct identity who;
@@ -202,6 +216,7 @@ int main(void)
 		cmocka_unit_test(test_self),
 		cmocka_unit_test(test_job_from_environment),
 		cmocka_unit_test(test_long_texts_are_cut),
+		cmocka_unit_test(test_control_characters),
 		cmocka_unit_test(test_life_and_death),
 		cmocka_unit_test(test_first_thread_gone),
 		cmocka_unit_test(test_another_process_with_that_pid),

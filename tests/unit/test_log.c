@@ -57,6 +57,16 @@ static void silent_until_asked(void **state)
 	assert_string_equal(next_line(), "");
 }
 
+static void peers_forge_no_lines(void **state)
+{
+	(void)state;
+	log_init("test", LOG_LEVEL_INFO);
+	log_info("session of %s", "x\n<0>rmemd: \033[31mall is lost\x7f\t.");
+	assert_string_equal(next_line(), "test: session of x?<0>rmemd: ?[31mall is lost??.\n");
+	log_info("caf\xc3\xa9");
+	assert_string_equal(next_line(), "test: caf\xc3\xa9\n");
+}
+
 static void threshold_decides(void **state)
 {
 	(void)state;
@@ -153,6 +163,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(silent_until_asked, redirect, restore),
+		cmocka_unit_test_setup_teardown(peers_forge_no_lines, redirect, restore),
 		cmocka_unit_test_setup_teardown(threshold_decides, redirect, restore),
 		cmocka_unit_test_setup_teardown(journald_gets_its_priorities, redirect, restore),
 		cmocka_unit_test_setup_teardown(
