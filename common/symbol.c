@@ -73,8 +73,9 @@ int symbol_open(const char *path, const uint8_t build_id[BUILD_ID_SIZE], struct 
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0) {
 		rc = -errno;
-		return why_set(
-			why, rc, "%s: %s", path[0] ? path : "code outside any file", strerror(-rc));
+		if (!path[0])
+			return why_set(why, rc, "code outside any file");
+		return why_set(why, rc, "%s: %s", path, strerror(-rc));
 	}
 	f = calloc(1, sizeof(*f));
 	if (f)

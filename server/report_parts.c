@@ -246,15 +246,24 @@ static void set_text_or_null(struct draft *d, json_t *o, const char *key, const 
 		draft_set(d, o, key, json_null());
 }
 
+/* Of a frame without a name the client says in file why it has none (docs/PROTOCOL.md). */
+static bool is_resolved(const struct site_name *name)
+{
+	return name && (name->function[0] || name->line);
+}
+
 /* name is NULL while nobody has sent any. */
 static const char *why_nameless(const struct site_name *name, const struct site_module *m)
 {
 	if (!name)
 		return "the process was gone before it sent its names";
-	if (name->function[0])
+	if (is_resolved(name) && name->function[0])
 		return name->file[0] ? NULL : "no debug information for it";
-	return m->path[0] ? "no debug information and no symbol there"
-			  : "the address is in no file";
+	if (is_resolved(name))
+		return "no symbol there";
+	if (!m->path[0])
+		return "the address is in no file";
+	return name->file[0] ? name->file : "no debug information and no symbol there";
 }
 
 static json_t *make_frame(struct draft *d, const struct site_record *site, unsigned i)
@@ -263,17 +272,18 @@ static json_t *make_frame(struct draft *d, const struct site_record *site, unsig
 	const struct site_module *m = &site->frames.modules[frame->module];
 	const struct site_name *name = site->state == 2 ? &site->names.names[i] : NULL;
 	const char *why = why_nameless(name, m);
+	bool resolved = is_resolved(name);
 	json_t *o = json_object();
 
-	set_text_or_null(d, o, "function", name ? name->function : NULL);
-	set_text_or_null(d, o, "file", name ? name->file : NULL);
+	set_text_or_null(d, o, "function", resolved ? name->function : NULL);
+	set_text_or_null(d, o, "file", resolved ? name->file : NULL);
 	draft_set(d, o, "line",
-		name && name->file[0] && name->line ? json_integer(name->line) : json_null());
+		resolved && name->file[0] && name->line ? json_integer(name->line) : json_null());
 	set_text_or_null(d, o, "module", m->path);
 	set_build_id(d, o, m);
 	draft_set_addr(d, o, "offset", frame->offset);
 	if (why)
-		draft_set(d, o, "why", json_string(why));
+		draft_set_text(d, o, "why", why);
 	return o;
 }
 

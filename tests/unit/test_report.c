@@ -444,10 +444,10 @@ static void test_unresolved_frames(void **state)
 
 	memset(&f, 0, sizeof(f));
 	f.nmodules = 2;
-	f.nframes = 4;
+	f.nframes = 5;
 	f.modules[0].build_id[0] = 0xab;
 	strcpy(f.modules[0].path, "/usr/bin/a");
-	for (unsigned i = 0; i < 4; i++)
+	for (unsigned i = 0; i < 5; i++)
 		f.frames[i] = (struct site_frame){ .module = i == 3, .offset = i };
 	assert_int_equal(sites_intern(w->sites, &f, &site), 0);
 	add_block(w, session, site, 100, 0, 0);
@@ -462,7 +462,10 @@ static void test_unresolved_frames(void **state)
 
 	memset(&names, 0, sizeof(names));
 	names.site = site;
-	names.nnames = 4;
+	names.nnames = 5;
+	strcpy(names.names[2].file, "/usr/bin/a: No such file or directory");
+	strcpy(names.names[4].file, "h.c");
+	names.names[4].line = 7;
 	strcpy(names.names[0].function, "f");
 	strcpy(names.names[0].file, "f.c");
 	names.names[0].line = 3;
@@ -472,11 +475,16 @@ static void test_unresolved_frames(void **state)
 	stack = item(answer, "records", 0);
 	check_keys(item(stack, "stack", 0), "function file line module build_id offset");
 	assert_string_equal(text(item(stack, "stack", 1), "why"), "no debug information for it");
-	assert_string_equal(
-		text(item(stack, "stack", 2), "why"), "no debug information and no symbol there");
+	frame = item(stack, "stack", 2);
+	assert_string_equal(text(frame, "why"), "/usr/bin/a: No such file or directory");
+	assert_true(json_is_null(at(frame, "function")) && json_is_null(at(frame, "file")));
+	assert_true(json_is_null(at(frame, "line")));
 	frame = item(stack, "stack", 3);
 	assert_string_equal(text(frame, "why"), "the address is in no file");
 	assert_true(json_is_null(at(frame, "module")) && json_is_null(at(frame, "build_id")));
+	frame = item(stack, "stack", 4);
+	assert_string_equal(text(frame, "file"), "h.c");
+	assert_string_equal(text(frame, "why"), "no symbol there");
 	json_decref(answer);
 }
 
