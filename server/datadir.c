@@ -37,6 +37,14 @@ static int open_own(const char *path, int *out, bool *out_made, struct why *why)
 			"--data",
 			path, st.st_uid);
 	}
+	/* Whoever may put files there could put a ledger of their own making there. */
+	if (st.st_mode & S_IWOTH) {
+		close(fd);
+		return why_set(why, -EPERM,
+			"everybody may write into the data directory %s: name one below it with "
+			"--data",
+			path);
+	}
 	*out = fd;
 	return 0;
 }
