@@ -79,12 +79,14 @@ static void read_build_id(const uint8_t *notes, size_t size, uint8_t out[BUILD_I
 	}
 }
 
-static bool covers(const struct dl_phdr_info *info, uintptr_t address)
+/* Is that range, of at least one byte, inside one loaded segment? */
+static bool covers(const struct dl_phdr_info *info, uintptr_t address, size_t size)
 {
 	for (int i = 0; i < info->dlpi_phnum; i++) {
 		const ElfW(Phdr) *p = &info->dlpi_phdr[i];
+		uintptr_t offset = address - (info->dlpi_addr + p->p_vaddr);
 
-		if (p->p_type == PT_LOAD && address - (info->dlpi_addr + p->p_vaddr) < p->p_memsz)
+		if (p->p_type == PT_LOAD && offset < p->p_memsz && size <= p->p_memsz - offset)
 			return true;
 	}
 	return false;
@@ -109,7 +111,7 @@ static int visit(struct dl_phdr_info *info, size_t size, void *arg)
 	size_t length, cut;
 
 	(void)size;
-	if (!covers(info, s->address))
+	if (!covers(info, s->address, 1))
 		return 0;
 	s->found = true;
 	s->bias = info->dlpi_addr;
@@ -122,10 +124,11 @@ static int visit(struct dl_phdr_info *info, size_t size, void *arg)
 	}
 	for (int i = 0; i < info->dlpi_phnum; i++) {
 		const ElfW(Phdr) *p = &info->dlpi_phdr[i];
+		uintptr_t notes = info->dlpi_addr + p->p_vaddr;
 
-		if (p->p_type == PT_NOTE)
-			read_build_id((const uint8_t *)(info->dlpi_addr + p->p_vaddr), p->p_memsz,
-				s->module->build_id);
+		/* Notes need not be loaded; then there is nothing at that address, or something else. */
+		if (p->p_type == PT_NOTE && covers(info, notes, p->p_memsz))
+			read_build_id((const uint8_t *)notes, p->p_memsz, s->module->build_id);
 	}
 	return 1;
 }
