@@ -120,8 +120,10 @@ static int parse_duration(const char *option, const char *text, uint64_t min_ms,
 	return 0;
 }
 
-static int parse_reclaim(struct options *o, const char *text, struct why *why)
+static int parse_reclaim(struct options *o, const char *text, uint64_t max_ms, struct why *why)
 {
+	char max[UNITS_TEXT_SIZE];
+
 	if (strcmp(text, "never") == 0) {
 		o->reclaim = RECLAIM_NEVER;
 		return 0;
@@ -133,6 +135,9 @@ static int parse_reclaim(struct options *o, const char *text, struct why *why)
 	if (units_parse_duration(text, &o->reclaim_ms))
 		return why_set(why, -EINVAL,
 			"--reclaim %s: must be never, pressure or a duration such as 10m", text);
+	if (o->reclaim_ms > max_ms)
+		return why_set(why, -EINVAL, "--reclaim %s: at most %s", text,
+			units_format_duration(max_ms, max, sizeof(max)));
 	o->reclaim = RECLAIM_AFTER;
 	return 0;
 }
@@ -199,7 +204,7 @@ static int apply(struct options *o, int key, const char *arg, struct why *why)
 		return parse_duration(
 			"audit-interval", arg, 0, year_ms, &o->audit_interval_ms, why);
 	case OPT_RECLAIM:
-		return parse_reclaim(o, arg, why);
+		return parse_reclaim(o, arg, year_ms, why);
 	case OPT_PROTECTION:
 		return parse_protection(o, arg, why);
 	case OPT_LOG_LEVEL:
