@@ -126,8 +126,8 @@ static int choose_protection(struct device *d, enum protection wanted, struct wh
 	return 0;
 }
 
-int device_open(struct device *d, struct ibv_context *verbs, enum protection wanted,
-	const struct pool *pool, struct why *why)
+int device_open(
+	struct device *d, struct ibv_context *verbs, enum protection wanted, struct why *why)
 {
 	int err;
 
@@ -162,14 +162,18 @@ int device_open(struct device *d, struct ibv_context *verbs, enum protection wan
 		err = choose_protection(d, wanted, why);
 	if (err)
 		goto fail;
-	for (unsigned i = 0; i < pool->nnodes && d->protection == PROTECTION_WINDOW; i++) {
-		err = open_chunks(d, &pool->nodes[i], why);
-		if (err)
-			goto fail;
-	}
 	return 0;
 fail:
 	device_close(d);
+	return err;
+}
+
+int device_register(struct device *d, const struct pool *pool, struct why *why)
+{
+	int err = 0;
+
+	for (unsigned i = 0; !err && i < pool->nnodes && d->protection == PROTECTION_WINDOW; i++)
+		err = open_chunks(d, &pool->nodes[i], why);
 	return err;
 }
 

@@ -36,8 +36,12 @@ struct device {
 };
 
 /* -ENODEV: no usable address on it (why says so). Probes the device, which takes a moment. */
-int device_open(struct device *d, struct ibv_context *verbs, enum protection wanted,
-	const struct pool *pool, struct why *why);
+int device_open(
+	struct device *d, struct ibv_context *verbs, enum protection wanted, struct why *why);
+
+/* Let the device reach the pool: in WINDOW mode by its arenas' regions, else grant by grant. */
+int device_register(struct device *d, const struct pool *pool, struct why *why);
+
 void device_close(struct device *d); /* NULL-safe, half-built is fine */
 
 const char *device_name(const struct device *d);

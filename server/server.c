@@ -212,7 +212,7 @@ static int open_devices(struct server *s, struct why *why)
 
 		if (!wanted(s, *verbs))
 			continue;
-		if (device_open(d, *verbs, s->options.protection, &s->pool, &last)) {
+		if (device_open(d, *verbs, s->options.protection, &last)) {
 			log_warn("%s", last.text);
 			continue;
 		}
@@ -228,6 +228,15 @@ static int open_devices(struct server *s, struct why *why)
 		no_device(s, list, &last, why);
 	rdma_free_devices(list);
 	return s->ndevices ? 0 : -ENODEV;
+}
+
+static int register_memory(struct server *s, struct why *why)
+{
+	int err = 0;
+
+	for (unsigned i = 0; i < s->ndevices && !err; i++)
+		err = device_register(&s->devices[i], &s->pool, why);
+	return err;
 }
 
 static void on_completions(evutil_socket_t fd, short what, void *arg)
@@ -298,9 +307,11 @@ int server_start(struct server *s, const struct options *options, struct why *wh
 	s->data = (struct datadir){ .arenas = -1, .tables = -1 };
 	s->started_real_ns = clock_real_ns();
 	gethostname(s->host, sizeof(s->host) - 1);
-	err = open_memory(s, why);
+	err = open_devices(s, why); /* first: it fails sooner than gigabytes are touched */
 	if (!err)
-		err = open_devices(s, why);
+		err = open_memory(s, why);
+	if (!err)
+		err = register_memory(s, why);
 	if (!err)
 		err = start_loop(s, why);
 	if (!err)

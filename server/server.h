@@ -29,6 +29,7 @@
 #define CONNECTIONS_MAX (SESSIONS_MAX + 256)
 #define OBSERVERS_MAX 64
 #define BOARD_LINE_BYTES 64
+#define SESSION_SITES_MAX 2048 /* new ones: no client can use up the table of all */
 
 struct connection;
 struct listener;
@@ -41,6 +42,7 @@ struct session {
 	bool reclaiming; /* the reaper is taking its memory back */
 	bool reclaimed;  /* ... and has taken all that can be taken: only zombies stay */
 	uint32_t slot;
+	unsigned new_sites; /* call sites nobody knew before it */
 	struct lease lease;
 	struct connection *connection; /* NULL: detached, closed or dead */
 };

@@ -442,15 +442,22 @@ static int handle_site(struct connection *c, const struct header *h, struct wire
 	struct site_reply body = { 0 };
 	struct site_request q;
 	struct reply r;
+	uint32_t known;
 	int err;
 
 	site_request_get(in, &q);
 	if (wire_finish(in))
 		return -EBADMSG;
-	err = sites_intern(c->server->sites, &q, &body.site);
+	known = sites_count(c->server->sites);
+	err = c->session->new_sites < SESSION_SITES_MAX
+		      ? sites_intern(c->server->sites, &q, &body.site)
+		      : -EDQUOT;
+	c->session->new_sites += sites_count(c->server->sites) - known;
 	if (err)
 		return refuse(c, h, err, "the server cannot keep this call site: %s",
-			err == -ENOSPC ? "its table is full" : strerror(-err));
+			err == -ENOSPC   ? "its table is full"
+			: err == -EDQUOT ? "this session has brought too many"
+					 : strerror(-err));
 	connection_reply_begin(c, h->type, h->seq, 0, &r);
 	site_reply_put(&r.body, &body);
 	return connection_reply_send(c, &r, NULL);
