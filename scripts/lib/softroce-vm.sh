@@ -51,11 +51,11 @@ share() { # TAG PATH [OPTION]
 
 # Memory and processors over N nodes; each further node in line is 10 more away.
 numa_layout() {
-	local n a b cpus=$((NODES > 2 ? NODES : 2))
-	printf '%s\n' -smp "$cpus,sockets=$cpus,cores=1" -m "$MEM_MIB"
+	local n a b cpus=$((NODES > 2 ? NODES : 2)) share_mib=$((MEM_MIB / NODES))
+	printf '%s\n' -smp "$cpus,sockets=$cpus,cores=1" -m "$((share_mib * NODES))"
 	((NODES > 1)) || return 0
 	for ((n = 0; n < NODES; n++)); do
-		printf '%s\n' -object "memory-backend-ram,id=ram$n,size=$((MEM_MIB / NODES))M" \
+		printf '%s\n' -object "memory-backend-ram,id=ram$n,size=${share_mib}M" \
 			-numa "node,nodeid=$n,memdev=ram$n"
 	done
 	for ((n = 0; n < cpus; n++)); do
@@ -137,11 +137,15 @@ signal_hosts() {
 	done
 }
 
-kill_hosts() {
+end_hosts() { # SIGNAL for QEMU itself
 	local id
 	for id in "${!QEMU[@]}"; do
-		[[ ${GONE[$id]:-} ]] || kill -KILL "${QEMU[$id]}" 2>/dev/null || true
+		[[ ${GONE[$id]:-} ]] || kill "-$1" "${QEMU[$id]}" 2>/dev/null || true
 	done
+}
+
+kill_hosts() {
+	end_hosts KILL
 }
 
 set_deadline() { # SECONDS ACTION
@@ -189,15 +193,20 @@ on_start() {
 	if [[ $TIMEOUT ]]; then set_deadline "$TIMEOUT_S" timed_out; else DEADLINE_MS=; fi
 }
 
-# The guest has written everything: no need to wait for it to power off.
+# A guest has written everything, but stays up until the other's command has ended too.
 on_done() { # NUMBER STATUS
 	trace "host $1: status $2"
-	kill -TERM "${QEMU[$1]}" 2>/dev/null || true
+	DONE[$1]=1
 	if [[ $MODE == shell ]]; then
 		(($1 != 1)) || end_shell "$2"
-	elif (($2)); then
-		on_failure "$2"
+	else
+		(($2 == 0)) || on_failure "$2"
+		end_when_done
 	fi
+}
+
+end_when_done() {
+	((${#DONE[@]} < HOSTS)) || end_hosts TERM
 }
 
 # With the prompt everything ends.
@@ -208,7 +217,7 @@ end_shell() {
 
 # The first failure is the result; the other host may go on for a moment.
 on_failure() {
-	[[ $RESULT ]] || ((${#GONE[@]} + 1 >= HOSTS)) || set_deadline "$PEER_GRACE_S" peer_failed
+	[[ $RESULT ]] || ((${#DONE[@]} == HOSTS)) || set_deadline "$PEER_GRACE_S" peer_failed
 	RESULT=${RESULT:-$1}
 }
 
@@ -217,8 +226,9 @@ peer_failed() {
 }
 
 on_gone() {
-	GONE[$1]=1
+	GONE[$1]=1 DONE[$1]=1
 	[[ -e $RUN/$1/status ]] || on_failure "${INTERRUPTED:-$EXIT_KERNEL}"
+	end_when_done
 }
 
 # Wait for an event, or until the deadline. In short steps: while read -t waits, bash does not
@@ -304,7 +314,7 @@ run_vm() {
 	unset RMEM_HOST RMEM_HOST_ID RMEM_PEER RMEM_SHARED
 	remove_stale_runs
 	RUN=$(mktemp -d "/tmp/softroce.$$.XXXXXX") || die "cannot make a directory in /tmp; see that it has room"
-	QEMU=() CONTROL=() GONE=() RESULT='' INTERRUPTED='' DEADLINE_MS='' PARTIAL=''
+	QEMU=() CONTROL=() DONE=() GONE=() RESULT='' INTERRUPTED='' DEADLINE_MS='' PARTIAL=''
 	mkdir -m 1777 "$RUN/shared"
 	mkfifo "$RUN/events"
 	exec {EVENTS}<>"$RUN/events"
