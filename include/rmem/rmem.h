@@ -8,7 +8,8 @@
  * it), never exits and never aborts.
  *
  * Threads: a struct rmem may be used from any number of threads at once, except that rmem_close()
- * must be the last call on it. After fork() only the parent may use it; the child gets -EPERM.
+ * must be the last call on it. After fork() only the parent may use it; the child gets -EPERM
+ * (rmem_close() there only frees local memory).
  *
  * Errors that any call on an open struct rmem can return:
  *	-EINVAL		an argument is wrong; nothing was done
@@ -116,9 +117,9 @@ RMEM_API int rmem_write(struct rmem *rm, rmem_addr_t dst, const void *src, size_
 
 /*
  * Scatter-gather: like process_vm_readv(2), both lists are taken as one run of bytes and must have
- * the same total length (-EINVAL). Each remote piece must be inside one allocation (-EFAULT);
- * everything is checked before anything is sent. If local pieces overlap in a read, or remote
- * pieces in a write, which bytes win is undefined.
+ * the same total length (-EINVAL), in at most 1024 pieces each (-EINVAL). Each remote piece must be
+ * inside one allocation (-EFAULT); everything is checked before anything is sent. If local pieces
+ * overlap in a read, or remote pieces in a write, which bytes win is undefined.
  */
 RMEM_API int rmem_readv(struct rmem *rm, const struct iovec *local, int nlocal,
 	const struct rmem_iovec *remote, int nremote);
