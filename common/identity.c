@@ -65,11 +65,20 @@ static void read_boot_id(uint8_t out[16])
 	}
 }
 
+/*
+ * What a pid and a start time mean depends on two namespaces: /proc shows start times by the clock of
+ * the reader's time namespace. Numbers of namespaces have 32 bits; kernels before 5.6 have one clock.
+ * Of this thread: the first one, which "self" is, has none any more if it has ended.
+ */
 static uint64_t read_pid_ns(void)
 {
-	struct stat st;
+	struct stat pid, clock;
 
-	return stat("/proc/self/ns/pid", &st) ? 0 : (uint64_t)st.st_ino;
+	if (stat("/proc/thread-self/ns/pid", &pid))
+		return 0;
+	if (stat("/proc/thread-self/ns/time", &clock))
+		clock.st_ino = 0;
+	return (uint64_t)clock.st_ino << 32 | (uint32_t)pid.st_ino;
 }
 
 struct stat_line {

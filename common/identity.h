@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Who a process is: boot id, pid namespace, pid and start time name it for ever; exe, command line,
+ * Who a process is: boot id, pid (and time) namespace, pid and start time name it for ever; exe, command line,
  * uid, host and job are for people. Read from /proc. Any thread; no memory is kept.
  */
 #ifndef RMEM_COMMON_IDENTITY_H
@@ -20,7 +20,7 @@ void identity_self(struct identity *out, const char *job);
 void identity_clean(struct identity *who);
 
 /*
- * Does that process still exist? UNKNOWN if it is of another boot or pid namespace, or if it did not
+ * Does that process still exist? UNKNOWN if it is of another boot or namespace, or if it did not
  * tell enough. A zombie process (exited, not waited for) is GONE: its memory and its NIC objects are.
  */
 enum process_state identity_probe(const struct identity *who);

@@ -5,7 +5,9 @@
 #include <stddef.h>
 #include <cmocka.h>
 
+#include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +17,10 @@
 #include <unistd.h>
 
 #include "common/identity.h"
+
+#ifndef CLONE_NEWTIME
+#define CLONE_NEWTIME 0x80
+#endif
 
 static void test_self(void **state)
 {
@@ -185,6 +191,40 @@ static void test_another_process_with_that_pid(void **state)
 	assert_int_equal(identity_probe(&me), PROCESS_GONE);
 }
 
+/* /proc tells a reader in another time namespace another start time: no proof of anything. */
+static void test_another_clock(void **state)
+{
+	struct identity me;
+	int status = -1;
+	pid_t child;
+
+	(void)state;
+	identity_self(&me, NULL);
+	child = fork();
+	assert_true(child >= 0);
+	if (child == 0) {
+		int fd, rc = unshare(CLONE_NEWTIME);
+
+		if (rc)
+			_exit(77);
+		fd = open("/proc/self/timens_offsets", O_WRONLY | O_CLOEXEC);
+		if (fd < 0 || write(fd, "boottime 1000 0", 15) != 15)
+			_exit(77);
+		close(fd);
+		child = fork(); /* the first one that lives in there */
+		if (child == 0)
+			_exit(identity_probe(&me) == PROCESS_UNKNOWN ? 0 : 1);
+		if (child < 0 || waitpid(child, &status, 0) != child)
+			_exit(77);
+		_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 1);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFEXITED(status));
+	if (WEXITSTATUS(status) == 77)
+		skip(); /* may not make namespaces here */
+	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 static void test_cannot_know(void **state)
 {
 	struct identity me, other;
@@ -220,6 +260,7 @@ int main(void)
 		cmocka_unit_test(test_life_and_death),
 		cmocka_unit_test(test_first_thread_gone),
 		cmocka_unit_test(test_another_process_with_that_pid),
+		cmocka_unit_test(test_another_clock),
 		cmocka_unit_test(test_cannot_know),
 	};
 
