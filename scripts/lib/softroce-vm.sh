@@ -196,17 +196,17 @@ on_start() {
 # A guest has written everything, but stays up until the other's command has ended too.
 on_done() { # NUMBER STATUS
 	trace "host $1: status $2"
-	DONE[$1]=1
+	FINISHED[$1]=1
 	if [[ $MODE == shell ]]; then
 		(($1 != 1)) || end_shell "$2"
 	else
 		(($2 == 0)) || on_failure "$2"
-		end_when_done
+		end_when_finished
 	fi
 }
 
-end_when_done() {
-	((${#DONE[@]} < HOSTS)) || end_hosts TERM
+end_when_finished() {
+	((${#FINISHED[@]} < HOSTS)) || end_hosts TERM
 }
 
 # With the prompt everything ends.
@@ -217,7 +217,7 @@ end_shell() {
 
 # The first failure is the result; the other host may go on for a moment.
 on_failure() {
-	[[ $RESULT ]] || ((${#DONE[@]} == HOSTS)) || set_deadline "$PEER_GRACE_S" peer_failed
+	[[ $RESULT ]] || ((${#FINISHED[@]} == HOSTS)) || set_deadline "$PEER_GRACE_S" peer_failed
 	RESULT=${RESULT:-$1}
 }
 
@@ -226,9 +226,9 @@ peer_failed() {
 }
 
 on_gone() {
-	GONE[$1]=1 DONE[$1]=1
+	GONE[$1]=1 FINISHED[$1]=1
 	[[ -e $RUN/$1/status ]] || on_failure "${INTERRUPTED:-$EXIT_KERNEL}"
-	end_when_done
+	end_when_finished
 }
 
 # Wait for an event, or until the deadline. In short steps: while read -t waits, bash does not
@@ -314,7 +314,7 @@ run_vm() {
 	unset RMEM_HOST RMEM_HOST_ID RMEM_PEER RMEM_SHARED
 	remove_stale_runs
 	RUN=$(mktemp -d "/tmp/softroce.$$.XXXXXX") || die "cannot make a directory in /tmp; see that it has room"
-	QEMU=() CONTROL=() DONE=() GONE=() RESULT='' INTERRUPTED='' DEADLINE_MS='' PARTIAL=''
+	QEMU=() CONTROL=() FINISHED=() GONE=() RESULT='' INTERRUPTED='' DEADLINE_MS='' PARTIAL=''
 	mkdir -m 1777 "$RUN/shared"
 	mkfifo "$RUN/events"
 	exec {EVENTS}<>"$RUN/events"
