@@ -16,6 +16,8 @@
 #define RECLAIMS_PER_SLICE 256
 #define WIPE_BYTES_PER_SLICE (8ULL << 20)
 
+#define LEAVING_NS NSEC_PER_SEC /* a killed process's memory and descriptors are gone by then */
+
 /*
  * A timer that is over at once, not event_active(): an event that activates itself runs again before
  * the loop looks at anything else, and a slice would be no slice.
@@ -135,6 +137,18 @@ void reaper_stop(struct server *s)
 	s->reaper_event = NULL;
 }
 
+/*
+ * Its connection has only just ended: if that is because its process is on its way out, it will be known
+ * to be dead in a moment.
+ */
+static bool may_be_leaving(const struct session_record *r)
+{
+	uint64_t now_ns = clock_real_ns();
+
+	return r->state == SESSION_DETACHED && now_ns >= r->state_since_ns &&
+	       now_ns - r->state_since_ns < LEAVING_NS;
+}
+
 /* 0: must stay. Higher goes first. */
 static int reclaim_rank(struct server *s, const struct session *session)
 {
@@ -168,19 +182,24 @@ bool reaper_relieve(struct server *s, int node)
 	uint64_t best_since = 0;
 	uint32_t cursor = 0, slot;
 	struct session_record *r;
+	bool leaving = false;
 	int best_rank = 0;
 
 	if (s->pool.wipe_count || s->dying)
 		return true;
 	if (s->options.reclaim == RECLAIM_NEVER)
 		return false;
+	session_judge_all(s); /* as of now, not of the last time somebody looked */
 	while ((r = sessions_next(s->records, &cursor, &slot))) {
 		struct session *session = &s->sessions[slot];
 		int rank = session->connection ? 0 : reclaim_rank(s, session);
 
 		if (session->reclaiming && !session->reclaimed)
 			return true; /* on its way */
-		if (rank == 0 || session->reclaiming || !holds_on(s, slot, node))
+		if (session->reclaiming || !holds_on(s, slot, node))
+			continue;
+		leaving |= may_be_leaving(r);
+		if (rank == 0)
 			continue;
 		if (rank > best_rank || (rank == best_rank && r->state_since_ns < best_since)) {
 			best = session;
@@ -189,7 +208,7 @@ bool reaper_relieve(struct server *s, int node)
 		}
 	}
 	if (!best)
-		return false;
+		return leaving; /* the next tick tries again */
 	r = session_record(s, best);
 	log_info("the pool is full: taking back %u blocks of %s[%u] on %s (%s)",
 		ledger_session_count(s->pool.ledger, best->slot), r->identity.exe, r->identity.pid,
