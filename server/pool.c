@@ -2,9 +2,11 @@
 #include "server/pool.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/clock.h"
 #include "common/log.h"
@@ -12,6 +14,7 @@
 #include "rmem/rmem.h"
 
 #define LEDGER_MAX (16U << 20)
+#define LEDGER_NAME "ledger"
 #define SERVER_NUMBER 0
 #define PROGRESS_NS (2 * NSEC_PER_SEC)
 
@@ -104,7 +107,7 @@ static int open_ledger(struct pool *p, int tables_dir, struct why *why)
 
 	for (unsigned i = 0; i < p->nnodes; i++)
 		pages += p->nodes[i].arena.bytes / BUDDY_MIN_BYTES;
-	err = ledger_open(&p->ledger, tables_dir, "ledger",
+	err = ledger_open(&p->ledger, tables_dir, LEDGER_NAME,
 		pages < LEDGER_MAX ? (uint32_t)pages : LEDGER_MAX);
 	if (err == -EBUSY)
 		return why_set(why, err,
@@ -120,22 +123,64 @@ static int open_ledger(struct pool *p, int tables_dir, struct why *why)
 	return 0;
 }
 
+/*
+ * The ledger's file is made before any arena's, wherever a start is killed. So an arena that is older
+ * belongs to another ledger: its bytes are neither free nor zero.
+ */
+static bool make_ledger_file(int tables_dir)
+{
+	int fd = openat(tables_dir, LEDGER_NAME, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
+}
+
+static int check_origin(const struct pool *p, int tables_dir, struct why *why)
+{
+	for (unsigned i = 0; i < p->nnodes; i++) {
+		if (p->nodes[i].arena.created)
+			continue;
+		unlinkat(tables_dir, LEDGER_NAME, 0);
+		return why_set(why, -EEXIST,
+			"the memory of node %u in the data directory was lent by an rmemd whose "
+			"ledger is not there: start with the --port of that run, or remove the "
+			"directory's files (what is lent is then lost)",
+			p->nodes[i].node);
+	}
+	return 0;
+}
+
+/* What a start that failed has made holds nothing. */
+static void remove_made(struct pool *p, const struct datadir *data)
+{
+	for (unsigned i = 0; i < p->nnodes; i++) {
+		if (p->nodes[i].arena.created)
+			arena_remove(data->arenas, p->nodes[i].node);
+	}
+}
+
 int pool_open(struct pool *p, const struct datadir *data, const struct sizes *sizes,
 	const struct topology *topology, struct why *why)
 {
 	const struct allocation *a;
 	uint32_t cursor = 0;
+	bool fresh = make_ledger_file(data->tables);
 	int err = 0;
 
 	memset(p, 0, sizeof(*p));
 	for (size_t i = 0; i < sizes->count && !err; i++)
 		err = open_node(p, &sizes->nodes[i], data->arenas, topology, why);
+	if (!err && fresh)
+		err = check_origin(p, data->tables, why);
 	if (!err)
 		err = open_ledger(p, data->tables, why);
 	while (!err && (a = ledger_next(p->ledger, &cursor)))
 		err = recover(p, a, why);
-	if (err)
+	if (err) {
+		remove_made(p, data);
 		pool_close(p);
+	}
 	return err;
 }
 
