@@ -560,8 +560,8 @@ static bool acceptable(const struct connection *c, const struct header *h)
 		return false;
 	if (h->status != 0 || c->deferred.active)
 		return false;
-	if (c->purpose == PURPOSE_OBSERVER && !handlers[h->type].for_observers)
-		return false;
+	if ((c->purpose == PURPOSE_OBSERVER) != handlers[h->type].for_observers)
+		return false; /* there are few observers, and a report may be large */
 	if (handlers[h->type].needs_session && !c->session)
 		return false;
 	/* After BYE there is nothing left to ask for. */
