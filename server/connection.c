@@ -235,8 +235,10 @@ static void bury(struct connection *c)
 	unsigned n = 0;
 
 	DL_FOREACH (c->grants, g) {
-		if (!g->allocation)
+		if (!g->allocation) {
+			c->session->haunted = true;
 			continue;
+		}
 		if (g->allocation->state == ALLOCATION_LIVE)
 			ledger_set_state(s->pool.ledger, g->allocation, ALLOCATION_REVOKING);
 		ledger_set_state(s->pool.ledger, g->allocation, ALLOCATION_ZOMBIE);

@@ -41,6 +41,7 @@ struct session {
 	bool used;
 	bool reclaiming; /* the reaper is taking its memory back */
 	bool reclaimed;  /* ... and has taken all that can be taken: only zombies stay */
+	bool haunted;    /* a queue pair that did not end may still write its line of the board */
 	uint32_t slot;
 	unsigned new_sites; /* call sites nobody knew before it */
 	struct lease lease;

@@ -139,6 +139,8 @@ void session_forget_if_done(struct server *s, struct session *session)
 
 	if (!r || session->connection || ledger_session_count(s->pool.ledger, session->slot))
 		return;
+	if (session->haunted)
+		return; /* whoever had this slot next could be kept alive by this one's client */
 	/* Whose lease is over and who holds nothing has nothing to come back to. */
 	if (r->state != SESSION_CLOSED && r->state != SESSION_DEAD && !session->reclaiming &&
 		session->lease.state < LEASE_EXPIRED)
