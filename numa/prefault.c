@@ -89,6 +89,7 @@ static void *worker(void *arg)
 static void watch(struct work *w, prefault_progress *progress, void *arg)
 {
 	uint64_t told = 0;
+	bool go_on;
 
 	pthread_mutex_lock(&w->lock);
 	while (w->running > 0 || told < w->done_bytes) {
@@ -100,8 +101,10 @@ static void watch(struct work *w, prefault_progress *progress, void *arg)
 		if (!progress)
 			continue;
 		pthread_mutex_unlock(&w->lock);
-		progress(arg, told, w->bytes);
+		go_on = progress(arg, told, w->bytes);
 		pthread_mutex_lock(&w->lock);
+		if (!go_on && !w->err)
+			w->err = -ECANCELED;
 	}
 	pthread_mutex_unlock(&w->lock);
 }

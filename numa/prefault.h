@@ -11,12 +11,15 @@
 #ifndef RMEM_NUMA_PREFAULT_H
 #define RMEM_NUMA_PREFAULT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct topology;
 
-/* Called in the thread that called prefault_range(), with done ascending up to total. */
-typedef void prefault_progress(void *arg, uint64_t done_bytes, uint64_t total_bytes);
+/*
+ * Called in the thread that called prefault_range(), with done ascending up to total. false: give up.
+ */
+typedef bool prefault_progress(void *arg, uint64_t done_bytes, uint64_t total_bytes);
 
 /*
  * addr and bytes are multiples of page_bytes. progress may be NULL. After an error some of the
@@ -25,6 +28,7 @@ typedef void prefault_progress(void *arg, uint64_t done_bytes, uint64_t total_by
  *	-ENOMEM		the node, or our memory control group, has none
  *	-EAGAIN		no thread could be started
  *	-EHWPOISON	a page of it is broken
+ *	-ECANCELED	progress said so
  */
 int prefault_range(const struct topology *t, unsigned node, void *addr, uint64_t bytes,
 	uint64_t page_bytes, prefault_progress *progress, void *arg);

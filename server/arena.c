@@ -160,6 +160,9 @@ static int populate(struct arena *a, const struct arena_config *c, bool huge, st
 	switch (err) {
 	case 0:
 		return 0;
+	case -ECANCELED:
+		return why_set(why, err, "stopped while %s of node %u was being made ready", size,
+			a->node);
 	case -ENOSPC:
 		if (huge)
 			return why_set(why, err,

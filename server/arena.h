@@ -55,6 +55,7 @@ const char *arena_name(unsigned node, char buf[ARENA_NAME_SIZE]);
  *	-EBUSY		another process has it open
  *	-EEXIST		there is one of another size
  *	-EPERM		there is one, but it is not our own file
+ *	-ECANCELED	progress said so
  *	-ENOSPC, -ENOMEM, -EOPNOTSUPP, errno of open, ftruncate, mmap, mbind
  */
 int arena_open(struct arena *a, const struct arena_config *config, struct why *why);

@@ -44,6 +44,10 @@ int main(int argc, char **argv)
 	}
 	log_init("rmemd", options.log_level);
 	err = server_start(&server, &options, &why);
+	if (err == -ECANCELED) {
+		log_info("%s", why.text);
+		return EXIT_STOPPED;
+	}
 	if (err) {
 		log_error("%s", why.text);
 		return err == -EINVAL ? EXIT_USAGE : EXIT_ENVIRONMENT;

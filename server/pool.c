@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -32,19 +33,25 @@ struct pool_node *pool_find_node(struct pool *p, unsigned node)
 	return NULL;
 }
 
-/* Long work says how far it is, every few seconds. */
-static void report_progress(void *arg, uint64_t done_bytes, uint64_t total_bytes)
+/* Long work says how far it is, every few seconds, and ends when we are told to stop. */
+static bool report_progress(void *arg, uint64_t done_bytes, uint64_t total_bytes)
 {
 	struct progress *progress = arg;
 	char done[UNITS_TEXT_SIZE], total[UNITS_TEXT_SIZE];
 	uint64_t now_ns = clock_boot_ns();
+	sigset_t pending;
 
+	/* They are blocked until the loop takes them (server_start()). */
+	sigpending(&pending);
+	if (sigismember(&pending, SIGTERM) || sigismember(&pending, SIGINT))
+		return false;
 	if (now_ns - progress->said_ns < PROGRESS_NS)
-		return;
+		return true;
 	progress->said_ns = now_ns;
 	log_info("node %u: %s of %s of memory made ready", progress->node,
 		units_format_bytes(done_bytes, done, sizeof(done)),
 		units_format_bytes(total_bytes, total, sizeof(total)));
+	return true;
 }
 
 static int open_node(struct pool *p, const struct sizes_node *size, int data_dir,

@@ -137,10 +137,9 @@ static void report_rejected(const struct server *s)
 			sessions_rejected(s->records), sites_rejected(s->sites));
 }
 
-static int open_memory(struct server *s, struct why *why)
+/* What can be found wrong before a page of the pool is touched. */
+static int plan_memory(struct server *s, struct sizes *out, struct why *why)
 {
-	char total[UNITS_TEXT_SIZE];
-	struct sizes sizes;
 	int err;
 
 	err = topology_load(&s->topology);
@@ -150,13 +149,19 @@ static int open_memory(struct server *s, struct why *why)
 	if (!err)
 		err = open_tables(s, why); /* which locks them: we are alone from here on */
 	if (!err)
-		err = choose_sizes(s, &sizes, why);
-	if (err)
-		return err;
+		err = choose_sizes(s, out, why);
+	return err;
+}
+
+static int open_memory(struct server *s, const struct sizes *sizes, struct why *why)
+{
+	char total[UNITS_TEXT_SIZE];
+	int err;
+
 	log_info("making %s ready on %zu NUMA node%s",
-		units_format_bytes(sizes_total(&sizes), total, sizeof(total)), sizes.count,
-		sizes.count == 1 ? "" : "s");
-	err = pool_open(&s->pool, &s->data, &sizes, s->topology, why);
+		units_format_bytes(sizes_total(sizes), total, sizeof(total)), sizes->count,
+		sizes->count == 1 ? "" : "s");
+	err = pool_open(&s->pool, &s->data, sizes, s->topology, why);
 	if (err)
 		return err;
 	report_rejected(s);
@@ -168,13 +173,13 @@ static int open_memory(struct server *s, struct why *why)
 
 static bool wanted(const struct server *s, struct ibv_context *verbs)
 {
-	struct in_addr address, bind;
+	struct verbs_port port;
+	struct in_addr bind;
 
 	if (s->options.device)
 		return strcmp(ibv_get_device_name(verbs->device), s->options.device) == 0;
-	if (s->options.bind && inet_aton(s->options.bind, &bind) &&
-		device_address(verbs, &address) == 0)
-		return address.s_addr == bind.s_addr || s->ndevices == 0;
+	if (s->options.bind && inet_aton(s->options.bind, &bind))
+		return verbs_find_port(verbs, bind, &port, NULL) == 0;
 	return true;
 }
 
@@ -187,6 +192,10 @@ static int no_device(
 		*why = *last;
 		return -ENODEV;
 	}
+	if (!s->options.device && s->options.bind)
+		return why_set(why, -ENODEV,
+			"%s is not the address of an RDMA device here: see rdma link, ip addr",
+			s->options.bind);
 	for (; *list; list++) {
 		size_t n = strlen(names);
 
@@ -270,6 +279,20 @@ static void on_signal(evutil_socket_t number, short what, void *arg)
 	event_base_loopbreak(s->base);
 }
 
+/*
+ * Until the loop runs, a signal to stop waits: pre-faulting looks for it now and then (server/pool.c), and
+ * the rest of a start is short. Threads made meanwhile inherit the mask.
+ */
+static void hold_signals(int how)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	pthread_sigmask(how, &set, NULL);
+}
+
 static int catch_signals(struct server *s)
 {
 	static const int numbers[] = { SIGTERM, SIGINT };
@@ -300,6 +323,7 @@ static int start_loop(struct server *s, struct why *why)
 
 int server_start(struct server *s, const struct options *options, struct why *why)
 {
+	struct sizes sizes;
 	int err;
 
 	memset(s, 0, sizeof(*s));
@@ -307,9 +331,12 @@ int server_start(struct server *s, const struct options *options, struct why *wh
 	s->data = (struct datadir){ .arenas = -1, .tables = -1 };
 	s->started_real_ns = clock_real_ns();
 	gethostname(s->host, sizeof(s->host) - 1);
-	err = open_devices(s, why); /* first: it fails sooner than gigabytes are touched */
+	hold_signals(SIG_BLOCK);
+	err = plan_memory(s, &sizes, why);
 	if (!err)
-		err = open_memory(s, why);
+		err = open_devices(s, why);
+	if (!err)
+		err = open_memory(s, &sizes, why);
 	if (!err)
 		err = register_memory(s, why);
 	if (!err)
@@ -337,6 +364,7 @@ fail:
 
 int server_run(struct server *s)
 {
+	hold_signals(SIG_UNBLOCK);
 	return event_base_dispatch(s->base) < 0 ? -EIO : 0;
 }
 

@@ -75,10 +75,11 @@ static bool has_arena(const struct fixture *f, unsigned node)
 	return faccessat(f->dir, arena_name(node, name), F_OK, 0) == 0;
 }
 
-static void count_progress(void *arg, uint64_t done, uint64_t total)
+static bool count_progress(void *arg, uint64_t done, uint64_t total)
 {
 	assert_true(done <= total);
 	*(uint64_t *)arg = done;
+	return true;
 }
 
 static void test_new_arena_is_zero_bound_and_complete(void **state)

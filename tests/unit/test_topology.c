@@ -183,13 +183,41 @@ struct progress {
 	unsigned calls;
 };
 
-static void note_progress(void *arg, uint64_t done, uint64_t total)
+static bool note_progress(void *arg, uint64_t done, uint64_t total)
 {
 	struct progress *p = arg;
 
 	assert_true(done > p->last && done <= total);
 	p->last = done;
 	p->calls++;
+	return true;
+}
+
+static bool give_up(void *arg, uint64_t done, uint64_t total)
+{
+	(void)done;
+	(void)total;
+	++*(unsigned *)arg;
+	return false;
+}
+
+static void test_prefault_can_be_given_up(void **state)
+{
+	const uint64_t bytes = 1024 * MIB; /* of which a few chunks are touched */
+	struct topology *t = NULL;
+	unsigned calls = 0;
+	char *p;
+
+	(void)state;
+	assert_int_equal(topology_load(&t), 0);
+	p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	assert_ptr_not_equal(p, MAP_FAILED);
+	assert_int_equal(
+		prefault_range(t, topology_at(t, 0)->node, p, bytes, 4096, give_up, &calls),
+		-ECANCELED);
+	assert_true(calls >= 1 && calls < bytes / (32 * MIB));
+	munmap(p, bytes);
+	topology_destroy(t);
 }
 
 static void test_prefault_gives_every_page(void **state)
@@ -262,6 +290,7 @@ int main(void)
 		cmocka_unit_test(test_huge_pages_of_another_machine),
 		cmocka_unit_test(test_this_machine),
 		cmocka_unit_test(test_prefault_gives_every_page),
+		cmocka_unit_test(test_prefault_can_be_given_up),
 		cmocka_unit_test(test_pages_are_sampled),
 	};
 
