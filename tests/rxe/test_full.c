@@ -169,6 +169,30 @@ static void test_pressure_takes_from_the_dead(void **state)
 	rig_stop(r, false);
 }
 
+/* Nobody has to know yet that the holder is dead: whoever needs the room finds out. */
+static void test_room_of_the_just_dead(void **state)
+{
+	struct rig *r = *state;
+	uint64_t addrs[64];
+	struct client *heir;
+	unsigned blocks;
+	json_t *leaks;
+
+	rig_start(r, (const char *const[]){ "--size", "32M", NULL });
+	for (unsigned i = 0; i < 5; i++) {
+		fill_and_die(r, &blocks);
+		heir = open_client(r);
+		assert_int_equal(fill_up(heir, addrs, 64), blocks);
+		for (unsigned k = 0; k < blocks; k++)
+			client_free(heir, addrs[k]);
+		client_close(heir);
+	}
+	leaks = rig_ask(r, "leaks");
+	rig_assert_accounted(leaks);
+	json_decref(leaks);
+	rig_stop(r, false);
+}
+
 /* What can never fit is no reason to take anything from anybody. */
 static void test_impossible_request(void **state)
 {
@@ -223,6 +247,7 @@ int main(int argc, char **argv)
 		RIG_TEST(test_error_names_top_holder),
 		RIG_TEST(test_never_keeps_the_dead),
 		RIG_TEST(test_pressure_takes_from_the_dead),
+		RIG_TEST(test_room_of_the_just_dead),
 		RIG_TEST(test_impossible_request),
 		RIG_TEST(test_reclaim_after_a_while),
 	};
