@@ -22,7 +22,7 @@
 #include "common/log.h"
 
 #define TIMEOUT_DEFAULT_MS 5000
-#define NAMES_LIMIT_NS NSEC_PER_SEC /* that rmem_close() waits for call sites' names */
+#define NAMES_LIMIT_NS (3 * NSEC_PER_SEC) /* that rmem_close() waits for call sites' names */
 
 struct rmem {
 	unsigned fork_generation;
