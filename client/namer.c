@@ -2,6 +2,8 @@
 #include "client/namer.h"
 
 #include <errno.h>
+#include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -50,6 +52,19 @@ static int send_names(struct session *s, const struct naming *naming)
 	return rc;
 }
 
+/*
+ * Looking names up is seconds of computing for a large program with debug information, and nobody waits
+ * for it: whoever else wants to run on this processor, runs. Otherwise a scheduler that grants whole
+ * slices (EEVDF) makes every call of the program wait for one.
+ */
+static void set_policy(int policy)
+{
+	const struct sched_param param = { 0 };
+
+	if (pthread_setschedparam(pthread_self(), policy, &param))
+		log_debug("no scheduling policy %d", policy);
+}
+
 /* Find and send; true: done with it, one way or the other. */
 static bool work(struct session *s, struct naming *naming)
 {
@@ -59,7 +74,9 @@ static bool work(struct session *s, struct naming *naming)
 		naming->names = malloc(sizeof(*naming->names));
 		if (!naming->names)
 			return false;
+		set_policy(SCHED_IDLE);
 		site_resolve(naming->description, naming->number, naming->names);
+		set_policy(SCHED_OTHER); /* before any lock that others wait for */
 	}
 	rc = send_names(s, naming);
 	return rc != -ETIMEDOUT && rc != -ECONNRESET && rc != -ECANCELED;
