@@ -194,6 +194,19 @@ uint32_t sites_rejected(const struct sites *s)
 	return s->rejected;
 }
 
+int sites_lookup(const struct sites *s, const struct site_request *frames, uint32_t *out_site)
+{
+	uint32_t slot;
+
+	if (!frames_are_possible(frames))
+		return -EINVAL;
+	slot = find(s, frames, hash_frames(frames));
+	if (slot == SLOT_NONE)
+		return -ENOENT;
+	*out_site = slot;
+	return 0;
+}
+
 int sites_intern(struct sites *s, const struct site_request *frames, uint32_t *out_site)
 {
 	struct site_record *r;

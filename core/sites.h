@@ -41,6 +41,9 @@ uint32_t sites_rejected(const struct sites *s);
  */
 int sites_intern(struct sites *s, const struct site_request *frames, uint32_t *out_site);
 
+/* The site of these frames if it is known: 0, -EINVAL as above, or -ENOENT. */
+int sites_lookup(const struct sites *s, const struct site_request *frames, uint32_t *out_site);
+
 /* Names for a site's frames; the first ones stay (0). -ENOENT no such site, -EINVAL wrong number. */
 int sites_set_names(struct sites *s, const struct site_names_request *names);
 

@@ -110,11 +110,14 @@ static int open_tables(struct server *s, struct why *why)
 	if (err == -EBUSY)
 		return why_set(why, err, "another rmemd is using %s: choose another with --data",
 			s->data.tables_path);
+	if (err && err != -EUCLEAN)
+		return why_set(why, err, "cannot open the tables in %s: %s", s->data.tables_path,
+			strerror(-err));
 	if (err)
 		return why_set(why, err,
-			"the tables in %s cannot be used (%s): they are of another version; remove "
-			"the directory to give up its contents",
-			s->data.tables_path, strerror(-err));
+			"the tables in %s are of another version of rmemd; remove the directory to "
+			"give up its contents",
+			s->data.tables_path);
 	s->sessions = calloc(SESSIONS_MAX, sizeof(*s->sessions));
 	s->board =
 		mmap(NULL, BOARD_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

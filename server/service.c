@@ -437,22 +437,31 @@ static int handle_attach(struct connection *c, const struct header *h, struct wi
 
 /* ---- SITE, SITE_NAMES ---- */
 
+/* One that nobody knew: a session can bring only so many. */
+static int add_site(struct connection *c, const struct site_request *q, uint32_t *out)
+{
+	int err;
+
+	if (c->session->new_sites >= SESSION_SITES_MAX)
+		return -EDQUOT;
+	err = sites_intern(c->server->sites, q, out);
+	c->session->new_sites += !err;
+	return err;
+}
+
 static int handle_site(struct connection *c, const struct header *h, struct wire *in)
 {
 	struct site_reply body = { 0 };
 	struct site_request q;
 	struct reply r;
-	uint32_t known;
 	int err;
 
 	site_request_get(in, &q);
 	if (wire_finish(in))
 		return -EBADMSG;
-	known = sites_count(c->server->sites);
-	err = c->session->new_sites < SESSION_SITES_MAX
-		      ? sites_intern(c->server->sites, &q, &body.site)
-		      : -EDQUOT;
-	c->session->new_sites += sites_count(c->server->sites) - known;
+	err = sites_lookup(c->server->sites, &q, &body.site);
+	if (err == -ENOENT)
+		err = add_site(c, &q, &body.site);
 	if (err)
 		return refuse(c, h, err, "the server cannot keep this call site: %s",
 			err == -ENOSPC   ? "its table is full"

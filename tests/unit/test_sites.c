@@ -67,10 +67,17 @@ static struct site_request stack(uint64_t base, unsigned depth)
 
 static uint32_t intern(struct sites *s, const struct site_request *f)
 {
-	uint32_t site = 0;
+	uint32_t site = 0, known = 0;
+	int err = sites_lookup(s, f, &known);
+	uint32_t count = sites_count(s);
 
 	assert_int_equal(sites_intern(s, f, &site), 0);
 	assert_int_not_equal(site, 0);
+	/* It was known exactly if nothing was added. */
+	assert_int_equal(err, sites_count(s) == count ? 0 : -ENOENT);
+	assert_int_equal(known, err ? 0 : site);
+	assert_int_equal(sites_lookup(s, f, &known), 0);
+	assert_int_equal(known, site);
 	return site;
 }
 
