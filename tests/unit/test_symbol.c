@@ -65,14 +65,15 @@ static void test_own_program(void **state)
 
 static void test_shared_library(void **state)
 {
-	struct site_description *d = describe(dlsym(RTLD_DEFAULT, "qsort_r"));
+	/* One that no sanitizer puts its own in front of. */
+	struct site_description *d = describe(dlsym(RTLD_DEFAULT, "strfry"));
 	struct site_name name;
 	struct why why;
 
 	(void)state;
 	assert_non_null(strstr(d->paths[0], "libc"));
 	assert_int_equal(look_up(d, d->paths[0], &name, &why), 0);
-	assert_non_null(strstr(name.function, "qsort_r"));
+	assert_non_null(strstr(name.function, "strfry"));
 	site_description_destroy(d);
 }
 
