@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Reads and writes as the application means them: over broken connections, ended leases and keys
- * that have to be fetched again. Any thread.
+ * Reads and writes as the application means them. Any thread.
  */
 #ifndef RMEM_CLIENT_COPY_H
 #define RMEM_CLIENT_COPY_H

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The public calls: arguments in, the session's work, an errno and a sentence out. */
+/* The public calls that need the server, open and close: arguments in, the session's work, an errno and a sentence out. */
 #include "rmem/rmem.h"
 
 #include <errno.h>
@@ -10,11 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "client/copy.h"
-#include "client/keeper.h"
-#include "client/namer.h"
-#include "client/plan.h"
-#include "client/session.h"
+#include "client/call.h"
 #include "client/site.h"
 #include "common/addr.h"
 #include "common/clock.h"
@@ -24,72 +20,17 @@
 #define TIMEOUT_DEFAULT_MS 5000
 #define NAMES_LIMIT_NS (3 * NSEC_PER_SEC) /* that rmem_close() waits for call sites' names */
 
-struct rmem {
-	unsigned fork_generation;
-	struct session session;
-	struct keeper keeper;
-	struct namer namer;
-	struct sites *sites;   /* under control */
-	uint64_t sites_serial; /* of the session that numbered them */
-};
-
-static _Thread_local char last_message[WHY_TEXT_SIZE];
 static pthread_once_t once = PTHREAD_ONCE_INIT;
-static unsigned fork_generation; /* how often this process's line has forked, on the child's side */
-
-static void count_fork(void)
-{
-	fork_generation++;
-}
 
 static void prepare_once(void)
 {
 	const char *level = getenv("RMEM_LOG");
 	enum log_level threshold;
 
-	pthread_atfork(NULL, NULL, count_fork);
+	pthread_atfork(NULL, NULL, call_count_fork);
 	if (level && log_parse_level(level, &threshold) == 0)
 		log_init("librmem", threshold);
 	stack_prepare();
-}
-
-/* The end of every public call: on failure, keep the sentence for rmem_errmsg(). */
-static int done(int rc, const char *call, const struct why *why)
-{
-	if (rc >= 0)
-		return rc;
-	snprintf(
-		last_message, sizeof(last_message), "%s", why->text[0] ? why->text : strerror(-rc));
-	log_info("%s: %s", call, last_message);
-	return rc;
-}
-
-/* The beginning of every call on an open session. */
-static int enter(const struct rmem *rm, struct why *why)
-{
-	why->text[0] = '\0';
-	if (!rm)
-		return why_set(why, -EINVAL, "the session is NULL");
-	if (rm->fork_generation != fork_generation)
-		return why_set(why, -EPERM,
-			"the session belongs to the parent process: open one of your own after "
-			"fork()");
-	return 0;
-}
-
-/* An attr may be shorter than no version of its struct, and say nothing that we do not know. */
-static int check_attr(const void *attr, size_t size, size_t known, struct why *why)
-{
-	const unsigned char *bytes = attr;
-
-	if (size < known)
-		return why_set(
-			why, -EINVAL, "attr->size is %zu: start with the initializer macro", size);
-	for (size_t i = known; i < size; i++)
-		if (bytes[i])
-			return why_set(why, -EINVAL,
-				"attr uses fields that this version of librmem does not know");
-	return 0;
 }
 
 static uint64_t deadline_of(const struct rmem *rm)
@@ -104,7 +45,7 @@ static int configure(
 	int rc, timeout_ms = TIMEOUT_DEFAULT_MS;
 
 	if (attr) {
-		rc = check_attr(attr, attr->size, sizeof(*attr), why);
+		rc = call_check_attr(attr, attr->size, sizeof(*attr), why);
 		if (rc)
 			return rc;
 		if (attr->timeout_ms < 0)
@@ -175,15 +116,15 @@ RMEM_API int rmem_open(const char *server, const struct rmem_open_attr *attr, st
 
 	pthread_once(&once, prepare_once);
 	if (!out)
-		return done(why_set(&why, -EINVAL, "out is NULL"), "rmem_open", &why);
+		return call_done(why_set(&why, -EINVAL, "out is NULL"), "rmem_open", &why);
 	rm = calloc(1, sizeof(*rm));
 	if (rm)
 		rm->sites = sites_create();
 	if (!rm || !rm->sites) {
 		free(rm);
-		return done(-ENOMEM, "rmem_open", &why);
+		return call_done(-ENOMEM, "rmem_open", &why);
 	}
-	rm->fork_generation = fork_generation;
+	rm->fork_generation = call_fork_generation();
 	rc = session_init(&rm->session, &why);
 	if (rc == 0)
 		rc = configure(rm, server, attr, &why);
@@ -197,7 +138,7 @@ RMEM_API int rmem_open(const char *server, const struct rmem_open_attr *attr, st
 		struct why ignored = { "" };
 
 		teardown(rm, &ignored);
-		return done(rc, "rmem_open", &why);
+		return call_done(rc, "rmem_open", &why);
 	}
 	*out = rm;
 	return 0;
@@ -209,13 +150,13 @@ RMEM_API int rmem_close(struct rmem *rm)
 
 	if (!rm)
 		return 0;
-	if (rm->fork_generation != fork_generation) {
+	if (rm->fork_generation != call_fork_generation()) {
 		session_abandon(&rm->session);
 		sites_destroy(rm->sites);
 		free(rm);
 		return 0;
 	}
-	return done(teardown(rm, &why), "rmem_close", &why);
+	return call_done(teardown(rm, &why), "rmem_close", &why);
 }
 
 /* With control: the server's number for a stack; 0 if there is none to be had. */
@@ -305,9 +246,9 @@ RMEM_API __attribute__((noinline)) int rmem_alloc(
 	struct why why;
 	int rc;
 
-	rc = enter(rm, &why);
+	rc = call_enter(rm, &why);
 	if (rc == 0 && attr)
-		rc = check_attr(attr, attr->size, sizeof(*attr), &why);
+		rc = call_check_attr(attr, attr->size, sizeof(*attr), &why);
 	if (rc == 0 && !out)
 		rc = why_set(&why, -EINVAL, "out is NULL");
 	if (rc == 0 && bytes == 0)
@@ -315,19 +256,19 @@ RMEM_API __attribute__((noinline)) int rmem_alloc(
 	if (rc == 0 && node < RMEM_NODE_ANY)
 		rc = why_set(&why, -EINVAL, "there is no NUMA node %d", node);
 	if (rc)
-		return done(rc, "rmem_alloc", &why);
+		return call_done(rc, "rmem_alloc", &why);
 	stack_capture(&stack, __builtin_return_address(0));
 	deadline = deadline_of(rm);
 	rc = session_lock(&rm->session, deadline, &why);
 	if (rc)
-		return done(rc, "rmem_alloc", &why);
+		return call_done(rc, "rmem_alloc", &why);
 	serial = rm->session.serial;
 	rc = alloc_locked(rm, bytes, node, &stack, deadline, out, &why);
 	/* What was lost with the old session does not matter to a new allocation. */
 	if (rc == -ESTALE && rm->session.serial != serial)
 		rc = alloc_locked(rm, bytes, node, &stack, deadline, out, &why);
 	session_unlock(&rm->session);
-	return done(rc, "rmem_alloc", &why);
+	return call_done(rc, "rmem_alloc", &why);
 }
 
 /* Is addr something that can be freed? 1: nothing is left to do. */
@@ -416,64 +357,21 @@ RMEM_API int rmem_free(struct rmem *rm, rmem_addr_t addr)
 	struct why why;
 	int rc;
 
-	rc = enter(rm, &why);
+	rc = call_enter(rm, &why);
 	if (rc || addr == 0)
-		return done(rc, "rmem_free", &why);
+		return call_done(rc, "rmem_free", &why);
 	deadline = deadline_of(rm);
 	rc = session_lock(&rm->session, deadline, &why);
 	if (rc)
-		return done(rc, "rmem_free", &why);
+		return call_done(rc, "rmem_free", &why);
 	rc = free_locked(&rm->session, addr, deadline, &why);
 	session_unlock(&rm->session);
-	return done(rc > 0 ? 0 : rc, "rmem_free", &why);
-}
-
-static int copy(struct rmem *rm, enum transfer_direction direction, const struct iovec *local,
-	int nlocal, const struct rmem_iovec *remote, int nremote, const char *call)
-{
-	struct plan plan;
-	struct why why;
-	int rc;
-
-	rc = enter(rm, &why);
-	if (rc == 0)
-		rc = plan_start(&plan, local, nlocal, remote, nremote, &why);
-	if (rc == 0)
-		rc = copy_run(&rm->session, direction, &plan, &why);
-	return done(rc, call, &why);
-}
-
-RMEM_API int rmem_read(struct rmem *rm, void *dst, rmem_addr_t src, size_t bytes)
-{
-	struct iovec local = { dst, bytes };
-	struct rmem_iovec remote = { src, bytes };
-
-	return copy(rm, TRANSFER_READ, &local, 1, &remote, 1, "rmem_read");
-}
-
-RMEM_API int rmem_write(struct rmem *rm, rmem_addr_t dst, const void *src, size_t bytes)
-{
-	struct iovec local = { (void *)(uintptr_t)src, bytes };
-	struct rmem_iovec remote = { dst, bytes };
-
-	return copy(rm, TRANSFER_WRITE, &local, 1, &remote, 1, "rmem_write");
-}
-
-RMEM_API int rmem_readv(struct rmem *rm, const struct iovec *local, int nlocal,
-	const struct rmem_iovec *remote, int nremote)
-{
-	return copy(rm, TRANSFER_READ, local, nlocal, remote, nremote, "rmem_readv");
-}
-
-RMEM_API int rmem_writev(struct rmem *rm, const struct iovec *local, int nlocal,
-	const struct rmem_iovec *remote, int nremote)
-{
-	return copy(rm, TRANSFER_WRITE, local, nlocal, remote, nremote, "rmem_writev");
+	return call_done(rc > 0 ? 0 : rc, "rmem_free", &why);
 }
 
 RMEM_API const char *rmem_errmsg(void)
 {
-	return last_message;
+	return call_errmsg();
 }
 
 RMEM_API const char *rmem_version(void)

@@ -22,6 +22,7 @@ int session_init(struct session *s, struct why *why)
 
 	turnstile_init(&s->control);
 	turnstile_init(&s->channel);
+	pthread_mutex_init(&s->buffers_lock, NULL);
 	pthread_mutex_init(&s->table, NULL);
 	atomic_init(&s->watch_fd, -1);
 	s->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -30,7 +31,7 @@ int session_init(struct session *s, struct why *why)
 		rc = -errno;
 		return why_set(why, rc, "eventfd: %s", strerror(-rc));
 	}
-	return transfer_create(&s->transfer, why);
+	return transfer_create(&s->buffers, &s->transfer, why);
 }
 
 /* Control and channel held, or nobody else here: let go of the connection. */
@@ -47,6 +48,16 @@ static void drop_endpoint(struct session *s)
 	endpoint_destroy(ep);
 }
 
+/* Nobody uses the protection domain any more: let go of it, and of all that is registered there. */
+static void leave_domain(struct session *s)
+{
+	for (size_t i = 0; i < s->buffers.count; i++)
+		buffer_deregister(&s->buffers.items[i]);
+	if (s->transfer)
+		transfer_leave_domain(s->transfer);
+	endpoint_domain_close(&s->domain);
+}
+
 void session_abandon(struct session *s)
 {
 	if (s->wake_fd >= 0)
@@ -54,6 +65,7 @@ void session_abandon(struct session *s)
 	if (s->cancel_fd >= 0)
 		close(s->cancel_fd);
 	allocations_destroy(&s->allocations);
+	buffers_destroy(&s->buffers);
 	free(s->device);
 	explicit_bzero(s->secret, sizeof(s->secret));
 }
@@ -61,10 +73,12 @@ void session_abandon(struct session *s)
 void session_destroy(struct session *s)
 {
 	drop_endpoint(s);
+	leave_domain(s);
 	transfer_destroy(s->transfer);
 	session_abandon(s);
 	turnstile_destroy(&s->control);
 	turnstile_destroy(&s->channel);
+	pthread_mutex_destroy(&s->buffers_lock);
 	pthread_mutex_destroy(&s->table);
 }
 
@@ -99,6 +113,80 @@ void session_channel_unlock(struct session *s)
 bool session_connected(const struct session *s)
 {
 	return s->endpoint && !endpoint_broken(s->endpoint);
+}
+
+/* With the buffers: registered, and in the table. */
+static int add_buffer_locked(struct session *s, struct buffer *b, struct why *why)
+{
+	int rc;
+
+	/* The table may move: the channel, so that nobody looks. */
+	session_urgent_lock(s);
+	rc = buffers_reserve(&s->buffers);
+	session_channel_unlock(s);
+	if (rc)
+		return why_set(why, rc, "out of memory");
+	rc = buffers_check(&s->buffers, b, why);
+	if (rc == 0)
+		rc = buffer_register(b, s->domain.pd, why);
+	if (rc)
+		return rc;
+	session_urgent_lock(s);
+	buffers_add(&s->buffers, b);
+	session_channel_unlock(s);
+	return 0;
+}
+
+int session_add_buffer(struct session *s, struct buffer *b, bool map, struct why *why)
+{
+	int rc = 0;
+
+	/* An empty one is refused below, in one place. */
+	if (map && b->bytes)
+		rc = buffer_map(b, why);
+	if (rc)
+		return rc;
+	pthread_mutex_lock(&s->buffers_lock);
+	rc = add_buffer_locked(s, b, why);
+	pthread_mutex_unlock(&s->buffers_lock);
+	if (rc)
+		buffer_unmap(b);
+	return rc;
+}
+
+static int explain_unknown(const struct session *s, uintptr_t start, struct why *why)
+{
+	const struct buffer *b = buffers_find_range(&s->buffers, start, 1);
+
+	if (b)
+		return why_set(why, -EINVAL,
+			"%p is inside the registered buffer at %p, not its beginning",
+			(void *)start, (void *)b->start);
+	return why_set(why, -EINVAL,
+		"%p was released already, or is not what rmem_buf_alloc() returned or "
+		"rmem_buf_register() was given",
+		(void *)start);
+}
+
+int session_remove_buffer(struct session *s, uintptr_t start, struct why *why)
+{
+	struct buffer *b, gone;
+	int rc = 0;
+
+	pthread_mutex_lock(&s->buffers_lock);
+	b = buffers_find(&s->buffers, start);
+	if (!b) {
+		rc = explain_unknown(s, start, why);
+	} else {
+		gone = *b;
+		session_urgent_lock(s);
+		buffers_remove(&s->buffers, b);
+		session_channel_unlock(s);
+		buffer_deregister(&gone);
+		buffer_unmap(&gone);
+	}
+	pthread_mutex_unlock(&s->buffers_lock);
+	return rc;
 }
 
 bool session_lease_good(const struct session *s)
@@ -183,6 +271,24 @@ static int greet(struct session *s, struct endpoint *ep, uint64_t deadline_ns,
 	return 0;
 }
 
+/*
+ * The new connection goes over another device than the last: everything local moves there. Nobody
+ * looks at the buffers meanwhile, since there is no connection yet. One that cannot be registered
+ * there is used like any other memory.
+ */
+static void change_domain(struct session *s, struct endpoint *ep)
+{
+	struct why why;
+
+	pthread_mutex_lock(&s->buffers_lock);
+	leave_domain(s);
+	endpoint_keep_domain(ep, &s->domain);
+	for (size_t i = 0; i < s->buffers.count; i++)
+		if (buffer_register(&s->buffers.items[i], s->domain.pd, &why))
+			log_warn("a registered buffer is used by copying: %s", why.text);
+	pthread_mutex_unlock(&s->buffers_lock);
+}
+
 /* The connection is good: everybody may use it. */
 static void install(
 	struct session *s, struct endpoint *ep, const struct hello_reply *reply, uint64_t sent_ns)
@@ -209,6 +315,7 @@ static int connect_once(struct session *s, uint64_t deadline_ns, struct why *why
 		.purpose = PURPOSE_SESSION,
 		.deadline_ns = deadline_ns,
 		.cancel_fd = s->cancel_fd,
+		.domain = &s->domain,
 	};
 	struct hello_reply reply;
 	struct endpoint *ep;
@@ -220,6 +327,8 @@ static int connect_once(struct session *s, uint64_t deadline_ns, struct why *why
 		return rc;
 	sent = clock_boot_ns();
 	rc = greet(s, ep, deadline_ns, &reply, why);
+	if (rc == 0 && endpoint_pd(ep) != s->domain.pd)
+		change_domain(s, ep);
 	if (rc == 0)
 		rc = transfer_attach(s->transfer, ep, why);
 	if (rc) {

@@ -4,6 +4,8 @@
  *
  * Locks, in the order they are taken:
  *	control	one control request at a time; connecting; what identifies the session
+ *	buffers	registering local memory, and the protection domain it is registered in. The table of
+ *		registered buffers changes with this one and the channel: either is enough to look
  *	channel	the send queue: whoever has it finds it empty and leaves it empty. Replacing the
  *		connection takes both, so either is enough to look at it
  *	table	the allocations and the lease's terms
@@ -23,6 +25,7 @@
 #include <stdint.h>
 
 #include "client/allocations.h"
+#include "client/buffers.h"
 #include "client/transfer.h"
 #include "client/turnstile.h"
 #include "common/endpoint.h"
@@ -66,6 +69,10 @@ struct session {
 	struct transfer *transfer;
 	uint64_t board_addr, board_value;
 	uint32_t board_rkey;
+
+	pthread_mutex_t buffers_lock;
+	struct endpoint_domain domain; /* outlives connections; changes with the device only */
+	struct buffers buffers;
 
 	pthread_mutex_t table;
 	struct allocations allocations;
@@ -111,6 +118,16 @@ void session_urgent_lock(struct session *s);
 
 /* With the channel: is there a connection that works? */
 bool session_connected(const struct session *s);
+
+/*
+ * Local memory to be used in place. Registering may take long, but holds up nothing except other
+ * calls of these two, and coming back over another device.
+ *
+ * b has its bytes, and its start unless it is to be mapped. 0, -EINVAL, -ENOMEM.
+ */
+int session_add_buffer(struct session *s, struct buffer *b, bool map, struct why *why);
+/* -EINVAL: no buffer starts there. */
+int session_remove_buffer(struct session *s, uintptr_t start, struct why *why);
 
 /* May remote memory be touched now? */
 bool session_lease_good(const struct session *s);

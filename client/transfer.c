@@ -2,54 +2,53 @@
 #include "client/transfer.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "client/pins.h"
 #include "common/clock.h"
 #include "common/units.h"
 #include "common/verbs.h"
 
 #define WINDOW ENDPOINT_WINDOW
+#define SIGNAL_EVERY (WINDOW / 2) /* so that the next half is posted while this one is on its way */
 #define SLOT_BYTES (64 * KIB)
-#define REGISTER_MIN (SLOT_BYTES + 1) /* up to here, copying is cheaper than pinning */
-#define REGISTER_MAX (16 * MIB)       /* pinned in one go */
+#define PIN_MIN (SLOT_BYTES + 1) /* up to here, copying is cheaper than registering */
 #define PROGRESS_LIMIT_NS (10 * NSEC_PER_SEC)
 
-/* A local range pinned for this call. There is one more than can be in use. */
-struct registration {
-	struct ibv_mr *mr;
-	uintptr_t start, end;
-	uint64_t used; /* number of the last work request that uses it */
-};
-#define REGISTRATIONS (WINDOW + 1)
+/* How local bytes travel: see transfer.h. */
+enum way { WAY_INLINE, WAY_IN_PLACE, WAY_PINNED, WAY_SLOT };
 
 struct work {
-	struct plan
-		at; /* where its bytes begin: a read's bytes are handed out by walking it again */
+	struct plan at; /* where its bytes begin: a read's slot is handed out by walking it again */
 	size_t bytes;
-	bool in_slot;
+	enum way way;
+	struct ibv_send_wr wr;
+	struct ibv_sge sges[ENDPOINT_SGE_MAX];
 };
 
 struct transfer {
+	const struct buffers *buffers;
 	struct endpoint *ep;
 	uint8_t *slots;
 	struct ibv_mr *mr; /* over slots */
-	struct registration registrations[REGISTRATIONS];
-	bool pinned; /* one of them is in use */
+	struct pins pins;
 	struct work works[WINDOW];
-	uint64_t posted, done; /* work requests of this call */
+	uint64_t built, posted, done; /* work requests of this call: done <= posted <= built */
+	struct rmem_stats stats;
 };
 
 /* What one call of transfer_run() is about. */
 struct job {
 	struct transfer *t;
 	enum transfer_direction direction;
-	struct plan next; /* what has not been posted */
+	struct plan next; /* what is not in a work request yet */
 	transfer_key_fn *key;
 	void *ctx;
 };
 
-int transfer_create(struct transfer **out, struct why *why)
+int transfer_create(const struct buffers *buffers, struct transfer **out, struct why *why)
 {
 	struct transfer *t = calloc(1, sizeof(*t));
 
@@ -60,6 +59,7 @@ int transfer_create(struct transfer **out, struct why *why)
 		return why_set(why, -ENOMEM, "out of memory");
 	}
 	memset(t->slots, 0, WINDOW * SLOT_BYTES);
+	t->buffers = buffers;
 	*out = t;
 	return 0;
 }
@@ -68,6 +68,7 @@ void transfer_destroy(struct transfer *t)
 {
 	if (!t)
 		return;
+	transfer_leave_domain(t);
 	free(t->slots);
 	free(t);
 }
@@ -76,7 +77,9 @@ int transfer_attach(struct transfer *t, struct endpoint *ep, struct why *why)
 {
 	int rc;
 
-	t->mr = ibv_reg_mr(endpoint_pd(ep), t->slots, WINDOW * SLOT_BYTES, IBV_ACCESS_LOCAL_WRITE);
+	if (!t->mr)
+		t->mr = ibv_reg_mr(
+			endpoint_pd(ep), t->slots, WINDOW * SLOT_BYTES, IBV_ACCESS_LOCAL_WRITE);
 	if (!t->mr) {
 		rc = verbs_errno();
 		return why_set(why, rc,
@@ -89,10 +92,21 @@ int transfer_attach(struct transfer *t, struct endpoint *ep, struct why *why)
 
 void transfer_detach(struct transfer *t)
 {
+	t->ep = NULL;
+}
+
+void transfer_leave_domain(struct transfer *t)
+{
 	if (t->mr)
 		ibv_dereg_mr(t->mr);
 	t->mr = NULL;
-	t->ep = NULL;
+}
+
+void transfer_stats(const struct transfer *t, struct rmem_stats *out)
+{
+	*out = t->stats;
+	out->size = sizeof(*out);
+	out->registrations = t->pins.made;
 }
 
 static uint8_t *slot_of(struct transfer *t, uint64_t number)
@@ -100,73 +114,115 @@ static uint8_t *slot_of(struct transfer *t, uint64_t number)
 	return t->slots + (number % WINDOW) * SLOT_BYTES;
 }
 
-static void release(struct registration *r)
+/* Add the local side of a segment to a work request that goes on where the segment begins. */
+static void add_piece(
+	struct job *job, struct work *work, const struct plan_segment *seg, uint32_t lkey)
 {
-	if (r->mr)
-		ibv_dereg_mr(r->mr);
-	*r = (struct registration){ 0 };
+	work->sges[work->wr.num_sge++] =
+		(struct ibv_sge){ (uintptr_t)seg->local, (uint32_t)seg->len, lkey };
+	work->bytes += seg->len;
+	plan_advance(&job->next, seg->len);
 }
 
-static void unpin(struct transfer *t)
+/* A write that is short enough, to the end of its remote neighbours. False: it must travel else. */
+static bool build_inline(struct job *job, struct work *work)
 {
-	for (unsigned i = 0; i < REGISTRATIONS; i++)
-		release(&t->registrations[i]);
-	t->pinned = false;
-}
+	const uint32_t limit = endpoint_inline_bytes(job->t->ep);
+	const int pieces = (int)endpoint_write_pieces(job->t->ep);
+	struct plan_segment seg;
+	bool fits = true;
 
-/* The oldest one that no outstanding work request uses: there always is one. */
-static struct registration *reusable(struct transfer *t)
-{
-	struct registration *best = NULL;
-
-	for (unsigned i = 0; i < REGISTRATIONS; i++) {
-		struct registration *r = &t->registrations[i];
-
-		if (!r->mr)
-			return r;
-		if (!best || r->used < best->used)
-			best = r;
+	if (job->direction != TRANSFER_WRITE)
+		return false;
+	while (fits && plan_peek(&job->next, &seg)) {
+		if (work->bytes && seg.remote != work->wr.wr.rdma.remote_addr + work->bytes)
+			break;
+		if (!work->bytes)
+			work->wr.wr.rdma.remote_addr = seg.remote;
+		fits = work->bytes + seg.len <= limit && work->wr.num_sge < pieces;
+		if (fits)
+			add_piece(job, work, &seg, 0);
 	}
-	return best;
+	/* Without a key now, or across two allocations: the other ways find out. */
+	if (!fits || job->key(job->ctx, work->wr.wr.rdma.remote_addr, work->bytes,
+			     &work->wr.wr.rdma.rkey, NULL)) {
+		job->next = work->at;
+		work->bytes = 0;
+		work->wr.num_sge = 0;
+		return false;
+	}
+	work->wr.send_flags = IBV_SEND_INLINE;
+	work->way = WAY_INLINE;
+	return true;
 }
 
-/* A registration that covers the segment, or NULL: then the slots will do. */
-static struct ibv_mr *pin(struct job *job, const struct plan_segment *seg)
+/* Is the segment in a buffer that is registered? */
+static const struct buffer *registered(const struct job *job, const struct plan_segment *seg)
 {
-	struct transfer *t = job->t;
+	const struct buffer *b =
+		buffers_find_range(job->t->buffers, (uintptr_t)seg->local, seg->len);
+
+	return b && b->mr ? b : NULL;
+}
+
+/* Gather remote neighbours that are all in registered buffers; there is at least one. */
+static int build_in_place(struct job *job, struct work *work, struct why *why)
+{
+	const struct endpoint *ep = job->t->ep;
+	const int pieces = (int)(job->direction == TRANSFER_READ ? endpoint_read_pieces(ep)
+								 : endpoint_write_pieces(ep));
+	struct plan_segment seg;
+
+	work->way = WAY_IN_PLACE;
+	while (work->wr.num_sge < pieces && plan_peek(&job->next, &seg)) {
+		const struct buffer *b = registered(job, &seg);
+		uint32_t rkey;
+		int rc;
+
+		if (!work->bytes)
+			work->wr.wr.rdma.remote_addr = seg.remote;
+		if (!b || seg.remote != work->wr.wr.rdma.remote_addr + work->bytes ||
+			work->bytes + seg.len > PLAN_SEGMENT_MAX)
+			break;
+		rc = job->key(
+			job->ctx, work->wr.wr.rdma.remote_addr, work->bytes + seg.len, &rkey, why);
+		if (rc && !work->bytes)
+			return rc;
+		if (rc) /* the neighbour is another allocation: it gets its own request */
+			break;
+		work->wr.wr.rdma.rkey = rkey;
+		add_piece(job, work, &seg, b->mr->lkey);
+	}
+	return 0;
+}
+
+/* One long piece, registered for this call. 1: that cannot be done. */
+static int build_pinned(
+	struct job *job, struct work *work, const struct plan_segment *seg, struct why *why)
+{
 	const struct iovec *piece = &job->next.local[seg->local_piece];
-	uintptr_t start = (uintptr_t)seg->local;
-	uintptr_t end = (uintptr_t)piece->iov_base + piece->iov_len;
-	struct registration *r;
+	struct transfer *t = job->t;
+	struct ibv_mr *mr;
+	int rc;
 
-	for (unsigned i = 0; i < REGISTRATIONS; i++) {
-		r = &t->registrations[i];
-		if (r->mr && r->start <= start && start + seg->len <= r->end) {
-			r->used = t->posted;
-			return r->mr;
-		}
-	}
-	if (end - start > REGISTER_MAX)
-		end = start + REGISTER_MAX;
-	r = reusable(t);
-	release(r);
-	/* Without LOCAL_WRITE the source of a write may be read-only memory. */
-	t->pinned = true;
-	r->mr = ibv_reg_mr(endpoint_pd(t->ep), seg->local, end - start,
-		job->direction == TRANSFER_READ ? IBV_ACCESS_LOCAL_WRITE : 0);
-	if (!r->mr)
-		return NULL;
-	r->start = start;
-	r->end = end;
-	r->used = t->posted;
-	return r->mr;
+	work->wr.wr.rdma.remote_addr = seg->remote;
+	rc = job->key(job->ctx, seg->remote, seg->len, &work->wr.wr.rdma.rkey, why);
+	if (rc)
+		return rc;
+	mr = pins_get(&t->pins, endpoint_pd(t->ep), (uintptr_t)seg->local, seg->len,
+		(uintptr_t)piece->iov_base + piece->iov_len, job->direction == TRANSFER_READ,
+		t->built);
+	if (!mr)
+		return 1;
+	work->way = WAY_PINNED;
+	add_piece(job, work, seg, mr->lkey);
+	return 0;
 }
 
-/* Gather remote neighbours into the slot of the next work request, as many as fit. */
-static int fill_slot(struct job *job, struct work *work, uint64_t *out_remote, uint32_t *out_rkey,
-	struct why *why)
+/* Gather remote neighbours into a slot, as many as fit and would not travel better by themselves. */
+static int build_slot(struct job *job, struct work *work, struct why *why)
 {
-	uint8_t *slot = slot_of(job->t, job->t->posted);
+	uint8_t *slot = slot_of(job->t, job->t->built);
 	struct plan_segment seg;
 	uint64_t start = 0;
 	size_t n = 0;
@@ -178,69 +234,101 @@ static int fill_slot(struct job *job, struct work *work, uint64_t *out_remote, u
 
 		if (n == 0)
 			start = seg.remote;
-		else if (seg.remote != start + n || seg.len >= REGISTER_MIN)
+		else if (seg.remote != start + n || seg.len >= PIN_MIN || registered(job, &seg))
 			break;
 		rc = job->key(job->ctx, start, n + take, &rkey, why);
 		if (rc && n == 0)
 			return rc;
-		if (rc) /* the neighbour is another allocation: it gets its own request */
+		if (rc)
 			break;
-		*out_rkey = rkey;
+		work->wr.wr.rdma.rkey = rkey;
 		if (job->direction == TRANSFER_WRITE)
 			memcpy(slot + n, seg.local, take);
 		plan_advance(&job->next, take);
 		n += take;
 	}
-	*out_remote = start;
+	work->wr.wr.rdma.remote_addr = start;
 	work->bytes = n;
-	work->in_slot = true;
+	work->way = WAY_SLOT;
+	work->sges[0] = (struct ibv_sge){ (uintptr_t)slot, (uint32_t)n, job->t->mr->lkey };
+	work->wr.num_sge = 1;
 	return 0;
 }
 
-/* Post a work request for what comes next in the plan. */
-static int post_next(struct job *job, struct why *why)
+/* Make a work request for what comes next in the plan; there is something. */
+static int build_next(struct job *job, struct why *why)
 {
 	struct transfer *t = job->t;
-	struct work *work = &t->works[t->posted % WINDOW];
-	struct ibv_sge sge = { 0 };
-	struct ibv_send_wr wr = {
-		.sg_list = &sge,
-		.num_sge = 1,
-		.opcode = job->direction == TRANSFER_WRITE ? IBV_WR_RDMA_WRITE : IBV_WR_RDMA_READ,
-	};
+	struct work *work = &t->works[t->built % WINDOW];
 	struct plan_segment seg;
-	struct ibv_mr *mr = NULL;
-	uint32_t rkey = 0;
-	int rc;
+	int rc = 1;
 
-	work->at = job->next;
 	if (!plan_peek(&job->next, &seg))
 		return 0;
-	if (seg.len >= REGISTER_MIN) {
-		rc = job->key(job->ctx, seg.remote, seg.len, &rkey, why);
-		if (rc)
-			return rc;
-		mr = pin(job, &seg);
-	}
-	if (mr) {
-		sge = (struct ibv_sge){ (uintptr_t)seg.local, (uint32_t)seg.len, mr->lkey };
-		wr.wr.rdma.remote_addr = seg.remote;
-		work->bytes = seg.len;
-		work->in_slot = false;
-		plan_advance(&job->next, seg.len);
-	} else {
-		rc = fill_slot(job, work, &wr.wr.rdma.remote_addr, &rkey, why);
-		if (rc)
-			return rc;
-		sge = (struct ibv_sge){ (uintptr_t)slot_of(t, t->posted), (uint32_t)work->bytes,
-			t->mr->lkey };
-		if (job->direction == TRANSFER_WRITE && work->bytes <= endpoint_inline_bytes(t->ep))
-			wr.send_flags = IBV_SEND_INLINE;
-	}
-	wr.wr.rdma.rkey = rkey;
-	rc = endpoint_post(t->ep, &wr, why);
+	work->at = job->next;
+	work->bytes = 0;
+	work->wr = (struct ibv_send_wr){
+		.wr_id = t->built,
+		.sg_list = work->sges,
+		.opcode = job->direction == TRANSFER_WRITE ? IBV_WR_RDMA_WRITE : IBV_WR_RDMA_READ,
+	};
+	if (build_inline(job, work))
+		rc = 0;
+	else if (registered(job, &seg))
+		rc = build_in_place(job, work, why);
+	else if (seg.len >= PIN_MIN)
+		rc = build_pinned(job, work, &seg, why);
+	if (rc == 1)
+		rc = build_slot(job, work, why);
 	if (rc == 0)
-		t->posted++;
+		t->built++;
+	return rc;
+}
+
+static void count(struct rmem_stats *s, const struct work *work)
+{
+	switch (work->way) {
+	case WAY_INLINE:
+		s->inline_requests++;
+		s->inline_bytes += work->bytes;
+		break;
+	case WAY_IN_PLACE:
+		s->in_place_requests++;
+		s->in_place_bytes += work->bytes;
+		break;
+	case WAY_PINNED:
+		s->registered_requests++;
+		s->registered_bytes += work->bytes;
+		break;
+	case WAY_SLOT:
+		s->slot_requests++;
+		s->slot_bytes += work->bytes;
+		break;
+	}
+}
+
+/* Post what has been built, all at once. */
+static int post_built(struct transfer *t, struct why *why)
+{
+	struct ibv_send_wr *first = &t->works[t->posted % WINDOW].wr, *bad = NULL;
+	int rc;
+
+	if (t->posted == t->built)
+		return 0;
+	for (uint64_t i = t->posted; i < t->built; i++) {
+		struct ibv_send_wr *wr = &t->works[i % WINDOW].wr;
+		bool last = i + 1 == t->built;
+
+		wr->next = last ? NULL : &t->works[(i + 1) % WINDOW].wr;
+		if (last || (i + 1) % SIGNAL_EVERY == 0)
+			wr->send_flags |= IBV_SEND_SIGNALED;
+	}
+	rc = endpoint_post(t->ep, first, &bad, why);
+	t->stats.doorbells++;
+	if (rc) /* what was not posted does not exist */
+		t->built = bad->wr_id;
+	for (; t->posted < t->built; t->posted++)
+		count(&t->stats, &t->works[t->posted % WINDOW]);
 	return rc;
 }
 
@@ -271,11 +359,26 @@ static int judge(const struct endpoint *ep, enum ibv_wc_status status, struct wh
 		endpoint_peer(ep), ibv_wc_status_str(status));
 }
 
+/* All up to a number have succeeded, in order. */
+static void finish(struct job *job, struct plan *plan, uint64_t end)
+{
+	struct transfer *t = job->t;
+
+	for (; t->done < end; t->done++) {
+		const struct work *work = &t->works[t->done % WINDOW];
+
+		if (work->way == WAY_SLOT && job->direction == TRANSFER_READ)
+			empty_slot(t, work);
+		plan_advance(plan, work->bytes);
+	}
+}
+
 /* Take in at least one completion; *rc keeps the first failure. False: none will come any more. */
 static bool reap(struct job *job, struct plan *plan, int *rc, struct why *why)
 {
 	struct transfer *t = job->t;
 	struct ibv_wc wc[WINDOW];
+	bool failed = *rc != 0;
 	int n;
 
 	n = endpoint_reap(t->ep, wc, WINDOW, clock_boot_ns() + PROGRESS_LIMIT_NS);
@@ -284,16 +387,18 @@ static bool reap(struct job *job, struct plan *plan, int *rc, struct why *why)
 			endpoint_peer(t->ep));
 		return false;
 	}
-	for (int i = 0; i < n; i++, t->done++) {
-		const struct work *work = &t->works[t->done % WINDOW];
-
-		if (wc[i].status != IBV_WC_SUCCESS && *rc == 0)
-			*rc = judge(t->ep, wc[i].status, why);
-		if (wc[i].status != IBV_WC_SUCCESS)
+	for (int i = 0; i < n; i++) {
+		if (wc[i].status == IBV_WC_SUCCESS) {
+			finish(job, plan, wc[i].wr_id + 1);
 			continue;
-		if (work->in_slot && job->direction == TRANSFER_READ)
-			empty_slot(t, work);
-		plan_advance(plan, work->bytes);
+		}
+		/* Those before it did not fail; those behind it all will. */
+		if (!failed) {
+			finish(job, plan, wc[i].wr_id);
+			*rc = judge(t->ep, wc[i].status, why);
+		}
+		failed = true;
+		t->done = wc[i].wr_id + 1;
 	}
 	return true;
 }
@@ -303,23 +408,41 @@ int transfer_run(struct transfer *t, enum transfer_direction direction, struct p
 {
 	struct job job = { .t = t, .direction = direction, .next = *plan, .key = key, .ctx = ctx };
 	size_t left_before = plan->left;
-	bool full, alive = true;
+	bool alive = true;
 	int stop = 0, rc = 0;
 
-	t->posted = t->done = 0;
+	t->built = t->posted = t->done = 0;
 	while (alive) {
-		full = left_before - job.next.left >= budget;
-		while (!stop && !rc && !full && job.next.left && t->posted - t->done < WINDOW) {
-			stop = post_next(&job, why);
-			full = left_before - job.next.left >= budget;
-		}
+		while (!stop && !rc && job.next.left && left_before - job.next.left < budget &&
+			t->built - t->done < WINDOW)
+			stop = build_next(&job, why);
+		if (!rc)
+			rc = post_built(t, why);
 		if (t->posted == t->done)
 			break;
 		alive = reap(&job, plan, &rc, why);
 	}
-	if (t->pinned)
-		unpin(t);
+	pins_clear(&t->pins);
 	return rc ? rc : stop;
+}
+
+/* Post one request and wait for it: 0 and its completion; -ECONNRESET, and whether it was posted. */
+static int carry_out(struct transfer *t, struct ibv_send_wr *wr, struct ibv_wc *wc, bool *posted,
+	struct why *why)
+{
+	struct ibv_send_wr *bad;
+	int rc;
+
+	wr->send_flags |= IBV_SEND_SIGNALED;
+	rc = endpoint_post(t->ep, wr, &bad, why);
+	*posted = rc == 0;
+	if (rc)
+		return rc;
+	rc = endpoint_reap(t->ep, wc, 1, clock_boot_ns() + PROGRESS_LIMIT_NS);
+	if (rc < 0)
+		return why_set(why, -ECONNRESET, "the connection to rmemd at %s broke",
+			endpoint_peer(t->ep));
+	return 0;
 }
 
 int transfer_put_word(
@@ -338,15 +461,63 @@ int transfer_put_word(
 		.wr.rdma = { .remote_addr = addr, .rkey = rkey },
 	};
 	struct ibv_wc wc;
+	bool posted;
 	int rc;
 
 	memcpy(t->slots, &value, sizeof(value));
-	rc = endpoint_post(t->ep, &wr, why);
+	rc = carry_out(t, &wr, &wc, &posted, why);
 	if (rc)
 		return rc;
-	rc = endpoint_reap(t->ep, &wc, 1, clock_boot_ns() + PROGRESS_LIMIT_NS);
-	if (rc < 0)
-		return why_set(why, -ECONNRESET, "the connection to rmemd at %s broke",
-			endpoint_peer(t->ep));
 	return wc.status == IBV_WC_SUCCESS ? 0 : judge(t->ep, wc.status, why);
+}
+
+/* What a failed atomic operation means: only a refusal says that it was not carried out. */
+static int judge_atomic(
+	const struct endpoint *ep, uint64_t addr, enum ibv_wc_status status, struct why *why)
+{
+	if (status == IBV_WC_REM_ACCESS_ERR)
+		return judge(ep, status, why);
+	if (status == IBV_WC_REM_INV_REQ_ERR)
+		return why_set(why, -EOPNOTSUPP,
+			"the RDMA device of rmemd at %s does not carry out atomic operations",
+			endpoint_peer(ep));
+	return why_set(why, -EREMOTEIO,
+		"the connection to rmemd at %s broke (%s) during an atomic operation on 0x%" PRIx64
+		": it may or may not have been carried out; read the word to find out",
+		endpoint_peer(ep), ibv_wc_status_str(status), addr);
+}
+
+int transfer_atomic(struct transfer *t, const struct transfer_atomic *a, uint64_t addr,
+	uint32_t rkey, uint64_t *out_old, struct why *why)
+{
+	struct ibv_sge sge = {
+		.addr = (uintptr_t)t->slots,
+		.length = sizeof(*out_old),
+		.lkey = t->mr->lkey,
+	};
+	struct ibv_send_wr wr = {
+		.sg_list = &sge,
+		.num_sge = 1,
+		.opcode = a->opcode,
+		.wr.atomic = { .remote_addr = addr,
+			.compare_add = a->add_or_expected,
+			.swap = a->desired,
+			.rkey = rkey },
+	};
+	struct ibv_wc wc = { .status = IBV_WC_GENERAL_ERR };
+	bool posted;
+	int rc;
+
+	if (!endpoint_has_atomics(t->ep))
+		return why_set(why, -EOPNOTSUPP,
+			"the RDMA device of this machine has no atomic operations");
+	rc = carry_out(t, &wr, &wc, &posted, why);
+	if (rc && !posted)
+		return rc;
+	t->stats.atomics++;
+	t->stats.doorbells++;
+	if (rc || wc.status != IBV_WC_SUCCESS)
+		return judge_atomic(t->ep, addr, wc.status, why);
+	memcpy(out_old, t->slots, sizeof(*out_old));
+	return 0;
 }

@@ -35,10 +35,12 @@ struct endpoint {
 	struct handshake shake;
 	pthread_mutex_t watch_lock;
 	struct ibv_pd *pd;
+	bool owns_pd;
 	struct ibv_mr *mr; /* over buffers */
 	uint8_t *buffers;  /* RECEIVE_BUFFERS, then one to send from */
 	struct queue send, receive;
-	uint32_t inline_bytes;
+	uint32_t inline_bytes, write_pieces, read_pieces;
+	bool has_atomics;
 	int held; /* receive buffer in the caller's hands, or -1 */
 	bool connected;
 	atomic_bool broken;
@@ -136,6 +138,27 @@ static int post_receive(struct endpoint *ep, int slot)
 	return verbs_err(ibv_post_recv(ep->shake.id->qp, &wr, &bad));
 }
 
+static uint32_t pieces(int device_max)
+{
+	return device_max < 1                  ? 1
+	       : device_max < ENDPOINT_SGE_MAX ? (uint32_t)device_max
+					       : ENDPOINT_SGE_MAX;
+}
+
+/* What the device says about itself. */
+static int ask_device(struct endpoint *ep)
+{
+	struct ibv_device_attr attr;
+	int rc = verbs_err(ibv_query_device(ep->shake.id->verbs, &attr));
+
+	if (rc)
+		return rc;
+	ep->write_pieces = pieces(attr.max_sge);
+	ep->read_pieces = pieces(attr.max_sge_rd < attr.max_sge ? attr.max_sge_rd : attr.max_sge);
+	ep->has_atomics = attr.atomic_cap != IBV_ATOMIC_NONE;
+	return 0;
+}
+
 static int create_qp(struct endpoint *ep)
 {
 	uint32_t wanted = INLINE_WANTED;
@@ -148,7 +171,7 @@ static int create_qp(struct endpoint *ep)
 			.cap = {
 				.max_send_wr = SEND_DEPTH,
 				.max_recv_wr = RECEIVE_BUFFERS,
-				.max_send_sge = 1,
+				.max_send_sge = ep->write_pieces,
 				.max_recv_sge = 1,
 				.max_inline_data = wanted,
 			},
@@ -158,10 +181,15 @@ static int create_qp(struct endpoint *ep)
 			ep->inline_bytes = attr.cap.max_inline_data;
 			return 0;
 		}
-		/* There is no way to ask a device how much it can take inline. */
-		if (wanted == 0)
+		/* There is no way to ask a device how much it can take inline, or together. */
+		if (wanted == 0 && ep->write_pieces == 1)
 			return verbs_errno();
-		wanted = wanted > 64 ? wanted / 2 : 0;
+		if (wanted) {
+			wanted = wanted > 64 ? wanted / 2 : 0;
+		} else {
+			ep->write_pieces = ep->read_pieces = 1;
+			wanted = INLINE_WANTED;
+		}
 	}
 }
 
@@ -175,14 +203,27 @@ static int explain(int rc, const char *what, struct why *why)
 	return rc ? why_set(why, rc, "%s: %s", what, strerror(-rc)) : 0;
 }
 
+static int choose_domain(struct endpoint *ep, const struct endpoint_domain *given, struct why *why)
+{
+	struct ibv_context *ctx = ep->shake.id->verbs;
+
+	if (given && given->pd && given->pd->context == ctx) {
+		ep->pd = given->pd;
+		return 0;
+	}
+	ep->pd = ibv_alloc_pd(ctx);
+	ep->owns_pd = ep->pd != NULL;
+	return ep->pd ? 0 : explain(verbs_errno(), "ibv_alloc_pd", why);
+}
+
 static int create_queues(struct endpoint *ep, struct why *why)
 {
 	size_t size = (RECEIVE_BUFFERS + 1) * MESSAGE_MAX;
 	int rc;
 
-	ep->pd = ibv_alloc_pd(ep->shake.id->verbs);
-	if (!ep->pd)
-		return explain(verbs_errno(), "ibv_alloc_pd", why);
+	rc = ask_device(ep);
+	if (rc)
+		return explain(rc, "ibv_query_device", why);
 	ep->buffers = aligned_alloc(MESSAGE_MAX, size);
 	if (!ep->buffers)
 		return explain(-ENOMEM, "message buffers", why);
@@ -214,6 +255,8 @@ static int try_path(const struct endpoint_attr *attr, const struct target_path *
 	ep->shake.deadline_ns = attr->deadline_ns;
 	ep->shake.cancel_fd = attr->cancel_fd;
 	rc = handshake_resolve(&ep->shake, path, attr->device, why);
+	if (rc == 0)
+		rc = choose_domain(ep, attr->domain, why);
 	if (rc == 0)
 		rc = create_queues(ep, why);
 	if (rc == 0)
@@ -262,7 +305,7 @@ void endpoint_destroy(struct endpoint *ep)
 	if (ep->mr)
 		ibv_dereg_mr(ep->mr);
 	free(ep->buffers);
-	if (ep->pd)
+	if (ep->owns_pd)
 		ibv_dealloc_pd(ep->pd);
 	handshake_destroy(&ep->shake);
 	pthread_mutex_destroy(&ep->watch_lock);
@@ -305,14 +348,13 @@ static int reset(const struct endpoint *ep, struct why *why)
 	return why_set(why, -ECONNRESET, "the connection to rmemd at %s broke", ep->shake.peer);
 }
 
-int endpoint_post(struct endpoint *ep, struct ibv_send_wr *wr, struct why *why)
+int endpoint_post(
+	struct endpoint *ep, struct ibv_send_wr *list, struct ibv_send_wr **bad, struct why *why)
 {
-	struct ibv_send_wr *bad;
-
+	*bad = list;
 	if (endpoint_broken(ep))
 		return reset(ep, why);
-	wr->send_flags |= IBV_SEND_SIGNALED;
-	if (ibv_post_send(ep->shake.id->qp, wr, &bad)) {
+	if (ibv_post_send(ep->shake.id->qp, list, bad)) {
 		endpoint_break(ep);
 		return reset(ep, why);
 	}
@@ -345,7 +387,13 @@ int endpoint_send(struct endpoint *ep, enum message_type type, uint32_t seq,
 	struct header header = { .type = (uint8_t)type, .seq = seq };
 	struct wire w = wire_over(buffer, MESSAGE_MAX);
 	struct ibv_sge sge = { .addr = (uintptr_t)buffer, .lkey = ep->mr->lkey };
-	struct ibv_send_wr wr = { .sg_list = &sge, .num_sge = 1, .opcode = IBV_WR_SEND };
+	struct ibv_send_wr wr = {
+		.sg_list = &sge,
+		.num_sge = 1,
+		.opcode = IBV_WR_SEND,
+		.send_flags = IBV_SEND_SIGNALED,
+	};
+	struct ibv_send_wr *bad;
 	struct ibv_wc wc;
 	int rc;
 
@@ -362,8 +410,8 @@ int endpoint_send(struct endpoint *ep, enum message_type type, uint32_t seq,
 	}
 	sge.length = (uint32_t)w.pos;
 	if (w.pos <= ep->inline_bytes)
-		wr.send_flags = IBV_SEND_INLINE;
-	rc = endpoint_post(ep, &wr, why);
+		wr.send_flags |= IBV_SEND_INLINE;
+	rc = endpoint_post(ep, &wr, &bad, why);
 	if (rc)
 		return rc;
 	rc = endpoint_reap(ep, &wc, 1, clock_boot_ns() + SEND_LIMIT_NS);
@@ -447,9 +495,44 @@ struct ibv_pd *endpoint_pd(const struct endpoint *ep)
 	return ep->pd;
 }
 
+void endpoint_keep_domain(struct endpoint *ep, struct endpoint_domain *d)
+{
+	d->pd = ep->pd;
+	ep->owns_pd = false;
+	/*
+	 * The connection manager closes a device that was removed once no id uses it. This counts as a
+	 * use. Where it fails (another device cannot be opened) only a removal would be noticed.
+	 */
+	d->devices = rdma_get_devices(NULL);
+}
+
+void endpoint_domain_close(struct endpoint_domain *d)
+{
+	if (d->pd)
+		ibv_dealloc_pd(d->pd);
+	if (d->devices)
+		rdma_free_devices(d->devices);
+	*d = (struct endpoint_domain){ 0 };
+}
+
 uint32_t endpoint_inline_bytes(const struct endpoint *ep)
 {
 	return ep->inline_bytes;
+}
+
+uint32_t endpoint_write_pieces(const struct endpoint *ep)
+{
+	return ep->write_pieces;
+}
+
+uint32_t endpoint_read_pieces(const struct endpoint *ep)
+{
+	return ep->read_pieces;
+}
+
+bool endpoint_has_atomics(const struct endpoint *ep)
+{
+	return ep->has_atomics;
 }
 
 const char *endpoint_peer(const struct endpoint *ep)

@@ -26,9 +26,19 @@
 #include "common/why.h"
 #include "common/wire.h"
 
-#define ENDPOINT_WINDOW 16 /* one-sided work requests that may be outstanding */
+#define ENDPOINT_WINDOW 16  /* one-sided work requests that may be outstanding */
+#define ENDPOINT_SGE_MAX 32 /* local pieces of one work request, where the device has as many */
 
 struct endpoint;
+
+/*
+ * A protection domain that outlives connections, so that memory registered in it need not be
+ * registered again for each. Zeroed: none yet. Its owner provides locking.
+ */
+struct endpoint_domain {
+	struct ibv_pd *pd;
+	struct ibv_context **devices; /* keeps pd's device open between connections */
+};
 
 struct endpoint_attr {
 	const struct target *target;
@@ -36,6 +46,12 @@ struct endpoint_attr {
 	enum purpose purpose;
 	uint64_t deadline_ns;
 	int cancel_fd; /* -1: none. Used by every later wait too; must outlive the endpoint */
+	/*
+	 * NULL: the endpoint has a domain of its own. Else: if the connection goes over the device of
+	 * this one, it is used (and must outlive the endpoint); if not, the endpoint makes a new one,
+	 * which endpoint_keep_domain() can take from it.
+	 */
+	const struct endpoint_domain *domain;
 };
 
 /*
@@ -62,8 +78,12 @@ int endpoint_send(struct endpoint *ep, enum message_type type, uint32_t seq,
 int endpoint_receive(struct endpoint *ep, enum message_type type, uint32_t seq,
 	uint64_t deadline_ns, struct wire *out, bool *refused, struct why *why);
 
-/* Post one signaled work request. 0 or -ECONNRESET. */
-int endpoint_post(struct endpoint *ep, struct ibv_send_wr *wr, struct why *why);
+/*
+ * Post a list of work requests with one doorbell; the caller signals at least the last. 0; or
+ * -ECONNRESET, and *bad is the first that was not posted: those before it will complete, flushed.
+ */
+int endpoint_post(
+	struct endpoint *ep, struct ibv_send_wr *list, struct ibv_send_wr **bad, struct why *why);
 
 /*
  * Wait for at least one completion of posted work requests; returns how many of wc[] are filled. If
@@ -81,7 +101,16 @@ int endpoint_fd(const struct endpoint *ep);
 int endpoint_watch(struct endpoint *ep);
 
 struct ibv_pd *endpoint_pd(const struct endpoint *ep);
+/* Give a domain that the endpoint made to its caller: d (empty) must outlive the endpoint. */
+void endpoint_keep_domain(struct endpoint *ep, struct endpoint_domain *d);
+/* Nothing may be registered in it any more, and no endpoint use it. An empty one is fine. */
+void endpoint_domain_close(struct endpoint_domain *d);
+
+/* What one work request can carry, and whether the local device can send atomics at all. */
 uint32_t endpoint_inline_bytes(const struct endpoint *ep);
+uint32_t endpoint_write_pieces(const struct endpoint *ep); /* 1 … ENDPOINT_SGE_MAX */
+uint32_t endpoint_read_pieces(const struct endpoint *ep);
+bool endpoint_has_atomics(const struct endpoint *ep);
 const char *endpoint_peer(const struct endpoint *ep); /* "10.0.0.1:7471" */
 
 #endif

@@ -127,6 +127,75 @@ RMEM_API int rmem_writev(struct rmem *rm, const struct iovec *local, int nlocal,
 	const struct rmem_iovec *remote, int nremote);
 
 /*
+ * Registered local buffers: what is copied from or to memory that is wholly inside one of them goes in
+ * place, without a copy, whatever its length; several pieces of one remote run go in one request. (A
+ * piece that is not is copied through memory of the library, or, from 64 KiB on, registered for the
+ * call.) They belong to the session, survive broken connections, and count against the limit on
+ * locked memory. rmem_close() releases what is left.
+ *
+ * rmem_buf_alloc() gets page-aligned, zeroed memory and registers it. rmem_buf_register() registers
+ * memory of the caller, which must be writable, and must stay mapped until it is released.
+ * rmem_buf_release() undoes either; what rmem_buf_alloc() got is then unmapped. The caller must not
+ * release what another thread is copying from or to: nothing here waits for that.
+ *
+ * Registering takes time in proportion to the size; copies and other calls go on meanwhile.
+ *	-EINVAL		0 bytes, NULL, not mapped or not writable, it overlaps a buffer that is
+ *			registered already; release: no registered buffer starts there
+ *	-ENOMEM		too much for this process, or for its limit on locked memory; rmem_errmsg()
+ *			says which
+ */
+RMEM_API int rmem_buf_alloc(struct rmem *rm, size_t bytes, void **out);
+RMEM_API int rmem_buf_register(struct rmem *rm, void *addr, size_t bytes);
+RMEM_API int rmem_buf_release(struct rmem *rm, void *addr);
+
+/*
+ * 64-bit atomic operations on remote memory, done by the server's RDMA device: add, and store desired
+ * if what is there is expected. *old (NULL is fine) is what was there before; the swap was done if it
+ * is expected. Words are in the byte order of the machine that wrote them: all that share one must
+ * have the same.
+ *
+ * They are atomic among these two calls only, from any process with access to the word on the same
+ * server and device: not against rmem_write(), which may tear, and not against the server's CPU.
+ *
+ * An operation is never repeated that may have been carried out.
+ *	-EINVAL		addr is not a multiple of 8
+ *	-EFAULT		the 8 bytes are not inside one allocation of this session; nothing was sent
+ *	-EOPNOTSUPP	this machine's RDMA device, or the server's, has no atomic operations
+ *	-EREMOTEIO	the connection broke meanwhile: it may or may not have been carried out. (After
+ *			any other error it was not.)
+ */
+RMEM_API int rmem_fetch_add(struct rmem *rm, rmem_addr_t addr, uint64_t add, uint64_t *old);
+RMEM_API int rmem_compare_swap(
+	struct rmem *rm, rmem_addr_t addr, uint64_t expected, uint64_t desired, uint64_t *old);
+
+/*
+ * How the session's data travelled, since rmem_open(): work requests, and the bytes in them. What was
+ * repeated after a broken connection counts again. Later versions add fields at the end.
+ */
+struct rmem_stats {
+	size_t size;                /* sizeof(struct rmem_stats): see RMEM_STATS_INIT */
+	uint64_t in_place_requests; /* from or to registered buffers, without a copy */
+	uint64_t in_place_bytes;
+	uint64_t inline_requests; /* writes so short that the request itself carries them */
+	uint64_t inline_bytes;
+	uint64_t slot_requests; /* copied through memory of the library */
+	uint64_t slot_bytes;
+	uint64_t
+		registered_requests; /* without a copy, from or to memory registered for the call */
+	uint64_t registered_bytes;
+	uint64_t registrations; /* made for those */
+	uint64_t doorbells;     /* lists of requests, of any kind, handed to the device */
+	uint64_t atomics;       /* sent */
+};
+#define RMEM_STATS_INIT \
+	{ \
+		sizeof(struct rmem_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 \
+	}
+
+/* out->size must be set. May wait for a copy that is going on. */
+RMEM_API int rmem_stats(struct rmem *rm, struct rmem_stats *out);
+
+/*
  * What the last failed call of this thread ran into, in one sentence without a newline. Never NULL;
  * "" before the first failure. Valid until this thread's next rmem call.
  */

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "client/call.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/log.h"
+
+static _Thread_local char last_message[WHY_TEXT_SIZE];
+static unsigned fork_generation; /* how often this process's line has forked, on the child's side */
+
+void call_count_fork(void)
+{
+	fork_generation++;
+}
+
+unsigned call_fork_generation(void)
+{
+	return fork_generation;
+}
+
+const char *call_errmsg(void)
+{
+	return last_message;
+}
+
+int call_done(int rc, const char *call, const struct why *why)
+{
+	if (rc >= 0)
+		return rc;
+	snprintf(
+		last_message, sizeof(last_message), "%s", why->text[0] ? why->text : strerror(-rc));
+	log_info("%s: %s", call, last_message);
+	return rc;
+}
+
+int call_enter(const struct rmem *rm, struct why *why)
+{
+	why->text[0] = '\0';
+	if (!rm)
+		return why_set(why, -EINVAL, "the session is NULL");
+	if (rm->fork_generation != fork_generation)
+		return why_set(why, -EPERM,
+			"the session belongs to the parent process: open one of your own after "
+			"fork()");
+	return 0;
+}
+
+int call_check_attr(const void *attr, size_t size, size_t known, struct why *why)
+{
+	const unsigned char *bytes = attr;
+
+	if (size < known)
+		return why_set(
+			why, -EINVAL, "attr->size is %zu: start with the initializer macro", size);
+	for (size_t i = known; i < size; i++)
+		if (bytes[i])
+			return why_set(why, -EINVAL,
+				"attr uses fields that this version of librmem does not know");
+	return 0;
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What all public calls begin and end with, and what a struct rmem is. Any thread.
+ */
+#ifndef RMEM_CLIENT_CALL_H
+#define RMEM_CLIENT_CALL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "client/keeper.h"
+#include "client/namer.h"
+#include "client/session.h"
+#include "common/why.h"
+#include "rmem/rmem.h"
+
+struct sites;
+
+struct rmem {
+	unsigned fork_generation;
+	struct session session;
+	struct keeper keeper;
+	struct namer namer;
+	struct sites *sites;   /* under control */
+	uint64_t sites_serial; /* of the session that numbered them */
+};
+
+/* The beginning of every call on an open session. 0, -EINVAL, -EPERM (after a fork). */
+int call_enter(const struct rmem *rm, struct why *why);
+
+/* The end of every public call: returns rc; on failure, keeps the sentence for rmem_errmsg(). */
+int call_done(int rc, const char *call, const struct why *why);
+const char *call_errmsg(void);
+
+/* An attr may be shorter than no version of its struct, and say nothing that we do not know. */
+int call_check_attr(const void *attr, size_t size, size_t known, struct why *why);
+
+/* For pthread_atfork(), on the child's side; and how often that has happened. */
+void call_count_fork(void);
+unsigned call_fork_generation(void);
+
+#endif
