@@ -35,6 +35,7 @@ enum rig_port {
 	RIG_PORT_NOBODY, /* nobody ever listens there */
 	RIG_PORT_IMPOSTOR,
 	RIG_PORT_REPORTS,
+	RIG_PORT_DATA,
 };
 
 #define RIG_LIMIT_MS \
