@@ -36,6 +36,7 @@ enum rig_port {
 	RIG_PORT_IMPOSTOR,
 	RIG_PORT_REPORTS,
 	RIG_PORT_DATA,
+	RIG_PORT_EXAMPLES,
 };
 
 #define RIG_LIMIT_MS \
