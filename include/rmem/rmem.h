@@ -129,7 +129,7 @@ RMEM_API int rmem_writev(struct rmem *rm, const struct iovec *local, int nlocal,
 /*
  * Registered local buffers: what is copied from or to memory that is wholly inside one of them goes in
  * place, without a copy, whatever its length; several pieces of one remote run go in one request. (A
- * piece that is not is copied through memory of the library, or, from 64 KiB on, registered for the
+ * piece that is not is copied through memory of the library, or, if longer than 64 KiB, registered for the
  * call.) They belong to the session, survive broken connections, and count against the limit on
  * locked memory. rmem_close() releases what is left.
  *
@@ -154,8 +154,8 @@ RMEM_API int rmem_buf_release(struct rmem *rm, void *addr);
  * is expected. Words are in the byte order of the machine that wrote them: all that share one must
  * have the same.
  *
- * They are atomic among these two calls only, from any process with access to the word on the same
- * server and device: not against rmem_write(), which may tear, and not against the server's CPU.
+ * They are atomic among these two calls only, on one server and device: not against rmem_write(),
+ * which may tear, and not against the server's CPU.
  *
  * An operation is never repeated that may have been carried out.
  *	-EINVAL		addr is not a multiple of 8
