@@ -79,6 +79,9 @@ struct rmem_alloc_attr {
  *	-EPROTO		somebody listens, but it is not an rmemd of a version we can talk to
  *	-EUSERS		the server has all the sessions it can keep
  *	-EAGAIN		no thread could be started
+ *	-ETIMEDOUT	somebody is there, but does not answer in time
+ *	-ECONNRESET	the connection broke before the session was open: try again
+ *	-ENOMEM		out of memory, or of memory that may be locked
  */
 RMEM_API int rmem_open(const char *server, const struct rmem_open_attr *attr, struct rmem **out);
 
