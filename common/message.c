@@ -75,6 +75,7 @@ const char *message_name(uint8_t type)
 		[MESSAGE_SITE_NAMES] = "site-names",
 		[MESSAGE_REPORT] = "report",
 		[MESSAGE_REPORT_READ] = "report-read",
+		[MESSAGE_JOIN] = "join",
 	};
 
 	if (type >= sizeof(names) / sizeof(names[0]) || !names[type])

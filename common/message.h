@@ -19,7 +19,7 @@
 #define MESSAGE_MAX 4096 /* bytes; both sides post receive buffers of this size */
 
 /* CM private data, zero-padded by the transport: fixed size, first thing either side reads. */
-enum purpose { PURPOSE_SESSION = 1, PURPOSE_OBSERVER = 2 };
+enum purpose { PURPOSE_SESSION = 1, PURPOSE_OBSERVER = 2, PURPOSE_CHANNEL = 3 };
 
 #define PREAMBLE_FIELDS(X) \
 	X(u32, magic, ) \
@@ -40,6 +40,7 @@ enum message_type {
 	MESSAGE_SITE_NAMES,
 	MESSAGE_REPORT,
 	MESSAGE_REPORT_READ,
+	MESSAGE_JOIN,
 };
 
 #define ID_SIZE 16
@@ -84,6 +85,11 @@ enum message_type {
 	X(u8, server, ) \
 	X(u8, nodes, ) \
 	X(u64, max_alloc_bytes, )
+
+/* The first message on a further connection of a session that is connected: a channel. */
+#define JOIN_REQUEST_FIELDS(X) \
+	X(bytes, session_id, ID_SIZE) \
+	X(bytes, secret, ID_SIZE)
 
 #define ALLOC_REQUEST_FIELDS(X) \
 	X(u64, bytes, ) \
@@ -133,6 +139,7 @@ enum message_type {
 	M(identity, IDENTITY_FIELDS) \
 	M(hello_request, HELLO_REQUEST_FIELDS) \
 	M(hello_reply, HELLO_REPLY_FIELDS) \
+	M(join_request, JOIN_REQUEST_FIELDS) \
 	M(alloc_request, ALLOC_REQUEST_FIELDS) \
 	M(grant_reply, GRANT_REPLY_FIELDS) \
 	M(free_request, FREE_REQUEST_FIELDS) \

@@ -54,11 +54,12 @@ struct rmem_open_attr {
 	size_t size;        /* sizeof(struct rmem_open_attr): see RMEM_OPEN_ATTR_INIT */
 	const char *device; /* RDMA device to use, e.g. "mlx5_0"; NULL: as the route goes */
 	const char *job;    /* label shown in leak reports; NULL: $RMEM_JOB, else $SLURM_JOB_ID */
-	int timeout_ms;     /* for connecting and for each control call; 0: 5000 */
+	int timeout_ms;     /* for connecting and for each control call; 0: 3000 */
+	int channels;       /* threads that get a queue pair of their own, at most 32; 0: 8 */
 };
 #define RMEM_OPEN_ATTR_INIT \
 	{ \
-		sizeof(struct rmem_open_attr), NULL, NULL, 0 \
+		sizeof(struct rmem_open_attr), NULL, NULL, 0, 0 \
 	}
 
 struct rmem_alloc_attr {
@@ -172,6 +173,92 @@ RMEM_API int rmem_compare_swap(
 	struct rmem *rm, rmem_addr_t addr, uint64_t expected, uint64_t desired, uint64_t *old);
 
 /*
+ * A queue of operations that are carried out while the caller does something else: start many, then
+ * reap what has completed, each with the tag it was started with. A queue has a connection of its own.
+ *
+ * Threads: one at a time; different queues at once, beside all other calls. rmem_close() destroys what is
+ * left.
+ *
+ * Started operations are handed to the device together, by rmem_submit(), rmem_reap() or when there are
+ * many. None can be taken back. Until one has been reaped, its local memory, its lists of pieces and
+ * *old belong to the library.
+ *
+ * Order: a read sees what writes started before it on the same queue have written. Nothing else is
+ * ordered: what is started after a read or an atomic operation may be done before it, unless
+ * rmem_fence() stands between; and two queues, or a queue and the calls that wait, are ordered only by
+ * reaping the one before starting the other. Operations are reaped in the order they were started.
+ *
+ * When the connection breaks, rmem_reap() makes a new one and repeats, in order, the reads and writes
+ * that have not completed (a write may then be done twice). An atomic operation that may have been
+ * carried out is never repeated: it completes with -EREMOTEIO.
+ */
+struct rmem_queue;
+
+struct rmem_queue_attr {
+	size_t size;    /* sizeof(struct rmem_queue_attr): see RMEM_QUEUE_ATTR_INIT */
+	unsigned depth; /* operations started and not reaped, at most 65536; 0: 128 */
+};
+#define RMEM_QUEUE_ATTR_INIT \
+	{ \
+		sizeof(struct rmem_queue_attr), 0 \
+	}
+
+/* attr may be NULL. Connects: blocks for at most the session's timeout. -EUSERS: too many queues. */
+RMEM_API int rmem_queue_create(
+	struct rmem *rm, const struct rmem_queue_attr *attr, struct rmem_queue **out);
+
+/* Finishes what was started (which may take as long as in rmem_reap()). NULL is fine. */
+RMEM_API void rmem_queue_destroy(struct rmem_queue *q);
+
+/*
+ * Start an operation. It is checked first, as by the call of the same name that waits: an error means that
+ * nothing was started. The first use of an allocation on a queue asks the server for a key, which
+ * takes a round trip.
+ *	-EAGAIN		depth operations have been started and not reaped
+ */
+RMEM_API int rmem_start_read(
+	struct rmem_queue *q, void *dst, rmem_addr_t src, size_t bytes, uint64_t tag);
+RMEM_API int rmem_start_write(
+	struct rmem_queue *q, rmem_addr_t dst, const void *src, size_t bytes, uint64_t tag);
+RMEM_API int rmem_start_readv(struct rmem_queue *q, const struct iovec *local, int nlocal,
+	const struct rmem_iovec *remote, int nremote, uint64_t tag);
+RMEM_API int rmem_start_writev(struct rmem_queue *q, const struct iovec *local, int nlocal,
+	const struct rmem_iovec *remote, int nremote, uint64_t tag);
+RMEM_API int rmem_start_fetch_add(
+	struct rmem_queue *q, rmem_addr_t addr, uint64_t add, uint64_t *old, uint64_t tag);
+RMEM_API int rmem_start_compare_swap(struct rmem_queue *q, rmem_addr_t addr, uint64_t expected,
+	uint64_t desired, uint64_t *old, uint64_t tag);
+
+/*
+ * What is started next waits, in the device, until the reads and atomic operations before it have
+ * completed. It costs the round trip that it waits, and nothing else.
+ */
+RMEM_API int rmem_fence(struct rmem_queue *q);
+
+/* Hand what was started to the device now. */
+RMEM_API int rmem_submit(struct rmem_queue *q);
+
+struct rmem_completion {
+	uint64_t tag;
+	int status; /* 0, or what the call that waits would have returned */
+};
+
+/*
+ * Take up to max completions, and return how many. With none, wait until there is one: at most
+ * timeout_ms; 0: do not wait; -1: as long as it takes. 0 also when nothing is outstanding. For a failed
+ * one, rmem_errmsg() tells about the last in out. Coming back after the connection broke takes at most
+ * the session's timeout, whatever timeout_ms says.
+ */
+RMEM_API int rmem_reap(struct rmem_queue *q, struct rmem_completion *out, int max, int timeout_ms);
+
+/*
+ * A descriptor for poll(2), epoll(7), or an event loop: readable when there may be something to reap.
+ * Then call rmem_reap() with timeout_ms 0 until it returns 0. The queue's, until it is destroyed. Ask for
+ * it before starting anything; a queue whose descriptor was never asked for saves the system calls.
+ */
+RMEM_API int rmem_queue_fd(struct rmem_queue *q);
+
+/*
  * How the session's data travelled, since rmem_open(): work requests, and the bytes in them. What was
  * repeated after a broken connection counts again. Later versions add fields at the end.
  */
@@ -195,7 +282,7 @@ struct rmem_stats {
 		sizeof(struct rmem_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 \
 	}
 
-/* out->size must be set. May wait for a copy that is going on. */
+/* out->size must be set. */
 RMEM_API int rmem_stats(struct rmem *rm, struct rmem_stats *out);
 
 /*
