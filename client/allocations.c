@@ -9,6 +9,7 @@
 void allocations_destroy(struct allocations *t)
 {
 	free(t->items);
+	free(t->slots);
 	*t = (struct allocations){ 0 };
 }
 
@@ -16,15 +17,22 @@ int allocations_reserve(struct allocations *t)
 {
 	size_t capacity = t->capacity ? t->capacity * 2 : 64;
 	struct own *items;
+	uint32_t *slots;
 
 	if (t->count < t->capacity)
 		return 0;
-	if (capacity > SIZE_MAX / sizeof(*items))
+	if (capacity > UINT32_MAX)
 		return -ENOMEM;
 	items = realloc(t->items, capacity * sizeof(*items));
 	if (!items)
 		return -ENOMEM;
 	t->items = items;
+	slots = realloc(t->slots, capacity * sizeof(*slots));
+	if (!slots)
+		return -ENOMEM;
+	t->slots = slots;
+	for (size_t i = t->capacity; i < capacity; i++)
+		slots[i] = (uint32_t)i;
 	t->capacity = capacity;
 	return 0;
 }
@@ -52,12 +60,13 @@ static bool is_forgettable(const struct own *own)
 
 static void cut(struct allocations *t, size_t first, size_t end)
 {
+	for (size_t i = first; i < end; i++)
+		t->slots[t->count - 1 - (i - first)] = t->items[i].slot;
 	memmove(&t->items[first], &t->items[end], (t->count - end) * sizeof(*t->items));
 	t->count -= end - first;
 }
 
-int allocations_add(
-	struct allocations *t, uint64_t addr, uint64_t bytes, uint32_t rkey, uint32_t generation)
+int allocations_add(struct allocations *t, uint64_t addr, uint64_t bytes, struct origin origin)
 {
 	size_t first, end;
 	int rc;
@@ -77,9 +86,10 @@ int allocations_add(
 	memmove(&t->items[first + 1], &t->items[first], (t->count - first) * sizeof(*t->items));
 	t->items[first] = (struct own){ .addr = addr,
 		.bytes = bytes,
-		.rkey = rkey,
-		.generation = generation,
-		.state = OWN_LIVE };
+		.serial = ++t->serials,
+		.slot = t->slots[t->count],
+		.state = OWN_LIVE,
+		.origin = origin };
 	t->count++;
 	return 0;
 }

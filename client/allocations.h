@@ -17,17 +17,26 @@ enum own_state {
 	OWN_STALE,   /* the server has, or may have, reclaimed it */
 };
 
+/* Where it was allocated, for messages. */
+struct origin {
+	uint32_t site;      /* the server's number; 0: unknown */
+	const void *caller; /* the line that called rmem_alloc() returns there; NULL: unknown */
+};
+
 struct own {
 	uint64_t addr;
 	uint64_t bytes;
-	uint32_t rkey;
-	uint32_t generation; /* of the connection that the rkey is good on */
+	uint64_t serial; /* never the same for two allocations of a session */
+	uint32_t slot;   /* small, and its own while it is here: an index for what belongs to it */
 	enum own_state state;
+	struct origin origin;
 };
 
 struct allocations {
 	struct own *items; /* by ascending address */
 	size_t count, capacity;
+	uint32_t *slots;      /* capacity of them: those from count on are free */
+	uint64_t serials;     /* so far */
 };
 
 void allocations_destroy(struct allocations *t); /* zeroed is fine; may be used again */
@@ -39,8 +48,7 @@ int allocations_reserve(struct allocations *t);
  * Add a LIVE one. What it overlaps is forgotten if it is STALE or FREED (the server lends that
  * memory anew); anything else is -EEXIST. -EINVAL if it is empty or wraps around, -ENOMEM.
  */
-int allocations_add(
-	struct allocations *t, uint64_t addr, uint64_t bytes, uint32_t rkey, uint32_t generation);
+int allocations_add(struct allocations *t, uint64_t addr, uint64_t bytes, struct origin origin);
 void allocations_remove(struct allocations *t, struct own *own);
 
 /* The one that starts at / wholly contains [addr, addr + bytes), or NULL. */

@@ -136,8 +136,10 @@ int buffer_register(struct buffer *b, struct ibv_pd *pd, struct why *why)
 	int rc;
 
 	b->mr = ibv_reg_mr(pd, (void *)b->start, b->bytes, IBV_ACCESS_LOCAL_WRITE);
-	if (b->mr)
+	if (b->mr) {
+		b->lkey = b->mr->lkey;
 		return 0;
+	}
 	rc = verbs_errno();
 	if (rc == -ENOMEM)
 		return explain_locked(b, why);

@@ -1,64 +1,80 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "client/pins.h"
 
+#include <errno.h>
+
 #include "common/units.h"
 
 #define PIN_MAX (16 * MIB) /* in one go */
 
-static void release(struct pin *pin)
+static void let_go(struct pins *p, struct pin *pin)
 {
-	if (pin->mr)
-		ibv_dereg_mr(pin->mr);
+	ibv_dereg_mr(pin->mr);
 	*pin = (struct pin){ 0 };
+	p->count--;
+}
+
+void pins_release(struct pins *p, const void *owner)
+{
+	for (unsigned i = 0; p->count && i < PINS; i++)
+		if (p->items[i].mr && p->items[i].owner == owner)
+			let_go(p, &p->items[i]);
 }
 
 void pins_clear(struct pins *p)
 {
-	for (unsigned i = 0; p->any && i < PINS; i++)
-		release(&p->items[i]);
-	p->any = false;
+	for (unsigned i = 0; p->count && i < PINS; i++)
+		if (p->items[i].mr)
+			let_go(p, &p->items[i]);
 }
 
-/* The oldest one, which no outstanding work request uses: there are more than can be in use. */
-static struct pin *reusable(struct pins *p)
+static struct pin *find(struct pins *p, const struct pin_request *r)
 {
-	struct pin *best = &p->items[0];
-
-	for (unsigned i = 0; i < PINS; i++) {
+	for (unsigned i = 0; p->count && i < PINS; i++) {
 		struct pin *pin = &p->items[i];
 
-		if (!pin->mr)
+		/* One operation moves bytes one way: what it pinned has the right access. */
+		if (pin->mr && pin->owner == r->owner && pin->start <= r->start &&
+			r->end <= pin->end)
 			return pin;
-		if (pin->used < best->used)
-			best = pin;
 	}
-	return best;
+	return NULL;
 }
 
-struct ibv_mr *pins_get(struct pins *p, struct ibv_pd *pd, uintptr_t start, size_t len,
-	uintptr_t end, bool read, uint64_t number)
+/* A free place, or that of a pin which no outstanding work request uses. */
+static struct pin *make_room(struct pins *p, const struct pin_request *r)
 {
-	struct pin *pin;
-
-	for (unsigned i = 0; p->any && i < PINS; i++) {
-		pin = &p->items[i];
-		if (pin->mr && pin->start <= start && start + len <= pin->end) {
-			pin->used = number;
-			return pin->mr;
+	for (unsigned i = 0; i < PINS; i++)
+		if (!p->items[i].mr)
+			return &p->items[i];
+	for (unsigned i = 0; i < PINS; i++)
+		if (p->items[i].used < r->done) {
+			let_go(p, &p->items[i]);
+			return &p->items[i];
 		}
+	return NULL;
+}
+
+int pins_get(struct pins *p, const struct pin_request *r, struct ibv_mr **out)
+{
+	struct pin *pin = find(p, r);
+	uintptr_t end = r->limit - r->start > PIN_MAX ? r->start + PIN_MAX : r->limit;
+
+	if (!pin) {
+		pin = make_room(p, r);
+		if (!pin)
+			return -EAGAIN;
+		pin->mr = ibv_reg_mr(r->pd, (void *)r->start, end - r->start,
+			r->writable ? IBV_ACCESS_LOCAL_WRITE : 0);
+		if (!pin->mr)
+			return -ENOMEM;
+		pin->start = r->start;
+		pin->end = end;
+		pin->owner = r->owner;
+		p->count++;
+		p->made++;
 	}
-	if (end - start > PIN_MAX)
-		end = start + PIN_MAX;
-	pin = reusable(p);
-	release(pin);
-	/* Without LOCAL_WRITE the source of a write may be read-only memory. */
-	pin->mr = ibv_reg_mr(pd, (void *)start, end - start, read ? IBV_ACCESS_LOCAL_WRITE : 0);
-	if (!pin->mr)
-		return NULL;
-	pin->start = start;
-	pin->end = end;
-	pin->used = number;
-	p->any = true;
-	p->made++;
-	return pin->mr;
+	pin->used = r->number;
+	*out = pin->mr;
+	return 0;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Local memory registered for the time of one copy: long pieces that the application did not have
- * registered. A pin is shared by work requests of the same piece and goes when the copy ends, or
- * when its place is needed and no outstanding work request uses it.
+ * Local memory registered for the time of one operation: long pieces that the application did not have
+ * registered. A pin is shared by the work requests of its operation, and goes with it at the latest:
+ * afterwards the application may have unmapped the memory, and mapped other memory there.
  *
  * One thread: the connection's sender.
  */
@@ -13,31 +13,39 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "common/endpoint.h"
-
-#define PINS (ENDPOINT_WINDOW + 1) /* one more than can be in use */
+#define PINS 32
 
 struct pin {
 	struct ibv_mr *mr;
 	uintptr_t start, end;
-	uint64_t used; /* number of the last work request that uses it */
+	const void *owner; /* the operation */
+	uint64_t used;     /* number of the last work request that uses it */
 };
 
 struct pins {
 	struct pin items[PINS];
-	bool any;
+	unsigned count;
 	uint64_t made; /* ever */
 };
 
-/*
- * Have [start, start + len) registered for the work request of this number; what follows up to end
- * is taken in too, within bounds. NULL if it cannot be done: locked-memory limit, memory that cannot
- * be pinned. For a write the memory may be read-only.
- */
-struct ibv_mr *pins_get(struct pins *p, struct ibv_pd *pd, uintptr_t start, size_t len,
-	uintptr_t end, bool read, uint64_t number);
+/* What a work request wants registered. */
+struct pin_request {
+	struct ibv_pd *pd;
+	uintptr_t start, end, limit; /* what follows end up to limit is taken in too, within bounds */
+	bool writable;               /* the device will write there; else the memory may be read-only */
+	const void *owner;
+	uint64_t number; /* of the work request */
+	uint64_t done;   /* all before this one have completed */
+};
 
-/* Nothing is outstanding: let go of all. */
+/*
+ * 0; -EAGAIN: all pins are in use; -ENOMEM: it cannot be done (the limit on locked memory, or memory that
+ * cannot be pinned).
+ */
+int pins_get(struct pins *p, const struct pin_request *request, struct ibv_mr **out);
+
+/* The operation has completed / nothing is outstanding: let go of its pins, or all. */
+void pins_release(struct pins *p, const void *owner);
 void pins_clear(struct pins *p);
 
 #endif

@@ -1,20 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * One session with one rmemd, over as many connections as it takes.
+ * One session with one rmemd: its control connection, over as many connections as it takes, and what is
+ * common to its channels (client/channel.h), over which data goes.
  *
  * Locks, in the order they are taken:
  *	control	one control request at a time; connecting; what identifies the session
- *	buffers	registering local memory, and the protection domain it is registered in. The table of
- *		registered buffers changes with this one and the channel: either is enough to look
- *	channel	the send queue: whoever has it finds it empty and leaves it empty. Replacing the
- *		connection takes both, so either is enough to look at it
- *	table	the allocations and the lease's terms
- * The reply to a request is awaited without the channel, so that data and renewals go on while the
- * server is busy or stopped.
- *
- * A request whose reply did not come is kept: before the next one is sent its reply is awaited, or,
- * on a new connection, it is sent again with the same number. What it brought is then undone, since
- * its caller was told that it failed.
+ *	buffers	registering local memory, and the protection domain it is registered in
+ *	sender	the control connection's send queue: whoever has it finds it empty and leaves it
+ *		empty. Replacing the connection takes control too, so either is enough to look at it
+ *	table	the allocations, the registered buffers, the domain
+ * The reply to a request is awaited without the sender, so that renewals go on while the server is busy
+ * or stopped. Channels look at what they need under table and remember it as long as the epoch, which
+ * whoever changes it moves on under table too, is the same.
  */
 #ifndef RMEM_CLIENT_SESSION_H
 #define RMEM_CLIENT_SESSION_H
@@ -26,8 +23,8 @@
 
 #include "client/allocations.h"
 #include "client/buffers.h"
-#include "client/transfer.h"
 #include "client/turnstile.h"
+#include "common/clock.h"
 #include "common/endpoint.h"
 #include "common/message.h"
 #include "common/target.h"
@@ -62,23 +59,26 @@ struct session {
 	struct wire body; /* of the request being built, over body_bytes */
 	uint8_t body_bytes[MESSAGE_MAX];
 
-	struct turnstile channel;
-	struct endpoint *endpoint;   /* NULL: not connected */
-	atomic_int watch_fd;         /* its CM events, for the keeper; -1 */
-	_Atomic uint32_t generation; /* of the connection; 0: never */
-	struct transfer *transfer;
+	struct turnstile sender;
+	struct endpoint *endpoint; /* NULL: not connected */
+	atomic_int watch_fd;       /* its CM events, for the keeper; -1 */
 	uint64_t board_addr, board_value;
 	uint32_t board_rkey;
 
 	pthread_mutex_t buffers_lock;
-	struct endpoint_domain domain; /* outlives connections; changes with the device only */
-	struct buffers buffers;
 
 	pthread_mutex_t table;
 	struct allocations allocations;
+	struct buffers buffers;
+	uint64_t buffers_version; /* changes with the buffers */
+	struct domain *domain;    /* outlives connections; changes with the device only */
+	uint64_t generation;      /* of the connection; the channels of another one are dead */
 
+	/* What data calls look at all the time: nothing that changes often is near. */
+	_Alignas(64) _Atomic uint64_t epoch; /* changes when anything a channel remembers does */
 	_Atomic uint32_t ttl_ms;
 	_Atomic uint64_t lease_ns; /* until then we may touch remote memory */
+	_Alignas(64) char end[0];
 };
 
 /* Zeroed memory becomes a session that is not connected. 0, -ENOMEM, -EMFILE. */
@@ -92,45 +92,32 @@ int session_lock(struct session *s, uint64_t deadline_ns, struct why *why);
 void session_unlock(struct session *s);
 
 /*
- * All below but the lease and channel functions want control.
- *
- * session_connect: one attempt to connect and to resume the session, or to open a new one if there
- * is none or the server has forgotten it (then everything is stale and serial changes).
+ * With control: one attempt to connect and to resume the session, or to open a new one if there is none
+ * or the server has forgotten it (then everything is stale and serial changes).
  */
 int session_connect(struct session *s, uint64_t deadline_ns, struct why *why);
 
-/* Connected, nothing pending, lease good: tries until the deadline. */
-int session_ready(struct session *s, uint64_t deadline_ns, struct why *why);
-
-/*
- * Start a request: its body is encoded into the returned cursor. Then make the call: *out is the
- * reply's body, valid until the next request. Repeats itself over reconnects. -ESTALE: refused, or
- * the session was replaced (serial changed) before it was carried out.
- */
-struct wire *session_begin(struct session *s);
-int session_call(struct session *s, enum message_type type, uint64_t deadline_ns, struct wire *out,
-	struct why *why);
-
-/* The channel, for data; and for a short message that must not wait for more than one window. */
-void session_channel_lock(struct session *s);
-void session_channel_unlock(struct session *s);
-void session_urgent_lock(struct session *s);
-
-/* With the channel: is there a connection that works? */
+/* With control or the sender: is there a connection that works? */
 bool session_connected(const struct session *s);
+/* With control: there is none from now on. */
+void session_disconnect(struct session *s);
 
-/*
- * Local memory to be used in place. Registering may take long, but holds up nothing except other
- * calls of these two, and coming back over another device.
- *
- * b has its bytes, and its start unless it is to be mapped. 0, -EINVAL, -ENOMEM.
- */
-int session_add_buffer(struct session *s, struct buffer *b, bool map, struct why *why);
-/* -EINVAL: no buffer starts there. */
-int session_remove_buffer(struct session *s, uintptr_t start, struct why *why);
+/* With the table: what channels remember is to be looked at again. */
+static inline void session_next_epoch(struct session *s)
+{
+	atomic_fetch_add(&s->epoch, 1);
+}
+
+/* The sender, for a short message; nobody keeps it for long. */
+void session_sender_lock(struct session *s);
+void session_sender_unlock(struct session *s);
 
 /* May remote memory be touched now? */
-bool session_lease_good(const struct session *s);
+static inline bool session_lease_good(const struct session *s)
+{
+	return clock_boot_ns() < atomic_load_explicit(&s->lease_ns, memory_order_relaxed);
+}
+
 /* A sign of life was sent then, and was acknowledged. */
 void session_lease_extend(struct session *s, uint64_t sent_ns);
 /* One-sided renewal. 0, -ECONNRESET, or -ESTALE if it is too late for that. */

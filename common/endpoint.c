@@ -13,31 +13,36 @@
 #include "common/log.h"
 #include "common/verbs.h"
 
-/* Polling this long catches what a near peer answers; after that a sleep costs little. */
-#define SPIN_NS (100 * NSEC_PER_USEC)
+/*
+ * How long to poll before sleeping: twice what waiting has taken of late, if that is not long. A near peer
+ * answers before a sleeper would be awake; for a far one polling only burns the CPU.
+ */
+#define SPIN_MAX_NS (200 * NSEC_PER_USEC)
+#define SPIN_MIN_NS (2 * NSEC_PER_USEC)
 #define SPIN_POLLS 64 /* between looks at the clock */
+#define TYPICAL_GUESS_NS (50 * NSEC_PER_USEC) /* until it is known */
 
 /* A posted SEND is acknowledged by the peer's NIC, or fails by itself, before this. */
 #define SEND_LIMIT_NS (10 * NSEC_PER_SEC)
 /* How long the provider may take to flush a queue pair that was told to stop. */
 #define FLUSH_LIMIT_NS (2 * NSEC_PER_SEC)
 
-#define SEND_DEPTH (ENDPOINT_WINDOW + 1)
 #define RECEIVE_BUFFERS 2UL /* one in the caller's hands, one posted */
 #define INLINE_WANTED 512
 
 struct queue {
 	struct ibv_comp_channel *channel;
 	struct ibv_cq *cq;
+	uint64_t typical_ns; /* what waiting for a completion has taken of late */
 };
 
 struct endpoint {
 	struct handshake shake;
 	pthread_mutex_t watch_lock;
-	struct ibv_pd *pd;
-	bool owns_pd;
+	struct domain *domain;
 	struct ibv_mr *mr; /* over buffers */
 	uint8_t *buffers;  /* RECEIVE_BUFFERS, then one to send from */
+	uint32_t send_depth;
 	struct queue send, receive;
 	uint32_t inline_bytes, write_pieces, read_pieces;
 	bool has_atomics;
@@ -57,6 +62,7 @@ static int queue_create(struct endpoint *ep, struct queue *q, int depth)
 	flags = fcntl(q->channel->fd, F_GETFL);
 	if (flags < 0 || fcntl(q->channel->fd, F_SETFL, flags | O_NONBLOCK) < 0)
 		return -errno;
+	q->typical_ns = TYPICAL_GUESS_NS;
 	q->cq = ibv_create_cq(ctx, depth, NULL, q->channel, 0);
 	return q->cq ? 0 : verbs_errno();
 }
@@ -81,10 +87,18 @@ static void drain_notifications(struct queue *q)
 		ibv_ack_cq_events(q->cq, n);
 }
 
-/* Completions without sleeping, or 0, or a negative errno of the device. */
-static int spin(struct queue *q, struct ibv_wc *wc, int max)
+static uint64_t spin_limit(const struct queue *q)
 {
-	uint64_t until = 0;
+	uint64_t twice = 2 * q->typical_ns;
+
+	/* Where even twice is beyond the limit, waiting has been long: then only a short look. */
+	return twice > SPIN_MAX_NS ? SPIN_MIN_NS : twice + SPIN_MIN_NS;
+}
+
+/* Completions without sleeping, or 0, or a negative errno of the device. *began: the first clock read. */
+static int spin(struct queue *q, struct ibv_wc *wc, int max, uint64_t *began_ns)
+{
+	uint64_t limit = 0;
 
 	for (;;) {
 		for (unsigned i = 0; i < SPIN_POLLS; i++) {
@@ -93,35 +107,51 @@ static int spin(struct queue *q, struct ibv_wc *wc, int max)
 			if (n)
 				return n;
 		}
-		if (!until)
-			until = clock_boot_ns() + SPIN_NS;
-		else if (clock_boot_ns() >= until)
+		if (!*began_ns) {
+			*began_ns = clock_boot_ns();
+			limit = spin_limit(q);
+		} else if (clock_boot_ns() - *began_ns >= limit) {
 			return 0;
+		}
 	}
 }
 
 /* At least one completion, or -ETIMEDOUT, or -ECANCELED, or a device error. */
-static int next_completions(struct endpoint *ep, struct queue *q, struct ibv_wc *wc, int max,
+static int sleep_for_completions(struct endpoint *ep, struct queue *q, struct ibv_wc *wc, int max,
 	uint64_t deadline_ns, int cancel_fd)
 {
-	int n = spin(q, wc, max);
+	int n, rc;
 
-	while (n == 0) {
-		int rc;
-
+	do {
 		if (ibv_req_notify_cq(q->cq, 0))
 			return -EIO;
 		/* What came before the request is not notified. */
 		n = ibv_poll_cq(q->cq, max, wc);
 		if (n)
-			break;
+			return n;
 		rc = handshake_wait(q->channel->fd, ep->shake.channel->fd, cancel_fd, deadline_ns);
 		if (rc)
 			return rc;
 		drain_notifications(q);
 		endpoint_watch(ep);
 		n = ibv_poll_cq(q->cq, max, wc);
+	} while (n == 0);
+	return n;
+}
+
+static int next_completions(struct endpoint *ep, struct queue *q, struct ibv_wc *wc, int max,
+	uint64_t deadline_ns, int cancel_fd)
+{
+	uint64_t began = 0;
+	int n = spin(q, wc, max, &began);
+
+	if (n == 0) {
+		n = sleep_for_completions(ep, q, wc, max, deadline_ns, cancel_fd);
+		if (n == -ETIMEDOUT || n == -ECANCELED)
+			return n;
 	}
+	if (began)
+		q->typical_ns = (7 * q->typical_ns + (clock_boot_ns() - began)) / 8;
 	return n < 0 ? -EIO : n;
 }
 
@@ -156,6 +186,10 @@ static int ask_device(struct endpoint *ep)
 	ep->write_pieces = pieces(attr.max_sge);
 	ep->read_pieces = pieces(attr.max_sge_rd < attr.max_sge ? attr.max_sge_rd : attr.max_sge);
 	ep->has_atomics = attr.atomic_cap != IBV_ATOMIC_NONE;
+	if (ep->send_depth + 1 > (uint32_t)attr.max_qp_wr)
+		ep->send_depth = attr.max_qp_wr > 1 ? (uint32_t)attr.max_qp_wr - 1 : 1;
+	if (ep->send_depth + 1 > (uint32_t)attr.max_cqe)
+		ep->send_depth = attr.max_cqe > 1 ? (uint32_t)attr.max_cqe - 1 : 1;
 	return 0;
 }
 
@@ -169,7 +203,7 @@ static int create_qp(struct endpoint *ep)
 			.recv_cq = ep->receive.cq,
 			.qp_type = IBV_QPT_RC,
 			.cap = {
-				.max_send_wr = SEND_DEPTH,
+				.max_send_wr = ep->send_depth + 1,
 				.max_recv_wr = RECEIVE_BUFFERS,
 				.max_send_sge = ep->write_pieces,
 				.max_recv_sge = 1,
@@ -177,7 +211,7 @@ static int create_qp(struct endpoint *ep)
 			},
 		};
 
-		if (rdma_create_qp(ep->shake.id, ep->pd, &attr) == 0) {
+		if (rdma_create_qp(ep->shake.id, domain_pd(ep->domain), &attr) == 0) {
 			ep->inline_bytes = attr.cap.max_inline_data;
 			return 0;
 		}
@@ -203,17 +237,15 @@ static int explain(int rc, const char *what, struct why *why)
 	return rc ? why_set(why, rc, "%s: %s", what, strerror(-rc)) : 0;
 }
 
-static int choose_domain(struct endpoint *ep, const struct endpoint_domain *given, struct why *why)
+static int choose_domain(struct endpoint *ep, struct domain *given, struct why *why)
 {
-	struct ibv_context *ctx = ep->shake.id->verbs;
+	struct ibv_context *device = ep->shake.id->verbs;
 
-	if (given && given->pd && given->pd->context == ctx) {
-		ep->pd = given->pd;
+	if (given && domain_pd(given)->context == device) {
+		ep->domain = domain_hold(given);
 		return 0;
 	}
-	ep->pd = ibv_alloc_pd(ctx);
-	ep->owns_pd = ep->pd != NULL;
-	return ep->pd ? 0 : explain(verbs_errno(), "ibv_alloc_pd", why);
+	return explain(domain_create(device, &ep->domain), "ibv_alloc_pd", why);
 }
 
 static int create_queues(struct endpoint *ep, struct why *why)
@@ -228,10 +260,10 @@ static int create_queues(struct endpoint *ep, struct why *why)
 	if (!ep->buffers)
 		return explain(-ENOMEM, "message buffers", why);
 	memset(ep->buffers, 0, size);
-	ep->mr = ibv_reg_mr(ep->pd, ep->buffers, size, IBV_ACCESS_LOCAL_WRITE);
+	ep->mr = ibv_reg_mr(domain_pd(ep->domain), ep->buffers, size, IBV_ACCESS_LOCAL_WRITE);
 	if (!ep->mr)
 		return explain(verbs_errno(), "registering message buffers", why);
-	rc = queue_create(ep, &ep->send, SEND_DEPTH);
+	rc = queue_create(ep, &ep->send, (int)ep->send_depth + 1);
 	if (rc == 0)
 		rc = queue_create(ep, &ep->receive, RECEIVE_BUFFERS);
 	if (rc)
@@ -252,6 +284,7 @@ static int try_path(const struct endpoint_attr *attr, const struct target_path *
 		return explain(-ENOMEM, "connection", why);
 	pthread_mutex_init(&ep->watch_lock, NULL);
 	ep->held = -1;
+	ep->send_depth = attr->send_depth ? attr->send_depth : 1;
 	ep->shake.deadline_ns = attr->deadline_ns;
 	ep->shake.cancel_fd = attr->cancel_fd;
 	rc = handshake_resolve(&ep->shake, path, attr->device, why);
@@ -305,8 +338,7 @@ void endpoint_destroy(struct endpoint *ep)
 	if (ep->mr)
 		ibv_dereg_mr(ep->mr);
 	free(ep->buffers);
-	if (ep->owns_pd)
-		ibv_dealloc_pd(ep->pd);
+	domain_release(ep->domain);
 	handshake_destroy(&ep->shake);
 	pthread_mutex_destroy(&ep->watch_lock);
 	free(ep);
@@ -361,10 +393,22 @@ int endpoint_post(
 	return 0;
 }
 
-int endpoint_reap(struct endpoint *ep, struct ibv_wc *wc, int max, uint64_t deadline_ns)
+/* One that failed has put the queue pair in error, and all that follow will fail too. */
+static int note_failures(struct endpoint *ep, const struct ibv_wc *wc, int n)
 {
-	int n = next_completions(ep, &ep->send, wc, max, deadline_ns, -1);
+	for (int i = 0; i < n; i++)
+		if (wc[i].status != IBV_WC_SUCCESS)
+			endpoint_break(ep);
+	return n;
+}
 
+int endpoint_reap(struct endpoint *ep, struct ibv_wc *wc, int max, uint64_t limit_ns)
+{
+	/* Most come soon: without the clock, which costs more than all the rest. */
+	int n = ibv_poll_cq(ep->send.cq, max, wc);
+
+	if (n == 0)
+		n = next_completions(ep, &ep->send, wc, max, clock_boot_ns() + limit_ns, -1);
 	if (n == -ETIMEDOUT) {
 		endpoint_break(ep);
 		n = next_completions(ep, &ep->send, wc, max, clock_boot_ns() + FLUSH_LIMIT_NS, -1);
@@ -374,10 +418,69 @@ int endpoint_reap(struct endpoint *ep, struct ibv_wc *wc, int max, uint64_t dead
 		endpoint_break(ep);
 		return -ECONNRESET;
 	}
-	for (int i = 0; i < n; i++)
-		if (wc[i].status != IBV_WC_SUCCESS)
-			endpoint_break(ep);
-	return n;
+	return note_failures(ep, wc, n);
+}
+
+int endpoint_poll(struct endpoint *ep, struct ibv_wc *wc, int max)
+{
+	int n = ibv_poll_cq(ep->send.cq, max, wc);
+
+	if (n < 0) {
+		endpoint_break(ep);
+		return -ECONNRESET;
+	}
+	return note_failures(ep, wc, n);
+}
+
+int endpoint_completion_fd(const struct endpoint *ep)
+{
+	return ep->send.channel->fd;
+}
+
+int endpoint_arm(struct endpoint *ep)
+{
+	return ibv_req_notify_cq(ep->send.cq, 0) ? -EIO : 0;
+}
+
+void endpoint_disarm(struct endpoint *ep)
+{
+	drain_notifications(&ep->send);
+}
+
+int endpoint_put_word(
+	struct endpoint *ep, uint64_t addr, uint32_t rkey, uint64_t value, struct why *why)
+{
+	uint8_t *buffer = ep->buffers + RECEIVE_BUFFERS * MESSAGE_MAX;
+	struct ibv_sge sge = {
+		.addr = (uintptr_t)buffer,
+		.length = sizeof(value),
+		.lkey = ep->mr->lkey,
+	};
+	struct ibv_send_wr wr = {
+		.sg_list = &sge,
+		.num_sge = 1,
+		.opcode = IBV_WR_RDMA_WRITE,
+		.send_flags = IBV_SEND_SIGNALED,
+		.wr.rdma = { .remote_addr = addr, .rkey = rkey },
+	};
+	struct ibv_send_wr *bad;
+	struct ibv_wc wc;
+	int rc;
+
+	memcpy(buffer, &value, sizeof(value));
+	if (ep->inline_bytes >= sizeof(value))
+		wr.send_flags |= IBV_SEND_INLINE;
+	rc = endpoint_post(ep, &wr, &bad, why);
+	if (rc)
+		return rc;
+	rc = endpoint_reap(ep, &wc, 1, SEND_LIMIT_NS);
+	if (rc < 0)
+		return reset(ep, why);
+	rc = wc.status == IBV_WC_SUCCESS ? 0 : verbs_wc_errno(wc.status);
+	return rc ? why_set(why, rc == -EACCES ? rc : -ECONNRESET,
+			    "the connection to rmemd at %s broke: %s", ep->shake.peer,
+			    ibv_wc_status_str(wc.status))
+		  : 0;
 }
 
 int endpoint_send(struct endpoint *ep, enum message_type type, uint32_t seq,
@@ -414,7 +517,7 @@ int endpoint_send(struct endpoint *ep, enum message_type type, uint32_t seq,
 	rc = endpoint_post(ep, &wr, &bad, why);
 	if (rc)
 		return rc;
-	rc = endpoint_reap(ep, &wc, 1, clock_boot_ns() + SEND_LIMIT_NS);
+	rc = endpoint_reap(ep, &wc, 1, SEND_LIMIT_NS);
 	if (rc < 0 || wc.status != IBV_WC_SUCCESS)
 		return reset(ep, why);
 	return 0;
@@ -490,29 +593,9 @@ int endpoint_fd(const struct endpoint *ep)
 	return ep->shake.channel->fd;
 }
 
-struct ibv_pd *endpoint_pd(const struct endpoint *ep)
+struct domain *endpoint_domain(const struct endpoint *ep)
 {
-	return ep->pd;
-}
-
-void endpoint_keep_domain(struct endpoint *ep, struct endpoint_domain *d)
-{
-	d->pd = ep->pd;
-	ep->owns_pd = false;
-	/*
-	 * The connection manager closes a device that was removed once no id uses it. This counts as a
-	 * use. Where it fails (another device cannot be opened) only a removal would be noticed.
-	 */
-	d->devices = rdma_get_devices(NULL);
-}
-
-void endpoint_domain_close(struct endpoint_domain *d)
-{
-	if (d->pd)
-		ibv_dealloc_pd(d->pd);
-	if (d->devices)
-		rdma_free_devices(d->devices);
-	*d = (struct endpoint_domain){ 0 };
+	return ep->domain;
 }
 
 uint32_t endpoint_inline_bytes(const struct endpoint *ep)
@@ -533,6 +616,11 @@ uint32_t endpoint_read_pieces(const struct endpoint *ep)
 bool endpoint_has_atomics(const struct endpoint *ep)
 {
 	return ep->has_atomics;
+}
+
+uint32_t endpoint_send_depth(const struct endpoint *ep)
+{
+	return ep->send_depth;
 }
 
 const char *endpoint_peer(const struct endpoint *ep)

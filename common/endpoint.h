@@ -3,10 +3,10 @@
  * The client's side of one connection to rmemd: librmem's, and rmemctl's.
  *
  * ASSUMPTIONS	Two roles may run at once, each in one thread at a time: the sender (endpoint_send,
- *		_post, _reap, _register) and the receiver (endpoint_receive). Whoever plays the
- *sender finds the send queue empty and leaves it empty. endpoint_call plays both. Waiting threads
- *look after the connection manager's events; when nobody waits, somebody calls endpoint_watch()
- *when endpoint_fd() becomes readable.
+ *		_post, _poll, _reap, _put_word) and the receiver (endpoint_receive). Whoever calls
+ *		endpoint_send or _put_word finds the send queue empty and leaves it empty.
+ *		endpoint_call plays both. Waiting threads look after the connection manager's events;
+ *		when nobody waits, somebody calls endpoint_watch() when endpoint_fd() is readable.
  * ERRORS	-ECONNRESET: the connection is over (endpoint_broken() is then true, for ever);
  *		-ETIMEDOUT: the deadline passed, the connection may still be good;
  *		-ECANCELED: cancel_fd became readable.
@@ -21,24 +21,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/domain.h"
 #include "common/message.h"
 #include "common/target.h"
 #include "common/why.h"
 #include "common/wire.h"
 
-#define ENDPOINT_WINDOW 16  /* one-sided work requests that may be outstanding */
 #define ENDPOINT_SGE_MAX 32 /* local pieces of one work request, where the device has as many */
 
 struct endpoint;
-
-/*
- * A protection domain that outlives connections, so that memory registered in it need not be
- * registered again for each. Zeroed: none yet. Its owner provides locking.
- */
-struct endpoint_domain {
-	struct ibv_pd *pd;
-	struct ibv_context **devices; /* keeps pd's device open between connections */
-};
 
 struct endpoint_attr {
 	const struct target *target;
@@ -46,12 +37,8 @@ struct endpoint_attr {
 	enum purpose purpose;
 	uint64_t deadline_ns;
 	int cancel_fd; /* -1: none. Used by every later wait too; must outlive the endpoint */
-	/*
-	 * NULL: the endpoint has a domain of its own. Else: if the connection goes over the device of
-	 * this one, it is used (and must outlive the endpoint); if not, the endpoint makes a new one,
-	 * which endpoint_keep_domain() can take from it.
-	 */
-	const struct endpoint_domain *domain;
+	struct domain *domain; /* used if the connection goes over its device; else a new one */
+	unsigned send_depth;   /* work requests that the caller may have outstanding; 0: 1 */
 };
 
 /*
@@ -87,9 +74,24 @@ int endpoint_post(
 
 /*
  * Wait for at least one completion of posted work requests; returns how many of wc[] are filled. If
- * none comes by the deadline the connection is broken on purpose, so that they all come, flushed.
+ * none comes within the limit the connection is broken on purpose, so that they all come, flushed.
  */
-int endpoint_reap(struct endpoint *ep, struct ibv_wc *wc, int max, uint64_t deadline_ns);
+int endpoint_reap(struct endpoint *ep, struct ibv_wc *wc, int max, uint64_t limit_ns);
+
+/* The same without waiting: 0 if there is none. */
+int endpoint_poll(struct endpoint *ep, struct ibv_wc *wc, int max);
+
+/*
+ * Completions for those who wait elsewhere: the descriptor is readable after one came that came after
+ * endpoint_arm(). endpoint_disarm() takes it back, and what it has announced.
+ */
+int endpoint_completion_fd(const struct endpoint *ep);
+int endpoint_arm(struct endpoint *ep);
+void endpoint_disarm(struct endpoint *ep);
+
+/* Write one 64-bit word in host byte order, and wait until it is there. 0, -EACCES, -ECONNRESET. */
+int endpoint_put_word(
+	struct endpoint *ep, uint64_t addr, uint32_t rkey, uint64_t value, struct why *why);
 
 /* Stop all traffic: every posted work request completes with an error. */
 void endpoint_break(struct endpoint *ep);
@@ -100,17 +102,15 @@ int endpoint_fd(const struct endpoint *ep);
 /* Handle what it has to say; 0 or -ECONNRESET. Any thread. */
 int endpoint_watch(struct endpoint *ep);
 
-struct ibv_pd *endpoint_pd(const struct endpoint *ep);
-/* Give a domain that the endpoint made to its caller: d (empty) must outlive the endpoint. */
-void endpoint_keep_domain(struct endpoint *ep, struct endpoint_domain *d);
-/* Nothing may be registered in it any more, and no endpoint use it. An empty one is fine. */
-void endpoint_domain_close(struct endpoint_domain *d);
+/* The one it uses, which it holds. */
+struct domain *endpoint_domain(const struct endpoint *ep);
 
 /* What one work request can carry, and whether the local device can send atomics at all. */
 uint32_t endpoint_inline_bytes(const struct endpoint *ep);
 uint32_t endpoint_write_pieces(const struct endpoint *ep); /* 1 … ENDPOINT_SGE_MAX */
 uint32_t endpoint_read_pieces(const struct endpoint *ep);
 bool endpoint_has_atomics(const struct endpoint *ep);
-const char *endpoint_peer(const struct endpoint *ep); /* "10.0.0.1:7471" */
+uint32_t endpoint_send_depth(const struct endpoint *ep); /* at most what was asked for */
+const char *endpoint_peer(const struct endpoint *ep);    /* "10.0.0.1:7471" */
 
 #endif

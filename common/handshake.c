@@ -15,10 +15,9 @@
 #define REJECT_STALE_CONNECTION 10
 #define REJECT_CONSUMER 28
 
-/* With an ack timeout of 4.096 us << 16 a dead peer is known after about 2 s of 7 tries. */
+/* With an ack timeout of 4.096 us << 16 (0.27 s) a dead peer is known after about 1.6 s of 6 tries. */
 #define ACK_TIMEOUT_EXPONENT 16
-#define RETRIES 6 /* 7 would mean for ever */
-#define MAX_READ_DEPTH 16
+#define RETRIES 5 /* 7 would mean for ever */
 
 int handshake_wait(int fd, int fd2, int cancel_fd, uint64_t deadline_ns)
 {
@@ -248,8 +247,8 @@ int handshake_connect(struct handshake *h, enum purpose purpose, struct why *why
 	if (rc)
 		return why_set(why, rc, "ibv_query_device: %s", strerror(-rc));
 	param.initiator_depth =
-		(uint8_t)(device.max_qp_init_rd_atom < MAX_READ_DEPTH ? device.max_qp_init_rd_atom
-								      : MAX_READ_DEPTH);
+		(uint8_t)(device.max_qp_init_rd_atom < UINT8_MAX ? device.max_qp_init_rd_atom
+								 : UINT8_MAX);
 	if (rdma_connect(h->id, &param)) {
 		rc = verbs_errno();
 		return why_set(why, rc, "rdma_connect to %s: %s", h->peer, strerror(-rc));

@@ -1,0 +1,605 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "client/channel.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/explain.h"
+#include "client/poison.h"
+#include "client/request.h"
+#include "common/clock.h"
+#include "common/handshake.h"
+#include "common/log.h"
+#include "common/verbs.h"
+
+/* Coming back gets at least this long, however much of the time-out a dead connection has eaten. */
+#define RECOVER_MIN_NS NSEC_PER_SEC
+#define BACKOFF_MIN_NS (20 * NSEC_PER_MSEC)
+#define FAILURES_MAX 2 /* connections that one operation may break */
+#define POST_BATCH 16  /* work requests that are posted without being asked for */
+
+/* ---- what is remembered of the session ---- */
+
+/* With the table. */
+static int copy_buffers(struct channel *ch)
+{
+	const struct buffers *from = &ch->session->buffers;
+	struct buffers *to = &ch->buffers;
+	struct buffer *items = realloc(to->items, (from->count + 1) * sizeof(*items));
+
+	if (items)
+		to->items = items;
+	to->count = items ? from->count : 0;
+	if (items && from->count)
+		memcpy(items, from->items, from->count * sizeof(*items));
+	return items ? 0 : -ENOMEM;
+}
+
+/* Look at the session again, if anything has changed since the last time. */
+static void refresh(struct channel *ch)
+{
+	struct session *s = ch->session;
+	uint64_t epoch = atomic_load_explicit(&s->epoch, memory_order_acquire);
+
+	if (epoch == ch->epoch)
+		return;
+	keys_forget_near(&ch->keys);
+	pthread_mutex_lock(&s->table);
+	/* Without memory for the copy, registered buffers are used like any other memory. */
+	if (ch->buffers_version != s->buffers_version && copy_buffers(ch) == 0)
+		ch->buffers_version = s->buffers_version;
+	/* The server ends our connection with the one we belong to. */
+	if (ch->pipeline.ep && ch->generation != s->generation)
+		endpoint_break(ch->pipeline.ep);
+	pthread_mutex_unlock(&s->table);
+	ch->epoch = epoch;
+}
+
+/* A copy of the allocation that holds the range, if it may be used. */
+static int find_own(struct session *s, uint64_t addr, size_t bytes, struct own *out, struct why *why)
+{
+	const struct own *own;
+	int rc = 0;
+
+	pthread_mutex_lock(&s->table);
+	own = allocations_find_range(&s->allocations, addr, bytes);
+	if (!own)
+		rc = explain_range(&s->allocations, addr, bytes, why);
+	else if (own->state != OWN_LIVE)
+		rc = explain_state(own, why);
+	else
+		*out = *own;
+	pthread_mutex_unlock(&s->table);
+	return rc;
+}
+
+/* A pipeline_key_fn on a channel; -EAGAIN and *own: there is no key for it yet. */
+static int find_key(struct channel *ch, uint64_t addr, size_t bytes, struct own *own,
+	uint32_t *out_rkey, struct why *why)
+{
+	int rc;
+
+	if (keys_find(&ch->keys, addr, bytes, out_rkey))
+		return 0;
+	rc = find_own(ch->session, addr, bytes, own, why);
+	if (rc)
+		return rc;
+	if (!keys_get(&ch->keys, own->slot, own->serial, out_rkey))
+		return -EAGAIN;
+	keys_cache(&ch->keys, addr, own->addr, own->bytes, *out_rkey);
+	return 0;
+}
+
+static int known_key(void *ctx, uint64_t addr, size_t bytes, uint32_t *out_rkey, struct why *why)
+{
+	struct own own;
+	int rc = find_key(ctx, addr, bytes, &own, out_rkey, why);
+
+	/* It was checked before it was started: it has been freed and allocated anew meanwhile. */
+	return rc == -EAGAIN ? why_set(why, -EFAULT, "0x%" PRIx64 " was freed meanwhile", addr)
+			     : rc;
+}
+
+/* ---- life ---- */
+
+struct channel *channel_create(struct session *s)
+{
+	struct channel *ch = aligned_alloc(64, (sizeof(*ch) + 63) / 64 * 64);
+
+	if (!ch)
+		return NULL;
+	memset(ch, 0, sizeof(*ch));
+	ch->session = s;
+	ch->buffers_version = UINT64_MAX;
+	ch->epoch = UINT64_MAX;
+	ch->pipeline.buffers = &ch->buffers;
+	ch->pipeline.key = known_key;
+	ch->pipeline.ctx = ch;
+	if (pipeline_init(&ch->pipeline)) {
+		channel_destroy(ch);
+		return NULL;
+	}
+	return ch;
+}
+
+void channel_destroy(struct channel *ch)
+{
+	if (!ch)
+		return;
+	pipeline_detach(&ch->pipeline);
+	pipeline_destroy(&ch->pipeline);
+	keys_destroy(&ch->keys);
+	free(ch->buffers.items); /* what is registered is the session's */
+	free(ch);
+}
+
+/* ---- connecting ---- */
+
+/* What joining needs to know, as of a moment when the session was connected. */
+struct invitation {
+	struct join_request request;
+	struct domain *domain;
+	uint64_t generation;
+};
+
+static int get_invitation(
+	struct session *s, uint64_t deadline_ns, struct invitation *out, struct why *why)
+{
+	int rc = session_lock(s, deadline_ns, why);
+
+	if (rc)
+		return rc;
+	rc = request_ready(s, deadline_ns, why);
+	if (rc == 0) {
+		memcpy(out->request.session_id, s->id, sizeof(s->id));
+		memcpy(out->request.secret, s->secret, sizeof(s->secret));
+		out->domain = domain_hold(s->domain);
+		out->generation = s->generation;
+	}
+	session_unlock(s);
+	return rc;
+}
+
+static int join(struct channel *ch, struct endpoint *ep, const struct join_request *request,
+	uint64_t deadline_ns, struct why *why)
+{
+	uint8_t buf[2 * ID_SIZE];
+	struct wire body = wire_over(buf, sizeof(buf)), reply;
+	int rc;
+
+	join_request_put(&body, request);
+	rc = endpoint_call(ep, MESSAGE_JOIN, ++ch->seq, &body, deadline_ns, &reply, why);
+	explicit_bzero(buf, sizeof(buf));
+	return rc;
+}
+
+/* One attempt. */
+static int connect_once(struct channel *ch, uint64_t deadline_ns, struct why *why)
+{
+	struct session *s = ch->session;
+	struct invitation invitation;
+	struct endpoint_attr attr = {
+		.target = &s->target,
+		.purpose = PURPOSE_CHANNEL,
+		.deadline_ns = deadline_ns,
+		.cancel_fd = s->cancel_fd,
+		.send_depth = PIPELINE_DEPTH,
+	};
+	struct endpoint *ep = NULL;
+	int rc;
+
+	rc = get_invitation(s, deadline_ns, &invitation, why);
+	if (rc)
+		return rc;
+	attr.domain = invitation.domain;
+	attr.device = ibv_get_device_name(domain_pd(invitation.domain)->context->device);
+	rc = endpoint_connect(&attr, &ep, why);
+	if (rc == 0)
+		rc = join(ch, ep, &invitation.request, deadline_ns, why);
+	if (rc == 0 && endpoint_domain(ep) != invitation.domain)
+		rc = why_set(why, -ECONNRESET, "the RDMA device is not the session's any more");
+	if (rc == 0)
+		rc = pipeline_attach(&ch->pipeline, ep, why);
+	explicit_bzero(&invitation.request, sizeof(invitation.request));
+	domain_release(invitation.domain);
+	if (rc) {
+		endpoint_destroy(ep);
+		return rc;
+	}
+	ch->generation = invitation.generation;
+	keys_clear(&ch->keys);
+	ch->epoch = UINT64_MAX;
+	refresh(ch);
+	log_debug("channel connected to %s", endpoint_peer(ep));
+	return 0;
+}
+
+/* Worth another attempt: the session's own connection has broken, or is about to. */
+static bool is_passing(int rc)
+{
+	return rc == -ECONNRESET || rc == -ESTALE || rc == -EAGAIN;
+}
+
+/* Connect, trying until the deadline. */
+static int reconnect(struct channel *ch, uint64_t deadline_ns, struct why *why)
+{
+	uint64_t backoff = BACKOFF_MIN_NS;
+	int rc;
+
+	for (;;) {
+		rc = connect_once(ch, deadline_ns, why);
+		if (rc == 0 || !is_passing(rc) || clock_boot_ns() + backoff >= deadline_ns)
+			break;
+		log_debug("channel: %s", why->text);
+		if (handshake_wait(-1, -1, ch->session->cancel_fd, clock_boot_ns() + backoff) ==
+			-ECANCELED)
+			return why_set(why, -ECANCELED, "closing");
+		backoff *= 2;
+	}
+	switch (rc) {
+	case 0:
+	case -ETIMEDOUT:
+	case -ECANCELED:
+	case -ENOMEM:
+	case -EUSERS:
+		return rc;
+	default: /* what connecting can end in besides is no news for an open session */
+		return -ECONNRESET;
+	}
+}
+
+static bool is_connected(const struct channel *ch)
+{
+	return ch->pipeline.ep && !endpoint_broken(ch->pipeline.ep);
+}
+
+/* Past the lease the memory may be somebody else's: not even try. */
+static bool is_usable(const struct channel *ch)
+{
+	return is_connected(ch) && session_lease_good(ch->session);
+}
+
+/* Ask whether the lease is good, or get a new one. */
+static int prove_lease(struct session *s, uint64_t deadline_ns, struct why *why)
+{
+	int rc = session_lock(s, deadline_ns, why);
+
+	if (rc)
+		return rc;
+	rc = request_ready(s, deadline_ns, why);
+	session_unlock(s);
+	return rc;
+}
+
+/* ---- keys ---- */
+
+/* Everything outstanding completes. 0 or -ECONNRESET. */
+static int drain(struct channel *ch)
+{
+	int rc = 0;
+
+	while (rc == 0 && !pipeline_is_idle(&ch->pipeline))
+		rc = pipeline_wait(&ch->pipeline);
+	return rc;
+}
+
+/* The server says that it has nothing of ours there. */
+static int mark_stale(struct session *s, const struct own *gone, struct why *why)
+{
+	struct own *own;
+
+	pthread_mutex_lock(&s->table);
+	own = allocations_find(&s->allocations, gone->addr);
+	if (own && own->serial == gone->serial)
+		own->state = OWN_STALE;
+	session_next_epoch(s);
+	pthread_mutex_unlock(&s->table);
+	return explain_stale(gone->addr, why);
+}
+
+/* Have a window bound on this connection. -ECONNRESET: it broke. */
+static int attach(struct channel *ch, const struct own *own, struct why *why)
+{
+	struct attach_request request = { .addr = own->addr };
+	uint8_t buf[MESSAGE_MAX];
+	struct wire body = wire_over(buf, sizeof(buf)), reply;
+	struct grant_reply grant;
+	int rc = drain(ch);
+
+	if (rc)
+		return rc;
+	attach_request_put(&body, &request);
+	rc = endpoint_call(ch->pipeline.ep, MESSAGE_ATTACH, ++ch->seq, &body,
+		clock_boot_ns() + ch->session->timeout_ns, &reply, why);
+	if (rc == -ESTALE || rc == -ENOENT)
+		return mark_stale(ch->session, own, why);
+	if (rc == -ETIMEDOUT) /* a reply that comes later would be taken for another's */
+		endpoint_break(ch->pipeline.ep);
+	if (rc)
+		return rc;
+	grant_reply_get(&reply, &grant);
+	if (wire_finish(&reply) || grant.addr != own->addr || grant.bytes != own->bytes)
+		return why_set(why, -EPROTO, "rmemd sent a malformed grant");
+	if (keys_set(&ch->keys, own->slot, own->serial, grant.rkey))
+		return why_set(why, -ENOMEM, "out of memory");
+	return 0;
+}
+
+typedef int visit_fn(struct channel *ch, uint64_t addr, size_t bytes, struct why *why);
+
+/* Every remote piece of an operation, until one fails. */
+static int for_each_piece(
+	struct channel *ch, const struct operation *op, visit_fn *visit, struct why *why)
+{
+	int rc = 0;
+
+	if (!operation_is_copy(op))
+		return visit(ch, op->addr, sizeof(uint64_t), why);
+	for (int i = 0; i < op->left.nremote && rc == 0; i++)
+		if (op->left.remote[i].len)
+			rc = visit(ch, op->left.remote[i].base, op->left.remote[i].len, why);
+	return rc;
+}
+
+/* Is the piece inside one allocation that may be used? */
+static int check_piece(struct channel *ch, uint64_t addr, size_t bytes, struct why *why)
+{
+	struct own own;
+	uint32_t rkey;
+	int rc = find_key(ch, addr, bytes, &own, &rkey, why);
+
+	return rc == -EAGAIN ? 0 : rc;
+}
+
+/* Have a key for it on this connection. */
+static int attach_piece(struct channel *ch, uint64_t addr, size_t bytes, struct why *why)
+{
+	struct own own;
+	uint32_t rkey;
+	int rc = find_key(ch, addr, bytes, &own, &rkey, why);
+
+	return rc == -EAGAIN ? attach(ch, &own, why) : rc;
+}
+
+/* ---- coming back ---- */
+
+/* Something broke: say what, and give up the operation if that happens to it again and again. */
+static void note_failure(struct channel *ch, struct why *why)
+{
+	const struct failure *f = &ch->pipeline.failure;
+	struct operation *op = f->op ? f->op : ch->pipeline.first;
+
+	explain_failure(f, ch->session, endpoint_peer(ch->pipeline.ep), why);
+	log_info("%s", why->text);
+	if (!op)
+		return;
+	op->failures += !f->op;
+	if (f->status == IBV_WC_REM_INV_REQ_ERR && !operation_is_copy(op))
+		op->status = -EOPNOTSUPP;
+	else if (op->failures >= FAILURES_MAX)
+		op->status = -ECONNRESET;
+}
+
+/* On the new connection every operation that is left needs its keys again. */
+static int reattach(struct channel *ch, struct why *why)
+{
+	for (struct operation *op = ch->pipeline.first; op; op = op->following) {
+		int rc = op->status ? 0 : for_each_piece(ch, op, attach_piece, why);
+
+		if (rc == -ECONNRESET)
+			return rc;
+		if (rc)
+			op->status = rc;
+	}
+	return 0;
+}
+
+/* Is there anything that another connection could do? */
+static bool is_worth_it(const struct channel *ch)
+{
+	const struct operation *op = ch->pipeline.first;
+
+	while (op && op->status)
+		op = op->following;
+	return op || !ch->pipeline.first;
+}
+
+/* Connected, lease good, and a key for every piece; trying until the deadline. */
+static int come_back(struct channel *ch, uint64_t deadline_ns, struct why *why)
+{
+	int rc;
+
+	do {
+		if (is_connected(ch)) {
+			rc = prove_lease(ch->session, deadline_ns, why);
+		} else {
+			pipeline_detach(&ch->pipeline);
+			session_wake_keeper(ch->session);
+			rc = reconnect(ch, deadline_ns, why);
+		}
+		if (rc)
+			break;
+		refresh(ch);
+		rc = is_connected(ch) ? reattach(ch, why) : -ECONNRESET;
+	} while (rc == -ECONNRESET && clock_boot_ns() < deadline_ns);
+	return rc;
+}
+
+/*
+ * The connection broke, or there is none, or the lease may be over: get what the operations need to go on,
+ * or let them fail.
+ */
+static int recover(struct channel *ch, uint64_t began_ns, struct why *why)
+{
+	uint64_t deadline = began_ns + ch->session->timeout_ns;
+	uint64_t least = clock_boot_ns() + RECOVER_MIN_NS;
+	int rc = -ECONNRESET;
+
+	if (deadline < least)
+		deadline = least;
+	if (!is_connected(ch))
+		pipeline_detach(&ch->pipeline);
+	if (is_worth_it(ch))
+		rc = come_back(ch, deadline, why);
+	if (rc == 0)
+		return 0;
+	pipeline_detach(&ch->pipeline);
+	pipeline_fail(&ch->pipeline, rc);
+	return rc;
+}
+
+int channel_connect(struct channel *ch, struct why *why)
+{
+	refresh(ch);
+	return is_usable(ch) ? 0 : recover(ch, clock_boot_ns(), why);
+}
+
+/* ---- operations ---- */
+
+static int check_local(const struct operation *op, struct why *why)
+{
+	const struct plan *p = &op->left;
+
+	for (int i = 0; operation_is_copy(op) && i < p->nlocal; i++) {
+		const void *bad = poison_find(p->local[i].iov_base, p->local[i].iov_len);
+
+		if (bad)
+			return explain_poison(&p->local[i], bad, why);
+	}
+	return 0;
+}
+
+int channel_start(struct channel *ch, struct operation *op, struct why *why)
+{
+	uint64_t began = ch->began_ns ? ch->began_ns : clock_boot_ns();
+	bool recovered = false;
+	int rc = check_local(op, why);
+
+	ch->began_ns = 0;
+	while (rc == 0) {
+		refresh(ch);
+		rc = for_each_piece(ch, op, check_piece, why);
+		if (rc)
+			break;
+		rc = is_usable(ch) ? for_each_piece(ch, op, attach_piece, why) : -ECONNRESET;
+		if (rc == 0 && is_usable(ch)) {
+			pipeline_add(&ch->pipeline, op);
+			pipeline_build(&ch->pipeline, why);
+			if (ch->pipeline.built - ch->pipeline.posted >= POST_BATCH)
+				channel_post(ch, why);
+			return 0;
+		}
+		if (rc && rc != -ECONNRESET)
+			break;
+		if (recovered && clock_boot_ns() > began + ch->session->timeout_ns)
+			return why_set(why, -ETIMEDOUT, "the lease ends faster than rmemd answers");
+		rc = recover(ch, began, why);
+		recovered = true;
+	}
+	return rc;
+}
+
+void channel_post(struct channel *ch, struct why *why)
+{
+	/* If the connection has broken, whoever waits for the operations will find out. */
+	if (ch->pipeline.ep)
+		(void)pipeline_post(&ch->pipeline, why);
+}
+
+void channel_advance(struct channel *ch, bool wait, struct why *why)
+{
+	const struct operation *first = ch->pipeline.first;
+	uint64_t began = clock_boot_ns();
+	int rc = 0;
+
+	while (first && ch->pipeline.first == first) {
+		refresh(ch);
+		if ((rc || !is_usable(ch)) && recover(ch, began, why))
+			return;
+		pipeline_build(&ch->pipeline, why);
+		rc = pipeline_post(&ch->pipeline, why);
+		if (rc == 0 && !pipeline_is_idle(&ch->pipeline))
+			rc = wait ? pipeline_wait(&ch->pipeline) : pipeline_poll(&ch->pipeline);
+		if (rc)
+			note_failure(ch, why);
+		else if (!wait)
+			break;
+	}
+	/* What has become possible, while the caller looks at what has completed. */
+	if (rc == 0 && ch->pipeline.building && is_connected(ch)) {
+		pipeline_build(&ch->pipeline, why);
+		channel_post(ch, why);
+	}
+}
+
+int channel_run(struct channel *ch, struct operation *op, struct why *why)
+{
+	int rc = channel_start(ch, op, why);
+
+	while (rc == 0 && channel_is_busy(ch))
+		channel_advance(ch, true, why);
+	return rc ? rc : op->status;
+}
+
+/* How the local side of a short copy travels. */
+static enum way choose_way(struct channel *ch, struct ibv_send_wr *wr, struct ibv_sge *sge)
+{
+	struct pipeline *p = &ch->pipeline;
+	const struct buffer *b;
+
+	if (wr->opcode == IBV_WR_RDMA_WRITE && sge->length <= endpoint_inline_bytes(p->ep)) {
+		wr->send_flags |= IBV_SEND_INLINE;
+		return WAY_INLINE;
+	}
+	b = ch->buffers.count ? buffers_find_range(&ch->buffers, sge->addr, sge->length) : NULL;
+	if (b && b->mr) {
+		sge->lkey = b->lkey;
+		return WAY_IN_PLACE;
+	}
+	if (wr->opcode == IBV_WR_RDMA_WRITE)
+		memcpy(p->bounce.memory, (void *)(uintptr_t)sge->addr, sge->length);
+	sge->addr = (uintptr_t)p->bounce.memory;
+	sge->lkey = p->bounce_mr->lkey;
+	return WAY_BOUNCED;
+}
+
+bool channel_quick(
+	struct channel *ch, enum operation_kind kind, void *local, uint64_t remote, size_t bytes)
+{
+	struct session *s = ch->session;
+	struct pipeline *p = &ch->pipeline;
+	struct ibv_sge sge = { .addr = (uintptr_t)local, .length = (uint32_t)bytes };
+	struct ibv_send_wr wr = {
+		.sg_list = &sge,
+		.num_sge = 1,
+		.opcode = kind == OPERATION_WRITE ? IBV_WR_RDMA_WRITE : IBV_WR_RDMA_READ,
+		.send_flags = IBV_SEND_SIGNALED,
+		.wr.rdma.remote_addr = remote,
+	};
+	struct ibv_send_wr *bad;
+	uint64_t now = clock_boot_ns();
+	struct ibv_wc wc;
+	enum way way;
+
+	if (bytes - 1 >= BOUNCE_PIECE_MAX || !p->ep || p->first || endpoint_broken(p->ep) ||
+		atomic_load_explicit(&s->epoch, memory_order_acquire) != ch->epoch ||
+		now >= atomic_load_explicit(&s->lease_ns, memory_order_relaxed) ||
+		!keys_find(&ch->keys, remote, bytes, &wr.wr.rdma.rkey) ||
+		poison_find(local, bytes))
+		return false;
+	way = choose_way(ch, &wr, &sge);
+	if (endpoint_post(p->ep, &wr, &bad, NULL) ||
+		endpoint_reap(p->ep, &wc, 1, PIPELINE_PROGRESS_NS) < 1 ||
+		wc.status != IBV_WC_SUCCESS) {
+		ch->began_ns = now;
+		return false;
+	}
+	if (way == WAY_BOUNCED && kind == OPERATION_READ)
+		memcpy(local, p->bounce.memory, bytes);
+	traffic_add(&p->traffic.requests[way], 1);
+	traffic_add(&p->traffic.bytes[way], bytes);
+	traffic_add(&p->traffic.doorbells, 1);
+	return true;
+}

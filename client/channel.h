@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A channel: a connection of the session for data, with all that operations on it need, so that nothing is
+ * shared with other channels on the way. Windows are bound on it at first touch (ATTACH).
+ *
+ * A channel comes back by itself when its connection, or the session's, has broken: what had not completed
+ * is repeated, except atomic operations that may have been carried out. It gives up an operation on which
+ * connections break again and again.
+ *
+ * One thread at a time.
+ */
+#ifndef RMEM_CLIENT_CHANNEL_H
+#define RMEM_CLIENT_CHANNEL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "client/keys.h"
+#include "client/operation.h"
+#include "client/pipeline.h"
+#include "client/session.h"
+
+struct channel {
+	struct session *session;
+	uint64_t epoch;           /* of the session, when what follows was looked up */
+	uint64_t generation;      /* of the session's connection that it joined; 0: none */
+	struct keys keys;
+	struct buffers buffers;   /* a copy of the session's */
+	uint64_t buffers_version;
+	uint32_t seq;             /* of the last request */
+	uint64_t began_ns;        /* of the copy that channel_quick() could not finish; 0: none */
+	struct pipeline pipeline;
+};
+
+/* A channel that is not connected: it connects when it is used. NULL: out of memory. */
+struct channel *channel_create(struct session *s);
+void channel_destroy(struct channel *ch); /* nothing outstanding. NULL is fine */
+
+/* Connect, if it is not. -EUSERS: the server has all the channels it can keep. */
+int channel_connect(struct channel *ch, struct why *why);
+
+/*
+ * Start an operation: its pieces are checked, and there is a key for each of the remote ones, for which
+ * what is outstanding may have to be waited for. Started operations are posted in lists.
+ * -EFAULT, -ESTALE, and what coming back can end in: it was not started.
+ */
+int channel_start(struct channel *ch, struct operation *op, struct why *why);
+
+/* Post what was started. */
+void channel_post(struct channel *ch, struct why *why);
+
+/*
+ * Bring operations forward; wait: until one completes, or at once if nothing is outstanding. What fails
+ * carries its status; why tells about the last that failed. Coming back is part of it.
+ */
+void channel_advance(struct channel *ch, bool wait, struct why *why);
+
+/* Is anything started that has not completed? */
+static inline bool channel_is_busy(const struct channel *ch)
+{
+	return ch->pipeline.first != NULL;
+}
+
+/* Start one operation on an idle channel, and wait for it (as far as it goes): its status. */
+int channel_run(struct channel *ch, struct operation *op, struct why *why);
+
+/*
+ * One short copy in one piece on an idle channel, when everything is as it was the last time: the whole
+ * way of a small read or write. False: it was not done, channel_run() says why.
+ */
+bool channel_quick(
+	struct channel *ch, enum operation_kind kind, void *local, uint64_t remote, size_t bytes);
+
+#endif

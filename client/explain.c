@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "client/explain.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+int explain_range(const struct allocations *t, uint64_t addr, size_t bytes, struct why *why)
+{
+	const struct own *own = allocations_find_range(t, addr, 1);
+
+	if (!own)
+		return why_set(why, -EFAULT,
+			"0x%" PRIx64 " is not in any allocation of this session", addr);
+	return why_set(why, -EFAULT,
+		"%zu bytes at 0x%" PRIx64 " pass the end of the allocation of %" PRIu64
+		" bytes at 0x%" PRIx64,
+		bytes, addr, own->bytes, own->addr);
+}
+
+int explain_stale(uint64_t addr, struct why *why)
+{
+	return why_set(why, -ESTALE,
+		"the allocation at 0x%" PRIx64 " is gone: the lease had ended and the server has "
+		"reclaimed it",
+		addr);
+}
+
+int explain_state(const struct own *own, struct why *why)
+{
+	if (own->state == OWN_STALE)
+		return explain_stale(own->addr, why);
+	return why_set(
+		why, -EFAULT, "the allocation at 0x%" PRIx64 " is being freed", own->addr);
+}
+
+int explain_poison(const struct iovec *piece, const void *bad, struct why *why)
+{
+	return why_set(why, -EFAULT,
+		"%zu bytes of local memory at %p: AddressSanitizer says that %p, %zu bytes into "
+		"it, must not be used",
+		piece->iov_len, piece->iov_base, bad,
+		(size_t)((const char *)bad - (const char *)piece->iov_base));
+}
+
+static const char *kind_name(enum operation_kind kind)
+{
+	static const char *const names[] = {
+		[OPERATION_READ] = "a read",
+		[OPERATION_WRITE] = "a write",
+		[OPERATION_FETCH_ADD] = "a fetch-and-add",
+		[OPERATION_COMPARE_SWAP] = "a compare-and-swap",
+	};
+
+	return names[kind];
+}
+
+/* "program+0x1234": what addr2line(1) takes. Names are found elsewhere: that takes seconds. */
+static void describe_code(const void *caller, char *buf, size_t size)
+{
+	const char *name;
+	Dl_info info;
+
+	if (!caller || !dladdr(caller, &info) || !info.dli_fname) {
+		snprintf(buf, size, "an unknown line");
+		return;
+	}
+	name = strrchr(info.dli_fname, '/');
+	snprintf(buf, size, "%s+0x%zx", name ? name + 1 : info.dli_fname,
+		(size_t)((const char *)caller - (const char *)info.dli_fbase) - 1);
+}
+
+static void describe_allocation(struct session *s, uint64_t addr, char *buf, size_t size)
+{
+	const struct own *own;
+	char code[128];
+
+	pthread_mutex_lock(&s->table);
+	own = allocations_find_range(&s->allocations, addr, 1);
+	if (own)
+		describe_code(own->origin.caller, code, sizeof(code));
+	if (own)
+		snprintf(buf, size,
+			" (in the allocation of %" PRIu64 " bytes at 0x%" PRIx64
+			", made at site %u, %s)",
+			own->bytes, own->addr, own->origin.site, code);
+	else
+		buf[0] = '\0';
+	pthread_mutex_unlock(&s->table);
+}
+
+void explain_failure(const struct failure *f, struct session *s, const char *peer, struct why *why)
+{
+	char allocation[256];
+
+	if (!f->op) {
+		why_fill(why, "the connection to rmemd at %s broke", peer);
+		return;
+	}
+	describe_allocation(s, f->remote, allocation, sizeof(allocation));
+	why_fill(why,
+		"the connection to rmemd at %s broke on %s of %zu bytes at 0x%" PRIx64
+		"%s: %s (status %d, vendor 0x%x)%s",
+		peer, kind_name(f->op->kind), f->bytes, f->remote, allocation,
+		ibv_wc_status_str(f->status), f->status, f->vendor_err,
+		f->op->uncertain ? ": it may or may not have been carried out; read the word to "
+				   "find out"
+				 : "");
+}

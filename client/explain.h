@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Why an access did not work, in words: the operation, the allocation and where it was made, the peer, what
+ * the device said. Each returns the errno that goes with it. why may be NULL.
+ */
+#ifndef RMEM_CLIENT_EXPLAIN_H
+#define RMEM_CLIENT_EXPLAIN_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "client/allocations.h"
+#include "client/pipeline.h"
+#include "client/session.h"
+#include "common/why.h"
+
+/* With the table: the range is not inside one allocation. -EFAULT */
+int explain_range(const struct allocations *t, uint64_t addr, size_t bytes, struct why *why);
+
+/* With the table: it is there, but not to be used. -ESTALE or -EFAULT */
+int explain_state(const struct own *own, struct why *why);
+
+/* The server has nothing of ours there any more. -ESTALE */
+int explain_stale(uint64_t addr, struct why *why);
+
+/* AddressSanitizer says that the piece must not be touched, from bad on. -EFAULT */
+int explain_poison(const struct iovec *piece, const void *bad, struct why *why);
+
+/* A connection broke: on this, if f->op is not NULL. */
+void explain_failure(
+	const struct failure *f, struct session *s, const char *peer, struct why *why);
+
+#endif

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * One copy or atomic operation, from its start until it has completed, over as many connections as it
+ * takes. Its maker keeps it, and the lists its plan refers to, where they are until then.
+ */
+#ifndef RMEM_CLIENT_OPERATION_H
+#define RMEM_CLIENT_OPERATION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "client/plan.h"
+
+enum operation_kind {
+	OPERATION_READ,
+	OPERATION_WRITE,
+	OPERATION_FETCH_ADD,
+	OPERATION_COMPARE_SWAP,
+};
+
+struct operation {
+	enum operation_kind kind;
+	bool fence; /* wait for the reads and atomics before it */
+	struct plan left;              /* a copy: what has not been confirmed yet */
+	struct plan next;              /* ... and what is not in a work request yet */
+	uint64_t addr;                 /* an atomic operation: of the word */
+	uint64_t add_or_expected;      /* what is added, or what must be there */
+	uint64_t desired;              /* what is stored then */
+	uint64_t *old;                 /* where to put what was there; NULL is fine */
+	size_t pause_bytes;            /* build no work request beyond this many bytes left */
+	unsigned outstanding;          /* its work requests that are posted */
+	bool begun;                    /* an atomic operation: its work request has been built */
+	bool uncertain;                /* ... and posted, so that it may have been carried out */
+	unsigned failures;             /* connections that broke on it */
+	int status;                    /* once it has completed: 0 or a negative errno */
+	uint64_t tag;                  /* the maker's */
+	struct operation *following;   /* started after it */
+	struct iovec one_local;        /* room for lists of one piece */
+	struct rmem_iovec one_remote;
+};
+
+static inline bool operation_is_copy(const struct operation *op)
+{
+	return op->kind <= OPERATION_WRITE;
+}
+
+/* All its work requests exist, as far as it may go now. */
+static inline bool operation_is_built(const struct operation *op)
+{
+	return operation_is_copy(op) ? op->next.left <= op->pause_bytes : op->begun;
+}
+
+static inline bool operation_is_done(const struct operation *op)
+{
+	return operation_is_copy(op) ? op->left.left <= op->pause_bytes && !op->outstanding
+				     : op->begun && !op->outstanding;
+}
+
+#endif

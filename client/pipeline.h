@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Operations on their way over one connection: cut into work requests, handed to the device in lists,
+ * completed in the order they were started.
+ *
+ * How local bytes travel, in the order of preference:
+ *	inline		a write that the device carries inside the request: no memory is looked at
+ *			later
+ *	in place	pieces inside registered buffers, whatever their length: no copy
+ *	pinned		long pieces elsewhere are registered for the operation
+ *	bounced		what is left is copied through a little registered memory
+ * Pieces that are neighbours on the remote side share a request where they travel alike. Of the requests
+ * that are handed over together one in so many is signaled: a queue pair works in order, so its
+ * completion stands for those before it, and one that fails completes in any case.
+ *
+ * One thread at a time, which is the connection's sender (common/endpoint.h).
+ */
+#ifndef RMEM_CLIENT_PIPELINE_H
+#define RMEM_CLIENT_PIPELINE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "client/bounce.h"
+#include "client/buffers.h"
+#include "client/operation.h"
+#include "client/pins.h"
+#include "common/clock.h"
+#include "common/endpoint.h"
+#include "common/why.h"
+
+#define PIPELINE_DEPTH 128 /* work requests, built and not completed; a power of 2 */
+
+/* Nothing completes for so long: the connection is given up. The device's own retries end sooner. */
+#define PIPELINE_PROGRESS_NS (10 * NSEC_PER_SEC)
+
+enum way { WAY_INLINE, WAY_IN_PLACE, WAY_PINNED, WAY_BOUNCED, WAYS };
+
+/* Counted by one thread, read by any. */
+struct traffic {
+	_Atomic uint64_t requests[WAYS], bytes[WAYS];
+	_Atomic uint64_t registrations, doorbells, atomics;
+};
+
+static inline void traffic_add(_Atomic uint64_t *counter, uint64_t n)
+{
+	atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n,
+		memory_order_relaxed);
+}
+
+struct work {
+	struct operation *op;
+	struct plan at;        /* where its bytes begin: a bounced read is handed out by walking it again */
+	size_t bytes;
+	enum way way;
+	uint8_t *bounced;      /* its part of the bounce memory */
+	uint64_t bounce_head;  /* after it was taken */
+	struct ibv_send_wr wr;
+	struct ibv_sge sges[ENDPOINT_SGE_MAX];
+};
+
+/* The first work request that failed on a connection. */
+struct failure {
+	struct operation *op;
+	uint64_t remote;
+	size_t bytes;
+	enum ibv_wc_status status;
+	uint32_t vendor_err;
+};
+
+/* The key for a remote range, which was checked before: 0, or why it cannot be used any more. */
+typedef int pipeline_key_fn(
+	void *ctx, uint64_t addr, size_t bytes, uint32_t *out_rkey, struct why *why);
+
+struct pipeline {
+	struct endpoint *ep;             /* NULL: not connected */
+	const struct buffers *buffers;   /* registered, on the endpoint's domain */
+	pipeline_key_fn *key;
+	void *ctx;
+	struct operation *first;         /* the oldest that has not completed */
+	struct operation *building;      /* the first that is not built; NULL: all are */
+	struct operation *last;
+	uint64_t built, posted, done;    /* work requests: done <= posted <= built */
+	struct bounce bounce;
+	struct ibv_mr *bounce_mr;
+	struct domain *domain;           /* that bounce_mr is registered in */
+	struct pins pins;
+	struct failure failure;          /* op NULL: none */
+	struct traffic traffic;
+	struct work works[PIPELINE_DEPTH];
+};
+
+/* Zeroed memory becomes a pipeline that is not connected. 0 or -ENOMEM. */
+int pipeline_init(struct pipeline *p);
+void pipeline_destroy(struct pipeline *p); /* detached; after a failed init too */
+
+/* Use this connection from now on, with nothing outstanding. 0, -ENOMEM or what the device says. */
+int pipeline_attach(struct pipeline *p, struct endpoint *ep, struct why *why);
+
+/*
+ * Let go of the connection, which is destroyed here: what is left of every operation starts again with
+ * the next. Atomic operations that may have been carried out complete with -EREMOTEIO instead.
+ */
+void pipeline_detach(struct pipeline *p);
+
+/* Detached: nothing is to be repeated, all that is left fails. */
+void pipeline_fail(struct pipeline *p, int rc);
+
+/* Start an operation: its lists were checked. */
+void pipeline_add(struct pipeline *p, struct operation *op);
+
+/* Make work requests of what was started, as far as there is room. */
+void pipeline_build(struct pipeline *p, struct why *why);
+
+/* Hand what was built to the device with one doorbell. 0 or -ECONNRESET. */
+int pipeline_post(struct pipeline *p, struct why *why);
+
+/*
+ * Take in completions: those that are there, or wait for the first. Operations complete. -ECONNRESET: the
+ * connection broke, and nothing more will come; p->failure says on what.
+ */
+int pipeline_poll(struct pipeline *p);
+int pipeline_wait(struct pipeline *p);
+
+static inline bool pipeline_is_idle(const struct pipeline *p)
+{
+	return p->posted == p->done;
+}
+
+#endif

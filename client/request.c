@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "client/request.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/handshake.h"
+#include "common/log.h"
+
+#define BACKOFF_MIN_NS (20 * NSEC_PER_MSEC)
+#define BACKOFF_MAX_NS (500 * NSEC_PER_MSEC)
+
+/* What a failed attempt to come back means to a call on an open session. */
+static int connect_error(int rc)
+{
+	switch (rc) {
+	case -ETIMEDOUT:
+	case -ECANCELED:
+	case -ENOMEM:
+		return rc;
+	default:
+		return -ECONNRESET;
+	}
+}
+
+static int ensure_connected(struct session *s, uint64_t deadline_ns, struct why *why)
+{
+	uint64_t backoff = BACKOFF_MIN_NS;
+
+	while (!session_connected(s)) {
+		int rc = session_connect(s, deadline_ns, why);
+
+		if (rc == 0)
+			return 0;
+		log_info("cannot come back: %s", why->text);
+		if (connect_error(rc) != -ECONNRESET || clock_boot_ns() + backoff >= deadline_ns)
+			return connect_error(rc);
+		if (handshake_wait(-1, -1, s->cancel_fd, clock_boot_ns() + backoff) == -ECANCELED)
+			return why_set(why, -ECANCELED, "closing");
+		backoff = backoff * 2 < BACKOFF_MAX_NS ? backoff * 2 : BACKOFF_MAX_NS;
+	}
+	return 0;
+}
+
+static int send_pending(struct session *s, struct why *why)
+{
+	struct request *r = &s->pending;
+	struct wire body = wire_over(r->body, sizeof(r->body));
+	int rc;
+
+	body.pos = r->bytes;
+	r->generation = s->generation;
+	session_sender_lock(s);
+	r->sent_ns = clock_boot_ns();
+	rc = endpoint_send(s->endpoint, r->type, r->seq, &body, why);
+	session_sender_unlock(s);
+	return rc;
+}
+
+/* Carry the pending request through: 0 and the reply, the server's refusal, or an error. */
+static int finish_pending(
+	struct session *s, uint64_t deadline_ns, struct wire *out, bool *refused, struct why *why)
+{
+	struct request *r = &s->pending;
+	int rc;
+
+	*refused = false;
+	for (;;) {
+		rc = ensure_connected(s, deadline_ns, why);
+		if (rc)
+			return rc;
+		if (!r->active)
+			return why_set(why, -ESTALE,
+				"the lease had ended and the server has reclaimed the session");
+		if (r->generation != s->generation) {
+			rc = send_pending(s, why);
+			if (rc == -ECONNRESET && clock_boot_ns() < deadline_ns)
+				continue;
+			if (rc == -EMSGSIZE)
+				r->active = false;
+			if (rc)
+				return rc;
+		}
+		rc = endpoint_receive(s->endpoint, r->type, r->seq, deadline_ns, out, refused, why);
+		if (rc == 0 || *refused || rc == -EPROTO)
+			r->active = false;
+		if (rc == -ECONNRESET && clock_boot_ns() < deadline_ns && !*refused)
+			continue;
+		break;
+	}
+	if ((rc == 0 || *refused) && rc != -ESTALE)
+		session_lease_extend(s, r->sent_ns);
+	return rc;
+}
+
+struct wire *request_begin(struct session *s)
+{
+	s->body = wire_over(s->body_bytes, sizeof(s->body_bytes));
+	return &s->body;
+}
+
+static void make_pending(
+	struct session *s, enum message_type type, const uint8_t *body, size_t bytes)
+{
+	struct request *r = &s->pending;
+
+	r->active = true;
+	r->type = type;
+	r->seq = ++s->seq;
+	r->generation = 0;
+	r->bytes = bytes;
+	memcpy(r->body, body, bytes);
+}
+
+static void make_pending_free(struct session *s, uint64_t addr)
+{
+	struct free_request request = { .addr = addr };
+	uint8_t buf[16];
+	struct wire w = wire_over(buf, sizeof(buf));
+
+	free_request_put(&w, &request);
+	make_pending(s, MESSAGE_FREE, buf, w.pos);
+}
+
+/* A FREE was answered after its caller had gone: the caller will ask again. */
+static void note_late_free(struct session *s, const struct request *r, bool done)
+{
+	struct free_request request;
+	struct wire w = wire_over((void *)(uintptr_t)r->body, r->bytes);
+	struct own *own;
+
+	free_request_get(&w, &request);
+	pthread_mutex_lock(&s->table);
+	own = allocations_find(&s->allocations, request.addr);
+	if (own && own->state == OWN_FREEING)
+		own->state = done ? OWN_FREED : OWN_STALE;
+	pthread_mutex_unlock(&s->table);
+}
+
+/* Finish a request that an earlier call gave up on, and undo what it brought. */
+static int settle_pending(struct session *s, uint64_t deadline_ns, struct why *why)
+{
+	while (s->pending.active) {
+		struct request *r = &s->pending;
+		struct grant_reply grant;
+		struct wire reply;
+		bool refused;
+		int rc;
+
+		rc = finish_pending(s, deadline_ns, &reply, &refused, why);
+		if (r->active)
+			return rc;
+		if (r->type == MESSAGE_FREE && (rc == 0 || refused))
+			note_late_free(s, r, rc == 0);
+		if (r->type == MESSAGE_ALLOC && rc == 0) {
+			grant_reply_get(&reply, &grant);
+			if (wire_finish(&reply) == 0)
+				make_pending_free(s, grant.addr);
+		}
+	}
+	return 0;
+}
+
+/* Ask the server whether the lease still holds; if not, prove ourselves on a new connection. */
+static int prove(struct session *s, uint64_t deadline_ns, struct why *why)
+{
+	struct renew_reply reply;
+	struct wire in;
+	bool refused;
+	int rc;
+
+	make_pending(s, MESSAGE_RENEW, s->body_bytes, 0);
+	rc = finish_pending(s, deadline_ns, &in, &refused, why);
+	if (rc == 0) {
+		renew_reply_get(&in, &reply);
+		if (wire_finish(&in) == 0 && reply.ttl_ms)
+			atomic_store(&s->ttl_ms, reply.ttl_ms);
+		return 0;
+	}
+	if (!refused)
+		return rc == -ESTALE ? 0 : rc; /* replaced: the new session's lease is good */
+	session_sender_lock(s);
+	endpoint_break(s->endpoint);
+	session_sender_unlock(s);
+	return ensure_connected(s, deadline_ns, why);
+}
+
+int request_ready(struct session *s, uint64_t deadline_ns, struct why *why)
+{
+	int rc;
+
+	rc = settle_pending(s, deadline_ns, why);
+	if (rc == 0)
+		rc = ensure_connected(s, deadline_ns, why);
+	if (rc == 0 && !session_lease_good(s))
+		rc = prove(s, deadline_ns, why);
+	return rc;
+}
+
+int request_call(struct session *s, enum message_type type, uint64_t deadline_ns, struct wire *out,
+	struct why *why)
+{
+	size_t bytes = s->body.pos;
+	uint64_t generation;
+	uint64_t serial = s->serial;
+	bool refused;
+	int rc;
+
+	if (s->body.failed)
+		return why_set(why, -EMSGSIZE, "a %s request does not fit into a message",
+			message_name((uint8_t)type));
+	rc = request_ready(s, deadline_ns, why);
+	for (int tries = 0; rc == 0; tries++) {
+		if (s->serial != serial)
+			return why_set(why, -ESTALE,
+				"the lease had ended and the server has reclaimed the session");
+		generation = s->generation;
+		make_pending(s, type, s->body_bytes, bytes);
+		rc = finish_pending(s, deadline_ns, out, &refused, why);
+		/* Was it about the request, or is the whole lease over? */
+		if (rc != -ESTALE || !refused || tries > 0 || type == MESSAGE_BYE)
+			break;
+		rc = prove(s, deadline_ns, why);
+		if (rc == 0 && s->serial == serial && generation == s->generation)
+			return -ESTALE;
+	}
+	return rc;
+}
