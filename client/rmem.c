@@ -193,23 +193,22 @@ static int number_site(struct rmem *rm, const struct stack *stack, uint64_t dead
 	return rc == -ETIMEDOUT || rc == -ECONNRESET || rc == -ESTALE || rc == -ENOMEM ? rc : 0;
 }
 
-/* With control: take over what the server has granted. */
-static int accept_grant(
+/* With control: take over what the server has lent. Its key comes at the first touch. */
+static int accept_allocation(
 	struct session *s, struct wire *in, uint64_t bytes, rmem_addr_t *out, struct why *why)
 {
-	struct grant_reply grant;
+	struct alloc_reply lent;
 	int rc;
 
-	grant_reply_get(in, &grant);
-	if (wire_finish(in) || grant.bytes != bytes || !addr_is_remote(grant.addr))
-		return why_set(why, -EPROTO, "rmemd sent a malformed grant");
+	alloc_reply_get(in, &lent);
+	if (wire_finish(in) || lent.bytes != bytes || !addr_is_remote(lent.addr))
+		return why_set(why, -EPROTO, "rmemd sent a malformed answer to an allocation");
 	pthread_mutex_lock(&s->table);
-	rc = allocations_add(
-		&s->allocations, grant.addr, grant.bytes, grant.rkey, atomic_load(&s->generation));
+	rc = allocations_add(&s->allocations, lent.addr, lent.bytes, 0, 0);
 	pthread_mutex_unlock(&s->table);
 	if (rc)
-		return why_set(why, -EPROTO, "rmemd granted memory that this session already has");
-	*out = grant.addr;
+		return why_set(why, -EPROTO, "rmemd lent memory that this session already has");
+	*out = lent.addr;
 	return 0;
 }
 
@@ -234,7 +233,7 @@ static int alloc_locked(struct rmem *rm, size_t bytes, int node, const struct st
 		return rc;
 	alloc_request_put(session_begin(s), &request);
 	rc = session_call(s, MESSAGE_ALLOC, deadline_ns, &in, why);
-	return rc ? rc : accept_grant(s, &in, bytes, out, why);
+	return rc ? rc : accept_allocation(s, &in, bytes, out, why);
 }
 
 RMEM_API __attribute__((noinline)) int rmem_alloc(
