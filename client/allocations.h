@@ -35,8 +35,8 @@ struct own {
 struct allocations {
 	struct own *items; /* by ascending address */
 	size_t count, capacity;
-	uint32_t *slots;      /* capacity of them: those from count on are free */
-	uint64_t serials;     /* so far */
+	uint32_t *slots;  /* capacity of them: those from count on are free */
+	uint64_t serials; /* so far */
 };
 
 void allocations_destroy(struct allocations *t); /* zeroed is fine; may be used again */

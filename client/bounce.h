@@ -15,7 +15,8 @@
 
 struct bounce {
 	uint8_t *memory;
-	uint64_t head, tail; /* positions in an endless run of bytes; tail <= head <= tail + BOUNCE_BYTES */
+	uint64_t head,
+		tail; /* positions in an endless run of bytes; tail <= head <= tail + BOUNCE_BYTES */
 };
 
 int bounce_init(struct bounce *b); /* 0 or -ENOMEM */

@@ -10,6 +10,7 @@
 
 #include "client/keeper.h"
 #include "client/namer.h"
+#include "client/seats.h"
 #include "client/session.h"
 #include "common/why.h"
 #include "rmem/rmem.h"
@@ -19,6 +20,9 @@ struct sites;
 struct rmem {
 	unsigned fork_generation;
 	struct session session;
+	struct seats seats;
+	pthread_mutex_t queues_lock;
+	struct rmem_queue *queues;
 	struct keeper keeper;
 	struct namer namer;
 	struct sites *sites;   /* under control */

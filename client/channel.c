@@ -58,7 +58,8 @@ static void refresh(struct channel *ch)
 }
 
 /* A copy of the allocation that holds the range, if it may be used. */
-static int find_own(struct session *s, uint64_t addr, size_t bytes, struct own *out, struct why *why)
+static int find_own(
+	struct session *s, uint64_t addr, size_t bytes, struct own *out, struct why *why)
 {
 	const struct own *own;
 	int rc = 0;
@@ -209,6 +210,7 @@ static int connect_once(struct channel *ch, uint64_t deadline_ns, struct why *wh
 		return rc;
 	}
 	ch->generation = invitation.generation;
+	ch->connects++;
 	keys_clear(&ch->keys);
 	ch->epoch = UINT64_MAX;
 	refresh(ch);
@@ -281,7 +283,7 @@ static int drain(struct channel *ch)
 	int rc = 0;
 
 	while (rc == 0 && !pipeline_is_idle(&ch->pipeline))
-		rc = pipeline_wait(&ch->pipeline);
+		rc = pipeline_wait(&ch->pipeline, PIPELINE_FOREVER);
 	return rc;
 }
 
@@ -508,7 +510,7 @@ void channel_post(struct channel *ch, struct why *why)
 		(void)pipeline_post(&ch->pipeline, why);
 }
 
-void channel_advance(struct channel *ch, bool wait, struct why *why)
+void channel_advance(struct channel *ch, uint64_t deadline_ns, struct why *why)
 {
 	const struct operation *first = ch->pipeline.first;
 	uint64_t began = clock_boot_ns();
@@ -521,10 +523,11 @@ void channel_advance(struct channel *ch, bool wait, struct why *why)
 		pipeline_build(&ch->pipeline, why);
 		rc = pipeline_post(&ch->pipeline, why);
 		if (rc == 0 && !pipeline_is_idle(&ch->pipeline))
-			rc = wait ? pipeline_wait(&ch->pipeline) : pipeline_poll(&ch->pipeline);
+			rc = deadline_ns ? pipeline_wait(&ch->pipeline, deadline_ns)
+					 : pipeline_poll(&ch->pipeline);
 		if (rc)
 			note_failure(ch, why);
-		else if (!wait)
+		else if (deadline_ns != PIPELINE_FOREVER && clock_boot_ns() >= deadline_ns)
 			break;
 	}
 	/* What has become possible, while the caller looks at what has completed. */
@@ -539,7 +542,7 @@ int channel_run(struct channel *ch, struct operation *op, struct why *why)
 	int rc = channel_start(ch, op, why);
 
 	while (rc == 0 && channel_is_busy(ch))
-		channel_advance(ch, true, why);
+		channel_advance(ch, PIPELINE_FOREVER, why);
 	return rc ? rc : op->status;
 }
 
@@ -586,8 +589,7 @@ bool channel_quick(
 	if (bytes - 1 >= BOUNCE_PIECE_MAX || !p->ep || p->first || endpoint_broken(p->ep) ||
 		atomic_load_explicit(&s->epoch, memory_order_acquire) != ch->epoch ||
 		now >= atomic_load_explicit(&s->lease_ns, memory_order_relaxed) ||
-		!keys_find(&ch->keys, remote, bytes, &wr.wr.rdma.rkey) ||
-		poison_find(local, bytes))
+		!keys_find(&ch->keys, remote, bytes, &wr.wr.rdma.rkey) || poison_find(local, bytes))
 		return false;
 	way = choose_way(ch, &wr, &sge);
 	if (endpoint_post(p->ep, &wr, &bad, NULL) ||

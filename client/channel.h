@@ -22,13 +22,16 @@
 
 struct channel {
 	struct session *session;
-	uint64_t epoch;           /* of the session, when what follows was looked up */
-	uint64_t generation;      /* of the session's connection that it joined; 0: none */
+	uint64_t epoch;      /* of the session, when what follows was looked up */
+	uint64_t generation; /* of the session's connection that it joined; 0: none */
 	struct keys keys;
-	struct buffers buffers;   /* a copy of the session's */
+	struct buffers buffers; /* a copy of the session's */
 	uint64_t buffers_version;
-	uint32_t seq;             /* of the last request */
-	uint64_t began_ns;        /* of the copy that channel_quick() could not finish; 0: none */
+	uint32_t seq;              /* of the last request */
+	uint64_t began_ns;         /* of the copy that channel_quick() could not finish; 0: none */
+	unsigned connects;         /* so far */
+	struct channel *next;      /* of the session */
+	struct channel *next_free; /* of those that no thread has */
 	struct pipeline pipeline;
 };
 
@@ -50,10 +53,11 @@ int channel_start(struct channel *ch, struct operation *op, struct why *why);
 void channel_post(struct channel *ch, struct why *why);
 
 /*
- * Bring operations forward; wait: until one completes, or at once if nothing is outstanding. What fails
- * carries its status; why tells about the last that failed. Coming back is part of it.
+ * Bring operations forward, until the oldest completes or the deadline has passed (0: do not wait;
+ * PIPELINE_FOREVER). What fails carries its status; why tells about the last that failed. Coming back is
+ * part of it, and has its own limit.
  */
-void channel_advance(struct channel *ch, bool wait, struct why *why);
+void channel_advance(struct channel *ch, uint64_t deadline_ns, struct why *why);
 
 /* Is anything started that has not completed? */
 static inline bool channel_is_busy(const struct channel *ch)

@@ -1,29 +1,60 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The public calls that need no server: they move data, or are about local memory. */
+/* The public calls that move data and wait for it, and those about local memory. */
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
 
 #include "client/call.h"
-#include "client/copy.h"
-#include "client/plan.h"
-#include "client/word.h"
+#include "client/registry.h"
+#include "common/units.h"
 
 /* The first version of the struct. */
 #define STATS_SIZE_MIN (offsetof(struct rmem_stats, atomics) + sizeof(uint64_t))
 
-static int copy(struct rmem *rm, enum transfer_direction direction, const struct iovec *local,
-	int nlocal, const struct rmem_iovec *remote, int nremote, const char *call)
+#define TURN_BYTES (16 * MIB) /* moved before others get a channel that is shared */
+
+/* Run an operation on this thread's channel, in turns if others share it. */
+static int run(struct rmem *rm, struct operation *op, struct why *why)
 {
-	struct plan plan;
+	struct channel *ch;
+	int rc;
+
+	do {
+		rc = seats_enter(&rm->seats, &ch, why);
+		if (rc)
+			return rc;
+		if (ch == rm->seats.common && op->left.left > TURN_BYTES)
+			op->pause_bytes = op->left.left - TURN_BYTES;
+		else
+			op->pause_bytes = 0;
+		rc = channel_run(ch, op, why);
+		seats_leave(&rm->seats, ch);
+	} while (rc == 0 && op->left.left);
+	return rc;
+}
+
+static int copy(struct rmem *rm, enum operation_kind kind, const struct iovec *local, int nlocal,
+	const struct rmem_iovec *remote, int nremote, const char *call)
+{
+	struct operation op = { .kind = kind };
 	struct why why;
 	int rc;
 
 	rc = call_enter(rm, &why);
 	if (rc == 0)
-		rc = plan_start(&plan, local, nlocal, remote, nremote, &why);
-	if (rc == 0)
-		rc = copy_run(&rm->session, direction, &plan, &why);
+		rc = operation_plan(&op, local, nlocal, remote, nremote, &why);
+	if (rc == 0 && op.left.left)
+		rc = run(rm, &op, &why);
 	return call_done(rc, call, &why);
+}
+
+/* The whole way of a small copy: no lock, no allocation, nothing that other threads write. */
+static inline bool quick(
+	struct rmem *rm, enum operation_kind kind, void *local, rmem_addr_t remote, size_t bytes)
+{
+	struct channel *ch = rm ? seats_mine(&rm->seats) : NULL;
+
+	return ch && channel_quick(ch, kind, local, remote, bytes);
 }
 
 RMEM_API int rmem_read(struct rmem *rm, void *dst, rmem_addr_t src, size_t bytes)
@@ -31,7 +62,9 @@ RMEM_API int rmem_read(struct rmem *rm, void *dst, rmem_addr_t src, size_t bytes
 	struct iovec local = { dst, bytes };
 	struct rmem_iovec remote = { src, bytes };
 
-	return copy(rm, TRANSFER_READ, &local, 1, &remote, 1, "rmem_read");
+	if (quick(rm, OPERATION_READ, dst, src, bytes))
+		return 0;
+	return copy(rm, OPERATION_READ, &local, 1, &remote, 1, "rmem_read");
 }
 
 RMEM_API int rmem_write(struct rmem *rm, rmem_addr_t dst, const void *src, size_t bytes)
@@ -39,19 +72,56 @@ RMEM_API int rmem_write(struct rmem *rm, rmem_addr_t dst, const void *src, size_
 	struct iovec local = { (void *)(uintptr_t)src, bytes };
 	struct rmem_iovec remote = { dst, bytes };
 
-	return copy(rm, TRANSFER_WRITE, &local, 1, &remote, 1, "rmem_write");
+	if (quick(rm, OPERATION_WRITE, (void *)(uintptr_t)src, dst, bytes))
+		return 0;
+	return copy(rm, OPERATION_WRITE, &local, 1, &remote, 1, "rmem_write");
 }
 
 RMEM_API int rmem_readv(struct rmem *rm, const struct iovec *local, int nlocal,
 	const struct rmem_iovec *remote, int nremote)
 {
-	return copy(rm, TRANSFER_READ, local, nlocal, remote, nremote, "rmem_readv");
+	return copy(rm, OPERATION_READ, local, nlocal, remote, nremote, "rmem_readv");
 }
 
 RMEM_API int rmem_writev(struct rmem *rm, const struct iovec *local, int nlocal,
 	const struct rmem_iovec *remote, int nremote)
 {
-	return copy(rm, TRANSFER_WRITE, local, nlocal, remote, nremote, "rmem_writev");
+	return copy(rm, OPERATION_WRITE, local, nlocal, remote, nremote, "rmem_writev");
+}
+
+static int operate(struct rmem *rm, struct operation *op, uint64_t *out_old, const char *call)
+{
+	uint64_t old = 0;
+	struct why why;
+	int rc;
+
+	op->old = &old;
+	rc = call_enter(rm, &why);
+	if (rc == 0)
+		rc = operation_check_word(op, &why);
+	if (rc == 0)
+		rc = run(rm, op, &why);
+	if (rc == 0 && out_old)
+		*out_old = old;
+	return call_done(rc, call, &why);
+}
+
+RMEM_API int rmem_fetch_add(struct rmem *rm, rmem_addr_t addr, uint64_t add, uint64_t *old)
+{
+	struct operation op = { .kind = OPERATION_FETCH_ADD, .addr = addr, .add_or_expected = add };
+
+	return operate(rm, &op, old, "rmem_fetch_add");
+}
+
+RMEM_API int rmem_compare_swap(
+	struct rmem *rm, rmem_addr_t addr, uint64_t expected, uint64_t desired, uint64_t *old)
+{
+	struct operation op = { .kind = OPERATION_COMPARE_SWAP,
+		.addr = addr,
+		.add_or_expected = expected,
+		.desired = desired };
+
+	return operate(rm, &op, old, "rmem_compare_swap");
 }
 
 RMEM_API int rmem_buf_alloc(struct rmem *rm, size_t bytes, void **out)
@@ -64,7 +134,7 @@ RMEM_API int rmem_buf_alloc(struct rmem *rm, size_t bytes, void **out)
 	if (rc == 0 && !out)
 		rc = why_set(&why, -EINVAL, "out is NULL");
 	if (rc == 0)
-		rc = session_add_buffer(&rm->session, &b, true, &why);
+		rc = registry_add(&rm->session, &b, true, &why);
 	if (rc == 0)
 		*out = (void *)b.start;
 	return call_done(rc, "rmem_buf_alloc", &why);
@@ -80,7 +150,7 @@ RMEM_API int rmem_buf_register(struct rmem *rm, void *addr, size_t bytes)
 	if (rc == 0 && !addr)
 		rc = why_set(&why, -EINVAL, "the buffer is NULL");
 	if (rc == 0)
-		rc = session_add_buffer(&rm->session, &b, false, &why);
+		rc = registry_add(&rm->session, &b, false, &why);
 	return call_done(rc, "rmem_buf_register", &why);
 }
 
@@ -91,13 +161,13 @@ RMEM_API int rmem_buf_release(struct rmem *rm, void *addr)
 
 	rc = call_enter(rm, &why);
 	if (rc == 0)
-		rc = session_remove_buffer(&rm->session, (uintptr_t)addr, &why);
+		rc = registry_remove(&rm->session, (uintptr_t)addr, &why);
 	return call_done(rc, "rmem_buf_release", &why);
 }
 
 RMEM_API int rmem_stats(struct rmem *rm, struct rmem_stats *out)
 {
-	struct rmem_stats stats = RMEM_STATS_INIT;
+	struct rmem_stats stats;
 	struct why why;
 	size_t size;
 	int rc;
@@ -110,47 +180,11 @@ RMEM_API int rmem_stats(struct rmem *rm, struct rmem_stats *out)
 			out->size);
 	if (rc)
 		return call_done(rc, "rmem_stats", &why);
-	session_urgent_lock(&rm->session);
-	transfer_stats(rm->session.transfer, &stats);
-	session_channel_unlock(&rm->session);
+	seats_stats(&rm->seats, &stats);
 	/* A program that was built for another version gets what both know, and zeroes. */
 	size = out->size;
 	memset(out, 0, size);
 	memcpy(out, &stats, size < sizeof(stats) ? size : sizeof(stats));
 	out->size = size;
 	return 0;
-}
-
-static int operate(struct rmem *rm, rmem_addr_t addr, const struct transfer_atomic *operation,
-	uint64_t *old, const char *call)
-{
-	struct why why;
-	int rc;
-
-	rc = call_enter(rm, &why);
-	if (rc == 0)
-		rc = word_run(&rm->session, operation, addr, old, &why);
-	return call_done(rc, call, &why);
-}
-
-RMEM_API int rmem_fetch_add(struct rmem *rm, rmem_addr_t addr, uint64_t add, uint64_t *old)
-{
-	const struct transfer_atomic operation = {
-		.opcode = IBV_WR_ATOMIC_FETCH_AND_ADD,
-		.add_or_expected = add,
-	};
-
-	return operate(rm, addr, &operation, old, "rmem_fetch_add");
-}
-
-RMEM_API int rmem_compare_swap(
-	struct rmem *rm, rmem_addr_t addr, uint64_t expected, uint64_t desired, uint64_t *old)
-{
-	const struct transfer_atomic operation = {
-		.opcode = IBV_WR_ATOMIC_CMP_AND_SWP,
-		.add_or_expected = expected,
-		.desired = desired,
-	};
-
-	return operate(rm, addr, &operation, old, "rmem_compare_swap");
 }

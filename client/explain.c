@@ -32,8 +32,7 @@ int explain_state(const struct own *own, struct why *why)
 {
 	if (own->state == OWN_STALE)
 		return explain_stale(own->addr, why);
-	return why_set(
-		why, -EFAULT, "the allocation at 0x%" PRIx64 " is being freed", own->addr);
+	return why_set(why, -EFAULT, "the allocation at 0x%" PRIx64 " is being freed", own->addr);
 }
 
 int explain_poison(const struct iovec *piece, const void *bad, struct why *why)

@@ -28,7 +28,6 @@ int explain_stale(uint64_t addr, struct why *why);
 int explain_poison(const struct iovec *piece, const void *bad, struct why *why);
 
 /* A connection broke: on this, if f->op is not NULL. */
-void explain_failure(
-	const struct failure *f, struct session *s, const char *peer, struct why *why);
+void explain_failure(const struct failure *f, struct session *s, const char *peer, struct why *why);
 
 #endif

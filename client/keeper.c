@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "client/request.h"
 #include "client/thread.h"
 #include "common/clock.h"
 #include "common/handshake.h"
@@ -26,11 +27,11 @@ static bool watch(struct session *s)
 {
 	bool good;
 
-	session_urgent_lock(s);
+	session_sender_lock(s);
 	if (s->endpoint)
 		endpoint_watch(s->endpoint);
 	good = session_connected(s);
-	session_channel_unlock(s);
+	session_sender_unlock(s);
 	return good;
 }
 
@@ -47,7 +48,7 @@ static int recover(struct session *s)
 	if (!session_connected(s))
 		rc = session_connect(s, deadline, &why);
 	if (rc == 0)
-		rc = session_ready(s, deadline, &why);
+		rc = request_ready(s, deadline, &why);
 	session_unlock(s);
 	if (rc && rc != -ECANCELED)
 		log_info("not connected: %s", why.text);

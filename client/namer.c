@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "client/thread.h"
+#include "client/request.h"
 #include "common/clock.h"
 #include "common/log.h"
 
@@ -39,12 +40,12 @@ static int send_names(struct session *s, const struct naming *naming)
 	rc = session_lock(s, deadline, &why);
 	if (rc)
 		return rc;
-	rc = session_ready(s, deadline, &why);
+	rc = request_ready(s, deadline, &why);
 	if (rc == 0 && s->serial != naming->serial)
 		rc = -ESTALE;
 	if (rc == 0) {
-		site_names_request_put(session_begin(s), naming->names);
-		rc = session_call(s, MESSAGE_SITE_NAMES, deadline, &reply, &why);
+		site_names_request_put(request_begin(s), naming->names);
+		rc = request_call(s, MESSAGE_SITE_NAMES, deadline, &reply, &why);
 	}
 	session_unlock(s);
 	if (rc)

@@ -31,8 +31,9 @@ struct pins {
 /* What a work request wants registered. */
 struct pin_request {
 	struct ibv_pd *pd;
-	uintptr_t start, end, limit; /* what follows end up to limit is taken in too, within bounds */
-	bool writable;               /* the device will write there; else the memory may be read-only */
+	uintptr_t start, end,
+		limit; /* what follows end up to limit is taken in too, within bounds */
+	bool writable; /* the device will write there; else the memory may be read-only */
 	const void *owner;
 	uint64_t number; /* of the work request */
 	uint64_t done;   /* all before this one have completed */

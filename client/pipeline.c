@@ -82,7 +82,7 @@ void pipeline_detach(struct pipeline *p)
 	if (p->ep) {
 		endpoint_break(p->ep);
 		/* What has completed so far need not be repeated. */
-		while (!pipeline_is_idle(p) && pipeline_wait(p) == 0)
+		while (!pipeline_is_idle(p) && pipeline_wait(p, PIPELINE_FOREVER) == 0)
 			;
 		endpoint_destroy(p->ep);
 	}
@@ -287,9 +287,8 @@ static int build_bounced(struct pipeline *p, struct work *work, struct why *why)
 		bounce_copy(work->at, work->bounced, bytes, false);
 	work->bytes = bytes;
 	work->way = WAY_BOUNCED;
-	work->sges[0] = (struct ibv_sge){
-		(uintptr_t)work->bounced, (uint32_t)bytes, p->bounce_mr->lkey
-	};
+	work->sges[0] =
+		(struct ibv_sge){ (uintptr_t)work->bounced, (uint32_t)bytes, p->bounce_mr->lkey };
 	work->wr.num_sge = 1;
 	plan_advance(&work->op->next, bytes);
 	return 0;
@@ -312,9 +311,8 @@ static int build_atomic(struct pipeline *p, struct work *work, struct why *why)
 	work->wr.wr.atomic.compare_add = op->add_or_expected;
 	work->wr.wr.atomic.swap = op->desired;
 	work->bytes = sizeof(uint64_t);
-	work->sges[0] = (struct ibv_sge){
-		(uintptr_t)work->bounced, sizeof(uint64_t), p->bounce_mr->lkey
-	};
+	work->sges[0] =
+		(struct ibv_sge){ (uintptr_t)work->bounced, sizeof(uint64_t), p->bounce_mr->lkey };
 	work->wr.num_sge = 1;
 	op->begun = true;
 	return 0;
@@ -328,8 +326,7 @@ static int build_copy(struct pipeline *p, struct work *work, struct why *why)
 	if (!plan_peek(&work->op->next, &seg))
 		return 0;
 	work->at = work->op->next;
-	work->wr.opcode =
-		work->op->kind == OPERATION_WRITE ? IBV_WR_RDMA_WRITE : IBV_WR_RDMA_READ;
+	work->wr.opcode = work->op->kind == OPERATION_WRITE ? IBV_WR_RDMA_WRITE : IBV_WR_RDMA_READ;
 	if (work->op->kind == OPERATION_WRITE && seg.len <= endpoint_inline_bytes(p->ep))
 		rc = build_inline(p, work);
 	if (rc == TRAVELS_ELSE && registered(p, &seg))
@@ -503,15 +500,17 @@ int pipeline_poll(struct pipeline *p)
 			return -ECONNRESET;
 	} while (n == REAP_BATCH || (n > 0 && p->failure.op));
 	/* All will be flushed: that does not take long. */
-	return p->failure.op ? pipeline_wait(p) : 0;
+	return p->failure.op ? pipeline_wait(p, PIPELINE_FOREVER) : 0;
 }
 
-int pipeline_wait(struct pipeline *p)
+int pipeline_wait(struct pipeline *p, uint64_t deadline_ns)
 {
 	struct ibv_wc wc[REAP_BATCH];
 
 	do {
-		int n = endpoint_reap(p->ep, wc, REAP_BATCH, PIPELINE_PROGRESS_NS);
+		int n = deadline_ns == PIPELINE_FOREVER || p->failure.op
+				? endpoint_reap(p->ep, wc, REAP_BATCH, PIPELINE_PROGRESS_NS)
+				: endpoint_wait(p->ep, wc, REAP_BATCH, deadline_ns);
 
 		if (n < 0 || take(p, wc, n))
 			return -ECONNRESET;

@@ -49,13 +49,19 @@ static inline void traffic_add(_Atomic uint64_t *counter, uint64_t n)
 		memory_order_relaxed);
 }
 
+static inline uint64_t traffic_get(const _Atomic uint64_t *counter)
+{
+	return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
 struct work {
 	struct operation *op;
-	struct plan at;        /* where its bytes begin: a bounced read is handed out by walking it again */
+	struct plan
+		at; /* where its bytes begin: a bounced read is handed out by walking it again */
 	size_t bytes;
 	enum way way;
-	uint8_t *bounced;      /* its part of the bounce memory */
-	uint64_t bounce_head;  /* after it was taken */
+	uint8_t *bounced;     /* its part of the bounce memory */
+	uint64_t bounce_head; /* after it was taken */
 	struct ibv_send_wr wr;
 	struct ibv_sge sges[ENDPOINT_SGE_MAX];
 };
@@ -74,19 +80,19 @@ typedef int pipeline_key_fn(
 	void *ctx, uint64_t addr, size_t bytes, uint32_t *out_rkey, struct why *why);
 
 struct pipeline {
-	struct endpoint *ep;             /* NULL: not connected */
-	const struct buffers *buffers;   /* registered, on the endpoint's domain */
+	struct endpoint *ep;           /* NULL: not connected */
+	const struct buffers *buffers; /* registered, on the endpoint's domain */
 	pipeline_key_fn *key;
 	void *ctx;
-	struct operation *first;         /* the oldest that has not completed */
-	struct operation *building;      /* the first that is not built; NULL: all are */
+	struct operation *first;    /* the oldest that has not completed */
+	struct operation *building; /* the first that is not built; NULL: all are */
 	struct operation *last;
-	uint64_t built, posted, done;    /* work requests: done <= posted <= built */
+	uint64_t built, posted, done; /* work requests: done <= posted <= built */
 	struct bounce bounce;
 	struct ibv_mr *bounce_mr;
-	struct domain *domain;           /* that bounce_mr is registered in */
+	struct domain *domain; /* that bounce_mr is registered in */
 	struct pins pins;
-	struct failure failure;          /* op NULL: none */
+	struct failure failure; /* op NULL: none */
 	struct traffic traffic;
 	struct work works[PIPELINE_DEPTH];
 };
@@ -116,12 +122,14 @@ void pipeline_build(struct pipeline *p, struct why *why);
 /* Hand what was built to the device with one doorbell. 0 or -ECONNRESET. */
 int pipeline_post(struct pipeline *p, struct why *why);
 
+#define PIPELINE_FOREVER UINT64_MAX
+
 /*
- * Take in completions: those that are there, or wait for the first. Operations complete. -ECONNRESET: the
- * connection broke, and nothing more will come; p->failure says on what.
+ * Take in completions: those that are there, or wait for the first until the deadline. Operations complete.
+ * -ECONNRESET: the connection broke, and nothing more will come; p->failure says on what.
  */
 int pipeline_poll(struct pipeline *p);
-int pipeline_wait(struct pipeline *p);
+int pipeline_wait(struct pipeline *p, uint64_t deadline_ns);
 
 static inline bool pipeline_is_idle(const struct pipeline *p)
 {

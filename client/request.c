@@ -135,6 +135,7 @@ static void note_late_free(struct session *s, const struct request *r, bool done
 	own = allocations_find(&s->allocations, request.addr);
 	if (own && own->state == OWN_FREEING)
 		own->state = done ? OWN_FREED : OWN_STALE;
+	session_next_epoch(s);
 	pthread_mutex_unlock(&s->table);
 }
 
@@ -143,7 +144,7 @@ static int settle_pending(struct session *s, uint64_t deadline_ns, struct why *w
 {
 	while (s->pending.active) {
 		struct request *r = &s->pending;
-		struct grant_reply grant;
+		struct alloc_reply lent;
 		struct wire reply;
 		bool refused;
 		int rc;
@@ -154,9 +155,9 @@ static int settle_pending(struct session *s, uint64_t deadline_ns, struct why *w
 		if (r->type == MESSAGE_FREE && (rc == 0 || refused))
 			note_late_free(s, r, rc == 0);
 		if (r->type == MESSAGE_ALLOC && rc == 0) {
-			grant_reply_get(&reply, &grant);
+			alloc_reply_get(&reply, &lent);
 			if (wire_finish(&reply) == 0)
-				make_pending_free(s, grant.addr);
+				make_pending_free(s, lent.addr);
 		}
 	}
 	return 0;

@@ -11,23 +11,34 @@
 #include <unistd.h>
 
 #include "client/call.h"
+#include "client/queue.h"
+#include "client/request.h"
 #include "client/site.h"
 #include "common/addr.h"
 #include "common/clock.h"
 #include "common/identity.h"
 #include "common/log.h"
 
-#define TIMEOUT_DEFAULT_MS 5000
+#define TIMEOUT_DEFAULT_MS 3000
+#define CHANNELS_DEFAULT 8
+#define CHANNELS_MAX 32 /* and as many for queues: what a server gives one session */
 #define NAMES_LIMIT_NS (3 * NSEC_PER_SEC) /* that rmem_close() waits for call sites' names */
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+/* In the child. */
+static void forked(void)
+{
+	call_count_fork();
+	seats_forget_all();
+}
 
 static void prepare_once(void)
 {
 	const char *level = getenv("RMEM_LOG");
 	enum log_level threshold;
 
-	pthread_atfork(NULL, NULL, call_count_fork);
+	pthread_atfork(NULL, NULL, forked);
 	if (level && log_parse_level(level, &threshold) == 0)
 		log_init("librmem", threshold);
 	stack_prepare();
@@ -42,7 +53,7 @@ static int configure(
 	struct rmem *rm, const char *server, const struct rmem_open_attr *attr, struct why *why)
 {
 	struct session *s = &rm->session;
-	int rc, timeout_ms = TIMEOUT_DEFAULT_MS;
+	int rc, timeout_ms = TIMEOUT_DEFAULT_MS, channels = CHANNELS_DEFAULT;
 
 	if (attr) {
 		rc = call_check_attr(attr, attr->size, sizeof(*attr), why);
@@ -52,7 +63,13 @@ static int configure(
 			return why_set(why, -EINVAL, "timeout_ms is negative");
 		if (attr->timeout_ms)
 			timeout_ms = attr->timeout_ms;
+		if (attr->channels < 0 || attr->channels > CHANNELS_MAX)
+			return why_set(why, -EINVAL, "%d channels: 1 to %d can be had, 0 means %d",
+				attr->channels, CHANNELS_MAX, CHANNELS_DEFAULT);
+		if (attr->channels)
+			channels = attr->channels;
 	}
+	seats_init(&rm->seats, s, (unsigned)channels);
 	s->timeout_ns = (uint64_t)timeout_ms * NSEC_PER_MSEC;
 	rc = target_parse(server ? server : getenv("RMEM_SERVER"), &s->target, why);
 	if (rc)
@@ -78,10 +95,10 @@ static int say_goodbye(struct rmem *rm, uint64_t deadline_ns, struct why *why)
 	rc = session_lock(s, deadline_ns, why);
 	if (rc)
 		return rc;
-	rc = session_ready(s, deadline_ns, why);
+	rc = request_ready(s, deadline_ns, why);
 	if (rc == 0) {
-		session_begin(s);
-		rc = session_call(s, MESSAGE_BYE, deadline_ns, &reply, why);
+		request_begin(s);
+		rc = request_call(s, MESSAGE_BYE, deadline_ns, &reply, why);
 	}
 	session_unlock(s);
 	return rc;
@@ -94,6 +111,7 @@ static int teardown(struct rmem *rm, struct why *why)
 	struct session *s = &rm->session;
 	int rc;
 
+	queues_destroy(rm);
 	namer_stop(&rm->namer, names < deadline ? names : deadline);
 	if (write(s->cancel_fd, &one, sizeof(one)) < 0)
 		log_debug("eventfd: %s", strerror(errno));
@@ -102,7 +120,9 @@ static int teardown(struct rmem *rm, struct why *why)
 	while (read(s->cancel_fd, &one, sizeof(one)) > 0)
 		;
 	rc = say_goodbye(rm, deadline, why);
+	seats_destroy(&rm->seats);
 	session_destroy(s);
+	pthread_mutex_destroy(&rm->queues_lock);
 	sites_destroy(rm->sites);
 	free(rm);
 	return rc;
@@ -125,6 +145,7 @@ RMEM_API int rmem_open(const char *server, const struct rmem_open_attr *attr, st
 		return call_done(-ENOMEM, "rmem_open", &why);
 	}
 	rm->fork_generation = call_fork_generation();
+	pthread_mutex_init(&rm->queues_lock, NULL);
 	rc = session_init(&rm->session, &why);
 	if (rc == 0)
 		rc = configure(rm, server, attr, &why);
@@ -178,8 +199,8 @@ static int number_site(struct rmem *rm, const struct stack *stack, uint64_t dead
 	d = site_describe(stack);
 	if (!d)
 		return 0;
-	site_request_put(session_begin(s), &d->request);
-	rc = session_call(s, MESSAGE_SITE, deadline_ns, &in, why);
+	site_request_put(request_begin(s), &d->request);
+	rc = request_call(s, MESSAGE_SITE, deadline_ns, &in, why);
 	if (rc == 0) {
 		site_reply_get(&in, &reply);
 		if (wire_finish(&in) == 0)
@@ -193,23 +214,22 @@ static int number_site(struct rmem *rm, const struct stack *stack, uint64_t dead
 	return rc == -ETIMEDOUT || rc == -ECONNRESET || rc == -ESTALE || rc == -ENOMEM ? rc : 0;
 }
 
-/* With control: take over what the server has granted. */
-static int accept_grant(
-	struct session *s, struct wire *in, uint64_t bytes, rmem_addr_t *out, struct why *why)
+/* With control: take over what the server has lent. Its key comes at the first touch. */
+static int accept_allocation(struct session *s, struct wire *in, uint64_t bytes,
+	struct origin origin, rmem_addr_t *out, struct why *why)
 {
-	struct grant_reply grant;
+	struct alloc_reply lent;
 	int rc;
 
-	grant_reply_get(in, &grant);
-	if (wire_finish(in) || grant.bytes != bytes || !addr_is_remote(grant.addr))
-		return why_set(why, -EPROTO, "rmemd sent a malformed grant");
+	alloc_reply_get(in, &lent);
+	if (wire_finish(in) || lent.bytes != bytes || !addr_is_remote(lent.addr))
+		return why_set(why, -EPROTO, "rmemd sent a malformed answer to an allocation");
 	pthread_mutex_lock(&s->table);
-	rc = allocations_add(
-		&s->allocations, grant.addr, grant.bytes, grant.rkey, atomic_load(&s->generation));
+	rc = allocations_add(&s->allocations, lent.addr, lent.bytes, origin);
 	pthread_mutex_unlock(&s->table);
 	if (rc)
-		return why_set(why, -EPROTO, "rmemd granted memory that this session already has");
-	*out = grant.addr;
+		return why_set(why, -EPROTO, "rmemd lent memory that this session already has");
+	*out = lent.addr;
 	return 0;
 }
 
@@ -227,14 +247,18 @@ static int alloc_locked(struct rmem *rm, size_t bytes, int node, const struct st
 	pthread_mutex_unlock(&s->table);
 	if (rc)
 		return rc;
-	rc = session_ready(s, deadline_ns, why);
+	rc = request_ready(s, deadline_ns, why);
 	if (rc == 0)
 		rc = number_site(rm, stack, deadline_ns, &request.site, why);
 	if (rc)
 		return rc;
-	alloc_request_put(session_begin(s), &request);
-	rc = session_call(s, MESSAGE_ALLOC, deadline_ns, &in, why);
-	return rc ? rc : accept_grant(s, &in, bytes, out, why);
+	alloc_request_put(request_begin(s), &request);
+	rc = request_call(s, MESSAGE_ALLOC, deadline_ns, &in, why);
+	if (rc)
+		return rc;
+	return accept_allocation(s, &in, bytes,
+		(struct origin){ request.site, stack->depth ? stack->addresses[0] : NULL }, out,
+		why);
 }
 
 RMEM_API __attribute__((noinline)) int rmem_alloc(
@@ -310,6 +334,7 @@ static void mark_freeing(struct session *s, rmem_addr_t addr)
 	own = allocations_find(&s->allocations, addr);
 	if (own)
 		own->state = OWN_FREEING;
+	session_next_epoch(s);
 	pthread_mutex_unlock(&s->table);
 }
 
@@ -321,6 +346,7 @@ static void forget(struct session *s, rmem_addr_t addr)
 	own = allocations_find(&s->allocations, addr);
 	if (own)
 		allocations_remove(&s->allocations, own);
+	session_next_epoch(s);
 	pthread_mutex_unlock(&s->table);
 }
 
@@ -332,7 +358,7 @@ static int free_locked(struct session *s, rmem_addr_t addr, uint64_t deadline_ns
 
 	rc = check_free(s, addr, why);
 	if (rc == 0)
-		rc = session_ready(s, deadline_ns, why);
+		rc = request_ready(s, deadline_ns, why);
 	else
 		return rc;
 	/* Coming back may have shown that it is gone, or that an earlier try had worked. */
@@ -341,8 +367,8 @@ static int free_locked(struct session *s, rmem_addr_t addr, uint64_t deadline_ns
 	if (rc)
 		return rc;
 	mark_freeing(s, addr);
-	free_request_put(session_begin(s), &request);
-	rc = session_call(s, MESSAGE_FREE, deadline_ns, &in, why);
+	free_request_put(request_begin(s), &request);
+	rc = request_call(s, MESSAGE_FREE, deadline_ns, &in, why);
 	/* We know that it was ours: a server that does not has reclaimed it. */
 	if (rc == -EINVAL || rc == -ENOENT)
 		rc = -ESTALE;

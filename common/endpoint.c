@@ -19,7 +19,7 @@
  */
 #define SPIN_MAX_NS (200 * NSEC_PER_USEC)
 #define SPIN_MIN_NS (2 * NSEC_PER_USEC)
-#define SPIN_POLLS 64 /* between looks at the clock */
+#define SPIN_POLLS 64                         /* between looks at the clock */
 #define TYPICAL_GUESS_NS (50 * NSEC_PER_USEC) /* until it is known */
 
 /* A posted SEND is acknowledged by the peer's NIC, or fails by itself, before this. */
@@ -415,6 +415,19 @@ int endpoint_reap(struct endpoint *ep, struct ibv_wc *wc, int max, uint64_t limi
 	}
 	if (n < 0) {
 		/* The device does not even flush: destroying the queue pair will end it. */
+		endpoint_break(ep);
+		return -ECONNRESET;
+	}
+	return note_failures(ep, wc, n);
+}
+
+int endpoint_wait(struct endpoint *ep, struct ibv_wc *wc, int max, uint64_t deadline_ns)
+{
+	int n = next_completions(ep, &ep->send, wc, max, deadline_ns, -1);
+
+	if (n == -ETIMEDOUT)
+		return 0;
+	if (n < 0) {
 		endpoint_break(ep);
 		return -ECONNRESET;
 	}

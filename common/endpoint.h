@@ -3,7 +3,7 @@
  * The client's side of one connection to rmemd: librmem's, and rmemctl's.
  *
  * ASSUMPTIONS	Two roles may run at once, each in one thread at a time: the sender (endpoint_send,
- *		_post, _poll, _reap, _put_word) and the receiver (endpoint_receive). Whoever calls
+ *		_post, _poll, _reap, _wait, _put_word) and the receiver (endpoint_receive). Whoever calls
  *		endpoint_send or _put_word finds the send queue empty and leaves it empty.
  *		endpoint_call plays both. Waiting threads look after the connection manager's events;
  *		when nobody waits, somebody calls endpoint_watch() when endpoint_fd() is readable.
@@ -77,6 +77,9 @@ int endpoint_post(
  * none comes within the limit the connection is broken on purpose, so that they all come, flushed.
  */
 int endpoint_reap(struct endpoint *ep, struct ibv_wc *wc, int max, uint64_t limit_ns);
+
+/* The same, but nothing is broken if none comes by the deadline: 0. */
+int endpoint_wait(struct endpoint *ep, struct ibv_wc *wc, int max, uint64_t deadline_ns);
 
 /* The same without waiting: 0 if there is none. */
 int endpoint_poll(struct endpoint *ep, struct ibv_wc *wc, int max);

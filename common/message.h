@@ -15,7 +15,7 @@
 #include "common/wire.h"
 
 #define PROTOCOL_MAGIC 0x726d656dU /* "rmem" */
-#define PROTOCOL_VERSION 1
+#define PROTOCOL_VERSION 2
 #define MESSAGE_MAX 4096 /* bytes; both sides post receive buffers of this size */
 
 /* CM private data, zero-padded by the transport: fixed size, first thing either side reads. */
@@ -46,6 +46,7 @@ enum message_type {
 #define ID_SIZE 16
 #define BUILD_ID_SIZE 20
 #define SITE_DEPTH_MAX 16
+#define CHANNELS_PER_SESSION_MAX 64
 #define WHY_SIZE 512
 #define REPORT_REQUEST_SIZE 1024
 #define REPORT_CHUNK_MAX 4000
@@ -96,7 +97,12 @@ enum message_type {
 	X(i32, node, ) \
 	X(u32, site, ) /* 0: unknown */
 
-/* Also the reply to ATTACH: a grant on this connection. */
+/* Memory, and no access yet: a window is bound by ATTACH, on each connection that wants one. */
+#define ALLOC_REPLY_FIELDS(X) \
+	X(u64, addr, ) \
+	X(u64, bytes, )
+
+/* The reply to ATTACH: a grant on this connection. */
 #define GRANT_REPLY_FIELDS(X) \
 	X(u64, addr, ) \
 	X(u64, bytes, ) \
@@ -141,6 +147,7 @@ enum message_type {
 	M(hello_reply, HELLO_REPLY_FIELDS) \
 	M(join_request, JOIN_REQUEST_FIELDS) \
 	M(alloc_request, ALLOC_REQUEST_FIELDS) \
+	M(alloc_reply, ALLOC_REPLY_FIELDS) \
 	M(grant_reply, GRANT_REPLY_FIELDS) \
 	M(free_request, FREE_REQUEST_FIELDS) \
 	M(attach_request, ATTACH_REQUEST_FIELDS) \

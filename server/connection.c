@@ -13,6 +13,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/verbs.h"
+#include "server/access.h"
 #include "server/admin.h"
 #include "server/reaper.h"
 #include "server/service.h"
@@ -171,7 +172,8 @@ int connection_accept(struct server *s, struct device *d, struct rdma_cm_id *id,
 	}
 	id->context = c;
 	DL_APPEND(s->connections, c);
-	s->nconnections++;
+	s->nchannels += purpose == PURPOSE_CHANNEL;
+	s->nconnections += purpose != PURPOSE_CHANNEL;
 	s->nobservers += purpose == PURPOSE_OBSERVER;
 	return 0;
 }
@@ -197,6 +199,8 @@ void connection_abort(struct connection *c, const char *fmt, ...)
 	log_debug("connection from %s ends: %s", c->peer, reason);
 	c->state = CONNECTION_CLOSING;
 	s->nwaiting -= c->deferred.active && c->deferred.type == MESSAGE_ALLOC;
+	if (c->deferred.active && c->deferred.type == MESSAGE_HELLO)
+		c->deferred.resuming->waiter = NULL;
 	c->deferred.active = false;
 	admin_cancel(s->admin, c);
 	/* From here on the device refuses whatever the peer still sends on this queue pair. */
@@ -204,27 +208,16 @@ void connection_abort(struct connection *c, const char *fmt, ...)
 		log_warn("connection from %s: the queue pair does not go to error: %s", c->peer,
 			strerror(errno));
 	rdma_disconnect(c->id);
-	DL_DELETE(s->connections, c);
-	s->nconnections--;
+	if (c->purpose == PURPOSE_CHANNEL && c->session)
+		session_leave(c);
+	else
+		DL_DELETE(s->connections, c);
+	s->nconnections -= c->purpose != PURPOSE_CHANNEL;
 	s->nobservers -= c->purpose == PURPOSE_OBSERVER;
 	DL_APPEND(s->dying, c);
+	if (c->purpose == PURPOSE_SESSION)
+		session_lost_control(c);
 	reaper_wake(s);
-}
-
-/* The device has confirmed that nobody reaches this grant's memory through it. */
-static void grant_ended(struct connection *c, struct grant *g)
-{
-	struct server *s = c->server;
-	const struct allocation *a = g->allocation;
-
-	/* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): a list with a member has a head */
-	DL_DELETE(c->grants, g);
-	if (a) {
-		s->grants[ledger_slot(s->pool.ledger, a)] = NULL;
-		if (a->state == ALLOCATION_REVOKING)
-			pool_quarantine(&s->pool, a);
-	}
-	grant_free(g);
 }
 
 /* The device refused again and again: give up for ever what it may still reach. */
@@ -239,9 +232,7 @@ static void bury(struct connection *c)
 			c->session->haunted = true;
 			continue;
 		}
-		if (g->allocation->state == ALLOCATION_LIVE)
-			ledger_set_state(s->pool.ledger, g->allocation, ALLOCATION_REVOKING);
-		ledger_set_state(s->pool.ledger, g->allocation, ALLOCATION_ZOMBIE);
+		access_bury(g);
 		n++;
 	}
 	log_error("connection from %s: the device does not confirm the revocation of %u blocks: "
@@ -264,7 +255,7 @@ bool connection_reap(struct connection *c, unsigned *budget)
 		(*budget)--;
 		err = grant_revoke(g);
 		if (!err) {
-			grant_ended(c, g);
+			access_ended(g);
 			continue;
 		}
 		log_warn("connection from %s: revoking a window failed: %s", c->peer,
@@ -274,12 +265,13 @@ bool connection_reap(struct connection *c, unsigned *budget)
 		break;
 	}
 	DL_DELETE(s->dying, c);
+	s->nchannels -= c->purpose == PURPOSE_CHANNEL;
 	if (c->grants)
 		bury(c);
 	else
 		destroy(c);
 	if (session)
-		session_detach(s, session);
+		session_reaped(s, session);
 	return true;
 }
 
@@ -326,17 +318,10 @@ static void handle_completion(struct connection *c, const struct ibv_wc *wc)
 	case WR_RECV:
 		handle_recv(c, i, wc);
 		break;
-	case WR_INVALIDATE: {
-		struct grant *g = (struct grant *)(uintptr_t)(wc->wr_id & ~(uint64_t)WR_KIND_MASK);
-
-		g->bound = false;
-		if (g->window && !g->own_region && c->nspares < CONNECTION_SPARES) {
-			c->spares[c->nspares++] = g->window;
-			g->window = NULL;
-		}
-		service_invalidated(c, g);
+	case WR_INVALIDATE:
+		access_invalidated(
+			(struct grant *)(uintptr_t)(wc->wr_id & ~(uint64_t)WR_KIND_MASK));
 		break;
-	}
 	default: /* a reply was sent */
 		break;
 	}

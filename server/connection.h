@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * One client's RC queue pair: message buffers, request and reply, the grants bound on it, and the one
- * way it ends.
+ * One RC queue pair of a client: message buffers, request and reply, the grants bound on it, and the one
+ * way it ends. A session has one that carries its requests (PURPOSE_SESSION), and channels for data.
  *
  * A peer has one request outstanding. Two receive and two send buffers are all that it can make us
  * keep; a peer that sends more than that is cut off.
@@ -32,7 +32,11 @@ struct deferred {
 	bool active;
 	uint8_t type;
 	uint32_t seq;
-	struct alloc_request alloc; /* ALLOC: waits for memory to be reclaimed */
+	union {
+		struct alloc_request alloc;       /* ALLOC: for memory to be reclaimed */
+		const struct allocation *freeing; /* FREE: for its last grant to end */
+		struct session *resuming; /* HELLO: for the earlier connections to be gone */
+	};
 };
 
 struct connection {
@@ -45,7 +49,7 @@ struct connection {
 	struct ibv_mr *buffers_region;
 	enum connection_state state;
 	enum purpose purpose;
-	struct session *session; /* NULL before HELLO, and for observers */
+	struct session *session; /* NULL before HELLO or JOIN, and for observers */
 	struct grant *grants;    /* all of them, the board line's too */
 	struct grant *board;
 	struct ibv_mw *spares[CONNECTION_SPARES]; /* unbound windows to use again */

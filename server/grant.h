@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A grant: one session's access to one run of memory, on one queue pair. It is a type-2 memory window
+ * A grant: one session's access to one run of memory, on one of its queue pairs. It is a type-2 memory window
  * bound over a region, and ends before the memory can go to anybody else.
  *
  * Two protections (chosen by the probe, server/probe.h):
@@ -25,13 +25,17 @@
 #include "core/ledger.h"
 #include "server/device.h"
 
+struct connection;
+
 struct grant {
 	const struct allocation *allocation; /* NULL: the session's line of the lease board */
+	struct connection *connection;       /* that it was bound on, and works on */
 	struct ibv_mr *own_region;           /* REGION mode */
 	struct ibv_mw *window;
 	uint32_t rkey;
 	bool bound;                /* the bind was posted, and no invalidation has completed */
 	struct grant *prev, *next; /* of the connection */
+	struct grant *of_prev, *of_next; /* of the allocation */
 };
 
 struct extent {

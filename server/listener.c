@@ -38,6 +38,14 @@ static void turn_away(struct rdma_cm_id *id, int status)
 		log_debug("a rejection was not sent: %s", strerror(errno));
 }
 
+static bool has_no_room(const struct server *s, enum purpose purpose)
+{
+	if (purpose == PURPOSE_CHANNEL)
+		return s->nchannels >= CHANNELS_MAX;
+	return s->nconnections >= CONNECTIONS_MAX ||
+	       (purpose == PURPOSE_OBSERVER && s->nobservers >= OBSERVERS_MAX);
+}
+
 /* 0, or why this peer cannot be served. */
 static int check_preamble(struct server *s, const struct rdma_conn_param *asked, enum purpose *out)
 {
@@ -52,10 +60,9 @@ static int check_preamble(struct server *s, const struct rdma_conn_param *asked,
 		return -EPROTO;
 	if (preamble.version != PROTOCOL_VERSION)
 		return -EPROTONOSUPPORT;
-	if (preamble.purpose != PURPOSE_SESSION && preamble.purpose != PURPOSE_OBSERVER)
+	if (preamble.purpose < PURPOSE_SESSION || preamble.purpose > PURPOSE_CHANNEL)
 		return -EPROTO;
-	if (s->nconnections >= CONNECTIONS_MAX ||
-		(preamble.purpose == PURPOSE_OBSERVER && s->nobservers >= OBSERVERS_MAX))
+	if (has_no_room(s, (enum purpose)preamble.purpose))
 		return -EUSERS;
 	*out = (enum purpose)preamble.purpose;
 	return 0;

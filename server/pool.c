@@ -273,13 +273,6 @@ static void release(struct pool *p, const struct allocation *a)
 			n->node, offset);
 }
 
-void pool_unalloc(struct pool *p, const struct allocation *a)
-{
-	ledger_set_state(p->ledger, a, ALLOCATION_REVOKING);
-	ledger_set_state(p->ledger, a, ALLOCATION_QUARANTINE);
-	release(p, a); /* it was never written: nothing to wipe */
-}
-
 void pool_quarantine(struct pool *p, const struct allocation *a)
 {
 	ledger_set_state(p->ledger, a, ALLOCATION_QUARANTINE);

@@ -57,9 +57,6 @@ struct pool_node *pool_find_node(struct pool *p, unsigned node);
 int pool_alloc(struct pool *p, uint64_t bytes, int node, const struct allocation *draft,
 	const struct allocation **out);
 
-/* Take back what pool_alloc() gave and no NIC ever knew. */
-void pool_unalloc(struct pool *p, const struct allocation *a);
-
 /* No NIC can reach it any more: REVOKING → QUARANTINE, to be wiped. */
 void pool_quarantine(struct pool *p, const struct allocation *a);
 

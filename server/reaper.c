@@ -42,7 +42,7 @@ void reaper_finish_connection(struct server *s, struct connection *c)
 
 void reaper_reclaim(struct server *s, struct session *session)
 {
-	if (session->reclaiming || session->connection)
+	if (session->reclaiming || session->nconnections)
 		return;
 	session->reclaiming = true;
 	reaper_wake(s);
@@ -119,7 +119,7 @@ static void slice(evutil_socket_t fd, short what, void *arg)
 	more |= pool_wipe(&s->pool, WIPE_BYTES_PER_SLICE);
 	if (!more)
 		forget_reclaimed(s);
-	service_retry_waiting(s, false);
+	service_retry_waiting(s);
 	if (more)
 		reaper_wake(s);
 }
@@ -192,7 +192,7 @@ bool reaper_relieve(struct server *s, int node)
 	session_judge_all(s); /* as of now, not of the last time somebody looked */
 	while ((r = sessions_next(s->records, &cursor, &slot))) {
 		struct session *session = &s->sessions[slot];
-		int rank = session->connection ? 0 : reclaim_rank(s, session);
+		int rank = session->nconnections ? 0 : reclaim_rank(s, session);
 
 		if (session->reclaiming && !session->reclaimed)
 			return true; /* on its way */
@@ -232,7 +232,7 @@ void reaper_tick(struct server *s, uint64_t now_real_ns)
 		uint64_t gone_ns =
 			now_real_ns > r->state_since_ns ? now_real_ns - r->state_since_ns : 0;
 
-		if (session->connection)
+		if (session->nconnections)
 			continue;
 		if ((r->state == SESSION_DETACHED && session->lease.state == LEASE_LAPSED) ||
 			(gone && gone_ns >= s->terms.courtesy_ns) ||

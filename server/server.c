@@ -42,9 +42,10 @@ static void drop_idlers(struct server *s, uint64_t now_ns)
 		next = c->next;
 		if (c->purpose == PURPOSE_OBSERVER && now_ns - c->active_ns > OBSERVER_IDLE_NS)
 			connection_abort(c, "an idle observer");
-		else if (c->purpose == PURPOSE_SESSION && !c->session &&
+		else if (c->purpose != PURPOSE_OBSERVER && !c->session && !c->deferred.active &&
 			 now_ns - c->opened_ns > HELLO_WITHIN_NS)
-			connection_abort(c, "no HELLO came");
+			connection_abort(
+				c, "no %s came", c->purpose == PURPOSE_CHANNEL ? "JOIN" : "HELLO");
 		else if (c->session && session_record(s, c->session)->state != SESSION_CONNECTED &&
 			 now_ns - c->active_ns > GOODBYE_WITHIN_NS)
 			connection_abort(c, "it said goodbye and stayed");

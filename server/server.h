@@ -28,6 +28,7 @@
 #define DEVICES_MAX 16
 #define CONNECTIONS_MAX (SESSIONS_MAX + 256)
 #define OBSERVERS_MAX 64
+#define CHANNELS_MAX 4096 /* of all sessions, and those that have not joined one yet */
 #define BOARD_LINE_BYTES 64
 #define SESSION_SITES_MAX 2048 /* new ones: no client can use up the table of all */
 
@@ -45,7 +46,13 @@ struct session {
 	uint32_t slot;
 	unsigned new_sites; /* call sites nobody knew before it */
 	struct lease lease;
-	struct connection *connection; /* NULL: detached, closed or dead */
+	struct connection *control; /* NULL: none that is open */
+	struct connection
+		*channels; /* open ones; there are none without an open control connection */
+	struct connection
+		*waiter;       /* whose HELLO is answered when the earlier connections are gone */
+	unsigned nchannels;    /* open */
+	unsigned nconnections; /* all that have not been reaped: what may still have a grant */
 };
 
 struct server_counters {
@@ -64,15 +71,16 @@ struct server {
 	struct sessions *records;
 	struct sites *sites;
 	struct session *sessions; /* by slot, SESSIONS_MAX of them */
-	struct grant **grants;    /* by ledger slot: the one grant an allocation can have */
+	struct grant **grants;    /* by ledger slot: an allocation's, one per connection at most */
 	void *board;              /* SESSIONS_MAX lines, registered line by line */
 	struct device devices[DEVICES_MAX];
 	unsigned ndevices;
 	struct listener *listener;
 	struct admin *admin;
 	struct auditor *auditor;
-	struct connection *connections; /* open ones */
+	struct connection *connections; /* open ones, but for the channels of sessions */
 	unsigned nconnections, nobservers;
+	unsigned nchannels;         /* until they are reaped */
 	unsigned nwaiting;          /* connections whose ALLOC waits for memory to be reclaimed */
 	struct connection *dying;   /* being torn down by the reaper */
 	struct connection *zombies; /* could not be torn down: kept for ever */

@@ -5,12 +5,13 @@
 #include <inttypes.h>
 #include <string.h>
 #include <sys/random.h>
+#include <utlist.h>
 
 #include "common/clock.h"
 #include "common/identity.h"
 #include "common/log.h"
 #include "server/connection.h"
-#include "server/reaper.h"
+#include "server/service.h"
 
 struct session_record *session_record(struct server *s, const struct session *session)
 {
@@ -61,6 +62,13 @@ static bool same_secret(const uint8_t a[ID_SIZE], const uint8_t b[ID_SIZE])
 	return difference == 0;
 }
 
+static void take_control(struct connection *c, struct session *session)
+{
+	c->session = session;
+	session->control = c;
+	session->nconnections++;
+}
+
 static int start(struct connection *c, const struct hello_request *hello, struct why *why)
 {
 	struct server *s = c->server;
@@ -78,46 +86,49 @@ static int start(struct connection *c, const struct hello_request *hello, struct
 			SESSIONS_MAX);
 	if (err)
 		return why_set(why, err, "the server refuses the session: %s", strerror(-err));
-	c->session = use_slot(s, slot, clock_boot_ns());
-	c->session->connection = c;
+	take_control(c, use_slot(s, slot, clock_boot_ns()));
 	log_debug("session of %s[%u] on %s opened from %s", who.exe, who.pid, who.host, c->peer);
 	return 0;
 }
 
-/* The session a HELLO names, without its earlier connection; NULL: there is none (any more). */
-static struct session *find(struct server *s, const struct hello_request *hello)
+/* 0 and the session that the peer has proved to be. */
+static int find(struct server *s, const uint8_t id[ID_SIZE], const uint8_t secret[ID_SIZE],
+	struct session **out, struct why *why)
 {
 	uint32_t slot;
 
-	if (sessions_find(s->records, hello->session_id, &slot))
-		return NULL;
-	return &s->sessions[slot];
+	if (sessions_find(s->records, id, &slot))
+		return why_set(why, -ESTALE, "the server does not know this session (any more)");
+	if (!same_secret(sessions_get(s->records, slot)->secret, secret))
+		return why_set(why, -EACCES, "the session's secret is wrong");
+	*out = &s->sessions[slot];
+	return 0;
 }
 
-static int resume(struct connection *c, const struct hello_request *hello, struct why *why)
+static int check_resumable(struct server *s, const struct session *session, struct why *why)
 {
-	struct server *s = c->server;
-	struct session *session = find(s, hello);
-	struct session_record *r;
-
-	if (session && !same_secret(session_record(s, session)->secret, hello->secret))
-		return why_set(why, -EACCES, "the session's secret is wrong");
-	if (session && session->connection) {
-		connection_abort(session->connection, "its client came back on another connection");
-		reaper_finish_connection(s, session->connection);
-		session = find(s, hello); /* what held nothing may have been forgotten with it */
-	}
-	if (!session)
+	/* What held nothing may have been forgotten with its last connection. */
+	if (!session->used)
 		return why_set(why, -ESTALE, "the server does not know this session (any more)");
-	r = session_record(s, session);
-	if (r->state == SESSION_CLOSED || session->reclaiming)
+	if (session_record(s, session)->state == SESSION_CLOSED || session->reclaiming)
 		return why_set(
 			why, -ESTALE, "the session is over and its memory is being taken back");
+	return 0;
+}
+
+int session_resume(struct connection *c, struct session *session, struct why *why)
+{
+	struct server *s = c->server;
+	struct session_record *r;
+	int err = check_resumable(s, session, why);
+
+	if (err)
+		return err;
 	if (lease_resume(&session->lease, clock_boot_ns()))
 		return why_set(why, -ESTALE, "the session's lease and courtesy are over");
+	r = session_record(s, session);
 	session->lease.board = *session_board(s, session);
-	session->connection = c;
-	c->session = session;
+	take_control(c, session);
 	r->expired_ns = 0;
 	r->seen_ns = clock_real_ns();
 	sessions_set_state(
@@ -128,16 +139,93 @@ static int resume(struct connection *c, const struct hello_request *hello, struc
 	return 0;
 }
 
+/*
+ * The earlier connections may have many grants, and the reaper takes them down in slices. Only the newest
+ * waits: the client has given up on those before.
+ */
+static int wait_for_the_earlier(struct connection *c, struct session *session)
+{
+	static const char reason[] = "its client came back on another connection";
+
+	if (session->waiter)
+		connection_abort(session->waiter, "%s", reason);
+	if (session->control)
+		connection_abort(session->control, "%s", reason);
+	session->waiter = c;
+	c->deferred =
+		(struct deferred){ .active = true, .type = MESSAGE_HELLO, .resuming = session };
+	return -EINPROGRESS;
+}
+
+static int resume(struct connection *c, const struct hello_request *hello, struct why *why)
+{
+	struct session *session;
+	int err = find(c->server, hello->session_id, hello->secret, &session, why);
+
+	if (!err)
+		err = check_resumable(c->server, session, why);
+	if (err)
+		return err;
+	if (session->nconnections)
+		return wait_for_the_earlier(c, session);
+	return session_resume(c, session, why);
+}
+
 int session_begin(struct connection *c, const struct hello_request *hello, struct why *why)
 {
 	return hello->resume ? resume(c, hello, why) : start(c, hello, why);
+}
+
+int session_join(struct connection *c, const struct join_request *q, struct why *why)
+{
+	struct server *s = c->server;
+	struct session *session;
+	int err = find(s, q->session_id, q->secret, &session, why);
+
+	if (err)
+		return err;
+	if (!session->control || session_record(s, session)->state != SESSION_CONNECTED)
+		return why_set(why, -ESTALE,
+			"the session is not connected: a channel needs its control connection");
+	if (session->nchannels >= CHANNELS_PER_SESSION_MAX)
+		return why_set(why, -EUSERS, "a session can have at most %d channels",
+			CHANNELS_PER_SESSION_MAX);
+	DL_DELETE(s->connections, c);
+	DL_APPEND(session->channels, c);
+	session->nchannels++;
+	session->nconnections++;
+	c->session = session;
+	log_debug("a channel of session %u from %s", session->slot, c->peer);
+	return 0;
+}
+
+void session_leave(struct connection *channel)
+{
+	struct session *session = channel->session;
+
+	DL_DELETE(session->channels, channel);
+	session->nchannels--;
+}
+
+static void end_channels(struct session *session, const char *reason)
+{
+	while (session->channels)
+		connection_abort(session->channels, "%s", reason);
+}
+
+void session_lost_control(struct connection *c)
+{
+	if (!c->session)
+		return;
+	c->session->control = NULL;
+	end_channels(c->session, "its session's control connection ended");
 }
 
 void session_forget_if_done(struct server *s, struct session *session)
 {
 	const struct session_record *r = session_record(s, session);
 
-	if (!r || session->connection || ledger_session_count(s->pool.ledger, session->slot))
+	if (!r || session->nconnections || ledger_session_count(s->pool.ledger, session->slot))
 		return;
 	if (session->haunted)
 		return; /* whoever had this slot next could be kept alive by this one's client */
@@ -151,6 +239,7 @@ void session_forget_if_done(struct server *s, struct session *session)
 
 void session_close(struct server *s, struct session *session)
 {
+	end_channels(session, "its client said goodbye");
 	sessions_set_state(
 		s->records, session->slot, SESSION_CLOSED, HOLDER_CLOSED, clock_real_ns());
 	session_forget_if_done(s, session);
@@ -171,7 +260,7 @@ static void judge(struct server *s, struct session *session)
 	const struct session_record *r = session_record(s, session);
 	bool expired = session->lease.state >= LEASE_EXPIRED;
 	struct holder_facts facts = {
-		.connected = session->connection != NULL,
+		.connected = session->nconnections > 0,
 		.lease_expired = expired,
 		.expired_for_ns = expired ? now_ns - session->lease.seen_ns - s->terms.ttl_ns : 0,
 		.grace_ns = s->terms.ttl_ns,
@@ -200,17 +289,26 @@ void session_judge_all(struct server *s)
 		judge(s, &s->sessions[slot]);
 }
 
-void session_detach(struct server *s, struct session *session)
+static void detach(struct server *s, struct session *session)
 {
-	struct session_record *r = session_record(s, session);
-
-	session->connection = NULL;
-	if (r->state == SESSION_CONNECTED) {
+	if (session_record(s, session)->state == SESSION_CONNECTED) {
 		sessions_set_state(s->records, session->slot, SESSION_DETACHED, HOLDER_NO_EVIDENCE,
 			clock_real_ns());
 		judge(s, session);
 	}
 	session_forget_if_done(s, session);
+}
+
+void session_reaped(struct server *s, struct session *session)
+{
+	struct connection *waiter = session->waiter;
+
+	if (--session->nconnections)
+		return;
+	session->waiter = NULL;
+	detach(s, session);
+	if (waiter)
+		service_resume(waiter);
 }
 
 static void expired(struct server *s, struct session *session)
@@ -222,8 +320,8 @@ static void expired(struct server *s, struct session *session)
 	log_info("lease of %s[%u] on %s expired: access revoked, %u blocks kept", r->identity.exe,
 		r->identity.pid, r->identity.host,
 		ledger_session_count(s->pool.ledger, session->slot));
-	if (session->connection)
-		connection_abort(session->connection, "its lease expired");
+	if (session->control)
+		connection_abort(session->control, "its lease expired"); /* and all its channels */
 	else
 		session_forget_if_done(s, session);
 }
@@ -232,7 +330,7 @@ static void tick(struct server *s, struct session *session, uint64_t now_ns)
 {
 	struct session_record *r = session_record(s, session);
 
-	if (session->connection &&
+	if (session->nconnections &&
 		lease_observe(&session->lease, *session_board(s, session), now_ns))
 		r->seen_ns = clock_real_ns();
 	if (!lease_step(&session->lease, &s->terms, now_ns))
@@ -258,7 +356,7 @@ void session_tick_all(struct server *s, uint64_t now_ns)
 		struct session *session = &s->sessions[slot];
 
 		lease_excuse(&session->lease, gap_ns);
-		if (session->connection || session_record(s, session)->state == SESSION_DETACHED)
+		if (session->nconnections || session_record(s, session)->state == SESSION_DETACHED)
 			tick(s, session, now_ns);
 	}
 }

@@ -15,16 +15,30 @@
 void sessions_recover(struct server *s);
 
 /*
- * A HELLO on c. 0: c has a session. -EEXIST, -EUSERS; when resuming -ESTALE (gone or reclaimed) or
- * -EACCES (wrong secret).
+ * A HELLO on c. 0: c is the control connection of a session. -EEXIST, -EUSERS; when resuming -ESTALE
+ * (gone or reclaimed) or -EACCES (wrong secret). -EINPROGRESS: the session still has earlier
+ * connections. They are ended, c->deferred waits for that, and service_resume() will be called for it,
+ * unless c ends first or a later HELLO takes its place (then c is aborted).
  */
 int session_begin(struct connection *c, const struct hello_request *hello, struct why *why);
+
+/* What a HELLO that waited comes to, now that nothing is left of the session's earlier connections. */
+int session_resume(struct connection *c, struct session *session, struct why *why);
+
+/* A JOIN on c. 0: c is a channel of that session. -ESTALE, -EACCES, -EUSERS. */
+int session_join(struct connection *c, const struct join_request *q, struct why *why);
 
 /* The client said goodbye: what it did not free is leaked by a closed session. */
 void session_close(struct server *s, struct session *session);
 
-/* Its connection is gone. */
-void session_detach(struct server *s, struct session *session);
+/* A channel that has joined is CLOSING. */
+void session_leave(struct connection *channel);
+
+/* A control connection is CLOSING: its session's channels go with it. */
+void session_lost_control(struct connection *c);
+
+/* One of its connections is gone, with all its grants. After the last one the session is detached. */
+void session_reaped(struct server *s, struct session *session);
 
 /* Look at the lease board and let time act on every lease. */
 void session_tick_all(struct server *s, uint64_t now_ns);

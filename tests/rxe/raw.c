@@ -487,41 +487,79 @@ int raw_open(uint16_t port, struct raw_session *s, struct raw **out)
 	return err;
 }
 
+int raw_join(struct raw *r, const struct raw_session *s)
+{
+	struct join_request q;
+	uint8_t buffer[64];
+	struct wire body = wire_over(buffer, sizeof(buffer));
+
+	memcpy(q.session_id, s->hello.session_id, ID_SIZE);
+	memcpy(q.secret, s->hello.secret, ID_SIZE);
+	join_request_put(&body, &q);
+	return raw_call(r, MESSAGE_JOIN, &body, NULL);
+}
+
+int raw_channel(uint16_t port, const struct raw_session *s, struct raw **out)
+{
+	const struct raw_attr attr = { .purpose = PURPOSE_CHANNEL };
+	struct raw *r = NULL;
+	int err = raw_connect(port, &attr, &r);
+
+	if (!err)
+		err = raw_join(r, s);
+	if (err)
+		raw_close(r);
+	else
+		*out = r;
+	return err;
+}
+
 int raw_bye(struct raw *r)
 {
 	return raw_call(r, MESSAGE_BYE, NULL, NULL);
 }
 
-static int call_for_grant(
-	struct raw *r, enum message_type type, const struct wire *body, struct grant_reply *out)
+int raw_alloc_only(struct raw *r, uint64_t bytes, struct alloc_reply *out)
 {
-	struct wire reply;
-	int err = raw_call(r, type, body, &reply);
+	const struct alloc_request q = { .bytes = bytes, .node = -1 };
+	uint8_t buffer[64];
+	struct wire body = wire_over(buffer, sizeof(buffer)), reply;
+	int err;
 
+	alloc_request_put(&body, &q);
+	err = raw_call(r, MESSAGE_ALLOC, &body, &reply);
 	if (err)
 		return err;
-	grant_reply_get(&reply, out);
+	alloc_reply_get(&reply, out);
 	return wire_finish(&reply) ? -EPROTO : 0;
 }
 
 int raw_alloc(struct raw *r, uint64_t bytes, struct grant_reply *out)
 {
-	const struct alloc_request q = { .bytes = bytes, .node = -1 };
-	uint8_t buffer[64];
-	struct wire body = wire_over(buffer, sizeof(buffer));
+	struct alloc_reply lent;
+	int err = raw_alloc_only(r, bytes, &lent);
 
-	alloc_request_put(&body, &q);
-	return call_for_grant(r, MESSAGE_ALLOC, &body, out);
+	if (!err)
+		err = raw_attach(r, lent.addr, out);
+	/* r->seq is that of the ALLOC again, for those who repeat it. */
+	if (!err)
+		r->seq--;
+	return err;
 }
 
 int raw_attach(struct raw *r, uint64_t addr, struct grant_reply *out)
 {
 	const struct attach_request q = { .addr = addr };
 	uint8_t buffer[64];
-	struct wire body = wire_over(buffer, sizeof(buffer));
+	struct wire body = wire_over(buffer, sizeof(buffer)), reply;
+	int err;
 
 	attach_request_put(&body, &q);
-	return call_for_grant(r, MESSAGE_ATTACH, &body, out);
+	err = raw_call(r, MESSAGE_ATTACH, &body, &reply);
+	if (err)
+		return err;
+	grant_reply_get(&reply, out);
+	return wire_finish(&reply) ? -EPROTO : 0;
 }
 
 int raw_free(struct raw *r, uint64_t addr)

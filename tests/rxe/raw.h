@@ -90,7 +90,12 @@ struct raw_session {
 void raw_session_init(struct raw_session *s);
 int raw_hello(struct raw *r, struct raw_session *s); /* as s->hello says; then it says resume */
 int raw_open(uint16_t port, struct raw_session *s, struct raw **out); /* connect and HELLO */
+int raw_join(struct raw *r, const struct raw_session *s);             /* r is a channel */
+int raw_channel(
+	uint16_t port, const struct raw_session *s, struct raw **out); /* connect and JOIN */
 int raw_bye(struct raw *r);
+int raw_alloc_only(struct raw *r, uint64_t bytes, struct alloc_reply *out);
+/* ALLOC, and ATTACH on the same connection. r->seq stays that of the ALLOC. */
 int raw_alloc(struct raw *r, uint64_t bytes, struct grant_reply *out);
 int raw_free(struct raw *r, uint64_t addr);
 int raw_attach(struct raw *r, uint64_t addr, struct grant_reply *out);

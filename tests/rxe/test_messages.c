@@ -87,6 +87,9 @@ static void put_body(struct wire *w, enum message_type type)
 	case MESSAGE_SITE_NAMES:
 		put_names(w, 1, 2);
 		break;
+	case MESSAGE_JOIN: /* of a session that does not exist */
+		join_request_put(w, &(struct join_request){ .session_id = { 1 } });
+		break;
 	case MESSAGE_REPORT:
 		report_request_put(w, &(struct report_request){ "{\"cmd\":\"status\"}" });
 		break;
@@ -120,13 +123,14 @@ static bool is_for_observers(unsigned type)
 /* A connection on which a message of that type would be in order. */
 static struct raw *connect_for(unsigned type)
 {
-	const struct raw_attr observer = { .purpose = PURPOSE_OBSERVER };
+	const struct raw_attr attr = { .purpose = type == MESSAGE_HELLO  ? PURPOSE_SESSION
+						  : type == MESSAGE_JOIN ? PURPOSE_CHANNEL
+									 : PURPOSE_OBSERVER };
 	struct raw_session s;
 	struct raw *r = NULL;
 
-	if (type == MESSAGE_HELLO || is_for_observers(type)) {
-		assert_int_equal(
-			raw_connect(PORT, type == MESSAGE_HELLO ? NULL : &observer, &r), 0);
+	if (type == MESSAGE_HELLO || type == MESSAGE_JOIN || is_for_observers(type)) {
+		assert_int_equal(raw_connect(PORT, &attr, &r), 0);
 		return r;
 	}
 	raw_session_init(&s);
@@ -236,7 +240,7 @@ static void cut_short_and_too_long(void **state)
 
 	rig_start(r, NULL);
 	before = look(r);
-	for (unsigned type = MESSAGE_HELLO; type <= MESSAGE_REPORT_READ; type++) {
+	for (unsigned type = MESSAGE_HELLO; type <= MESSAGE_JOIN; type++) {
 		make(&m, type, 1000);
 		for (size_t n = 0; n < m.n; n++, said++)
 			assert_cut_off(type, m.bytes, n);
@@ -256,7 +260,7 @@ static void garbage_of_every_size(void **state)
 
 	rig_start(r, NULL);
 	for (size_t n = 0; n <= MESSAGE_MAX + 1; n += n < 64 || n > MESSAGE_MAX - 8 ? 1 : 67) {
-		unsigned type = 1 + (unsigned)random_below(&seed, MESSAGE_REPORT_READ);
+		unsigned type = 1 + (unsigned)random_below(&seed, MESSAGE_JOIN);
 		struct raw *raw = connect_for(type);
 
 		make(&m, type, 1000);
@@ -275,7 +279,7 @@ static void garbage_of_every_size(void **state)
 
 static void headers_that_mean_nothing(void **state)
 {
-	static const uint8_t types[] = { 0, 11, 12, 63, 127, 128, 200, 254, 255 };
+	static const uint8_t types[] = { 0, 12, 13, 63, 127, 128, 200, 254, 255 };
 	static const int32_t statuses[] = { -1, 1, INT32_MIN, INT32_MAX };
 	struct rig *r = *state;
 	struct message m;
@@ -307,7 +311,7 @@ static void requests_out_of_order(void **state)
 	/* HELLO twice. */
 	make(&m, MESSAGE_HELLO, 1000);
 	assert_cut_off(MESSAGE_RENEW, m.bytes, m.n);
-	for (unsigned type = MESSAGE_BYE; type <= MESSAGE_REPORT_READ; type++) {
+	for (unsigned type = MESSAGE_BYE; type <= MESSAGE_JOIN; type++) {
 		struct raw *raw;
 
 		make(&m, type, 1000);
@@ -573,7 +577,7 @@ static void addresses_of_others(void **state)
 static int alloc_on(struct raw *r, uint64_t bytes, int32_t node, uint32_t site)
 {
 	const struct alloc_request q = { .bytes = bytes, .node = node, .site = site };
-	struct grant_reply got;
+	struct alloc_reply got;
 	struct wire reply;
 	uint8_t buffer[32];
 	struct wire body = wire_over(buffer, sizeof(buffer));
@@ -583,7 +587,7 @@ static int alloc_on(struct raw *r, uint64_t bytes, int32_t node, uint32_t site)
 	err = raw_call(r, MESSAGE_ALLOC, &body, &reply);
 	if (err)
 		return err;
-	grant_reply_get(&reply, &got);
+	alloc_reply_get(&reply, &got);
 	assert_int_equal(wire_finish(&reply), 0);
 	return raw_free(r, got.addr);
 }
@@ -700,7 +704,7 @@ static void texts_that_are_none(void **state)
 		const char *const leaks[] = { "leaks", NULL };
 		struct raw *raw = NULL;
 		struct raw_session s;
-		struct grant_reply g;
+		struct alloc_reply g;
 		uint32_t site = 0;
 
 		raw_session_init(&s);
@@ -732,7 +736,7 @@ static void texts_that_are_none(void **state)
 			body = wire_over(buffer, sizeof(buffer));
 			alloc_request_put(&body, &a);
 			assert_int_equal(raw_call(raw, MESSAGE_ALLOC, &body, &reply), 0);
-			grant_reply_get(&reply, &g);
+			alloc_reply_get(&reply, &g);
 		}
 		for (unsigned k = 0; k < sizeof(reports) / sizeof(reports[0]); k++)
 			json_decref(rig_ask(r, reports[k]));
@@ -760,7 +764,7 @@ static void preambles_that_are_wrong(void **state)
 {
 	static const struct bad_preamble wrong[] = {
 		{ PROTOCOL_MAGIC, PROTOCOL_VERSION, 0, PREAMBLE_SIZE, -EPROTO },
-		{ PROTOCOL_MAGIC, PROTOCOL_VERSION, 3, PREAMBLE_SIZE, -EPROTO },
+		{ PROTOCOL_MAGIC, PROTOCOL_VERSION, PURPOSE_CHANNEL + 1, PREAMBLE_SIZE, -EPROTO },
 		{ PROTOCOL_MAGIC, PROTOCOL_VERSION, 255, PREAMBLE_SIZE, -EPROTO },
 		{ PROTOCOL_MAGIC + 1, PROTOCOL_VERSION, PURPOSE_SESSION, PREAMBLE_SIZE, -EPROTO },
 		{ 0, PROTOCOL_VERSION, PURPOSE_SESSION, PREAMBLE_SIZE, -EPROTO },
@@ -847,7 +851,7 @@ static void leaves_in_the_middle(void **state)
 	struct message m;
 
 	rig_start(r, NULL);
-	for (unsigned type = MESSAGE_HELLO; type <= MESSAGE_REPORT_READ; type++) {
+	for (unsigned type = MESSAGE_HELLO; type <= MESSAGE_JOIN; type++) {
 		for (unsigned i = 0; i < 10; i++) {
 			struct raw *raw = connect_for(type);
 
@@ -864,7 +868,7 @@ static void leaves_in_the_middle(void **state)
 
 static void misbehave(unsigned i)
 {
-	unsigned type = 1 + i % MESSAGE_REPORT_READ;
+	unsigned type = 1 + i % MESSAGE_JOIN;
 	struct raw *raw = connect_for(type);
 	struct message m;
 

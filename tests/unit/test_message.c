@@ -346,7 +346,9 @@ static void empty_messages_have_their_sizes(void **state)
 		{ "identity", 48 },
 		{ "hello_request", 81 },
 		{ "hello_reply", 42 },
+		{ "join_request", 32 },
 		{ "alloc_request", 16 },
+		{ "alloc_reply", 16 },
 		{ "grant_reply", 20 },
 		{ "free_request", 8 },
 		{ "attach_request", 8 },
@@ -380,7 +382,8 @@ static void types_have_names(void **state)
 	assert_string_equal(message_name(MESSAGE_HELLO), "hello");
 	assert_string_equal(message_name(MESSAGE_REPORT_READ), "report-read");
 	assert_string_equal(message_name(0), "unknown");
-	assert_string_equal(message_name(MESSAGE_REPORT_READ + 1), "unknown");
+	assert_string_equal(message_name(MESSAGE_JOIN), "join");
+	assert_string_equal(message_name(MESSAGE_JOIN + 1), "unknown");
 	assert_string_equal(message_name(255), "unknown");
 }
 

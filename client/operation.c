@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "client/operation.h"
+
+#include <errno.h>
+#include <inttypes.h>
+
+int operation_plan(struct operation *op, const struct iovec *local, int nlocal,
+	const struct rmem_iovec *remote, int nremote, struct why *why)
+{
+	int rc = plan_start(&op->left, local, nlocal, remote, nremote, why);
+
+	if (rc == 0)
+		op->next = op->left;
+	return rc;
+}
+
+int operation_plan_one(
+	struct operation *op, void *local, rmem_addr_t remote, size_t bytes, struct why *why)
+{
+	op->one_local = (struct iovec){ local, bytes };
+	op->one_remote = (struct rmem_iovec){ remote, bytes };
+	return operation_plan(op, &op->one_local, 1, &op->one_remote, 1, why);
+}
+
+int operation_check_word(const struct operation *op, struct why *why)
+{
+	if (op->addr % sizeof(uint64_t) == 0)
+		return 0;
+	return why_set(why, -EINVAL,
+		"0x%" PRIx64 " is no address for an atomic operation: it must be a multiple of 8",
+		op->addr);
+}

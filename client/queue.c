@@ -1,0 +1,365 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Queues of operations: a ring of them, and a channel that carries them out in order. The completed ones are
+ * those before the oldest that the channel still has.
+ */
+#include "client/queue.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+#include <utlist.h>
+
+#include "client/call.h"
+#include "common/clock.h"
+
+#define DEPTH_DEFAULT 128
+#define DEPTH_MAX 65536
+
+struct rmem_queue {
+	struct rmem *rm;
+	struct rmem_queue *prev, *next; /* of the session */
+	struct channel *channel;
+	struct operation *operations; /* a ring of depth */
+	uint64_t depth, started, reaped;
+	bool fence;        /* before the next */
+	int epoll_fd;      /* -1: never asked for */
+	unsigned connects; /* of the channel, when its descriptors were put there */
+	bool armed;        /* the next completion makes it readable */
+};
+
+static int check_depth(const struct rmem_queue_attr *attr, unsigned *out, struct why *why)
+{
+	int rc;
+
+	*out = DEPTH_DEFAULT;
+	if (!attr)
+		return 0;
+	rc = call_check_attr(attr, attr->size, sizeof(*attr), why);
+	if (rc)
+		return rc;
+	if (attr->depth > DEPTH_MAX)
+		return why_set(why, -EINVAL, "a depth of %u: at most %d operations can be started",
+			attr->depth, DEPTH_MAX);
+	if (attr->depth)
+		*out = attr->depth;
+	return 0;
+}
+
+RMEM_API int rmem_queue_create(
+	struct rmem *rm, const struct rmem_queue_attr *attr, struct rmem_queue **out)
+{
+	struct rmem_queue *q = NULL;
+	struct why why;
+	unsigned depth;
+	int rc;
+
+	rc = call_enter(rm, &why);
+	if (rc == 0 && !out)
+		rc = why_set(&why, -EINVAL, "out is NULL");
+	if (rc == 0)
+		rc = check_depth(attr, &depth, &why);
+	if (rc)
+		return call_done(rc, "rmem_queue_create", &why);
+	q = calloc(1, sizeof(*q));
+	if (q)
+		q->operations = calloc(depth, sizeof(*q->operations));
+	if (!q || !q->operations)
+		rc = why_set(&why, -ENOMEM, "out of memory");
+	if (rc == 0)
+		rc = seats_add(&rm->seats, &q->channel, &why);
+	if (rc) {
+		if (q)
+			free(q->operations);
+		free(q);
+		return call_done(rc, "rmem_queue_create", &why);
+	}
+	q->rm = rm;
+	q->depth = depth;
+	q->epoll_fd = -1;
+	pthread_mutex_lock(&rm->queues_lock);
+	DL_APPEND(rm->queues, q);
+	pthread_mutex_unlock(&rm->queues_lock);
+	*out = q;
+	return 0;
+}
+
+RMEM_API void rmem_queue_destroy(struct rmem_queue *q)
+{
+	struct why why;
+
+	if (!q || call_enter(q->rm, &why))
+		return;
+	while (channel_is_busy(q->channel))
+		channel_advance(q->channel, PIPELINE_FOREVER, &why);
+	pthread_mutex_lock(&q->rm->queues_lock);
+	DL_DELETE(q->rm->queues, q);
+	pthread_mutex_unlock(&q->rm->queues_lock);
+	seats_remove(&q->rm->seats, q->channel);
+	if (q->epoll_fd >= 0)
+		close(q->epoll_fd);
+	free(q->operations);
+	free(q);
+}
+
+void queues_destroy(struct rmem *rm)
+{
+	while (rm->queues)
+		rmem_queue_destroy(rm->queues);
+}
+
+/* ---- starting ---- */
+
+/* Room for one more; NULL, and *rc. */
+static struct operation *begin(
+	struct rmem_queue *q, enum operation_kind kind, uint64_t tag, int *rc, struct why *why)
+{
+	struct operation *op;
+
+	why->text[0] = '\0';
+	if (!q) {
+		*rc = why_set(why, -EINVAL, "the queue is NULL");
+		return NULL;
+	}
+	*rc = call_enter(q->rm, why);
+	if (*rc == 0 && q->started - q->reaped == q->depth)
+		*rc = why_set(why, -EAGAIN,
+			"%u operations have been started: reap some, or create the queue with a "
+			"greater depth",
+			(unsigned)q->depth);
+	if (*rc)
+		return NULL;
+	op = &q->operations[q->started % q->depth];
+	*op = (struct operation){ .kind = kind, .fence = q->fence, .tag = tag };
+	return op;
+}
+
+static int start(
+	struct rmem_queue *q, struct operation *op, int rc, const char *call, struct why *why)
+{
+	if (rc == 0)
+		rc = channel_start(q->channel, op, why);
+	if (rc == 0) {
+		q->started++;
+		q->fence = false;
+	}
+	return call_done(rc, call, why);
+}
+
+static int start_one(struct rmem_queue *q, enum operation_kind kind, void *local,
+	rmem_addr_t remote, size_t bytes, uint64_t tag, const char *call)
+{
+	struct why why;
+	int rc;
+	struct operation *op = begin(q, kind, tag, &rc, &why);
+
+	if (op)
+		rc = operation_plan_one(op, local, remote, bytes, &why);
+	return start(q, op, rc, call, &why);
+}
+
+RMEM_API int rmem_start_read(
+	struct rmem_queue *q, void *dst, rmem_addr_t src, size_t bytes, uint64_t tag)
+{
+	return start_one(q, OPERATION_READ, dst, src, bytes, tag, "rmem_start_read");
+}
+
+RMEM_API int rmem_start_write(
+	struct rmem_queue *q, rmem_addr_t dst, const void *src, size_t bytes, uint64_t tag)
+{
+	return start_one(
+		q, OPERATION_WRITE, (void *)(uintptr_t)src, dst, bytes, tag, "rmem_start_write");
+}
+
+static int start_lists(struct rmem_queue *q, enum operation_kind kind, const struct iovec *local,
+	int nlocal, const struct rmem_iovec *remote, int nremote, uint64_t tag, const char *call)
+{
+	struct why why;
+	int rc;
+	struct operation *op = begin(q, kind, tag, &rc, &why);
+
+	if (op)
+		rc = operation_plan(op, local, nlocal, remote, nremote, &why);
+	return start(q, op, rc, call, &why);
+}
+
+RMEM_API int rmem_start_readv(struct rmem_queue *q, const struct iovec *local, int nlocal,
+	const struct rmem_iovec *remote, int nremote, uint64_t tag)
+{
+	return start_lists(
+		q, OPERATION_READ, local, nlocal, remote, nremote, tag, "rmem_start_readv");
+}
+
+RMEM_API int rmem_start_writev(struct rmem_queue *q, const struct iovec *local, int nlocal,
+	const struct rmem_iovec *remote, int nremote, uint64_t tag)
+{
+	return start_lists(
+		q, OPERATION_WRITE, local, nlocal, remote, nremote, tag, "rmem_start_writev");
+}
+
+static int start_word(struct rmem_queue *q, const struct operation *word, const char *call)
+{
+	struct why why;
+	int rc;
+	struct operation *op = begin(q, word->kind, word->tag, &rc, &why);
+
+	if (op) {
+		op->addr = word->addr;
+		op->add_or_expected = word->add_or_expected;
+		op->desired = word->desired;
+		op->old = word->old;
+		rc = operation_check_word(op, &why);
+	}
+	return start(q, op, rc, call, &why);
+}
+
+RMEM_API int rmem_start_fetch_add(
+	struct rmem_queue *q, rmem_addr_t addr, uint64_t add, uint64_t *old, uint64_t tag)
+{
+	const struct operation word = { .kind = OPERATION_FETCH_ADD,
+		.addr = addr,
+		.add_or_expected = add,
+		.old = old,
+		.tag = tag };
+
+	return start_word(q, &word, "rmem_start_fetch_add");
+}
+
+RMEM_API int rmem_start_compare_swap(struct rmem_queue *q, rmem_addr_t addr, uint64_t expected,
+	uint64_t desired, uint64_t *old, uint64_t tag)
+{
+	const struct operation word = { .kind = OPERATION_COMPARE_SWAP,
+		.addr = addr,
+		.add_or_expected = expected,
+		.desired = desired,
+		.old = old,
+		.tag = tag };
+
+	return start_word(q, &word, "rmem_start_compare_swap");
+}
+
+static int enter(struct rmem_queue *q, struct why *why)
+{
+	why->text[0] = '\0';
+	return q ? call_enter(q->rm, why) : why_set(why, -EINVAL, "the queue is NULL");
+}
+
+RMEM_API int rmem_fence(struct rmem_queue *q)
+{
+	struct why why;
+	int rc = enter(q, &why);
+
+	if (rc == 0)
+		q->fence = true;
+	return call_done(rc, "rmem_fence", &why);
+}
+
+RMEM_API int rmem_submit(struct rmem_queue *q)
+{
+	struct why why;
+	int rc = enter(q, &why);
+
+	if (rc == 0)
+		channel_post(q->channel, &why);
+	return call_done(rc, "rmem_submit", &why);
+}
+
+/* ---- reaping ---- */
+
+static uint64_t completed(const struct rmem_queue *q)
+{
+	const struct operation *first = q->channel->pipeline.first;
+	uint64_t oldest = q->reaped % q->depth;
+
+	if (!first)
+		return q->started - q->reaped;
+	return ((uint64_t)(first - q->operations) + q->depth - oldest) % q->depth;
+}
+
+/* Put the descriptors of the channel's present connection where the caller's one looks. */
+static void watch_connection(struct rmem_queue *q)
+{
+	struct endpoint *ep = q->channel->pipeline.ep;
+	struct epoll_event event = { .events = EPOLLIN };
+
+	if (!ep || q->connects == q->channel->connects)
+		return;
+	/* The descriptors of the one before are closed, and have left by that. */
+	if (epoll_ctl(q->epoll_fd, EPOLL_CTL_ADD, endpoint_completion_fd(ep), &event) == 0 &&
+		epoll_ctl(q->epoll_fd, EPOLL_CTL_ADD, endpoint_fd(ep), &event) == 0)
+		q->connects = q->channel->connects;
+	q->armed = false;
+}
+
+/* Before looking for completions: what the descriptor has announced is being seen to. */
+static void disarm(struct rmem_queue *q)
+{
+	struct endpoint *ep = q->channel->pipeline.ep;
+
+	if (!ep || q->connects != q->channel->connects)
+		return;
+	if (q->armed)
+		endpoint_disarm(ep);
+	q->armed = false;
+	(void)endpoint_watch(ep);
+}
+
+/* There is nothing: let the descriptor tell when there is. True: look once more, it may have come. */
+static bool arm(struct rmem_queue *q)
+{
+	watch_connection(q);
+	if (q->armed || !q->channel->pipeline.ep)
+		return false;
+	q->armed = endpoint_arm(q->channel->pipeline.ep) == 0;
+	return q->armed;
+}
+
+static uint64_t deadline_of(int timeout_ms)
+{
+	if (timeout_ms < 0)
+		return PIPELINE_FOREVER;
+	return timeout_ms ? clock_boot_ns() + (uint64_t)timeout_ms * NSEC_PER_MSEC : 0;
+}
+
+RMEM_API int rmem_reap(struct rmem_queue *q, struct rmem_completion *out, int max, int timeout_ms)
+{
+	struct why why;
+	int n = 0, failed = 0, rc = enter(q, &why);
+
+	if (rc == 0 && (max < 1 || !out))
+		rc = why_set(&why, -EINVAL, "there is no room for completions");
+	if (rc)
+		return call_done(rc, "rmem_reap", &why);
+	if (q->epoll_fd >= 0)
+		disarm(q);
+	if (channel_is_busy(q->channel))
+		channel_advance(q->channel, completed(q) ? 0 : deadline_of(timeout_ms), &why);
+	if (q->epoll_fd >= 0 && !completed(q) && channel_is_busy(q->channel) && arm(q))
+		channel_advance(q->channel, 0, &why);
+	for (uint64_t done = completed(q); n < max && done; n++, done--) {
+		const struct operation *op = &q->operations[q->reaped++ % q->depth];
+
+		out[n] = (struct rmem_completion){ .tag = op->tag, .status = op->status };
+		failed = op->status ? op->status : failed;
+	}
+	if (failed)
+		call_done(failed, "rmem_reap", &why);
+	return n;
+}
+
+RMEM_API int rmem_queue_fd(struct rmem_queue *q)
+{
+	struct why why;
+	int rc = enter(q, &why);
+
+	if (rc == 0 && q->epoll_fd < 0) {
+		q->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+		if (q->epoll_fd < 0)
+			rc = why_set(&why, -errno, "epoll_create1: %s", strerror(errno));
+		else
+			watch_connection(q);
+	}
+	return rc ? call_done(rc, "rmem_queue_fd", &why) : q->epoll_fd;
+}

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What the rest of the library needs to know of queues. */
+#ifndef RMEM_CLIENT_QUEUE_H
+#define RMEM_CLIENT_QUEUE_H
+
+struct rmem;
+
+/* Finish and destroy all queues of a session. */
+void queues_destroy(struct rmem *rm);
+
+#endif

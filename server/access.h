@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Who reaches an allocation: its grants, at most one on each connection of its session. A connection
+ * gets one when it asks (ATTACH), and each ends by one of three ways: revoked on the spot, by an
+ * invalidation whose completion came in, or by the end of its connection. All come to access_ended();
+ * the last one of an allocation that is being given up sends it on to quarantine, and only that does.
+ *
+ *	access_make ──▶ bound ──┬── access_end_all ── revoked, or invalidated ──┬──▶ access_ended
+ *	                        └── the connection is aborted and reaped ───────┘
+ *
+ * The event loop only.
+ */
+#ifndef RMEM_SERVER_ACCESS_H
+#define RMEM_SERVER_ACCESS_H
+
+#include "server/grant.h"
+
+struct server;
+
+/* The grant of this allocation on this connection, or NULL. */
+struct grant *access_find(const struct connection *c, const struct allocation *a);
+
+/* Make one, not bound yet. -ENOMEM, or what the device says. */
+int access_make(struct connection *c, const struct allocation *a, struct grant **out);
+
+/* The work request that binds it; to be followed at once by grant_posted(). */
+void access_bind_request(const struct grant *g, struct ibv_send_wr *wr);
+
+/*
+ * The allocation is REVOKING: end every grant of it, on connections that are going down too. Those
+ * that cannot end here and now do so later; service_freed() is called when none is left, which may be
+ * before this returns. A connection that cannot revoke its own is aborted: its end tries again.
+ */
+void access_end_all(struct server *s, const struct allocation *a);
+
+/* The invalidation of a grant has completed. */
+void access_invalidated(struct grant *g);
+
+/* The device has confirmed that nobody reaches the memory through it. Frees the grant. */
+void access_ended(struct grant *g);
+
+/* It never will: what may still be reached is a zombie from now on. The grant stays. */
+void access_bury(struct grant *g);
+
+#endif

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * One handler per message type, called by server/service.c when the message is in order where it came.
+ * Each answers, or sees to it that somebody does later (c->deferred). A negative errno ends the
+ * connection: -EBADMSG for a malformed message, else what failed here.
+ *
+ *	service_session.c	HELLO JOIN BYE RENEW
+ *	service_memory.c	ALLOC FREE ATTACH
+ *	service_site.c		SITE SITE_NAMES
+ *	service_report.c	REPORT REPORT_READ
+ *
+ * The event loop only.
+ */
+#ifndef RMEM_SERVER_HANDLERS_H
+#define RMEM_SERVER_HANDLERS_H
+
+#include "common/message.h"
+#include "server/connection.h"
+
+typedef int handler_fn(struct connection *c, const struct header *h, struct wire *in);
+
+handler_fn handle_hello, handle_join, handle_bye, handle_renew;
+handler_fn handle_alloc, handle_free, handle_attach;
+handler_fn handle_site, handle_site_names;
+handler_fn handle_report, handle_report_read;
+
+/* Answer with a status and its reason. */
+int handler_refuse(struct connection *c, const struct header *h, int status, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
+
+/* The device has run out of windows or regions. */
+int handler_refuse_grant(struct connection *c, const struct header *h, int err);
+
+/* The record of the connection's session. */
+struct session_record *handler_record(const struct connection *c);
+
+#endif

@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * ALLOC, FREE, ATTACH. Memory is lent and taken back on the session's control connection; access to it is
+ * given on each connection that asks.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <utlist.h>
+
+#include "common/clock.h"
+#include "common/units.h"
+#include "rmem/rmem.h"
+#include "server/access.h"
+#include "server/handlers.h"
+#include "server/reaper.h"
+#include "server/service.h"
+
+/* ---- ALLOC ---- */
+
+/* Who holds most: what an operator, or the user of a full pool, wants to know first. */
+static void describe_top_holder(struct server *s, char *buf, size_t size)
+{
+	char bytes[UNITS_TEXT_SIZE], age[UNITS_TEXT_SIZE];
+	uint32_t cursor = 0, slot, top = 0;
+	const struct session_record *r;
+	uint64_t most = 0;
+
+	while (sessions_next(s->records, &cursor, &slot)) {
+		if (ledger_session_bytes(s->pool.ledger, slot) > most) {
+			most = ledger_session_bytes(s->pool.ledger, slot);
+			top = slot;
+		}
+	}
+	r = most ? sessions_get(s->records, top) : NULL;
+	if (!r) {
+		snprintf(buf, size, "nobody holds anything");
+		return;
+	}
+	snprintf(buf, size, "top holder %s[%u] on %s with %s in %u blocks, %s, open since %s",
+		r->identity.exe, r->identity.pid, r->identity.host,
+		units_format_bytes(most, bytes, sizeof(bytes)),
+		ledger_session_count(s->pool.ledger, top), session_state_name(r->state),
+		units_format_duration(
+			(clock_real_ns() - r->opened_ns) / NSEC_PER_MSEC, age, sizeof(age)));
+}
+
+static int refuse_full(struct connection *c, const struct header *h, const struct alloc_request *q)
+{
+	char asked[UNITS_TEXT_SIZE], largest_text[UNITS_TEXT_SIZE], holder[384], where[24] = "pool";
+	struct pool *p = &c->server->pool;
+	uint64_t largest = 0;
+
+	for (unsigned i = 0; i < p->nnodes; i++) {
+		uint64_t here = buddy_largest_free_bytes(p->nodes[i].buddy);
+
+		if ((q->node == RMEM_NODE_ANY || q->node == (int)p->nodes[i].node) &&
+			here > largest)
+			largest = here;
+	}
+	if (q->node != RMEM_NODE_ANY)
+		snprintf(where, sizeof(where), "node %d", q->node);
+	describe_top_holder(c->server, holder, sizeof(holder));
+	return handler_refuse(c, h, -ENOSPC,
+		"the %s is full: %s asked for, largest free block %s; %s", where,
+		units_format_bytes(q->bytes, asked, sizeof(asked)),
+		units_format_bytes(largest, largest_text, sizeof(largest_text)), holder);
+}
+
+static int refuse_alloc(
+	struct connection *c, const struct header *h, const struct alloc_request *q, int err)
+{
+	char max[UNITS_TEXT_SIZE];
+
+	switch (err) {
+	case -ENOSPC:
+		return refuse_full(c, h, q);
+	case -EFBIG:
+		return handler_refuse(c, h, err, "one allocation can hold at most %s here",
+			units_format_bytes(
+				pool_max_alloc_bytes(&c->server->pool, q->node), max, sizeof(max)));
+	case -EINVAL:
+		if (q->bytes == 0)
+			return handler_refuse(
+				c, h, err, "an allocation of 0 bytes is not possible");
+		return handler_refuse(c, h, err, "the server has no NUMA node %d", q->node);
+	default:
+		return handler_refuse(c, h, err, "the ledger is full: %u allocations",
+			ledger_max(c->server->pool.ledger));
+	}
+}
+
+/* A repeated ALLOC (its answer was lost with a connection) gets what the first one made. */
+static const struct allocation *made_by(struct connection *c, uint32_t seq)
+{
+	const struct allocation *a =
+		ledger_next_of_session(c->server->pool.ledger, c->session->slot, NULL);
+
+	if (!a || a->seq != seq || a->state != ALLOCATION_LIVE ||
+		a->session_serial != handler_record(c)->serial)
+		return NULL;
+	return a;
+}
+
+static int reply_alloc(struct connection *c, const struct header *h, const struct allocation *a)
+{
+	const struct alloc_reply body = { .addr = a->addr, .bytes = a->bytes };
+	struct reply r;
+
+	connection_reply_begin(c, h->type, h->seq, 0, &r);
+	alloc_reply_put(&r.body, &body);
+	return connection_reply_send(c, &r, NULL);
+}
+
+static int try_alloc(struct connection *c, const struct header *h, const struct alloc_request *q)
+{
+	struct server *s = c->server;
+	const struct allocation draft = { .session = c->session->slot,
+		.session_serial = handler_record(c)->serial,
+		.site = sites_get(s->sites, q->site) ? q->site : 0,
+		.seq = h->seq };
+	const struct allocation *a;
+	int err;
+
+	if (q->node != RMEM_NODE_ANY && (q->node < 0 || q->node >= ADDR_MAX_NODES))
+		return -EINVAL;
+	err = pool_alloc(&s->pool, q->bytes, q->node, &draft, &a);
+	if (err)
+		return err;
+	s->counters.allocs++;
+	/* From here the request is answered: what follows is the reply's own trouble. */
+	if (reply_alloc(c, h, a))
+		connection_abort(c, "cannot answer its allocation");
+	return 0;
+}
+
+int handle_alloc(struct connection *c, const struct header *h, struct wire *in)
+{
+	const struct allocation *a;
+	struct alloc_request q;
+	int err;
+
+	alloc_request_get(in, &q);
+	if (wire_finish(in))
+		return -EBADMSG;
+	a = made_by(c, h->seq);
+	if (a)
+		return reply_alloc(c, h, a);
+	err = try_alloc(c, h, &q);
+	if (err == -ENOSPC && reaper_relieve(c->server, q.node)) {
+		c->deferred = (struct deferred){
+			.active = true, .type = h->type, .seq = h->seq, .alloc = q
+		};
+		c->server->nwaiting++;
+		reaper_wake(c->server);
+		return 0;
+	}
+	return err ? refuse_alloc(c, h, &q, err) : 0;
+}
+
+void service_retry_waiting(struct server *s)
+{
+	struct connection *c, *tmp;
+
+	if (!s->nwaiting)
+		return;
+	DL_FOREACH_SAFE (s->connections, c, tmp) {
+		const struct header h = { .type = c->deferred.type, .seq = c->deferred.seq };
+		struct alloc_request q = c->deferred.alloc;
+		int err;
+
+		if (!c->deferred.active || c->deferred.type != MESSAGE_ALLOC)
+			continue;
+		err = try_alloc(c, &h, &q);
+		if (err == -ENOSPC && reaper_relieve(s, q.node))
+			continue;
+		if (c->state == CONNECTION_CLOSING)
+			continue; /* it went while being answered, and is counted off already */
+		c->deferred.active = false;
+		s->nwaiting--;
+		if (err && refuse_alloc(c, &h, &q, err))
+			connection_abort(c, "cannot refuse its allocation");
+	}
+}
+
+/* ---- FREE ---- */
+
+/* The caller's own allocation that starts at addr, LIVE; NULL if it has none there. */
+static const struct allocation *own(const struct connection *c, uint64_t addr)
+{
+	const struct allocation *a = ledger_find(c->server->pool.ledger, addr);
+
+	if (!a || a->state != ALLOCATION_LIVE || a->session != c->session->slot ||
+		a->session_serial != handler_record(c)->serial)
+		return NULL;
+	return a;
+}
+
+/* The control connection whose FREE waits for the grants of an allocation to end, or NULL. */
+static struct connection *waiting_for(struct server *s, const struct allocation *a)
+{
+	struct connection *c = s->sessions[a->session].control;
+
+	return c && c->deferred.active && c->deferred.type == MESSAGE_FREE &&
+			       c->deferred.freeing == a
+		       ? c
+		       : NULL;
+}
+
+void service_freed(struct server *s, const struct allocation *a)
+{
+	struct connection *c = waiting_for(s, a);
+
+	s->counters.frees++;
+	reaper_wake(s);
+	if (!c)
+		return; /* it went meanwhile; who repeats the request is told that it is done */
+	c->deferred.active = false;
+	if (connection_reply_status(c, c->deferred.type, c->deferred.seq, 0, ""))
+		connection_abort(c, "cannot answer");
+}
+
+void service_stuck(struct server *s, const struct allocation *a)
+{
+	struct connection *c = waiting_for(s, a);
+
+	if (c)
+		connection_abort(c, "the device does not confirm the end of what it frees");
+}
+
+int handle_free(struct connection *c, const struct header *h, struct wire *in)
+{
+	struct session_record *r = handler_record(c);
+	const struct allocation *a;
+	struct free_request q;
+
+	free_request_get(in, &q);
+	if (wire_finish(in))
+		return -EBADMSG;
+	a = own(c, q.addr);
+	if (!a && r->last_seq == h->seq)
+		return connection_reply_status(c, h->type, h->seq, 0, ""); /* done the first time */
+	if (!a)
+		return handler_refuse(c, h, -EINVAL,
+			"0x%" PRIx64 " is not the start of an allocation of this session", q.addr);
+	/* The intent first: if rmemd dies in between, the repeated request finds one or the other. */
+	r->last_seq = h->seq;
+	ledger_set_state(c->server->pool.ledger, a, ALLOCATION_REVOKING);
+	c->deferred =
+		(struct deferred){ .active = true, .type = h->type, .seq = h->seq, .freeing = a };
+	access_end_all(c->server, a); /* the answer comes with the last grant's end */
+	return 0;
+}
+
+/* ---- ATTACH ---- */
+
+/* Bind and tell in one post: the peer's next access finds the window. */
+static int reply_grant(struct connection *c, const struct header *h, struct grant *g)
+{
+	const struct allocation *a = g->allocation;
+	const struct grant_reply body = { .addr = a->addr, .bytes = a->bytes, .rkey = g->rkey };
+	struct ibv_send_wr bind;
+	struct reply r;
+	int err;
+
+	connection_reply_begin(c, h->type, h->seq, 0, &r);
+	grant_reply_put(&r.body, &body);
+	if (g->bound)
+		return connection_reply_send(c, &r, NULL);
+	access_bind_request(g, &bind);
+	err = connection_reply_send(c, &r, &bind);
+	if (!err)
+		grant_posted(g);
+	return err;
+}
+
+int handle_attach(struct connection *c, const struct header *h, struct wire *in)
+{
+	const struct allocation *a;
+	struct attach_request q;
+	struct grant *g;
+	int err;
+
+	attach_request_get(in, &q);
+	if (wire_finish(in))
+		return -EBADMSG;
+	a = own(c, q.addr);
+	if (!a)
+		return handler_refuse(c, h, -ESTALE,
+			"0x%" PRIx64 " is not held by this session (any more)", q.addr);
+	g = access_find(c, a);
+	err = g ? 0 : access_make(c, a, &g);
+	if (err)
+		return handler_refuse_grant(c, h, err);
+	c->server->counters.attaches++;
+	return reply_grant(c, h, g);
+}
