@@ -125,15 +125,21 @@ struct channel *channel_create(struct session *s)
 	return ch;
 }
 
+void channel_abandon(struct channel *ch)
+{
+	bounce_destroy(&ch->pipeline.bounce);
+	keys_destroy(&ch->keys);
+	free(ch->buffers.items); /* what is registered is the session's */
+	free(ch);
+}
+
 void channel_destroy(struct channel *ch)
 {
 	if (!ch)
 		return;
 	pipeline_detach(&ch->pipeline);
 	pipeline_destroy(&ch->pipeline);
-	keys_destroy(&ch->keys);
-	free(ch->buffers.items); /* what is registered is the session's */
-	free(ch);
+	channel_abandon(ch);
 }
 
 /* ---- connecting ---- */

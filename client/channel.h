@@ -39,6 +39,9 @@ struct channel {
 struct channel *channel_create(struct session *s);
 void channel_destroy(struct channel *ch); /* nothing outstanding. NULL is fine */
 
+/* In a child after fork(): the device's objects are the parent's. */
+void channel_abandon(struct channel *ch);
+
 /* Connect, if it is not. -EUSERS: the server has all the channels it can keep. */
 int channel_connect(struct channel *ch, struct why *why);
 

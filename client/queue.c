@@ -86,6 +86,14 @@ RMEM_API int rmem_queue_create(
 	return 0;
 }
 
+static void release(struct rmem_queue *q)
+{
+	if (q->epoll_fd >= 0)
+		close(q->epoll_fd);
+	free(q->operations);
+	free(q);
+}
+
 RMEM_API void rmem_queue_destroy(struct rmem_queue *q)
 {
 	struct why why;
@@ -98,16 +106,21 @@ RMEM_API void rmem_queue_destroy(struct rmem_queue *q)
 	DL_DELETE(q->rm->queues, q);
 	pthread_mutex_unlock(&q->rm->queues_lock);
 	seats_remove(&q->rm->seats, q->channel);
-	if (q->epoll_fd >= 0)
-		close(q->epoll_fd);
-	free(q->operations);
-	free(q);
+	release(q);
 }
 
 void queues_destroy(struct rmem *rm)
 {
 	while (rm->queues)
 		rmem_queue_destroy(rm->queues);
+}
+
+void queues_abandon(struct rmem *rm)
+{
+	struct rmem_queue *q, *next;
+
+	DL_FOREACH_SAFE (rm->queues, q, next)
+		release(q);
 }
 
 /* ---- starting ---- */

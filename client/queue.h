@@ -7,5 +7,6 @@ struct rmem;
 
 /* Finish and destroy all queues of a session. */
 void queues_destroy(struct rmem *rm);
+void queues_abandon(struct rmem *rm); /* in a child after fork(): only memory */
 
 #endif

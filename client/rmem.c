@@ -172,6 +172,8 @@ RMEM_API int rmem_close(struct rmem *rm)
 	if (!rm)
 		return 0;
 	if (rm->fork_generation != call_fork_generation()) {
+		queues_abandon(rm);
+		seats_abandon(&rm->seats);
 		session_abandon(&rm->session);
 		sites_destroy(rm->sites);
 		free(rm);

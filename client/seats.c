@@ -81,6 +81,14 @@ void seats_destroy(struct seats *t)
 	t->id = 0;
 }
 
+void seats_abandon(struct seats *t)
+{
+	struct channel *ch, *next;
+
+	LL_FOREACH_SAFE (t->all, ch, next)
+		channel_abandon(ch);
+}
+
 void seats_forget_all(void)
 {
 	pthread_mutex_init(&open_lock, NULL);

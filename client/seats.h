@@ -45,6 +45,7 @@ extern _Thread_local struct seat seat_now __attribute__((tls_model("initial-exec
 void seats_init(struct seats *t, struct session *s, unsigned limit);
 /* Destroys all channels. Other threads may still have the session's seats in mind, but not in use. */
 void seats_destroy(struct seats *t);
+void seats_abandon(struct seats *t); /* in a child after fork(): the same without the device */
 /* For pthread_atfork(), in the child: no channel of the parent's is to be touched. */
 void seats_forget_all(void);
 

@@ -53,7 +53,7 @@ static void check_lookups(const struct allocations *t, const struct model *m, ui
 		assert_int_equal(exact != NULL, starts);
 		assert_int_equal(range != NULL, inside);
 		if (range)
-			assert_int_equal(range->rkey, id);
+			assert_int_equal(range->origin.site, id);
 	}
 }
 
@@ -73,7 +73,8 @@ static void test_against_model(void **state)
 			len = UNITS - at;
 		switch (random_below(&seed, 3)) {
 		case 0:
-			assert_int_equal(allocations_add(&t, BASE + at, len, (uint32_t)id, 1),
+			assert_int_equal(allocations_add(&t, BASE + at, len,
+						 (struct origin){ (uint32_t)id, NULL }),
 				model_add(&m, id, at, len) ? 0 : -EEXIST);
 			break;
 		case 1:
@@ -106,9 +107,10 @@ static void test_edges(void **state)
 	(void)state;
 	assert_null(allocations_find(&t, BASE));
 	assert_null(allocations_find_range(&t, BASE, 1));
-	assert_int_equal(allocations_add(&t, BASE, 0, 1, 1), -EINVAL);
-	assert_int_equal(allocations_add(&t, UINT64_MAX - 5, 10, 1, 1), -EINVAL);
-	assert_int_equal(allocations_add(&t, BASE, 100, 1, 1), 0);
+	assert_int_equal(allocations_add(&t, BASE, 0, (struct origin){ 1, NULL }), -EINVAL);
+	assert_int_equal(
+		allocations_add(&t, UINT64_MAX - 5, 10, (struct origin){ 1, NULL }), -EINVAL);
+	assert_int_equal(allocations_add(&t, BASE, 100, (struct origin){ 1, NULL }), 0);
 	/* Nothing wraps around. */
 	assert_null(allocations_find_range(&t, BASE + 50, UINT64_MAX));
 	assert_null(allocations_find_range(&t, BASE + 50, UINT64_MAX - BASE - 49));
@@ -126,8 +128,8 @@ static void test_stale_keeps_what_was_freed(void **state)
 	struct allocations t = { 0 };
 
 	(void)state;
-	assert_int_equal(allocations_add(&t, BASE, 8, 1, 1), 0);
-	assert_int_equal(allocations_add(&t, BASE + 8, 8, 2, 1), 0);
+	assert_int_equal(allocations_add(&t, BASE, 8, (struct origin){ 1, NULL }), 0);
+	assert_int_equal(allocations_add(&t, BASE + 8, 8, (struct origin){ 2, NULL }), 0);
 	allocations_find(&t, BASE + 8)->state = OWN_FREED;
 	allocations_mark_stale(&t);
 	assert_int_equal(allocations_find(&t, BASE)->state, OWN_STALE);
