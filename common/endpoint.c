@@ -303,6 +303,31 @@ static int try_path(const struct endpoint_attr *attr, const struct target_path *
 	return 0;
 }
 
+/* Whatever a device or the kernel answers: callers know these. why says what it was. */
+static int connect_errno(int rc)
+{
+	switch (rc) {
+	case 0:
+	case -ECANCELED:
+	case -ECONNREFUSED:
+	case -ECONNRESET:
+	case -EHOSTUNREACH:
+	case -EMFILE:
+	case -ENODEV:
+	case -ENOMEM:
+	case -EPROTO:
+	case -ETIMEDOUT:
+	case -EUSERS:
+		return rc;
+	case -EAGAIN:
+		return -ECONNREFUSED;
+	case -ENFILE:
+		return -EMFILE;
+	default:
+		return -EIO;
+	}
+}
+
 int endpoint_connect(const struct endpoint_attr *attr, struct endpoint **out, struct why *why)
 {
 	struct target_path paths[TARGET_PATHS_MAX];
@@ -310,7 +335,7 @@ int endpoint_connect(const struct endpoint_attr *attr, struct endpoint **out, st
 
 	n = target_resolve(attr->target, attr->device, paths, why);
 	if (n < 0)
-		return n;
+		return connect_errno(n);
 	for (int i = 0; i < n; i++) {
 		rc = try_path(attr, &paths[i], out, why);
 		if (rc == -EAGAIN) /* the next try has another queue pair number */
@@ -318,7 +343,7 @@ int endpoint_connect(const struct endpoint_attr *attr, struct endpoint **out, st
 		if (rc == 0 || rc == -ECANCELED || rc == -ETIMEDOUT)
 			break;
 	}
-	return rc == -EAGAIN ? -ECONNREFUSED : rc;
+	return connect_errno(rc);
 }
 
 void endpoint_destroy(struct endpoint *ep)
@@ -329,9 +354,10 @@ void endpoint_destroy(struct endpoint *ep)
 		rdma_disconnect(ep->shake.id);
 	if (ep->shake.id && ep->shake.id->qp)
 		rdma_destroy_qp(ep->shake.id);
-	if (ep->send.channel)
+	/* Without a queue nothing was notified, and reading its channel may wait for ever. */
+	if (ep->send.cq)
 		drain_notifications(&ep->send);
-	if (ep->receive.channel)
+	if (ep->receive.cq)
 		drain_notifications(&ep->receive);
 	queue_destroy(&ep->send);
 	queue_destroy(&ep->receive);

@@ -66,7 +66,8 @@ static int next_event(
 			return why_set(
 				why, rc, "%s did not answer in time while %s", h->peer, doing);
 		if (rc)
-			return why_set(why, rc, "cancelled while %s", doing);
+			return why_set(why, rc, "%s while %s",
+				rc == -ECANCELED ? "cancelled" : strerror(-rc), doing);
 	}
 	return 0;
 }
@@ -109,6 +110,8 @@ static int open_channel(struct handshake *h, struct why *why)
 	int rc;
 
 	h->channel = rdma_create_event_channel();
+	if (!h->channel && (errno == EMFILE || errno == ENFILE || errno == ENOMEM))
+		return why_set(why, -errno, "rdma_create_event_channel: %s", strerror(errno));
 	if (!h->channel)
 		return why_set(why, -ENODEV,
 			"the RDMA connection manager cannot be used (%s): load the module rdma_ucm "

@@ -91,6 +91,8 @@ static int check_device(const char *device, struct why *why)
 	int count = 0;
 
 	list = ibv_get_device_list(&count);
+	if (!list && errno == ENOMEM)
+		return why_set(why, -ENOMEM, "ibv_get_device_list: out of memory");
 	for (int i = 0; list && i < count; i++) {
 		const char *name = ibv_get_device_name(list[i]);
 
@@ -118,21 +120,21 @@ static bool same_device(const struct rdma_cm_id *id, const char *device)
 	       (!device || strcmp(ibv_get_device_name(id->verbs->device), device) == 0);
 }
 
-/* Does the connection manager put this address on that device (NULL: on any)? */
-static bool is_device_address(
+/* Does the connection manager put this address on that device (NULL: on any)? 0: yes; -ENOENT: no. */
+static int check_address(
 	struct rdma_event_channel *channel, struct sockaddr *addr, const char *device)
 {
 	struct rdma_cm_id *id;
 	bool yes;
 
 	if (rdma_create_id(channel, &id, NULL, RDMA_PS_TCP))
-		return false;
+		return errno ? -errno : -EIO;
 	yes = rdma_bind_addr(id, addr) == 0 && same_device(id, device);
 	rdma_destroy_id(id);
-	return yes;
+	return yes ? 0 : -ENOENT;
 }
 
-/* The first address of a family that belongs to a device. -ENOENT. */
+/* The first address of a family that belongs to a device. -ENOENT: none; others: nobody knows. */
 static int find_local(const char *device, int family, struct sockaddr_storage *out)
 {
 	struct rdma_event_channel *channel;
@@ -141,12 +143,13 @@ static int find_local(const char *device, int family, struct sockaddr_storage *o
 
 	channel = rdma_create_event_channel();
 	if (!channel)
-		return -ENODEV;
+		return errno == EMFILE || errno == ENFILE || errno == ENOMEM ? -errno : -ENODEV;
 	if (getifaddrs(&list)) {
+		rc = errno ? -errno : -EIO;
 		rdma_destroy_event_channel(channel);
-		return -errno;
+		return rc;
 	}
-	for (i = list; i && rc; i = i->ifa_next) {
+	for (i = list; i && rc == -ENOENT; i = i->ifa_next) {
 		struct sockaddr_storage addr = { 0 };
 		size_t size = family == AF_INET ? sizeof(struct sockaddr_in)
 						: sizeof(struct sockaddr_in6);
@@ -161,10 +164,9 @@ static int find_local(const char *device, int family, struct sockaddr_storage *o
 			(IN6_IS_ADDR_LOOPBACK(&((struct sockaddr_in6 *)&addr)->sin6_addr) ||
 				IN6_IS_ADDR_LINKLOCAL(&((struct sockaddr_in6 *)&addr)->sin6_addr)))
 			continue;
-		if (is_device_address(channel, (struct sockaddr *)&addr, device)) {
+		rc = check_address(channel, (struct sockaddr *)&addr, device);
+		if (rc == 0)
 			*out = addr;
-			rc = 0;
-		}
 	}
 	freeifaddrs(list);
 	rdma_destroy_event_channel(channel);
@@ -179,8 +181,12 @@ static void set_port(struct sockaddr_storage *addr, uint16_t port)
 		((struct sockaddr_in6 *)addr)->sin6_port = htons(port);
 }
 
-static int no_address(const char *device, struct why *why)
+/* rc: what find_local() said. */
+static int no_address(int rc, const char *device, struct why *why)
 {
+	if (rc != -ENOENT && rc != -ENODEV)
+		return why_set(
+			why, rc, "looking for this machine's RDMA address: %s", strerror(-rc));
 	return why_set(why, -ENODEV,
 		"%s%s has no IP address: give its network interface one and bring it up",
 		device ? "RDMA device " : "no RDMA device here", device ? device : "");
@@ -190,9 +196,12 @@ static int resolve_local(
 	const struct target *t, const char *device, struct target_path *path, struct why *why)
 {
 	struct sockaddr_storage addr;
+	int rc = find_local(device, AF_INET, &addr);
 
-	if (find_local(device, AF_INET, &addr) && find_local(device, AF_INET6, &addr))
-		return no_address(device, why);
+	if (rc == -ENOENT)
+		rc = find_local(device, AF_INET6, &addr);
+	if (rc)
+		return no_address(rc, device, why);
 	memset(path, 0, sizeof(*path));
 	path->destination = addr;
 	set_port(&path->destination, t->port);
@@ -206,7 +215,7 @@ int target_resolve(const struct target *t, const char *device,
 {
 	struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM };
 	struct addrinfo *list, *i;
-	int rc, n = 0;
+	int rc, n = 0, local = -ENOENT;
 
 	rc = check_device(device, why);
 	if (rc)
@@ -215,19 +224,20 @@ int target_resolve(const struct target *t, const char *device,
 		return resolve_local(t, device, &paths[0], why);
 	rc = getaddrinfo(t->host, NULL, &hints, &list);
 	if (rc)
-		return why_set(why, -EHOSTUNREACH, "cannot find the address of '%s': %s", t->host,
-			gai_strerror(rc));
+		return why_set(why, rc == EAI_MEMORY ? -ENOMEM : -EHOSTUNREACH,
+			"cannot find the address of '%s': %s", t->host, gai_strerror(rc));
 	for (i = list; i && n < TARGET_PATHS_MAX; i = i->ai_next) {
 		if (i->ai_family != AF_INET && i->ai_family != AF_INET6)
 			continue;
 		memset(&paths[n], 0, sizeof(paths[n]));
 		memcpy(&paths[n].destination, i->ai_addr, i->ai_addrlen);
 		set_port(&paths[n].destination, t->port);
-		if (!device || find_local(device, i->ai_family, &paths[n].source) == 0)
+		local = device ? find_local(device, i->ai_family, &paths[n].source) : 0;
+		if (local == 0)
 			n++;
 	}
 	freeaddrinfo(list);
-	return n ? n : no_address(device, why);
+	return n ? n : no_address(local, device, why);
 }
 
 const char *target_format(const struct sockaddr_storage *addr, char buf[TARGET_TEXT_SIZE])

@@ -16,6 +16,7 @@ static void put_session(struct sheet *s, const json_t *holder, struct check *c)
 	sheet_duration(s, field_uint(c, holder, "state_for_ms"));
 	sheet_text(s, field_text(c, holder, "lease"));
 	sheet_duration(s, field_uint(c, holder, "seen_ago_ms"));
+	sheet_number(s, field_int(c, holder, "channels"));
 	sheet_number(s, field_int(c, holder, "blocks"));
 	sheet_bytes(s, field_uint(c, holder, "bytes"));
 	sheet_bytes(s, field_uint(c, holder, "block_bytes"));
@@ -34,6 +35,7 @@ int render_sessions(const json_t *answer, const struct view *view, FILE *out, st
 		{ "FOR", true },
 		{ "LEASE", false },
 		{ "SEEN", true },
+		{ "CHANNELS", true },
 		{ "BLOCKS", true },
 		{ "BYTES", true },
 		{ "LENT", true },

@@ -100,6 +100,8 @@ static void put_holdings(FILE *out, const json_t *answer, struct check *c)
 	put_count(out, sessions, "detached", " detached, ", c);
 	put_count(out, sessions, "closed", " closed, ", c);
 	put_count(out, sessions, "dead", " dead\n", c);
+	fputs("channels     ", out);
+	put_count(out, answer, "channels", "\n", c);
 	fputs("allocations  ", out);
 	text_put_share(out, field_uint(c, allocations, "block_bytes"),
 		field_uint(c, allocations, "blocks"));

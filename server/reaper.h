@@ -16,7 +16,7 @@ void reaper_stop(struct server *s);
 /* There is something to do; it starts when the loop comes round. */
 void reaper_wake(struct server *s);
 
-/* Tear this connection down now, to the end. It must be CLOSING. */
+/* Tear this CLOSING connection down now, to the end: for a server that stops, which nobody waits for. */
 void reaper_finish_connection(struct server *s, struct connection *c);
 
 /* Take a session's memory back: it must have no connection. */

@@ -73,6 +73,21 @@ static json_t *make_session_counts(struct draft *d)
 	return o;
 }
 
+static uint64_t count_channels(const struct report_view *view, uint32_t slot)
+{
+	return view->channels ? view->channels(view->arg, slot) : 0;
+}
+
+static uint64_t count_all_channels(const struct report_view *view)
+{
+	uint32_t cursor = 0, slot;
+	uint64_t n = 0;
+
+	while (sessions_next(view->sessions, &cursor, &slot) != NULL)
+		n += count_channels(view, slot);
+	return n;
+}
+
 static void share_add(struct share *share, const struct allocation *a)
 {
 	share->blocks++;
@@ -123,6 +138,7 @@ json_t *report_status(const struct report_view *view)
 	draft_set(&d, answer, "nodes", make_nodes(&d));
 	draft_set_number(&d, answer, "max_alloc_bytes", view->terms.max_alloc_bytes);
 	draft_set(&d, answer, "sessions", make_session_counts(&d));
+	draft_set_number(&d, answer, "channels", count_all_channels(view));
 	draft_set(&d, answer, "allocations", make_allocations(&d));
 	draft_set_number(&d, answer, "ttl_ms", view->terms.ttl_ms);
 	draft_set_number(&d, answer, "courtesy_ms", view->terms.courtesy_ms);
@@ -183,9 +199,12 @@ json_t *report_sessions(const struct report_view *view)
 	json_t *answer = draft_begin(&d, "sessions"), *sessions = json_array();
 	size_t n = list ? list_sessions(view, list) : 0;
 
-	for (size_t i = 0; i < n; i++)
-		draft_append(&d, sessions,
-			part_holder(&d, list[i].slot, list[i].record, &list[i].share));
+	for (size_t i = 0; i < n; i++) {
+		json_t *o = part_holder(&d, list[i].slot, list[i].record, &list[i].share);
+
+		draft_set_number(&d, o, "channels", count_channels(view, list[i].slot));
+		draft_append(&d, sessions, o);
+	}
 	draft_set(&d, answer, "sessions", sessions);
 	free(list);
 	return draft_finish(&d, answer);

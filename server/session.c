@@ -152,6 +152,7 @@ static int wait_for_the_earlier(struct connection *c, struct session *session)
 	if (session->control)
 		connection_abort(session->control, "%s", reason);
 	session->waiter = c;
+	(void)lease_renew(&session->lease, clock_boot_ns()); /* a sign of life, if in time */
 	c->deferred =
 		(struct deferred){ .active = true, .type = MESSAGE_HELLO, .resuming = session };
 	return -EINPROGRESS;

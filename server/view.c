@@ -30,6 +30,13 @@ static bool lease_of(void *arg, uint32_t slot, enum lease_state *out, uint64_t *
 	return true;
 }
 
+static unsigned channels_of(void *arg, uint32_t slot)
+{
+	const struct session *session = &((struct view *)arg)->server->sessions[slot];
+
+	return session->used ? session->nchannels : 0;
+}
+
 static void count_pages(void *arg, uint64_t addr, uint64_t bytes, struct report_pages *out)
 {
 	struct view *v = arg;
@@ -136,5 +143,6 @@ void view_fill(struct view *v, struct server *s)
 	v->block_pages = BLOCK_PAGES_MAX;
 	r->arg = v;
 	r->lease = lease_of;
+	r->channels = channels_of;
 	r->pages = count_pages;
 }

@@ -83,6 +83,8 @@ struct rmem_alloc_attr {
  *	-ETIMEDOUT	somebody is there, but does not answer in time
  *	-ECONNRESET	the connection broke before the session was open: try again
  *	-ENOMEM		out of memory, or of memory that may be locked
+ *	-EMFILE		too many open files
+ *	-EIO		the RDMA device, or the kernel, refused something else
  */
 RMEM_API int rmem_open(const char *server, const struct rmem_open_attr *attr, struct rmem **out);
 

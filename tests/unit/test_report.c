@@ -32,6 +32,12 @@ static bool stage_lease(void *arg, uint32_t slot, enum lease_state *out, uint64_
 	return true;
 }
 
+static unsigned stage_channels(void *arg, uint32_t slot)
+{
+	(void)arg;
+	return 10 + slot;
+}
+
 static void stage_pages(void *arg, uint64_t addr, uint64_t bytes, struct report_pages *out)
 {
 	struct stage *s = arg;
@@ -78,6 +84,7 @@ static struct stage make_stage(struct world *w)
 		.counters = { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 },
 		.audits = { 8841, LATER, 1840 },
 		.lease = stage_lease,
+		.channels = stage_channels,
 		.pages = stage_pages,
 	};
 	return s;
@@ -192,7 +199,8 @@ static void test_status(void **state)
 	s = make_stage(w);
 	answer = report_status(view_of(&s));
 	check_keys(answer,
-		"schema report server devices nodes max_alloc_bytes sessions allocations ttl_ms "
+		"schema report server devices nodes max_alloc_bytes sessions channels allocations "
+		"ttl_ms "
 		"courtesy_ms reclaim audit_interval_ms audits last_audit_ns stalls stalled_ms "
 		"sites "
 		"counters");
@@ -212,6 +220,7 @@ static void test_status(void **state)
 	assert_int_equal(number(item(answer, "nodes", 1), "largest_free_bytes"), ARENA / 2);
 	assert_int_equal(number(at(answer, "sessions"), "connected"), 1);
 	assert_int_equal(number(at(answer, "sessions"), "dead"), 1);
+	assert_int_equal(number(answer, "channels"), 10 + a + 10 + b);
 	assert_int_equal(number(at(answer, "allocations"), "bytes"), 5000);
 	assert_int_equal(number(at(answer, "counters"), "refused_requests"), 8);
 	assert_int_equal(number(answer, "stalled_ms"), 10);
@@ -505,11 +514,13 @@ static void test_sessions(void **state)
 	add_block(w, slots[1], 0, 100, 0, 0);
 	answer = report_sessions(view_of(&s));
 	check_keys(answer, "schema report server sessions");
-	check_keys(item(answer, "sessions", 0), HOLDER_KEYS);
+	check_keys(item(answer, "sessions", 0), HOLDER_KEYS " channels");
 	assert_int_equal(number(item(answer, "sessions", 0), "block_bytes"), 16384);
 	assert_int_equal(number(item(answer, "sessions", 0), "bytes"), 9000);
 	assert_string_equal(text(item(answer, "sessions", 0), "exe"), "/bin/???[bad\x1b[31m");
 	assert_int_equal(number(item(answer, "sessions", 1), "blocks"), 2);
+	assert_int_equal(number(item(answer, "sessions", 0), "channels"), 10 + slots[2]);
+	assert_int_equal(number(item(answer, "sessions", 1), "channels"), 10 + slots[1]);
 	assert_string_equal(
 		text(item(answer, "sessions", 2), "session"), "01000000000000000000000000000000");
 	assert_string_equal(
@@ -520,11 +531,13 @@ static void test_sessions(void **state)
 
 	/* Without runtime state the record has to do. */
 	s.view.lease = NULL;
+	s.view.channels = NULL;
 	sessions_get(w->sessions, slots[0])->expired_ns = LATER - SECOND;
 	answer = report_sessions(view_of(&s));
 	assert_string_equal(text(item(answer, "sessions", 2), "lease"), "courtesy");
 	assert_int_equal(number(item(answer, "sessions", 2), "lease_since_ms"), 1000);
 	assert_string_equal(text(item(answer, "sessions", 3), "lease"), "none");
+	assert_int_equal(number(item(answer, "sessions", 3), "channels"), 0);
 	json_decref(answer);
 }
 
