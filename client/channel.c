@@ -443,16 +443,20 @@ static int recover(struct channel *ch, uint64_t began_ns, struct why *why)
 {
 	uint64_t deadline = began_ns + ch->session->timeout_ns;
 	uint64_t least = clock_boot_ns() + RECOVER_MIN_NS;
+	struct why trouble = { "" };
 	int rc = -ECONNRESET;
 
 	if (deadline < least)
 		deadline = least;
 	if (!is_connected(ch))
 		pipeline_detach(&ch->pipeline);
-	if (is_worth_it(ch))
-		rc = come_back(ch, deadline, why);
-	if (rc == 0)
-		return 0;
+	if (is_worth_it(ch)) {
+		rc = come_back(ch, deadline, &trouble);
+		/* What went wrong on the way does not matter to those who got there. */
+		if (rc == 0)
+			return 0;
+		*why = trouble;
+	}
 	pipeline_detach(&ch->pipeline);
 	pipeline_fail(&ch->pipeline, rc);
 	return rc;
@@ -574,6 +578,23 @@ static enum way choose_way(struct channel *ch, struct ibv_send_wr *wr, struct ib
 	return WAY_BOUNCED;
 }
 
+static __attribute__((cold, noinline)) void log_quick_failure(const struct channel *ch,
+	enum operation_kind kind, const struct ibv_send_wr *wr, const struct ibv_wc *wc)
+{
+	struct operation op = { .kind = kind };
+	const struct failure f = {
+		.op = &op,
+		.remote = wr->wr.rdma.remote_addr,
+		.bytes = wr->sg_list->length,
+		.status = wc->status,
+		.vendor_err = wc->vendor_err,
+	};
+	struct why why;
+
+	explain_failure(&f, ch->session, endpoint_peer(ch->pipeline.ep), &why);
+	log_info("%s", why.text);
+}
+
 bool channel_quick(
 	struct channel *ch, enum operation_kind kind, void *local, uint64_t remote, size_t bytes)
 {
@@ -589,7 +610,7 @@ bool channel_quick(
 	};
 	struct ibv_send_wr *bad;
 	uint64_t now = clock_boot_ns();
-	struct ibv_wc wc;
+	struct ibv_wc wc = { .status = IBV_WC_GENERAL_ERR };
 	enum way way;
 
 	if (bytes - 1 >= BOUNCE_PIECE_MAX || !p->ep || p->first || endpoint_broken(p->ep) ||
@@ -602,6 +623,7 @@ bool channel_quick(
 		endpoint_reap(p->ep, &wc, 1, PIPELINE_PROGRESS_NS) < 1 ||
 		wc.status != IBV_WC_SUCCESS) {
 		ch->began_ns = now;
+		log_quick_failure(ch, kind, &wr, &wc);
 		return false;
 	}
 	if (way == WAY_BOUNCED && kind == OPERATION_READ)

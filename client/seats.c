@@ -195,7 +195,7 @@ static int choose(struct seats *t, struct seat *out, struct why *why)
 			return rc;
 		}
 	}
-	(void)turnstile_enter(&t->common_lock, false, TURNSTILE_FOREVER);
+	(void)turnstile_enter(&t->common_lock, TURNSTILE_FOREVER);
 	rc = t->common ? 0 : seats_add(t, &t->common, why);
 	*out = (struct seat){ t->id, t->common, true };
 	turnstile_leave(&t->common_lock);
@@ -266,7 +266,7 @@ int seats_enter(struct seats *t, struct channel **out, struct why *why)
 	if (rc)
 		return rc;
 	if (seat_now.common)
-		(void)turnstile_enter(&t->common_lock, false, TURNSTILE_FOREVER);
+		(void)turnstile_enter(&t->common_lock, TURNSTILE_FOREVER);
 	*out = seat_now.channel;
 	return 0;
 }

@@ -75,7 +75,7 @@ void session_destroy(struct session *s)
 
 int session_lock(struct session *s, uint64_t deadline_ns, struct why *why)
 {
-	if (turnstile_enter(&s->control, false, deadline_ns) == 0)
+	if (turnstile_enter(&s->control, deadline_ns) == 0)
 		return 0;
 	return why_set(why, -ETIMEDOUT,
 		"rmemd does not answer: other threads' requests are still waiting for it");
@@ -88,7 +88,7 @@ void session_unlock(struct session *s)
 
 void session_sender_lock(struct session *s)
 {
-	(void)turnstile_enter(&s->sender, false, TURNSTILE_FOREVER);
+	(void)turnstile_enter(&s->sender, TURNSTILE_FOREVER);
 }
 
 void session_sender_unlock(struct session *s)

@@ -10,7 +10,7 @@
 struct turnstile_waiter {
 	struct turnstile_waiter *next;
 	pthread_cond_t granted_cond;
-	bool granted, urgent;
+	bool granted;
 };
 
 static inline void relax(void)
@@ -40,14 +40,14 @@ static bool try_take(struct turnstile *t)
 	return atomic_compare_exchange_strong(&t->taken, &expected, true);
 }
 
-/* queue_lock held: before the first that is less urgent. */
+/* queue_lock held: behind all others. */
 static void enqueue(struct turnstile *t, struct turnstile_waiter *w)
 {
 	struct turnstile_waiter **at = &t->first;
 
-	while (*at && ((*at)->urgent || !w->urgent))
+	while (*at)
 		at = &(*at)->next;
-	w->next = *at;
+	w->next = NULL;
 	*at = w;
 }
 
@@ -93,9 +93,9 @@ static int sleep_until_granted(
 	return 0;
 }
 
-static int queue_up(struct turnstile *t, bool urgent, uint64_t deadline_ns)
+static int queue_up(struct turnstile *t, uint64_t deadline_ns)
 {
-	struct turnstile_waiter w = { .urgent = urgent };
+	struct turnstile_waiter w = { .granted = false };
 	pthread_condattr_t attr;
 	int rc = 0;
 
@@ -124,7 +124,7 @@ static int queue_up(struct turnstile *t, bool urgent, uint64_t deadline_ns)
 	return rc;
 }
 
-int turnstile_enter(struct turnstile *t, bool urgent, uint64_t deadline_ns)
+int turnstile_enter(struct turnstile *t, uint64_t deadline_ns)
 {
 	for (unsigned i = 0; i < POLLS; i++) {
 		if (atomic_load_explicit(&t->waiting, memory_order_relaxed))
@@ -133,7 +133,7 @@ int turnstile_enter(struct turnstile *t, bool urgent, uint64_t deadline_ns)
 			return 0;
 		relax();
 	}
-	return queue_up(t, urgent, deadline_ns);
+	return queue_up(t, deadline_ns);
 }
 
 void turnstile_leave(struct turnstile *t)

@@ -5,7 +5,7 @@
  *
  * Uncontended it is one atomic operation. A thread that finds it taken polls for a while, and may
  * pass others that do the same; once somebody sleeps, it is handed from one to the next in order of
- * arrival, the urgent ones first.
+ * arrival.
  */
 #ifndef RMEM_CLIENT_TURNSTILE_H
 #define RMEM_CLIENT_TURNSTILE_H
@@ -30,7 +30,7 @@ void turnstile_destroy(struct turnstile *t); /* nobody inside */
 #define TURNSTILE_FOREVER UINT64_MAX
 
 /* 0, or -ETIMEDOUT at the deadline (on clock_boot_ns()). */
-int turnstile_enter(struct turnstile *t, bool urgent, uint64_t deadline_ns);
+int turnstile_enter(struct turnstile *t, uint64_t deadline_ns);
 void turnstile_leave(struct turnstile *t);
 
 #endif

@@ -21,7 +21,8 @@ static void *count_up(void *arg)
 {
 	(void)arg;
 	for (int i = 0; i < ROUNDS; i++) {
-		turnstile_enter(&lock, i % 7 == 0, TURNSTILE_FOREVER);
+		turnstile_enter(&lock, TURNSTILE_FOREVER);
+		turnstile_enter(&lock, TURNSTILE_FOREVER);
 		counter++;
 		turnstile_leave(&lock);
 	}
@@ -47,7 +48,6 @@ static void test_excludes(void **state)
 
 struct visitor {
 	pthread_t thread;
-	bool urgent;
 	unsigned long turn; /* which one it was let in as */
 };
 
@@ -55,7 +55,7 @@ static void *visit(void *arg)
 {
 	struct visitor *v = arg;
 
-	turnstile_enter(&lock, v->urgent, TURNSTILE_FOREVER);
+	turnstile_enter(&lock, TURNSTILE_FOREVER);
 	v->turn = counter++;
 	turnstile_leave(&lock);
 	return NULL;
@@ -69,40 +69,37 @@ static void wait_for_sleepers(unsigned n)
 
 static void test_order(void **state)
 {
-	struct visitor v[4] = { { .urgent = false }, { .urgent = false }, { .urgent = true },
-		{ .urgent = true } };
+	struct visitor v[4] = { 0 };
 
 	(void)state;
 	turnstile_init(&lock);
 	counter = 0;
-	assert_int_equal(turnstile_enter(&lock, false, TURNSTILE_FOREVER), 0);
+	assert_int_equal(turnstile_enter(&lock, TURNSTILE_FOREVER), 0);
 	for (unsigned i = 0; i < 4; i++) {
 		assert_int_equal(pthread_create(&v[i].thread, NULL, visit, &v[i]), 0);
 		wait_for_sleepers(i + 1);
 	}
 	turnstile_leave(&lock);
-	for (int i = 0; i < 4; i++)
+	for (unsigned i = 0; i < 4; i++) {
 		pthread_join(v[i].thread, NULL);
-	assert_int_equal(v[2].turn, 0);
-	assert_int_equal(v[3].turn, 1);
-	assert_int_equal(v[0].turn, 2);
-	assert_int_equal(v[1].turn, 3);
+		assert_int_equal(v[i].turn, i);
+	}
 	turnstile_destroy(&lock);
 }
 
 /* Whoever comes again at once does not pass the one that sleeps. */
 static void test_no_overtaking(void **state)
 {
-	struct visitor v = { .urgent = false };
+	struct visitor v = { 0 };
 
 	(void)state;
 	turnstile_init(&lock);
 	counter = 0;
-	assert_int_equal(turnstile_enter(&lock, false, TURNSTILE_FOREVER), 0);
+	assert_int_equal(turnstile_enter(&lock, TURNSTILE_FOREVER), 0);
 	assert_int_equal(pthread_create(&v.thread, NULL, visit, &v), 0);
 	wait_for_sleepers(1);
 	turnstile_leave(&lock);
-	assert_int_equal(turnstile_enter(&lock, false, TURNSTILE_FOREVER), 0);
+	assert_int_equal(turnstile_enter(&lock, TURNSTILE_FOREVER), 0);
 	assert_int_equal(counter, 1);
 	turnstile_leave(&lock);
 	pthread_join(v.thread, NULL);
@@ -111,23 +108,23 @@ static void test_no_overtaking(void **state)
 
 static void test_times_out(void **state)
 {
-	struct visitor v = { .urgent = false };
+	struct visitor v = { 0 };
 	uint64_t now;
 
 	(void)state;
 	turnstile_init(&lock);
 	counter = 0;
-	assert_int_equal(turnstile_enter(&lock, false, TURNSTILE_FOREVER), 0);
+	assert_int_equal(turnstile_enter(&lock, TURNSTILE_FOREVER), 0);
 	now = clock_boot_ns();
-	assert_int_equal(turnstile_enter(&lock, true, now + 20 * NSEC_PER_MSEC), -ETIMEDOUT);
+	assert_int_equal(turnstile_enter(&lock, now + 20 * NSEC_PER_MSEC), -ETIMEDOUT);
 	assert_true(clock_boot_ns() - now >= 20 * NSEC_PER_MSEC);
-	assert_int_equal(turnstile_enter(&lock, false, 0), -ETIMEDOUT);
+	assert_int_equal(turnstile_enter(&lock, 0), -ETIMEDOUT);
 	assert_int_equal(pthread_create(&v.thread, NULL, visit, &v), 0);
 	wait_for_sleepers(1);
-	assert_int_equal(turnstile_enter(&lock, true, clock_boot_ns()), -ETIMEDOUT);
+	assert_int_equal(turnstile_enter(&lock, clock_boot_ns()), -ETIMEDOUT);
 	turnstile_leave(&lock);
 	pthread_join(v.thread, NULL);
-	assert_int_equal(turnstile_enter(&lock, false, 0), 0);
+	assert_int_equal(turnstile_enter(&lock, 0), 0);
 	turnstile_leave(&lock);
 	turnstile_destroy(&lock);
 }
