@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "tests/fault/driver.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define SCENARIO_LIMIT_MS 30000 /* it takes well under a second */
+#define ALL 16                  /* up to so many calls of a kind each is tried */
+#define FIRST 8
+
+struct fault_plan *fault_share(struct rig *r, const char *name, char path[128])
+{
+	struct fault_plan *plan;
+	int fd;
+
+	snprintf(path, 128, "%s/%s", r->dir, name);
+	fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	assert_true(fd >= 0);
+	assert_int_equal(ftruncate(fd, sizeof(*plan)), 0);
+	plan = mmap(NULL, sizeof(*plan), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	assert_true(plan != MAP_FAILED);
+	close(fd);
+	return plan;
+}
+
+void fault_unshare(struct fault_plan *plan)
+{
+	munmap(plan, sizeof(*plan));
+}
+
+void fault_preload_begin(const char *plan_path, const char *owner)
+{
+	setenv(FAULT_FILE, plan_path, 1);
+	setenv(FAULT_OWNER, owner, 1);
+	setenv("LD_PRELOAD", FAULT_LIBRARY, 1);
+}
+
+void fault_preload_end(void)
+{
+	unsetenv(FAULT_FILE);
+	unsetenv(FAULT_OWNER);
+	unsetenv("LD_PRELOAD");
+}
+
+/* ---- which calls ---- */
+
+bool fault_wanted(enum fault_kind kind)
+{
+	const char *only = getenv("RMEM_FAULT_KIND");
+
+	return !only || strcmp(only, fault_names[kind]) == 0;
+}
+
+uint64_t fault_only_n(void)
+{
+	const char *only = getenv("RMEM_FAULT_N");
+
+	return only ? strtoull(only, NULL, 10) : 0;
+}
+
+/* Mark the first and the last call from every place. */
+static size_t mark_places(const _Atomic uint32_t *places, size_t n, bool *chosen)
+{
+	size_t found = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		bool first = true, last = true;
+
+		for (size_t k = 0; k < i && first; k++)
+			first = places[k] != places[i];
+		for (size_t k = i + 1; k < n && last; k++)
+			last = places[k] != places[i];
+		found += first;
+		chosen[i] = chosen[i] || first || last;
+	}
+	return found;
+}
+
+static size_t count_chosen(const bool *chosen, size_t n)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < n; i++)
+		count += chosen[i];
+	return count;
+}
+
+size_t fault_choose(const struct fault_plan *plan, enum fault_kind kind, size_t limit,
+	uint64_t out[FAULT_CHOSEN_MAX], size_t *places)
+{
+	static bool chosen[FAULT_POINTS];
+	uint64_t total = plan->counts[kind] - plan->base[kind];
+	size_t n = total < FAULT_POINTS ? (size_t)total : FAULT_POINTS, count, taken = 0;
+
+	memset(chosen, total <= ALL, sizeof(chosen));
+	for (size_t i = 0; i < n && i < FIRST; i++)
+		chosen[i] = true;
+	*places = mark_places(plan->points[kind], n, chosen);
+	count = count_chosen(chosen, n);
+	for (size_t i = 0; count < limit / 2 && i < limit / 2 && n > ALL; i++) {
+		size_t at = i * n / (limit / 2);
+
+		count += !chosen[at];
+		chosen[at] = true;
+	}
+	/* Too many: an even selection of them. */
+	for (size_t i = 0, seen = 0; i < n; i++) {
+		if (!chosen[i])
+			continue;
+		if (count <= limit || seen * limit / count != (seen + 1) * limit / count)
+			out[taken++] = i + 1;
+		seen++;
+	}
+	return taken;
+}
+
+/* ---- a run ---- */
+
+static void print_file(const char *path)
+{
+	FILE *f = fopen(path, "r");
+	char line[1024];
+
+	while (f && fgets(line, sizeof(line), f))
+		fprintf(stderr, "    %s", line);
+	if (f)
+		fclose(f);
+}
+
+/* Function names for "object+0xoffset": addr2line knows them. */
+static void print_stack(const char *where, const char *object_path)
+{
+	char copy[FAULT_TEXT], *save = NULL;
+
+	snprintf(copy, sizeof(copy), "%s", where);
+	for (char *at = strtok_r(copy, " ", &save); at; at = strtok_r(NULL, " ", &save)) {
+		char command[512], line[512] = "?\n";
+		unsigned long offset = strtoul(strchr(at, '+') + 1, NULL, 16);
+		const char *file = strncmp(at, "program", 7) == 0 ? FAULT_SCENARIO : object_path;
+		FILE *f;
+
+		/* The return address: the call is before it. */
+		snprintf(command, sizeof(command), "addr2line -fspe %s 0x%lx 2>/dev/null", file,
+			offset - 1);
+		f = popen(command, "r");
+		if (f && !fgets(line, sizeof(line), f))
+			snprintf(line, sizeof(line), "?\n");
+		if (f)
+			pclose(f);
+		line[strcspn(line, "\n")] = '\0';
+		fprintf(stderr, "    %s (%s)\n", line, at);
+	}
+}
+
+void fault_complain(struct rig *r, const struct fault_plan *plan, const char *about,
+	const char *object_path, const char *fmt, ...)
+{
+	char log[128];
+	va_list ap;
+
+	fprintf(stderr, "**** %s: ", about);
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fputc('\n', stderr);
+	snprintf(log, sizeof(log), "%s/scenario.err", r->dir);
+	print_file(log);
+	if (plan && plan->fired)
+		print_stack(plan->where, object_path);
+	if (plan && plan->leaks[0]) {
+		fprintf(stderr, "    left:%s\n", plan->leaks);
+		print_stack(plan->leaks, object_path);
+	}
+}
+
+/* It takes too long: where is it? */
+static void show_hang(const struct process *p)
+{
+	struct pollfd ended = { .fd = p->fd, .events = POLLIN };
+
+	syscall(SYS_tgkill, p->pid, p->pid, SIGUSR2);
+	poll(&ended, 1, 500); /* for the line to be written: it does not end by this */
+}
+
+bool fault_scenario(struct rig *r, const char *mode, int files, struct fault_plan *plan,
+	const char *plan_path, const char *about)
+{
+	char number[16], out[128], err[128];
+	const char *const argv[] = { FAULT_SCENARIO, r->server, mode, number, NULL };
+	struct pollfd ended = { .events = POLLIN };
+	struct process p;
+	int fds[3] = { -1 }, status;
+	bool late;
+
+	snprintf(number, sizeof(number), "%d", files);
+	snprintf(out, sizeof(out), "%s/scenario.out", r->dir);
+	snprintf(err, sizeof(err), "%s/scenario.err", r->dir);
+	fds[1] = open(out, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	fds[2] = open(err, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600);
+	if (plan_path)
+		fault_preload_begin(plan_path, "librmem.so");
+	process_start(&p, argv, fds);
+	fault_preload_end();
+	close(fds[1]);
+	close(fds[2]);
+	ended.fd = p.fd;
+	late = poll(&ended, 1, SCENARIO_LIMIT_MS) != 1;
+	if (late) {
+		if (plan_path)
+			show_hang(&p);
+		process_signal(&p, SIGKILL);
+	}
+	status = process_wait(&p, RIG_LIMIT_MS, "scenario");
+	if (late)
+		fault_complain(r, plan, about, FAULT_LIBRMEM, "it hangs in step %s",
+			plan ? plan->step : "?");
+	else if (WIFSIGNALED(status))
+		fault_complain(r, plan, about, FAULT_LIBRMEM, "it died of signal %d in step %s",
+			WTERMSIG(status), plan ? plan->step : "?");
+	else if (WEXITSTATUS(status))
+		fault_complain(r, plan, about, FAULT_LIBRMEM, "wrong");
+	else if (plan && fault_only_n())
+		fault_complain(r, plan, about, FAULT_LIBRMEM, "all is well");
+	return !late && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+int fault_printed(struct rig *r)
+{
+	char path[128], text[32] = "";
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/scenario.out", r->dir);
+	f = fopen(path, "r");
+	assert_non_null(f);
+	assert_non_null(fgets(text, sizeof(text), f));
+	fclose(f);
+	return atoi(text);
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What both fault tests do: share a plan with a process, choose which calls fail, run the scenario, and
+ * judge how it ended. One thread. ERRORS: what goes wrong here fails the running test; what the
+ * scenario or librmem did wrong is told (fault_complain) and counted, so that one run finds all.
+ */
+#ifndef RMEM_TESTS_FAULT_DRIVER_H
+#define RMEM_TESTS_FAULT_DRIVER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "tests/fault/plan.h"
+#include "tests/rxe/rig.h"
+
+#define FAULT_CHOSEN_MAX 4096
+
+/* A plan in a file of its own in the rig's directory. */
+struct fault_plan *fault_share(struct rig *r, const char *name, char path[128]);
+void fault_unshare(struct fault_plan *plan);
+
+/* What is started between these two gets the interposer. */
+void fault_preload_begin(const char *plan_path, const char *owner);
+void fault_preload_end(void);
+
+/*
+ * Which calls of a kind to fail, from what was counted since the plan was armed: all, if they are few;
+ * else the first and the last from every place (a place is a whole stack, up to the program's main),
+ * the first few of all, and an even spread, at most limit. Ascending; returns how many.
+ */
+size_t fault_choose(const struct fault_plan *plan, enum fault_kind kind, size_t limit,
+	uint64_t out[FAULT_CHOSEN_MAX], size_t *places);
+
+/* Is this kind to be tried, says $RMEM_FAULT_KIND? If $RMEM_FAULT_N is set, only that one call. */
+bool fault_wanted(enum fault_kind kind);
+uint64_t fault_only_n(void);
+
+/* Run the scenario; plan_path NULL: without the interposer. False: it ended badly (told). */
+bool fault_scenario(struct rig *r, const char *mode, int files, struct fault_plan *plan,
+	const char *plan_path, const char *about);
+
+/* The number that a scenario printed. */
+int fault_printed(struct rig *r);
+
+/* Print what is wrong, with the stack of the call that failed. */
+void fault_complain(struct rig *r, const struct fault_plan *plan, const char *about,
+	const char *object_path, const char *fmt, ...) __attribute__((format(printf, 5, 6)));
+
+#endif

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The interposer: a shared object that is loaded before all others (LD_PRELOAD) into the program under
+ * test, and stands between it and libibverbs, librdmacm and libc. It needs no change there and no
+ * special build. Calls that are inline functions (ibv_post_send, ibv_poll_cq, ...) go through a table in
+ * the device's context, in which the interposer puts itself once it sees the context.
+ *
+ *	interpose.c		whose call is it, is it the one to fail, what is alive
+ *	interpose_libc.c	memory, descriptors, threads
+ *	interpose_verbs.c	verbs
+ *	interpose_cm.c		the connection manager
+ *
+ * Whoever made a call is told by its return address. Any thread.
+ */
+#ifndef RMEM_TESTS_FAULT_INTERPOSE_H
+#define RMEM_TESTS_FAULT_INTERPOSE_H
+
+#include <stdbool.h>
+
+#include "tests/fault/plan.h"
+
+struct ibv_context;
+struct ibv_qp;
+
+#define EXPORT __attribute__((visibility("default")))
+
+/* The place a call of an interposed function comes from. To be used in that function itself. */
+struct origin {
+	void *address; /* of the return */
+	void **frame;  /* the interposed function's own */
+};
+#define ORIGIN ((struct origin){ __builtin_return_address(0), (void **)__builtin_frame_address(0) })
+
+/* The next definition of a function: the real one. Never NULL. */
+void *fault_real(_Atomic(void *) *cache, const char *name);
+
+#define REAL(function) \
+	({ \
+		static _Atomic(void *) cache; \
+		(__typeof__(&(function)))fault_real(&cache, #function); \
+	})
+
+bool fault_is_ours(struct origin origin);
+
+/* Count a call; must this one fail? False for calls that are not ours. */
+bool fault_hit(enum fault_kind kind, struct origin origin);
+
+/* Something was created, or destroyed. NULL is neither. What was not ours when created is ignored. */
+void fault_created(enum fault_object object, const void *key, struct origin origin);
+void fault_destroyed(enum fault_object object, const void *key);
+
+void fault_unacknowledged(int n);
+
+/* Stand in the context's table of calls. */
+void fault_hook(struct ibv_context *ctx);
+
+/* Queue pairs by number: a completion names no more. */
+void fault_remember(struct ibv_qp *qp);
+void fault_forget(struct ibv_qp *qp);
+
+#endif

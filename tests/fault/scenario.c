@@ -1,0 +1,460 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The program under test: a client that makes every call of librmem, while one thing fails.
+ *
+ *	scenario SERVER client|server FILES
+ *
+ * Each call is a step. A step that fails must fail with an error that rmem.h names for that call, and with
+ * a sentence; then it is tried again, and must work: one fault is one failed step at most. (With "server",
+ * where the fault is in rmemd, a few are allowed, and a full pool.) What was written with success is
+ * known byte by byte, and compared in the end. Afterwards the main steps are done a second time, which
+ * shows that what the fault left behind does no harm, and as many files must be open as FILES says
+ * (-1: not looked at, the number is printed).
+ *
+ * Exit status 0, or 1 with a line on standard error that says which step did what. What is left in
+ * memory is counted by the interposer.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <rmem/rmem.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "tests/fault/plan.h"
+#include "tests/rxe/pattern.h"
+
+#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
+#define BIG (512UL << 10)
+#define SMALL 4096UL
+#define PINNED (200UL << 10) /* more than librmem copies */
+#define WORD 2048            /* where the atomics work, in the small allocation */
+#define LOCAL_TIMEOUT_MS 3000
+
+/* The errors rmem.h names, beside those of every call. */
+#define EVERY_CALL ETIMEDOUT, ECONNRESET, ENOMEM
+static const int any_errors[] = { EVERY_CALL, 0 };
+static const int open_errors[] = { EVERY_CALL, ENODEV, EHOSTUNREACH, ECONNREFUSED, EPROTO, EUSERS,
+	EAGAIN, EMFILE, EIO, 0 };
+static const int atomic_errors[] = { EVERY_CALL, EREMOTEIO, 0 };
+static const int server_errors[] = { ENOSPC, EDQUOT, EUSERS, ECONNREFUSED, EPROTO, 0 };
+
+/* What some faults must be called, where they are more than the library can make up for. */
+static const int right_errors[FAULT_KINDS] = {
+	[FAULT_malloc] = ENOMEM,
+	[FAULT_calloc] = ENOMEM,
+	[FAULT_realloc] = ENOMEM,
+	[FAULT_aligned_alloc] = ENOMEM,
+	[FAULT_strdup] = ENOMEM,
+	[FAULT_mmap] = ENOMEM,
+	[FAULT_eventfd] = EMFILE,
+	[FAULT_getifaddrs] = ENOMEM,
+	[FAULT_getaddrinfo] = ENOMEM,
+	[FAULT_pthread_create] = EAGAIN,
+	[FAULT_ibv_get_device_list] = ENOMEM,
+	[FAULT_ibv_query_device] = ENOMEM,
+	[FAULT_ibv_alloc_pd] = ENOMEM,
+	[FAULT_ibv_reg_mr] = ENOMEM,
+	[FAULT_ibv_create_comp_channel] = EMFILE,
+	[FAULT_ibv_create_cq] = ENOMEM,
+	[FAULT_rdma_create_event_channel] = EMFILE,
+	[FAULT_rdma_create_id] = ENOMEM,
+	[FAULT_rdma_bind_addr] = ENODEV,
+	[FAULT_rdma_resolve_addr] = EHOSTUNREACH,
+	[FAULT_rdma_resolve_route] = EHOSTUNREACH,
+	[FAULT_rdma_connect] = ENOMEM,
+};
+
+static struct fault_plan none, *plan = &none;
+static const char *server;
+static bool fault_in_server;
+static unsigned failures, allowed_failures;
+
+static struct rmem *rm;
+static rmem_addr_t big, small;
+static void *buffer;                     /* rmem_buf_alloc() */
+static uint8_t registered[64UL << 10];   /* rmem_buf_register() */
+static uint8_t plain[PINNED], back[BIG]; /* neither */
+static uint8_t model_big[BIG], model_small[SMALL];
+static uint64_t word;
+
+#define WRONG(...) \
+	do { \
+		fprintf(stderr, "step %s: ", plan->step); \
+		fprintf(stderr, __VA_ARGS__); \
+		fputc('\n', stderr); \
+		exit(1); \
+	} while (0)
+
+static bool listed(const int *errors, int error)
+{
+	for (; *errors; errors++)
+		if (*errors == error)
+			return true;
+	return false;
+}
+
+/* ---- the steps ---- */
+
+static char device[64];
+
+static void find_device(void)
+{
+	DIR *dir = opendir("/sys/class/infiniband");
+	const struct dirent *entry;
+
+	while (dir && (entry = readdir(dir)) != NULL)
+		if (entry->d_name[0] != '.')
+			snprintf(device, sizeof(device), "%.60s", entry->d_name);
+	if (dir)
+		closedir(dir);
+}
+
+static int do_open(void)
+{
+	struct rmem_open_attr attr = RMEM_OPEN_ATTR_INIT;
+
+	attr.device = device;
+	attr.job = "fault";
+	attr.timeout_ms = LOCAL_TIMEOUT_MS;
+	return rmem_open(server, &attr, &rm);
+}
+
+static int do_buf_alloc(void)
+{
+	return rmem_buf_alloc(rm, 256UL << 10, &buffer);
+}
+
+static int do_buf_register(void)
+{
+	return rmem_buf_register(rm, registered, sizeof(registered));
+}
+
+static int do_alloc_big(void)
+{
+	memset(model_big, 0, BIG);
+	return rmem_alloc(rm, BIG, NULL, &big);
+}
+
+static int do_alloc_small(void)
+{
+	memset(model_small, 0, SMALL);
+	return rmem_alloc(rm, SMALL, NULL, &small);
+}
+
+static int do_write_inline(void)
+{
+	pattern_fill(plain, 32, 11);
+	memcpy(model_small, plain, 32);
+	return rmem_write(rm, small, plain, 32);
+}
+
+static int do_write_copied(void)
+{
+	pattern_fill(plain, 3000, 12);
+	memcpy(model_big + 100, plain, 3000);
+	return rmem_write(rm, big + 100, plain, 3000);
+}
+
+static int do_write_pinned(void)
+{
+	pattern_fill(plain, PINNED, 13);
+	memcpy(model_big + 5000, plain, PINNED);
+	return rmem_write(rm, big + 5000, plain, PINNED);
+}
+
+/* More than can be outstanding, in place: several posts. */
+static int do_write_in_place(void)
+{
+	struct rmem_iovec remote[40];
+	struct iovec local = { buffer, 40 * 512 };
+
+	pattern_fill(buffer, 40 * 512, 14);
+	for (size_t i = 0; i < COUNT(remote); i++) {
+		remote[i] = (struct rmem_iovec){ big + 300000 + i * 1024, 512 };
+		memcpy(model_big + 300000 + i * 1024, (uint8_t *)buffer + i * 512, 512);
+	}
+	return rmem_writev(rm, &local, 1, remote, COUNT(remote));
+}
+
+/* Registered, small, long and unregistered pieces in one list, against two allocations. */
+static int do_writev(void)
+{
+	struct iovec local[] = {
+		{ (uint8_t *)buffer + 1000, 2000 },
+		{ plain, 77 },
+		{ registered + 5, 9000 },
+		{ plain + 100, 70000 },
+	};
+	struct rmem_iovec remote[] = { { small + 500, 1000 }, { big + 400000, 80077 } };
+
+	pattern_fill((uint8_t *)buffer + 1000, 2000, 15);
+	pattern_fill(registered, sizeof(registered), 16);
+	pattern_fill(plain, PINNED, 17);
+	memcpy(model_small + 500, (uint8_t *)buffer + 1000, 1000);
+	memcpy(model_big + 400000, (uint8_t *)buffer + 2000, 1000);
+	memcpy(model_big + 401000, plain, 77);
+	memcpy(model_big + 401077, registered + 5, 9000);
+	memcpy(model_big + 410077, plain + 100, 70000);
+	return rmem_writev(rm, local, COUNT(local), remote, COUNT(remote));
+}
+
+static void compare(const void *got, const void *wanted, size_t n, const char *what)
+{
+	const uint8_t *a = got, *b = wanted;
+
+	for (size_t i = 0; i < n; i++)
+		if (a[i] != b[i])
+			WRONG("%s: byte %zu is 0x%02x and should be 0x%02x", what, i, a[i], b[i]);
+}
+
+static int do_read_copied(void)
+{
+	int rc;
+
+	memset(back, 0xee, SMALL);
+	rc = rmem_read(rm, back, small, SMALL);
+	if (rc == 0)
+		compare(back, model_small, SMALL, "small");
+	return rc;
+}
+
+static int do_read_pinned(void)
+{
+	int rc;
+
+	memset(back, 0xee, BIG);
+	rc = rmem_read(rm, back, big, BIG);
+	if (rc == 0)
+		compare(back, model_big, BIG, "big");
+	return rc;
+}
+
+static int do_readv(void)
+{
+	struct iovec local[] = {
+		{ registered, 3000 },
+		{ back, 60 },
+		{ buffer, 20000 },
+		{ back + 100, 66000 },
+	};
+	struct rmem_iovec remote[] = { { big + 399000, 88060 }, { small, 1000 } };
+	int rc;
+
+	memset(back, 0xee, 70000);
+	memset(registered, 0xee, sizeof(registered));
+	rc = rmem_readv(rm, local, COUNT(local), remote, COUNT(remote));
+	if (rc)
+		return rc;
+	compare(registered, model_big + 399000, 3000, "readv, registered");
+	compare(back, model_big + 402000, 60, "readv, short");
+	compare(buffer, model_big + 402060, 20000, "readv, from rmem_buf_alloc()");
+	compare(back + 100, model_big + 422060, 65000, "readv, long");
+	compare(back + 65100, model_small, 1000, "readv, second allocation");
+	return 0;
+}
+
+/* An atomic operation of which nobody knows may be done once, or not at all. */
+static void settle_word(uint64_t done)
+{
+	uint64_t now = 0;
+	int rc = rmem_read(rm, &now, small + WORD, sizeof(now));
+
+	if (rc)
+		WRONG("reading the word: %s", rmem_errmsg());
+	if (now != word && now != done)
+		WRONG("the word is %" PRIu64 ": it should be %" PRIu64 " or %" PRIu64, now, word,
+			done);
+	word = now;
+	memcpy(model_small + WORD, &word, sizeof(word));
+}
+
+static int finish_atomic(int rc, uint64_t old, uint64_t done)
+{
+	if (rc == -EREMOTEIO)
+		settle_word(done);
+	if (rc)
+		return rc;
+	if (old != word)
+		WRONG("the old word was %" PRIu64 " and should be %" PRIu64, old, word);
+	word = done;
+	memcpy(model_small + WORD, &word, sizeof(word));
+	return 0;
+}
+
+static int do_fetch_add(void)
+{
+	uint64_t old = 0;
+	int rc = rmem_fetch_add(rm, small + WORD, 7, &old);
+
+	return finish_atomic(rc, old, word + 7);
+}
+
+static int do_compare_swap(void)
+{
+	uint64_t old = 0;
+	int rc = rmem_compare_swap(rm, small + WORD, word, word + 1000, &old);
+
+	return finish_atomic(rc, old, word + 1000);
+}
+
+static int do_stats(void)
+{
+	struct rmem_stats stats = RMEM_STATS_INIT;
+
+	return rmem_stats(rm, &stats);
+}
+
+static int do_buf_release(void)
+{
+	return rmem_buf_release(rm, registered);
+}
+
+static int do_free_small(void)
+{
+	return rmem_free(rm, small);
+}
+
+static int do_free_big(void)
+{
+	return rmem_free(rm, big);
+}
+
+static const struct step {
+	const char *name;
+	int (*run)(void);
+	const int *errors;
+	bool again;
+} steps[] = {
+	{ "open", do_open, open_errors, true },
+	{ "buf_alloc", do_buf_alloc, any_errors, false },
+	{ "alloc_big", do_alloc_big, any_errors, false },
+	{ "buf_register", do_buf_register, any_errors, false },
+	{ "alloc_small", do_alloc_small, any_errors, true },
+	{ "write_inline", do_write_inline, any_errors, true },
+	{ "write_copied", do_write_copied, any_errors, false },
+	{ "write_pinned", do_write_pinned, any_errors, false },
+	{ "write_in_place", do_write_in_place, any_errors, false },
+	{ "writev", do_writev, any_errors, false },
+	{ "fetch_add", do_fetch_add, atomic_errors, false },
+	{ "read_copied", do_read_copied, any_errors, false },
+	{ "readv", do_readv, any_errors, false },
+	{ "compare_swap", do_compare_swap, atomic_errors, false },
+	{ "read_small", do_read_copied, any_errors, true },
+	{ "read_pinned", do_read_pinned, any_errors, false },
+	{ "stats", do_stats, any_errors, false },
+	{ "buf_release", do_buf_release, any_errors, false },
+	{ "free_small", do_free_small, any_errors, true },
+	{ "free_big", do_free_big, any_errors, false },
+};
+
+/* ---- one after the other ---- */
+
+static void judge(const struct step *step, int rc)
+{
+	const char *text = rmem_errmsg();
+
+	if (rc > 0)
+		WRONG("it returned %d", rc);
+	if (!listed(step->errors, -rc) && !(fault_in_server && listed(server_errors, -rc)))
+		WRONG("undocumented error %s (%s)", strerrorname_np(-rc), text);
+	if (!*text || strchr(text, '\n'))
+		WRONG("%s without a sentence: '%s'", strerrorname_np(-rc), text);
+	if (!fault_in_server && right_errors[plan->kind] && right_errors[plan->kind] != -rc)
+		WRONG("%s (%s) where it should be %s", strerrorname_np(-rc), text,
+			strerrorname_np(right_errors[plan->kind]));
+	failures++;
+	fprintf(stderr, "(step %s: %s: %s)\n", step->name, strerrorname_np(-rc), text);
+	if (failures > allowed_failures)
+		WRONG("%u failed calls of one fault", failures);
+}
+
+static void take(const struct step *step)
+{
+	int rc;
+
+	snprintf(plan->step, sizeof(plan->step), "%s", step->name);
+	while ((rc = step->run()) != 0)
+		judge(step, rc);
+}
+
+static void take_all(bool again)
+{
+	static const struct step close_step = { .name = "close", .errors = any_errors };
+	int rc;
+
+	word = 0;
+	for (size_t i = 0; i < COUNT(steps); i++)
+		if (!again || steps[i].again)
+			take(&steps[i]);
+	snprintf(plan->step, sizeof(plan->step), "%s", close_step.name);
+	rc = rmem_close(rm); /* whatever it says, that was the last call */
+	if (rc)
+		judge(&close_step, rc);
+}
+
+static int open_files(bool tell)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	const struct dirent *entry;
+	int n = 0;
+
+	while (dir && (entry = readdir(dir)) != NULL) {
+		char target[256] = "";
+
+		if (entry->d_name[0] == '.' || atoi(entry->d_name) == dirfd(dir))
+			continue;
+		n++;
+		if (tell && readlinkat(dirfd(dir), entry->d_name, target, sizeof(target) - 1) > 0)
+			fprintf(stderr, "open: %s %s\n", entry->d_name, target);
+	}
+	if (dir)
+		closedir(dir);
+	return n;
+}
+
+static void map_plan(void)
+{
+	const char *file = getenv(FAULT_FILE);
+	int fd = file ? open(file, O_RDWR | O_CLOEXEC) : -1;
+	void *p;
+
+	if (fd < 0)
+		return;
+	p = mmap(NULL, sizeof(*plan), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (p != MAP_FAILED)
+		plan = p;
+	close(fd);
+}
+
+int main(int argc, char **argv)
+{
+	int wanted, files;
+
+	if (argc != 4) {
+		fprintf(stderr, "usage: scenario SERVER client|server FILES\n");
+		return 2;
+	}
+	server = argv[1];
+	fault_in_server = strcmp(argv[2], "server") == 0;
+	allowed_failures = fault_in_server ? 4 : 1;
+	wanted = atoi(argv[3]);
+	map_plan();
+	find_device();
+	take_all(false);
+	atomic_store(&plan->paused, 1);
+	take_all(true);
+	files = open_files(false);
+	if (wanted < 0)
+		printf("%d\n", files);
+	else if (files != wanted) {
+		open_files(true);
+		WRONG("%d files are open and should be %d", files, wanted);
+	}
+	return 0;
+}

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Every call that librmem makes to verbs, to the connection manager, and for memory, descriptors and
+ * threads fails once, at every place from which it is made: the call of librmem returns an error that
+ * rmem.h names, the next try works, every byte is right, and in the end nothing is left: no object, no
+ * memory, no file, no session at the server.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "tests/fault/driver.h"
+
+#define LIMIT 32 /* runs for one kind */
+
+/* What the fault leaves to be expected: the very thing that would not end, and what holds it. */
+static unsigned judge_left(
+	struct rig *r, const struct fault_plan *plan, enum fault_kind kind, const char *about)
+{
+	bool stuck = fault_ends[kind] && plan->fired;
+
+	for (int i = 0; i < FAULT_OBJECTS; i++) {
+		bool memory = i == FAULT_OBJECT_heap || i == FAULT_OBJECT_mapping ||
+			      i == FAULT_OBJECT_thread;
+
+		if (plan->live[i] == 0 || (stuck && !memory && plan->live[i] > 0))
+			continue;
+		fault_complain(r, plan, about, FAULT_LIBRMEM, "%lld left of kind %s",
+			(long long)plan->live[i], fault_object_names[i]);
+		return 1;
+	}
+	if (plan->unacknowledged == 0)
+		return 0;
+	fault_complain(r, plan, about, FAULT_LIBRMEM, "%lld CQ events not acknowledged",
+		(long long)plan->unacknowledged);
+	return 1;
+}
+
+static unsigned run_one(struct rig *r, enum fault_kind kind, uint64_t n, int files, bool *fired)
+{
+	char path[128], about[96];
+	struct fault_plan *plan = fault_share(r, "plan", path);
+	unsigned wrong;
+
+	if (fault_ends[kind])
+		files = -1; /* what does not end keeps its descriptor */
+	snprintf(about, sizeof(about), "%s call %llu", fault_names[kind], (unsigned long long)n);
+	fault_plan_arm(plan, kind, n);
+	wrong = !fault_scenario(r, "client", files, plan, path, about);
+	if (!wrong)
+		wrong = judge_left(r, plan, kind, about);
+	*fired = plan->fired;
+	fault_unshare(plan);
+	return wrong;
+}
+
+struct tally {
+	unsigned runs, fired, wrong;
+	uint64_t slowest, slowest_ns; /* call, and what it took */
+};
+
+static void try_kind(struct rig *r, const struct fault_plan *counted, enum fault_kind kind,
+	int files, struct tally *all)
+{
+	static uint64_t chosen[FAULT_CHOSEN_MAX];
+	uint64_t total = counted->counts[kind], began = clock_boot_ns();
+	struct tally t = { 0 };
+	size_t places, n;
+
+	n = fault_choose(counted, kind, LIMIT, chosen, &places);
+	if (fault_only_n()) {
+		chosen[0] = fault_only_n();
+		n = 1;
+	}
+	for (size_t i = 0; i < n; i++) {
+		uint64_t from = clock_boot_ns(), took;
+		bool fired;
+
+		t.wrong += run_one(r, kind, chosen[i], files, &fired);
+		t.runs++;
+		t.fired += fired;
+		took = clock_boot_ns() - from;
+		if (took > t.slowest_ns) {
+			t.slowest_ns = took;
+			t.slowest = chosen[i];
+		}
+	}
+	if (total)
+		printf("%-26s %6llu calls %4zu places %4u runs %4u failed %3u wrong %6llu ms "
+		       "(slowest: call %llu, %llu ms)\n",
+			fault_names[kind], (unsigned long long)total, places, t.runs, t.fired,
+			t.wrong, (unsigned long long)((clock_boot_ns() - began) / NSEC_PER_MSEC),
+			(unsigned long long)t.slowest,
+			(unsigned long long)(t.slowest_ns / NSEC_PER_MSEC));
+	all->runs += t.runs;
+	all->fired += t.fired;
+	all->wrong += t.wrong;
+}
+
+static bool nobody_is_there(const json_t *sessions, void *arg)
+{
+	(void)arg;
+	return json_array_size(json_object_get(sessions, "sessions")) == 0;
+}
+
+static void test_every_call(void **state)
+{
+	struct rig *r = *state;
+	struct tally all = { 0 };
+	char path[128];
+	struct fault_plan *counted = fault_share(r, "counted", path);
+	json_t *leaks;
+	int files;
+
+	rig_start(r, NULL);
+	/* Twice: the first client names the call sites, which the others find named. */
+	assert_true(fault_scenario(r, "client", -1, NULL, NULL, "unharmed"));
+	fault_plan_arm(counted, FAULT_NONE, 0);
+	assert_true(fault_scenario(r, "client", -1, counted, path, "counting"));
+	files = fault_printed(r);
+	assert_int_equal(judge_left(r, counted, FAULT_NONE, "counting"), 0);
+	for (int kind = FAULT_NONE + 1; kind < FAULT_KINDS; kind++)
+		if (fault_wanted(kind))
+			try_kind(r, counted, kind, files, &all);
+	printf("%u runs, in %u the call failed, %u ended wrong\n", all.runs, all.fired, all.wrong);
+	fault_unshare(counted);
+
+	leaks = rig_ask(r, "leaks");
+	rig_assert_accounted(leaks);
+	json_decref(leaks);
+	json_decref(rig_await(r, "sessions", nobody_is_there, NULL, "no session is left"));
+	assert_int_equal(rig_ask_number(r, "status", "allocations.blocks"), 0);
+	assert_int_equal(all.wrong, 0);
+	rig_stop(r, false);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		RIG_TEST(test_every_call),
+	};
+
+	return rig_main(RIG_PORT_FAULT, tests, sizeof(tests) / sizeof(tests[0]));
+}
