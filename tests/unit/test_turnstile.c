@@ -22,7 +22,6 @@ static void *count_up(void *arg)
 	(void)arg;
 	for (int i = 0; i < ROUNDS; i++) {
 		turnstile_enter(&lock, TURNSTILE_FOREVER);
-		turnstile_enter(&lock, TURNSTILE_FOREVER);
 		counter++;
 		turnstile_leave(&lock);
 	}
