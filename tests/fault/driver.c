@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "tests/fault/driver.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -55,9 +56,20 @@ void fault_preload_end(void)
 
 bool fault_wanted(enum fault_kind kind)
 {
-	const char *only = getenv("RMEM_FAULT_KIND");
+	const char *only = getenv("RMEM_FAULT_KIND"), *name = fault_names[kind];
+	size_t length = strlen(name);
 
-	return !only || strcmp(only, fault_names[kind]) == 0;
+	for (const char *at = only; at; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL)
+		if (strncmp(at, name, length) == 0 && (!at[length] || at[length] == ','))
+			return true;
+	return !only;
+}
+
+size_t fault_limit(size_t limit)
+{
+	const char *text = getenv("RMEM_FAULT_LIMIT");
+
+	return text ? strtoul(text, NULL, 10) : limit;
 }
 
 uint64_t fault_only_n(void)
@@ -137,17 +149,20 @@ static void print_file(const char *path)
 }
 
 /* Function names for "object+0xoffset": addr2line knows them. */
-static void print_stack(const char *where, const char *object_path)
+static void print_stack(const char *where, const char *program)
 {
 	char copy[FAULT_TEXT], *save = NULL;
 
 	snprintf(copy, sizeof(copy), "%s", where);
 	for (char *at = strtok_r(copy, " ", &save); at; at = strtok_r(NULL, " ", &save)) {
 		char command[512], line[512] = "?\n";
-		unsigned long offset = strtoul(strchr(at, '+') + 1, NULL, 16);
-		const char *file = strncmp(at, "program", 7) == 0 ? FAULT_SCENARIO : object_path;
+		const char *plus = strchr(at, '+');
+		unsigned long offset = plus ? strtoul(plus + 1, NULL, 16) : 0;
+		const char *file = strncmp(at, "program", 7) == 0 ? program : FAULT_LIBRMEM;
 		FILE *f;
 
+		if (!plus)
+			continue;
 		/* The return address: the call is before it. */
 		snprintf(command, sizeof(command), "addr2line -fspe %s 0x%lx 2>/dev/null", file,
 			offset - 1);
@@ -161,8 +176,8 @@ static void print_stack(const char *where, const char *object_path)
 	}
 }
 
-void fault_complain(struct rig *r, const struct fault_plan *plan, const char *about,
-	const char *object_path, const char *fmt, ...)
+void fault_complain(struct rig *r, const struct fault_plan *plan, const char *program,
+	const char *about, const char *fmt, ...)
 {
 	char log[128];
 	va_list ap;
@@ -175,10 +190,10 @@ void fault_complain(struct rig *r, const struct fault_plan *plan, const char *ab
 	snprintf(log, sizeof(log), "%s/scenario.err", r->dir);
 	print_file(log);
 	if (plan && plan->fired)
-		print_stack(plan->where, object_path);
+		print_stack(plan->where, program);
 	if (plan && plan->leaks[0]) {
 		fprintf(stderr, "    left:%s\n", plan->leaks);
-		print_stack(plan->leaks, object_path);
+		print_stack(plan->leaks, program);
 	}
 }
 
@@ -186,9 +201,18 @@ void fault_complain(struct rig *r, const struct fault_plan *plan, const char *ab
 static void show_hang(const struct process *p)
 {
 	struct pollfd ended = { .fd = p->fd, .events = POLLIN };
+	const struct dirent *entry;
+	char path[64];
+	DIR *dir;
 
-	syscall(SYS_tgkill, p->pid, p->pid, SIGUSR2);
-	poll(&ended, 1, 500); /* for the line to be written: it does not end by this */
+	snprintf(path, sizeof(path), "/proc/%d/task", (int)p->pid);
+	dir = opendir(path);
+	while (dir && (entry = readdir(dir)) != NULL)
+		if (entry->d_name[0] != '.')
+			syscall(SYS_tgkill, p->pid, atoi(entry->d_name), SIGUSR2);
+	if (dir)
+		closedir(dir);
+	poll(&ended, 1, 500); /* for the lines to be written: it does not end by this */
 }
 
 bool fault_scenario(struct rig *r, const char *mode, int files, struct fault_plan *plan,
@@ -221,15 +245,15 @@ bool fault_scenario(struct rig *r, const char *mode, int files, struct fault_pla
 	}
 	status = process_wait(&p, RIG_LIMIT_MS, "scenario");
 	if (late)
-		fault_complain(r, plan, about, FAULT_LIBRMEM, "it hangs in step %s",
+		fault_complain(r, plan, FAULT_SCENARIO, about, "it hangs in step %s",
 			plan ? plan->step : "?");
 	else if (WIFSIGNALED(status))
-		fault_complain(r, plan, about, FAULT_LIBRMEM, "it died of signal %d in step %s",
+		fault_complain(r, plan, FAULT_SCENARIO, about, "it died of signal %d in step %s",
 			WTERMSIG(status), plan ? plan->step : "?");
 	else if (WEXITSTATUS(status))
-		fault_complain(r, plan, about, FAULT_LIBRMEM, "wrong");
+		fault_complain(r, plan, FAULT_SCENARIO, about, "wrong");
 	else if (plan && fault_only_n())
-		fault_complain(r, plan, about, FAULT_LIBRMEM, "all is well");
+		fault_complain(r, plan, FAULT_SCENARIO, about, "all is well");
 	return !late && WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 

@@ -31,8 +31,10 @@ void fault_preload_end(void);
 size_t fault_choose(const struct fault_plan *plan, enum fault_kind kind, size_t limit,
 	uint64_t out[FAULT_CHOSEN_MAX], size_t *places);
 
-/* Is this kind to be tried, says $RMEM_FAULT_KIND? If $RMEM_FAULT_N is set, only that one call. */
+/* Is this kind to be tried, says $RMEM_FAULT_KIND (names with commas)? */
 bool fault_wanted(enum fault_kind kind);
+size_t fault_limit(size_t limit); /* unless $RMEM_FAULT_LIMIT says otherwise */
+/* If $RMEM_FAULT_N is set, only that one call; else 0. */
 uint64_t fault_only_n(void);
 
 /* Run the scenario; plan_path NULL: without the interposer. False: it ended badly (told). */
@@ -42,8 +44,11 @@ bool fault_scenario(struct rig *r, const char *mode, int files, struct fault_pla
 /* The number that a scenario printed. */
 int fault_printed(struct rig *r);
 
-/* Print what is wrong, with the stack of the call that failed. */
-void fault_complain(struct rig *r, const struct fault_plan *plan, const char *about,
-	const char *object_path, const char *fmt, ...) __attribute__((format(printf, 5, 6)));
+/*
+ * Print what is wrong, with what the scenario said and the stack of the call that failed. program: the
+ * one that has the plan, for the names of its functions.
+ */
+void fault_complain(struct rig *r, const struct fault_plan *plan, const char *program,
+	const char *about, const char *fmt, ...) __attribute__((format(printf, 5, 6)));
 
 #endif

@@ -229,8 +229,8 @@ void fault_unacknowledged(int n)
 
 /* ---- begin and end ---- */
 
-/* Where does this thread hang? Told to whoever waits too long. */
-static void on_hang(int number)
+/* Where does this thread hang, or crash? A crash goes on to be one. */
+static void tell_stack(int number)
 {
 	void *stack[64];
 
@@ -241,6 +241,7 @@ static void on_hang(int number)
 __attribute__((constructor)) static void begin(void)
 {
 	const char *file = getenv(FAULT_FILE), *name = getenv(FAULT_OWNER);
+	static const int crashes[] = { SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL };
 	void *stack[4], *p;
 	int fd;
 
@@ -255,7 +256,11 @@ __attribute__((constructor)) static void begin(void)
 		return;
 	dl_iterate_phdr(look_at_object, (void *)(uintptr_t)name);
 	backtrace(stack, 4); /* loads what it needs */
-	signal(SIGUSR2, on_hang);
+	sigaction(SIGUSR2, &(struct sigaction){ .sa_handler = tell_stack }, NULL);
+	for (size_t i = 0; i < sizeof(crashes) / sizeof(crashes[0]); i++)
+		sigaction(crashes[i],
+			&(struct sigaction){ .sa_handler = tell_stack, .sa_flags = SA_RESETHAND },
+			NULL);
 	plan = p;
 }
 

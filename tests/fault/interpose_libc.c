@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/random.h>
@@ -134,6 +135,24 @@ EXPORT int eventfd(unsigned count, int flags)
 		return -1;
 	}
 	return REAL(eventfd)(count, flags);
+}
+
+EXPORT int epoll_create1(int flags)
+{
+	if (fault_hit(FAULT_epoll_create1, ORIGIN)) {
+		errno = EMFILE;
+		return -1;
+	}
+	return REAL(epoll_create1)(flags);
+}
+
+EXPORT int epoll_ctl(int epoll_fd, int command, int fd, struct epoll_event *event)
+{
+	if (fault_hit(FAULT_epoll_ctl, ORIGIN)) {
+		errno = ENOMEM;
+		return -1;
+	}
+	return REAL(epoll_ctl)(epoll_fd, command, fd, event);
 }
 
 EXPORT int fcntl(int fd, int command, ...)

@@ -40,6 +40,8 @@
 	MAKES(strdup) \
 	MAKES(mmap) \
 	MAKES(eventfd) \
+	MAKES(epoll_create1) \
+	MAKES(epoll_ctl) \
 	MAKES(fcntl) \
 	MAKES(poll) \
 	MAKES(getrandom) \

@@ -18,6 +18,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
+#include <pthread.h>
 #include <rmem/rmem.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -35,6 +37,7 @@
 #define PINNED (200UL << 10) /* more than librmem copies */
 #define WORD 2048            /* where the atomics work, in the small allocation */
 #define LOCAL_TIMEOUT_MS 3000
+#define QUEUE_LIMIT_MS 15000 /* for operations that take no time */
 
 /* The errors rmem.h names, beside those of every call. */
 #define EVERY_CALL ETIMEDOUT, ECONNRESET, ENOMEM
@@ -42,6 +45,7 @@ static const int any_errors[] = { EVERY_CALL, 0 };
 static const int open_errors[] = { EVERY_CALL, ENODEV, EHOSTUNREACH, ECONNREFUSED, EPROTO, EUSERS,
 	EAGAIN, EMFILE, EIO, 0 };
 static const int atomic_errors[] = { EVERY_CALL, EREMOTEIO, 0 };
+static const int queue_errors[] = { EVERY_CALL, EREMOTEIO, EUSERS, EMFILE, 0 };
 static const int server_errors[] = { ENOSPC, EDQUOT, EUSERS, ECONNREFUSED, EPROTO, 0 };
 
 /* What some faults must be called, where they are more than the library can make up for. */
@@ -204,6 +208,8 @@ static int do_writev(void)
 	return rmem_writev(rm, local, COUNT(local), remote, COUNT(remote));
 }
 
+static char thread_said[256]; /* rmem_errmsg() is the thread's */
+
 static void compare(const void *got, const void *wanted, size_t n, const char *what)
 {
 	const uint8_t *a = got, *b = wanted;
@@ -310,6 +316,203 @@ static int do_stats(void)
 	return rmem_stats(rm, &stats);
 }
 
+/* A thread has a connection of its own. */
+static void *read_in_thread(void *arg)
+{
+	uint8_t bytes[256];
+	int *rc = arg;
+
+	*rc = rmem_read(rm, bytes, small, sizeof(bytes));
+	if (*rc == 0)
+		compare(bytes, model_small, sizeof(bytes), "small, read by a thread");
+	else
+		snprintf(thread_said, sizeof(thread_said), "%s", rmem_errmsg());
+	return NULL;
+}
+
+static int do_thread(void)
+{
+	pthread_t thread;
+	int rc = -EAGAIN;
+
+	if (pthread_create(&thread, NULL, read_in_thread, &rc))
+		WRONG("the scenario cannot start a thread");
+	pthread_join(thread, NULL);
+	return rc;
+}
+
+/* ---- a queue ---- */
+
+enum queued { WRITE_SHORT, WRITE_LONG, WRITEV, ADD, READ, SWAP, READV, QUEUED };
+
+static struct rmem_queue *queue;
+static int queue_fd; /* -1: the queue waits by itself */
+static enum { TO_START, STARTED, DONE } state[QUEUED];
+static uint64_t words[2], olds[2]; /* for ADD and SWAP, behind WORD */
+static uint8_t read_bytes[3000], readv_bytes[70000];
+
+static int do_queue_create(void)
+{
+	queue_fd = -1;
+	memset(words, 0, sizeof(words));
+	return rmem_queue_create(rm, NULL, &queue);
+}
+
+static int do_queue_fd(void)
+{
+	int fd = rmem_queue_fd(queue);
+
+	if (fd < 0)
+		return fd;
+	queue_fd = fd;
+	return 0;
+}
+
+static int start_writes(enum queued i)
+{
+	static struct iovec local[2]; /* the library's until it is reaped */
+	static struct rmem_iovec remote;
+
+	switch (i) {
+	case WRITE_SHORT:
+		pattern_fill(model_small + 3000, 24, 21);
+		return rmem_start_write(queue, small + 3000, model_small + 3000, 24, i);
+	case WRITE_LONG:
+		pattern_fill(model_big + 50000, 5000, 22);
+		return rmem_start_write(queue, big + 50000, model_big + 50000, 5000, i);
+	default:
+		local[0] = (struct iovec){ (uint8_t *)buffer + 100000, 4000 };
+		local[1] = (struct iovec){ registered + 40000, 500 };
+		remote = (struct rmem_iovec){ big + 60000, 4500 };
+		pattern_fill((uint8_t *)buffer + 100000, 4000, 23);
+		pattern_fill(registered + 40000, 500, 24);
+		memcpy(model_big + 60000, (uint8_t *)buffer + 100000, 4000);
+		memcpy(model_big + 64000, registered + 40000, 500);
+		return rmem_start_writev(queue, local, COUNT(local), &remote, 1, i);
+	}
+}
+
+static int start_queued(enum queued i)
+{
+	static struct iovec local[2]; /* the library's until it is reaped */
+	static struct rmem_iovec remote;
+
+	switch (i) {
+	case ADD:
+		return rmem_start_fetch_add(queue, small + WORD + 8, 3, &olds[0], i);
+	case SWAP:
+		return rmem_start_compare_swap(
+			queue, small + WORD + 16, words[1], words[1] + 9, &olds[1], i);
+	case READ:
+		return rmem_start_read(queue, read_bytes, big + 100, sizeof(read_bytes), i);
+	case READV:
+		local[0] = (struct iovec){ readv_bytes, 2000 };
+		local[1] = (struct iovec){ readv_bytes + 2000, 68000 };
+		remote = (struct rmem_iovec){ big + 400000, 70000 };
+		return rmem_start_readv(queue, local, COUNT(local), &remote, 1, i);
+	default:
+		return start_writes(i);
+	}
+}
+
+/* An operation has ended. */
+static void finish_queued(enum queued i, int status)
+{
+	static const uint64_t adds[2] = { 3, 9 };
+	int w = i == SWAP;
+
+	state[i] = status ? TO_START : DONE;
+	if (i != ADD && i != SWAP)
+		return;
+	if (status == -EREMOTEIO) {
+		uint64_t now = 0;
+
+		if (rmem_read(rm, &now, small + WORD + 8 + 8 * w, sizeof(now)))
+			WRONG("reading the word: %s", rmem_errmsg());
+		if (now != words[w] && now != words[w] + adds[w])
+			WRONG("a word of the queue is %" PRIu64 " after %" PRIu64, now, words[w]);
+		words[w] = now;
+	} else if (status == 0) {
+		if (olds[w] != words[w])
+			WRONG("an old word is %" PRIu64 ", not %" PRIu64, olds[w], words[w]);
+		words[w] += adds[w];
+	}
+	memcpy(model_small + WORD + 8 + 8 * w, &words[w], sizeof(words[w]));
+}
+
+/* Take what has completed; how many, or an error of the call. *failed: of an operation. */
+static int reap(int *failed)
+{
+	struct rmem_completion out[4];
+	struct pollfd ready = { .fd = queue_fd, .events = POLLIN };
+	int n = rmem_reap(queue, out, COUNT(out), queue_fd < 0 ? QUEUE_LIMIT_MS : 0);
+
+	if (n == 0 && queue_fd >= 0) {
+		bool told = poll(&ready, 1, QUEUE_LIMIT_MS) == 1;
+
+		n = rmem_reap(queue, out, COUNT(out), 0);
+		if (n > 0 && !told)
+			WRONG("something had completed, and the descriptor did not tell");
+		if (n == 0 && told)
+			return 0; /* it said 'may' */
+	}
+	if (n == 0)
+		WRONG("nothing completes");
+	for (int i = 0; i < n; i++) {
+		if (out[i].tag >= QUEUED || state[out[i].tag] != STARTED)
+			WRONG("tag %" PRIu64 " has not been started", out[i].tag);
+		if (out[i].status)
+			*failed = out[i].status;
+		finish_queued((enum queued)out[i].tag, out[i].status);
+	}
+	return n;
+}
+
+static bool any(int wanted)
+{
+	for (int i = 0; i < QUEUED; i++)
+		if ((int)state[i] == wanted)
+			return true;
+	return false;
+}
+
+/* Start what is not done, and reap all that is started. */
+static int do_queued(void)
+{
+	int rc = 0, failed = 0;
+
+	if (!any(TO_START) && !any(STARTED))
+		memset(state, 0, sizeof(state));
+	for (int i = 0; i < QUEUED && rc == 0; i++) {
+		if (state[i] != TO_START)
+			continue;
+		rc = start_queued((enum queued)i);
+		if (rc == 0)
+			state[i] = STARTED;
+		if (rc == 0 && i == WRITEV)
+			rc = rmem_fence(queue);
+		if (rc == 0 && i == ADD)
+			rc = rmem_submit(queue);
+	}
+	while (any(STARTED)) {
+		int n = reap(&failed);
+
+		if (n < 0)
+			return n;
+	}
+	if (rc || failed)
+		return rc ? rc : failed;
+	compare(read_bytes, model_big + 100, sizeof(read_bytes), "read by the queue");
+	compare(readv_bytes, model_big + 400000, sizeof(readv_bytes), "readv by the queue");
+	return 0;
+}
+
+static int do_queue_destroy(void)
+{
+	rmem_queue_destroy(queue);
+	return 0;
+}
+
 static int do_buf_release(void)
 {
 	return rmem_buf_release(rm, registered);
@@ -344,9 +547,15 @@ static const struct step {
 	{ "fetch_add", do_fetch_add, atomic_errors, false },
 	{ "read_copied", do_read_copied, any_errors, false },
 	{ "readv", do_readv, any_errors, false },
+	{ "thread", do_thread, any_errors, false },
+	{ "queue_create", do_queue_create, queue_errors, false },
+	{ "queue", do_queued, queue_errors, false },
+	{ "queue_fd", do_queue_fd, queue_errors, false },
+	{ "queue_polled", do_queued, queue_errors, false },
 	{ "compare_swap", do_compare_swap, atomic_errors, false },
 	{ "read_small", do_read_copied, any_errors, true },
 	{ "read_pinned", do_read_pinned, any_errors, false },
+	{ "queue_destroy", do_queue_destroy, any_errors, false },
 	{ "stats", do_stats, any_errors, false },
 	{ "buf_release", do_buf_release, any_errors, false },
 	{ "free_small", do_free_small, any_errors, true },
@@ -357,7 +566,7 @@ static const struct step {
 
 static void judge(const struct step *step, int rc)
 {
-	const char *text = rmem_errmsg();
+	const char *text = step->run == do_thread ? thread_said : rmem_errmsg();
 
 	if (rc > 0)
 		WRONG("it returned %d", rc);
@@ -365,7 +574,8 @@ static void judge(const struct step *step, int rc)
 		WRONG("undocumented error %s (%s)", strerrorname_np(-rc), text);
 	if (!*text || strchr(text, '\n'))
 		WRONG("%s without a sentence: '%s'", strerrorname_np(-rc), text);
-	if (!fault_in_server && right_errors[plan->kind] && right_errors[plan->kind] != -rc)
+	if (!fault_in_server && step->run == do_open && right_errors[plan->kind] &&
+		right_errors[plan->kind] != -rc)
 		WRONG("%s (%s) where it should be %s", strerrorname_np(-rc), text,
 			strerrorname_np(right_errors[plan->kind]));
 	failures++;
@@ -432,8 +642,19 @@ static void map_plan(void)
 	close(fd);
 }
 
+/* In a thread that ends, because librmem gives back what a thread has when it ends. */
+static void *run(void *unused)
+{
+	(void)unused;
+	take_all(false);
+	atomic_store(&plan->paused, 1);
+	take_all(true);
+	return NULL;
+}
+
 int main(int argc, char **argv)
 {
+	pthread_t thread;
 	int wanted, files;
 
 	if (argc != 4) {
@@ -446,9 +667,8 @@ int main(int argc, char **argv)
 	wanted = atoi(argv[3]);
 	map_plan();
 	find_device();
-	take_all(false);
-	atomic_store(&plan->paused, 1);
-	take_all(true);
+	if (pthread_create(&thread, NULL, run, NULL) || pthread_join(thread, NULL))
+		return 2;
 	files = open_files(false);
 	if (wanted < 0)
 		printf("%d\n", files);

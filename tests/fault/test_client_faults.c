@@ -12,7 +12,7 @@
 #include "common/clock.h"
 #include "tests/fault/driver.h"
 
-#define LIMIT 32 /* runs for one kind */
+#define LIMIT 24 /* runs for one kind */
 
 /* What the fault leaves to be expected: the very thing that would not end, and what holds it. */
 static unsigned judge_left(
@@ -26,13 +26,13 @@ static unsigned judge_left(
 
 		if (plan->live[i] == 0 || (stuck && !memory && plan->live[i] > 0))
 			continue;
-		fault_complain(r, plan, about, FAULT_LIBRMEM, "%lld left of kind %s",
+		fault_complain(r, plan, FAULT_SCENARIO, about, "%lld left of kind %s",
 			(long long)plan->live[i], fault_object_names[i]);
 		return 1;
 	}
 	if (plan->unacknowledged == 0)
 		return 0;
-	fault_complain(r, plan, about, FAULT_LIBRMEM, "%lld CQ events not acknowledged",
+	fault_complain(r, plan, FAULT_SCENARIO, about, "%lld CQ events not acknowledged",
 		(long long)plan->unacknowledged);
 	return 1;
 }
@@ -68,7 +68,7 @@ static void try_kind(struct rig *r, const struct fault_plan *counted, enum fault
 	struct tally t = { 0 };
 	size_t places, n;
 
-	n = fault_choose(counted, kind, LIMIT, chosen, &places);
+	n = fault_choose(counted, kind, fault_limit(LIMIT), chosen, &places);
 	if (fault_only_n()) {
 		chosen[0] = fault_only_n();
 		n = 1;
@@ -115,7 +115,9 @@ static void test_every_call(void **state)
 
 	rig_start(r, NULL);
 	/* Twice: the first client names the call sites, which the others find named. */
-	assert_true(fault_scenario(r, "client", -1, NULL, NULL, "unharmed"));
+	assert_true(fault_scenario(r, "client", -1, counted, path, "unharmed"));
+	fault_unshare(counted);
+	counted = fault_share(r, "counted", path);
 	fault_plan_arm(counted, FAULT_NONE, 0);
 	assert_true(fault_scenario(r, "client", -1, counted, path, "counting"));
 	files = fault_printed(r);

@@ -1,0 +1,334 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Every call that rmemd makes to verbs, to the connection manager, and for memory, descriptors and
+ * threads fails once: while it starts, and while a client works. rmemd refuses to start with a sentence, or
+ * works; it goes on, answers that client with an error or cuts it off, loses no byte and no object, and
+ * another client notices nothing.
+ */
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "tests/fault/driver.h"
+#include "tests/rxe/client.h"
+
+#define LIMIT 24        /* runs for one kind */
+#define LIMIT_START 8   /* the same, of rmemd's start */
+#define SETTLE_MS 30000 /* a connection is torn down in slices */
+#define BYSTANDER_BYTES (64ULL << 10)
+
+static bool is_connection_object(int object)
+{
+	return object >= FAULT_OBJECT_domain;
+}
+
+struct server {
+	struct rig *rig;
+	struct fault_plan *plan;
+	int64_t live[FAULT_OBJECTS]; /* with the bystander only */
+	struct client *bystander;
+	uint64_t bytes; /* where it wrote */
+	unsigned runs, fired, wrong;
+};
+
+static bool has_ended(const struct rig *r)
+{
+	struct pollfd ended = { .fd = r->daemon.fd, .events = POLLIN };
+
+	return poll(&ended, 1, 0) == 1;
+}
+
+static void note_live(struct server *s)
+{
+	for (int i = 0; i < FAULT_OBJECTS; i++)
+		s->live[i] = s->plan->live[i];
+}
+
+/* Wait until what the client's end brought down is down. */
+static bool has_settled(struct server *s, const char *about)
+{
+	uint64_t until = clock_boot_ns() + SETTLE_MS * NSEC_PER_MSEC;
+	int i = 0;
+
+	while (i < FAULT_OBJECTS) {
+		if (!is_connection_object(i) || s->plan->live[i] == s->live[i]) {
+			i++;
+			continue;
+		}
+		if (clock_boot_ns() > until) {
+			fault_complain(s->rig, s->plan, FAULT_RMEMD, about,
+				"rmemd has %lld of kind %s, and had %lld before",
+				(long long)s->plan->live[i], fault_object_names[i],
+				(long long)s->live[i]);
+			note_live(s);
+			return false;
+		}
+		rig_elapse(5);
+		i = 0;
+	}
+	return true;
+}
+
+static bool accounts_balance(struct server *s)
+{
+	json_t *leaks = rig_ask(s->rig, "leaks");
+
+	rig_assert_accounted(leaks);
+	json_decref(leaks);
+	return true;
+}
+
+static bool run_one(struct server *s, enum fault_kind kind, uint64_t n)
+{
+	char about[96];
+	bool good;
+
+	snprintf(about, sizeof(about), "rmemd: %s call %llu", fault_names[kind],
+		(unsigned long long)n);
+	fault_plan_arm(s->plan, kind, n);
+	good = fault_scenario(s->rig, "server", -1, NULL, NULL, about);
+	fault_plan_disarm(s->plan);
+	s->runs++;
+	s->fired += s->plan->fired != 0;
+	if (has_ended(s->rig)) {
+		fault_complain(s->rig, s->plan, FAULT_RMEMD, about, "rmemd has ended");
+		fail_msg("rmemd has ended");
+	}
+	if (!good) /* what the client said has been told; here is where */
+		fault_complain(s->rig, s->plan, FAULT_RMEMD, about, "see above");
+	client_check(s->bystander, s->bytes, BYSTANDER_BYTES, 5);
+	if (fault_ends[kind]) /* what did not end stays */
+		note_live(s);
+	else
+		good = has_settled(s, about) && good;
+	return good && accounts_balance(s);
+}
+
+static void try_kind(struct server *s, const struct fault_plan *counted, enum fault_kind kind)
+{
+	static uint64_t chosen[FAULT_CHOSEN_MAX];
+	uint64_t total = counted->counts[kind] - counted->base[kind], began = clock_boot_ns();
+	unsigned wrong = 0, fired = s->fired;
+	size_t places, n;
+
+	n = fault_choose(counted, kind, fault_limit(LIMIT), chosen, &places);
+	if (fault_only_n()) {
+		chosen[0] = fault_only_n();
+		n = 1;
+	}
+	for (size_t i = 0; i < n; i++)
+		wrong += !run_one(s, kind, chosen[i]);
+	if (total)
+		printf("%-26s %6llu calls %4zu places %4zu runs %4u failed %3u wrong %6llu ms\n",
+			fault_names[kind], (unsigned long long)total, places, n, s->fired - fired,
+			wrong, (unsigned long long)((clock_boot_ns() - began) / NSEC_PER_MSEC));
+	s->wrong += wrong;
+}
+
+static void start_preloaded(struct server *s, char path[128])
+{
+	s->plan = fault_share(s->rig, "server-plan", path);
+	fault_preload_begin(path, "");
+	rig_start(s->rig, NULL);
+	fault_preload_end();
+}
+
+static void start_bystander(struct server *s)
+{
+	s->bystander = client_start_puppet(s->rig->server, RIG_LIMIT_MS);
+	client_open(s->bystander);
+	s->bytes = client_alloc(s->bystander, BYSTANDER_BYTES, -1);
+	client_fill(s->bystander, s->bytes, BYSTANDER_BYTES, 5);
+}
+
+static bool nobody_is_there(const json_t *sessions, void *arg)
+{
+	(void)arg;
+	return json_array_size(json_object_get(sessions, "sessions")) == 0;
+}
+
+static void test_at_work(void **state)
+{
+	struct server s = { .rig = *state };
+	static struct fault_plan counted;
+	char path[128];
+
+	start_preloaded(&s, path);
+	start_bystander(&s);
+	assert_true(fault_scenario(s.rig, "client", -1, NULL, NULL, "unharmed"));
+	note_live(&s);
+	fault_plan_arm(s.plan, FAULT_NONE, 0);
+	assert_true(fault_scenario(s.rig, "client", -1, NULL, NULL, "counting"));
+	memcpy(&counted, s.plan, sizeof(counted));
+	assert_true(has_settled(&s, "counting"));
+	for (int kind = FAULT_NONE + 1; kind < FAULT_KINDS; kind++)
+		if (fault_wanted(kind))
+			try_kind(&s, &counted, kind);
+	printf("%u runs, in %u the call failed, %u ended wrong\n", s.runs, s.fired, s.wrong);
+
+	assert_int_equal(s.bystander->failures, 0);
+	client_free(s.bystander, s.bytes);
+	client_close(s.bystander);
+	client_finish(s.bystander);
+	json_decref(rig_await(s.rig, "sessions", nobody_is_there, NULL, "no session is left"));
+	assert_int_equal(rig_ask_number(s.rig, "status", "allocations.blocks"), 0);
+	assert_true(accounts_balance(&s));
+	assert_int_equal(s.wrong, 0);
+	rig_stop(s.rig, false);
+	fault_unshare(s.plan);
+}
+
+/* ---- the start ---- */
+
+/* Start rmemd until it is ready or has ended: true, ready. */
+static bool try_start(struct rig *r, const char *plan_path)
+{
+	char port[16], text[64];
+	const char *const argv[] = { FAULT_RMEMD, "--data", r->data, "--admin", r->admin, "--size",
+		"4M", "--audit-interval", "0", "--port", port, NULL };
+	struct pollfd fds[2] = { { .fd = r->notify, .events = POLLIN }, { .events = POLLIN } };
+	int log = open(r->log, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+	snprintf(port, sizeof(port), "%u", r->port);
+	assert_true(log >= 0);
+	fault_preload_begin(plan_path, "");
+	process_start(&r->daemon, argv, (const int[]){ -1, log, log });
+	fault_preload_end();
+	close(log);
+	fds[1].fd = r->daemon.fd;
+	if (poll(fds, 2, RIG_LIMIT_MS) <= 0)
+		fail_msg("rmemd neither starts nor ends");
+	return (fds[0].revents & POLLIN) && recv(r->notify, text, sizeof(text), 0) > 0 &&
+	       strncmp(text, "READY=1", 7) == 0;
+}
+
+/* Does the log say why? */
+static bool log_has_error(const struct rig *r)
+{
+	FILE *f = fopen(r->log, "r");
+	char line[1024];
+	bool found = false;
+
+	while (f && fgets(line, sizeof(line), f))
+		found = found || strstr(line, "error") || strchr(line, ':');
+	if (f)
+		fclose(f);
+	return found;
+}
+
+static void print_log(const struct rig *r)
+{
+	FILE *f = fopen(r->log, "r");
+	char line[1024];
+
+	while (f && fgets(line, sizeof(line), f))
+		fprintf(stderr, "    | %s", line);
+	if (f)
+		fclose(f);
+}
+
+/* What is left when it has ended, and was not after an undisturbed life. */
+static bool nothing_is_left(struct server *s, enum fault_kind kind, const char *about)
+{
+	for (int i = 0; i < FAULT_OBJECTS; i++) {
+		if (s->plan->live[i] <= s->live[i] || (fault_ends[kind] && s->plan->fired))
+			continue;
+		fault_complain(s->rig, s->plan, FAULT_RMEMD, about, "%lld left of kind %s",
+			(long long)s->plan->live[i], fault_object_names[i]);
+		return false;
+	}
+	return true;
+}
+
+/* counted: where to keep what it called until it was ready, or NULL. */
+static bool start_once(
+	struct server *s, enum fault_kind kind, uint64_t n, struct fault_plan *counted)
+{
+	struct rig *r = s->rig;
+	char path[128], about[96];
+	bool ready, good = true;
+	int status;
+
+	snprintf(about, sizeof(about), "rmemd's start: %s call %llu", fault_names[kind],
+		(unsigned long long)n);
+	s->plan = fault_share(r, "server-plan", path);
+	fault_plan_arm(s->plan, kind, n);
+	ready = try_start(r, path);
+	s->runs++;
+	s->fired += s->plan->fired != 0;
+	if (counted)
+		memcpy(counted, s->plan, sizeof(*counted));
+	if (ready) {
+		fault_plan_disarm(s->plan);
+		good = fault_scenario(r, "client", -1, NULL, NULL, about);
+		process_signal(&r->daemon, SIGTERM);
+	}
+	status = process_wait(&r->daemon, RIG_LIMIT_MS, "rmemd");
+	if (!WIFEXITED(status) || (WEXITSTATUS(status) == 0) != ready ||
+		(!ready && !log_has_error(r)) || access(r->data, F_OK) == 0) {
+		fault_complain(r, s->plan, FAULT_RMEMD, about, "it %s, then status 0x%x%s",
+			ready ? "was ready" : "did not get ready", (unsigned)status,
+			access(r->data, F_OK) == 0 ? ", and its data is left" : "");
+		print_log(r);
+		good = false;
+	}
+	while (recv(r->notify, path, sizeof(path), MSG_DONTWAIT) > 0)
+		;
+	return nothing_is_left(s, kind, about) && good;
+}
+
+static void test_start(void **state)
+{
+	static uint64_t chosen[FAULT_CHOSEN_MAX];
+	static struct fault_plan counted;
+	struct server s = { .rig = *state };
+
+	for (int i = 0; i < FAULT_OBJECTS; i++)
+		s.live[i] = INT64_MAX;
+	assert_true(start_once(&s, FAULT_NONE, 0, &counted));
+	note_live(&s);
+	printf("after an undisturbed life:%s\n", s.plan->leaks);
+	for (int kind = FAULT_NONE + 1; kind < FAULT_KINDS; kind++) {
+		size_t places,
+			n = fault_choose(&counted, kind, fault_limit(LIMIT_START), chosen, &places);
+		unsigned wrong = 0;
+
+		if (!fault_wanted(kind))
+			continue;
+		if (fault_only_n()) {
+			chosen[0] = fault_only_n();
+			n = 1;
+		}
+		for (size_t i = 0; i < n; i++) {
+			fault_unshare(s.plan);
+			wrong += !start_once(&s, kind, chosen[i], NULL);
+		}
+		if (n)
+			printf("%-26s %6llu calls %4zu places %4zu runs %3u wrong\n",
+				fault_names[kind], (unsigned long long)counted.counts[kind], places,
+				n, wrong);
+		s.wrong += wrong;
+	}
+	printf("%u starts, in %u the call failed, %u ended wrong\n", s.runs, s.fired, s.wrong);
+	fault_unshare(s.plan);
+	assert_int_equal(s.wrong, 0);
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		RIG_TEST(test_at_work),
+		RIG_TEST(test_start),
+	};
+
+	if (argc > 1)
+		return client_role(argc, argv);
+	return rig_main(RIG_PORT_FAULT_SERVER, tests, sizeof(tests) / sizeof(tests[0]));
+}
