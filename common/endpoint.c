@@ -432,10 +432,17 @@ int endpoint_reap(struct endpoint *ep, struct ibv_wc *wc, int max, uint64_t limi
 {
 	/* Most come soon: without the clock, which costs more than all the rest. */
 	int n = ibv_poll_cq(ep->send.cq, max, wc);
+	bool flushing = endpoint_broken(ep);
 
+	/*
+	 * Of a list of which the device took only the beginning, none may be signaled, and those that had
+	 * succeeded before the queue pair was stopped say nothing. So this may wait in vain.
+	 */
+	if (flushing && limit_ns > FLUSH_LIMIT_NS)
+		limit_ns = FLUSH_LIMIT_NS;
 	if (n == 0)
 		n = next_completions(ep, &ep->send, wc, max, clock_boot_ns() + limit_ns, -1);
-	if (n == -ETIMEDOUT) {
+	if (n == -ETIMEDOUT && !flushing) {
 		endpoint_break(ep);
 		n = next_completions(ep, &ep->send, wc, max, clock_boot_ns() + FLUSH_LIMIT_NS, -1);
 	}
