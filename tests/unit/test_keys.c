@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The keys of a connection against a plain list of allocations that come, go and are attached. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+#include <stdbool.h>
+#include <string.h>
+
+#include "client/keys.h"
+#include "tests/support/random.h"
+
+#define STEPS 200000
+#define BLOCKS 200 /* more than are cached, so that they get into each other's way */
+#define PAGE 4096UL
+#define BLOCK_SPACE (4 * PAGE)
+#define BASE 0x9e00000000010000ULL
+
+struct block {
+	bool lent;
+	uint64_t serial, addr, bytes;
+	bool attached;
+	uint32_t rkey;
+};
+
+/* What channel.c does with keys, in small: look into the cache, else into the table, and cache that. */
+static bool find(struct keys *k, const struct block *b, uint32_t slot, uint64_t addr, size_t bytes,
+	uint32_t *out_rkey)
+{
+	if (keys_find(k, addr, bytes, out_rkey))
+		return true;
+	if (!b->lent || addr < b->addr || addr + bytes > b->addr + b->bytes ||
+		!keys_get(k, slot, b->serial, out_rkey))
+		return false;
+	keys_cache(k, addr, b->addr, b->bytes, *out_rkey);
+	return true;
+}
+
+static void lend_or_free(struct keys *k, struct block *b, uint32_t slot, uint64_t *seed)
+{
+	static uint64_t serials;
+
+	*b = (struct block){
+		.lent = !b->lent,
+		.serial = ++serials,
+		.addr = BASE + slot * BLOCK_SPACE,
+		.bytes = 1 + random_below(seed, BLOCK_SPACE),
+	};
+	keys_forget_near(k); /* the table has changed */
+}
+
+static void access_somewhere(struct keys *k, const struct block *b, uint32_t slot, uint64_t *seed)
+{
+	uint64_t offset = random_below(seed, BLOCK_SPACE);
+	size_t bytes = 1 + random_below(seed, random_below(seed, 2) ? 16 : BLOCK_SPACE);
+	bool right = b->lent && b->attached && offset < b->bytes && bytes <= b->bytes - offset;
+	uint32_t rkey = 0;
+
+	assert_int_equal(find(k, b, slot, BASE + slot * BLOCK_SPACE + offset, bytes, &rkey), right);
+	if (right)
+		assert_int_equal(rkey, b->rkey);
+}
+
+static void test_against_model(void **state)
+{
+	static struct block blocks[BLOCKS];
+	struct keys k = { 0 };
+	uint64_t seed = 8;
+
+	(void)state;
+	for (int i = 0; i < STEPS; i++) {
+		uint32_t slot = (uint32_t)random_below(&seed, BLOCKS);
+		struct block *b = &blocks[slot];
+		unsigned what = (unsigned)random_below(&seed, 100);
+
+		if (what < 2) {
+			lend_or_free(&k, b, slot, &seed);
+		} else if (what < 20 && b->lent) {
+			b->attached = true;
+			b->rkey = (uint32_t)random_u64(&seed);
+			assert_int_equal(keys_set(&k, slot, b->serial, b->rkey), 0);
+			keys_forget_near(&k);
+		} else if (i % 20011 == 0) { /* another connection */
+			keys_clear(&k);
+			for (size_t n = 0; n < BLOCKS; n++)
+				blocks[n].attached = false;
+		} else {
+			access_somewhere(&k, b, slot, &seed);
+		}
+	}
+	keys_destroy(&k);
+}
+
+static void test_other_allocation_in_the_slot(void **state)
+{
+	struct keys k = { 0 };
+	uint32_t rkey = 77;
+
+	(void)state;
+	assert_false(keys_get(&k, 0, 1, &rkey));
+	assert_false(keys_get(&k, UINT32_MAX, 1, &rkey));
+	assert_int_equal(keys_set(&k, 100000, 1, 5), 0);
+	assert_true(keys_get(&k, 100000, 1, &rkey));
+	assert_int_equal(rkey, 5);
+	rkey = 77;
+	assert_false(keys_get(&k, 100000, 2, &rkey)); /* freed, and its slot used again */
+	assert_false(keys_get(&k, 99999, 1, &rkey));
+	assert_int_equal(rkey, 77);
+	keys_clear(&k);
+	assert_false(keys_get(&k, 100000, 1, &rkey));
+	keys_destroy(&k);
+	keys_destroy(&k);
+}
+
+static void test_edges_of_a_range(void **state)
+{
+	const uint64_t last = UINT64_MAX - 2 * PAGE + 1;
+	struct keys k = { 0 };
+	uint32_t rkey = 77;
+
+	(void)state;
+	assert_false(keys_find(&k, 0, 1, &rkey)); /* nothing is cached, not even null */
+	assert_false(keys_find(&k, BASE, 0, &rkey));
+	keys_cache(&k, BASE + 10, BASE, 100, 5);
+	assert_true(keys_find(&k, BASE, 100, &rkey));
+	assert_true(keys_find(&k, BASE + 99, 1, &rkey));
+	assert_int_equal(rkey, 5);
+	assert_false(keys_find(&k, BASE, 101, &rkey));
+	assert_false(keys_find(&k, BASE + 100, 1, &rkey));
+	assert_false(keys_find(&k, BASE - 1, 2, &rkey));
+	assert_false(keys_find(&k, BASE + 1, SIZE_MAX, &rkey));
+	keys_cache(&k, last, last, PAGE, 6); /* no sum of it may wrap around */
+	assert_true(keys_find(&k, last, PAGE, &rkey));
+	assert_false(keys_find(&k, last + 1, PAGE, &rkey));
+	assert_false(keys_find(&k, last + 1, SIZE_MAX, &rkey));
+	keys_destroy(&k);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_against_model),
+		cmocka_unit_test(test_other_allocation_in_the_slot),
+		cmocka_unit_test(test_edges_of_a_range),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
