@@ -11,7 +11,7 @@
 #include "bench/party.h"
 #include "bench/raw.h"
 
-#define RAW_PORT "7491"
+#define RAW_PORT "7541"
 
 struct rdma_cm_id *raw_endpoint(int flags, struct ibv_qp_init_attr *attr)
 {

@@ -12,7 +12,7 @@
 
 #include "bench/party.h"
 
-#define RPMA_PORT "7492"
+#define RPMA_PORT "7542"
 #define BATCH 32
 
 static struct rpma_peer *peer;
