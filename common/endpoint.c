@@ -2,7 +2,6 @@
 #include "common/endpoint.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -54,14 +53,14 @@ struct endpoint {
 static int queue_create(struct endpoint *ep, struct queue *q, int depth)
 {
 	struct ibv_context *ctx = ep->shake.id->verbs;
-	int flags;
+	int rc;
 
 	q->channel = ibv_create_comp_channel(ctx);
 	if (!q->channel)
 		return verbs_errno();
-	flags = fcntl(q->channel->fd, F_GETFL);
-	if (flags < 0 || fcntl(q->channel->fd, F_SETFL, flags | O_NONBLOCK) < 0)
-		return -errno;
+	rc = verbs_set_nonblocking(q->channel->fd);
+	if (rc)
+		return rc;
 	q->typical_ns = TYPICAL_GUESS_NS;
 	q->cq = ibv_create_cq(ctx, depth, NULL, q->channel, 0);
 	return q->cq ? 0 : verbs_errno();

@@ -2,7 +2,6 @@
 #include "common/handshake.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,13 +41,6 @@ int handshake_wait(int fd, int fd2, int cancel_fd, uint64_t deadline_ns)
 			continue;
 		return fds[0].revents ? -ECANCELED : 0;
 	}
-}
-
-static int set_nonblocking(int fd)
-{
-	int flags = fcntl(fd, F_GETFL);
-
-	return flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ? -errno : 0;
 }
 
 /* The next event, to be acknowledged by the caller. */
@@ -118,7 +110,7 @@ static int open_channel(struct handshake *h, struct why *why)
 			"and "
 			"see who may open /dev/infiniband/rdma_cm",
 			strerror(errno));
-	rc = set_nonblocking(h->channel->fd);
+	rc = verbs_set_nonblocking(h->channel->fd);
 	if (rc)
 		return why_set(why, rc, "fcntl: %s", strerror(-rc));
 	if (rdma_create_id(h->channel, &h->id, NULL, RDMA_PS_TCP)) {

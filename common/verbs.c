@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 
 int verbs_err(int ret)
@@ -40,6 +41,13 @@ int verbs_wc_errno(enum ibv_wc_status status)
 	default:
 		return -EIO;
 	}
+}
+
+int verbs_set_nonblocking(int fd)
+{
+	int flags = fcntl(fd, F_GETFL);
+
+	return flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ? verbs_errno() : 0;
 }
 
 static bool gid_is_ipv4(const union ibv_gid *gid, struct in_addr addr)

@@ -35,6 +35,9 @@ int verbs_errno(void);
  */
 int verbs_wc_errno(enum ibv_wc_status status);
 
+/* Reading a channel's descriptor does not wait. */
+int verbs_set_nonblocking(int fd);
+
 /* Where a path on a device starts and ends: what ibv_modify_qp wants for the address of an IPv4. */
 struct verbs_port {
 	uint8_t port;

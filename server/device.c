@@ -3,7 +3,6 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -34,11 +33,6 @@ int device_address(struct ibv_context *verbs, struct in_addr *out)
 		return 0;
 	}
 	return -ENODEV;
-}
-
-static void set_nonblocking(int fd)
-{
-	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
 }
 
 static void close_chunks(struct device *d)
@@ -154,7 +148,11 @@ int device_open(
 		err = why_set(why, verbs_errno(), "%s: no completion channel", device_name(d));
 		goto fail;
 	}
-	set_nonblocking(d->channel->fd);
+	err = verbs_set_nonblocking(d->channel->fd);
+	if (err) {
+		why_set(why, err, "%s: fcntl: %s", device_name(d), strerror(-err));
+		goto fail;
+	}
 	err = probe_run(verbs, d->pd, d->address, &d->probe, why);
 	if (!err)
 		err = check_probe(d, why);

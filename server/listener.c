@@ -3,7 +3,6 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -216,8 +215,11 @@ int listener_start(struct server *s, struct listener **out, struct why *why)
 			"user open /dev/infiniband/rdma_cm?");
 		goto fail;
 	}
-	fcntl(l->channel->fd, F_SETFL, fcntl(l->channel->fd, F_GETFL) | O_NONBLOCK);
-	err = listen_on(l, &s->options, why);
+	err = verbs_set_nonblocking(l->channel->fd);
+	if (err)
+		why_set(why, err, "fcntl: %s", strerror(-err));
+	else
+		err = listen_on(l, &s->options, why);
 	if (err)
 		goto fail;
 	l->event = event_new(s->base, l->channel->fd, EV_READ | EV_PERSIST, on_readable, l);
