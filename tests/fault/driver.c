@@ -15,8 +15,6 @@
 #include <unistd.h>
 
 #define SCENARIO_LIMIT_MS 30000 /* it takes well under a second */
-#define ALL 16                  /* up to so many calls of a kind each is tried */
-#define FIRST 8
 
 struct fault_plan *fault_share(struct rig *r, const char *name, char path[128])
 {
@@ -79,59 +77,45 @@ uint64_t fault_only_n(void)
 	return only ? strtoull(only, NULL, 10) : 0;
 }
 
-/* Mark the first and the last call from every place. */
-static size_t mark_places(const _Atomic uint32_t *places, size_t n, bool *chosen)
+static bool is_first(const _Atomic uint32_t *places, size_t i)
 {
-	size_t found = 0;
-
-	for (size_t i = 0; i < n; i++) {
-		bool first = true, last = true;
-
-		for (size_t k = 0; k < i && first; k++)
-			first = places[k] != places[i];
-		for (size_t k = i + 1; k < n && last; k++)
-			last = places[k] != places[i];
-		found += first;
-		chosen[i] = chosen[i] || first || last;
-	}
-	return found;
+	for (size_t k = 0; k < i; k++)
+		if (places[k] == places[i])
+			return false;
+	return true;
 }
 
-static size_t count_chosen(const bool *chosen, size_t n)
+static bool is_last(const _Atomic uint32_t *places, size_t n, size_t i)
 {
-	size_t count = 0;
-
-	for (size_t i = 0; i < n; i++)
-		count += chosen[i];
-	return count;
+	for (size_t k = i + 1; k < n; k++)
+		if (places[k] == places[i])
+			return false;
+	return true;
 }
 
 size_t fault_choose(const struct fault_plan *plan, enum fault_kind kind, size_t limit,
 	uint64_t out[FAULT_CHOSEN_MAX], size_t *places)
 {
-	static bool chosen[FAULT_POINTS];
+	const _Atomic uint32_t *const at = plan->points[kind];
 	uint64_t total = plan->counts[kind] - plan->base[kind];
-	size_t n = total < FAULT_POINTS ? (size_t)total : FAULT_POINTS, count, taken = 0;
+	size_t n = total < FAULT_POINTS ? (size_t)total : FAULT_POINTS, count = 0, taken = 0;
+	static bool chosen[FAULT_POINTS];
 
-	memset(chosen, total <= ALL, sizeof(chosen));
-	for (size_t i = 0; i < n && i < FIRST; i++)
-		chosen[i] = true;
-	*places = mark_places(plan->points[kind], n, chosen);
-	count = count_chosen(chosen, n);
-	for (size_t i = 0; count < limit / 2 && i < limit / 2 && n > ALL; i++) {
-		size_t at = i * n / (limit / 2);
-
-		count += !chosen[at];
-		chosen[at] = true;
+	for (size_t i = 0; i < n; i++) {
+		chosen[i] = is_first(at, i);
+		count += chosen[i];
 	}
-	/* Too many: an even selection of them. */
-	for (size_t i = 0, seen = 0; i < n; i++) {
-		if (!chosen[i])
-			continue;
-		if (count <= limit || seen * limit / count != (seen + 1) * limit / count)
+	*places = count;
+	for (size_t i = 0; i < n && count < limit; i++) {
+		count += !chosen[i] && is_last(at, n, i);
+		chosen[i] = chosen[i] || is_last(at, n, i);
+	}
+	/* The rest of the limit: an even spread, which is all of them if they are few. */
+	for (size_t i = 0, left = limit > count ? limit - count : 0; n && i < left; i++)
+		chosen[n <= left ? i % n : i * n / left] = true;
+	for (size_t i = 0; i < n && taken < FAULT_CHOSEN_MAX; i++)
+		if (chosen[i])
 			out[taken++] = i + 1;
-		seen++;
-	}
 	return taken;
 }
 

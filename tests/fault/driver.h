@@ -24,9 +24,9 @@ void fault_preload_begin(const char *plan_path, const char *owner);
 void fault_preload_end(void);
 
 /*
- * Which calls of a kind to fail, from what was counted since the plan was armed: all, if they are few;
- * else the first and the last from every place (a place is a whole stack, up to the program's main),
- * the first few of all, and an even spread, at most limit. Ascending; returns how many.
+ * Which calls of a kind to fail, from what was counted since the plan was armed: the first from every
+ * place (a place is a call stack in the object whose calls count); then, while there are fewer than limit,
+ * the last from every place, and an even spread. Ascending; returns how many.
  */
 size_t fault_choose(const struct fault_plan *plan, enum fault_kind kind, size_t limit,
 	uint64_t out[FAULT_CHOSEN_MAX], size_t *places);

@@ -106,7 +106,7 @@ static uint32_t place_of(struct origin origin)
 	void *stack[DEPTH];
 	int n = walk(origin, stack);
 
-	for (int i = 0; i < n; i++)
+	for (int i = 0; i < n && range_of(stack[i]) == &owner; i++)
 		hash = (hash ^ (uint32_t)((uintptr_t)stack[i] - range_of(stack[i])->base)) *
 		       16777619U;
 	return hash ? hash : 1;

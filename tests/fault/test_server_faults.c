@@ -19,8 +19,8 @@
 #include "tests/fault/driver.h"
 #include "tests/rxe/client.h"
 
-#define LIMIT 24        /* runs for one kind */
-#define LIMIT_START 8   /* the same, of rmemd's start */
+#define LIMIT 8         /* runs for one kind, if it is not called from more places */
+#define LIMIT_START 4   /* the same, of rmemd's start */
 #define SETTLE_MS 30000 /* a connection is torn down in slices */
 #define BYSTANDER_BYTES (64ULL << 10)
 
