@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -163,14 +164,14 @@ static void print_stack(const char *where, const char *program)
 void fault_complain(struct rig *r, const struct fault_plan *plan, const char *program,
 	const char *about, const char *fmt, ...)
 {
-	char log[128];
+	char log[128], what[256];
 	va_list ap;
 
-	fprintf(stderr, "**** %s: ", about);
 	va_start(ap, fmt);
-	vfprintf(stderr, fmt, ap);
+	/* NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized): it is, one line above */
+	vsnprintf(what, sizeof(what), fmt, ap);
 	va_end(ap);
-	fputc('\n', stderr);
+	fprintf(stderr, "**** %s: %s\n", about, what);
 	snprintf(log, sizeof(log), "%s/scenario.err", r->dir);
 	print_file(log);
 	if (plan && plan->fired)
@@ -193,7 +194,7 @@ static void show_hang(const struct process *p)
 	dir = opendir(path);
 	while (dir && (entry = readdir(dir)) != NULL)
 		if (entry->d_name[0] != '.')
-			syscall(SYS_tgkill, p->pid, atoi(entry->d_name), SIGUSR2);
+			syscall(SYS_tgkill, p->pid, strtol(entry->d_name, NULL, 10), SIGUSR2);
 	if (dir)
 		closedir(dir);
 	poll(&ended, 1, 500); /* for the lines to be written: it does not end by this */
@@ -251,5 +252,5 @@ int fault_printed(struct rig *r)
 	assert_non_null(f);
 	assert_non_null(fgets(text, sizeof(text), f));
 	fclose(f);
-	return atoi(text);
+	return (int)strtol(text, NULL, 10);
 }

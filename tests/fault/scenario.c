@@ -176,9 +176,9 @@ static int do_write_pinned(void)
 static int do_write_in_place(void)
 {
 	struct rmem_iovec remote[40];
-	struct iovec local = { buffer, 40 * 512 };
+	struct iovec local = { buffer, COUNT(remote) * 512 };
 
-	pattern_fill(buffer, 40 * 512, 14);
+	pattern_fill(buffer, local.iov_len, 14);
 	for (size_t i = 0; i < COUNT(remote); i++) {
 		remote[i] = (struct rmem_iovec){ big + 300000 + i * 1024, 512 };
 		memcpy(model_big + 300000 + i * 1024, (uint8_t *)buffer + i * 512, 512);
@@ -419,7 +419,8 @@ static int start_queued(enum queued i)
 static void finish_queued(enum queued i, int status)
 {
 	static const uint64_t adds[2] = { 3, 9 };
-	int w = i == SWAP;
+	const size_t w = i == SWAP;
+	const size_t offset = WORD + 8 + 8 * w; /* in the small allocation */
 
 	state[i] = status ? TO_START : DONE;
 	if (i != ADD && i != SWAP)
@@ -427,7 +428,7 @@ static void finish_queued(enum queued i, int status)
 	if (status == -EREMOTEIO) {
 		uint64_t now = 0;
 
-		if (rmem_read(rm, &now, small + WORD + 8 + 8 * w, sizeof(now)))
+		if (rmem_read(rm, &now, small + offset, sizeof(now)))
 			WRONG("reading the word: %s", rmem_errmsg());
 		if (now != words[w] && now != words[w] + adds[w])
 			WRONG("a word of the queue is %" PRIu64 " after %" PRIu64, now, words[w]);
@@ -437,7 +438,7 @@ static void finish_queued(enum queued i, int status)
 			WRONG("an old word is %" PRIu64 ", not %" PRIu64, olds[w], words[w]);
 		words[w] += adds[w];
 	}
-	memcpy(model_small + WORD + 8 + 8 * w, &words[w], sizeof(words[w]));
+	memcpy(model_small + offset, &words[w], sizeof(words[w]));
 }
 
 /* Take what has completed; how many, or an error of the call. *failed: of an operation. */
@@ -617,7 +618,7 @@ static int open_files(bool tell)
 	while (dir && (entry = readdir(dir)) != NULL) {
 		char target[256] = "";
 
-		if (entry->d_name[0] == '.' || atoi(entry->d_name) == dirfd(dir))
+		if (entry->d_name[0] == '.' || strtol(entry->d_name, NULL, 10) == dirfd(dir))
 			continue;
 		n++;
 		if (tell && readlinkat(dirfd(dir), entry->d_name, target, sizeof(target) - 1) > 0)
@@ -664,7 +665,7 @@ int main(int argc, char **argv)
 	server = argv[1];
 	fault_in_server = strcmp(argv[2], "server") == 0;
 	allowed_failures = fault_in_server ? 4 : 1;
-	wanted = atoi(argv[3]);
+	wanted = (int)strtol(argv[3], NULL, 10);
 	map_plan();
 	find_device();
 	if (pthread_create(&thread, NULL, run, NULL) || pthread_join(thread, NULL))
