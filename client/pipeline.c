@@ -84,6 +84,8 @@ void pipeline_detach(struct pipeline *p)
 		/* What has completed so far need not be repeated. */
 		while (!pipeline_is_idle(p) && pipeline_wait(p, PIPELINE_FOREVER) == 0)
 			;
+		/* ... and must not: an atomic operation would be carried out twice. */
+		complete(p);
 		endpoint_destroy(p->ep);
 	}
 	p->ep = NULL;
