@@ -76,6 +76,10 @@ const char *message_name(uint8_t type)
 		[MESSAGE_REPORT] = "report",
 		[MESSAGE_REPORT_READ] = "report-read",
 		[MESSAGE_JOIN] = "join",
+		[MESSAGE_SHARE] = "share",
+		[MESSAGE_LOOKUP] = "lookup",
+		[MESSAGE_DETACH] = "detach",
+		[MESSAGE_FENCE] = "fence",
 	};
 
 	if (type >= sizeof(names) / sizeof(names[0]) || !names[type])

@@ -41,9 +41,14 @@ enum message_type {
 	MESSAGE_REPORT,
 	MESSAGE_REPORT_READ,
 	MESSAGE_JOIN,
+	MESSAGE_SHARE,
+	MESSAGE_LOOKUP,
+	MESSAGE_DETACH,
+	MESSAGE_FENCE,
 };
 
 #define ID_SIZE 16
+#define SHARE_KEY_SIZE 16
 #define BUILD_ID_SIZE 20
 #define SITE_DEPTH_MAX 16
 #define CHANNELS_PER_SESSION_MAX 64
@@ -85,7 +90,8 @@ enum message_type {
 	X(u32, board_rkey, ) \
 	X(u8, server, ) \
 	X(u8, nodes, ) \
-	X(u64, max_alloc_bytes, )
+	X(u64, max_alloc_bytes, ) \
+	X(u64, ticket, )
 
 /* The first message on a further connection of a session that is connected: a channel. */
 #define JOIN_REQUEST_FIELDS(X) \
@@ -109,7 +115,24 @@ enum message_type {
 	X(u32, rkey, )
 
 #define FREE_REQUEST_FIELDS(X) X(u64, addr, )
-#define ATTACH_REQUEST_FIELDS(X) X(u64, addr, )
+
+/* key: what SHARE has given out; all zero: an allocation of this session. */
+#define ATTACH_REQUEST_FIELDS(X) \
+	X(u64, addr, ) \
+	X(bytes, key, SHARE_KEY_SIZE)
+
+#define SHARE_REQUEST_FIELDS(X) X(u64, addr, )
+#define SHARE_REPLY_FIELDS(X) X(bytes, key, SHARE_KEY_SIZE)
+#define LOOKUP_REQUEST_FIELDS(X) \
+	X(u64, addr, ) \
+	X(bytes, key, SHARE_KEY_SIZE)
+#define LOOKUP_REPLY_FIELDS(X) X(u64, bytes, )
+#define DETACH_REQUEST_FIELDS(X) X(u64, addr, )
+
+/* Is whoever had this ticket out: reaches nothing any more, and never will with it? */
+#define FENCE_REQUEST_FIELDS(X) X(u64, ticket, )
+#define FENCE_REPLY_FIELDS(X) X(u8, out, )
+
 #define RENEW_REPLY_FIELDS(X) X(u32, ttl_ms, )
 
 #define SITE_MODULE_FIELDS(X) \
@@ -151,6 +174,13 @@ enum message_type {
 	M(grant_reply, GRANT_REPLY_FIELDS) \
 	M(free_request, FREE_REQUEST_FIELDS) \
 	M(attach_request, ATTACH_REQUEST_FIELDS) \
+	M(share_request, SHARE_REQUEST_FIELDS) \
+	M(share_reply, SHARE_REPLY_FIELDS) \
+	M(lookup_request, LOOKUP_REQUEST_FIELDS) \
+	M(lookup_reply, LOOKUP_REPLY_FIELDS) \
+	M(detach_request, DETACH_REQUEST_FIELDS) \
+	M(fence_request, FENCE_REQUEST_FIELDS) \
+	M(fence_reply, FENCE_REPLY_FIELDS) \
 	M(renew_reply, RENEW_REPLY_FIELDS) \
 	M(site_module, SITE_MODULE_FIELDS) \
 	M(site_frame, SITE_FRAME_FIELDS) \

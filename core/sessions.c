@@ -13,7 +13,8 @@ struct sessions {
 	struct table table;
 	struct slots slots;
 	struct slotmap by_id;
-	uint64_t next_serial;
+	struct slotmap by_ticket; /* those that are not retired */
+	uint64_t next_serial, next_ticket;
 	uint32_t rejected;
 };
 
@@ -36,12 +37,18 @@ static bool ends(const char *text, size_t size)
 	return memchr(text, '\0', size) != NULL;
 }
 
+static uint64_t ticket_of(const struct session_record *r)
+{
+	return r->ticket & ~SESSION_TICKET_RETIRED;
+}
+
 static bool is_possible(const struct session_record *r)
 {
 	const struct identity *who = &r->identity;
 
 	return r->state >= SESSION_CONNECTED && r->state <= SESSION_DEAD &&
 	       r->evidence <= HOLDER_LEASE_OVER && r->serial != 0 && r->serial != UINT64_MAX &&
+	       ticket_of(r) != 0 && ticket_of(r) <= SESSION_TICKET_MAX &&
 	       ends(who->host, sizeof(who->host)) && ends(who->exe, sizeof(who->exe)) &&
 	       ends(who->cmdline, sizeof(who->cmdline)) && ends(who->job, sizeof(who->job));
 }
@@ -64,17 +71,22 @@ static void recover_record(struct sessions *s, struct slotmap *by_serial, uint32
 	/* A forgotten session's serial number is not given out again either. */
 	if (r->serial >= s->next_serial && r->serial != UINT64_MAX)
 		s->next_serial = r->serial + 1;
+	if (ticket_of(r) >= s->next_ticket && ticket_of(r) <= SESSION_TICKET_MAX)
+		s->next_ticket = ticket_of(r) + 1;
 	if (r->state == SESSION_NONE)
 		return;
 	slots_set_aside(&s->slots, slot);
 	if (!is_possible(r) || sessions_find(s, r->id, &other) == 0 ||
-		serial_is_known(s, by_serial, r->serial)) {
+		serial_is_known(s, by_serial, r->serial) ||
+		sessions_find_ticket(s, ticket_of(r), &other) == 0) {
 		s->rejected++;
 		return;
 	}
 	slots_occupy(&s->slots, slot);
 	slotmap_put(&s->by_id, slot, hash_id(r->id));
 	slotmap_put(by_serial, slot, slotmap_hash(r->serial));
+	if (!(r->ticket & SESSION_TICKET_RETIRED))
+		slotmap_put(&s->by_ticket, slot, slotmap_hash(r->ticket));
 }
 
 static int recover(struct sessions *s)
@@ -85,7 +97,7 @@ static int recover(struct sessions *s)
 
 	if (err)
 		return err;
-	s->next_serial = 1;
+	s->next_serial = s->next_ticket = 1;
 	while (table_next_extent(&s->table, end, &begin, &end)) {
 		for (uint32_t slot = begin; slot < end; slot++)
 			recover_record(s, &by_serial, slot);
@@ -97,7 +109,7 @@ static int recover(struct sessions *s)
 int sessions_open(struct sessions **out, int dir, const char *name)
 {
 	const struct table_layout layout = { .magic = { 'r', 'm', 'e', 'm', 's', 'e', 's', 's' },
-		.version = 1,
+		.version = 2,
 		.record_bytes = sizeof(struct session_record),
 		.count = SESSIONS_MAX };
 	struct sessions *s = calloc(1, sizeof(*s));
@@ -108,6 +120,8 @@ int sessions_open(struct sessions **out, int dir, const char *name)
 	err = slots_create(&s->slots, SESSIONS_MAX);
 	if (!err)
 		err = slotmap_create(&s->by_id, SESSIONS_MAX);
+	if (!err)
+		err = slotmap_create(&s->by_ticket, SESSIONS_MAX);
 	if (!err)
 		err = table_open(&s->table, dir, name, &layout, NULL);
 	if (!err)
@@ -125,6 +139,7 @@ void sessions_close(struct sessions *s)
 	if (!s)
 		return;
 	table_close(&s->table);
+	slotmap_destroy(&s->by_ticket);
 	slotmap_destroy(&s->by_id);
 	slots_destroy(&s->slots);
 	free(s);
@@ -160,7 +175,8 @@ int sessions_add(struct sessions *s, const uint8_t id[ID_SIZE], const uint8_t se
 
 	if (sessions_find(s, id, &slot) == 0)
 		return -EEXIST;
-	if (s->next_serial == UINT64_MAX || slots_take(&s->slots, &slot) != 0)
+	if (s->next_serial == UINT64_MAX || s->next_ticket > SESSION_TICKET_MAX ||
+		slots_take(&s->slots, &slot) != 0)
 		return -EUSERS;
 	err = table_back(&s->table, slot);
 	if (err) {
@@ -170,7 +186,9 @@ int sessions_add(struct sessions *s, const uint8_t id[ID_SIZE], const uint8_t se
 	r = record(s, slot);
 	/* One store: a torn serial number could be mistaken for a later one. */
 	__atomic_store_n(&r->serial, s->next_serial++, __ATOMIC_RELAXED);
+	__atomic_store_n(&r->ticket, s->next_ticket++, __ATOMIC_RELAXED);
 	publish(r, id, secret, identity, now_real_ns);
+	slotmap_put(&s->by_ticket, slot, slotmap_hash(r->ticket));
 	slotmap_put(&s->by_id, slot, hash_id(id));
 	*out_slot = slot;
 	return 0;
@@ -185,6 +203,47 @@ int sessions_find(const struct sessions *s, const uint8_t id[ID_SIZE], uint32_t 
 	if (slot == SLOT_NONE)
 		return -ENOENT;
 	*out_slot = slot;
+	return 0;
+}
+
+int sessions_find_ticket(const struct sessions *s, uint64_t ticket, uint32_t *out_slot)
+{
+	uint32_t slot = slotmap_first(&s->by_ticket, slotmap_hash(ticket));
+
+	while (slot != SLOT_NONE && record(s, slot)->ticket != ticket)
+		slot = slotmap_next(&s->by_ticket, slot);
+	if (slot == SLOT_NONE)
+		return -ENOENT;
+	*out_slot = slot;
+	return 0;
+}
+
+bool sessions_gave_ticket(const struct sessions *s, uint64_t ticket)
+{
+	return ticket != 0 && ticket < s->next_ticket;
+}
+
+/* One store each: a torn ticket could be mistaken for another's. */
+void sessions_retire_ticket(struct sessions *s, uint32_t slot)
+{
+	struct session_record *r = sessions_get(s, slot);
+
+	if (!r || r->ticket & SESSION_TICKET_RETIRED)
+		return;
+	slotmap_remove(&s->by_ticket, slot);
+	__atomic_store_n(&r->ticket, r->ticket | SESSION_TICKET_RETIRED, __ATOMIC_SEQ_CST);
+}
+
+int sessions_renew_ticket(struct sessions *s, uint32_t slot)
+{
+	struct session_record *r = sessions_get(s, slot);
+
+	if (!r || s->next_ticket > SESSION_TICKET_MAX)
+		return -EUSERS;
+	if (!(r->ticket & SESSION_TICKET_RETIRED))
+		slotmap_remove(&s->by_ticket, slot);
+	__atomic_store_n(&r->ticket, s->next_ticket++, __ATOMIC_SEQ_CST);
+	slotmap_put(&s->by_ticket, slot, slotmap_hash(r->ticket));
 	return 0;
 }
 
@@ -221,6 +280,8 @@ void sessions_remove(struct sessions *s, uint32_t slot)
 	if (!r)
 		return;
 	slotmap_remove(&s->by_id, slot);
+	if (!(r->ticket & SESSION_TICKET_RETIRED))
+		slotmap_remove(&s->by_ticket, slot);
 	__atomic_store_n(&r->state, SESSION_NONE, __ATOMIC_RELEASE);
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	memset(r->secret, 0, sizeof(r->secret));

@@ -8,6 +8,7 @@
 #ifndef RMEM_CORE_SESSIONS_H
 #define RMEM_CORE_SESSIONS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "common/message.h"
@@ -24,10 +25,19 @@ enum session_state {
 	SESSION_DEAD = 4,     /* proved gone */
 };
 
+/*
+ * A ticket says under which tenure of its lease a session acts: it gets another one when it comes back after
+ * its lease had expired. Locks are held under a ticket, so it is at most 40 bits long. One that is retired
+ * will not be acted under any more, whoever restarts.
+ */
+#define SESSION_TICKET_MAX ((1ULL << 40) - 1)
+#define SESSION_TICKET_RETIRED (1ULL << 63)
+
 struct session_record {
 	uint32_t state;    /* enum session_state; written last */
 	uint32_t evidence; /* enum holder_evidence, with DEAD and CLOSED */
 	uint64_t serial;   /* unique, ascending, never 0 */
+	uint64_t ticket;   /* unique, ascending, never 0; with SESSION_TICKET_RETIRED or without */
 	uint8_t id[ID_SIZE];
 	uint8_t secret[ID_SIZE];
 	uint64_t opened_ns; /* real time, like all below */
@@ -51,7 +61,7 @@ void sessions_close(struct sessions *s); /* NULL is fine */
 uint32_t sessions_rejected(const struct sessions *s);
 
 /*
- * A new record, CONNECTED; -EUSERS when the table is full, -EEXIST for an id that is in it, -ENOSPC
+ * A new record, CONNECTED, with a ticket; -EUSERS when the table is full (or tickets are), -EEXIST for an id that is in it, -ENOSPC
  * when the file cannot grow.
  */
 int sessions_add(struct sessions *s, const uint8_t id[ID_SIZE], const uint8_t secret[ID_SIZE],
@@ -60,7 +70,19 @@ int sessions_add(struct sessions *s, const uint8_t id[ID_SIZE], const uint8_t se
 /* The slot with that id, or -ENOENT. */
 int sessions_find(const struct sessions *s, const uint8_t id[ID_SIZE], uint32_t *out_slot);
 
-/* The record in a slot; NULL if it is NONE or out of range. Callers may change all but state. */
+/* The slot of the session that has that ticket, not retired; or -ENOENT. */
+int sessions_find_ticket(const struct sessions *s, uint64_t ticket, uint32_t *out_slot);
+/* Has anybody ever had it? */
+bool sessions_gave_ticket(const struct sessions *s, uint64_t ticket);
+/* Its ticket is not its any more: from now on, and for every later process. */
+void sessions_retire_ticket(struct sessions *s, uint32_t slot);
+/* It gets another one. 0, or -EUSERS: there are no more. */
+int sessions_renew_ticket(struct sessions *s, uint32_t slot);
+
+/*
+ * The record in a slot; NULL if it is NONE or out of range. Callers may change all but state, id and
+ * ticket.
+ */
 struct session_record *sessions_get(const struct sessions *s, uint32_t slot);
 
 /* state may be anything but NONE; a slot that is not in use is left alone. */

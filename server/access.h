@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Who reaches an allocation: its grants, at most one on each connection of its session. A connection
- * gets one when it asks (ATTACH), and each ends by one of three ways: revoked on the spot, by an
- * invalidation whose completion came in, or by the end of its connection. All come to access_ended();
- * the last one of an allocation that is being given up sends it on to quarantine, and only that does.
+ * Who reaches an allocation: its grants, at most one on each connection of its session, and of the sessions
+ * that it is shared with. A connection gets one when it asks (ATTACH), and each ends by one of three ways:
+ * revoked on the spot, by an invalidation whose completion came in, or by the end of its connection. All
+ * come to access_ended(); the last one of an allocation that is being given up sends it on to
+ * quarantine, and only that does.
  *
- *	access_make ──▶ bound ──┬── access_end_all ── revoked, or invalidated ──┬──▶ access_ended
- *	                        └── the connection is aborted and reaped ───────┘
+ *	access_make ──▶ bound ──┬── queued ── revoked, or invalidated ──┬──▶ access_ended
+ *	                        └── the connection is aborted, reaped ──┘
+ *
+ * Ends are queued and seen to in slices: an allocation may be shared with thousands.
  *
  * The event loop only.
  */
@@ -16,6 +19,7 @@
 #include "server/grant.h"
 
 struct server;
+struct session;
 
 /* The grant of this allocation on this connection, or NULL. */
 struct grant *access_find(const struct connection *c, const struct allocation *a);
@@ -27,11 +31,25 @@ int access_make(struct connection *c, const struct allocation *a, struct grant *
 void access_bind_request(const struct grant *g, struct ibv_send_wr *wr);
 
 /*
- * The allocation is REVOKING: end every grant of it, on connections that are going down too. Those
- * that cannot end here and now do so later; service_freed() is called when none is left, which may be
+ * The allocation is REVOKING: end every grant of it, whosever, on connections that are going down too.
+ * Those that cannot end here and now do so later; service_freed() is called when none is left, which may be
  * before this returns. A connection that cannot revoke its own is aborted: its end tries again.
+ * Returns how many there were.
  */
-void access_end_all(struct server *s, const struct allocation *a);
+unsigned access_end_all(struct server *s, const struct allocation *a);
+
+/* End those of one session. True: some are left, service_detached() is called for each that ends. */
+bool access_end_of(struct server *s, const struct allocation *a, const struct session *session);
+
+/* See to at most *budget of those that are queued. True: there is more that can be done now. */
+bool access_end_some(struct server *s, unsigned *budget);
+
+/* Has the session any on it? */
+bool access_has(struct server *s, const struct allocation *a, const struct session *session);
+/* ... and one whose end the device did not confirm? */
+bool access_is_stuck(struct server *s, const struct allocation *a, const struct session *session);
+/* How many sessions have some that are not its owner? */
+unsigned access_count_others(struct server *s, const struct allocation *a);
 
 /* The invalidation of a grant has completed. */
 void access_invalidated(struct grant *g);

@@ -228,10 +228,9 @@ static void bury(struct connection *c)
 	unsigned n = 0;
 
 	DL_FOREACH (c->grants, g) {
-		if (!g->allocation) {
-			c->session->haunted = true;
+		c->session->haunted = true;
+		if (!g->allocation)
 			continue;
-		}
 		access_bury(g);
 		n++;
 	}

@@ -33,8 +33,9 @@ struct deferred {
 	uint8_t type;
 	uint32_t seq;
 	union {
-		struct alloc_request alloc;       /* ALLOC: for memory to be reclaimed */
-		const struct allocation *freeing; /* FREE: for its last grant to end */
+		struct alloc_request alloc; /* ALLOC: for memory to be reclaimed */
+		/* FREE: for its last grant to end; DETACH: for the last of this session */
+		const struct allocation *freeing;
 		struct session *resuming; /* HELLO: for the earlier connections to be gone */
 	};
 };
@@ -57,6 +58,7 @@ struct connection {
 	unsigned replies; /* so far */
 	struct deferred deferred;
 	unsigned revoke_tries;
+	unsigned invalidating;         /* windows whose invalidation was posted */
 	uint64_t opened_ns, active_ns; /* boot time */
 	char *report;                  /* what the peer's REPORT_READs read from */
 	size_t report_bytes;

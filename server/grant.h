@@ -27,15 +27,20 @@
 
 struct connection;
 
+/* How far its end has come: in the server's list, seen to, or never to be confirmed. */
+enum grant_end { GRANT_GIVEN, GRANT_QUEUED, GRANT_ENDING, GRANT_STUCK };
+
 struct grant {
 	const struct allocation *allocation; /* NULL: the session's line of the lease board */
 	struct connection *connection;       /* that it was bound on, and works on */
 	struct ibv_mr *own_region;           /* REGION mode */
 	struct ibv_mw *window;
 	uint32_t rkey;
-	bool bound;                /* the bind was posted, and no invalidation has completed */
-	struct grant *prev, *next; /* of the connection */
-	struct grant *of_prev, *of_next; /* of the allocation */
+	bool bound; /* the bind was posted, and no invalidation has completed */
+	enum grant_end end;
+	struct grant *prev, *next;         /* of the connection */
+	struct grant *end_prev, *end_next; /* of those that are queued to end */
+	struct grant *of_prev, *of_next;   /* of the allocation */
 };
 
 struct extent {

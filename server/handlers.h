@@ -4,8 +4,9 @@
  * Each answers, or sees to it that somebody does later (c->deferred). A negative errno ends the
  * connection: -EBADMSG for a malformed message, else what failed here.
  *
- *	service_session.c	HELLO JOIN BYE RENEW
+ *	service_session.c	HELLO JOIN BYE RENEW FENCE
  *	service_memory.c	ALLOC FREE ATTACH
+ *	service_share.c		SHARE LOOKUP DETACH
  *	service_site.c		SITE SITE_NAMES
  *	service_report.c	REPORT REPORT_READ
  *
@@ -19,8 +20,9 @@
 
 typedef int handler_fn(struct connection *c, const struct header *h, struct wire *in);
 
-handler_fn handle_hello, handle_join, handle_bye, handle_renew;
+handler_fn handle_hello, handle_join, handle_bye, handle_renew, handle_fence;
 handler_fn handle_alloc, handle_free, handle_attach;
+handler_fn handle_share, handle_lookup, handle_detach;
 handler_fn handle_site, handle_site_names;
 handler_fn handle_report, handle_report_read;
 
@@ -30,6 +32,13 @@ int handler_refuse(struct connection *c, const struct header *h, int status, con
 
 /* The device has run out of windows or regions. */
 int handler_refuse_grant(struct connection *c, const struct header *h, int err);
+
+/* The caller's own allocation that starts at addr, LIVE; NULL if it has none there. */
+const struct allocation *handler_own(const struct connection *c, uint64_t addr);
+
+/* The LIVE allocation that starts at addr, if key is what its owner has given out; NULL if not. */
+const struct allocation *handler_shared(
+	struct connection *c, uint64_t addr, const uint8_t key[SHARE_KEY_SIZE]);
 
 /* The record of the connection's session. */
 struct session_record *handler_record(const struct connection *c);

@@ -7,6 +7,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "rmem/rmem.h"
+#include "server/access.h"
 #include "server/connection.h"
 #include "server/service.h"
 #include "server/session.h"
@@ -48,7 +49,7 @@ void reaper_reclaim(struct server *s, struct session *session)
 	reaper_wake(s);
 }
 
-/* Take back a slice of what a session holds. It has no connection, so no grant is left to revoke. */
+/* Take back a slice of what a session holds. It has no connection, but others may have been given access. */
 static bool reclaim_slice(struct server *s, struct session *session, unsigned *budget)
 {
 	const struct allocation *a = ledger_next_of_session(s->pool.ledger, session->slot, NULL);
@@ -56,12 +57,14 @@ static bool reclaim_slice(struct server *s, struct session *session, unsigned *b
 	while (a && *budget) {
 		const struct allocation *next =
 			ledger_next_of_session(s->pool.ledger, session->slot, a);
+		unsigned ends;
 
 		if (a->state == ALLOCATION_LIVE) {
 			s->counters.reclaimed_blocks++;
 			s->counters.reclaimed_bytes += allocation_block_bytes(a);
 			ledger_set_state(s->pool.ledger, a, ALLOCATION_REVOKING);
-			pool_quarantine(&s->pool, a);
+			ends = access_end_all(s, a);
+			*budget -= ends < *budget ? ends : *budget - 1;
 		}
 		(*budget)--;
 		a = next;
@@ -100,7 +103,7 @@ static void forget_reclaimed(struct server *s)
 static void slice(evutil_socket_t fd, short what, void *arg)
 {
 	struct server *s = arg;
-	unsigned revokes = REVOKES_PER_SLICE;
+	unsigned revokes = REVOKES_PER_SLICE, ends = REVOKES_PER_SLICE;
 	struct connection *c = s->dying;
 	bool more, failed = false;
 
@@ -116,6 +119,7 @@ static void slice(evutil_socket_t fd, short what, void *arg)
 	}
 	more = s->dying && !failed;
 	more |= reclaim_all(s);
+	more |= access_end_some(s, &ends);
 	more |= pool_wipe(&s->pool, WIPE_BYTES_PER_SLICE);
 	if (!more)
 		forget_reclaimed(s);
@@ -185,7 +189,7 @@ bool reaper_relieve(struct server *s, int node)
 	bool leaving = false;
 	int best_rank = 0;
 
-	if (s->pool.wipe_count || s->dying)
+	if (s->pool.wipe_count || s->dying || s->nrevoking)
 		return true;
 	if (s->options.reclaim == RECLAIM_NEVER)
 		return false;

@@ -42,9 +42,10 @@ struct session {
 	bool used;
 	bool reclaiming; /* the reaper is taking its memory back */
 	bool reclaimed;  /* ... and has taken all that can be taken: only zombies stay */
-	bool haunted;    /* a queue pair that did not end may still write its line of the board */
+	bool haunted;    /* a queue pair that did not end may still write, at least to the board */
 	uint32_t slot;
 	unsigned new_sites; /* call sites nobody knew before it */
+	unsigned counted;   /* by whom it was counted last: server.counting */
 	struct lease lease;
 	struct connection *control; /* NULL: none that is open */
 	struct connection
@@ -72,6 +73,8 @@ struct server {
 	struct sites *sites;
 	struct session *sessions; /* by slot, SESSIONS_MAX of them */
 	struct grant **grants;    /* by ledger slot: an allocation's, one per connection at most */
+	struct grant *ending;     /* to be ended by the reaper, oldest first */
+	unsigned nrevoking;       /* allocations that are given up and have grants left */
 	void *board;              /* SESSIONS_MAX lines, registered line by line */
 	struct device devices[DEVICES_MAX];
 	unsigned ndevices;
@@ -92,6 +95,7 @@ struct server {
 	struct server_counters counters;
 	uint64_t started_real_ns, started_boot_ns;
 	uint64_t judged_ns; /* when holders were last looked at */
+	unsigned counting;  /* how often sessions were counted */
 	char host[64];
 };
 

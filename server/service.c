@@ -60,6 +60,10 @@ static const struct {
 	[MESSAGE_REPORT] = { handle_report, ON(PURPOSE_OBSERVER), false },
 	[MESSAGE_REPORT_READ] = { handle_report_read, ON(PURPOSE_OBSERVER), false },
 	[MESSAGE_JOIN] = { handle_join, ON(PURPOSE_CHANNEL), true },
+	[MESSAGE_SHARE] = { handle_share, ON(PURPOSE_SESSION), false },
+	[MESSAGE_LOOKUP] = { handle_lookup, ON(PURPOSE_SESSION), false },
+	[MESSAGE_DETACH] = { handle_detach, ON(PURPOSE_SESSION), false },
+	[MESSAGE_FENCE] = { handle_fence, ON(PURPOSE_SESSION), false },
 };
 
 /* A message this peer may send now? */

@@ -186,8 +186,7 @@ void service_retry_waiting(struct server *s)
 
 /* ---- FREE ---- */
 
-/* The caller's own allocation that starts at addr, LIVE; NULL if it has none there. */
-static const struct allocation *own(const struct connection *c, uint64_t addr)
+const struct allocation *handler_own(const struct connection *c, uint64_t addr)
 {
 	const struct allocation *a = ledger_find(c->server->pool.ledger, addr);
 
@@ -212,7 +211,6 @@ void service_freed(struct server *s, const struct allocation *a)
 {
 	struct connection *c = waiting_for(s, a);
 
-	s->counters.frees++;
 	reaper_wake(s);
 	if (!c)
 		return; /* it went meanwhile; who repeats the request is told that it is done */
@@ -238,7 +236,7 @@ int handle_free(struct connection *c, const struct header *h, struct wire *in)
 	free_request_get(in, &q);
 	if (wire_finish(in))
 		return -EBADMSG;
-	a = own(c, q.addr);
+	a = handler_own(c, q.addr);
 	if (!a && r->last_seq == h->seq)
 		return connection_reply_status(c, h->type, h->seq, 0, ""); /* done the first time */
 	if (!a)
@@ -247,6 +245,7 @@ int handle_free(struct connection *c, const struct header *h, struct wire *in)
 	/* The intent first: if rmemd dies in between, the repeated request finds one or the other. */
 	r->last_seq = h->seq;
 	ledger_set_state(c->server->pool.ledger, a, ALLOCATION_REVOKING);
+	c->server->counters.frees++;
 	c->deferred =
 		(struct deferred){ .active = true, .type = h->type, .seq = h->seq, .freeing = a };
 	access_end_all(c->server, a); /* the answer comes with the last grant's end */
@@ -285,11 +284,16 @@ int handle_attach(struct connection *c, const struct header *h, struct wire *in)
 	attach_request_get(in, &q);
 	if (wire_finish(in))
 		return -EBADMSG;
-	a = own(c, q.addr);
+	a = handler_own(c, q.addr);
+	if (!a)
+		a = handler_shared(c, q.addr, q.key);
 	if (!a)
 		return handler_refuse(c, h, -ESTALE,
-			"0x%" PRIx64 " is not held by this session (any more)", q.addr);
+			"0x%" PRIx64 " is not held by this session, nor shared with it (any more)",
+			q.addr);
 	g = access_find(c, a);
+	if (g && g->end != GRANT_GIVEN)
+		return handler_refuse(c, h, -ESTALE, "0x%" PRIx64 " is being detached", q.addr);
 	err = g ? 0 : access_make(c, a, &g);
 	if (err)
 		return handler_refuse_grant(c, h, err);

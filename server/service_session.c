@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* HELLO, JOIN, BYE, RENEW: how sessions and their connections begin and end. */
+/* HELLO, JOIN, BYE, RENEW, FENCE: how sessions and their connections begin and end. */
 #include <errno.h>
 #include <string.h>
 #include <utlist.h>
@@ -42,7 +42,8 @@ static int greet(struct connection *c, const struct header *h)
 		.board_addr = e.addr,
 		.board_rkey = c->board->rkey,
 		.nodes = (uint8_t)c->server->pool.nnodes,
-		.max_alloc_bytes = pool_max_alloc_bytes(&c->server->pool, RMEM_NODE_ANY) };
+		.max_alloc_bytes = pool_max_alloc_bytes(&c->server->pool, RMEM_NODE_ANY),
+		.ticket = handler_record(c)->ticket };
 	memcpy(body.secret, handler_record(c)->secret, ID_SIZE);
 	connection_reply_begin(c, h->type, h->seq, 0, &r);
 	hello_reply_put(&r.body, &body);
@@ -114,5 +115,22 @@ int handle_renew(struct connection *c, const struct header *h, struct wire *in)
 		return -EBADMSG;
 	connection_reply_begin(c, h->type, h->seq, 0, &r);
 	renew_reply_put(&r.body, &body);
+	return connection_reply_send(c, &r, NULL);
+}
+
+int handle_fence(struct connection *c, const struct header *h, struct wire *in)
+{
+	struct fence_request q;
+	struct fence_reply body;
+	struct reply r;
+
+	fence_request_get(in, &q);
+	if (wire_finish(in))
+		return -EBADMSG;
+	if (!sessions_gave_ticket(c->server->records, q.ticket))
+		return handler_refuse(c, h, -EINVAL, "nobody has ever had that ticket");
+	body.out = session_is_out(c->server, q.ticket);
+	connection_reply_begin(c, h->type, h->seq, 0, &r);
+	fence_reply_put(&r.body, &body);
 	return connection_reply_send(c, &r, NULL);
 }

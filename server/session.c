@@ -116,12 +116,31 @@ static int check_resumable(struct server *s, const struct session *session, stru
 	return 0;
 }
 
+/* It comes back under its ticket, or, if others may have been told that it does not, under a new one. */
+static int check_ticket(struct server *s, const struct session *session, struct why *why)
+{
+	const struct session_record *r = session_record(s, session);
+
+	if (session->lease.state < LEASE_EXPIRED && !(r->ticket & SESSION_TICKET_RETIRED))
+		return 0;
+	/* Under the old ticket something can still be written, so it has to stay. */
+	if (session->haunted)
+		return why_set(why, -ESTALE,
+			"the device has not confirmed the end of the session's earlier "
+			"connections");
+	if (sessions_renew_ticket(s->records, session->slot))
+		return why_set(why, -ESTALE, "the server has no more tickets");
+	return 0;
+}
+
 int session_resume(struct connection *c, struct session *session, struct why *why)
 {
 	struct server *s = c->server;
 	struct session_record *r;
 	int err = check_resumable(s, session, why);
 
+	if (!err)
+		err = check_ticket(s, session, why);
 	if (err)
 		return err;
 	if (lease_resume(&session->lease, clock_boot_ns()))
@@ -236,6 +255,26 @@ void session_forget_if_done(struct server *s, struct session *session)
 		return;
 	sessions_remove(s->records, session->slot);
 	session->used = false;
+}
+
+bool session_is_out(struct server *s, uint64_t ticket)
+{
+	const struct session_record *r;
+	const struct session *session;
+	uint32_t slot;
+
+	/* Retired, forgotten, or it has another one by now: nothing of that happens before it is out. */
+	if (sessions_find_ticket(s->records, ticket, &slot))
+		return true;
+	session = &s->sessions[slot];
+	r = session_record(s, session);
+	if (session->nconnections || session->haunted)
+		return false;
+	if (r->state != SESSION_CLOSED && r->state != SESSION_DEAD && !session->reclaiming &&
+		session->lease.state < LEASE_EXPIRED)
+		return false;
+	sessions_retire_ticket(s->records, slot);
+	return true;
 }
 
 void session_close(struct server *s, struct session *session)

@@ -28,6 +28,12 @@ int session_resume(struct connection *c, struct session *session, struct why *wh
 /* A JOIN on c. 0: c is a channel of that session. -ESTALE, -EACCES, -EUSERS. */
 int session_join(struct connection *c, const struct join_request *q, struct why *why);
 
+/*
+ * Is whoever had this ticket out: no connection is left on which it acts, and none will ever be again? Then
+ * it is retired before this returns, so that no restart brings it back.
+ */
+bool session_is_out(struct server *s, uint64_t ticket);
+
 /* The client said goodbye: what it did not free is leaked by a closed session. */
 void session_close(struct server *s, struct session *session);
 

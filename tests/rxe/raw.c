@@ -549,11 +549,18 @@ int raw_alloc(struct raw *r, uint64_t bytes, struct grant_reply *out)
 
 int raw_attach(struct raw *r, uint64_t addr, struct grant_reply *out)
 {
-	const struct attach_request q = { .addr = addr };
+	return raw_attach_with(r, addr, NULL, out);
+}
+
+int raw_attach_with(struct raw *r, uint64_t addr, const uint8_t *key, struct grant_reply *out)
+{
+	struct attach_request q = { .addr = addr };
 	uint8_t buffer[64];
 	struct wire body = wire_over(buffer, sizeof(buffer)), reply;
 	int err;
 
+	if (key)
+		memcpy(q.key, key, sizeof(q.key));
 	attach_request_put(&body, &q);
 	err = raw_call(r, MESSAGE_ATTACH, &body, &reply);
 	if (err)
@@ -570,4 +577,65 @@ int raw_free(struct raw *r, uint64_t addr)
 
 	free_request_put(&body, &q);
 	return raw_call(r, MESSAGE_FREE, &body, NULL);
+}
+
+int raw_share(struct raw *r, uint64_t addr, uint8_t key[SHARE_KEY_SIZE])
+{
+	const struct share_request q = { .addr = addr };
+	struct share_reply answer;
+	uint8_t buffer[64];
+	struct wire body = wire_over(buffer, sizeof(buffer)), reply;
+	int err;
+
+	share_request_put(&body, &q);
+	err = raw_call(r, MESSAGE_SHARE, &body, &reply);
+	if (err)
+		return err;
+	share_reply_get(&reply, &answer);
+	memcpy(key, answer.key, SHARE_KEY_SIZE);
+	return wire_finish(&reply) ? -EPROTO : 0;
+}
+
+int raw_lookup(struct raw *r, uint64_t addr, const uint8_t *key, uint64_t *out_bytes)
+{
+	struct lookup_request q = { .addr = addr };
+	struct lookup_reply answer;
+	uint8_t buffer[64];
+	struct wire body = wire_over(buffer, sizeof(buffer)), reply;
+	int err;
+
+	memcpy(q.key, key, sizeof(q.key));
+	lookup_request_put(&body, &q);
+	err = raw_call(r, MESSAGE_LOOKUP, &body, &reply);
+	if (err)
+		return err;
+	lookup_reply_get(&reply, &answer);
+	*out_bytes = answer.bytes;
+	return wire_finish(&reply) ? -EPROTO : 0;
+}
+
+int raw_detach(struct raw *r, uint64_t addr)
+{
+	const struct detach_request q = { .addr = addr };
+	uint8_t buffer[64];
+	struct wire body = wire_over(buffer, sizeof(buffer));
+
+	detach_request_put(&body, &q);
+	return raw_call(r, MESSAGE_DETACH, &body, NULL);
+}
+
+int raw_fence(struct raw *r, uint64_t ticket)
+{
+	const struct fence_request q = { .ticket = ticket };
+	struct fence_reply answer;
+	uint8_t buffer[64];
+	struct wire body = wire_over(buffer, sizeof(buffer)), reply;
+	int err;
+
+	fence_request_put(&body, &q);
+	err = raw_call(r, MESSAGE_FENCE, &body, &reply);
+	if (err)
+		return err;
+	fence_reply_get(&reply, &answer);
+	return wire_finish(&reply) || answer.out > 1 ? -EPROTO : answer.out;
 }

@@ -99,5 +99,11 @@ int raw_alloc_only(struct raw *r, uint64_t bytes, struct alloc_reply *out);
 int raw_alloc(struct raw *r, uint64_t bytes, struct grant_reply *out);
 int raw_free(struct raw *r, uint64_t addr);
 int raw_attach(struct raw *r, uint64_t addr, struct grant_reply *out);
+/* key NULL: all zero. */
+int raw_attach_with(struct raw *r, uint64_t addr, const uint8_t *key, struct grant_reply *out);
+int raw_share(struct raw *r, uint64_t addr, uint8_t key[SHARE_KEY_SIZE]);
+int raw_lookup(struct raw *r, uint64_t addr, const uint8_t *key, uint64_t *out_bytes);
+int raw_detach(struct raw *r, uint64_t addr);
+int raw_fence(struct raw *r, uint64_t ticket); /* 1: out */
 
 #endif

@@ -345,13 +345,20 @@ static void empty_messages_have_their_sizes(void **state)
 		{ "refusal", 2 },
 		{ "identity", 48 },
 		{ "hello_request", 81 },
-		{ "hello_reply", 42 },
+		{ "hello_reply", 50 },
 		{ "join_request", 32 },
 		{ "alloc_request", 16 },
 		{ "alloc_reply", 16 },
 		{ "grant_reply", 20 },
 		{ "free_request", 8 },
-		{ "attach_request", 8 },
+		{ "attach_request", 24 },
+		{ "share_request", 8 },
+		{ "share_reply", 16 },
+		{ "lookup_request", 24 },
+		{ "lookup_reply", 8 },
+		{ "detach_request", 8 },
+		{ "fence_request", 8 },
+		{ "fence_reply", 1 },
 		{ "renew_reply", 4 },
 		{ "site_module", 22 },
 		{ "site_frame", 9 },
@@ -383,7 +390,8 @@ static void types_have_names(void **state)
 	assert_string_equal(message_name(MESSAGE_REPORT_READ), "report-read");
 	assert_string_equal(message_name(0), "unknown");
 	assert_string_equal(message_name(MESSAGE_JOIN), "join");
-	assert_string_equal(message_name(MESSAGE_JOIN + 1), "unknown");
+	assert_string_equal(message_name(MESSAGE_FENCE), "fence");
+	assert_string_equal(message_name(MESSAGE_FENCE + 1), "unknown");
 	assert_string_equal(message_name(255), "unknown");
 }
 

@@ -186,6 +186,10 @@ static void test_one_bad_field(void **state)
 		{ FIELD(serial), 0 },
 		{ FIELD(serial), UINT64_MAX },
 		{ FIELD(serial), 1 }, /* the neighbour's */
+		{ FIELD(ticket), 0 },
+		{ FIELD(ticket), SESSION_TICKET_MAX + 1 },
+		{ FIELD(ticket), UINT64_MAX },
+		{ FIELD(ticket), 1 }, /* the neighbour's */
 		{ FIELD(id), 0 },     /* the neighbour's */
 		{ FIELD(identity.host), UINT64_MAX },
 		{ FIELD(identity.exe), UINT64_MAX },
@@ -217,6 +221,63 @@ static void test_one_bad_field(void **state)
 		assert_int_equal(add(s, 5), 2);
 		sessions_close(s);
 	}
+}
+
+/* Whatever is retired, renewed, forgotten and restarted: no ticket is anybody's twice. */
+static void test_tickets(void **state)
+{
+	struct sessions *s = reopen(NULL);
+	uint32_t a = add(s, 1), b = add(s, 2), found;
+
+	(void)state;
+	assert_int_equal(sessions_get(s, a)->ticket, 1);
+	assert_int_equal(sessions_get(s, b)->ticket, 2);
+	assert_int_equal(sessions_find_ticket(s, 2, &found), 0);
+	assert_int_equal(found, b);
+	assert_false(sessions_gave_ticket(s, 0));
+	assert_true(sessions_gave_ticket(s, 2));
+	assert_false(sessions_gave_ticket(s, 3));
+	sessions_retire_ticket(s, b);
+	sessions_retire_ticket(s, b);
+	assert_int_equal(sessions_find_ticket(s, 2, &found), -ENOENT);
+	assert_int_equal(sessions_find_ticket(s, 2 | SESSION_TICKET_RETIRED, &found), -ENOENT);
+	/* The next process knows that it is retired, and that it was given. */
+	s = reopen(s);
+	assert_int_equal(sessions_rejected(s), 0);
+	assert_int_equal(sessions_get(s, b)->ticket, 2 | SESSION_TICKET_RETIRED);
+	assert_int_equal(sessions_find_ticket(s, 2, &found), -ENOENT);
+	assert_true(sessions_gave_ticket(s, 2));
+	assert_int_equal(sessions_renew_ticket(s, b), 0);
+	assert_int_equal(sessions_get(s, b)->ticket, 3);
+	assert_int_equal(sessions_renew_ticket(s, a), 0);
+	assert_int_equal(sessions_find_ticket(s, 1, &found), -ENOENT);
+	assert_int_equal(sessions_find_ticket(s, 4, &found), 0);
+	assert_int_equal(found, a);
+	assert_int_equal(sessions_renew_ticket(s, 99), -EUSERS);
+	/* What the last one had is known as long as its slot is not used again. */
+	sessions_remove(s, a);
+	assert_int_equal(sessions_find_ticket(s, 4, &found), -ENOENT);
+	s = reopen(s);
+	assert_int_equal(sessions_get(s, add(s, 5))->ticket, 5);
+	sessions_close(s);
+}
+
+static void test_no_tickets_left(void **state)
+{
+	const uint64_t last = SESSION_TICKET_MAX;
+	struct sessions *s = reopen(NULL);
+	struct names names = names_of(2);
+	uint32_t slot = add(s, 1);
+
+	(void)state;
+	sessions_close(s);
+	poke(slot, offsetof(struct session_record, ticket), &last, sizeof(last));
+	s = reopen(NULL);
+	assert_int_equal(sessions_rejected(s), 0);
+	assert_int_equal(sessions_renew_ticket(s, slot), -EUSERS);
+	assert_int_equal(
+		sessions_add(s, names.id, names.secret, &names.identity, 0, &slot), -EUSERS);
+	sessions_close(s);
 }
 
 /* A kill between the two stores of a change of state: stale evidence is no reason to forget anybody. */
@@ -288,6 +349,8 @@ int main(void)
 		IN_DIR(test_life),
 		IN_DIR(test_full),
 		IN_DIR(test_one_bad_field),
+		IN_DIR(test_tickets),
+		IN_DIR(test_no_tickets_left),
 		IN_DIR(test_torn_state),
 		IN_DIR(test_noise),
 		cmocka_unit_test(test_names),

@@ -1,0 +1,468 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Allocations that several sessions use, as rmemd sees it: whom a key admits, how an attachment ends, that a
+ * block goes to nobody else while anybody reaches it; and what rmemd says about tickets, across every
+ * way to lose a session. With the argument "window": the same with windows that are invalidated.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "tests/rxe/client.h"
+#include "tests/rxe/crew.h"
+#include "tests/support/random.h"
+
+#define PORT 7541
+#define TTL_MS 1000
+
+static const char *const short_ttl[] = { "--ttl", "1s", NULL };
+static const char *const patient[] = { "--ttl", "10m", NULL };
+
+struct key {
+	uint8_t bytes[SHARE_KEY_SIZE];
+};
+
+static void end(struct rig *r)
+{
+	json_t *leaks = rig_ask(r, "leaks");
+
+	rig_assert_accounted(leaks);
+	assert_int_equal(rig_number(leaks, "summary.zombie.blocks"), 0);
+	json_decref(leaks);
+	rig_stop(r, false);
+}
+
+static struct key share(struct crew *w, uint64_t addr)
+{
+	struct key key;
+
+	assert_int_equal(raw_share(w->control, addr, key.bytes), 0);
+	return key;
+}
+
+/* A key of the NIC for a shared allocation on this connection. */
+static uint32_t attach(struct raw *r, uint64_t addr, const struct key *key)
+{
+	struct grant_reply g;
+
+	assert_int_equal(raw_attach_with(r, addr, key->bytes, &g), 0);
+	assert_true(g.addr == addr);
+	assert_int_equal(g.bytes, CREW_BLOCK);
+	return g.rkey;
+}
+
+static int attach_error(struct raw *r, uint64_t addr, const struct key *key)
+{
+	struct grant_reply g;
+
+	return raw_attach_with(r, addr, key->bytes, &g);
+}
+
+/* ---- who gets in ---- */
+
+static void a_key_admits(void **state)
+{
+	struct rig *r = *state;
+	struct crew owner, other;
+	uint32_t mine, theirs;
+	uint64_t addr, bytes;
+	struct key key;
+
+	crew_start(r, patient);
+	crew_open(&owner, r, 1);
+	crew_open(&other, r, 2);
+	addr = crew_alloc(&owner);
+	key = share(&owner, addr);
+	assert_memory_equal(share(&owner, addr).bytes, key.bytes, sizeof(key));
+	assert_int_equal(raw_lookup(other.control, addr, key.bytes, &bytes), 0);
+	assert_int_equal(bytes, CREW_BLOCK);
+	mine = crew_attach(owner.channels[0], addr);
+	theirs = attach(other.channels[0], addr, &key);
+	crew_fill(owner.channels[0], addr, mine, 5);
+	crew_check(other.channels[0], addr, theirs, 5);
+	crew_fill(other.channels[0], addr, theirs, 6);
+	crew_check(owner.channels[0], addr, mine, 6);
+	assert_int_equal(attach(other.channels[0], addr, &key), theirs);
+	/* Windows are a connection's own here too. */
+	crew_refused(other.channels[1], addr, theirs);
+	/* Who was admitted is no owner. */
+	assert_int_equal(raw_free(other.control, addr), -EINVAL);
+	assert_int_equal(raw_share(other.control, addr, key.bytes), -ESTALE);
+	crew_check(owner.channels[0], addr, mine, 6);
+	assert_int_equal(raw_free(owner.control, addr), 0);
+	crew_close(&other);
+	crew_close(&owner);
+	end(r);
+}
+
+static void nothing_else_does(void **state)
+{
+	struct rig *r = *state;
+	struct crew owner, other;
+	struct key key, wrong, second;
+	uint64_t addr, next, bytes, seed = 4711;
+
+	crew_start(r, patient);
+	crew_open(&owner, r, 0);
+	crew_open(&other, r, 1);
+	addr = crew_alloc(&owner);
+	next = crew_alloc(&owner);
+	key = share(&owner, addr);
+	second = share(&owner, next);
+	assert_memory_not_equal(key.bytes, second.bytes, sizeof(key));
+	assert_int_equal(raw_share(other.control, addr, wrong.bytes), -ESTALE);
+	assert_int_equal(raw_share(owner.control, addr + 8, wrong.bytes), -ESTALE);
+	assert_int_equal(attach_error(other.channels[0], addr, &second), -ESTALE);
+	assert_int_equal(attach_error(other.channels[0], addr + 8, &key), -ESTALE);
+	assert_int_equal(raw_lookup(other.control, next, key.bytes, &bytes), -EACCES);
+	for (unsigned i = 0; i < 8 * SHARE_KEY_SIZE; i++) {
+		wrong = key;
+		wrong.bytes[i / 8] ^= (uint8_t)(1U << i % 8);
+		assert_int_equal(attach_error(other.channels[0], addr, &wrong), -ESTALE);
+	}
+	for (unsigned i = 0; i < 2000; i++) {
+		for (unsigned k = 0; k < SHARE_KEY_SIZE; k++)
+			wrong.bytes[k] = (uint8_t)random_u64(&seed);
+		assert_int_equal(raw_lookup(other.control, addr, wrong.bytes, &bytes), -EACCES);
+	}
+	/* A key ends with its allocation, though the block comes back. */
+	assert_int_equal(raw_free(owner.control, addr), 0);
+	assert_int_equal(attach_error(other.channels[0], addr, &key), -ESTALE);
+	for (unsigned i = 0; i < 20000; i++) {
+		uint64_t again = crew_alloc(&owner);
+
+		if (again == addr)
+			break;
+		assert_int_equal(raw_free(owner.control, again), 0);
+	}
+	assert_int_equal(attach_error(other.channels[0], addr, &key), -ESTALE);
+	crew_close(&other);
+	assert_int_equal(raw_free(owner.control, next), 0);
+	(void)raw_free(owner.control, addr);
+	crew_close(&owner);
+	end(r);
+}
+
+/* ---- how it ends ---- */
+
+static void detach_ends_this_session_only(void **state)
+{
+	struct rig *r = *state;
+	struct crew owner, a, b;
+	uint32_t keys[3], kept, control;
+	uint64_t addr;
+	struct key key;
+
+	crew_start(r, patient);
+	crew_open(&owner, r, 1);
+	crew_open(&a, r, 3);
+	crew_open(&b, r, 1);
+	addr = crew_alloc(&owner);
+	key = share(&owner, addr);
+	for (unsigned i = 0; i < 3; i++)
+		keys[i] = attach(a.channels[i], addr, &key);
+	control = attach(a.control, addr, &key);
+	kept = attach(b.channels[0], addr, &key);
+	crew_fill(b.channels[0], addr, kept, 9);
+	assert_int_equal(raw_detach(a.control, addr), 0);
+	assert_int_equal(raw_detach(a.control, addr), 0);
+	assert_int_equal(raw_detach(a.control, addr + 8), 0);
+	crew_check(b.channels[0], addr, kept, 9);
+	/* It may come back, with a new key. */
+	assert_int_not_equal(attach(a.channels[2], addr, &key), keys[2]);
+	assert_int_equal(raw_detach(a.control, addr), 0);
+	for (unsigned i = 0; i < 3; i++)
+		crew_refused(a.channels[i], addr, keys[i]);
+	crew_refused(a.control, addr, control);
+	crew_await_gone(&a);
+	crew_check(b.channels[0], addr, kept, 9);
+	assert_int_equal(raw_free(owner.control, addr), 0);
+	assert_int_equal(raw_detach(b.control, addr), 0);
+	crew_close(&b);
+	crew_close(&owner);
+	assert_int_equal(raw_open(r->port, &a.session, &a.control), 0);
+	crew_close(&a);
+	end(r);
+}
+
+#define OTHERS 8U
+#define EACH 12U /* channels: more grants in all than rmemd ends at once */
+
+/* The next owner of the block finds it zeroed, and nobody of those before can touch it. */
+static void free_ends_everybodys(void **state)
+{
+	static struct crew others[OTHERS];
+	static uint32_t keys[OTHERS][EACH];
+	struct rig *r = *state;
+	struct crew owner, next;
+	uint64_t addr, got[16];
+	uint32_t mine;
+	unsigned n = 0;
+	struct key key;
+
+	crew_start(r, patient);
+	crew_open(&owner, r, 1);
+	crew_open(&next, r, 1);
+	addr = crew_alloc(&owner);
+	key = share(&owner, addr);
+	mine = crew_attach(owner.channels[0], addr);
+	for (unsigned i = 0; i < OTHERS; i++) {
+		crew_open(&others[i], r, EACH);
+		for (unsigned k = 0; k < EACH; k++)
+			keys[i][k] = attach(others[i].channels[k], addr, &key);
+	}
+	crew_fill(others[3].channels[3], addr, keys[3][3], 77);
+	crew_check(owner.channels[0], addr, mine, 77);
+	assert_int_equal(raw_free(owner.control, addr), 0);
+	do
+		got[n] = crew_alloc(&next);
+	while (got[n++] != addr && n < 16);
+	assert_true(got[n - 1] == addr);
+	mine = crew_attach(next.channels[0], addr);
+	crew_check(next.channels[0], addr, mine, 0);
+	crew_fill(next.channels[0], addr, mine, 78);
+	for (unsigned i = 0; i < OTHERS; i++) {
+		for (unsigned k = 0; k < EACH; k++)
+			crew_refused(others[i].channels[k], addr, keys[i][k]);
+		crew_close(&others[i]);
+	}
+	crew_check(next.channels[0], addr, mine, 78);
+	while (n)
+		assert_int_equal(raw_free(next.control, got[--n]), 0);
+	crew_close(&next);
+	crew_close(&owner);
+	end(r);
+}
+
+/* Many allocations of one owner go at once, all attached on the same few connections. */
+static void many_at_once(void **state)
+{
+	static struct key keys[200];
+	static uint64_t addrs[200];
+	struct rig *r = *state;
+	struct crew owner, other;
+
+	crew_start(r, patient);
+	for (unsigned round = 0; round < 2; round++) {
+		crew_open(&owner, r, 0);
+		crew_open(&other, r, 2);
+		for (unsigned i = 0; i < 200; i++) {
+			addrs[i] = crew_alloc(&owner);
+			keys[i] = share(&owner, addrs[i]);
+			attach(other.channels[i % 2], addrs[i], &keys[i]);
+		}
+		for (unsigned i = 0; i < 200; i++)
+			assert_int_equal(raw_free(owner.control, addrs[i]), 0);
+		/* Nobody was cut off for that. */
+		assert_int_equal(raw_detach(other.control, addrs[0]), 0);
+		assert_int_equal(attach_error(other.channels[0], addrs[0], &keys[0]), -ESTALE);
+		crew_close(&owner);
+		crew_close(&other);
+	}
+	end(r);
+}
+
+/* ---- the owner goes ---- */
+
+static void the_owner_leaves_it_behind(void **state)
+{
+	static const char *const options[] = { "--size", "16M", "--ttl", "10m", NULL };
+	struct rig *r = *state;
+	struct crew owner, other, next;
+	struct alloc_reply lent;
+	uint64_t addr, all[64];
+	uint32_t kept;
+	struct key key;
+	json_t *leaks;
+	unsigned n = 0;
+	int err;
+
+	crew_start(r, options);
+	crew_open(&owner, r, 1);
+	crew_open(&other, r, 2);
+	crew_open(&next, r, 1);
+	addr = crew_alloc(&owner);
+	key = share(&owner, addr);
+	kept = attach(other.channels[0], addr, &key);
+	crew_fill(other.channels[0], addr, kept, 11);
+	crew_close(&owner);
+	/* It is the owner's leak, and still there for those who have it. */
+	crew_check(other.channels[0], addr, kept, 11);
+	crew_check(other.channels[1], addr, attach(other.channels[1], addr, &key), 11);
+	leaks = rig_ask(r, "leaks");
+	assert_int_equal(rig_number(leaks, "summary.definite.blocks"), 1);
+	rig_assert_accounted(leaks);
+	json_decref(leaks);
+	/* Under pressure it is taken back: from everybody first. */
+	for (uint64_t bytes = 8 << 20; bytes >= CREW_BLOCK; bytes /= 2) {
+		while (n < 64 && (err = raw_alloc_only(next.control, bytes, &lent)) == 0) {
+			all[n++] = lent.addr;
+			if (lent.addr <= addr && addr < lent.addr + bytes)
+				break;
+		}
+	}
+	assert_true(n > 0);
+	assert_int_equal(attach_error(other.channels[0], addr, &key), -ESTALE);
+	crew_refused(other.channels[0], addr, kept);
+	while (n)
+		assert_int_equal(raw_free(next.control, all[--n]), 0);
+	crew_close(&next);
+	crew_close(&other);
+	end(r);
+}
+
+/* ---- tickets ---- */
+
+static uint64_t ticket_of(const struct crew *w)
+{
+	return w->session.reply.ticket;
+}
+
+static bool nobody_is_connected_but_one(const json_t *status, void *arg)
+{
+	(void)arg;
+	return rig_number(status, "sessions.connected") == 1;
+}
+
+static void tickets_of_the_living(void **state)
+{
+	struct rig *r = *state;
+	struct crew a, b;
+	uint64_t before;
+
+	crew_start(r, patient);
+	crew_open(&a, r, 1);
+	crew_open(&b, r, 0);
+	assert_true(ticket_of(&a) && ticket_of(&b) > ticket_of(&a));
+	assert_int_equal(raw_fence(b.control, ticket_of(&a)), 0);
+	assert_int_equal(raw_fence(b.control, ticket_of(&b)), 0);
+	assert_int_equal(raw_fence(b.control, 0), -EINVAL);
+	assert_int_equal(raw_fence(b.control, ticket_of(&b) + 1), -EINVAL);
+	assert_int_equal(raw_fence(b.control, UINT64_MAX), -EINVAL);
+	assert_int_equal(raw_fence(b.control, ticket_of(&a) | 1ULL << 63), -EINVAL);
+	crew_alloc(&a);
+	/* Disconnected is not out, and who comes back in time keeps it. */
+	crew_drop(&a);
+	json_decref(rig_await(
+		r, "status", nobody_is_connected_but_one, NULL, "its connections to be gone"));
+	assert_int_equal(raw_fence(b.control, ticket_of(&a)), 0);
+	before = ticket_of(&a);
+	assert_int_equal(raw_open(r->port, &a.session, &a.control), 0);
+	assert_true(ticket_of(&a) == before);
+	/* Goodbye: out when its connections are. */
+	assert_int_equal(raw_bye(a.control), 0);
+	crew_drop(&a);
+	json_decref(rig_await(
+		r, "status", nobody_is_connected_but_one, NULL, "its connections to be gone"));
+	while (raw_fence(b.control, before) == 0)
+		;
+	assert_int_equal(raw_fence(b.control, before), 1);
+	crew_close(&b);
+	rig_stop(r, true);
+}
+
+static bool is_in_courtesy(const json_t *sessions, void *arg)
+{
+	(void)arg;
+	return strcmp(rig_text(sessions, "sessions.0.lease"), "courtesy") == 0 &&
+	       strcmp(rig_text(sessions, "sessions.0.state"), "detached") == 0;
+}
+
+static void an_ended_lease_costs_the_ticket(void **state)
+{
+	struct rig *r = *state;
+	struct crew a, b;
+	uint64_t addr, before;
+
+	crew_start(r, short_ttl);
+	crew_open(&a, r, 1);
+	addr = crew_alloc(&a);
+	crew_attach(a.channels[0], addr);
+	before = ticket_of(&a);
+	/* It says nothing for longer than its lease. */
+	json_decref(rig_await(r, "sessions", is_in_courtesy, NULL, "the lease to be over"));
+	crew_drop(&a);
+	crew_open(&b, r, 0);
+	assert_int_equal(raw_fence(b.control, before), 1);
+	/* A restart does not bring it back. */
+	rig_kill(r);
+	crew_drop(&b);
+	crew_start(r, short_ttl);
+	crew_open(&b, r, 0);
+	assert_int_equal(raw_fence(b.control, before), 1);
+	assert_int_equal(raw_open(r->port, &a.session, &a.control), 0);
+	assert_true(ticket_of(&a) > before);
+	assert_int_equal(raw_fence(b.control, before), 1);
+	assert_int_equal(raw_fence(b.control, ticket_of(&a)), 0);
+	assert_int_equal(raw_free(a.control, addr), 0);
+	crew_close(&a);
+	crew_close(&b);
+	end(r);
+}
+
+/* Nobody asked in between: the restarted rmemd lets it come back under the same. */
+static void a_restart_keeps_tickets(void **state)
+{
+	struct rig *r = *state;
+	struct crew a, b;
+	uint64_t addr, before;
+
+	crew_start(r, patient);
+	crew_open(&a, r, 0);
+	addr = crew_alloc(&a);
+	before = ticket_of(&a);
+	rig_kill(r);
+	crew_drop(&a);
+	crew_start(r, patient);
+	crew_open(&b, r, 0);
+	assert_true(ticket_of(&b) > before);
+	assert_int_equal(raw_fence(b.control, before), 0);
+	assert_int_equal(raw_open(r->port, &a.session, &a.control), 0);
+	assert_true(ticket_of(&a) == before);
+	assert_int_equal(raw_free(a.control, addr), 0);
+	crew_close(&a);
+	crew_close(&b);
+	end(r);
+}
+
+/* Keys are the allocation's: they outlive rmemd and the owner's connections. */
+static void a_restart_keeps_keys(void **state)
+{
+	struct rig *r = *state;
+	struct crew owner, other;
+	struct key key;
+	uint64_t addr;
+
+	crew_start(r, patient);
+	crew_open(&owner, r, 0);
+	addr = crew_alloc(&owner);
+	key = share(&owner, addr);
+	rig_kill(r);
+	crew_drop(&owner);
+	crew_start(r, patient);
+	crew_open(&other, r, 1);
+	attach(other.channels[0], addr, &key);
+	assert_int_equal(raw_open(r->port, &owner.session, &owner.control), 0);
+	assert_memory_equal(share(&owner, addr).bytes, key.bytes, sizeof(key));
+	assert_int_equal(raw_free(owner.control, addr), 0);
+	crew_close(&owner);
+	crew_close(&other);
+	end(r);
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		RIG_TEST(a_key_admits),
+		RIG_TEST(nothing_else_does),
+		RIG_TEST(detach_ends_this_session_only),
+		RIG_TEST(free_ends_everybodys),
+		RIG_TEST(many_at_once),
+		RIG_TEST(the_owner_leaves_it_behind),
+		RIG_TEST(tickets_of_the_living),
+		RIG_TEST(an_ended_lease_costs_the_ticket),
+		RIG_TEST(a_restart_keeps_tickets),
+		RIG_TEST(a_restart_keeps_keys),
+	};
+
+	return crew_main(argc, argv, PORT, tests, sizeof(tests) / sizeof(tests[0]));
+}
