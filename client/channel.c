@@ -18,7 +18,6 @@
 #define RECOVER_MIN_NS NSEC_PER_SEC
 #define BACKOFF_MIN_NS (20 * NSEC_PER_MSEC)
 #define FAILURES_MAX 2 /* connections that one operation may break */
-#define POST_BATCH 16  /* work requests that are posted without being asked for */
 
 /* ---- what is remembered of the session ---- */
 
@@ -118,6 +117,8 @@ struct channel *channel_create(struct session *s)
 	ch->pipeline.buffers = &ch->buffers;
 	ch->pipeline.key = known_key;
 	ch->pipeline.ctx = ch;
+	ch->shortcut.wr.sg_list = &ch->shortcut.sge;
+	ch->shortcut.wr.num_sge = 1;
 	if (pipeline_init(&ch->pipeline)) {
 		channel_destroy(ch);
 		return NULL;
@@ -281,15 +282,34 @@ static int prove_lease(struct session *s, uint64_t deadline_ns, struct why *why)
 	return rc;
 }
 
+/* Something broke: say what, and give up the operation if that happens to it again and again. */
+static void note_failure(struct channel *ch, struct why *why)
+{
+	const struct failure *f = &ch->pipeline.failure;
+	struct operation *op = f->op ? f->op : ch->pipeline.first;
+
+	explain_failure(f, ch->session, endpoint_peer(ch->pipeline.ep), why);
+	log_info("%s", why->text);
+	if (!op)
+		return;
+	op->failures += !f->op;
+	if (f->status == IBV_WC_REM_INV_REQ_ERR && !operation_is_copy(op))
+		op->status = -EOPNOTSUPP;
+	else if (op->failures >= FAILURES_MAX)
+		op->status = -ECONNRESET;
+}
+
 /* ---- keys ---- */
 
 /* Everything outstanding completes. 0 or -ECONNRESET. */
-static int drain(struct channel *ch)
+static int drain(struct channel *ch, struct why *why)
 {
 	int rc = 0;
 
 	while (rc == 0 && !pipeline_is_idle(&ch->pipeline))
 		rc = pipeline_wait(&ch->pipeline, PIPELINE_FOREVER);
+	if (rc)
+		note_failure(ch, why);
 	return rc;
 }
 
@@ -314,7 +334,7 @@ static int attach(struct channel *ch, const struct own *own, struct why *why)
 	uint8_t buf[MESSAGE_MAX];
 	struct wire body = wire_over(buf, sizeof(buf)), reply;
 	struct grant_reply grant;
-	int rc = drain(ch);
+	int rc = drain(ch, why);
 
 	if (rc)
 		return rc;
@@ -373,23 +393,6 @@ static int attach_piece(struct channel *ch, uint64_t addr, size_t bytes, struct 
 
 /* ---- coming back ---- */
 
-/* Something broke: say what, and give up the operation if that happens to it again and again. */
-static void note_failure(struct channel *ch, struct why *why)
-{
-	const struct failure *f = &ch->pipeline.failure;
-	struct operation *op = f->op ? f->op : ch->pipeline.first;
-
-	explain_failure(f, ch->session, endpoint_peer(ch->pipeline.ep), why);
-	log_info("%s", why->text);
-	if (!op)
-		return;
-	op->failures += !f->op;
-	if (f->status == IBV_WC_REM_INV_REQ_ERR && !operation_is_copy(op))
-		op->status = -EOPNOTSUPP;
-	else if (op->failures >= FAILURES_MAX)
-		op->status = -ECONNRESET;
-}
-
 /* On the new connection every operation that is left needs its keys again. */
 static int reattach(struct channel *ch, struct why *why)
 {
@@ -404,14 +407,14 @@ static int reattach(struct channel *ch, struct why *why)
 	return 0;
 }
 
-/* Is there anything that another connection could do? */
+/* Is there anything left that another connection could do? */
 static bool is_worth_it(const struct channel *ch)
 {
 	const struct operation *op = ch->pipeline.first;
 
 	while (op && op->status)
 		op = op->following;
-	return op || !ch->pipeline.first;
+	return op;
 }
 
 /* Connected, lease good, and a key for every piece; trying until the deadline. */
@@ -435,11 +438,35 @@ static int come_back(struct channel *ch, uint64_t deadline_ns, struct why *why)
 	return rc;
 }
 
+/* It was broken from elsewhere, while operations were on their way: the first of them tells what. */
+static void flush(struct channel *ch, struct why *why)
+{
+	struct pipeline *p = &ch->pipeline;
+
+	if (!p->ep || pipeline_is_idle(p))
+		return;
+	while (!pipeline_is_idle(p) && pipeline_wait(p, PIPELINE_FOREVER) == 0)
+		;
+	explain_failure(&p->failure, ch->session, endpoint_peer(p->ep), why);
+	log_info("%s", why->text);
+}
+
+/* After what broke the connection, if that is known: why there is no other. */
+static void add_trouble(struct why *why, const struct why *trouble)
+{
+	const struct why failure = *why;
+
+	if (failure.text[0])
+		why_fill(why, "%.350s; then: %s", failure.text, trouble->text);
+	else
+		*why = *trouble;
+}
+
 /*
  * The connection broke, or there is none, or the lease may be over: get what the operations need to go on,
- * or let them fail.
+ * or let them fail. wanted: whatever becomes of them, somebody needs the connection.
  */
-static int recover(struct channel *ch, uint64_t began_ns, struct why *why)
+static int recover(struct channel *ch, bool wanted, uint64_t began_ns, struct why *why)
 {
 	uint64_t deadline = began_ns + ch->session->timeout_ns;
 	uint64_t least = clock_boot_ns() + RECOVER_MIN_NS;
@@ -448,14 +475,16 @@ static int recover(struct channel *ch, uint64_t began_ns, struct why *why)
 
 	if (deadline < least)
 		deadline = least;
-	if (!is_connected(ch))
+	if (!is_connected(ch)) {
+		flush(ch, why);
 		pipeline_detach(&ch->pipeline);
-	if (is_worth_it(ch)) {
+	}
+	if (wanted || is_worth_it(ch)) {
 		rc = come_back(ch, deadline, &trouble);
 		/* What went wrong on the way does not matter to those who got there. */
 		if (rc == 0)
 			return 0;
-		*why = trouble;
+		add_trouble(why, &trouble);
 	}
 	pipeline_detach(&ch->pipeline);
 	pipeline_fail(&ch->pipeline, rc);
@@ -465,7 +494,7 @@ static int recover(struct channel *ch, uint64_t began_ns, struct why *why)
 int channel_connect(struct channel *ch, struct why *why)
 {
 	refresh(ch);
-	return is_usable(ch) ? 0 : recover(ch, clock_boot_ns(), why);
+	return is_usable(ch) ? 0 : recover(ch, true, clock_boot_ns(), why);
 }
 
 /* ---- operations ---- */
@@ -489,6 +518,8 @@ int channel_start(struct channel *ch, struct operation *op, struct why *why)
 	bool recovered = false;
 	int rc = check_local(op, why);
 
+	if (ch->began_ns && rc == 0)
+		*why = ch->shortcut_failure;
 	ch->began_ns = 0;
 	while (rc == 0) {
 		refresh(ch);
@@ -499,15 +530,13 @@ int channel_start(struct channel *ch, struct operation *op, struct why *why)
 		if (rc == 0 && is_usable(ch)) {
 			pipeline_add(&ch->pipeline, op);
 			pipeline_build(&ch->pipeline, why);
-			if (ch->pipeline.built - ch->pipeline.posted >= POST_BATCH)
-				channel_post(ch, why);
 			return 0;
 		}
 		if (rc && rc != -ECONNRESET)
 			break;
 		if (recovered && clock_boot_ns() > began + ch->session->timeout_ns)
 			return why_set(why, -ETIMEDOUT, "the lease ends faster than rmemd answers");
-		rc = recover(ch, began, why);
+		rc = recover(ch, true, began, why);
 		recovered = true;
 	}
 	return rc;
@@ -528,7 +557,7 @@ void channel_advance(struct channel *ch, uint64_t deadline_ns, struct why *why)
 
 	while (first && ch->pipeline.first == first) {
 		refresh(ch);
-		if ((rc || !is_usable(ch)) && recover(ch, began, why))
+		if ((rc || !is_usable(ch)) && recover(ch, false, began, why))
 			return;
 		pipeline_build(&ch->pipeline, why);
 		rc = pipeline_post(&ch->pipeline, why);
@@ -554,82 +583,4 @@ int channel_run(struct channel *ch, struct operation *op, struct why *why)
 	while (rc == 0 && channel_is_busy(ch))
 		channel_advance(ch, PIPELINE_FOREVER, why);
 	return rc ? rc : op->status;
-}
-
-/* How the local side of a short copy travels. */
-static enum way choose_way(struct channel *ch, struct ibv_send_wr *wr, struct ibv_sge *sge)
-{
-	struct pipeline *p = &ch->pipeline;
-	const struct buffer *b;
-
-	if (wr->opcode == IBV_WR_RDMA_WRITE && sge->length <= endpoint_inline_bytes(p->ep)) {
-		wr->send_flags |= IBV_SEND_INLINE;
-		return WAY_INLINE;
-	}
-	b = ch->buffers.count ? buffers_find_range(&ch->buffers, sge->addr, sge->length) : NULL;
-	if (b && b->mr) {
-		sge->lkey = b->lkey;
-		return WAY_IN_PLACE;
-	}
-	if (wr->opcode == IBV_WR_RDMA_WRITE)
-		memcpy(p->bounce.memory, (void *)(uintptr_t)sge->addr, sge->length);
-	sge->addr = (uintptr_t)p->bounce.memory;
-	sge->lkey = p->bounce_mr->lkey;
-	return WAY_BOUNCED;
-}
-
-static __attribute__((cold, noinline)) void log_quick_failure(const struct channel *ch,
-	enum operation_kind kind, const struct ibv_send_wr *wr, const struct ibv_wc *wc)
-{
-	struct operation op = { .kind = kind };
-	const struct failure f = {
-		.op = &op,
-		.remote = wr->wr.rdma.remote_addr,
-		.bytes = wr->sg_list->length,
-		.status = wc->status,
-		.vendor_err = wc->vendor_err,
-	};
-	struct why why;
-
-	explain_failure(&f, ch->session, endpoint_peer(ch->pipeline.ep), &why);
-	log_info("%s", why.text);
-}
-
-bool channel_quick(
-	struct channel *ch, enum operation_kind kind, void *local, uint64_t remote, size_t bytes)
-{
-	struct session *s = ch->session;
-	struct pipeline *p = &ch->pipeline;
-	struct ibv_sge sge = { .addr = (uintptr_t)local, .length = (uint32_t)bytes };
-	struct ibv_send_wr wr = {
-		.sg_list = &sge,
-		.num_sge = 1,
-		.opcode = kind == OPERATION_WRITE ? IBV_WR_RDMA_WRITE : IBV_WR_RDMA_READ,
-		.send_flags = IBV_SEND_SIGNALED,
-		.wr.rdma.remote_addr = remote,
-	};
-	struct ibv_send_wr *bad;
-	uint64_t now = clock_boot_ns();
-	struct ibv_wc wc = { .status = IBV_WC_GENERAL_ERR };
-	enum way way;
-
-	if (bytes - 1 >= BOUNCE_PIECE_MAX || !p->ep || p->first || endpoint_broken(p->ep) ||
-		atomic_load_explicit(&s->epoch, memory_order_acquire) != ch->epoch ||
-		now >= atomic_load_explicit(&s->lease_ns, memory_order_relaxed) ||
-		!keys_find(&ch->keys, remote, bytes, &wr.wr.rdma.rkey) || poison_find(local, bytes))
-		return false;
-	way = choose_way(ch, &wr, &sge);
-	if (endpoint_post(p->ep, &wr, &bad, NULL) ||
-		endpoint_reap(p->ep, &wc, 1, PIPELINE_PROGRESS_NS) < 1 ||
-		wc.status != IBV_WC_SUCCESS) {
-		ch->began_ns = now;
-		log_quick_failure(ch, kind, &wr, &wc);
-		return false;
-	}
-	if (way == WAY_BOUNCED && kind == OPERATION_READ)
-		memcpy(local, p->bounce.memory, bytes);
-	traffic_add(&p->traffic.requests[way], 1);
-	traffic_add(&p->traffic.bytes[way], bytes);
-	traffic_add(&p->traffic.doorbells, 1);
-	return true;
 }

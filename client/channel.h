@@ -20,6 +20,12 @@
 #include "client/pipeline.h"
 #include "client/session.h"
 
+/* What a short copy needs and what does not change from one to the next (client/shortcut.h). */
+struct shortcut {
+	struct ibv_send_wr wr;
+	struct ibv_sge sge;
+};
+
 struct channel {
 	struct session *session;
 	uint64_t epoch;      /* of the session, when what follows was looked up */
@@ -27,11 +33,13 @@ struct channel {
 	struct keys keys;
 	struct buffers buffers; /* a copy of the session's */
 	uint64_t buffers_version;
-	uint32_t seq;              /* of the last request */
-	uint64_t began_ns;         /* of the copy that channel_quick() could not finish; 0: none */
-	unsigned connects;         /* so far */
-	struct channel *next;      /* of the session */
-	struct channel *next_free; /* of those that no thread has */
+	uint32_t seq;      /* of the last request */
+	uint64_t began_ns; /* of the copy that shortcut_copy() could not finish; 0: none */
+	struct why shortcut_failure; /* with began_ns: what happened to it */
+	unsigned connects;           /* so far */
+	struct channel *next;        /* of the session */
+	struct channel *next_free;   /* of those that no thread has */
+	struct shortcut shortcut;
 	struct pipeline pipeline;
 };
 
@@ -68,14 +76,13 @@ static inline bool channel_is_busy(const struct channel *ch)
 	return ch->pipeline.first != NULL;
 }
 
+/* Work requests that exist and are not posted. */
+static inline uint64_t channel_unposted(const struct channel *ch)
+{
+	return ch->pipeline.built - ch->pipeline.posted;
+}
+
 /* Start one operation on an idle channel, and wait for it (as far as it goes): its status. */
 int channel_run(struct channel *ch, struct operation *op, struct why *why);
-
-/*
- * One short copy in one piece on an idle channel, when everything is as it was the last time: the whole
- * way of a small read or write. False: it was not done, channel_run() says why.
- */
-bool channel_quick(
-	struct channel *ch, enum operation_kind kind, void *local, uint64_t remote, size_t bytes);
 
 #endif

@@ -6,6 +6,7 @@
 
 #include "client/call.h"
 #include "client/registry.h"
+#include "client/shortcut.h"
 #include "common/units.h"
 
 /* The first version of the struct. */
@@ -48,33 +49,37 @@ static int copy(struct rmem *rm, enum operation_kind kind, const struct iovec *l
 	return call_done(rc, call, &why);
 }
 
-/* The whole way of a small copy: no lock, no allocation, nothing that other threads write. */
-static inline bool quick(
+static inline bool shortcut(
 	struct rmem *rm, enum operation_kind kind, void *local, rmem_addr_t remote, size_t bytes)
 {
 	struct channel *ch = rm ? seats_mine(&rm->seats) : NULL;
 
-	return ch && channel_quick(ch, kind, local, remote, bytes);
+	return ch && shortcut_copy(ch, kind, local, remote, bytes);
+}
+
+static __attribute__((noinline)) int copy_one(struct rmem *rm, enum operation_kind kind,
+	void *local, rmem_addr_t remote, size_t bytes, const char *call)
+{
+	struct iovec here = { local, bytes };
+	struct rmem_iovec there = { remote, bytes };
+
+	return copy(rm, kind, &here, 1, &there, 1, call);
 }
 
 RMEM_API int rmem_read(struct rmem *rm, void *dst, rmem_addr_t src, size_t bytes)
 {
-	struct iovec local = { dst, bytes };
-	struct rmem_iovec remote = { src, bytes };
-
-	if (quick(rm, OPERATION_READ, dst, src, bytes))
+	if (shortcut(rm, OPERATION_READ, dst, src, bytes))
 		return 0;
-	return copy(rm, OPERATION_READ, &local, 1, &remote, 1, "rmem_read");
+	return copy_one(rm, OPERATION_READ, dst, src, bytes, "rmem_read");
 }
 
 RMEM_API int rmem_write(struct rmem *rm, rmem_addr_t dst, const void *src, size_t bytes)
 {
-	struct iovec local = { (void *)(uintptr_t)src, bytes };
-	struct rmem_iovec remote = { dst, bytes };
+	void *local = (void *)(uintptr_t)src; /* it is only read */
 
-	if (quick(rm, OPERATION_WRITE, (void *)(uintptr_t)src, dst, bytes))
+	if (shortcut(rm, OPERATION_WRITE, local, dst, bytes))
 		return 0;
-	return copy(rm, OPERATION_WRITE, &local, 1, &remote, 1, "rmem_write");
+	return copy_one(rm, OPERATION_WRITE, local, dst, bytes, "rmem_write");
 }
 
 RMEM_API int rmem_readv(struct rmem *rm, const struct iovec *local, int nlocal,

@@ -46,6 +46,18 @@ int operation_plan(struct operation *op, const struct iovec *local, int nlocal,
 int operation_plan_one(
 	struct operation *op, void *local, rmem_addr_t remote, size_t bytes, struct why *why);
 
+/* ... of one piece that needs no checks. */
+static inline void operation_set_one(
+	struct operation *op, void *local, rmem_addr_t remote, size_t bytes)
+{
+	op->one_local = (struct iovec){ local, bytes };
+	op->one_remote = (struct rmem_iovec){ remote, bytes };
+	op->left.local = &op->one_local;
+	op->left.remote = &op->one_remote;
+	op->left.nlocal = op->left.nremote = 1;
+	op->left.left = bytes;
+}
+
 /* Is the address one for an atomic operation? 0 or -EINVAL. */
 int operation_check_word(const struct operation *op, struct why *why);
 

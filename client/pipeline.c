@@ -54,6 +54,7 @@ int pipeline_attach(struct pipeline *p, struct endpoint *ep, struct why *why)
 			BOUNCE_BYTES >> 10, strerror(-rc));
 	}
 	p->ep = ep;
+	p->depth = endpoint_send_depth(ep);
 	p->failure = (struct failure){ 0 };
 	return 0;
 }
@@ -75,6 +76,14 @@ static void give_up(struct operation *op, int rc)
 	op->status = rc;
 	op->begun = true;
 	op->next.left = op->left.left = 0;
+}
+
+/* Build this one next. A fence before it stays until there is a work request that it can go with. */
+static void build_from(struct pipeline *p, struct operation *op)
+{
+	p->building = op;
+	if (op && op->fence)
+		p->fence = true;
 }
 
 void pipeline_detach(struct pipeline *p)
@@ -100,7 +109,8 @@ void pipeline_detach(struct pipeline *p)
 		else if (!op->status)
 			op->begun = false;
 	}
-	p->building = p->first;
+	p->fence = false;
+	build_from(p, p->first);
 }
 
 void pipeline_fail(struct pipeline *p, int rc)
@@ -108,18 +118,14 @@ void pipeline_fail(struct pipeline *p, int rc)
 	for (struct operation *op = p->first; op; op = op->following)
 		give_up(op, op->status ? op->status : rc);
 	p->first = p->building = p->last = NULL;
+	p->fence = false;
 }
 
 void pipeline_add(struct pipeline *p, struct operation *op)
 {
-	op->following = NULL;
-	if (p->last)
-		p->last->following = op;
-	else
-		p->first = op;
-	p->last = op;
+	pipeline_add_built(p, op);
 	if (!p->building)
-		p->building = op;
+		build_from(p, op);
 }
 
 /* ---- building ---- */
@@ -347,13 +353,14 @@ static int build_next(struct pipeline *p, struct operation *op, struct why *why)
 	work->op = op;
 	work->bytes = 0;
 	work->bounced = NULL;
-	work->wr = (struct ibv_send_wr){ .wr_id = p->built, .sg_list = work->sges };
-	if (op->fence)
-		work->wr.send_flags = IBV_SEND_FENCE;
+	work->wr.wr_id = p->built;
+	work->wr.sg_list = work->sges;
+	work->wr.num_sge = 0;
+	work->wr.send_flags = p->fence ? IBV_SEND_FENCE : 0;
 	rc = operation_is_copy(op) ? build_copy(p, work, why) : build_atomic(p, work, why);
 	if (rc)
 		return rc;
-	op->fence = false; /* what follows in the queue is behind this one */
+	p->fence = false; /* what follows in the queue is behind this one */
 	work->bounce_head = p->bounce.head;
 	op->outstanding++;
 	p->built++;
@@ -362,14 +369,12 @@ static int build_next(struct pipeline *p, struct operation *op, struct why *why)
 
 void pipeline_build(struct pipeline *p, struct why *why)
 {
-	const uint64_t depth = endpoint_send_depth(p->ep);
-
 	while (p->building) {
 		struct operation *op = p->building;
 		int rc = 0;
 
 		while (!op->status && !operation_is_built(op) && rc == 0) {
-			if (p->built - p->done >= PIPELINE_DEPTH || p->built - p->done >= depth)
+			if (p->built - p->done >= p->depth)
 				return;
 			rc = build_next(p, op, why);
 		}
@@ -377,7 +382,7 @@ void pipeline_build(struct pipeline *p, struct why *why)
 			return;
 		if (rc || op->status)
 			give_up(op, rc ? rc : op->status);
-		p->building = op->following;
+		build_from(p, op->following);
 	}
 	complete(p);
 }
@@ -438,7 +443,10 @@ static void finish(struct pipeline *p, uint64_t end)
 		} else {
 			if (work->way == WAY_BOUNCED && op->kind == OPERATION_READ)
 				bounce_copy(work->at, work->bounced, work->bytes, true);
-			plan_advance(&op->left, work->bytes);
+			if (work->bytes == op->left.left)
+				op->left.left = 0; /* the end: nobody asks where that is */
+			else
+				plan_advance(&op->left, work->bytes);
 		}
 		op->outstanding--;
 		bounce_release(&p->bounce, work->bounce_head);

@@ -87,6 +87,8 @@ struct pipeline {
 	struct operation *first;    /* the oldest that has not completed */
 	struct operation *building; /* the first that is not built; NULL: all are */
 	struct operation *last;
+	bool fence;                   /* the next work request gets one */
+	uint64_t depth;               /* of the connection, at most PIPELINE_DEPTH */
 	uint64_t built, posted, done; /* work requests: done <= posted <= built */
 	struct bounce bounce;
 	struct ibv_mr *bounce_mr;
@@ -115,6 +117,17 @@ void pipeline_fail(struct pipeline *p, int rc);
 
 /* Start an operation: its lists were checked. */
 void pipeline_add(struct pipeline *p, struct operation *op);
+
+/* ... one that is all built, behind others that are. */
+static inline void pipeline_add_built(struct pipeline *p, struct operation *op)
+{
+	op->following = NULL;
+	if (p->last)
+		p->last->following = op;
+	else
+		p->first = op;
+	p->last = op;
+}
 
 /* Make work requests of what was started, as far as there is room. */
 void pipeline_build(struct pipeline *p, struct why *why);

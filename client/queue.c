@@ -9,14 +9,17 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 #include <utlist.h>
 
 #include "client/call.h"
+#include "client/shortcut.h"
 #include "common/clock.h"
 
 #define DEPTH_DEFAULT 128
 #define DEPTH_MAX 65536
+#define POST_BATCH 16 /* work requests that are posted without being asked for */
 
 struct rmem_queue {
 	struct rmem *rm;
@@ -28,6 +31,9 @@ struct rmem_queue {
 	int epoll_fd;      /* -1: never asked for */
 	unsigned connects; /* of the channel, when its descriptors were put there */
 	bool armed;        /* the next completion makes it readable */
+	bool quiet;        /* the last look found nothing: the caller may wait for the descriptor */
+	int wake_fd;       /* makes it readable without a completion */
+	struct why trouble; /* what operations that have failed ran into, of late */
 };
 
 static int check_depth(const struct rmem_queue_attr *attr, unsigned *out, struct why *why)
@@ -48,6 +54,24 @@ static int check_depth(const struct rmem_queue_attr *attr, unsigned *out, struct
 	return 0;
 }
 
+/* Threads get the channels that they were promised, whatever there are queues. */
+static int check_count(struct rmem *rm, struct why *why)
+{
+	const unsigned limit = CHANNELS_PER_SESSION_MAX - (rm->seats.limit + 1);
+	struct rmem_queue *q;
+	unsigned count;
+
+	pthread_mutex_lock(&rm->queues_lock);
+	DL_COUNT(rm->queues, q, count);
+	pthread_mutex_unlock(&rm->queues_lock);
+	if (count < limit)
+		return 0;
+	return why_set(why, -EUSERS,
+		"a session with %u channels for threads can have %u queues: destroy some, or open "
+		"another session",
+		rm->seats.limit, limit);
+}
+
 RMEM_API int rmem_queue_create(
 	struct rmem *rm, const struct rmem_queue_attr *attr, struct rmem_queue **out)
 {
@@ -61,6 +85,8 @@ RMEM_API int rmem_queue_create(
 		rc = why_set(&why, -EINVAL, "out is NULL");
 	if (rc == 0)
 		rc = check_depth(attr, &depth, &why);
+	if (rc == 0)
+		rc = check_count(rm, &why);
 	if (rc)
 		return call_done(rc, "rmem_queue_create", &why);
 	q = calloc(1, sizeof(*q));
@@ -78,7 +104,8 @@ RMEM_API int rmem_queue_create(
 	}
 	q->rm = rm;
 	q->depth = depth;
-	q->epoll_fd = -1;
+	q->epoll_fd = q->wake_fd = -1;
+	q->quiet = true;
 	pthread_mutex_lock(&rm->queues_lock);
 	DL_APPEND(rm->queues, q);
 	pthread_mutex_unlock(&rm->queues_lock);
@@ -90,6 +117,8 @@ static void release(struct rmem_queue *q)
 {
 	if (q->epoll_fd >= 0)
 		close(q->epoll_fd);
+	if (q->wake_fd >= 0)
+		close(q->wake_fd);
 	free(q->operations);
 	free(q);
 }
@@ -123,6 +152,81 @@ void queues_abandon(struct rmem *rm)
 		release(q);
 }
 
+/* ---- the descriptor ---- */
+
+static uint64_t completed(const struct rmem_queue *q)
+{
+	const struct operation *first = q->channel->pipeline.first;
+	uint64_t oldest = q->reaped % q->depth;
+
+	if (!first)
+		return q->started - q->reaped;
+	return ((uint64_t)(first - q->operations) + q->depth - oldest) % q->depth;
+}
+
+/* Put the descriptors of the channel's present connection where the caller's one looks. */
+static void watch_connection(struct rmem_queue *q)
+{
+	struct endpoint *ep = q->channel->pipeline.ep;
+	struct epoll_event event = { .events = EPOLLIN };
+
+	if (!ep || q->connects == q->channel->connects)
+		return;
+	/* The descriptors of the one before are closed, and have left by that. */
+	if (epoll_ctl(q->epoll_fd, EPOLL_CTL_ADD, endpoint_completion_fd(ep), &event) == 0 &&
+		epoll_ctl(q->epoll_fd, EPOLL_CTL_ADD, endpoint_fd(ep), &event) == 0)
+		q->connects = q->channel->connects;
+	q->armed = false;
+}
+
+/* Before looking for completions: what the descriptor has announced is being seen to. */
+static void disarm(struct rmem_queue *q)
+{
+	struct endpoint *ep = q->channel->pipeline.ep;
+	uint64_t unused;
+
+	(void)!read(q->wake_fd, &unused, sizeof(unused));
+	if (!ep || q->connects != q->channel->connects)
+		return;
+	if (q->armed)
+		endpoint_disarm(ep);
+	q->armed = false;
+	(void)endpoint_watch(ep);
+}
+
+/* There is nothing: let the descriptor tell when there is. True: look once more, it may have come. */
+static bool arm(struct rmem_queue *q)
+{
+	watch_connection(q);
+	if (q->armed || !q->channel->pipeline.ep)
+		return false;
+	q->armed = endpoint_arm(q->channel->pipeline.ep) == 0;
+	return q->armed;
+}
+
+/*
+ * While the caller may be waiting for the descriptor: what is started must make it readable. Completions do,
+ * if they are asked for before anything is posted.
+ */
+static bool announce_begin(struct rmem_queue *q)
+{
+	if (q->epoll_fd < 0 || !q->quiet)
+		return false;
+	if (!channel_is_busy(q->channel))
+		(void)arm(q);
+	return true;
+}
+
+/* What has completed meanwhile, or goes over another connection now, would not be heard of. */
+static void announce_end(struct rmem_queue *q, uint64_t done)
+{
+	uint64_t one = 1;
+
+	if (completed(q) || q->channel->pipeline.done != done ||
+		q->connects != q->channel->connects)
+		(void)!write(q->wake_fd, &one, sizeof(one));
+}
+
 /* ---- starting ---- */
 
 /* Room for one more; NULL, and *rc. */
@@ -149,15 +253,35 @@ static struct operation *begin(
 	return op;
 }
 
+static void started(struct rmem_queue *q)
+{
+	struct why why;
+
+	q->started++;
+	q->fence = false;
+	if (channel_unposted(q->channel) >= POST_BATCH)
+		channel_post(q->channel, &why);
+}
+
 static int start(
 	struct rmem_queue *q, struct operation *op, int rc, const char *call, struct why *why)
 {
+	bool busy, announce;
+	uint64_t done;
+
+	if (rc)
+		return call_done(rc, call, why);
+	busy = channel_is_busy(q->channel);
+	announce = announce_begin(q);
+	done = q->channel->pipeline.done;
+	rc = channel_start(q->channel, op, why);
 	if (rc == 0)
-		rc = channel_start(q->channel, op, why);
-	if (rc == 0) {
-		q->started++;
-		q->fence = false;
-	}
+		started(q);
+	if (announce)
+		announce_end(q, done);
+	/* Those that were started earlier may have failed, as will be seen when they are reaped. */
+	if (why->text[0] && (rc == 0 || (busy && !channel_is_busy(q->channel))))
+		q->trouble = *why;
 	return call_done(rc, call, why);
 }
 
@@ -168,6 +292,12 @@ static int start_one(struct rmem_queue *q, enum operation_kind kind, void *local
 	int rc;
 	struct operation *op = begin(q, kind, tag, &rc, &why);
 
+	/* Who waits for the descriptor has to be told, which is not short. */
+	if (op && !(q->quiet && q->epoll_fd >= 0) &&
+		shortcut_start(q->channel, op, local, remote, bytes)) {
+		started(q);
+		return 0;
+	}
 	if (op)
 		rc = operation_plan_one(op, local, remote, bytes, &why);
 	return start(q, op, rc, call, &why);
@@ -281,54 +411,6 @@ RMEM_API int rmem_submit(struct rmem_queue *q)
 
 /* ---- reaping ---- */
 
-static uint64_t completed(const struct rmem_queue *q)
-{
-	const struct operation *first = q->channel->pipeline.first;
-	uint64_t oldest = q->reaped % q->depth;
-
-	if (!first)
-		return q->started - q->reaped;
-	return ((uint64_t)(first - q->operations) + q->depth - oldest) % q->depth;
-}
-
-/* Put the descriptors of the channel's present connection where the caller's one looks. */
-static void watch_connection(struct rmem_queue *q)
-{
-	struct endpoint *ep = q->channel->pipeline.ep;
-	struct epoll_event event = { .events = EPOLLIN };
-
-	if (!ep || q->connects == q->channel->connects)
-		return;
-	/* The descriptors of the one before are closed, and have left by that. */
-	if (epoll_ctl(q->epoll_fd, EPOLL_CTL_ADD, endpoint_completion_fd(ep), &event) == 0 &&
-		epoll_ctl(q->epoll_fd, EPOLL_CTL_ADD, endpoint_fd(ep), &event) == 0)
-		q->connects = q->channel->connects;
-	q->armed = false;
-}
-
-/* Before looking for completions: what the descriptor has announced is being seen to. */
-static void disarm(struct rmem_queue *q)
-{
-	struct endpoint *ep = q->channel->pipeline.ep;
-
-	if (!ep || q->connects != q->channel->connects)
-		return;
-	if (q->armed)
-		endpoint_disarm(ep);
-	q->armed = false;
-	(void)endpoint_watch(ep);
-}
-
-/* There is nothing: let the descriptor tell when there is. True: look once more, it may have come. */
-static bool arm(struct rmem_queue *q)
-{
-	watch_connection(q);
-	if (q->armed || !q->channel->pipeline.ep)
-		return false;
-	q->armed = endpoint_arm(q->channel->pipeline.ep) == 0;
-	return q->armed;
-}
-
 static uint64_t deadline_of(int timeout_ms)
 {
 	if (timeout_ms < 0)
@@ -357,9 +439,35 @@ RMEM_API int rmem_reap(struct rmem_queue *q, struct rmem_completion *out, int ma
 		out[n] = (struct rmem_completion){ .tag = op->tag, .status = op->status };
 		failed = op->status ? op->status : failed;
 	}
+	q->quiet = n == 0;
+	if (why.text[0])
+		q->trouble = why;
 	if (failed)
-		call_done(failed, "rmem_reap", &why);
+		call_done(failed, "rmem_reap", &q->trouble);
 	return n;
+}
+
+static int make_descriptor(struct rmem_queue *q, struct why *why)
+{
+	struct epoll_event event = { .events = EPOLLIN };
+	int rc;
+
+	if (q->wake_fd < 0)
+		q->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (q->wake_fd < 0) {
+		rc = -errno;
+		return why_set(why, rc, "eventfd: %s", strerror(-rc));
+	}
+	q->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (q->epoll_fd < 0 || epoll_ctl(q->epoll_fd, EPOLL_CTL_ADD, q->wake_fd, &event)) {
+		rc = -errno;
+		if (q->epoll_fd >= 0)
+			close(q->epoll_fd);
+		q->epoll_fd = -1;
+		return why_set(why, rc, "epoll: %s", strerror(-rc));
+	}
+	watch_connection(q);
+	return 0;
 }
 
 RMEM_API int rmem_queue_fd(struct rmem_queue *q)
@@ -367,12 +475,7 @@ RMEM_API int rmem_queue_fd(struct rmem_queue *q)
 	struct why why;
 	int rc = enter(q, &why);
 
-	if (rc == 0 && q->epoll_fd < 0) {
-		q->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-		if (q->epoll_fd < 0)
-			rc = why_set(&why, -errno, "epoll_create1: %s", strerror(errno));
-		else
-			watch_connection(q);
-	}
+	if (rc == 0 && q->epoll_fd < 0)
+		rc = make_descriptor(q, &why);
 	return rc ? call_done(rc, "rmem_queue_fd", &why) : q->epoll_fd;
 }

@@ -17,6 +17,7 @@
 #define RMEM_COMMON_ENDPOINT_H
 
 #include <infiniband/verbs.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -30,6 +31,14 @@
 #define ENDPOINT_SGE_MAX 32 /* local pieces of one work request, where the device has as many */
 
 struct endpoint;
+
+/* How every endpoint begins: what the data path looks at each time, without a call. */
+struct endpoint_port {
+	struct ibv_qp *qp;
+	struct ibv_cq *cq; /* of what is sent */
+	uint32_t inline_bytes;
+	atomic_bool broken;
+};
 
 struct endpoint_attr {
 	const struct target *target;
@@ -98,7 +107,16 @@ int endpoint_put_word(
 
 /* Stop all traffic: every posted work request completes with an error. */
 void endpoint_break(struct endpoint *ep);
-bool endpoint_broken(const struct endpoint *ep);
+
+static inline const struct endpoint_port *endpoint_port(const struct endpoint *ep)
+{
+	return (const struct endpoint_port *)ep;
+}
+
+static inline bool endpoint_broken(const struct endpoint *ep)
+{
+	return atomic_load_explicit(&endpoint_port(ep)->broken, memory_order_relaxed);
+}
 
 /* Readable when the connection manager has something to say. */
 int endpoint_fd(const struct endpoint *ep);
@@ -109,7 +127,11 @@ int endpoint_watch(struct endpoint *ep);
 struct domain *endpoint_domain(const struct endpoint *ep);
 
 /* What one work request can carry, and whether the local device can send atomics at all. */
-uint32_t endpoint_inline_bytes(const struct endpoint *ep);
+static inline uint32_t endpoint_inline_bytes(const struct endpoint *ep)
+{
+	return endpoint_port(ep)->inline_bytes;
+}
+
 uint32_t endpoint_write_pieces(const struct endpoint *ep); /* 1 … ENDPOINT_SGE_MAX */
 uint32_t endpoint_read_pieces(const struct endpoint *ep);
 bool endpoint_has_atomics(const struct endpoint *ep);

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "client/shortcut.h"
+
+#include <string.h>
+
+#include "client/explain.h"
+#include "client/poison.h"
+#include "common/clock.h"
+#include "common/log.h"
+
+#define likely(x) __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
+
+/* Nothing is to be looked up, asked for or waited for first. *now is read for the lease. */
+static inline bool is_clear(struct channel *ch, const void *local, uint64_t remote, size_t bytes,
+	uint32_t *rkey, uint64_t *now)
+{
+	const struct session *s = ch->session;
+	const struct pipeline *p = &ch->pipeline;
+
+	if (bytes - 1 >= BOUNCE_PIECE_MAX || !p->ep || endpoint_broken(p->ep) ||
+		atomic_load_explicit(&s->epoch, memory_order_acquire) != ch->epoch ||
+		!keys_find(&ch->keys, remote, bytes, rkey) || poison_find(local, bytes))
+		return false;
+	*now = clock_boot_ns();
+	return *now < atomic_load_explicit(&s->lease_ns, memory_order_relaxed);
+}
+
+/* Without a copy, if it goes: then sge is complete. */
+static inline enum way choose_way(
+	const struct channel *ch, enum operation_kind kind, struct ibv_sge *sge)
+{
+	const struct buffer *b;
+
+	if (kind == OPERATION_WRITE && sge->length <= endpoint_inline_bytes(ch->pipeline.ep))
+		return WAY_INLINE;
+	if (!ch->buffers.count)
+		return WAY_BOUNCED;
+	b = buffers_find_range(&ch->buffers, sge->addr, sge->length);
+	if (!b || !b->mr)
+		return WAY_BOUNCED;
+	sge->lkey = b->lkey;
+	return WAY_IN_PLACE;
+}
+
+static inline void bounce(const struct pipeline *p, enum operation_kind kind, struct ibv_sge *sge,
+	uint8_t *memory, const void *local)
+{
+	if (kind == OPERATION_WRITE)
+		memcpy(memory, local, sge->length);
+	sge->addr = (uintptr_t)memory;
+	sge->lkey = p->bounce_mr->lkey;
+}
+
+static inline void aim(struct ibv_send_wr *wr, enum operation_kind kind, enum way way,
+	unsigned flags, uint64_t remote, uint32_t rkey)
+{
+	wr->opcode = kind == OPERATION_WRITE ? IBV_WR_RDMA_WRITE : IBV_WR_RDMA_READ;
+	wr->send_flags = flags | (way == WAY_INLINE ? IBV_SEND_INLINE : 0);
+	wr->wr.rdma.remote_addr = remote;
+	wr->wr.rdma.rkey = rkey;
+}
+
+static inline void count(struct traffic *t, enum way way, size_t bytes)
+{
+	traffic_add(&t->requests[way], 1);
+	traffic_add(&t->bytes[way], bytes);
+}
+
+static __attribute__((cold, noinline)) bool broke(struct channel *ch, enum operation_kind kind,
+	const struct ibv_send_wr *wr, const struct ibv_wc *wc, uint64_t began_ns)
+{
+	struct operation op = { .kind = kind };
+	const struct failure f = {
+		.op = &op,
+		.remote = wr->wr.rdma.remote_addr,
+		.bytes = wr->sg_list->length,
+		.status = wc->status,
+		.vendor_err = wc->vendor_err,
+	};
+
+	endpoint_break(ch->pipeline.ep);
+	ch->began_ns = began_ns;
+	explain_failure(&f, ch->session, endpoint_peer(ch->pipeline.ep), &ch->shortcut_failure);
+	log_info("%s", ch->shortcut_failure.text);
+	return false;
+}
+
+bool shortcut_copy(
+	struct channel *ch, enum operation_kind kind, void *local, uint64_t remote, size_t bytes)
+{
+	struct pipeline *p = &ch->pipeline;
+	struct ibv_send_wr *wr = &ch->shortcut.wr, *bad;
+	struct ibv_sge *sge = &ch->shortcut.sge;
+	const struct endpoint_port *port;
+	struct ibv_wc wc;
+	uint32_t rkey;
+	enum way way;
+	uint64_t now;
+
+	if (unlikely(p->first || !is_clear(ch, local, remote, bytes, &rkey, &now)))
+		return false;
+	port = endpoint_port(p->ep);
+	sge->addr = (uintptr_t)local;
+	sge->length = (uint32_t)bytes;
+	way = choose_way(ch, kind, sge);
+	if (way == WAY_BOUNCED)
+		bounce(p, kind, sge, p->bounce.memory, local);
+	aim(wr, kind, way, IBV_SEND_SIGNALED, remote, rkey);
+	wc.status = IBV_WC_GENERAL_ERR;
+	if (unlikely(ibv_post_send(port->qp, wr, &bad)))
+		return broke(ch, kind, wr, &wc, now);
+	if (ibv_poll_cq(port->cq, 1, &wc) < 1)
+		(void)endpoint_reap(p->ep, &wc, 1, PIPELINE_PROGRESS_NS);
+	if (unlikely(wc.status != IBV_WC_SUCCESS))
+		return broke(ch, kind, wr, &wc, now);
+	if (way == WAY_BOUNCED && kind == OPERATION_READ)
+		memcpy(local, p->bounce.memory, bytes);
+	count(&p->traffic, way, bytes);
+	traffic_add(&p->traffic.doorbells, 1);
+	return true;
+}
+
+bool shortcut_start(
+	struct channel *ch, struct operation *op, void *local, uint64_t remote, size_t bytes)
+{
+	struct pipeline *p = &ch->pipeline;
+	struct work *work = &p->works[p->built % PIPELINE_DEPTH];
+	uint32_t rkey;
+	uint64_t now;
+
+	if (unlikely(p->building || p->built - p->done >= p->depth ||
+		     !is_clear(ch, local, remote, bytes, &rkey, &now)))
+		return false;
+	work->sges[0].addr = (uintptr_t)local;
+	work->sges[0].length = (uint32_t)bytes;
+	work->way = choose_way(ch, op->kind, work->sges);
+	work->bounced = NULL;
+	if (work->way == WAY_BOUNCED) {
+		work->bounced = bounce_take(&p->bounce, bytes);
+		if (!work->bounced)
+			return false;
+		bounce(p, op->kind, work->sges, work->bounced, local);
+	}
+	operation_set_one(op, local, remote, bytes);
+	work->at = op->left;
+	work->op = op;
+	work->bytes = bytes;
+	work->bounce_head = p->bounce.head;
+	work->wr.wr_id = p->built++;
+	work->wr.sg_list = work->sges;
+	work->wr.num_sge = 1;
+	aim(&work->wr, op->kind, work->way, op->fence || p->fence ? IBV_SEND_FENCE : 0, remote,
+		rkey);
+	p->fence = false;
+	op->next.left = 0;
+	op->outstanding = 1;
+	pipeline_add_built(p, op);
+	return true;
+}
