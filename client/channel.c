@@ -282,14 +282,28 @@ static int prove_lease(struct session *s, uint64_t deadline_ns, struct why *why)
 	return rc;
 }
 
+/* What the first request that failed says; if none was on its way, the first operation that waits. */
+static void explain_break(const struct channel *ch, struct why *why)
+{
+	struct operation *first = ch->pipeline.first;
+	struct failure f = ch->pipeline.failure;
+	struct plan_segment seg;
+
+	if (!f.op && first && operation_is_copy(first) && plan_peek(&first->left, &seg))
+		f = (struct failure){ .op = first, .remote = seg.remote, .bytes = seg.len };
+	else if (!f.op && first && !operation_is_copy(first))
+		f = (struct failure){ .op = first, .remote = first->addr, .bytes = 8 };
+	explain_failure(&f, ch->session, endpoint_peer(ch->pipeline.ep), why);
+	log_info("%s", why->text);
+}
+
 /* Something broke: say what, and give up the operation if that happens to it again and again. */
 static void note_failure(struct channel *ch, struct why *why)
 {
 	const struct failure *f = &ch->pipeline.failure;
 	struct operation *op = f->op ? f->op : ch->pipeline.first;
 
-	explain_failure(f, ch->session, endpoint_peer(ch->pipeline.ep), why);
-	log_info("%s", why->text);
+	explain_break(ch, why);
 	if (!op)
 		return;
 	op->failures += !f->op;
@@ -443,12 +457,11 @@ static void flush(struct channel *ch, struct why *why)
 {
 	struct pipeline *p = &ch->pipeline;
 
-	if (!p->ep || pipeline_is_idle(p))
-		return;
+	if (!p->ep || (pipeline_is_idle(p) && (p->failure.op || !p->first)))
+		return; /* said already, or nothing to say */
 	while (!pipeline_is_idle(p) && pipeline_wait(p, PIPELINE_FOREVER) == 0)
 		;
-	explain_failure(&p->failure, ch->session, endpoint_peer(p->ep), why);
-	log_info("%s", why->text);
+	explain_break(ch, why);
 }
 
 /* After what broke the connection, if that is known: why there is no other. */

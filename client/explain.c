@@ -99,6 +99,13 @@ void explain_failure(const struct failure *f, struct session *s, const char *pee
 		return;
 	}
 	describe_allocation(s, f->remote, allocation, sizeof(allocation));
+	if (f->status == IBV_WC_SUCCESS) {
+		why_fill(why,
+			"the connection to rmemd at %s broke before %s of %zu bytes at 0x%" PRIx64
+			"%s had been sent",
+			peer, kind_name(f->op->kind), f->bytes, f->remote, allocation);
+		return;
+	}
 	why_fill(why,
 		"the connection to rmemd at %s broke on %s of %zu bytes at 0x%" PRIx64
 		"%s: %s (status %d, vendor 0x%x)%s",
