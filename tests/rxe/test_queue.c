@@ -1,0 +1,448 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Queues of operations, sentence by sentence of include/rmem/rmem.h: order and tags, depth, waiting with a
+ * limit, fences, what an end finishes, the descriptor, and memory that is freed under operations.
+ */
+#include "tests/rxe/rig.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "tests/rxe/lib.h"
+#include "tests/rxe/pattern.h"
+
+#define BLOCK (64 * KIB)
+
+/* What most tests have. */
+struct desk {
+	struct rig *rig;
+	struct rmem *rm;
+	struct rmem_queue *q;
+	rmem_addr_t addr; /* BLOCK bytes */
+	uint8_t *bytes;   /* as many, registered */
+};
+
+static void desk_create(struct desk *d, struct rig *r, unsigned depth)
+{
+	rig_start(r, NULL);
+	d->rig = r;
+	d->rm = lib_open(r->server, 0);
+	d->addr = lib_alloc(d->rm, BLOCK);
+	d->bytes = lib_buffer(d->rm, BLOCK);
+	d->q = lib_queue(d->rm, depth);
+}
+
+static void desk_destroy(struct desk *d)
+{
+	rmem_queue_destroy(d->q);
+	lib_succeed(rmem_free(d->rm, d->addr));
+	lib_succeed(rmem_close(d->rm));
+	rig_stop(d->rig, false);
+}
+
+/* The next n completions: all well, with these tags, in batches of at most so many. */
+static void reap_in_order(struct rmem_queue *q, uint64_t first, uint64_t n, int batch)
+{
+	struct rmem_completion done[64];
+
+	assert_true(batch <= 64);
+	for (uint64_t i = 0; i < n;) {
+		int want = n - i < (uint64_t)batch ? (int)(n - i) : batch;
+		int got = rmem_reap(q, done, want, -1);
+
+		assert_in_range(got, 1, want);
+		for (int k = 0; k < got; k++, i++) {
+			lib_succeed(done[k].status);
+			assert_int_equal(done[k].tag, first + i);
+		}
+	}
+}
+
+static void test_order_and_depth(void **state)
+{
+	struct rmem_completion done;
+	struct desk d;
+	uint64_t tag = 0;
+
+	desk_create(&d, *state, 8);
+	assert_int_equal(rmem_reap(d.q, &done, 1, -1), 0); /* nothing is outstanding */
+	assert_int_equal(rmem_reap(d.q, &done, 1, 0), 0);
+	for (int batch = 1; batch <= 9; batch++) {
+		for (uint64_t i = 0; i < 8; i++) {
+			pattern_fill(d.bytes + i * 1000, 1000, tag + i + 1);
+			/* Every third does nothing, and has its turn. */
+			lib_succeed(rmem_start_write(d.q, d.addr + i * 1000, d.bytes + i * 1000,
+				i % 3 == 2 ? 0 : 1000, tag + i));
+		}
+		lib_expect(rmem_start_write(d.q, d.addr, d.bytes, 1, 99), -EAGAIN, "8 operations");
+		lib_expect(rmem_start_read(d.q, NULL, 0, 0, 99), -EAGAIN, "8 operations");
+		lib_expect(rmem_start_fetch_add(d.q, d.addr, 1, NULL, 99), -EAGAIN, "reap");
+		reap_in_order(d.q, tag, 3, batch);
+		lib_succeed(rmem_start_read(d.q, d.bytes + 32 * KIB, d.addr, 2000, tag + 8));
+		reap_in_order(d.q, tag + 3, 6, batch);
+		assert_int_equal(pattern_check(d.bytes + 32 * KIB, 1000, tag + 1), -1);
+		assert_int_equal(pattern_check(d.bytes + 33 * KIB - 24, 1000, tag + 2), -1);
+		tag += 9;
+	}
+	/* Only such as do nothing; tags are any numbers. */
+	for (int i = 0; i < 8; i++)
+		lib_succeed(rmem_start_writev(d.q, NULL, 0, NULL, 0, UINT64_MAX));
+	for (int i = 0; i < 8; i++) {
+		assert_int_equal(rmem_reap(d.q, &done, 1, -1), 1);
+		assert_true(done.tag == UINT64_MAX && done.status == 0);
+	}
+	assert_int_equal(rmem_reap(d.q, &done, 1, -1), 0);
+	desk_destroy(&d);
+}
+
+static void check_wrong_queues(struct rmem *rm)
+{
+	struct rmem_queue_attr attr = RMEM_QUEUE_ATTR_INIT;
+	struct rmem_queue *untouched = (void *)&attr;
+
+	attr.depth = 65537;
+	lib_expect(rmem_queue_create(rm, &attr, &untouched), -EINVAL, "65536");
+	attr = (struct rmem_queue_attr){ .size = 4 };
+	lib_expect(rmem_queue_create(rm, &attr, &untouched), -EINVAL, "size");
+	lib_expect(rmem_queue_create(rm, NULL, NULL), -EINVAL, "NULL");
+	lib_expect(rmem_queue_create(NULL, NULL, &untouched), -EINVAL, "NULL");
+	assert_ptr_equal(untouched, &attr);
+	lib_expect(rmem_fence(NULL), -EINVAL, "NULL");
+	lib_expect(rmem_submit(NULL), -EINVAL, "NULL");
+	lib_expect(rmem_queue_fd(NULL), -EINVAL, "NULL");
+	rmem_queue_destroy(NULL);
+}
+
+/* An error at the start means that nothing was started. */
+static void test_wrong_starts(void **state)
+{
+	struct rmem_stats last = RMEM_STATS_INIT, s;
+	struct rmem_completion done;
+	struct rmem_iovec remote;
+	struct iovec local;
+	uint64_t old = 77;
+	struct desk d;
+
+	desk_create(&d, *state, 2);
+	check_wrong_queues(d.rm);
+	local = (struct iovec){ d.bytes, 10 };
+	remote = (struct rmem_iovec){ d.addr, 11 };
+	lib_expect(rmem_start_read(NULL, d.bytes, d.addr, 1, 1), -EINVAL, "NULL");
+	lib_expect(rmem_start_read(d.q, NULL, d.addr, 1, 1), -EINVAL, "NULL");
+	lib_expect(rmem_start_write(d.q, d.addr + BLOCK - 1, d.bytes, 2, 1), -EFAULT, "pass");
+	lib_expect(rmem_start_write(d.q, 0, d.bytes, 2, 1), -EFAULT, "0x0");
+	lib_expect(rmem_start_readv(d.q, &local, 1, &remote, 1, 1), -EINVAL, "equal");
+	lib_expect(rmem_start_writev(d.q, &local, 1, &remote, -1, 1), -EINVAL, "1024");
+	lib_expect(rmem_start_fetch_add(d.q, d.addr + 4, 1, &old, 1), -EINVAL, "multiple of 8");
+	lib_expect(rmem_start_fetch_add(d.q, d.addr + BLOCK, 1, &old, 1), -EFAULT, "not in");
+	lib_expect(rmem_start_compare_swap(d.q, 8, 1, 2, &old, 1), -EFAULT, "not in");
+	lib_expect(rmem_reap(d.q, &done, 0, 0), -EINVAL, "room");
+	lib_expect(rmem_reap(d.q, NULL, 1, 0), -EINVAL, "room");
+	lib_expect(rmem_reap(NULL, &done, 1, 0), -EINVAL, "NULL");
+	assert_int_equal(rmem_reap(d.q, &done, 1, -1), 0);
+	s = lib_news(d.rm, &last);
+	assert_int_equal(lib_bytes(&s) + s.atomics + s.doorbells, 0);
+	assert_int_equal(old, 77);
+	/* And it works as before, to its full depth. */
+	lib_succeed(rmem_start_fetch_add(d.q, d.addr, 5, NULL, 1));
+	lib_succeed(rmem_start_fetch_add(d.q, d.addr, 5, &old, 2));
+	reap_in_order(d.q, 1, 2, 2);
+	assert_int_equal(old, 5);
+	desk_destroy(&d);
+}
+
+#define LONG_BYTES (24 * MIB)
+
+/* Waiting ends when the time is over, and the operation goes on. */
+static void test_reap_waits_so_long(void **state)
+{
+	struct rmem_completion done;
+	uint8_t *bytes = lib_zeroes(LONG_BYTES);
+	unsigned in_vain = 0;
+	rmem_addr_t addr;
+	struct desk d;
+	int n;
+
+	desk_create(&d, *state, 4);
+	addr = lib_alloc(d.rm, LONG_BYTES);
+	pattern_fill(bytes, LONG_BYTES, 5);
+	lib_succeed(rmem_start_write(d.q, addr, bytes, LONG_BYTES, 1));
+	do {
+		uint64_t began = clock_boot_ns();
+
+		n = rmem_reap(d.q, &done, 1, 2);
+		assert_true(n == 1 || clock_boot_ns() - began >= 2 * NSEC_PER_MSEC);
+		in_vain += n == 0;
+	} while (n == 0);
+	assert_int_equal(n, 1);
+	lib_succeed(done.status);
+	assert_true(in_vain > 0);
+	memset(bytes, 0, LONG_BYTES);
+	lib_succeed(rmem_start_read(d.q, bytes, addr, LONG_BYTES, 2));
+	while ((n = rmem_reap(d.q, &done, 1, 0)) == 0)
+		;
+	lib_succeed(done.status);
+	assert_int_equal(pattern_check(bytes, LONG_BYTES, 5), -1);
+	lib_succeed(rmem_free(d.rm, addr));
+	free(bytes);
+	desk_destroy(&d);
+}
+
+/* An end finishes what was started: of the queue, or of the session. */
+static void test_end_finishes(void **state)
+{
+	uint8_t *copy = lib_zeroes(BLOCK);
+	struct desk d;
+
+	desk_create(&d, *state, 1000);
+	pattern_fill(d.bytes, BLOCK, 3);
+	for (size_t i = 0; i < 1000; i++)
+		lib_succeed(rmem_start_write(d.q, d.addr + i * 64, d.bytes + i * 64, 64, i));
+	rmem_queue_destroy(d.q);
+	d.q = lib_queue(d.rm, 1000);
+	for (size_t i = 0; i < 1000; i++)
+		lib_succeed(rmem_start_read(d.q, copy + i * 64, d.addr + i * 64, 64, i));
+	lib_succeed(rmem_close(d.rm));
+	assert_int_equal(pattern_check(copy, 64000, 3), -1);
+	free(copy);
+	rig_stop(d.rig, true); /* the allocation is what a closed session has left */
+}
+
+/* What is read before a fence is what was there before the write behind it; nothing in between takes it away. */
+static void test_fence(void **state)
+{
+	struct desk d;
+	uint64_t tag = 0;
+
+	desk_create(&d, *state, 16);
+	for (uint64_t i = 1; i <= 300; i++) {
+		pattern_fill(d.bytes, 16 * KIB, i);
+		lib_succeed(rmem_start_write(d.q, d.addr, d.bytes, 16 * KIB, tag++));
+		lib_succeed(rmem_start_read(d.q, d.bytes + 32 * KIB, d.addr, 16 * KIB, tag++));
+		lib_succeed(rmem_fence(d.q));
+		lib_succeed(rmem_fence(d.q)); /* twice is once */
+		lib_succeed(rmem_start_write(d.q, d.addr, d.bytes, 0, tag++));
+		lib_expect(rmem_start_write(d.q, 0, d.bytes, 1, 0), -EFAULT, "");
+		pattern_fill(d.bytes + 16 * KIB, 16 * KIB, ~i);
+		lib_succeed(rmem_start_write(d.q, d.addr, d.bytes + 16 * KIB, 16 * KIB, tag++));
+		reap_in_order(d.q, tag - 4, 4, 4);
+		assert_int_equal(pattern_check(d.bytes + 32 * KIB, 16 * KIB, i), -1);
+	}
+	desk_destroy(&d);
+}
+
+/* ---- the descriptor ---- */
+
+#define LOOP_OPERATIONS 3000UL
+#define LOOP_OUTSTANDING 50UL
+
+struct loop {
+	struct desk desk;
+	int epoll;
+	uint64_t started, reaped, wakeups, in_vain;
+};
+
+static void start_some(struct loop *l)
+{
+	struct desk *d = &l->desk;
+
+	while (l->started < LOOP_OPERATIONS && l->started - l->reaped < LOOP_OUTSTANDING) {
+		size_t at = l->started % 64 * 1000;
+
+		lib_succeed(rmem_start_write(d->q, d->addr + at, d->bytes + at, 1000, l->started));
+		l->started++;
+	}
+	lib_succeed(rmem_submit(d->q));
+}
+
+/* As the header says: when it is readable, until there is nothing. */
+static void take_all(struct loop *l)
+{
+	struct rmem_completion done[16];
+	uint64_t before = l->reaped;
+	int n;
+
+	while ((n = rmem_reap(l->desk.q, done, 16, 0)) > 0)
+		for (int i = 0; i < n; i++) {
+			lib_succeed(done[i].status);
+			assert_int_equal(done[i].tag, l->reaped++);
+		}
+	assert_int_equal(n, 0);
+	l->in_vain += l->reaped == before;
+}
+
+static void run_loop(struct loop *l)
+{
+	struct epoll_event event;
+
+	l->started = l->reaped = l->wakeups = l->in_vain = 0;
+	start_some(l);
+	while (l->reaped < LOOP_OPERATIONS) {
+		if (epoll_wait(l->epoll, &event, 1, RIG_LIMIT_MS) != 1)
+			fail_msg("%" PRIu64 " of %" PRIu64 " reaped, and nothing comes", l->reaped,
+				l->started);
+		l->wakeups++;
+		take_all(l);
+		start_some(l);
+	}
+	printf("%lu operations: %" PRIu64 " wakeups, %" PRIu64 " in vain\n", LOOP_OPERATIONS,
+		l->wakeups, l->in_vain);
+}
+
+/* Nothing to reap: not readable, for as long as that is so. */
+static void check_quiet(const struct loop *l)
+{
+	struct epoll_event event;
+
+	assert_int_equal(epoll_wait(l->epoll, &event, 1, 100), 0);
+}
+
+static void test_descriptor(void **state)
+{
+	struct epoll_event event = { .events = EPOLLIN };
+	struct rmem_completion done;
+	struct loop l = { 0 };
+	struct desk *d = &l.desk;
+	struct pollfd fd;
+
+	desk_create(d, *state, 128);
+	l.epoll = epoll_create1(EPOLL_CLOEXEC);
+	fd = (struct pollfd){ .fd = rmem_queue_fd(d->q), .events = POLLIN };
+	assert_true(fd.fd >= 0 && l.epoll >= 0);
+	assert_int_equal(rmem_queue_fd(d->q), fd.fd);
+	assert_int_equal(epoll_ctl(l.epoll, EPOLL_CTL_ADD, fd.fd, &event), 0);
+	check_quiet(&l);
+	/* What does nothing has completed at once, and that is to be heard of too. */
+	lib_succeed(rmem_start_read(d->q, NULL, 0, 0, 7));
+	assert_int_equal(poll(&fd, 1, RIG_LIMIT_MS), 1);
+	reap_in_order(d->q, 7, 1, 1);
+	assert_int_equal(rmem_reap(d->q, &done, 1, 0), 0);
+	check_quiet(&l);
+	/* One after the other: each wakes once. */
+	for (uint64_t i = 0; i < 20; i++) {
+		lib_succeed(rmem_start_write(d->q, d->addr, d->bytes, 8, i));
+		lib_succeed(rmem_submit(d->q));
+		assert_int_equal(poll(&fd, 1, RIG_LIMIT_MS), 1);
+		assert_int_equal(rmem_reap(d->q, &done, 1, 0), 1);
+		assert_int_equal(done.tag, i);
+		assert_int_equal(rmem_reap(d->q, &done, 1, 0), 0);
+	}
+	check_quiet(&l);
+	for (int kill = 0; kill < 3; kill++) {
+		run_loop(&l);
+		assert_true(l.wakeups <= LOOP_OPERATIONS);
+		assert_true(l.in_vain <= l.wakeups / 2 + 10);
+		check_quiet(&l);
+		/* The same descriptor, on the connection that comes next. */
+		rig_kill(d->rig);
+		rig_start(d->rig, NULL);
+	}
+	run_loop(&l);
+	close(l.epoll);
+	assert_int_equal(rmem_queue_fd(d->q), fd.fd);
+	desk_destroy(d);
+}
+
+/* ---- freed under operations ---- */
+
+#define FREED_OPERATIONS 600UL
+
+/* Every second is on memory that is freed meanwhile: it may fail, the others do not. */
+static void test_free_under_operations(void **state)
+{
+	struct rmem_completion done;
+	uint64_t failed = 0;
+	rmem_addr_t gone;
+	struct desk d;
+
+	desk_create(&d, *state, FREED_OPERATIONS);
+	pattern_fill(d.bytes, BLOCK, 4);
+	for (int round = 0; round < 5; round++) {
+		gone = lib_alloc(d.rm, BLOCK);
+		for (size_t i = 0; i < FREED_OPERATIONS; i++)
+			lib_succeed(rmem_start_write(
+				d.q, (i % 2 ? gone : d.addr) + i * 100, d.bytes + i * 100, 100, i));
+		lib_succeed(rmem_free(d.rm, gone));
+		lib_expect(rmem_start_write(d.q, gone, d.bytes, 1, 0), -EAGAIN, "");
+		for (size_t i = 0; i < FREED_OPERATIONS; i++) {
+			assert_int_equal(rmem_reap(d.q, &done, 1, -1), 1);
+			assert_int_equal(done.tag, i);
+			if (i % 2 && done.status) {
+				lib_expect(done.status, -EFAULT, "0x");
+				failed++;
+			} else {
+				lib_succeed(done.status);
+			}
+		}
+		lib_expect(rmem_start_write(d.q, gone, d.bytes, 1, 0), -EFAULT, "not in any");
+		memset(d.bytes, 0, BLOCK);
+		lib_succeed(rmem_read(d.rm, d.bytes, d.addr, BLOCK));
+		for (size_t i = 0; i < FREED_OPERATIONS; i += 2) {
+			uint8_t want[100];
+
+			pattern_fill_at(want, i * 100, 100, 4);
+			assert_memory_equal(d.bytes + i * 100, want, 100);
+		}
+		pattern_fill(d.bytes, BLOCK, 4);
+	}
+	printf("%" PRIu64 " of %lu failed\n", failed, 5 * FREED_OPERATIONS / 2);
+	assert_true(failed > 0);
+	desk_destroy(&d);
+}
+
+/* ---- how many ---- */
+
+#define QUEUES_MAX 128
+
+static void test_many_queues(void **state)
+{
+	struct rmem_queue *queues[QUEUES_MAX];
+	struct desk d;
+	uint64_t word, sum = 0;
+
+	desk_create(&d, *state, 4);
+	for (int round = 0; round < 2; round++) {
+		int n = 0, rc = 0;
+
+		while (n < QUEUES_MAX && rc == 0) {
+			rc = rmem_queue_create(d.rm, NULL, &queues[n]);
+			n += rc == 0;
+		}
+		lib_expect(rc, -EUSERS, "channel");
+		assert_int_equal(n + 1, 64 - 8 - 1); /* of all channels, without those of threads */
+		lib_succeed(rmem_fetch_add(d.rm, d.addr + 8, 1, NULL));
+		/* Each of them works, and the calls that wait do. */
+		for (int i = 0; i < n; i++)
+			lib_succeed(rmem_start_fetch_add(queues[i], d.addr, 1, &word, 7));
+		for (int i = 0; i < n; i++)
+			reap_in_order(queues[i], 7, 1, 1);
+		for (int i = 0; i < n; i++)
+			rmem_queue_destroy(queues[i]);
+		sum += (uint64_t)n;
+		assert_int_equal(lib_read_word(d.rm, d.addr), sum);
+	}
+	desk_destroy(&d);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		RIG_TEST(test_order_and_depth),
+		RIG_TEST(test_wrong_starts),
+		RIG_TEST(test_reap_waits_so_long),
+		RIG_TEST(test_end_finishes),
+		RIG_TEST(test_fence),
+		RIG_TEST(test_descriptor),
+		RIG_TEST(test_free_under_operations),
+		RIG_TEST(test_many_queues),
+	};
+
+	return rig_main(RIG_PORT_QUEUE, tests, sizeof(tests) / sizeof(tests[0]));
+}
