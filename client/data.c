@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "client/call.h"
+#include "client/data.h"
 #include "client/registry.h"
-#include "client/shortcut.h"
 #include "common/units.h"
 
 /* The first version of the struct. */
@@ -49,37 +49,13 @@ static int copy(struct rmem *rm, enum operation_kind kind, const struct iovec *l
 	return call_done(rc, call, &why);
 }
 
-static inline bool shortcut(
-	struct rmem *rm, enum operation_kind kind, void *local, rmem_addr_t remote, size_t bytes)
-{
-	struct channel *ch = rm ? seats_mine(&rm->seats) : NULL;
-
-	return ch && shortcut_copy(ch, kind, local, remote, bytes);
-}
-
-static __attribute__((noinline)) int copy_one(struct rmem *rm, enum operation_kind kind,
-	void *local, rmem_addr_t remote, size_t bytes, const char *call)
+int data_copy(struct rmem *rm, enum operation_kind kind, void *local, rmem_addr_t remote,
+	size_t bytes, const char *call)
 {
 	struct iovec here = { local, bytes };
 	struct rmem_iovec there = { remote, bytes };
 
 	return copy(rm, kind, &here, 1, &there, 1, call);
-}
-
-RMEM_API int rmem_read(struct rmem *rm, void *dst, rmem_addr_t src, size_t bytes)
-{
-	if (shortcut(rm, OPERATION_READ, dst, src, bytes))
-		return 0;
-	return copy_one(rm, OPERATION_READ, dst, src, bytes, "rmem_read");
-}
-
-RMEM_API int rmem_write(struct rmem *rm, rmem_addr_t dst, const void *src, size_t bytes)
-{
-	void *local = (void *)(uintptr_t)src; /* it is only read */
-
-	if (shortcut(rm, OPERATION_WRITE, local, dst, bytes))
-		return 0;
-	return copy_one(rm, OPERATION_WRITE, local, dst, bytes, "rmem_write");
 }
 
 RMEM_API int rmem_readv(struct rmem *rm, const struct iovec *local, int nlocal,

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "client/call.h"
+#include "client/data.h"
 #include "client/explain.h"
 #include "client/poison.h"
 #include "common/clock.h"
@@ -18,7 +20,7 @@ static inline bool is_clear(struct channel *ch, const void *local, uint64_t remo
 	const struct session *s = ch->session;
 	const struct pipeline *p = &ch->pipeline;
 
-	if (bytes - 1 >= BOUNCE_PIECE_MAX || !p->ep || endpoint_broken(p->ep) ||
+	if (bytes - 1 >= BOUNCE_PIECE_MAX || !local || !p->ep || endpoint_broken(p->ep) ||
 		atomic_load_explicit(&s->epoch, memory_order_acquire) != ch->epoch ||
 		!keys_find(&ch->keys, remote, bytes, rkey) || poison_find(local, bytes))
 		return false;
@@ -86,7 +88,7 @@ static __attribute__((cold, noinline)) bool broke(struct channel *ch, enum opera
 	return false;
 }
 
-bool shortcut_copy(
+static inline __attribute__((always_inline)) bool copy(
 	struct channel *ch, enum operation_kind kind, void *local, uint64_t remote, size_t bytes)
 {
 	struct pipeline *p = &ch->pipeline;
@@ -119,6 +121,28 @@ bool shortcut_copy(
 	count(&p->traffic, way, bytes);
 	traffic_add(&p->traffic.doorbells, 1);
 	return true;
+}
+
+/*
+ * The public calls themselves, so that nothing has to be kept for a second way before it is known to be needed.
+ */
+RMEM_API int rmem_read(struct rmem *rm, void *dst, rmem_addr_t src, size_t bytes)
+{
+	struct channel *ch = likely(rm) ? seats_mine(&rm->seats) : NULL;
+
+	if (likely(ch && copy(ch, OPERATION_READ, dst, src, bytes)))
+		return 0;
+	return data_copy(rm, OPERATION_READ, dst, src, bytes, "rmem_read");
+}
+
+RMEM_API int rmem_write(struct rmem *rm, rmem_addr_t dst, const void *src, size_t bytes)
+{
+	struct channel *ch = likely(rm) ? seats_mine(&rm->seats) : NULL;
+	void *local = (void *)(uintptr_t)src; /* it is only read */
+
+	if (likely(ch && copy(ch, OPERATION_WRITE, local, dst, bytes)))
+		return 0;
+	return data_copy(rm, OPERATION_WRITE, local, dst, bytes, "rmem_write");
 }
 
 bool shortcut_start(

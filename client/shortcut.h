@@ -4,7 +4,7 @@
  * lease good, the key known. No lock, no allocation, nothing that other threads write; some hundred
  * instructions. Whatever else there is to do, client/channel.h does.
  *
- * The channel's thread.
+ * rmem_read() and rmem_write() begin here; and queues. The channel's thread.
  */
 #ifndef RMEM_CLIENT_SHORTCUT_H
 #define RMEM_CLIENT_SHORTCUT_H
@@ -14,10 +14,6 @@
 #include <stdint.h>
 
 #include "client/channel.h"
-
-/* A copy on an idle channel, and wait for it. False: it was not done; channel_run() does it, or says why not. */
-bool shortcut_copy(
-	struct channel *ch, enum operation_kind kind, void *local, uint64_t remote, size_t bytes);
 
 /* Start a copy: op is zeroed but for its kind, tag and fence. False: channel_start() does it. */
 bool shortcut_start(

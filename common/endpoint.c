@@ -140,20 +140,27 @@ static int sleep_for_completions(struct endpoint *ep, struct queue *q, struct ib
 	return n;
 }
 
+/* Spinning has found n, or will find no more: sleep if it must be, and learn from how long it took. */
+static int after_spinning(struct endpoint *ep, struct queue *q, struct ibv_wc *wc, int max, int n,
+	uint64_t began_ns, uint64_t deadline_ns, int cancel_fd)
+{
+	if (n == 0) {
+		n = sleep_for_completions(ep, q, wc, max, deadline_ns, cancel_fd);
+		if (n == -ETIMEDOUT || n == -ECANCELED)
+			return n;
+	}
+	if (began_ns)
+		q->typical_ns = (7 * q->typical_ns + (clock_boot_ns() - began_ns)) / 8;
+	return n < 0 ? -EIO : n;
+}
+
 static int next_completions(struct endpoint *ep, struct queue *q, struct ibv_wc *wc, int max,
 	uint64_t deadline_ns, int cancel_fd)
 {
 	uint64_t began = 0;
 	int n = spin(q, wc, max, &began);
 
-	if (n == 0) {
-		n = sleep_for_completions(ep, q, wc, max, deadline_ns, cancel_fd);
-		if (n == -ETIMEDOUT || n == -ECANCELED)
-			return n;
-	}
-	if (began)
-		q->typical_ns = (7 * q->typical_ns + (clock_boot_ns() - began)) / 8;
-	return n < 0 ? -EIO : n;
+	return after_spinning(ep, q, wc, max, n, began, deadline_ns, cancel_fd);
 }
 
 static int post_receive(struct endpoint *ep, int slot)
@@ -426,11 +433,11 @@ static int note_failures(struct endpoint *ep, const struct ibv_wc *wc, int n)
 	return n;
 }
 
-int endpoint_reap(struct endpoint *ep, struct ibv_wc *wc, int max, uint64_t limit_ns)
+/* None came at once: wait for what is on its way, and stop the connection if it does not come. */
+static int reap_late(struct endpoint *ep, struct ibv_wc *wc, int max, int n, uint64_t began_ns,
+	uint64_t limit_ns)
 {
-	/* Most come soon: without the clock, which costs more than all the rest. */
-	int n = ibv_poll_cq(ep->send.cq, max, wc);
-	bool flushing = endpoint_broken(ep);
+	const bool flushing = endpoint_broken(ep);
 
 	/*
 	 * Of a list of which the device took only the beginning, none may be signaled, and those that had
@@ -438,18 +445,27 @@ int endpoint_reap(struct endpoint *ep, struct ibv_wc *wc, int max, uint64_t limi
 	 */
 	if (flushing && limit_ns > FLUSH_LIMIT_NS)
 		limit_ns = FLUSH_LIMIT_NS;
-	if (n == 0)
-		n = next_completions(ep, &ep->send, wc, max, clock_boot_ns() + limit_ns, -1);
+	n = after_spinning(ep, &ep->send, wc, max, n, began_ns, clock_boot_ns() + limit_ns, -1);
 	if (n == -ETIMEDOUT && !flushing) {
 		endpoint_break(ep);
 		n = next_completions(ep, &ep->send, wc, max, clock_boot_ns() + FLUSH_LIMIT_NS, -1);
 	}
-	if (n < 0) {
-		/* The device does not even flush: destroying the queue pair will end it. */
-		endpoint_break(ep);
-		return -ECONNRESET;
-	}
-	return note_failures(ep, wc, n);
+	if (n >= 0)
+		return n;
+	/* The device does not even flush: destroying the queue pair will end it. */
+	endpoint_break(ep);
+	return -ECONNRESET;
+}
+
+int endpoint_reap(struct endpoint *ep, struct ibv_wc *wc, int max, uint64_t limit_ns)
+{
+	uint64_t began = 0;
+	int n = spin(&ep->send, wc, max, &began);
+
+	/* Most come soon: without the clock, which costs more than all the rest. */
+	if (n <= 0 || began)
+		n = reap_late(ep, wc, max, n, began, limit_ns);
+	return n < 0 ? n : note_failures(ep, wc, n);
 }
 
 int endpoint_wait(struct endpoint *ep, struct ibv_wc *wc, int max, uint64_t deadline_ns)
