@@ -217,13 +217,18 @@ static bool announce_begin(struct rmem_queue *q)
 	return true;
 }
 
+/* Grows when the channel has waited for its connection, which takes away what the next completion would tell. */
+static uint64_t waits(const struct rmem_queue *q)
+{
+	return q->channel->pipeline.done + q->channel->seq;
+}
+
 /* What has completed meanwhile, or goes over another connection now, would not be heard of. */
-static void announce_end(struct rmem_queue *q, uint64_t done)
+static void announce_end(struct rmem_queue *q, uint64_t waits_before)
 {
 	uint64_t one = 1;
 
-	if (completed(q) || q->channel->pipeline.done != done ||
-		q->connects != q->channel->connects)
+	if (completed(q) || waits(q) != waits_before || q->connects != q->channel->connects)
 		(void)!write(q->wake_fd, &one, sizeof(one));
 }
 
@@ -267,18 +272,18 @@ static int start(
 	struct rmem_queue *q, struct operation *op, int rc, const char *call, struct why *why)
 {
 	bool busy, announce;
-	uint64_t done;
+	uint64_t before;
 
 	if (rc)
 		return call_done(rc, call, why);
 	busy = channel_is_busy(q->channel);
 	announce = announce_begin(q);
-	done = q->channel->pipeline.done;
+	before = waits(q);
 	rc = channel_start(q->channel, op, why);
 	if (rc == 0)
 		started(q);
 	if (announce)
-		announce_end(q, done);
+		announce_end(q, before);
 	/* Those that were started earlier may have failed, as will be seen when they are reaped. */
 	if (why->text[0] && (rc == 0 || (busy && !channel_is_busy(q->channel))))
 		q->trouble = *why;
