@@ -53,7 +53,7 @@ static size_t upper_bound(const struct allocations *t, uint64_t addr)
 	return low;
 }
 
-static bool is_forgettable(const struct own *own)
+static bool is_over(const struct own *own)
 {
 	return own->state == OWN_STALE || own->state == OWN_FREED;
 }
@@ -66,8 +66,9 @@ static void cut(struct allocations *t, size_t first, size_t end)
 	t->count -= end - first;
 }
 
-int allocations_add(struct allocations *t, uint64_t addr, uint64_t bytes, struct origin origin)
+static int add(struct allocations *t, const struct own *new)
 {
+	const uint64_t addr = new->addr, bytes = new->bytes;
 	size_t first, end;
 	int rc;
 
@@ -77,21 +78,36 @@ int allocations_add(struct allocations *t, uint64_t addr, uint64_t bytes, struct
 	if (first > 0 && addr - t->items[first - 1].addr < t->items[first - 1].bytes)
 		first--;
 	for (end = first; end < t->count && t->items[end].addr < addr + bytes; end++)
-		if (!is_forgettable(&t->items[end]))
+		if (!is_over(&t->items[end]) && (new->attached || !t->items[end].attached))
 			return -EEXIST;
 	rc = allocations_reserve(t);
 	if (rc)
 		return rc;
 	cut(t, first, end);
 	memmove(&t->items[first + 1], &t->items[first], (t->count - first) * sizeof(*t->items));
-	t->items[first] = (struct own){ .addr = addr,
-		.bytes = bytes,
-		.serial = ++t->serials,
-		.slot = t->slots[t->count],
-		.state = OWN_LIVE,
-		.origin = origin };
+	t->items[first] = *new;
+	t->items[first].serial = ++t->serials;
+	t->items[first].slot = t->slots[t->count];
 	t->count++;
 	return 0;
+}
+
+int allocations_add(struct allocations *t, uint64_t addr, uint64_t bytes, struct origin origin)
+{
+	const struct own new = {
+		.addr = addr, .bytes = bytes, .state = OWN_LIVE, .origin = origin
+	};
+
+	return add(t, &new);
+}
+
+int allocations_attach(
+	struct allocations *t, uint64_t addr, uint64_t bytes, const uint8_t key[SHARE_KEY_SIZE])
+{
+	struct own new = { .addr = addr, .bytes = bytes, .state = OWN_LIVE, .attached = true };
+
+	memcpy(new.key, key, sizeof(new.key));
+	return add(t, &new);
 }
 
 void allocations_remove(struct allocations *t, struct own *own)
@@ -124,6 +140,6 @@ struct own *allocations_find(const struct allocations *t, uint64_t addr)
 void allocations_mark_stale(struct allocations *t)
 {
 	for (size_t i = 0; i < t->count; i++)
-		if (t->items[i].state != OWN_FREED)
+		if (t->items[i].state != OWN_FREED && !t->items[i].attached)
 			t->items[i].state = OWN_STALE;
 }

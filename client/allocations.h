@@ -8,7 +8,10 @@
 #define RMEM_CLIENT_ALLOCATIONS_H
 
 #include <stddef.h>
+#include <stdbool.h>
 #include <stdint.h>
+
+#include "common/message.h"
 
 enum own_state {
 	OWN_LIVE,
@@ -30,6 +33,8 @@ struct own {
 	uint32_t slot;   /* small, and its own while it is here: an index for what belongs to it */
 	enum own_state state;
 	struct origin origin;
+	bool attached; /* another session's, which shares it */
+	uint8_t key[SHARE_KEY_SIZE];
 };
 
 struct allocations {
@@ -45,16 +50,22 @@ void allocations_destroy(struct allocations *t); /* zeroed is fine; may be used 
 int allocations_reserve(struct allocations *t);
 
 /*
- * Add a LIVE one. What it overlaps is forgotten if it is STALE or FREED (the server lends that
+ * Add a LIVE one. What it overlaps is forgotten if it is STALE, FREED or attached (the server lends that
  * memory anew); anything else is -EEXIST. -EINVAL if it is empty or wraps around, -ENOMEM.
  */
 int allocations_add(struct allocations *t, uint64_t addr, uint64_t bytes, struct origin origin);
+
+/* The same for one that another session shares; what is attached is not forgotten here. */
+int allocations_attach(
+	struct allocations *t, uint64_t addr, uint64_t bytes, const uint8_t key[SHARE_KEY_SIZE]);
+
 void allocations_remove(struct allocations *t, struct own *own);
 
 /* The one that starts at / wholly contains [addr, addr + bytes), or NULL. */
 struct own *allocations_find(const struct allocations *t, uint64_t addr);
 struct own *allocations_find_range(const struct allocations *t, uint64_t addr, uint64_t bytes);
 
-void allocations_mark_stale(struct allocations *t); /* all */
+/* All that are this session's own. */
+void allocations_mark_stale(struct allocations *t);
 
 #endif

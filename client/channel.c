@@ -152,14 +152,32 @@ struct invitation {
 	uint64_t generation;
 };
 
-static int get_invitation(
-	struct session *s, uint64_t deadline_ns, struct invitation *out, struct why *why)
+/* With control: may this channel join? Not for what was begun before something that is held was lost. */
+static int check_tenure(struct channel *ch, struct why *why)
 {
+	struct session *s = ch->session;
+	int rc;
+
+	pthread_mutex_lock(&s->table);
+	rc = tenure_check(s, why);
+	pthread_mutex_unlock(&s->table);
+	if (rc == 0 && ch->fences != atomic_load(&s->tenure.fences))
+		rc = why_set(why, -EOWNERDEAD,
+			"a lock was lost while this was on its way: it is not repeated");
+	return rc;
+}
+
+static int get_invitation(
+	struct channel *ch, uint64_t deadline_ns, struct invitation *out, struct why *why)
+{
+	struct session *s = ch->session;
 	int rc = session_lock(s, deadline_ns, why);
 
 	if (rc)
 		return rc;
 	rc = request_ready(s, deadline_ns, why);
+	if (rc == 0)
+		rc = check_tenure(ch, why);
 	if (rc == 0) {
 		memcpy(out->request.session_id, s->id, sizeof(s->id));
 		memcpy(out->request.secret, s->secret, sizeof(s->secret));
@@ -198,7 +216,7 @@ static int connect_once(struct channel *ch, uint64_t deadline_ns, struct why *wh
 	struct endpoint *ep = NULL;
 	int rc;
 
-	rc = get_invitation(s, deadline_ns, &invitation, why);
+	rc = get_invitation(ch, deadline_ns, &invitation, why);
 	if (rc)
 		return rc;
 	attr.domain = invitation.domain;
@@ -253,6 +271,7 @@ static int reconnect(struct channel *ch, uint64_t deadline_ns, struct why *why)
 	case -ECANCELED:
 	case -ENOMEM:
 	case -EUSERS:
+	case -EOWNERDEAD:
 		return rc;
 	default: /* what connecting can end in besides is no news for an open session */
 		return -ECONNRESET;
@@ -338,7 +357,7 @@ static int mark_stale(struct session *s, const struct own *gone, struct why *why
 		own->state = OWN_STALE;
 	session_next_epoch(s);
 	pthread_mutex_unlock(&s->table);
-	return explain_stale(gone->addr, why);
+	return explain_stale(gone, why);
 }
 
 /* Have a window bound on this connection. -ECONNRESET: it broke. */
@@ -352,6 +371,7 @@ static int attach(struct channel *ch, const struct own *own, struct why *why)
 
 	if (rc)
 		return rc;
+	memcpy(request.key, own->key, sizeof(request.key)); /* all zero if it is our own */
 	attach_request_put(&body, &request);
 	rc = endpoint_call(ch->pipeline.ep, MESSAGE_ATTACH, ++ch->seq, &body,
 		clock_boot_ns() + ch->session->timeout_ns, &reply, why);
@@ -431,6 +451,16 @@ static bool is_worth_it(const struct channel *ch)
 	return op;
 }
 
+/* Has any of them come to its end on the way? */
+static bool has_failed(const struct channel *ch)
+{
+	const struct operation *op = ch->pipeline.first;
+
+	while (op && !op->status)
+		op = op->following;
+	return op != NULL;
+}
+
 /* Connected, lease good, and a key for every piece; trying until the deadline. */
 static int come_back(struct channel *ch, uint64_t deadline_ns, struct why *why)
 {
@@ -495,9 +525,10 @@ static int recover(struct channel *ch, bool wanted, uint64_t began_ns, struct wh
 	if (wanted || is_worth_it(ch)) {
 		rc = come_back(ch, deadline, &trouble);
 		/* What went wrong on the way does not matter to those who got there. */
+		if ((rc || has_failed(ch)) && trouble.text[0])
+			add_trouble(why, &trouble);
 		if (rc == 0)
 			return 0;
-		add_trouble(why, &trouble);
 	}
 	pipeline_detach(&ch->pipeline);
 	pipeline_fail(&ch->pipeline, rc);
@@ -506,6 +537,7 @@ static int recover(struct channel *ch, bool wanted, uint64_t began_ns, struct wh
 
 int channel_connect(struct channel *ch, struct why *why)
 {
+	ch->fences = atomic_load(&ch->session->tenure.fences);
 	refresh(ch);
 	return is_usable(ch) ? 0 : recover(ch, true, clock_boot_ns(), why);
 }
@@ -534,6 +566,9 @@ int channel_start(struct channel *ch, struct operation *op, struct why *why)
 	if (ch->began_ns && rc == 0)
 		*why = ch->shortcut_failure;
 	ch->began_ns = 0;
+	if (!ch->pipeline.first)
+		ch->fences =
+			atomic_load_explicit(&ch->session->tenure.fences, memory_order_relaxed);
 	while (rc == 0) {
 		refresh(ch);
 		rc = for_each_piece(ch, op, check_piece, why);

@@ -30,6 +30,7 @@ struct channel {
 	struct session *session;
 	uint64_t epoch;      /* of the session, when what follows was looked up */
 	uint64_t generation; /* of the session's connection that it joined; 0: none */
+	uint64_t fences;     /* of the session, when the oldest operation was started */
 	struct keys keys;
 	struct buffers buffers; /* a copy of the session's */
 	uint64_t buffers_version;

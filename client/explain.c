@@ -20,19 +20,26 @@ int explain_range(const struct allocations *t, uint64_t addr, size_t bytes, stru
 		bytes, addr, own->bytes, own->addr);
 }
 
-int explain_stale(uint64_t addr, struct why *why)
+int explain_stale(const struct own *own, struct why *why)
 {
+	if (own->attached)
+		return why_set(why, -ESTALE,
+			"the allocation at 0x%" PRIx64
+			" that was shared is gone: its owner has freed it, or the server has "
+			"reclaimed it",
+			own->addr);
 	return why_set(why, -ESTALE,
 		"the allocation at 0x%" PRIx64 " is gone: the lease had ended and the server has "
 		"reclaimed it",
-		addr);
+		own->addr);
 }
 
 int explain_state(const struct own *own, struct why *why)
 {
 	if (own->state == OWN_STALE)
-		return explain_stale(own->addr, why);
-	return why_set(why, -EFAULT, "the allocation at 0x%" PRIx64 " is being freed", own->addr);
+		return explain_stale(own, why);
+	return why_set(why, -EFAULT, "the allocation at 0x%" PRIx64 " is being %s", own->addr,
+		own->attached ? "detached" : "freed");
 }
 
 int explain_poison(const struct iovec *piece, const void *bad, struct why *why)

@@ -21,8 +21,8 @@ int explain_range(const struct allocations *t, uint64_t addr, size_t bytes, stru
 /* With the table: it is there, but not to be used. -ESTALE or -EFAULT */
 int explain_state(const struct own *own, struct why *why);
 
-/* The server has nothing of ours there any more. -ESTALE */
-int explain_stale(uint64_t addr, struct why *why);
+/* The server has nothing for us there any more. -ESTALE */
+int explain_stale(const struct own *own, struct why *why);
 
 /* AddressSanitizer says that the piece must not be touched, from bad on. -EFAULT */
 int explain_poison(const struct iovec *piece, const void *bad, struct why *why);

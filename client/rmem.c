@@ -314,6 +314,11 @@ static int check_free(struct session *s, rmem_addr_t addr, struct why *why)
 	} else if (!own) {
 		rc = why_set(why, -EINVAL, "0x%" PRIx64 " was freed already or was never allocated",
 			addr);
+	} else if (own->attached) {
+		rc = why_set(why, -EINVAL,
+			"0x%" PRIx64 " belongs to another session that shares it: rmem_detach() "
+			"ends that, rmem_free() is for its owner",
+			addr);
 	} else if (own->state == OWN_STALE) {
 		allocations_remove(&s->allocations, own);
 		rc = why_set(why, -ESTALE,

@@ -187,6 +187,7 @@ static void install(
 	s->resumable = true;
 	pthread_mutex_lock(&s->table);
 	s->generation++;
+	tenure_begin(s, reply->ticket);
 	session_next_epoch(s);
 	pthread_mutex_unlock(&s->table);
 	session_sender_lock(s);

@@ -23,6 +23,7 @@
 
 #include "client/allocations.h"
 #include "client/buffers.h"
+#include "client/tenure.h"
 #include "client/turnstile.h"
 #include "common/clock.h"
 #include "common/endpoint.h"
@@ -73,6 +74,7 @@ struct session {
 	uint64_t buffers_version; /* changes with the buffers */
 	struct domain *domain;    /* outlives connections; changes with the device only */
 	uint64_t generation;      /* of the connection; the channels of another one are dead */
+	struct tenure tenure;
 
 	/* What data calls look at all the time: nothing that changes often is near. */
 	_Alignas(64) _Atomic uint64_t epoch; /* changes when anything a channel remembers does */

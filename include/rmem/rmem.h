@@ -20,6 +20,8 @@
  *	-ECONNRESET	the connection broke and could not be made again in time; the next call tries
  *			again
  *	-ENOMEM		this process (not the pool) is out of memory or may not lock more
+ *	-EOWNERDEAD	(calls that move data) the lease had ended, and with it locks of <rmem/objects.h>
+ *			that were held: each has to be released before anything is read or written
  */
 #ifndef RMEM_RMEM_H
 #define RMEM_RMEM_H
@@ -113,10 +115,43 @@ RMEM_API int rmem_alloc(
 RMEM_API int rmem_free(struct rmem *rm, rmem_addr_t addr);
 
 /*
+ * Share an allocation with other sessions of the same server: whoever is given its address and this key
+ * may read and write all of it. The key is good for as long as the allocation lives, and cannot be taken
+ * back otherwise. One round trip.
+ *
+ * The allocation stays this session's: when it frees it, or its memory is reclaimed, the access of all others
+ * ends first (-ESTALE to them). If its process dies, it is this process's leak, whoever else uses it.
+ *	-EINVAL		addr is not what rmem_alloc() returned to this session, or was freed
+ */
+struct rmem_share_key {
+	uint8_t bytes[16];
+};
+RMEM_API int rmem_share(struct rmem *rm, rmem_addr_t addr, struct rmem_share_key *out);
+
+/*
+ * Use an allocation that another session shares, by its address, with all calls that move data. *out_bytes
+ * (NULL is fine) is its size. It stays attached when the connection breaks, when this session's lease
+ * ends and when the server is restarted, until rmem_detach() or its end. One round trip.
+ *	-EACCES		the key does not fit what is at addr there, if anything is
+ *	-EEXIST		it is attached already
+ *	-EINVAL		addr is not a remote address, or this session's own allocation
+ */
+RMEM_API int rmem_attach(
+	struct rmem *rm, rmem_addr_t addr, const struct rmem_share_key *key, size_t *out_bytes);
+
+/*
+ * Stop using an allocation that another session shares; 0 is fine. When it returns 0 this session has no
+ * access to the memory any more. After any other error it is not used either, and the call can be
+ * repeated. One round trip.
+ *	-EINVAL		nothing is attached at addr, or it is this session's own
+ */
+RMEM_API int rmem_detach(struct rmem *rm, rmem_addr_t addr);
+
+/*
  * Copy between local and remote memory. Blocks until the bytes have arrived; after a failure the
  * destination may be partly written. 0 bytes is fine. The server's CPU takes no part.
- *	-EFAULT		the remote range is not wholly inside one allocation of this session; nothing
- *			was sent
+ *	-EFAULT		the remote range is not wholly inside one allocation that is this session's, or
+ *			attached; nothing was sent
  */
 RMEM_API int rmem_read(struct rmem *rm, void *dst, rmem_addr_t src, size_t bytes);
 RMEM_API int rmem_write(struct rmem *rm, rmem_addr_t dst, const void *src, size_t bytes);

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* rmem_share(), rmem_attach(), rmem_detach(): sessions of one server use the same allocation. */
+#include "tests/rxe/rig.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "rmem/rmem.h"
+#include "tests/rxe/client.h"
+#include "tests/rxe/pattern.h"
+
+#define PORT 7545
+#define BYTES (1UL << 20)
+
+static const char *const patient[] = { "--ttl", "10m", NULL };
+
+static uint8_t mine[BYTES], theirs[BYTES];
+
+static struct rmem *must_open(struct rig *r)
+{
+	struct rmem_open_attr attr = RMEM_OPEN_ATTR_INIT;
+	struct rmem *rm = NULL;
+
+	attr.timeout_ms = RIG_LIMIT_MS;
+	if (rmem_open(r->server, &attr, &rm))
+		fail_msg("%s", rmem_errmsg());
+	return rm;
+}
+
+static rmem_addr_t must_share(struct rmem *rm, struct rmem_share_key *key)
+{
+	rmem_addr_t addr = 0;
+
+	if (rmem_alloc(rm, BYTES, NULL, &addr) || rmem_share(rm, addr, key))
+		fail_msg("%s", rmem_errmsg());
+	return addr;
+}
+
+static void must_attach(struct rmem *rm, rmem_addr_t addr, const struct rmem_share_key *key)
+{
+	size_t bytes = 0;
+
+	if (rmem_attach(rm, addr, key, &bytes))
+		fail_msg("%s", rmem_errmsg());
+	assert_int_equal(bytes, BYTES);
+}
+
+/* What one writes the other reads. */
+static void exchange(struct rmem *from, struct rmem *to, rmem_addr_t addr, uint64_t seed)
+{
+	pattern_fill(mine, BYTES, seed);
+	if (rmem_write(from, addr, mine, BYTES))
+		fail_msg("%s", rmem_errmsg());
+	memset(theirs, 0, BYTES);
+	if (rmem_read(to, theirs, addr, BYTES))
+		fail_msg("%s", rmem_errmsg());
+	assert_int_equal(pattern_check(theirs, BYTES, seed), -1);
+}
+
+static void test_two_sessions(void **state)
+{
+	struct rig *r = *state;
+	struct rmem_share_key key, bad, again;
+	struct rmem *a, *b;
+	rmem_addr_t addr;
+	uint64_t old;
+
+	rig_start(r, patient);
+	a = must_open(r);
+	b = must_open(r);
+	addr = must_share(a, &key);
+	assert_int_equal(rmem_read(b, mine, addr, 8), -EFAULT);
+	bad = key;
+	bad.bytes[15] ^= 1;
+	assert_int_equal(rmem_attach(b, addr, &bad, NULL), -EACCES);
+	assert_int_equal(rmem_attach(b, addr + 8, &key, NULL), -EACCES);
+	assert_int_equal(rmem_attach(b, 8, &key, NULL), -EINVAL);
+	assert_int_equal(rmem_attach(b, addr, NULL, NULL), -EINVAL);
+	assert_int_equal(rmem_attach(NULL, addr, &key, NULL), -EINVAL);
+	assert_int_equal(rmem_attach(a, addr, &key, NULL), -EINVAL);
+	must_attach(b, addr, &key);
+	assert_int_equal(rmem_attach(b, addr, &key, NULL), -EEXIST);
+	exchange(a, b, addr, 1);
+	exchange(b, a, addr, 2);
+	assert_int_equal(rmem_fetch_add(a, addr, 1, NULL), 0);
+	assert_int_equal(rmem_fetch_add(b, addr, 1, &old), 0);
+	assert_true(old == pattern_word(2, 0) + 1);
+	assert_int_equal(rmem_read(b, mine, addr + BYTES - 4, 8), -EFAULT);
+	/* It is not theirs. */
+	assert_int_equal(rmem_free(b, addr), -EINVAL);
+	assert_non_null(strstr(rmem_errmsg(), "rmem_detach()"));
+	assert_int_equal(rmem_share(b, addr, &again), -EINVAL);
+	assert_int_equal(rmem_detach(a, addr), -EINVAL);
+	assert_non_null(strstr(rmem_errmsg(), "rmem_free()"));
+	assert_int_equal(rmem_share(a, addr + 8, &again), -EINVAL);
+	assert_int_equal(rmem_share(a, addr, NULL), -EINVAL);
+	assert_int_equal(rmem_detach(b, addr), 0);
+	assert_int_equal(rmem_read(b, mine, addr, 8), -EFAULT);
+	assert_int_equal(rmem_detach(b, addr), -EINVAL);
+	assert_int_equal(rmem_detach(b, 0), 0);
+	must_attach(b, addr, &key);
+	exchange(a, b, addr, 3);
+	assert_int_equal(rmem_close(b), 0);
+	exchange(a, a, addr, 4);
+	assert_int_equal(rmem_free(a, addr), 0);
+	assert_int_equal(rmem_close(a), 0);
+	rig_stop(r, false);
+}
+
+static void test_owner_frees(void **state)
+{
+	struct rmem_queue *q = NULL;
+	struct rmem_completion done;
+	struct rig *r = *state;
+	struct rmem_share_key key;
+	struct rmem *a, *b;
+	rmem_addr_t addr, again = 0;
+
+	rig_start(r, patient);
+	a = must_open(r);
+	b = must_open(r);
+	addr = must_share(a, &key);
+	must_attach(b, addr, &key);
+	exchange(a, b, addr, 1);
+	assert_int_equal(rmem_queue_create(b, NULL, &q), 0);
+	assert_int_equal(rmem_start_read(q, theirs, addr, BYTES, 7), 0);
+	assert_int_equal(rmem_reap(q, &done, 1, -1), 1);
+	assert_int_equal(done.status, 0);
+	assert_int_equal(rmem_free(a, addr), 0);
+	assert_int_equal(rmem_write(b, addr, mine, BYTES), -ESTALE);
+	assert_non_null(strstr(rmem_errmsg(), "its owner has freed it"));
+	assert_int_equal(rmem_start_read(q, theirs, addr, BYTES, 8), -ESTALE);
+	/* The bytes of the next owner are untouched. */
+	assert_int_equal(rmem_alloc(a, BYTES, NULL, &again), 0);
+	exchange(a, a, again, 5);
+	assert_int_equal(rmem_attach(b, addr, &key, NULL), -EACCES);
+	assert_int_equal(rmem_detach(b, addr), 0);
+	rmem_queue_destroy(q);
+	exchange(a, a, again, 6);
+	assert_int_equal(rmem_free(a, again), 0);
+	assert_int_equal(rmem_close(a), 0);
+	assert_int_equal(rmem_close(b), 0);
+	rig_stop(r, false);
+}
+
+/* It stays attached over a restart, and over the loss of the session that attached it. */
+static void test_it_stays(void **state)
+{
+	struct rig *r = *state;
+	struct rmem_share_key key;
+	struct rmem *a, *b;
+	rmem_addr_t addr;
+
+	rig_start(r, patient);
+	a = must_open(r);
+	b = must_open(r);
+	addr = must_share(a, &key);
+	must_attach(b, addr, &key);
+	exchange(a, b, addr, 1);
+	rig_kill(r);
+	rig_start(r, patient);
+	exchange(a, b, addr, 2);
+	exchange(b, a, addr, 3);
+	assert_int_equal(rmem_free(a, addr), 0);
+	assert_int_equal(rmem_close(a), 0);
+	assert_int_equal(rmem_close(b), 0);
+	rig_stop(r, false);
+}
+
+/* Another server knows nothing of it, at the same address. */
+static void test_another_server(void **state)
+{
+	struct rig *r = *state;
+	struct rmem_share_key key, other;
+	struct rmem *a, *b;
+	rmem_addr_t addr;
+
+	rig_start(r, patient);
+	a = must_open(r);
+	addr = must_share(a, &key);
+	assert_int_equal(rmem_free(a, addr), 0);
+	assert_int_equal(rmem_close(a), 0);
+	rig_stop(r, false);
+	rig_start(r, patient);
+	a = must_open(r);
+	b = must_open(r);
+	assert_true(must_share(a, &other) == addr);
+	assert_int_equal(rmem_attach(b, addr, &key, NULL), -EACCES);
+	must_attach(b, addr, &other);
+	assert_int_equal(rmem_free(a, addr), 0);
+	assert_int_equal(rmem_close(a), 0);
+	assert_int_equal(rmem_close(b), 0);
+	rig_stop(r, false);
+}
+
+/* Its owner is killed: the block is its leak, and still there for the other, until it is taken back. */
+static void test_owner_dies(void **state)
+{
+	static const char *const options[] = { "--size", "16M", "--ttl", "10m", NULL };
+	struct rig *r = *state;
+	struct rmem_share_key key;
+	struct rmem *a, *b;
+	rmem_addr_t addr, all[32];
+	json_t *leaks;
+	int n = 0;
+
+	rig_start(r, options);
+	a = must_open(r);
+	b = must_open(r);
+	addr = must_share(a, &key);
+	must_attach(b, addr, &key);
+	exchange(a, b, addr, 1);
+	assert_int_equal(rmem_close(a), 0);
+	exchange(b, b, addr, 2);
+	leaks = rig_ask(r, "leaks");
+	assert_int_equal(rig_number(leaks, "summary.definite.blocks"), 1);
+	rig_assert_accounted(leaks);
+	json_decref(leaks);
+	while (n < 32 && rmem_alloc(b, BYTES, NULL, &all[n]) == 0)
+		n++;
+	assert_int_equal(n, 16);
+	/* The block is this session's own now: the address means that one. */
+	exchange(b, b, addr, 3);
+	while (n)
+		assert_int_equal(rmem_free(b, all[--n]), 0);
+	assert_int_equal(rmem_close(b), 0);
+	rig_stop(r, false);
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		RIG_TEST(test_two_sessions),
+		RIG_TEST(test_owner_frees),
+		RIG_TEST(test_it_stays),
+		RIG_TEST(test_another_server),
+		RIG_TEST(test_owner_dies),
+	};
+
+	if (argc > 1)
+		return client_role(argc, argv);
+	return rig_main(PORT, tests, sizeof(tests) / sizeof(tests[0]));
+}
