@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * 02-buffers: a table in remote memory, of which one column is read without copying anything.
+ * 02-buffers: a table in remote memory, of which one column is read and changed without copying anything.
  *
  * A registered buffer is memory that the RDMA device may use: what is inside one travels in place,
  * and several pieces of it travel in one request. rmem_stats() says how often that was so.
@@ -45,8 +45,8 @@ static int store(struct rmem *rm, rmem_addr_t table)
 	return err;
 }
 
-/* Gather the prices of some rows into an array of our own. */
-static int total(struct rmem *rm, rmem_addr_t table, uint64_t *out)
+/* Gather the prices of some rows into an array of our own; then halve them, and scatter them back. */
+static int halve(struct rmem *rm, rmem_addr_t table, uint64_t *out)
 {
 	static uint64_t prices[COLUMN];
 	struct iovec local = { prices, sizeof(prices) };
@@ -62,8 +62,12 @@ static int total(struct rmem *rm, rmem_addr_t table, uint64_t *out)
 	}
 	if (rmem_readv(rm, &local, 1, remote, COLUMN))
 		return failed("reading");
-	for (size_t i = 0; i < COLUMN; i++)
+	for (size_t i = 0; i < COLUMN; i++) {
 		sum += prices[i];
+		prices[i] /= 2;
+	}
+	if (rmem_writev(rm, &local, 1, remote, COLUMN))
+		return failed("writing back");
 	*out = sum;
 	return rmem_buf_release(rm, prices) ? failed("releasing") : 0;
 }
@@ -72,20 +76,20 @@ static int run(struct rmem *rm)
 {
 	struct rmem_stats stats = RMEM_STATS_INIT;
 	rmem_addr_t table;
-	uint64_t sum = 0;
+	uint64_t sum = 0, half = 0;
 
 	if (rmem_alloc(rm, ROWS * sizeof(struct row), NULL, &table))
 		return failed("allocating");
-	if (store(rm, table) || total(rm, table, &sum))
+	if (store(rm, table) || halve(rm, table, &sum) || halve(rm, table, &half))
 		return -1;
 	if (rmem_stats(rm, &stats))
 		return failed("counting");
-	printf("the first %d cost %" PRIu64 "\n", COLUMN, sum);
+	printf("the first %d cost %" PRIu64 ", then %" PRIu64 "\n", COLUMN, sum, half);
 	printf("%" PRIu64 " bytes went in place in %" PRIu64 " requests, %" PRIu64 " were copied\n",
 		stats.in_place_bytes, stats.in_place_requests, stats.slot_bytes);
 	if (rmem_free(rm, table))
 		return failed("freeing");
-	return sum == 1240 && stats.slot_bytes == 0 ? 0 : -1;
+	return sum == 1240 && half == 616 && stats.slot_bytes == 0 ? 0 : -1;
 }
 
 int main(int argc, char **argv)
