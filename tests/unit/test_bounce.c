@@ -82,23 +82,28 @@ static void test_against_model(void **state)
 {
 	struct model *m = calloc(1, sizeof(*m));
 	uint64_t seed = 3;
-	size_t most = 0, refusals = 0;
+	size_t most = 0, refusals = 0, wraps = 0;
 
 	(void)state;
 	assert_non_null(m);
 	assert_int_equal(bounce_init(&m->bounce), 0);
 	for (int i = 0; i < STEPS; i++) {
-		/* Long runs of either, so that it is full at times, and empty at others. */
-		bool filling = seed / 64 % 2 || (i / 500) % 2;
+		/* Mostly about full, going round and round; now and then it is emptied. */
+		size_t some = random_below(&seed, 3000) ? 3 : m->count + 1;
 
-		if (filling && m->count < 300)
+		if (random_below(&seed, 3) && m->count < 1000) {
 			refusals += !take(m, some_bytes(&seed));
-		else if (m->count)
-			give_back(m, 1 + random_below(&seed, m->count), random_below(&seed, 2));
+			wraps += m->count > 1 &&
+				 piece(m, m->count - 1)->start < piece(m, m->count - 2)->start;
+		} else if (m->count) {
+			some = some > m->count ? m->count : some;
+			give_back(m, 1 + random_below(&seed, some), random_below(&seed, 2));
+		}
 		most = m->count > most ? m->count : most;
 	}
 	assert_true(most > 50);
-	assert_true(refusals > 100);
+	assert_true(refusals > 1000);
+	assert_true(wraps > 1000);
 	bounce_destroy(&m->bounce);
 	free(m);
 }

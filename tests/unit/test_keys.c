@@ -130,6 +130,9 @@ static void test_edges_of_a_range(void **state)
 	assert_false(keys_find(&k, BASE + 100, 1, &rkey));
 	assert_false(keys_find(&k, BASE - 1, 2, &rkey));
 	assert_false(keys_find(&k, BASE + 1, SIZE_MAX, &rkey));
+	keys_cache(&k, BASE + 10, BASE + 10, 100, 5);
+	assert_false(keys_find(&k, BASE + 9, 1, &rkey));
+	assert_true(keys_find(&k, BASE + 10, 1, &rkey));
 	keys_cache(&k, last, last, PAGE, 6); /* no sum of it may wrap around */
 	assert_true(keys_find(&k, last, PAGE, &rkey));
 	assert_false(keys_find(&k, last + 1, PAGE, &rkey));
