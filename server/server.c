@@ -214,6 +214,9 @@ static int open_devices(struct server *s, struct why *why)
 	struct ibv_context **list = rdma_get_devices(NULL);
 	struct why last = { "" };
 
+	if (!list && (errno == ENOMEM || errno == EMFILE || errno == ENFILE))
+		return why_set(
+			why, -errno, "the RDMA devices cannot be listed: %s", strerror(errno));
 	if (!list || !*list) {
 		rdma_free_devices(list);
 		return why_set(why, -ENODEV,
@@ -408,7 +411,8 @@ static void close_memory(struct server *s)
 			;
 		while ((a = ledger_next(s->pool.ledger, &cursor)))
 			kept += a->bytes;
-		if (ledger_count(s->pool.ledger) == 0 && s->grants)
+		/* A start that failed half-way removes only what it has made. */
+		if (ledger_count(s->pool.ledger) == 0 && (s->grants || s->data.made))
 			remove_data(s);
 		else
 			log_info("%s in %u allocations are kept in %s for the next start",
