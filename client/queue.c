@@ -164,17 +164,23 @@ static uint64_t completed(const struct rmem_queue *q)
 	return ((uint64_t)(first - q->operations) + q->depth - oldest) % q->depth;
 }
 
+/* That it is there from an earlier try is fine. */
+static bool watch(struct rmem_queue *q, int fd)
+{
+	struct epoll_event event = { .events = EPOLLIN };
+
+	return epoll_ctl(q->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0 || errno == EEXIST;
+}
+
 /* Put the descriptors of the channel's present connection where the caller's one looks. */
 static void watch_connection(struct rmem_queue *q)
 {
 	struct endpoint *ep = q->channel->pipeline.ep;
-	struct epoll_event event = { .events = EPOLLIN };
 
 	if (!ep || q->connects == q->channel->connects)
 		return;
 	/* The descriptors of the one before are closed, and have left by that. */
-	if (epoll_ctl(q->epoll_fd, EPOLL_CTL_ADD, endpoint_completion_fd(ep), &event) == 0 &&
-		epoll_ctl(q->epoll_fd, EPOLL_CTL_ADD, endpoint_fd(ep), &event) == 0)
+	if (watch(q, endpoint_completion_fd(ep)) && watch(q, endpoint_fd(ep)))
 		q->connects = q->channel->connects;
 	q->armed = false;
 }
