@@ -293,6 +293,17 @@ check_kernel_log() {
 	fi
 }
 
+# An emulated kernel crashes while it boots once in a few hundred times. CMD has not run yet, so nothing is
+# hidden by starting over, once; what the kernel said has been shown.
+boot_again() {
+	((STARTED < HOSTS && RESULT == EXIT_KERNEL)) || return 0
+	[[ ! $INTERRUPTED && ! ${SOFTROCE_BOOTED:-} ]] || return 0
+	note "that was before the command: starting once more"
+	cleanup_vm
+	trap - EXIT
+	SOFTROCE_BOOTED=1 exec "$0" "${ARGUMENTS[@]}"
+}
+
 cleanup_vm() {
 	kill_hosts
 	[[ ! ${TTY_STATE:-} ]] || stty "$TTY_STATE" 2>/dev/null || true
@@ -343,5 +354,6 @@ run_vm() {
 		explain_host "$id"
 		check_kernel_log "$id"
 	done
+	boot_again
 	return "$RESULT"
 }
