@@ -115,6 +115,13 @@ static void test_errors(void **state)
 			"the pool is full: ", "all as it should be\n", NULL });
 }
 
+static void test_sharing(void **state)
+{
+	test_example(*state, "08-sharing",
+		(const char *const[]){
+			"the host was here\n", "the guest was here\n", "2 visitors\n", NULL });
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -125,6 +132,7 @@ int main(void)
 		RIG_TEST(test_epoll),
 		RIG_TEST(test_threads),
 		RIG_TEST(test_errors),
+		RIG_TEST(test_sharing),
 	};
 
 	return rig_main(RIG_PORT_EXAMPLES, tests, sizeof(tests) / sizeof(tests[0]));
