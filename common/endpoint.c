@@ -13,13 +13,16 @@
 #include "common/verbs.h"
 
 /*
- * How long to poll before sleeping: twice what waiting has taken of late, if that is not long. A near peer
+ * How long to poll before sleeping: some times what waiting mostly takes, if that is not long. A near peer
  * answers before a sleeper would be awake; for a far one polling only burns the CPU.
  */
-#define SPIN_MAX_NS (200 * NSEC_PER_USEC)
+#define SPIN_TIMES 4
+#define SPIN_MAX_NS (500 * NSEC_PER_USEC)
 #define SPIN_MIN_NS (2 * NSEC_PER_USEC)
 #define SPIN_POLLS 64                         /* between looks at the clock */
 #define TYPICAL_GUESS_NS (50 * NSEC_PER_USEC) /* until it is known */
+#define TYPICAL_MAX_NS NSEC_PER_SEC
+#define TYPICAL_STEP 16 /* it moves by this part of itself, whatever a single wait takes */
 
 /* A posted SEND is acknowledged by the peer's NIC, or fails by itself, before this. */
 #define SEND_LIMIT_NS (10 * NSEC_PER_SEC)
@@ -32,7 +35,7 @@
 struct queue {
 	struct ibv_comp_channel *channel;
 	struct ibv_cq *cq;
-	uint64_t typical_ns; /* what waiting for a completion has taken of late */
+	uint64_t typical_ns; /* what waiting for a completion takes, mostly */
 };
 
 struct endpoint {
@@ -88,10 +91,22 @@ static void drain_notifications(struct queue *q)
 
 static uint64_t spin_limit(const struct queue *q)
 {
-	uint64_t twice = 2 * q->typical_ns;
+	uint64_t limit = SPIN_TIMES * q->typical_ns;
 
-	/* Where even twice is beyond the limit, waiting has been long: then only a short look. */
-	return twice > SPIN_MAX_NS ? SPIN_MIN_NS : twice + SPIN_MIN_NS;
+	if (q->typical_ns > SPIN_MAX_NS)
+		return SPIN_MIN_NS;
+	return limit < SPIN_MAX_NS ? limit : SPIN_MAX_NS;
+}
+
+/* A running median: half of the waits are longer. One that takes a thousand times as long is one wait. */
+static void learn(struct queue *q, uint64_t took_ns)
+{
+	uint64_t step = q->typical_ns / TYPICAL_STEP;
+
+	if (took_ns < q->typical_ns)
+		q->typical_ns -= step;
+	else if (q->typical_ns < TYPICAL_MAX_NS)
+		q->typical_ns += step + 1;
 }
 
 /* Not inlined, so that a profile tells work from waiting.
@@ -150,7 +165,7 @@ static int after_spinning(struct endpoint *ep, struct queue *q, struct ibv_wc *w
 			return n;
 	}
 	if (began_ns)
-		q->typical_ns = (7 * q->typical_ns + (clock_boot_ns() - began_ns)) / 8;
+		learn(q, clock_boot_ns() - began_ns);
 	return n < 0 ? -EIO : n;
 }
 
