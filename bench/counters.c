@@ -48,9 +48,22 @@ static double calls_now(int fd)
 	return fd >= 0 && read(fd, &count, sizeof(count)) == sizeof(count) ? (double)count : -1;
 }
 
+/*
+ * Opened once and kept: switching a tracepoint on or off rewrites code that other processors execute, and
+ * emulated ones have been seen to trip over that (the kernel dies of a breakpoint in the scheduler).
+ */
+static int tracepoint(void)
+{
+	static _Thread_local int fd = -2;
+
+	if (fd == -2)
+		fd = open_tracepoint();
+	return fd;
+}
+
 void counters_begin(struct counters *c)
 {
-	c->fd = open_tracepoint();
+	c->fd = tracepoint();
 	c->switches = switches_now();
 	c->system_calls = calls_now(c->fd);
 }
@@ -62,8 +75,6 @@ void counters_end(struct counters *c)
 	/* The read that ends is counted; the one that began is not: it saw itself. */
 	c->system_calls = now < 0 ? -1 : now - c->system_calls - 1;
 	c->switches = switches_now() - c->switches;
-	if (c->fd >= 0)
-		close(c->fd);
 }
 
 double daemon_cpu_us(void)
