@@ -35,6 +35,16 @@ int call_done(int rc, const char *call, const struct why *why)
 	return rc;
 }
 
+int call_check_fork(struct why *why)
+{
+	if (fork_generation == 0)
+		return 0;
+	/* librdmacm would go on with the devices that the parent has opened, whose memory is not here. */
+	return why_set(why, -EPERM,
+		"after fork() the RDMA devices are the parent's: only a program that this process "
+		"executes can open a session");
+}
+
 int call_enter(const struct rmem *rm, struct why *why)
 {
 	why->text[0] = '\0';
@@ -42,8 +52,8 @@ int call_enter(const struct rmem *rm, struct why *why)
 		return why_set(why, -EINVAL, "the session is NULL");
 	if (rm->fork_generation != fork_generation)
 		return why_set(why, -EPERM,
-			"the session belongs to the parent process: open one of your own after "
-			"fork()");
+			"after fork() the session is the parent's: only a program that this "
+			"process executes can open one of its own");
 	return 0;
 }
 

@@ -36,6 +36,9 @@ int call_enter(const struct rmem *rm, struct why *why);
 int call_done(int rc, const char *call, const struct why *why);
 const char *call_errmsg(void);
 
+/* Can this process open a session at all? 0 or -EPERM. */
+int call_check_fork(struct why *why);
+
 /* An attr may be shorter than no version of its struct, and say nothing that we do not know. */
 int call_check_attr(const void *attr, size_t size, size_t known, struct why *why);
 

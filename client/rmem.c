@@ -138,6 +138,9 @@ RMEM_API int rmem_open(const char *server, const struct rmem_open_attr *attr, st
 	pthread_once(&once, prepare_once);
 	if (!out)
 		return call_done(why_set(&why, -EINVAL, "out is NULL"), "rmem_open", &why);
+	rc = call_check_fork(&why);
+	if (rc)
+		return call_done(rc, "rmem_open", &why);
 	rm = calloc(1, sizeof(*rm));
 	if (rm)
 		rm->sites = sites_create();

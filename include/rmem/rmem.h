@@ -86,6 +86,7 @@ struct rmem_alloc_attr {
  *	-ECONNRESET	the connection broke before the session was open: try again
  *	-ENOMEM		out of memory, or of memory that may be locked
  *	-EMFILE		too many open files
+ *	-EPERM		in a child after fork() of a process that had used the library: exec first
  *	-EIO		the RDMA device, or the kernel, refused something else
  */
 RMEM_API int rmem_open(const char *server, const struct rmem_open_attr *attr, struct rmem **out);
