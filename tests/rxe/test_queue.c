@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/clock.h"
@@ -29,13 +30,18 @@ struct desk {
 	uint8_t *bytes;   /* as many, registered */
 };
 
+static void desk_create_session(struct desk *d)
+{
+	d->rm = lib_open(d->rig->server, 0);
+	d->addr = lib_alloc(d->rm, BLOCK);
+	d->bytes = lib_buffer(d->rm, BLOCK);
+}
+
 static void desk_create(struct desk *d, struct rig *r, unsigned depth)
 {
 	rig_start(r, NULL);
 	d->rig = r;
-	d->rm = lib_open(r->server, 0);
-	d->addr = lib_alloc(d->rm, BLOCK);
-	d->bytes = lib_buffer(d->rm, BLOCK);
+	desk_create_session(d);
 	d->q = lib_queue(d->rm, depth);
 }
 
@@ -201,6 +207,91 @@ static void test_reap_waits_so_long(void **state)
 	assert_int_equal(pattern_check(bytes, LONG_BYTES, 5), -1);
 	lib_succeed(rmem_free(d.rm, addr));
 	free(bytes);
+	desk_destroy(&d);
+}
+
+#define LONG_PIECES 100UL /* more than can be registered at a time */
+#define LONG_PIECE (80 * KIB)
+
+/* Long pieces of memory that is not registered: they wait for each other. */
+static void test_many_long_pieces(void **state)
+{
+	const size_t bytes = LONG_PIECES * LONG_PIECE;
+	struct rmem_stats last = RMEM_STATS_INIT, s;
+	uint8_t *memory = lib_zeroes(bytes);
+	rmem_addr_t addr;
+	struct desk d;
+
+	desk_create(&d, *state, 2 * LONG_PIECES);
+	addr = lib_alloc(d.rm, bytes);
+	pattern_fill(memory, bytes, 6);
+	for (size_t i = 0; i < LONG_PIECES; i++)
+		lib_succeed(rmem_start_write(
+			d.q, addr + i * LONG_PIECE, memory + i * LONG_PIECE, LONG_PIECE, i));
+	reap_in_order(d.q, 0, LONG_PIECES, 7);
+	memset(memory, 0, bytes);
+	for (size_t i = 0; i < LONG_PIECES; i++)
+		lib_succeed(rmem_start_read(
+			d.q, memory + i * LONG_PIECE, addr + i * LONG_PIECE, LONG_PIECE, i));
+	reap_in_order(d.q, 0, LONG_PIECES, 64);
+	assert_int_equal(pattern_check(memory, bytes, 6), -1);
+	s = lib_news(d.rm, &last);
+	assert_int_equal(s.registered_bytes, 2 * bytes);
+	assert_int_equal(s.registrations, 2 * LONG_PIECES);
+	lib_succeed(rmem_free(d.rm, addr));
+	free(memory);
+	desk_destroy(&d);
+}
+
+static int use_in_child(struct desk *d)
+{
+	struct rmem_completion done;
+	struct rmem_queue *q = NULL;
+
+	if (rmem_start_write(d->q, d->addr, d->bytes, 8, 0) != -EPERM ||
+		rmem_start_read(d->q, d->bytes, d->addr, 8, 0) != -EPERM ||
+		rmem_start_fetch_add(d->q, d->addr, 1, NULL, 0) != -EPERM)
+		return 1;
+	if (rmem_reap(d->q, &done, 1, 0) != -EPERM || rmem_submit(d->q) != -EPERM ||
+		rmem_fence(d->q) != -EPERM || rmem_queue_fd(d->q) != -EPERM)
+		return 2;
+	if (rmem_queue_create(d->rm, NULL, &q) != -EPERM ||
+		rmem_write(d->rm, d->addr, d->bytes, 8) != -EPERM)
+		return 3;
+	rmem_queue_destroy(d->q);
+	if (rmem_close(d->rm))
+		return 4;
+	return rmem_open(d->rig->server, NULL, &d->rm) == -EPERM && strstr(rmem_errmsg(), "fork")
+		       ? 0
+		       : 5;
+}
+
+/* A child has none of it, and what the parent has started is not harmed by it. */
+static void test_fork(void **state)
+{
+	uint8_t *copy = lib_zeroes(BLOCK);
+	struct desk d;
+	int status;
+	pid_t pid;
+
+	desk_create(&d, *state, 1000);
+	pattern_fill(d.bytes, BLOCK, 7);
+	lib_succeed(rmem_write(d.rm, d.addr, d.bytes, BLOCK));
+	for (size_t i = 0; i < 500; i++)
+		lib_succeed(rmem_start_read(d.q, copy + i * 128, d.addr + i * 128, 128, i));
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0)
+		_exit(use_in_child(&d));
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	for (size_t i = 0; i < 500; i++)
+		lib_succeed(rmem_start_write(d.q, d.addr + i * 128, d.bytes, 128, 500 + i));
+	reap_in_order(d.q, 0, 1000, 64);
+	assert_int_equal(pattern_check(copy, 500 * 128UL, 7), -1);
+	lib_succeed(rmem_read(d.rm, copy, d.addr, 128));
+	assert_int_equal(pattern_check(copy, 128, 7), -1);
+	free(copy);
 	desk_destroy(&d);
 }
 
@@ -450,6 +541,8 @@ int main(void)
 		RIG_TEST(test_order_and_depth),
 		RIG_TEST(test_wrong_starts),
 		RIG_TEST(test_reap_waits_so_long),
+		RIG_TEST(test_many_long_pieces),
+		RIG_TEST(test_fork),
 		RIG_TEST(test_end_finishes),
 		RIG_TEST(test_fence),
 		RIG_TEST(test_descriptor),

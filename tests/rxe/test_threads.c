@@ -130,12 +130,12 @@ static void more_threads_than(struct rig *r, int limit)
 	big.rm = rm;
 	big.addr = lib_alloc(rm, BIG_BYTES);
 	big.bytes = lib_zeroes(BIG_BYTES);
-	hands_start(hands, THREADS, 40);
+	hands_start(hands, THREADS, 25);
 	assert_int_equal(pthread_create(&big.thread, NULL, copy_big, &big), 0);
 	hands_join(hands, THREADS);
 	pthread_join(big.thread, NULL);
 	assert_string_equal(big.failure, "");
-	assert_int_equal(lib_read_word(rm, word), THREADS * 40);
+	assert_int_equal(lib_read_word(rm, word), THREADS * 25);
 	assert_in_range(channels(r), 1, limit + 1);
 	for (unsigned i = 0; i < THREADS; i++)
 		hand_destroy(&hands[i]);
@@ -229,7 +229,7 @@ static void test_sessions_of_one_thread(void **state)
 	rig_stop(r, false);
 }
 
-#define LIVES 12
+#define LIVES 8
 
 /* Threads that live as long as the test, while sessions come and go under them. */
 struct resident {
