@@ -203,12 +203,14 @@ static bool verify_counters(struct storm *s)
 		done[c] += s->status[i] == 0;
 		maybe[c] += s->status[i] == -EREMOTEIO;
 	}
-	for (size_t c = 0; c < STORM_COUNTERS; c++)
+	for (size_t c = 0; c < STORM_COUNTERS; c++) {
+		s->done_unknown += words[c] - done[c];
 		if (words[c] < done[c] || words[c] > done[c] + maybe[c])
 			return complain(s,
 				"counter %zu is %" PRIu64 ", after %" PRIu64
 				" additions and %" PRIu64 " of unknown end",
 				c, words[c], done[c], maybe[c]);
+	}
 	return true;
 }
 
