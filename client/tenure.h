@@ -27,14 +27,15 @@ struct holding {
 	struct holding *prev, *next;
 };
 
-/* Of a session; all but fences under table. */
+/* Of a session; all but the last two under table. */
 struct tenure {
-	uint64_t ticket;         /* 0: none yet */
-	uint64_t number;         /* of tenures so far */
-	uint64_t serial;         /* of the session that has the ticket */
-	struct holding *held;    /* of this tenure and of those before */
-	unsigned lost;           /* of those before */
-	_Atomic uint64_t fences; /* tenures that ended with something held */
+	uint64_t ticket;          /* 0: none yet */
+	uint64_t number;          /* of tenures so far */
+	uint64_t serial;          /* of the session that has the ticket */
+	struct holding *held;     /* of this tenure and of those before */
+	unsigned lost;            /* of those before */
+	_Atomic uint64_t fences;  /* tenures that ended with something held */
+	_Atomic uint64_t numbers; /* given to what is held (client/word.h) */
 };
 
 /* With control and table: the server says that the session has this ticket. */

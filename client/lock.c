@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Locks (include/rmem/objects.h; models/lock.pml). The word is 0, or the ticket of who has the lock and a
+ * number, so that no two acquisitions look alike. It is taken by swapping 0, or what somebody left
+ * there who is out, for a value of one's own, and given back by swapping that for 0.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "client/call.h"
+#include "client/word.h"
+#include "common/clock.h"
+#include "common/handshake.h"
+#include "rmem/objects.h"
+
+#define EAGER_TRIES 8
+#define PAUSE_MIN_NS NSEC_PER_MSEC
+#define PAUSE_MAX_NS (8 * NSEC_PER_MSEC)
+#define ASK_AFTER_NS (50 * NSEC_PER_MSEC) /* that one and the same holder was seen */
+#define ASK_EVERY_NS (200 * NSEC_PER_MSEC)
+
+/* UNSURE: value may have been swapped in, or (RELEASING) out. */
+enum lock_state { LOCK_IDLE, LOCK_UNSURE, LOCK_HELD, LOCK_RELEASING };
+
+struct rmem_lock {
+	struct rmem *rm;
+	rmem_addr_t addr;
+	enum lock_state state;
+	bool died; /* it was taken from somebody who is out, and nobody has been told */
+	uint64_t value;
+	uint64_t tenure; /* of value */
+	uint64_t left;   /* a value of an earlier tenure that may still be in the word */
+	bool fresh;      /* value was never there */
+	struct holding holding;
+};
+
+/* Somebody who waits. */
+struct wait {
+	uint64_t deadline_ns;
+	uint64_t seen;   /* what was in the word */
+	uint64_t ask_ns; /* when to ask about it */
+	uint64_t pause_ns;
+	unsigned tries;
+	bool out; /* whoever wrote that is out */
+};
+
+static struct session *session_of(const struct rmem_lock *l)
+{
+	return &l->rm->session;
+}
+
+/* ---- taking ---- */
+
+/* Our value is in the word: does it still count? */
+static void keep(struct rmem_lock *l)
+{
+	bool kept = tenure_hold(session_of(l), &l->holding, l->tenure) == 0;
+
+	/* If not, it is what somebody left there who is out, namely we. */
+	l->state = kept ? LOCK_HELD : LOCK_IDLE;
+	if (!kept)
+		l->left = l->value;
+}
+
+/* Is it held, after the last attempt to take it was left open? */
+static int find_out(struct rmem_lock *l, struct why *why)
+{
+	uint64_t word;
+	int rc = word_settle(l->rm, why);
+
+	if (rc == 0)
+		rc = word_read(l->rm, l->addr, &word, why);
+	if (rc)
+		return rc;
+	if (word != l->value)
+		l->state = LOCK_IDLE;
+	else
+		keep(l);
+	return 0;
+}
+
+/* A value that was never in the word; one that was not used is good for the next attempt. */
+static void choose_value(struct rmem_lock *l)
+{
+	struct tenure_now now = tenure_now(session_of(l));
+
+	if (l->fresh && l->tenure == now.number)
+		return;
+	l->value = word_mine(l->rm, &now);
+	l->tenure = now.number;
+	l->fresh = true;
+}
+
+/* One attempt to take it. *word: what was there instead; state tells whether it worked. */
+static int attempt(struct rmem_lock *l, const struct wait *w, uint64_t *word, struct why *why)
+{
+	const uint64_t expected = w->out ? w->seen : 0;
+	struct word_swap swap;
+	bool done;
+	int rc;
+
+	choose_value(l);
+	rc = word_swap(l->rm, l->addr, expected, l->value, &swap, why);
+	if (rc && rc != -EREMOTEIO)
+		return rc;
+	*word = swap.found;
+	done = swap.found == (swap.settled ? l->value : expected);
+	if (rc == 0 && !done && !swap.settled)
+		return 0;
+	l->fresh = false;
+	/* Nobody need be told of what we left there ourselves. */
+	if (w->out && expected != l->left && (rc || done))
+		l->died = true;
+	if (rc)
+		l->state = LOCK_UNSURE;
+	else if (done)
+		keep(l);
+	return rc;
+}
+
+/* Ask about whoever has had the lock for long. */
+static int look_at_holder(struct rmem_lock *l, struct wait *w, uint64_t word, struct why *why)
+{
+	struct session *s = session_of(l);
+	uint64_t now_ns = clock_boot_ns();
+	int rc;
+
+	if (word != w->seen) {
+		w->seen = word;
+		w->out = false;
+		w->ask_ns = now_ns + ASK_AFTER_NS;
+	}
+	if (word == 0 || (now_ns < w->ask_ns && now_ns < w->deadline_ns))
+		return 0;
+	w->ask_ns = now_ns + ASK_EVERY_NS;
+	if (word_ticket(word) == tenure_now(s).ticket)
+		return 0; /* another handle of this session */
+	rc = tenure_ask(s, word_ticket(word), now_ns + s->timeout_ns, &w->out, why);
+	if (rc == -EINVAL)
+		return why_set(why, -EILSEQ,
+			"0x%" PRIx64 " at 0x%" PRIx64 " was written by no lock: is it one, and was "
+			"it zero at first?",
+			word, l->addr);
+	return rc;
+}
+
+static int pause_a_little(struct rmem_lock *l, struct wait *w, struct why *why)
+{
+	uint64_t until = clock_boot_ns() + w->pause_ns;
+
+	if (w->tries++ < EAGER_TRIES)
+		return 0;
+	w->pause_ns = w->pause_ns * 2 < PAUSE_MAX_NS ? w->pause_ns * 2 : PAUSE_MAX_NS;
+	if (handshake_wait(-1, -1, session_of(l)->cancel_fd,
+		    until < w->deadline_ns ? until : w->deadline_ns) == -ECANCELED)
+		return why_set(why, -ECANCELED, "closing");
+	return 0;
+}
+
+static int acquire(struct rmem_lock *l, struct wait *w, struct why *why)
+{
+	uint64_t word;
+	int rc;
+
+	for (;;) {
+		bool was_out = w->out;
+
+		rc = attempt(l, w, &word, why);
+		if (rc || l->state == LOCK_HELD)
+			return rc;
+		rc = look_at_holder(l, w, word, why);
+		if (rc)
+			return rc;
+		if (word == 0 || (w->out && !was_out))
+			continue;
+		if (clock_boot_ns() >= w->deadline_ns)
+			return why_set(why, -ETIMEDOUT,
+				"the lock at 0x%" PRIx64 " is held by another (ticket %" PRIu64 ")",
+				l->addr, word_ticket(word));
+		rc = pause_a_little(l, w, why);
+		if (rc)
+			return rc;
+	}
+}
+
+RMEM_API int rmem_lock_acquire(struct rmem_lock *l, int timeout_ms)
+{
+	struct wait w = { .deadline_ns = UINT64_MAX, .pause_ns = PAUSE_MIN_NS };
+	struct why why = { "" };
+	int rc = l ? call_enter(l->rm, &why) : why_set(&why, -EINVAL, "the lock is NULL");
+
+	if (rc == 0 && l->state >= LOCK_HELD)
+		rc = why_set(&why, -EDEADLK, "this handle has the lock at 0x%" PRIx64 " already",
+			l->addr);
+	if (rc)
+		return call_done(rc, "rmem_lock_acquire", &why);
+	if (timeout_ms >= 0)
+		w.deadline_ns = clock_boot_ns() + (uint64_t)timeout_ms * NSEC_PER_MSEC;
+	if (l->state == LOCK_UNSURE)
+		rc = find_out(l, &why);
+	if (rc == 0 && l->state != LOCK_HELD)
+		rc = acquire(l, &w, &why);
+	if (rc)
+		return call_done(rc, "rmem_lock_acquire", &why);
+	rc = l->died ? RMEM_LOCK_OWNER_DIED : 0;
+	l->died = false;
+	return rc;
+}
+
+/* ---- giving back ---- */
+
+static int end(struct rmem_lock *l, int rc)
+{
+	tenure_release(session_of(l), &l->holding);
+	l->state = LOCK_IDLE;
+	return rc;
+}
+
+static int lost(struct rmem_lock *l, struct why *why)
+{
+	return why_set(why, end(l, -ESTALE),
+		"the lock at 0x%" PRIx64
+		" had been lost: the lease had ended, and others may have had it since",
+		l->addr);
+}
+
+/*
+ * As long as the tenure lasts, nobody but we can take our value out of the word: if it is not there, it
+ * was given back by an earlier attempt.
+ */
+static int release(struct rmem_lock *l, struct why *why)
+{
+	bool again = l->state == LOCK_RELEASING;
+	struct word_swap swap;
+	int rc;
+
+	if (tenure_is_over(session_of(l), l->tenure))
+		return lost(l, why);
+	rc = word_swap(l->rm, l->addr, l->value, 0, &swap, why);
+	if (rc == -EREMOTEIO)
+		l->state = LOCK_RELEASING;
+	if (tenure_is_over(session_of(l), l->tenure) &&
+		(rc || swap.settled || swap.found != l->value))
+		return lost(l, why);
+	if (rc)
+		return rc;
+	if (swap.settled && swap.found == l->value)
+		return release(l, why); /* it was not done */
+	if (!swap.settled && swap.found != l->value && !again)
+		return lost(l, why); /* somebody wrote over it */
+	return end(l, 0);
+}
+
+RMEM_API int rmem_lock_release(struct rmem_lock *l)
+{
+	struct why why = { "" };
+	int rc = l ? call_enter(l->rm, &why) : why_set(&why, -EINVAL, "the lock is NULL");
+
+	if (rc == 0 && l->state == LOCK_UNSURE)
+		rc = find_out(l, &why);
+	if (rc == 0 && l->state == LOCK_IDLE)
+		rc = why_set(
+			&why, -EINVAL, "this handle does not have the lock at 0x%" PRIx64, l->addr);
+	if (rc == 0)
+		rc = release(l, &why);
+	return call_done(rc, "rmem_lock_release", &why);
+}
+
+/* ---- handles ---- */
+
+RMEM_API int rmem_lock_create(struct rmem *rm, rmem_addr_t addr, struct rmem_lock **out)
+{
+	struct rmem_lock *l = NULL;
+	struct why why;
+	int rc = call_enter(rm, &why);
+
+	if (rc == 0 && !out)
+		rc = why_set(&why, -EINVAL, "out is NULL");
+	if (rc == 0 && (addr == 0 || addr % sizeof(uint64_t)))
+		rc = why_set(&why, -EINVAL, "0x%" PRIx64 " is not the address of a word", addr);
+	if (rc == 0) {
+		l = calloc(1, sizeof(*l));
+		if (!l)
+			rc = why_set(&why, -ENOMEM, "out of memory");
+	}
+	if (rc)
+		return call_done(rc, "rmem_lock_create", &why);
+	l->rm = rm;
+	l->addr = addr;
+	*out = l;
+	return 0;
+}
+
+RMEM_API void rmem_lock_destroy(struct rmem_lock *l)
+{
+	struct why why;
+
+	if (!l)
+		return;
+	if (call_enter(l->rm, &why) == 0) {
+		if (l->state == LOCK_UNSURE)
+			(void)find_out(l, &why);
+		if (l->state >= LOCK_HELD && release(l, &why))
+			if (l->state >= LOCK_HELD)
+				(void)end(l, 0);
+	}
+	free(l);
+}

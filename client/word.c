@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "client/word.h"
+
+#include <errno.h>
+
+#include "client/call.h"
+#include "common/clock.h"
+
+#define READ_TRIES 8 /* each spoilt by another broken connection */
+
+int word_settle(struct rmem *rm, struct why *why)
+{
+	struct session *s = &rm->session;
+
+	return tenure_settle(s, tenure_now(s).generation, clock_boot_ns() + s->timeout_ns, why);
+}
+
+int word_read(struct rmem *rm, rmem_addr_t addr, uint64_t *out, struct why *why)
+{
+	int rc = -EREMOTEIO;
+
+	for (int tries = 0; (rc == -EREMOTEIO || rc == -ECONNRESET) && tries < READ_TRIES; tries++)
+		rc = rmem_fetch_add(rm, addr, 0, out);
+	if (rc)
+		why_set(why, rc, "%s", rmem_errmsg());
+	return rc == -EREMOTEIO ? -ECONNRESET : rc; /* it changes nothing: there is no doubt */
+}
+
+int word_swap(struct rmem *rm, rmem_addr_t addr, uint64_t expected, uint64_t desired,
+	struct word_swap *out, struct why *why)
+{
+	uint64_t found = 0;
+	int rc = rmem_compare_swap(rm, addr, expected, desired, &found);
+
+	*out = (struct word_swap){ found, false };
+	if (rc)
+		why_set(why, rc, "%s", rmem_errmsg());
+	if (rc != -EREMOTEIO)
+		return rc;
+	if (word_settle(rm, why) || word_read(rm, addr, &found, why))
+		return -EREMOTEIO;
+	*out = (struct word_swap){ found, true };
+	return 0;
+}
+
+uint64_t word_mine(struct rmem *rm, struct tenure_now *out_now)
+{
+	const uint64_t mask = (1ULL << WORD_NUMBER_BITS) - 1;
+	struct session *s = &rm->session;
+
+	*out_now = tenure_now(s);
+	return out_now->ticket << WORD_NUMBER_BITS |
+	       (atomic_fetch_add(&s->tenure.numbers, 1) & mask);
+}

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * rmem: objects in remote memory that several processes use at once, made from the atomic operations of
+ * <rmem/rmem.h>. Each lies in an allocation that one process makes, zeroed as it is, and shares
+ * (rmem_share(), rmem_attach()); all of one object's users must be machines of the same byte order.
+ *
+ * A process may be killed, stopped, or cut off at any instruction. What the others then rely on is not time
+ * but the server's word: it gives every session a ticket, which is not renewed once the lease has
+ * expired, and tells anybody who asks when a ticket is out, that is, when nothing that was sent under it
+ * can be carried out any more. models/README.md tells how that was checked.
+ *
+ * An object's handle belongs to the session it was created in, and must be destroyed before that is closed.
+ * Errors are as in <rmem/rmem.h>, whose list for any call holds here too, and rmem_errmsg() tells
+ * about them. Every call blocks for at most the session's timeout unless it says otherwise.
+ *
+ * Masked atomic operations are not used, nor offered: libibverbs has none (enum ibv_wr_opcode of rdma-core
+ * 44.0, Debian 12's, has compare-and-swap, fetch-and-add and an atomic write). What there is are opcodes
+ * of Mellanox devices for programs that write their queue entries themselves (MLX5_OPCODE_ATOMIC_MASKED_CS
+ * in infiniband/mlx5dv.h).
+ */
+#ifndef RMEM_OBJECTS_H
+#define RMEM_OBJECTS_H
+
+#include <rmem/rmem.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/*
+ * A lock: one word of remote memory, 8 bytes at a multiple of 8, zeroed. It is held by one handle at a time;
+ * who waits asks again and again, at first quickly, then every few milliseconds. It is not fair.
+ *
+ * If the holder's process dies, or its lease expires, the next one to wait gets the lock, but only after the
+ * server has said that the holder is out: not one byte of what it writes can arrive after that.
+ * rmem_lock_acquire() then returns RMEM_LOCK_OWNER_DIED: what the lock protects may be half written, and
+ * whoever gets this should mend it before releasing the lock.
+ *
+ * A holder that has lost the lock that way and comes back (it was stopped, or cut off) finds that all its
+ * calls that move data fail with -EOWNERDEAD, in all threads and queues of the session, until every lost
+ * lock has been released, which returns -ESTALE.
+ *
+ * Threads: a handle is used by one at a time. Threads that compete have a handle each, or a lock of their own
+ * in front.
+ */
+struct rmem_lock;
+
+#define RMEM_LOCK_BYTES 8
+#define RMEM_LOCK_OWNER_DIED 1
+
+/* Local only. -EINVAL: addr is not a multiple of 8. */
+RMEM_API int rmem_lock_create(struct rmem *rm, rmem_addr_t addr, struct rmem_lock **out);
+
+/* A lock that is held is released first, whatever comes of it. NULL is fine. */
+RMEM_API void rmem_lock_destroy(struct rmem_lock *lock);
+
+/*
+ * Take the lock, waiting at most timeout_ms for others to release it; 0: only if it is free (or its holder
+ * is known to be out); -1: as long as it takes. What the server takes to answer comes on top.
+ *	0, or RMEM_LOCK_OWNER_DIED: it is held now
+ *	-ETIMEDOUT	others have it. (Also: the server does not answer; see rmem_errmsg().)
+ *	-EDEADLK	this handle has it already
+ *	-EREMOTEIO	the connection broke, and it could not be found out whether it is held: call
+ *			this again, or rmem_lock_release()
+ *	-EILSEQ		the word holds what no lock has written
+ *	-EFAULT, -EOPNOTSUPP, -EOWNERDEAD (another lock was lost): as rmem_compare_swap()
+ */
+RMEM_API int rmem_lock_acquire(struct rmem_lock *lock, int timeout_ms);
+
+/*
+ * Give the lock back. Everything that was written before by calls that have returned (or was reaped) is
+ * there for the next holder.
+ *	-ESTALE		it had been lost, as above; it is not held any more
+ *	-EINVAL		it is not held
+ *	-EREMOTEIO, -ETIMEDOUT, -ECONNRESET: it may be held still: call this again
+ */
+RMEM_API int rmem_lock_release(struct rmem_lock *lock);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
