@@ -127,7 +127,7 @@ static int steady(struct rmem *rm, uint64_t seed, size_t operations)
 
 	if (storm_passes(rm, seed, operations) ||
 		copy_and_wait(rm, seed, (unsigned)operations / 10) ||
-		fence(rm, (unsigned)operations / 30))
+		fence(rm, (unsigned)operations / 16))
 		return 1;
 	printf("steady: %zu operations and more in %" PRIu64 " ms\n", operations, ms_since(began));
 	return 0;
