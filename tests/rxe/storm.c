@@ -36,9 +36,11 @@ static __attribute__((format(printf, 2, 3))) bool complain(struct storm *s, cons
 {
 	va_list args;
 
+	if (s->wrong[0])
+		return false;
 	va_start(args, fmt);
-	if (!s->wrong[0])
-		vsnprintf(s->wrong, sizeof(s->wrong), fmt, args);
+	/* NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized): it is, one line above */
+	vsnprintf(s->wrong, sizeof(s->wrong), fmt, args);
 	va_end(args);
 	return false;
 }
@@ -218,11 +220,16 @@ bool storm_verify(struct storm *s)
 {
 	size_t bytes = s->count * STORM_SLOT;
 	uint8_t *is = malloc(bytes);
-	int rc = is ? rmem_read(s->rm, is, s->slots, bytes) : -ENOMEM;
 	bool ok = true;
+	int rc;
 
-	if (rc)
-		ok = complain(s, "reading everything: %d %.300s", rc, rmem_errmsg());
+	if (!is)
+		return complain(s, "out of memory");
+	rc = rmem_read(s->rm, is, s->slots, bytes);
+	if (rc) {
+		free(is);
+		return complain(s, "reading everything: %d %.300s", rc, rmem_errmsg());
+	}
 	for (size_t i = 0; i < s->started && ok; i++)
 		ok = verify_slot(s, i, is + i * STORM_SLOT);
 	free(is);

@@ -201,7 +201,7 @@ static void test_reap_waits_so_long(void **state)
 	assert_true(in_vain > 0);
 	memset(bytes, 0, LONG_BYTES);
 	lib_succeed(rmem_start_read(d.q, bytes, addr, LONG_BYTES, 2));
-	while ((n = rmem_reap(d.q, &done, 1, 0)) == 0)
+	while (rmem_reap(d.q, &done, 1, 0) == 0)
 		;
 	lib_succeed(done.status);
 	assert_int_equal(pattern_check(bytes, LONG_BYTES, 5), -1);

@@ -150,9 +150,9 @@ static uint8_t *choose_place(struct world *w, const struct shape *s, size_t *len
 	size_t area = random_below(&w->seed, AREAS), at;
 
 	if (s->write) {
-		at = HALF + random_below(&w->seed, HALF - *len);
+		at = HALF + random_below(&w->seed, HALF - *len + 1);
 	} else if (s->overlaps) {
-		at = random_below(&w->seed, HALF - *len);
+		at = random_below(&w->seed, HALF - *len + 1);
 	} else { /* nobody else's */
 		w->used[area] += random_below(&w->seed, 2);
 		at = w->used[area];
@@ -345,10 +345,11 @@ static void compare_local(struct world *w)
 static bool spoil(struct world *w, struct shape *s)
 {
 	struct rmem_iovec *piece;
-	int i = (int)random_below(&w->seed, (uint64_t)s->nremote);
+	int i;
 
 	if (!s->total)
 		return false;
+	i = (int)random_below(&w->seed, (uint64_t)s->nremote);
 	while (!s->remote[i].len)
 		i = (i + 1) % s->nremote;
 	piece = &s->remote[i];

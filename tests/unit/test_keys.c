@@ -18,10 +18,9 @@
 #define BASE 0x9e00000000010000ULL
 
 struct block {
-	bool lent;
 	uint64_t serial, addr, bytes;
-	bool attached;
 	uint32_t rkey;
+	bool lent, attached;
 };
 
 /* What channel.c does with keys, in small: look into the cache, else into the table, and cache that. */
