@@ -141,6 +141,7 @@ RMEM_API void rmem_queue_destroy(struct rmem_queue *q)
 void queues_destroy(struct rmem *rm)
 {
 	while (rm->queues)
+		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): what was destroyed is out of the list */
 		rmem_queue_destroy(rm->queues);
 }
 
