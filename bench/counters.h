@@ -4,8 +4,8 @@
  * processor time of a daemon that should have nothing to do.
  *
  * System calls are counted by the kernel's tracepoint raw_syscalls:sys_enter, opened as a counter:
- * nothing is slowed down as it would be under a tracer. It needs root and tracefs; without them the
- * number is negative: unknown.
+ * little is slowed down, compared with a tracer. It needs root and tracefs; without them the
+ * number is negative: unknown. It is also unknown unless RMEM_BENCH_COUNT is set.
  */
 #ifndef BENCH_COUNTERS_H
 #define BENCH_COUNTERS_H

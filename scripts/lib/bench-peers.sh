@@ -7,7 +7,7 @@
 # A job is "MODE DIRECTION BYTES PIECES DEPTH THREADS COUNT", see bench/measure.c. Every function sets
 # VALUE: microseconds for mode call, operations per second for the others; '' if this party cannot do it.
 
-declare -A TO FROM # file descriptors of the parties' standard input and output
+declare -A SERVED PROCESS TO FROM # who has another side; processes; file descriptors of the parties' standard input and output
 CHILDREN=()
 
 # Wait for a condition, half a minute at most.
@@ -26,8 +26,10 @@ listening() { # HEX_PORT
 # Start bench/'s PARTY, and its other side if it needs one.
 party_start() { # PARTY
 	local in out ready
-	mkfifo "$WORK/$1.in" "$WORK/$1.out" "$WORK/$1.served"
-	if [[ $1 != rmem ]]; then
+	mkfifo "$WORK/$1.in" "$WORK/$1.out"
+	if [[ $1 != rmem && ! ${SERVED[$1]:-} ]]; then
+		SERVED[$1]=1
+		mkfifo "$WORK/$1.served"
 		"$BIN/$1-bench" --serve >"$WORK/$1.served" &
 		CHILDREN+=($!)
 		read -rt 30 ready <"$WORK/$1.served" || ready=no
@@ -35,11 +37,20 @@ party_start() { # PARTY
 	fi
 	"$BIN/$1-bench" <"$WORK/$1.in" >"$WORK/$1.out" &
 	CHILDREN+=($!)
+	PROCESS[$1]=$!
 	exec {in}>"$WORK/$1.in" {out}<"$WORK/$1.out"
 	TO[$1]=$in FROM[$1]=$out
 }
 
 # Also sets SYSTEM_CALLS, SWITCHES (per operation), DAEMON_US and WALL_US; '-': not known.
+party_stop() { # PARTY
+	local in=${TO[$1]} out=${FROM[$1]}
+	exec {in}>&- {out}<&-
+	kill -TERM "${PROCESS[$1]}"
+	wait "${PROCESS[$1]}" || true # of that signal
+	rm "$WORK/$1.in" "$WORK/$1.out"
+}
+
 party_do() { # PARTY JOB...
 	local party=$1
 	shift
