@@ -19,7 +19,7 @@
 
 #define DEPTH_DEFAULT 128
 #define DEPTH_MAX 65536
-#define POST_BATCH 16 /* work requests that are posted without being asked for */
+#define POST_BATCH 32 /* work requests that are posted without being asked for */
 
 struct rmem_queue {
 	struct rmem *rm;

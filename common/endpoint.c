@@ -16,7 +16,7 @@
  * How long to poll before sleeping: some times what waiting mostly takes, if that is not long. A near peer
  * answers before a sleeper would be awake; for a far one polling only burns the CPU.
  */
-#define SPIN_TIMES 4
+#define SPIN_TIMES 8
 #define SPIN_MAX_NS (500 * NSEC_PER_USEC)
 #define SPIN_MIN_NS (2 * NSEC_PER_USEC)
 #define SPIN_POLLS 64                         /* between looks at the clock */

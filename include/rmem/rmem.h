@@ -152,7 +152,9 @@ RMEM_API int rmem_detach(struct rmem *rm, rmem_addr_t addr);
  * Copy between local and remote memory. Blocks until the bytes have arrived; after a failure the
  * destination may be partly written. 0 bytes is fine. The server's CPU takes no part.
  *	-EFAULT		the remote range is not wholly inside one allocation that is this session's, or
- *			attached; nothing was sent
+ *			attached; or AddressSanitizer forbids the local one. Nothing was sent
+ *	-EDQUOT		at the first touch: the server's device has no windows left for a key
+ *	-EUSERS		at a thread's first copy: the server keeps no more connections
  */
 RMEM_API int rmem_read(struct rmem *rm, void *dst, rmem_addr_t src, size_t bytes);
 RMEM_API int rmem_write(struct rmem *rm, rmem_addr_t dst, const void *src, size_t bytes);
@@ -221,8 +223,8 @@ RMEM_API int rmem_compare_swap(
  * many. None can be taken back. Until one has been reaped, its local memory, its lists of pieces and
  * *old belong to the library.
  *
- * Order: a read sees what writes started before it on the same queue have written. Nothing else is
- * ordered: what is started after a read or an atomic operation may be done before it, unless
+ * Order: a read sees what writes started before it on the same queue have written, and writes take effect
+ * in the order they were started. Nothing else is ordered: what is started after a read or an atomic operation may be done before it, unless
  * rmem_fence() stands between; and two queues, or a queue and the calls that wait, are ordered only by
  * reaping the one before starting the other. Operations are reaped in the order they were started.
  *
@@ -284,7 +286,7 @@ struct rmem_completion {
 /*
  * Take up to max completions, and return how many. With none, wait until there is one: at most
  * timeout_ms; 0: do not wait; -1: as long as it takes. 0 also when nothing is outstanding. For a failed
- * one, rmem_errmsg() tells about the last in out. Coming back after the connection broke takes at most
+ * one, rmem_errmsg() tells what the queue ran into last. Coming back after the connection broke takes at most
  * the session's timeout, whatever timeout_ms says.
  */
 RMEM_API int rmem_reap(struct rmem_queue *q, struct rmem_completion *out, int max, int timeout_ms);
