@@ -10,7 +10,7 @@ def about: {
 	pieces: "Scatter-gather: N pieces on both sides, one call",
 	channels: "1, 2, 4 threads, each with a queue (a queue pair) of its own",
 	cost: "Cost beside time: of the calling thread; and of rmemd, while only one-sided operations go on",
-	instructions: "Instructions per operation: in librmem; in the C library and verbs, beside bare verbs; without waiting",
+	instructions: "Instructions per operation: in librmem and the program (raw: the bare loop); in the C library and verbs; without waiting",
 	control: "Control: round trips to the server"
 }[.] // .;
 
