@@ -15,10 +15,10 @@
 #include "server/handlers.h"
 #include "server/service.h"
 
-_Static_assert(SHARE_KEY_SIZE >= crypto_generichash_BYTES_MIN &&
-		       SHARE_KEY_SIZE <= crypto_generichash_BYTES_MAX &&
-		       ID_SIZE >= crypto_generichash_KEYBYTES_MIN,
-	"a share key is a BLAKE2b hash under a session's secret");
+/* A share key is a BLAKE2b hash under a session's secret. */
+_Static_assert(SHARE_KEY_SIZE >= crypto_generichash_BYTES_MIN, "too short for a hash");
+_Static_assert(SHARE_KEY_SIZE <= crypto_generichash_BYTES_MAX, "too long for a hash");
+_Static_assert(ID_SIZE >= crypto_generichash_KEYBYTES_MIN, "too short for a key of one");
 
 static int make_key(
 	const struct session_record *owner, const struct allocation *a, uint8_t out[SHARE_KEY_SIZE])
