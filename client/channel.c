@@ -112,6 +112,7 @@ struct channel *channel_create(struct session *s)
 		return NULL;
 	memset(ch, 0, sizeof(*ch));
 	ch->session = s;
+	ch->number = atomic_fetch_add(&s->channels, 1) + 1;
 	ch->buffers_version = UINT64_MAX;
 	ch->epoch = UINT64_MAX;
 	ch->pipeline.buffers = &ch->buffers;
@@ -149,7 +150,7 @@ void channel_destroy(struct channel *ch)
 struct invitation {
 	struct join_request request;
 	struct domain *domain;
-	uint64_t generation;
+	uint64_t generation, tenure;
 };
 
 /* With control: may this channel join? Not for what was begun before something that is held was lost. */
@@ -181,8 +182,10 @@ static int get_invitation(
 	if (rc == 0) {
 		memcpy(out->request.session_id, s->id, sizeof(s->id));
 		memcpy(out->request.secret, s->secret, sizeof(s->secret));
+		out->request.channel = ch->number;
 		out->domain = domain_hold(s->domain);
 		out->generation = s->generation;
+		out->tenure = s->tenure.number; /* which control keeps as it is, too */
 	}
 	session_unlock(s);
 	return rc;
@@ -191,7 +194,7 @@ static int get_invitation(
 static int join(struct channel *ch, struct endpoint *ep, const struct join_request *request,
 	uint64_t deadline_ns, struct why *why)
 {
-	uint8_t buf[2 * ID_SIZE];
+	uint8_t buf[sizeof(*request)];
 	struct wire body = wire_over(buf, sizeof(buf)), reply;
 	int rc;
 
@@ -235,6 +238,7 @@ static int connect_once(struct channel *ch, uint64_t deadline_ns, struct why *wh
 		return rc;
 	}
 	ch->generation = invitation.generation;
+	ch->tenure = invitation.tenure;
 	ch->connects++;
 	keys_clear(&ch->keys);
 	ch->epoch = UINT64_MAX;
@@ -427,11 +431,22 @@ static int attach_piece(struct channel *ch, uint64_t addr, size_t bytes, struct 
 
 /* ---- coming back ---- */
 
+/* What is to be done in a tenure that is over must not be done in the next. */
+static int check_sending(const struct channel *ch, const struct operation *op, struct why *why)
+{
+	if (!op->tenure || op->tenure == ch->tenure)
+		return 0;
+	return why_set(why, -ESTALE, "the lease had ended before this was sent");
+}
+
 /* On the new connection every operation that is left needs its keys again. */
 static int reattach(struct channel *ch, struct why *why)
 {
 	for (struct operation *op = ch->pipeline.first; op; op = op->following) {
-		int rc = op->status ? 0 : for_each_piece(ch, op, attach_piece, why);
+		int rc = op->status ? 0 : check_sending(ch, op, why);
+
+		if (rc == 0 && !op->status)
+			rc = for_each_piece(ch, op, attach_piece, why);
 
 		if (rc == -ECONNRESET)
 			return rc;
@@ -574,7 +589,9 @@ int channel_start(struct channel *ch, struct operation *op, struct why *why)
 		rc = for_each_piece(ch, op, check_piece, why);
 		if (rc)
 			break;
-		rc = is_usable(ch) ? for_each_piece(ch, op, attach_piece, why) : -ECONNRESET;
+		rc = is_usable(ch) ? check_sending(ch, op, why) : -ECONNRESET;
+		if (rc == 0)
+			rc = for_each_piece(ch, op, attach_piece, why);
 		if (rc == 0 && is_usable(ch)) {
 			pipeline_add(&ch->pipeline, op);
 			pipeline_build(&ch->pipeline, why);

@@ -70,7 +70,7 @@ RMEM_API int rmem_writev(struct rmem *rm, const struct iovec *local, int nlocal,
 	return copy(rm, OPERATION_WRITE, local, nlocal, remote, nremote, "rmem_writev");
 }
 
-static int operate(struct rmem *rm, struct operation *op, uint64_t *out_old, const char *call)
+int data_operate(struct rmem *rm, struct operation *op, uint64_t *out_old, const char *call)
 {
 	uint64_t old = 0;
 	struct why why;
@@ -91,7 +91,7 @@ RMEM_API int rmem_fetch_add(struct rmem *rm, rmem_addr_t addr, uint64_t add, uin
 {
 	struct operation op = { .kind = OPERATION_FETCH_ADD, .addr = addr, .add_or_expected = add };
 
-	return operate(rm, &op, old, "rmem_fetch_add");
+	return data_operate(rm, &op, old, "rmem_fetch_add");
 }
 
 RMEM_API int rmem_compare_swap(
@@ -102,7 +102,7 @@ RMEM_API int rmem_compare_swap(
 		.add_or_expected = expected,
 		.desired = desired };
 
-	return operate(rm, &op, old, "rmem_compare_swap");
+	return data_operate(rm, &op, old, "rmem_compare_swap");
 }
 
 RMEM_API int rmem_buf_alloc(struct rmem *rm, size_t bytes, void **out)

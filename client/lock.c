@@ -101,7 +101,11 @@ static int attempt(struct rmem_lock *l, const struct wait *w, uint64_t *word, st
 	int rc;
 
 	choose_value(l);
-	rc = word_swap(l->rm, l->addr, expected, l->value, &swap, why);
+	rc = word_swap(l->rm, l->addr, expected, l->value, l->tenure, &swap, why);
+	if (rc == -ESTALE && tenure_is_over(session_of(l), l->tenure)) {
+		*word = 0;
+		return 0; /* the next attempt is made in the new one */
+	}
 	if (rc && rc != -EREMOTEIO)
 		return rc;
 	*word = swap.found;
@@ -237,7 +241,7 @@ static int release(struct rmem_lock *l, struct why *why)
 
 	if (tenure_is_over(session_of(l), l->tenure))
 		return lost(l, why);
-	rc = word_swap(l->rm, l->addr, l->value, 0, &swap, why);
+	rc = word_swap(l->rm, l->addr, l->value, 0, l->tenure, &swap, why);
 	if (rc == -EREMOTEIO)
 		l->state = LOCK_RELEASING;
 	if (tenure_is_over(session_of(l), l->tenure) &&

@@ -20,20 +20,21 @@ enum operation_kind {
 
 struct operation {
 	enum operation_kind kind;
-	bool fence;                  /* wait for the reads and atomics before it */
-	struct plan left;            /* a copy: what has not been confirmed yet */
-	struct plan next;            /* ... and what is not in a work request yet */
-	uint64_t addr;               /* an atomic operation: of the word */
-	uint64_t add_or_expected;    /* what is added, or what must be there */
-	uint64_t desired;            /* what is stored then */
-	uint64_t *old;               /* where to put what was there; NULL is fine */
-	size_t pause_bytes;          /* build no work request beyond this many bytes left */
-	unsigned outstanding;        /* its work requests that are posted */
-	bool begun;                  /* an atomic operation: its work request has been built */
-	bool uncertain;              /* ... and posted, so that it may have been carried out */
-	unsigned failures;           /* connections that broke on it */
-	int status;                  /* once it has completed: 0 or a negative errno */
-	uint64_t tag;                /* the maker's */
+	bool fence;               /* wait for the reads and atomics before it */
+	struct plan left;         /* a copy: what has not been confirmed yet */
+	struct plan next;         /* ... and what is not in a work request yet */
+	uint64_t addr;            /* an atomic operation: of the word */
+	uint64_t add_or_expected; /* what is added, or what must be there */
+	uint64_t desired;         /* what is stored then */
+	uint64_t *old;            /* where to put what was there; NULL is fine */
+	size_t pause_bytes;       /* build no work request beyond this many bytes left */
+	unsigned outstanding;     /* its work requests that are posted */
+	uint64_t tenure;          /* an atomic operation: to be sent in this one only; 0: in any */
+	bool begun;               /* an atomic operation: its work request has been built */
+	bool uncertain;           /* ... and posted, so that it may have been carried out */
+	unsigned failures;        /* connections that broke on it */
+	int status;               /* once it has completed: 0 or a negative errno */
+	uint64_t tag;             /* the maker's */
 	struct operation *following; /* started after it */
 	struct iovec one_local;      /* room for lists of one piece */
 	struct rmem_iovec one_remote;

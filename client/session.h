@@ -75,6 +75,7 @@ struct session {
 	struct domain *domain;    /* outlives connections; changes with the device only */
 	uint64_t generation;      /* of the connection; the channels of another one are dead */
 	struct tenure tenure;
+	_Atomic uint32_t channels; /* that were ever made */
 
 	/* What data calls look at all the time: nothing that changes often is near. */
 	_Alignas(64) _Atomic uint64_t epoch; /* changes when anything a channel remembers does */

@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "client/call.h"
+#include "client/data.h"
 #include "common/clock.h"
 
 #define READ_TRIES 8 /* each spoilt by another broken connection */
@@ -27,10 +28,15 @@ int word_read(struct rmem *rm, rmem_addr_t addr, uint64_t *out, struct why *why)
 }
 
 int word_swap(struct rmem *rm, rmem_addr_t addr, uint64_t expected, uint64_t desired,
-	struct word_swap *out, struct why *why)
+	uint64_t tenure, struct word_swap *out, struct why *why)
 {
+	struct operation op = { .kind = OPERATION_COMPARE_SWAP,
+		.addr = addr,
+		.add_or_expected = expected,
+		.desired = desired,
+		.tenure = tenure };
 	uint64_t found = 0;
-	int rc = rmem_compare_swap(rm, addr, expected, desired, &found);
+	int rc = data_operate(rm, &op, &found, "rmem_compare_swap");
 
 	*out = (struct word_swap){ found, false };
 	if (rc)

@@ -24,9 +24,12 @@ struct word_swap {
 	bool settled;
 };
 
-/* -EREMOTEIO: it could not be settled. Other errors: it was not done. */
+/*
+ * In this tenure, or not at all: -ESTALE. -EREMOTEIO: it could not be settled. Other errors: it was not
+ * done.
+ */
 int word_swap(struct rmem *rm, rmem_addr_t addr, uint64_t expected, uint64_t desired,
-	struct word_swap *out, struct why *why);
+	uint64_t tenure, struct word_swap *out, struct why *why);
 
 /* What is there, as the atomic operations see it. */
 int word_read(struct rmem *rm, rmem_addr_t addr, uint64_t *out, struct why *why);

@@ -93,10 +93,14 @@ enum message_type {
 	X(u64, max_alloc_bytes, ) \
 	X(u64, ticket, )
 
-/* The first message on a further connection of a session that is connected: a channel. */
+/*
+ * The first message on a further connection of a session that is connected: a channel. channel: the client's
+ * number for it, which the one that this replaces had too; 0: none.
+ */
 #define JOIN_REQUEST_FIELDS(X) \
 	X(bytes, session_id, ID_SIZE) \
-	X(bytes, secret, ID_SIZE)
+	X(bytes, secret, ID_SIZE) \
+	X(u32, channel, )
 
 #define ALLOC_REQUEST_FIELDS(X) \
 	X(u64, bytes, ) \

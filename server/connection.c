@@ -201,6 +201,8 @@ void connection_abort(struct connection *c, const char *fmt, ...)
 	s->nwaiting -= c->deferred.active && c->deferred.type == MESSAGE_ALLOC;
 	if (c->deferred.active && c->deferred.type == MESSAGE_HELLO)
 		c->deferred.resuming->waiter = NULL;
+	if (c->deferred.active && c->deferred.type == MESSAGE_JOIN)
+		c->deferred.resuming->njoining--;
 	c->deferred.active = false;
 	admin_cancel(s->admin, c);
 	/* From here on the device refuses whatever the peer still sends on this queue pair. */
@@ -244,6 +246,7 @@ bool connection_reap(struct connection *c, unsigned *budget)
 {
 	struct server *s = c->server;
 	struct session *session = c->session;
+	const uint32_t number = c->number;
 	struct grant *g, *tmp;
 
 	DL_FOREACH_SAFE (c->grants, g, tmp) {
@@ -269,6 +272,8 @@ bool connection_reap(struct connection *c, unsigned *budget)
 		bury(c);
 	else
 		destroy(c);
+	if (session && session->njoining)
+		session_channel_reaped(s, session, number);
 	if (session)
 		session_reaped(s, session);
 	return true;

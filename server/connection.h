@@ -36,7 +36,8 @@ struct deferred {
 		struct alloc_request alloc; /* ALLOC: for memory to be reclaimed */
 		/* FREE: for its last grant to end; DETACH: for the last of this session */
 		const struct allocation *freeing;
-		struct session *resuming; /* HELLO: for the earlier connections to be gone */
+		/* HELLO: for the earlier connections to be gone; JOIN: for the one it replaces */
+		struct session *resuming;
 	};
 };
 
@@ -50,6 +51,7 @@ struct connection {
 	struct ibv_mr *buffers_region;
 	enum connection_state state;
 	enum purpose purpose;
+	uint32_t number;         /* the client's, of a channel; 0: none */
 	struct session *session; /* NULL before HELLO or JOIN, and for observers */
 	struct grant *grants;    /* all of them, the board line's too */
 	struct grant *board;

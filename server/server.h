@@ -53,6 +53,7 @@ struct session {
 	struct connection
 		*waiter;       /* whose HELLO is answered when the earlier connections are gone */
 	unsigned nchannels;    /* open */
+	unsigned njoining;     /* channels whose JOIN waits for the one they replace to be gone */
 	unsigned nconnections; /* all that have not been reaped: what may still have a grant */
 };
 

@@ -22,6 +22,9 @@ void service_handle(struct connection *c, uint8_t *message, size_t bytes);
 /* The last connection of an earlier life of the session is gone that this HELLO waits for. */
 void service_resume(struct connection *c);
 
+/* The channel is gone that this JOIN replaces. */
+void service_rejoin(struct connection *c);
+
 /* The last grant of an allocation is confirmed gone; a FREE may wait for that. */
 void service_freed(struct server *s, const struct allocation *a);
 /* ... and never will be. */

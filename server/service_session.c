@@ -94,8 +94,26 @@ int handle_join(struct connection *c, const struct header *h, struct wire *in)
 	if (wire_finish(in))
 		return -EBADMSG;
 	err = session_join(c, &q, &why);
+	if (err == -EINPROGRESS) {
+		c->deferred.seq = h->seq;
+		return 0;
+	}
 	return err ? handler_refuse(c, h, err, "%s", why.text)
 		   : connection_reply_status(c, h->type, h->seq, 0, "");
+}
+
+void service_rejoin(struct connection *c)
+{
+	const struct header h = { .type = c->deferred.type, .seq = c->deferred.seq };
+	struct why why = { "" };
+	int err;
+
+	c->deferred.active = false;
+	err = session_rejoin(c, c->deferred.resuming, &why);
+	err = err ? handler_refuse(c, &h, err, "%s", why.text)
+		  : connection_reply_status(c, h.type, h.seq, 0, "");
+	if (err)
+		connection_abort(c, "cannot answer: %s", strerror(-err));
 }
 
 int handle_bye(struct connection *c, const struct header *h, struct wire *in)

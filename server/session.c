@@ -196,20 +196,68 @@ int session_begin(struct connection *c, const struct hello_request *hello, struc
 	return hello->resume ? resume(c, hello, why) : start(c, hello, why);
 }
 
-int session_join(struct connection *c, const struct join_request *q, struct why *why)
+static bool is_channel(const struct connection *c, const struct session *session, uint32_t number)
+{
+	return c->session == session && c->number == number;
+}
+
+static struct connection *find_channel(
+	struct connection *list, const struct session *session, uint32_t number)
+{
+	struct connection *c;
+
+	DL_FOREACH (list, c) {
+		if (is_channel(c, session, number))
+			break;
+	}
+	return c;
+}
+
+/* A JOIN of that number that waits for its predecessor to be gone. */
+static struct connection *find_joining(
+	struct server *s, const struct session *session, uint32_t number)
+{
+	struct connection *c = NULL;
+
+	if (session->njoining)
+		DL_FOREACH (s->connections, c) {
+			if (c->deferred.active && c->deferred.type == MESSAGE_JOIN &&
+				c->deferred.resuming == session && c->number == number)
+				break;
+		}
+	return c;
+}
+
+/*
+ * What was sent on a channel that broke may still be on its way. The client repeats it on the new one, so it
+ * must not be carried out later than that. True: something of the old one is left.
+ */
+static bool end_predecessor(struct connection *c, struct session *session)
+{
+	static const char reason[] = "another channel takes its place";
+	struct connection *old = find_channel(session->channels, session, c->number);
+
+	if (old)
+		connection_abort(old, "%s", reason);
+	old = find_joining(c->server, session, c->number);
+	if (old)
+		connection_abort(old, "%s", reason);
+	return find_channel(c->server->dying, session, c->number) != NULL;
+}
+
+int session_rejoin(struct connection *c, struct session *session, struct why *why)
 {
 	struct server *s = c->server;
-	struct session *session;
-	int err = find(s, q->session_id, q->secret, &session, why);
 
-	if (err)
-		return err;
 	if (!session->control || session_record(s, session)->state != SESSION_CONNECTED)
 		return why_set(why, -ESTALE,
 			"the session is not connected: a channel needs its control connection");
 	if (session->nchannels >= CHANNELS_PER_SESSION_MAX)
 		return why_set(why, -EUSERS, "a session can have at most %d channels",
 			CHANNELS_PER_SESSION_MAX);
+	if (c->number && find_channel(s->zombies, session, c->number))
+		return why_set(why, -EBUSY,
+			"the device does not confirm the end of this channel's last connection");
 	DL_DELETE(s->connections, c);
 	DL_APPEND(session->channels, c);
 	session->nchannels++;
@@ -217,6 +265,32 @@ int session_join(struct connection *c, const struct join_request *q, struct why 
 	c->session = session;
 	log_debug("a channel of session %u from %s", session->slot, c->peer);
 	return 0;
+}
+
+int session_join(struct connection *c, const struct join_request *q, struct why *why)
+{
+	struct session *session;
+	int err = find(c->server, q->session_id, q->secret, &session, why);
+
+	if (err)
+		return err;
+	c->number = q->channel;
+	if (!c->number || !end_predecessor(c, session))
+		return session_rejoin(c, session, why);
+	session->njoining++;
+	c->deferred =
+		(struct deferred){ .active = true, .type = MESSAGE_JOIN, .resuming = session };
+	return -EINPROGRESS;
+}
+
+void session_channel_reaped(struct server *s, struct session *session, uint32_t number)
+{
+	struct connection *c = number ? find_joining(s, session, number) : NULL;
+
+	if (!c)
+		return;
+	session->njoining--;
+	service_rejoin(c);
 }
 
 void session_leave(struct connection *channel)

@@ -25,8 +25,18 @@ int session_begin(struct connection *c, const struct hello_request *hello, struc
 /* What a HELLO that waited comes to, now that nothing is left of the session's earlier connections. */
 int session_resume(struct connection *c, struct session *session, struct why *why);
 
-/* A JOIN on c. 0: c is a channel of that session. -ESTALE, -EACCES, -EUSERS. */
+/*
+ * A JOIN on c. 0: c is a channel of that session. -ESTALE, -EACCES, -EUSERS. -EINPROGRESS: it replaces a
+ * channel of which something is left. That is ended, c->deferred waits for it, and service_rejoin() will be
+ * called, unless c ends first or a later JOIN of that number takes its place (then c is aborted).
+ */
 int session_join(struct connection *c, const struct join_request *q, struct why *why);
+
+/* What a JOIN that waited comes to. */
+int session_rejoin(struct connection *c, struct session *session, struct why *why);
+
+/* A channel is gone, and some JOIN of its session waits: for this one? */
+void session_channel_reaped(struct server *s, struct session *session, uint32_t number);
 
 /*
  * Is whoever had this ticket out: no connection is left on which it acts, and none will ever be again? Then

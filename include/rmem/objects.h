@@ -76,6 +76,73 @@ RMEM_API int rmem_lock_acquire(struct rmem_lock *lock, int timeout_ms);
  */
 RMEM_API int rmem_lock_release(struct rmem_lock *lock);
 
+/*
+ * A counter that is exact whatever happens to those who add: lines of 64 bytes at a multiple of 8, zeroed, and
+ * as many as processes add at once. Each handle that adds has a line of its own; the value is the sum of
+ * all. A line stays when its process dies or its lease expires, and what is in it counts; the
+ * next one without a line goes on with it, after the server has said that its owner is out.
+ *
+ * Threads: a handle may be used by any number of them. Every process has a handle of its own.
+ */
+struct rmem_counter;
+
+#define RMEM_COUNTER_BYTES(lines) ((lines) * (size_t)64)
+
+/* Local only. -EINVAL: addr is not a multiple of 8, or lines is not 1 to 1024. */
+RMEM_API int rmem_counter_create(
+	struct rmem *rm, rmem_addr_t addr, unsigned lines, struct rmem_counter **out);
+
+/* Gives its line to others; what it has added stays. NULL is fine. */
+RMEM_API void rmem_counter_destroy(struct rmem_counter *counter);
+
+/*
+ * Add n. After 0 it was counted, once; after -EREMOTEIO once or not at all; after any other error it was
+ * not. The first time some round trips, then one.
+ *	-EREMOTEIO	the answer was lost, and then the lease or the server
+ *	-EUSERS		all lines belong to processes that live
+ *	-EILSEQ		a line holds what no counter has written
+ */
+RMEM_API int rmem_counter_add(struct rmem_counter *counter, uint64_t n);
+
+/*
+ * The value: everything whose rmem_counter_add() returned before this was called is in it, and nothing
+ * that was not begun before this returns. A round trip, and one for each line that was ever used.
+ */
+RMEM_API int rmem_counter_get(struct rmem_counter *counter, uint64_t *out);
+
+/*
+ * A record: bytes that are read and written as a whole. A reader never sees a part of one value and a part of
+ * another, never waits for a writer, and needs no lock; a writer that dies leaves the value before. It
+ * takes RMEM_RECORD_BYTES(bytes) at a multiple of 8, zeroed: then its value is zeroes. Writers take
+ * turns by a lock of the record's own.
+ *
+ * Threads: a handle is used by one at a time.
+ */
+struct rmem_record;
+
+#define RMEM_RECORD_COPY_BYTES(bytes) (((bytes) + (size_t)63) / 64 * 64)
+#define RMEM_RECORD_BYTES(bytes) (64 + 2 * RMEM_RECORD_COPY_BYTES(bytes))
+
+/* Local only. All handles of a record must say the same size. -EINVAL: no such address or size. */
+RMEM_API int rmem_record_create(
+	struct rmem *rm, rmem_addr_t addr, size_t bytes, struct rmem_record **out);
+RMEM_API void rmem_record_destroy(struct rmem_record *record); /* NULL is fine */
+
+/*
+ * The value as it was at some moment during the call. Two round trips, if nobody writes meanwhile. After an
+ * error, what is in dst is worth nothing.
+ *	-EAGAIN		it was written again and again meanwhile
+ */
+RMEM_API int rmem_record_read(struct rmem_record *record, void *dst);
+
+/*
+ * Write the whole value; timeout_ms is for the lock, as in rmem_lock_acquire(), whose errors come too. Five
+ * round trips. After any error but -EREMOTEIO and -ESTALE it was not written (nor will it be), after those
+ * it may have been; readers find the one value or the other.
+ *	-ESTALE, -EOWNERDEAD: the lease ended meanwhile
+ */
+RMEM_API int rmem_record_write(struct rmem_record *record, const void *src, int timeout_ms);
+
 #ifdef __cplusplus
 }
 #endif

@@ -489,7 +489,7 @@ int raw_open(uint16_t port, struct raw_session *s, struct raw **out)
 
 int raw_join(struct raw *r, const struct raw_session *s)
 {
-	struct join_request q;
+	struct join_request q = { .channel = s->channel };
 	uint8_t buffer[64];
 	struct wire body = wire_over(buffer, sizeof(buffer));
 

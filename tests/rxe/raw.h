@@ -84,6 +84,7 @@ enum ibv_wc_status raw_send_with_inv(struct raw *r, const void *bytes, size_t n,
 struct raw_session {
 	struct hello_request hello; /* what was said, with the secret that came back: to resume */
 	struct hello_reply reply;
+	uint32_t channel; /* number that those who join say; 0: none */
 };
 
 /* The HELLO of a new session of this process. */

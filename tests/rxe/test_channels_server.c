@@ -135,7 +135,7 @@ static void never_joins(void **state)
 
 static void put_body(struct wire *w, enum message_type type, const struct crew *crew)
 {
-	struct join_request join;
+	struct join_request join = { 0 };
 
 	switch (type) {
 	case MESSAGE_HELLO:

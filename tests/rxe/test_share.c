@@ -449,6 +449,44 @@ static void a_restart_keeps_keys(void **state)
 	end(r);
 }
 
+/* ---- a channel that joins again ---- */
+
+/* Whoever joins in another's place finds nothing left of that: what it had sent cannot land any more. */
+static void a_channel_replaces_its_predecessor(void **state)
+{
+	struct rig *r = *state;
+	uint32_t key, other;
+	struct crew w;
+	uint64_t addr;
+
+	crew_start(r, patient);
+	crew_open(&w, r, 1);
+	addr = crew_alloc(&w);
+	other = crew_attach(w.channels[0], addr);
+	crew_fill(w.channels[0], addr, other, 3);
+	for (w.session.channel = 1; w.session.channel < 4; w.session.channel++)
+		crew_join(&w);
+	for (int round = 0; round < 10; round++) {
+		key = crew_attach(w.channels[2], addr);
+		w.session.channel = 2;
+		crew_join(&w);
+		/* It is answered only now that the first is dead. */
+		assert_int_not_equal(
+			raw_access(w.channels[2], IBV_WR_RDMA_READ, addr, 8, key), IBV_WC_SUCCESS);
+		crew_check(w.channels[4], addr, crew_attach(w.channels[4], addr), 3);
+		raw_close(w.channels[2]);
+		w.channels[2] = w.channels[4];
+		w.nchannels = 4;
+	}
+	/* The others are still there. */
+	crew_check(w.channels[0], addr, other, 3);
+	crew_check(w.channels[1], addr, crew_attach(w.channels[1], addr), 3);
+	crew_check(w.channels[3], addr, crew_attach(w.channels[3], addr), 3);
+	assert_int_equal(raw_free(w.control, addr), 0);
+	crew_close(&w);
+	end(r);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -462,6 +500,7 @@ int main(int argc, char **argv)
 		RIG_TEST(an_ended_lease_costs_the_ticket),
 		RIG_TEST(a_restart_keeps_tickets),
 		RIG_TEST(a_restart_keeps_keys),
+		RIG_TEST(a_channel_replaces_its_predecessor),
 	};
 
 	return crew_main(argc, argv, PORT, tests, sizeof(tests) / sizeof(tests[0]));

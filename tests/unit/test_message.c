@@ -346,7 +346,7 @@ static void empty_messages_have_their_sizes(void **state)
 		{ "identity", 48 },
 		{ "hello_request", 81 },
 		{ "hello_reply", 50 },
-		{ "join_request", 32 },
+		{ "join_request", 36 },
 		{ "alloc_request", 16 },
 		{ "alloc_reply", 16 },
 		{ "grant_reply", 20 },

@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Counters (include/rmem/objects.h; models/counter.pml): lines of an owner and a total. A total is changed
+ * by its owner only, from what it knows it to be, so that whether a change was made can be seen. Whoever
+ * is out leaves line and total to another.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "client/call.h"
+#include "client/word.h"
+#include "common/clock.h"
+#include "rmem/objects.h"
+
+#define LINES_MAX 1024
+#define TRIES 8
+
+struct line {
+	uint64_t owner; /* as a lock's word */
+	uint64_t total;
+	uint64_t unused[6];
+};
+_Static_assert(sizeof(struct line) == RMEM_COUNTER_BYTES(1), "lines are what the header says");
+
+struct rmem_counter {
+	struct rmem *rm;
+	rmem_addr_t addr;
+	unsigned nlines;
+	pthread_mutex_t lock;
+	struct line *lines; /* as they were when they were last looked at */
+	uint64_t claim;     /* what says that a line is ours */
+	uint64_t tenure;    /* of claim; 0: there is none */
+	int line;           /* ours; -1: none in this tenure */
+	uint64_t total;     /* in it */
+	bool unsettled;     /* an answer was lost: what was sent may still be carried out */
+};
+
+static rmem_addr_t owner_of(const struct rmem_counter *c, unsigned line)
+{
+	return c->addr + line * sizeof(struct line) + offsetof(struct line, owner);
+}
+
+static rmem_addr_t total_of(const struct rmem_counter *c, unsigned line)
+{
+	return c->addr + line * sizeof(struct line) + offsetof(struct line, total);
+}
+
+static int look(struct rmem_counter *c, struct why *why)
+{
+	int rc = rmem_read(c->rm, c->lines, c->addr, c->nlines * sizeof(*c->lines));
+
+	return rc ? why_set(why, rc, "%s", rmem_errmsg()) : 0;
+}
+
+/* ---- a line of one's own ---- */
+
+/* May the line be had? 1, 0, or an error. */
+static int may_claim(struct rmem_counter *c, unsigned line, bool of_others, struct why *why)
+{
+	const uint64_t owner = c->lines[line].owner;
+	struct session *s = &c->rm->session;
+	bool out = false;
+	int rc;
+
+	if (owner == 0 || owner == c->claim)
+		return 1;
+	if (!of_others || word_ticket(owner) == tenure_now(s).ticket)
+		return 0;
+	rc = tenure_ask(s, word_ticket(owner), clock_boot_ns() + s->timeout_ns, &out, why);
+	if (rc == -EINVAL)
+		return why_set(why, -EILSEQ,
+			"0x%" PRIx64 " at 0x%" PRIx64 " was written by no counter: is it one, and "
+			"was it zero at first?",
+			owner, owner_of(c, line));
+	return rc ? rc : out;
+}
+
+/* Make it ours; 1: it is. Its total stays what it is. */
+static int claim(struct rmem_counter *c, unsigned line, struct why *why)
+{
+	const uint64_t owner = c->lines[line].owner;
+	struct word_swap swap;
+	int rc;
+
+	if (owner != c->claim) {
+		rc = word_swap(c->rm, owner_of(c, line), owner, c->claim, c->tenure, &swap, why);
+		c->unsettled |= rc == -EREMOTEIO;
+		if (rc)
+			return rc;
+		if (swap.found != (swap.settled ? c->claim : owner))
+			return 0;
+	}
+	rc = word_read(c->rm, total_of(c, line), &c->total, why);
+	if (rc)
+		return rc;
+	c->line = (int)line;
+	return 1;
+}
+
+/* One that nobody has; if there is none, one whose owner is out. */
+static int find_line(struct rmem_counter *c, struct why *why)
+{
+	int rc = look(c, why);
+
+	for (int of_others = 0; rc == 0 && of_others < 2; of_others++)
+		for (unsigned i = 0; rc == 0 && i < c->nlines; i++) {
+			rc = may_claim(c, i, of_others, why);
+			if (rc > 0)
+				rc = claim(c, i, why);
+		}
+	if (rc)
+		return rc;
+	return why_set(why, -EUSERS, "all %u lines of the counter are in use", c->nlines);
+}
+
+/* In the present tenure. */
+static int have_line(struct rmem_counter *c, struct why *why)
+{
+	struct tenure_now now = tenure_now(&c->rm->session);
+
+	if (c->tenure != now.number) {
+		c->claim = word_mine(c->rm, &now);
+		c->tenure = now.number;
+		c->line = -1;
+	}
+	return c->line >= 0 ? 0 : find_line(c, why);
+}
+
+/* ---- adding ---- */
+
+/* 1: done, 0: not, try again. */
+static int try_add(struct rmem_counter *c, uint64_t n, struct why *why)
+{
+	struct word_swap swap;
+	int rc = have_line(c, why);
+
+	if (rc < 0)
+		return rc;
+	rc = word_swap(c->rm, total_of(c, (unsigned)c->line), c->total, c->total + n, c->tenure,
+		&swap, why);
+	c->unsettled |= rc == -EREMOTEIO;
+	if (rc == -EREMOTEIO)
+		c->line = -1; /* its total is to be read again */
+	if (rc == -ESTALE && tenure_is_over(&c->rm->session, c->tenure))
+		return 0;
+	if (rc)
+		return rc;
+	/* Whoever has the line since may have added the same. */
+	if (swap.settled && tenure_is_over(&c->rm->session, c->tenure))
+		return why_set(why, -EREMOTEIO,
+			"the lease ended while the answer was on its way: it may or may not have "
+			"been counted");
+	if (swap.found == (swap.settled ? c->total + n : c->total)) {
+		c->total += n;
+		return 1;
+	}
+	c->total = swap.found;
+	return 0;
+}
+
+static int add(struct rmem_counter *c, uint64_t n, struct why *why)
+{
+	int rc = 0;
+
+	if (c->unsettled) {
+		rc = word_settle(c->rm, why);
+		c->unsettled = rc != 0;
+	}
+	for (int tries = 0; rc == 0 && tries < TRIES; tries++)
+		rc = try_add(c, n, why);
+	if (rc == 0)
+		rc = why_set(why, -ETIMEDOUT, "the counter's line changes again and again");
+	return rc > 0 ? 0 : rc;
+}
+
+RMEM_API int rmem_counter_add(struct rmem_counter *c, uint64_t n)
+{
+	struct why why = { "" };
+	int rc = c ? call_enter(c->rm, &why) : why_set(&why, -EINVAL, "the counter is NULL");
+
+	if (rc == 0 && n) {
+		pthread_mutex_lock(&c->lock);
+		rc = add(c, n, &why);
+		pthread_mutex_unlock(&c->lock);
+	}
+	return call_done(rc, "rmem_counter_add", &why);
+}
+
+/* ---- the sum ---- */
+
+static int sum(struct rmem_counter *c, uint64_t *out, struct why *why)
+{
+	uint64_t total;
+	int rc = look(c, why);
+
+	*out = 0;
+	for (unsigned i = 0; rc == 0 && i < c->nlines; i++) {
+		if (!c->lines[i].owner && !c->lines[i].total)
+			continue;
+		rc = word_read(c->rm, total_of(c, i), &total, why);
+		*out += rc ? 0 : total;
+	}
+	return rc;
+}
+
+RMEM_API int rmem_counter_get(struct rmem_counter *c, uint64_t *out)
+{
+	struct why why = { "" };
+	uint64_t value = 0;
+	int rc = c ? call_enter(c->rm, &why) : why_set(&why, -EINVAL, "the counter is NULL");
+
+	if (rc == 0 && !out)
+		rc = why_set(&why, -EINVAL, "out is NULL");
+	if (rc == 0) {
+		pthread_mutex_lock(&c->lock);
+		rc = sum(c, &value, &why);
+		pthread_mutex_unlock(&c->lock);
+	}
+	if (rc == 0)
+		*out = value;
+	return call_done(rc, "rmem_counter_get", &why);
+}
+
+/* ---- handles ---- */
+
+static int make(struct rmem *rm, rmem_addr_t addr, unsigned lines, struct rmem_counter **out)
+{
+	struct rmem_counter *c = calloc(1, sizeof(*c));
+
+	if (c)
+		c->lines = calloc(lines, sizeof(*c->lines));
+	if (!c || !c->lines) {
+		free(c);
+		return -ENOMEM;
+	}
+	pthread_mutex_init(&c->lock, NULL);
+	c->rm = rm;
+	c->addr = addr;
+	c->nlines = lines;
+	c->line = -1;
+	*out = c;
+	return 0;
+}
+
+RMEM_API int rmem_counter_create(
+	struct rmem *rm, rmem_addr_t addr, unsigned lines, struct rmem_counter **out)
+{
+	struct why why;
+	int rc = call_enter(rm, &why);
+
+	if (rc == 0 && !out)
+		rc = why_set(&why, -EINVAL, "out is NULL");
+	if (rc == 0 && (addr == 0 || addr % sizeof(uint64_t)))
+		rc = why_set(&why, -EINVAL, "0x%" PRIx64 " is not the address of a word", addr);
+	if (rc == 0 && (lines == 0 || lines > LINES_MAX))
+		rc = why_set(&why, -EINVAL, "%u lines: 1 to %d can be had", lines, LINES_MAX);
+	if (rc == 0)
+		rc = make(rm, addr, lines, out);
+	return call_done(rc, "rmem_counter_create", &why);
+}
+
+RMEM_API void rmem_counter_destroy(struct rmem_counter *c)
+{
+	struct word_swap swap;
+	struct why why;
+
+	if (!c)
+		return;
+	/* The line is for others; if this does not work, they find out when the session is over. */
+	if (call_enter(c->rm, &why) == 0 && c->line >= 0)
+		(void)word_swap(
+			c->rm, owner_of(c, (unsigned)c->line), c->claim, 0, c->tenure, &swap, &why);
+	pthread_mutex_destroy(&c->lock);
+	free(c->lines);
+	free(c);
+}

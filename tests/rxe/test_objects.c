@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Counters and records that processes share: sums are exact and values whole, whoever is killed meanwhile.
+ */
+#include "tests/rxe/rig.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "rmem/objects.h"
+#include "tests/rxe/peer.h"
+
+#define PORT 7549
+#define LINES 4
+#define WORDS 300U
+#define VALUE_BYTES (WORDS * sizeof(uint64_t))
+#define BYTES (64UL << 10)
+
+static const char *const patient[] = { "--ttl", "10m", NULL };
+static const char *const brief[] = { "--ttl", "2s", NULL };
+
+static bool is_passing(int rc)
+{
+	return rc == -ECONNRESET || rc == -ETIMEDOUT;
+}
+
+/* ---- what the peers do ---- */
+
+/* Says after each addition that it was made, or that nobody knows (1). */
+static int play_adder(struct rmem *rm, const struct peer_task *t)
+{
+	struct rmem_counter *c = NULL;
+	int rc;
+
+	peer_must(rmem_counter_create(rm, t->addr, LINES, &c), "create");
+	for (uint64_t i = 0; i < t->number; i++) {
+		/* A line of the dead is free when rmemd has seen to their connections. */
+		do
+			rc = rmem_counter_add(c, 1000);
+		while (is_passing(rc) || rc == -EUSERS);
+		peer_say(rc == -EREMOTEIO ? 1 : peer_must(rc, "add"));
+	}
+	rmem_counter_destroy(c);
+	return peer_must(rmem_close(rm), "close");
+}
+
+/* Values of words that are all the same, as fast as it can. */
+static int play_writer(struct rmem *rm, const struct peer_task *t)
+{
+	struct rmem_record *r = NULL;
+	uint64_t words[WORDS];
+	int rc = 0;
+
+	peer_must(rmem_record_create(rm, t->addr, sizeof(words), &r), "create");
+	for (uint64_t i = 0; rc == 0; i++) {
+		for (unsigned k = 0; k < WORDS; k++)
+			words[k] = t->number + i;
+		while (is_passing(rc = rmem_record_write(r, words, -1)))
+			;
+		if (i == 3)
+			peer_say(0);
+	}
+	peer_say(rc);
+	peer_wait();
+	rmem_record_destroy(r);
+	return peer_must(rmem_close(rm), "close");
+}
+
+/* ---- the tests ---- */
+
+#define PEERS 3
+
+struct scene {
+	struct rig *rig;
+	struct rmem *rm;
+	struct peer_task task;
+};
+
+static struct peer peers[PEERS];
+
+static int end_peers(void **state)
+{
+	for (int i = 0; i < PEERS; i++)
+		peer_end(&peers[i]);
+	return rig_teardown(state);
+}
+
+static void open_scene(struct scene *sc, struct rig *r, const char *const options[])
+{
+	struct rmem_open_attr attr = RMEM_OPEN_ATTR_INIT;
+
+	memset(sc, 0, sizeof(*sc));
+	sc->rig = r;
+	attr.timeout_ms = RIG_LIMIT_MS;
+	rig_start(r, options);
+	if (rmem_open(r->server, &attr, &sc->rm) ||
+		rmem_alloc(sc->rm, BYTES, NULL, &sc->task.addr) ||
+		rmem_share(sc->rm, sc->task.addr, &sc->task.key))
+		fail_msg("%s", rmem_errmsg());
+	sc->task.server = r->server;
+}
+
+static void close_scene(struct scene *sc)
+{
+	assert_int_equal(rmem_free(sc->rm, sc->task.addr), 0);
+	assert_int_equal(rmem_close(sc->rm), 0);
+	rig_stop(sc->rig, false);
+}
+
+static struct peer *start(struct scene *sc, int i, const char *role, uint64_t number)
+{
+	sc->task.role = role;
+	sc->task.number = number;
+	peer_start(&peers[i], &sc->task);
+	return &peers[i];
+}
+
+static uint64_t value_of(struct rmem_counter *c)
+{
+	uint64_t value = 0;
+
+	if (rmem_counter_get(c, &value))
+		fail_msg("%s", rmem_errmsg());
+	return value;
+}
+
+/* What it has said until its end: additions that count, and whose fate is open. */
+static void count(struct peer *p, uint64_t *sure, uint64_t *open)
+{
+	int64_t said;
+
+	while ((said = peer_hear(p)) != PEER_DEAD) {
+		*sure += said == 0;
+		*open += said == 1;
+	}
+}
+
+static void test_counter(void **state)
+{
+	struct rmem_counter *c = NULL, *other = NULL, *bad = NULL;
+	struct scene sc;
+
+	open_scene(&sc, *state, patient);
+	assert_int_equal(rmem_counter_create(sc.rm, sc.task.addr + 4, LINES, &bad), -EINVAL);
+	assert_int_equal(rmem_counter_create(sc.rm, sc.task.addr, 0, &bad), -EINVAL);
+	assert_int_equal(rmem_counter_create(sc.rm, sc.task.addr, 1025, &bad), -EINVAL);
+	assert_int_equal(rmem_counter_create(sc.rm, sc.task.addr, 1, NULL), -EINVAL);
+	assert_int_equal(rmem_counter_create(sc.rm, sc.task.addr, 1, &c), 0);
+	assert_int_equal(rmem_counter_create(sc.rm, sc.task.addr, 1, &other), 0);
+	assert_int_equal(value_of(c), 0);
+	assert_int_equal(rmem_counter_add(c, 0), 0);
+	assert_int_equal(rmem_counter_add(c, 5), 0);
+	assert_int_equal(rmem_counter_add(other, 5), -EUSERS);
+	assert_int_equal(rmem_counter_add(c, UINT64_MAX), 0); /* less one */
+	assert_int_equal(value_of(other), 4);
+	rmem_counter_destroy(c);
+	assert_int_equal(rmem_counter_add(other, 3), 0);
+	assert_int_equal(value_of(other), 7);
+	assert_int_equal(rmem_counter_get(other, NULL), -EINVAL);
+	assert_int_equal(rmem_counter_add(NULL, 1), -EINVAL);
+	rmem_counter_destroy(other);
+	rmem_counter_destroy(NULL);
+	close_scene(&sc);
+}
+
+/* More processes than lines, one after the other killed: each line is taken over with what is in it. */
+static void test_killed_adders(void **state)
+{
+	uint64_t sure = 0, open = 0, value;
+	struct rmem_counter *c = NULL;
+	struct scene sc;
+
+	open_scene(&sc, *state, patient);
+	assert_int_equal(rmem_counter_create(sc.rm, sc.task.addr, LINES, &c), 0);
+	for (int round = 0; round < 3; round++) {
+		for (int i = 0; i < PEERS; i++)
+			start(&sc, i, "adder", 1000000);
+		for (int i = 0; i < PEERS; i++)
+			for (int k = 0; k < 20; k++)
+				assert_int_equal(peer_hear(&peers[i]), 0);
+		sure += 20 * PEERS + 30;
+		for (int i = 0; i < 30; i++)
+			assert_int_equal(rmem_counter_add(c, 1000), 0);
+		for (int i = 0; i < PEERS; i++) {
+			peer_kill(&peers[i]);
+			count(&peers[i], &sure, &open);
+			open++; /* the one that it was at */
+			peer_end(&peers[i]);
+		}
+	}
+	value = value_of(c);
+	assert_int_equal(value % 1000, 0);
+	assert_true(value / 1000 >= sure && value / 1000 <= sure + open);
+	assert_int_equal(value_of(c), value);
+	rmem_counter_destroy(c);
+	close_scene(&sc);
+}
+
+static void test_adders_over_restarts(void **state)
+{
+	uint64_t sure = 0, open = 0, value;
+	struct rmem_counter *c = NULL;
+	struct scene sc;
+
+	open_scene(&sc, *state, patient);
+	assert_int_equal(rmem_counter_create(sc.rm, sc.task.addr, LINES, &c), 0);
+	for (int i = 0; i < PEERS; i++)
+		start(&sc, i, "adder", 300);
+	for (int i = 0; i < 3; i++) {
+		for (int k = 0; k < PEERS; k++)
+			for (int n = 0; n < 20; n++)
+				sure += peer_hear(&peers[k]) == 0;
+		rig_kill(sc.rig);
+		rig_start(sc.rig, patient);
+	}
+	for (int i = 0; i < PEERS; i++) {
+		count(&peers[i], &sure, &open);
+		peer_finish(&peers[i]);
+	}
+	value = value_of(c);
+	assert_int_equal(sure + open, 300 * PEERS);
+	assert_true(value / 1000 >= sure && value / 1000 <= sure + open);
+	assert_int_equal(value % 1000, 0);
+	rmem_counter_destroy(c);
+	close_scene(&sc);
+}
+
+/* A value is one that somebody has written as a whole. */
+static uint64_t read_whole(struct rmem_record *r)
+{
+	uint64_t words[WORDS];
+	int rc;
+
+	while ((rc = rmem_record_read(r, words)) == -EAGAIN)
+		;
+	if (rc)
+		fail_msg("%s", rmem_errmsg());
+	for (unsigned k = 1; k < WORDS; k++)
+		if (words[k] != words[0])
+			fail_msg("torn: word %u is %llu, not %llu", k, (unsigned long long)words[k],
+				(unsigned long long)words[0]);
+	return words[0];
+}
+
+static void test_record(void **state)
+{
+	static uint64_t words[WORDS];
+	struct rmem_record *r = NULL, *bad = NULL;
+	struct scene sc;
+
+	open_scene(&sc, *state, patient);
+	assert_int_equal(rmem_record_create(sc.rm, sc.task.addr, 0, &bad), -EINVAL);
+	assert_int_equal(rmem_record_create(sc.rm, sc.task.addr + 1, 8, &bad), -EINVAL);
+	assert_int_equal(rmem_record_create(sc.rm, sc.task.addr, 8, NULL), -EINVAL);
+	assert_int_equal(rmem_record_create(sc.rm, sc.task.addr, VALUE_BYTES, &r), 0);
+	assert_int_equal(read_whole(r), 0);
+	for (uint64_t i = 1; i < 20; i++) {
+		for (unsigned k = 0; k < WORDS; k++)
+			words[k] = i;
+		assert_int_equal(rmem_record_write(r, words, 0), 0);
+		assert_int_equal(read_whole(r), i);
+	}
+	assert_int_equal(rmem_record_read(r, NULL), -EINVAL);
+	assert_int_equal(rmem_record_write(r, NULL, 0), -EINVAL);
+	rmem_record_destroy(r);
+	rmem_record_destroy(NULL);
+	close_scene(&sc);
+}
+
+static void test_killed_writers(void **state)
+{
+	struct rmem_record *r = NULL;
+	struct scene sc;
+
+	open_scene(&sc, *state, patient);
+	assert_int_equal(rmem_record_create(sc.rm, sc.task.addr, VALUE_BYTES, &r), 0);
+	for (int round = 0; round < 6; round++) {
+		uint64_t last = 0;
+
+		for (int i = 0; i < 2; i++)
+			start(&sc, i, "writer", (uint64_t)(i + 1) << 32);
+		assert_int_equal(peer_hear(&peers[0]), 0);
+		assert_int_equal(peer_hear(&peers[1]), 0);
+		for (int i = 0; i < 60; i++)
+			last = read_whole(r);
+		for (int i = 0; i < 2; i++) {
+			peer_kill(&peers[i]);
+			last = read_whole(r);
+		}
+		/* Nobody is left to write. */
+		last = read_whole(r);
+		for (int i = 0; i < 5; i++)
+			assert_true(read_whole(r) == last);
+		peer_end(&peers[0]);
+		peer_end(&peers[1]);
+	}
+	rmem_record_destroy(r);
+	close_scene(&sc);
+}
+
+/* One that was stopped in the middle, and comes back, spoils nothing. */
+static void test_stopped_writer(void **state)
+{
+	static uint64_t words[WORDS];
+	struct rmem_record *r = NULL;
+	struct scene sc;
+	int64_t said;
+
+	open_scene(&sc, *state, brief);
+	assert_int_equal(rmem_record_create(sc.rm, sc.task.addr, VALUE_BYTES, &r), 0);
+	start(&sc, 0, "writer", 1ULL << 32);
+	assert_int_equal(peer_hear(&peers[0]), 0);
+	peer_freeze(&peers[0]);
+	for (unsigned k = 0; k < WORDS; k++)
+		words[k] = 77;
+	if (rmem_record_write(r, words, RIG_LIMIT_MS))
+		fail_msg("%s", rmem_errmsg());
+	for (int i = 0; i < 20; i++)
+		assert_int_equal(read_whole(r), 77);
+	peer_thaw(&peers[0]);
+	for (int i = 0; i < 100; i++)
+		(void)read_whole(r);
+	peer_kill(&peers[0]);
+	said = peer_hear(&peers[0]);
+	assert_true(
+		said == PEER_DEAD || said == -ESTALE || said == -EOWNERDEAD || said == -EREMOTEIO);
+	(void)read_whole(r);
+	rmem_record_destroy(r);
+	close_scene(&sc);
+}
+
+#define PEER_TEST(f) cmocka_unit_test_setup_teardown(f, rig_setup, end_peers)
+
+int main(int argc, char **argv)
+{
+	static const struct peer_role roles[] = {
+		{ "adder", play_adder },
+		{ "writer", play_writer },
+		{ NULL, NULL },
+	};
+	const struct CMUnitTest tests[] = {
+		PEER_TEST(test_counter),
+		PEER_TEST(test_killed_adders),
+		PEER_TEST(test_adders_over_restarts),
+		PEER_TEST(test_record),
+		PEER_TEST(test_killed_writers),
+		PEER_TEST(test_stopped_writer),
+	};
+
+	if (argc == 6)
+		return peer_main(argv, roles);
+	return rig_main(PORT, tests, sizeof(tests) / sizeof(tests[0]));
+}
