@@ -17,6 +17,7 @@
 
 struct sites;
 
+/* NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding): as in the session */
 struct rmem {
 	unsigned fork_generation;
 	struct session session;

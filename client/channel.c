@@ -63,6 +63,7 @@ static int find_own(
 	const struct own *own;
 	int rc = 0;
 
+	*out = (struct own){ 0 };
 	pthread_mutex_lock(&s->table);
 	own = allocations_find_range(&s->allocations, addr, bytes);
 	if (!own)
@@ -431,9 +432,14 @@ static int attach_piece(struct channel *ch, uint64_t addr, size_t bytes, struct 
 
 /* ---- coming back ---- */
 
-/* What is to be done in a tenure that is over must not be done in the next. */
+/*
+ * May it go over this connection? What is to be done in a tenure that is over must not be done in the next.
+ */
 static int check_sending(const struct channel *ch, const struct operation *op, struct why *why)
 {
+	if (!operation_is_copy(op) && !endpoint_has_atomics(ch->pipeline.ep))
+		return why_set(
+			why, -EOPNOTSUPP, "this machine's RDMA device has no atomic operations");
 	if (!op->tenure || op->tenure == ch->tenure)
 		return 0;
 	return why_set(why, -ESTALE, "the lease had ended before this was sent");
@@ -562,12 +568,15 @@ int channel_connect(struct channel *ch, struct why *why)
 static int check_local(const struct operation *op, struct why *why)
 {
 	const struct plan *p = &op->left;
+	const struct iovec old = { op->old, op->old ? sizeof(*op->old) : 0 };
+	const struct iovec *pieces = operation_is_copy(op) ? p->local : &old;
+	int n = operation_is_copy(op) ? p->nlocal : 1;
 
-	for (int i = 0; operation_is_copy(op) && i < p->nlocal; i++) {
-		const void *bad = poison_find(p->local[i].iov_base, p->local[i].iov_len);
+	for (int i = 0; i < n; i++) {
+		const void *bad = poison_find(pieces[i].iov_base, pieces[i].iov_len);
 
 		if (bad)
-			return explain_poison(&p->local[i], bad, why);
+			return explain_poison(&pieces[i], bad, why);
 	}
 	return 0;
 }
