@@ -82,6 +82,7 @@ int data_operate(struct rmem *rm, struct operation *op, uint64_t *out_old, const
 		rc = operation_check_word(op, &why);
 	if (rc == 0)
 		rc = run(rm, op, &why);
+	op->old = NULL;
 	if (rc == 0 && out_old)
 		*out_old = old;
 	return call_done(rc, call, &why);
