@@ -87,11 +87,13 @@ struct report_view {
 	struct report_counters counters;
 	struct report_audits audits;
 
-	void *arg; /* of the three below, each of which may be NULL */
+	void *arg; /* of those below, each of which may be NULL */
 	/* The lease of a session in a slot and for how long it has been so; false: it has none now. */
 	bool (*lease)(void *arg, uint32_t slot, enum lease_state *out, uint64_t *out_for_ms);
 	/* How many channels a session in a slot has open. */
 	unsigned (*channels)(void *arg, uint32_t slot);
+	/* How many sessions that are not its owner's use an allocation now. */
+	unsigned (*attached)(void *arg, const struct allocation *a);
 	/* Count the pages of [addr, addr + bytes), against the node that addr names. *out is zeroed. */
 	void (*pages)(void *arg, uint64_t addr, uint64_t bytes, struct report_pages *out);
 };

@@ -64,6 +64,12 @@ static void set_owner(struct draft *d, json_t *o, const struct allocation *a)
 	draft_set_text(d, o, "exe", r->identity.exe);
 }
 
+static void set_attached(struct draft *d, json_t *o, const struct allocation *a)
+{
+	draft_set_number(d, o, "attached_sessions",
+		d->view->attached ? d->view->attached(d->view->arg, a) : 0);
+}
+
 static json_t *make_block(struct draft *d, const struct allocation *a)
 {
 	struct report_pages pages = count_pages(d->view, a->addr, allocation_block_bytes(a));
@@ -77,6 +83,7 @@ static json_t *make_block(struct draft *d, const struct allocation *a)
 	set_owner(d, o, a);
 	draft_set_number(d, o, "birth_ns", a->birth_ns);
 	draft_set_number(d, o, "age_ms", part_ago_ms(d->view, a->birth_ns));
+	set_attached(d, o, a);
 	draft_set_number(d, o, "pages_checked", pages.checked);
 	draft_set_number(d, o, "pages_on_node", pages.on_node);
 	return o;
@@ -164,6 +171,7 @@ static json_t *make_allocation(struct draft *d, const struct allocation *a, uint
 	draft_set(d, o, "kind", json_string(audit_kind_name(audit_judge(&in, d->view->scan, a))));
 	draft_set_number(d, o, "birth_ns", a->birth_ns);
 	draft_set_number(d, o, "age_ms", part_ago_ms(d->view, a->birth_ns));
+	set_attached(d, o, a);
 	return o;
 }
 

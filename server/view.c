@@ -8,6 +8,7 @@
 #include "common/clock.h"
 #include "numa/pages.h"
 #include "rmem/rmem.h"
+#include "server/access.h"
 #include "server/auditor.h"
 #include "server/session.h"
 
@@ -35,6 +36,11 @@ static unsigned channels_of(void *arg, uint32_t slot)
 	const struct session *session = &((struct view *)arg)->server->sessions[slot];
 
 	return session->used ? session->nchannels : 0;
+}
+
+static unsigned attached_to(void *arg, const struct allocation *a)
+{
+	return access_count_others(((struct view *)arg)->server, a);
 }
 
 static void count_pages(void *arg, uint64_t addr, uint64_t bytes, struct report_pages *out)
@@ -144,5 +150,6 @@ void view_fill(struct view *v, struct server *s)
 	r->arg = v;
 	r->lease = lease_of;
 	r->channels = channels_of;
+	r->attached = attached_to;
 	r->pages = count_pages;
 }

@@ -122,6 +122,12 @@ static void test_sharing(void **state)
 			"the host was here\n", "the guest was here\n", "2 visitors\n", NULL });
 }
 
+static void test_together(void **state)
+{
+	test_example(*state, "09-together",
+		(const char *const[]){ "counter 60, note 60, 0 records torn\n", NULL });
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -133,6 +139,7 @@ int main(void)
 		RIG_TEST(test_threads),
 		RIG_TEST(test_errors),
 		RIG_TEST(test_sharing),
+		RIG_TEST(test_together),
 	};
 
 	return rig_main(RIG_PORT_EXAMPLES, tests, sizeof(tests) / sizeof(tests[0]));

@@ -77,6 +77,7 @@ static void a_key_admits(void **state)
 	assert_int_equal(bytes, CREW_BLOCK);
 	mine = crew_attach(owner.channels[0], addr);
 	theirs = attach(other.channels[0], addr, &key);
+	assert_int_equal(rig_ask_number(r, "map", "blocks.0.attached_sessions"), 1);
 	crew_fill(owner.channels[0], addr, mine, 5);
 	crew_check(other.channels[0], addr, theirs, 5);
 	crew_fill(other.channels[0], addr, theirs, 6);

@@ -564,9 +564,9 @@ static void test_map(void **state)
 	assert_int_equal(s.page_calls, 8 + NODES);
 	assert_int_equal(number(item(answer, "nodes", 1), "pages_checked"), ARENA / 4096);
 	block = item(answer, "blocks", 0);
-	check_keys(block,
-		"addr node bytes block_bytes state session pid exe birth_ns age_ms pages_checked "
-		"pages_on_node");
+	check_keys(block, "addr node bytes block_bytes state session pid exe birth_ns age_ms "
+			  "attached_sessions "
+			  "pages_checked pages_on_node");
 	assert_string_equal(text(block, "addr"), "0x9e01000000000000");
 	assert_string_equal(text(block, "exe"), "/usr/bin/x");
 	assert_int_equal(number(block, "pages_checked"), 2);
@@ -614,7 +614,8 @@ static void test_who_holds(void **state)
 	answer = report_who_holds(view_of(&s), a->addr + 4999);
 	check_keys(answer, "schema report server addr allocation holder stack");
 	check_keys(at(answer, "allocation"),
-		"id addr offset_bytes node bytes block_bytes state kind birth_ns age_ms");
+		"id addr offset_bytes node bytes block_bytes state kind birth_ns age_ms "
+		"attached_sessions");
 	check_keys(at(answer, "holder"), HOLDER_KEYS);
 	assert_int_equal(number(at(answer, "allocation"), "id"), 2);
 	assert_int_equal(number(at(answer, "allocation"), "offset_bytes"), 4999);
