@@ -73,6 +73,17 @@ void channel_post(struct channel *ch, struct why *why);
  */
 void channel_advance(struct channel *ch, uint64_t deadline_ns, struct why *why);
 
+static inline bool channel_is_connected(const struct channel *ch)
+{
+	return ch->pipeline.ep && !endpoint_broken(ch->pipeline.ep);
+}
+
+/* Past the lease the memory may be somebody else's: not even try. */
+static inline bool channel_is_usable(const struct channel *ch)
+{
+	return channel_is_connected(ch) && session_lease_good(ch->session);
+}
+
 /* Is anything started that has not completed? */
 static inline bool channel_is_busy(const struct channel *ch)
 {
