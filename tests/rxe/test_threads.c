@@ -149,7 +149,8 @@ static void test_more_threads_than_channels(void **state)
 {
 	struct rig *r = *state;
 
-	rig_start(r, NULL);
+	/* Where there are two NUMA nodes each has half of it. */
+	rig_start(r, (const char *const[]){ "--size", "128M", NULL });
 	more_threads_than(r, 1);
 	more_threads_than(r, 2);
 	rig_stop(r, false);
