@@ -12,7 +12,7 @@
 #include "rmem/objects.h"
 #include "tests/rxe/peer.h"
 
-#define PORT 7547
+#define PORT 7565
 #define WORDS 512U
 #define BYTES 8192UL
 #define NOTE 64UL /* where the words begin that the lock protects */

@@ -90,6 +90,18 @@ static void put_body(struct wire *w, enum message_type type)
 	case MESSAGE_JOIN: /* of a session that does not exist */
 		join_request_put(w, &(struct join_request){ .session_id = { 1 } });
 		break;
+	case MESSAGE_SHARE:
+		share_request_put(w, &(struct share_request){ .addr = 4096 });
+		break;
+	case MESSAGE_LOOKUP:
+		lookup_request_put(w, &(struct lookup_request){ .addr = 4096 });
+		break;
+	case MESSAGE_DETACH:
+		detach_request_put(w, &(struct detach_request){ .addr = 4096 });
+		break;
+	case MESSAGE_FENCE:
+		fence_request_put(w, &(struct fence_request){ .ticket = 1 });
+		break;
 	case MESSAGE_REPORT:
 		report_request_put(w, &(struct report_request){ "{\"cmd\":\"status\"}" });
 		break;
@@ -240,7 +252,7 @@ static void cut_short_and_too_long(void **state)
 
 	rig_start(r, NULL);
 	before = look(r);
-	for (unsigned type = MESSAGE_HELLO; type <= MESSAGE_JOIN; type++) {
+	for (unsigned type = MESSAGE_HELLO; type <= MESSAGE_FENCE; type++) {
 		make(&m, type, 1000);
 		for (size_t n = 0; n < m.n; n++, said++)
 			assert_cut_off(type, m.bytes, n);
@@ -260,7 +272,7 @@ static void garbage_of_every_size(void **state)
 
 	rig_start(r, NULL);
 	for (size_t n = 0; n <= MESSAGE_MAX + 1; n += n < 64 || n > MESSAGE_MAX - 8 ? 1 : 67) {
-		unsigned type = 1 + (unsigned)random_below(&seed, MESSAGE_JOIN);
+		unsigned type = 1 + (unsigned)random_below(&seed, MESSAGE_FENCE);
 		struct raw *raw = connect_for(type);
 
 		make(&m, type, 1000);
@@ -279,7 +291,7 @@ static void garbage_of_every_size(void **state)
 
 static void headers_that_mean_nothing(void **state)
 {
-	static const uint8_t types[] = { 0, 12, 13, 63, 127, 128, 200, 254, 255 };
+	static const uint8_t types[] = { 0, 16, 17, 63, 127, 128, 200, 254, 255 };
 	static const int32_t statuses[] = { -1, 1, INT32_MIN, INT32_MAX };
 	struct rig *r = *state;
 	struct message m;
@@ -311,7 +323,7 @@ static void requests_out_of_order(void **state)
 	/* HELLO twice. */
 	make(&m, MESSAGE_HELLO, 1000);
 	assert_cut_off(MESSAGE_RENEW, m.bytes, m.n);
-	for (unsigned type = MESSAGE_BYE; type <= MESSAGE_JOIN; type++) {
+	for (unsigned type = MESSAGE_BYE; type <= MESSAGE_FENCE; type++) {
 		struct raw *raw;
 
 		make(&m, type, 1000);
@@ -851,7 +863,7 @@ static void leaves_in_the_middle(void **state)
 	struct message m;
 
 	rig_start(r, NULL);
-	for (unsigned type = MESSAGE_HELLO; type <= MESSAGE_JOIN; type++) {
+	for (unsigned type = MESSAGE_HELLO; type <= MESSAGE_FENCE; type++) {
 		for (unsigned i = 0; i < 10; i++) {
 			struct raw *raw = connect_for(type);
 
@@ -868,7 +880,7 @@ static void leaves_in_the_middle(void **state)
 
 static void misbehave(unsigned i)
 {
-	unsigned type = 1 + i % MESSAGE_JOIN;
+	unsigned type = 1 + i % MESSAGE_FENCE;
 	struct raw *raw = connect_for(type);
 	struct message m;
 

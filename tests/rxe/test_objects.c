@@ -10,7 +10,7 @@
 #include "rmem/objects.h"
 #include "tests/rxe/peer.h"
 
-#define PORT 7549
+#define PORT 7567
 #define LINES 4
 #define WORDS 300U
 #define VALUE_BYTES (WORDS * sizeof(uint64_t))

@@ -11,7 +11,7 @@
 #include "tests/rxe/crew.h"
 #include "tests/support/random.h"
 
-#define PORT 7541
+#define PORT 7561
 #define TTL_MS 1000
 
 static const char *const short_ttl[] = { "--ttl", "1s", NULL };

@@ -9,7 +9,7 @@
 #include "tests/rxe/client.h"
 #include "tests/rxe/pattern.h"
 
-#define PORT 7545
+#define PORT 7563
 #define BYTES (1UL << 20)
 
 static const char *const patient[] = { "--ttl", "10m", NULL };
