@@ -12,7 +12,7 @@
 #include "common/clock.h"
 #include "tests/fault/driver.h"
 
-#define LIMIT 12 /* runs for one kind, if it is not called from more places */
+#define LIMIT 3 /* runs for one kind, if it is not called from more places */
 
 /* What the fault leaves to be expected: the very thing that would not end, and what holds it. */
 static unsigned judge_left(

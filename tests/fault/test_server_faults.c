@@ -19,7 +19,7 @@
 #include "tests/fault/driver.h"
 #include "tests/rxe/client.h"
 
-#define LIMIT 8         /* runs for one kind, if it is not called from more places */
+#define LIMIT 3         /* runs for one kind, if it is not called from more places */
 #define LIMIT_START 4   /* the same, of rmemd's start */
 #define SETTLE_MS 30000 /* a connection is torn down in slices */
 #define BYSTANDER_BYTES (64ULL << 10)
