@@ -25,7 +25,10 @@ void bounce_destroy(struct bounce *b);
 /* 1 … BOUNCE_PIECE_MAX contiguous bytes; NULL if they are not free now (never when all is). */
 uint8_t *bounce_take(struct bounce *b, size_t bytes);
 
-/* Give back everything that was taken before head was this. */
+/*
+ * Give back everything that was taken before head was this: as it was after a piece that is outstanding,
+ * since the run of bytes begins anew when none is.
+ */
 static inline void bounce_release(struct bounce *b, uint64_t head)
 {
 	b->tail = head;

@@ -206,7 +206,9 @@ static void finish(struct pipeline *p, uint64_t end)
 				plan_advance(&op->left, work->bytes);
 		}
 		op->outstanding--;
-		bounce_release(&p->bounce, work->bounce_head);
+		/* Not by those that have none: the ring may have begun anew since they were built. */
+		if (work->bounced)
+			bounce_release(&p->bounce, work->bounce_head);
 	}
 }
 

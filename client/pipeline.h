@@ -60,7 +60,7 @@ struct work {
 		at; /* where its bytes begin: a bounced read is handed out by walking it again */
 	size_t bytes;
 	enum way way;
-	uint8_t *bounced;     /* its part of the bounce memory */
+	uint8_t *bounced;     /* its part of the bounce memory; NULL: none */
 	uint64_t bounce_head; /* after it was taken */
 	struct ibv_send_wr wr;
 	struct ibv_sge sges[ENDPOINT_SGE_MAX];
