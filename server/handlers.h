@@ -40,6 +40,9 @@ const struct allocation *handler_own(const struct connection *c, uint64_t addr);
 const struct allocation *handler_shared(
 	struct connection *c, uint64_t addr, const uint8_t key[SHARE_KEY_SIZE]);
 
+/* Does a DETACH of the connection's session wait for its grants on this one to end? */
+bool handler_is_detaching(const struct connection *c, const struct allocation *a);
+
 /* The record of the connection's session. */
 struct session_record *handler_record(const struct connection *c);
 

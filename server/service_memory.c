@@ -292,7 +292,8 @@ int handle_attach(struct connection *c, const struct header *h, struct wire *in)
 			"0x%" PRIx64 " is not held by this session, nor shared with it (any more)",
 			q.addr);
 	g = access_find(c, a);
-	if (g && g->end != GRANT_GIVEN)
+	/* Nor a new one: the DETACH would wait for that too, and nothing would end it. */
+	if ((g && g->end != GRANT_GIVEN) || handler_is_detaching(c, a))
 		return handler_refuse(c, h, -ESTALE, "0x%" PRIx64 " is being detached", q.addr);
 	err = g ? 0 : access_make(c, a, &g);
 	if (err)

@@ -103,8 +103,11 @@ int handle_detach(struct connection *c, const struct header *h, struct wire *in)
 	if (wire_finish(in))
 		return -EBADMSG;
 	a = ledger_find(c->server->pool.ledger, q.addr);
+	/* Answered, not cut off: a request without an answer is sent again and again. */
 	if (a && access_is_stuck(c->server, a, c->session))
-		return -EIO;
+		return handler_refuse(c, h, -EIO,
+			"the device does not confirm that 0x%" PRIx64 " cannot be reached any more",
+			q.addr);
 	c->deferred =
 		(struct deferred){ .active = true, .type = h->type, .seq = h->seq, .freeing = a };
 	if (a && access_end_of(c->server, a, c->session))
@@ -124,6 +127,11 @@ static struct connection *waiting(const struct allocation *a, struct session *se
 			       c->deferred.freeing == a
 		       ? c
 		       : NULL;
+}
+
+bool handler_is_detaching(const struct connection *c, const struct allocation *a)
+{
+	return waiting(a, c->session) != NULL;
 }
 
 void service_detached(struct server *s, const struct allocation *a, struct session *session)

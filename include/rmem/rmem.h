@@ -145,6 +145,7 @@ RMEM_API int rmem_attach(
  * access to the memory any more. After any other error it is not used either, and the call can be
  * repeated. One round trip.
  *	-EINVAL		nothing is attached at addr, or it is this session's own
+ *	-EIO		the server's RDMA device does not confirm that this session's access is over
  */
 RMEM_API int rmem_detach(struct rmem *rm, rmem_addr_t addr);
 

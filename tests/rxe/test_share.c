@@ -185,6 +185,73 @@ static void detach_ends_this_session_only(void **state)
 	end(r);
 }
 
+static void send_request(struct raw *r, enum message_type type,
+	void (*put)(struct wire *, const void *), const void *q)
+{
+	const struct header h = { .type = (uint8_t)type, .seq = r->seq + 1 };
+	uint8_t bytes[MESSAGE_MAX];
+	struct wire w = wire_over(bytes, sizeof(bytes));
+
+	header_put(&w, &h);
+	put(&w, q);
+	assert_int_equal(raw_send_nowait(r, bytes, w.pos), 0);
+}
+
+static void put_detach(struct wire *w, const void *q)
+{
+	detach_request_put(w, q);
+}
+
+static void put_attach(struct wire *w, const void *q)
+{
+	attach_request_put(w, q);
+}
+
+static int receive_status(struct raw *r, enum message_type type)
+{
+	struct header h;
+	struct wire in;
+
+	assert_int_equal(raw_receive(r, &in), 0);
+	header_get(&in, &h);
+	assert_int_equal(h.type, type);
+	return h.status;
+}
+
+/* A key that is asked for on one channel, while those on another end, does not keep a DETACH waiting. */
+static void attach_beside_detach(void **state)
+{
+	struct attach_request again = { 0 };
+	struct detach_request gone;
+	struct rig *r = *state;
+	struct crew owner, other;
+	struct key key;
+	int rc;
+
+	crew_start(r, patient);
+	crew_open(&owner, r, 0);
+	crew_open(&other, r, 2);
+	gone.addr = again.addr = crew_alloc(&owner);
+	key = share(&owner, gone.addr);
+	memcpy(again.key, key.bytes, sizeof(again.key));
+	for (int round = 0; round < 8; round++) {
+		attach(other.channels[0], gone.addr, &key);
+		/* So that rmemd finds both, one after the other. */
+		rig_freeze(r);
+		send_request(other.control, MESSAGE_DETACH, put_detach, &gone);
+		send_request(other.channels[1], MESSAGE_ATTACH, put_attach, &again);
+		rig_thaw(r);
+		assert_int_equal(receive_status(other.control, MESSAGE_DETACH), 0);
+		rc = receive_status(other.channels[1], MESSAGE_ATTACH);
+		assert_true(rc == 0 || rc == -ESTALE);
+		assert_int_equal(raw_detach(other.control, gone.addr), 0);
+	}
+	assert_int_equal(raw_free(owner.control, gone.addr), 0);
+	crew_close(&other);
+	crew_close(&owner);
+	end(r);
+}
+
 #define OTHERS 8U
 #define EACH 12U /* channels: more grants in all than rmemd ends at once */
 
@@ -494,6 +561,7 @@ int main(int argc, char **argv)
 		RIG_TEST(a_key_admits),
 		RIG_TEST(nothing_else_does),
 		RIG_TEST(detach_ends_this_session_only),
+		RIG_TEST(attach_beside_detach),
 		RIG_TEST(free_ends_everybodys),
 		RIG_TEST(many_at_once),
 		RIG_TEST(the_owner_leaves_it_behind),
