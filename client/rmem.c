@@ -225,13 +225,18 @@ static int accept_allocation(struct session *s, struct wire *in, uint64_t bytes,
 	struct origin origin, rmem_addr_t *out, struct why *why)
 {
 	struct alloc_reply lent;
+	size_t before;
 	int rc;
 
 	alloc_reply_get(in, &lent);
 	if (wire_finish(in) || lent.bytes != bytes || !addr_is_remote(lent.addr))
 		return why_set(why, -EPROTO, "rmemd sent a malformed answer to an allocation");
 	pthread_mutex_lock(&s->table);
+	before = s->allocations.count;
 	rc = allocations_add(&s->allocations, lent.addr, lent.bytes, origin);
+	/* In the place of what was attached, and then freed by its owner: channels have keys for that. */
+	if (rc == 0 && s->allocations.count <= before)
+		session_next_epoch(s);
 	pthread_mutex_unlock(&s->table);
 	if (rc)
 		return why_set(why, -EPROTO, "rmemd lent memory that this session already has");

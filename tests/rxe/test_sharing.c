@@ -144,6 +144,50 @@ static void test_owner_frees(void **state)
 }
 
 /* It stays attached over a restart, and over the loss of the session that attached it. */
+static void put_word(struct rmem_queue *q, rmem_addr_t addr, uint64_t word)
+{
+	struct rmem_completion done;
+
+	assert_int_equal(rmem_start_write(q, addr, &word, sizeof(word), 0), 0);
+	assert_int_equal(rmem_reap(q, &done, 1, -1), 1);
+	assert_int_equal(done.status, 0);
+}
+
+/* The next owner of the memory is whoever had it attached: the key of before is not tried. */
+static void test_the_same_place(void **state)
+{
+	struct rmem_stats before = RMEM_STATS_INIT, after = RMEM_STATS_INIT;
+	struct rig *r = *state;
+	struct rmem_share_key key;
+	rmem_addr_t addr, own[64];
+	struct rmem_queue *q;
+	struct rmem *a, *b;
+	int n = 0;
+
+	rig_start(r, patient);
+	a = must_open(r);
+	b = must_open(r);
+	assert_int_equal(rmem_queue_create(b, NULL, &q), 0);
+	addr = must_share(a, &key);
+	must_attach(b, addr, &key);
+	put_word(q, addr, 1);
+	assert_int_equal(rmem_free(a, addr), 0);
+	do {
+		assert_in_range(n, 0, 63);
+		assert_int_equal(rmem_alloc(b, BYTES, NULL, &own[n]), 0);
+	} while (own[n++] != addr);
+	assert_int_equal(rmem_stats(b, &before), 0);
+	put_word(q, addr, 2);
+	assert_int_equal(rmem_stats(b, &after), 0);
+	assert_int_equal(after.inline_requests + after.slot_requests,
+		before.inline_requests + before.slot_requests + 1);
+	while (n > 0)
+		assert_int_equal(rmem_free(b, own[--n]), 0);
+	assert_int_equal(rmem_close(b), 0);
+	assert_int_equal(rmem_close(a), 0);
+	rig_stop(r, false);
+}
+
 static void test_it_stays(void **state)
 {
 	struct rig *r = *state;
@@ -232,6 +276,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		RIG_TEST(test_two_sessions),
 		RIG_TEST(test_owner_frees),
+		RIG_TEST(test_the_same_place),
 		RIG_TEST(test_it_stays),
 		RIG_TEST(test_another_server),
 		RIG_TEST(test_owner_dies),
