@@ -58,11 +58,14 @@ static int prove_lease(struct session *s, uint64_t deadline_ns, struct why *why)
 	return rc;
 }
 
-/* On the new connection every operation that is left needs its keys again. */
+/*
+ * On the new connection every operation that is left needs its keys again. If it is still the old one, what
+ * is built goes on with those it has, and may complete here: it must not be judged any more.
+ */
 static int reattach(struct channel *ch, struct why *why)
 {
 	for (struct operation *op = ch->pipeline.first; op; op = op->following) {
-		int rc = op->status ? 0 : attach_all(ch, op, why);
+		int rc = op->status || operation_is_built(op) ? 0 : attach_all(ch, op, why);
 
 		if (rc == -ECONNRESET)
 			return rc;
