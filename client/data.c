@@ -24,12 +24,12 @@ static int run(struct rmem *rm, struct operation *op, struct why *why)
 		rc = seats_enter(&rm->seats, &ch, why);
 		if (rc)
 			return rc;
-		if (ch == rm->seats.common && op->left.left > TURN_BYTES)
+		if (!seats_mine(&rm->seats) && op->left.left > TURN_BYTES)
 			op->pause_bytes = op->left.left - TURN_BYTES;
 		else
 			op->pause_bytes = 0;
 		rc = channel_run(ch, op, why);
-		seats_leave(&rm->seats, ch);
+		seats_leave(&rm->seats);
 	} while (rc == 0 && op->left.left);
 	return rc;
 }

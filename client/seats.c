@@ -271,8 +271,8 @@ int seats_enter(struct seats *t, struct channel **out, struct why *why)
 	return 0;
 }
 
-void seats_leave(struct seats *t, struct channel *ch)
+void seats_leave(struct seats *t)
 {
-	if (ch == t->common)
+	if (!seats_mine(t))
 		turnstile_leave(&t->common_lock);
 }

@@ -57,7 +57,7 @@ static inline struct channel *seats_mine(const struct seats *t)
 
 /* The channel that this thread is to use, which may have to be made first; to be left soon. */
 int seats_enter(struct seats *t, struct channel **out, struct why *why);
-void seats_leave(struct seats *t, struct channel *ch);
+void seats_leave(struct seats *t);
 
 /* A channel for a queue. 0, -ENOMEM or what channel_connect() returns. */
 int seats_add(struct seats *t, struct channel **out, struct why *why);
