@@ -79,7 +79,7 @@ void connection_abort(struct connection *c, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 
 /*
- * Revoke at most *budget grants of a CLOSING connection and count them off. Returns true when the
+ * End at most *budget grants of a CLOSING connection, and itself, and count them off. Returns true when the
  * connection is gone (freed, or moved to the zombies). c is then no longer valid.
  */
 bool connection_reap(struct connection *c, unsigned *budget);
