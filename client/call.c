@@ -31,7 +31,8 @@ int call_done(int rc, const char *call, const struct why *why)
 		return rc;
 	snprintf(
 		last_message, sizeof(last_message), "%s", why->text[0] ? why->text : strerror(-rc));
-	log_info("%s: %s", call, last_message);
+	/* A full queue is no failure: whoever fills it runs into that all the time. */
+	log_at(rc == -EAGAIN ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, "%s: %s", call, last_message);
 	return rc;
 }
 

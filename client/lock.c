@@ -282,7 +282,8 @@ RMEM_API int rmem_lock_create(struct rmem *rm, rmem_addr_t addr, struct rmem_loc
 	if (rc == 0 && !out)
 		rc = why_set(&why, -EINVAL, "out is NULL");
 	if (rc == 0 && (addr == 0 || addr % sizeof(uint64_t)))
-		rc = why_set(&why, -EINVAL, "0x%" PRIx64 " is not the address of a word", addr);
+		rc = why_set(&why, -EINVAL,
+			"0x%" PRIx64 " is no address for this: it must be a multiple of 8", addr);
 	if (rc == 0) {
 		l = calloc(1, sizeof(*l));
 		if (!l)

@@ -86,7 +86,7 @@ int handle_lookup(struct connection *c, const struct header *h, struct wire *in)
 	if (!a)
 		return handler_refuse(c, h, -EACCES,
 			"the key does not fit any allocation at 0x%" PRIx64
-			": it is another server's, or the allocation is gone",
+			": it is another's, the address is not its beginning, or it is gone",
 			q.addr);
 	body.bytes = a->bytes;
 	connection_reply_begin(c, h->type, h->seq, 0, &r);
