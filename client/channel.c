@@ -85,10 +85,11 @@ int channel_start(struct channel *ch, struct operation *op, struct why *why)
 
 	if (ch->began_ns && rc == 0)
 		*why = ch->shortcut_failure;
-	ch->began_ns = 0;
-	if (!ch->pipeline.first)
+	/* What the shortcut could not finish was begun before the connection broke: as of the join. */
+	if (!ch->pipeline.first && !ch->began_ns)
 		ch->fences =
 			atomic_load_explicit(&ch->session->tenure.fences, memory_order_relaxed);
+	ch->began_ns = 0;
 	while (rc == 0) {
 		lookup_refresh(ch);
 		rc = attach_check(ch, op, why);
