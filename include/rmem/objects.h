@@ -48,7 +48,7 @@ struct rmem_lock;
 #define RMEM_LOCK_BYTES 8
 #define RMEM_LOCK_OWNER_DIED 1
 
-/* Local only. -EINVAL: addr is not a multiple of 8. */
+/* Local only: addr is not looked at before it is used. -EINVAL: addr is not a multiple of 8. */
 RMEM_API int rmem_lock_create(struct rmem *rm, rmem_addr_t addr, struct rmem_lock **out);
 
 /* A lock that is held is released first, whatever comes of it. NULL is fine. */
@@ -106,7 +106,8 @@ RMEM_API int rmem_counter_add(struct rmem_counter *counter, uint64_t n);
 
 /*
  * The value: everything whose rmem_counter_add() returned before this was called is in it, and nothing
- * that was not begun before this returns. A round trip, and one for each line that was ever used.
+ * that was not begun before this returns. A round trip, and one for each line that was ever used. It only adds
+ * up: of memory that no counter has written it returns some number (no -EILSEQ).
  */
 RMEM_API int rmem_counter_get(struct rmem_counter *counter, uint64_t *out);
 
@@ -130,7 +131,7 @@ RMEM_API void rmem_record_destroy(struct rmem_record *record); /* NULL is fine *
 
 /*
  * The value as it was at some moment during the call. Two round trips, if nobody writes meanwhile. After an
- * error, what is in dst is worth nothing.
+ * error, what is in dst is worth nothing. Of memory that no record has written it gets some bytes (no -EILSEQ).
  *	-EAGAIN		it was written again and again meanwhile
  */
 RMEM_API int rmem_record_read(struct rmem_record *record, void *dst);
@@ -139,7 +140,8 @@ RMEM_API int rmem_record_read(struct rmem_record *record, void *dst);
  * Write the whole value; timeout_ms is for the lock, as in rmem_lock_acquire(), whose errors come too. Five
  * round trips. After any error but -EREMOTEIO and -ESTALE it was not written (nor will it be), after those
  * it may have been; readers find the one value or the other.
- *	-ESTALE, -EOWNERDEAD: the lease ended meanwhile
+ *	-EILSEQ		the lock's word is no lock's, or the version was changed without the lock
+ *	-ESTALE, -EOWNERDEAD: the lease ended meanwhile (-EOWNERDEAD: it was not written)
  */
 RMEM_API int rmem_record_write(struct rmem_record *record, const void *src, int timeout_ms);
 

@@ -153,7 +153,8 @@ RMEM_API int rmem_detach(struct rmem *rm, rmem_addr_t addr);
  * Copy between local and remote memory. Blocks until the bytes have arrived; after a failure the
  * destination may be partly written. 0 bytes is fine. The server's CPU takes no part.
  *	-EFAULT		the remote range is not wholly inside one allocation that is this session's, or
- *			attached; or AddressSanitizer forbids the local one. Nothing was sent
+ *			attached; or AddressSanitizer forbids the local one. Nothing was sent,
+ *			unless the allocation was freed, or detached, meanwhile
  *	-EDQUOT		at the first touch: the server's device has no windows left for a key
  *	-EUSERS		at a thread's first copy: the server keeps no more connections
  */
@@ -204,7 +205,7 @@ RMEM_API int rmem_buf_release(struct rmem *rm, void *addr);
  *
  * An operation is never repeated that may have been carried out.
  *	-EINVAL		addr is not a multiple of 8
- *	-EFAULT		the 8 bytes are not inside one allocation of this session; nothing was sent
+ *	-EFAULT		the 8 bytes are not inside one allocation that is this session's, or attached
  *	-EOPNOTSUPP	this machine's RDMA device, or the server's, has no atomic operations
  *	-EREMOTEIO	the connection broke meanwhile: it may or may not have been carried out. (After
  *			any other error it was not.)
