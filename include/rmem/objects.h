@@ -48,7 +48,7 @@ struct rmem_lock;
 #define RMEM_LOCK_BYTES 8
 #define RMEM_LOCK_OWNER_DIED 1
 
-/* Local only: addr is not looked at before it is used. -EINVAL: addr is not a multiple of 8. */
+/* Local only: what is at addr is not looked at yet. -EINVAL: addr is not a multiple of 8. */
 RMEM_API int rmem_lock_create(struct rmem *rm, rmem_addr_t addr, struct rmem_lock **out);
 
 /* A lock that is held is released first, whatever comes of it. NULL is fine. */
