@@ -145,7 +145,8 @@ static void add_trouble(struct why *why, const struct why *trouble)
  */
 int recovery_run(struct channel *ch, bool wanted, uint64_t began_ns, struct why *why)
 {
-	uint64_t deadline = began_ns + ch->session->timeout_ns;
+	/* A little earlier than the caller's limit: within that he is to know. */
+	uint64_t deadline = began_ns + ch->session->timeout_ns / 8 * 7;
 	uint64_t least = clock_boot_ns() + RECOVER_MIN_NS;
 	struct why trouble = { "" };
 	int rc = -ECONNRESET;
