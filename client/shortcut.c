@@ -109,7 +109,8 @@ static inline __attribute__((always_inline)) bool copy(
 	if (way == WAY_BOUNCED)
 		bounce(p, kind, sge, p->bounce.memory, local);
 	aim(wr, kind, way, IBV_SEND_SIGNALED, remote, rkey);
-	wc.status = IBV_WC_GENERAL_ERR;
+	wc.status = IBV_WC_GENERAL_ERR; /* what is said if none comes */
+	wc.vendor_err = 0;
 	if (unlikely(ibv_post_send(port->qp, wr, &bad)))
 		return broke(ch, kind, wr, &wc, now);
 	if (ibv_poll_cq(port->cq, 1, &wc) < 1)
