@@ -124,7 +124,9 @@ static int explain_locked(const struct buffer *b, struct why *why)
 
 	if (getrlimit(RLIMIT_MEMLOCK, &limit) || limit.rlim_cur == RLIM_INFINITY)
 		return why_set(why, -ENOMEM,
-			"the RDMA device cannot register %zu bytes: out of memory", b->bytes);
+			"the RDMA device cannot register %zu bytes: out of memory, or more than it "
+			"takes at once, which parts that are neighbours get around",
+			b->bytes);
 	return why_set(why, -ENOMEM,
 		"the RDMA device cannot lock %zu bytes: the limit of this process is %llu KiB for "
 		"all it locks; raise it with 'ulimit -l', or memlock in /etc/security/limits.conf",

@@ -44,6 +44,7 @@ enum rig_port {
 	RIG_PORT_QUEUE,
 	RIG_PORT_THREADS,
 	RIG_PORT_OUTAGE,
+	RIG_PORT_VAST,
 };
 
 #define RIG_LIMIT_MS \
