@@ -37,7 +37,7 @@ struct world {
 	uint32_t next_id;
 };
 
-static int make_world(void **state)
+static inline int make_world(void **state)
 {
 	struct world *w = calloc(1, sizeof(*w));
 
@@ -57,7 +57,7 @@ static int make_world(void **state)
 	       sites_open(&w->sites, w->dir, "sites");
 }
 
-static int remove_world(void **state)
+static inline int remove_world(void **state)
 {
 	struct world *w = *state;
 
@@ -75,7 +75,7 @@ static int remove_world(void **state)
 	return 0;
 }
 
-static uint32_t add_session(struct world *w)
+static inline uint32_t add_session(struct world *w)
 {
 	uint8_t id[ID_SIZE] = { 0 }, secret[ID_SIZE] = { 0 };
 	struct identity who;
@@ -88,7 +88,7 @@ static uint32_t add_session(struct world *w)
 	return slot;
 }
 
-static uint32_t add_site(struct world *w, uint64_t offset)
+static inline uint32_t add_site(struct world *w, uint64_t offset)
 {
 	struct site_request f;
 	uint32_t site;
@@ -101,7 +101,7 @@ static uint32_t add_site(struct world *w, uint64_t offset)
 	return site;
 }
 
-static const struct allocation *add_block(struct world *w, uint32_t session, uint32_t site,
+static inline const struct allocation *add_block(struct world *w, uint32_t session, uint32_t site,
 	uint64_t bytes, unsigned node, uint64_t age_ns)
 {
 	const struct session_record *r = sessions_get(w->sessions, session);
@@ -122,7 +122,7 @@ static const struct allocation *add_block(struct world *w, uint32_t session, uin
 	return out;
 }
 
-static struct audit_input input(struct world *w)
+static inline struct audit_input input(struct world *w)
 {
 	for (unsigned i = 0; i < NODES; i++)
 		w->nodes[i] = (struct audit_node){ .node = i,
@@ -138,7 +138,7 @@ static struct audit_input input(struct world *w)
 }
 
 /* The state as it is, seen twice. */
-static struct audit_result *audit_twice(const struct audit_input *in)
+static inline struct audit_result *audit_twice(const struct audit_input *in)
 {
 	struct audit_scan *scan;
 	struct audit_result *r;
@@ -149,7 +149,8 @@ static struct audit_result *audit_twice(const struct audit_input *in)
 	return r;
 }
 
-static void set_state(struct world *w, const struct allocation *a, enum allocation_state state)
+static inline void set_state(
+	struct world *w, const struct allocation *a, enum allocation_state state)
 {
 	assert_int_equal(ledger_set_state(w->ledger, a, state), 0);
 }

@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The session table: finding, forgetting, coming back after a restart, and files full of garbage. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <cmocka.h>
+#include "tests/support/dir.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -16,28 +13,6 @@
 
 #define NAME "sessions"
 #define SIZE sizeof(struct session_record)
-
-static int dir = -1;
-
-static int make_dir(void **state)
-{
-	char path[] = "/dev/shm/rmem-test-sessions-XXXXXX";
-
-	if (!mkdtemp(path))
-		return -1;
-	dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	*state = strdup(path);
-	return dir < 0 || !*state ? -1 : 0;
-}
-
-static int remove_dir(void **state)
-{
-	unlinkat(dir, NAME, 0);
-	close(dir);
-	rmdir(*state);
-	free(*state);
-	return 0;
-}
 
 struct names {
 	uint8_t id[ID_SIZE], secret[ID_SIZE];
@@ -340,8 +315,6 @@ static void test_names(void **state)
 	assert_string_equal(session_state_name(SESSION_DEAD), "dead");
 	assert_string_equal(session_state_name(1234), "unknown");
 }
-
-#define IN_DIR(test) cmocka_unit_test_setup_teardown(test, make_dir, remove_dir)
 
 int main(void)
 {

@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Call sites: what is the same stack, names, bounds, and files full of garbage. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <cmocka.h>
+#include "tests/support/dir.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -16,28 +13,6 @@
 
 #define NAME "sites"
 #define SIZE sizeof(struct site_record)
-
-static int dir = -1;
-
-static int make_dir(void **state)
-{
-	char path[] = "/dev/shm/rmem-test-sites-XXXXXX";
-
-	if (!mkdtemp(path))
-		return -1;
-	dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	*state = strdup(path);
-	return dir < 0 || !*state ? -1 : 0;
-}
-
-static int remove_dir(void **state)
-{
-	unlinkat(dir, NAME, 0);
-	close(dir);
-	rmdir(*state);
-	free(*state);
-	return 0;
-}
 
 static struct sites *reopen(struct sites *s)
 {
@@ -331,8 +306,6 @@ static void test_misplaced(void **state)
 	assert_null(sites_get(s, 9));
 	sites_close(s);
 }
-
-#define IN_DIR(test) cmocka_unit_test_setup_teardown(test, make_dir, remove_dir)
 
 int main(void)
 {

@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Files of records: making, growing, refusing; sparse files stay sparse. And the slots beside them. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <cmocka.h>
+#include "tests/support/dir.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -19,31 +16,9 @@
 
 #define NAME "table"
 
-static int dir = -1;
-
 static const struct table_layout layout = {
 	.magic = "testtab", .version = 3, .record_bytes = 64, .count = 1000
 };
-
-static int make_dir(void **state)
-{
-	char path[] = "/tmp/rmem-test-table-XXXXXX";
-
-	if (!mkdtemp(path))
-		return -1;
-	dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	*state = strdup(path);
-	return dir < 0 || !*state ? -1 : 0;
-}
-
-static int remove_dir(void **state)
-{
-	unlinkat(dir, NAME, 0);
-	close(dir);
-	rmdir(*state);
-	free(*state);
-	return 0;
-}
 
 static off_t file_size(void)
 {
@@ -309,8 +284,6 @@ static void test_slotmap(void **state)
 	slotmap_destroy(&m);
 	free(keys);
 }
-
-#define IN_DIR(test) cmocka_unit_test_setup_teardown(test, make_dir, remove_dir)
 
 int main(void)
 {

@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The report of leaks: every key of docs/ADMIN.md and no other, and what the evidence says. */
+#include "tests/support/stage.h"
+
+static void test_leaks(void **state)
+{
+	struct world *w = *state;
+	uint32_t session = add_session(w), site = add_site(w, 0x1234);
+	struct session_record *r = person(w, session, 4411, "/usr/bin/ingestd");
+	struct site_names_request names;
+	struct stage s;
+	const json_t *record, *holder, *frame;
+	json_t *answer;
+
+	memset(&names, 0, sizeof(names));
+	names.site = site;
+	names.nnames = 1;
+	strcpy(names.names[0].function, "ingest_batch");
+	strcpy(names.names[0].file, "loader.c");
+	names.names[0].line = 211;
+	assert_int_equal(sites_set_names(w->sites, &names), 0);
+	add_block(w, session, site, 5000, 0, 0);
+	add_block(w, session, site, 4096, 1, 0);
+	sessions_set_state(
+		w->sessions, session, SESSION_DEAD, HOLDER_PID_GONE, LATER - 11 * MINUTE);
+	r->expired_ns = LATER - 650 * SECOND;
+	s = make_stage(w);
+	answer = leaks(&s);
+	check_keys(answer, "schema report server audit coverage records summary nodes");
+	check_keys(at(answer, "server"), SERVER_KEYS);
+	check_keys(at(answer, "audit"), "serial time_ns scans_agreeing scans_needed duration_us");
+	check_keys(at(answer, "coverage"),
+		"allocations_total allocations_audited allocations_without_site orphans "
+		"sessions_total sessions_not_scanned");
+	check_keys(at(answer, "summary"),
+		"definite indirect possible idle reachable limbo zombie suppressed");
+	check_keys(item(answer, "nodes", 0), NODE_KEYS);
+	assert_int_equal(json_array_size(at(answer, "records")), 1);
+	record = item(answer, "records", 0);
+	check_keys(record,
+		"id kind blocks bytes block_bytes waste_bytes birth_min_ns birth_max_ns age_min_ms "
+		"age_avg_ms age_max_ms nodes unconfirmed_blocks holders holders_total stack "
+		"evidence");
+	assert_int_equal(strlen(text(record, "id")), 8);
+	assert_string_equal(text(record, "kind"), "definite");
+	assert_int_equal(number(record, "waste_bytes"), 8192 + 4096 - 9096);
+	assert_int_equal(number(record, "age_avg_ms"), 3600 * 1000);
+	assert_int_equal(json_array_size(at(record, "nodes")), 2);
+	holder = item(record, "holders", 0);
+	check_keys(holder, HOLDER_KEYS);
+	assert_string_equal(text(holder, "state"), "dead");
+	assert_string_equal(text(holder, "lease"), "courtesy");
+	assert_int_equal(number(holder, "lease_since_ms"), 650 * 1000);
+	assert_string_equal(text(holder, "evidence"), "pid-gone");
+	assert_string_equal(text(holder, "evidence_text"), "pid gone, boot id same");
+	assert_string_equal(text(holder, "job"), "etl-992");
+	assert_int_equal(number(holder, "state_for_ms"), 660 * 1000);
+	assert_int_equal(number(holder, "blocks"), 2);
+	assert_int_equal(number(holder, "block_bytes"), 12288);
+	assert_int_equal(json_array_size(at(record, "evidence")), 3);
+	assert_string_equal(evidence(record, 0), "holder-dead 11m (pid gone, boot id same)");
+	assert_string_equal(evidence(record, 1), "lease courtesy since 10m");
+	assert_string_equal(evidence(record, 2), "definite 2/2 scans");
+	frame = item(record, "stack", 0);
+	check_keys(frame, "function file line module build_id offset");
+	assert_string_equal(text(frame, "function"), "ingest_batch");
+	assert_int_equal(number(frame, "line"), 211);
+	assert_string_equal(text(frame, "offset"), "0x1234");
+	assert_int_equal(number(at(at(answer, "summary"), "definite"), "bytes"), 9096);
+	json_decref(answer);
+}
+
+/* Evidence of everything but the plain definite leak. */
+static void test_evidence(void **state)
+{
+	struct world *w = *state;
+	uint32_t late = add_session(w), closed[3], zombies = add_session(w), sites[5];
+	const struct allocation *zombie;
+	const json_t *record;
+	struct stage s;
+	json_t *answer;
+
+	for (unsigned i = 0; i < 5; i++)
+		sites[i] = add_site(w, i);
+	for (unsigned i = 0; i < 3; i++) {
+		closed[i] = add_session(w);
+		sessions_set_state(w->sessions, closed[i], SESSION_CLOSED, HOLDER_CLOSED,
+			LATER - (2 + i) * MINUTE);
+		add_block(w, closed[i], sites[0], 100, 0, 0);
+	}
+	sessions_set_state(
+		w->sessions, late, SESSION_DETACHED, HOLDER_NO_EVIDENCE, LATER - 8 * SECOND);
+	add_block(w, late, sites[1], 100, 0, 0);
+	zombie = add_block(w, zombies, sites[2], 100, 0, 0);
+	set_state(w, zombie, ALLOCATION_REVOKING);
+	set_state(w, zombie, ALLOCATION_ZOMBIE);
+	add_block(w, zombies, sites[3], 100, 0, 0);
+	add_block(w, 4711, sites[4], 100, 0, 0);
+	s = make_stage(w);
+	s.late_slot = late;
+	answer = leaks(&s);
+	assert_int_equal(json_array_size(at(answer, "records")), 5);
+
+	record = item(answer, "records", 0);
+	assert_int_equal(number(record, "holders_total"), 3);
+	assert_string_equal(
+		evidence(record, 0), "holder-closed 2m to 4m (closed without freeing), 3 holders");
+	assert_string_equal(evidence(record, 1), "definite 2/2 scans");
+	assert_string_equal(text(item(record, "holders", 0), "lease"), "none");
+
+	record = item(answer, "records", 1); /* the orphan: definite too, smaller */
+	assert_string_equal(
+		evidence(record, 0), "no-session (its record is not there: a fault in rmemd)");
+	check_keys(item(record, "holders", 0), HOLDER_KEYS);
+	assert_string_equal(text(item(record, "holders", 0), "state"), "unknown");
+
+	record = item(answer, "records", 2);
+	assert_string_equal(text(record, "kind"), "reachable");
+	assert_string_equal(evidence(record, 0), "holder-connected");
+	assert_string_equal(evidence(record, 1), "lease live");
+
+	record = item(answer, "records", 3);
+	assert_string_equal(text(record, "kind"), "limbo");
+	assert_string_equal(evidence(record, 0), "holder-detached 8.0s (may come back)");
+	assert_string_equal(evidence(record, 1), "lease late since 3.0s");
+
+	record = item(answer, "records", 4);
+	assert_string_equal(text(record, "kind"), "zombie");
+	assert_string_equal(evidence(record, 0), "revoke not confirmed");
+	assert_int_equal(number(at(answer, "coverage"), "sessions_not_scanned"), 1);
+	json_decref(answer);
+}
+
+/* One scan alone calls nothing lost, and says what it would have. */
+static void test_one_scan(void **state)
+{
+	struct world *w = *state;
+	struct audit_input in;
+	struct audit_result *result;
+	const json_t *record;
+	struct stage s;
+	json_t *answer;
+
+	for (unsigned i = 0; i < 2; i++) {
+		uint32_t session = add_session(w);
+
+		sessions_set_state(w->sessions, session, i ? SESSION_DETACHED : SESSION_CLOSED,
+			i ? HOLDER_NO_EVIDENCE : HOLDER_CLOSED, LATER - MINUTE);
+		for (unsigned n = 0; n < 3; n++)
+			add_block(w, session, add_site(w, n == 0), 100, 0, 0);
+	}
+	s = make_stage(w);
+	in = input(w);
+	in.now_real_ns = LATER;
+	assert_int_equal(audit_run(&in, NULL, &result), 0);
+	s.view.now_real_ns = LATER + MINUTE; /* when it is asked for has no influence */
+	answer = report_leaks(view_of(&s), result);
+	audit_result_destroy(result);
+	assert_int_equal(number(at(at(answer, "summary"), "definite"), "blocks"), 0);
+	assert_int_equal(json_array_size(at(answer, "records")), 2);
+	record = item(answer, "records", 0);
+	assert_int_equal(number(record, "unconfirmed_blocks"), 2);
+	assert_int_equal(number(record, "age_min_ms"), 3600 * 1000);
+	assert_int_equal(number(record, "age_avg_ms"), 3600 * 1000);
+	assert_string_equal(evidence(record, 0), "holder-closed 60s (closed without freeing)");
+	assert_string_equal(evidence(record, 1), "holder-detached 60s (may come back)");
+	assert_string_equal(evidence(record, 3), "definite 1/2 scans (2 of 4 blocks)");
+	json_decref(answer);
+}
+
+static void test_many_holders(void **state)
+{
+	struct world *w = *state;
+	struct stage s;
+	json_t *answer;
+
+	for (unsigned i = 0; i < 20; i++)
+		add_block(w, add_session(w), 0, 100 + i, 0, 0);
+	s = make_stage(w);
+	answer = leaks(&s);
+	assert_int_equal(number(item(answer, "records", 0), "holders_total"), 20);
+	assert_int_equal(json_array_size(at(item(answer, "records", 0), "holders")), 16);
+	assert_int_equal(number(item(item(answer, "records", 0), "holders", 0), "bytes"), 119);
+	assert_int_equal(json_array_size(at(item(answer, "records", 0), "stack")), 0);
+	assert_string_equal(
+		evidence(item(answer, "records", 0), 0), "holder-connected, 20 holders");
+	json_decref(answer);
+}
+
+/* The same state, the same bytes. */
+static void test_same_bytes(void **state)
+{
+	struct world *w = *state;
+	char *first, *second;
+	struct stage s;
+	json_t *answer;
+
+	for (unsigned i = 0; i < 60; i++) {
+		uint32_t session = add_session(w);
+
+		add_block(w, session, add_site(w, i % 7), 100, i % 2, 0);
+		if (i % 3 == 0)
+			sessions_set_state(
+				w->sessions, session, SESSION_CLOSED, HOLDER_CLOSED, NOW);
+	}
+	s = make_stage(w);
+	answer = leaks(&s);
+	first = json_dumps(answer, JSON_COMPACT);
+	json_decref(answer);
+	answer = leaks(&s);
+	second = json_dumps(answer, JSON_COMPACT);
+	json_decref(answer);
+	assert_string_equal(first, second);
+	free(first);
+	free(second);
+}
+
+static void test_unresolved_frames(void **state)
+{
+	struct world *w = *state;
+	uint32_t session = add_session(w), site;
+	struct site_names_request names;
+	struct site_request f;
+	const json_t *stack, *frame;
+	struct stage s;
+	json_t *answer;
+
+	memset(&f, 0, sizeof(f));
+	f.nmodules = 2;
+	f.nframes = 5;
+	f.modules[0].build_id[0] = 0xab;
+	strcpy(f.modules[0].path, "/usr/bin/a");
+	for (unsigned i = 0; i < 5; i++)
+		f.frames[i] = (struct site_frame){ .module = i == 3, .offset = i };
+	assert_int_equal(sites_intern(w->sites, &f, &site), 0);
+	add_block(w, session, site, 100, 0, 0);
+	s = make_stage(w);
+	answer = leaks(&s);
+	frame = item(item(answer, "records", 0), "stack", 0);
+	assert_true(json_is_null(at(frame, "function")) && json_is_null(at(frame, "line")));
+	assert_string_equal(text(frame, "module"), "/usr/bin/a");
+	assert_string_equal(text(frame, "build_id"), "ab00000000000000000000000000000000000000");
+	assert_string_equal(text(frame, "why"), "the process was gone before it sent its names");
+	json_decref(answer);
+
+	memset(&names, 0, sizeof(names));
+	names.site = site;
+	names.nnames = 5;
+	strcpy(names.names[2].file, "/usr/bin/a: No such file or directory");
+	strcpy(names.names[4].file, "h.c");
+	names.names[4].line = 7;
+	strcpy(names.names[0].function, "f");
+	strcpy(names.names[0].file, "f.c");
+	names.names[0].line = 3;
+	strcpy(names.names[1].function, "g");
+	assert_int_equal(sites_set_names(w->sites, &names), 0);
+	answer = leaks(&s);
+	stack = item(answer, "records", 0);
+	check_keys(item(stack, "stack", 0), "function file line module build_id offset");
+	assert_string_equal(text(item(stack, "stack", 1), "why"), "no debug information for it");
+	frame = item(stack, "stack", 2);
+	assert_string_equal(text(frame, "why"), "/usr/bin/a: No such file or directory");
+	assert_true(json_is_null(at(frame, "function")) && json_is_null(at(frame, "file")));
+	assert_true(json_is_null(at(frame, "line")));
+	frame = item(stack, "stack", 3);
+	assert_string_equal(text(frame, "why"), "the address is in no file");
+	assert_true(json_is_null(at(frame, "module")) && json_is_null(at(frame, "build_id")));
+	frame = item(stack, "stack", 4);
+	assert_string_equal(text(frame, "file"), "h.c");
+	assert_string_equal(text(frame, "why"), "no symbol there");
+	json_decref(answer);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		IN_WORLD(test_leaks),
+		IN_WORLD(test_evidence),
+		IN_WORLD(test_one_scan),
+		IN_WORLD(test_many_holders),
+		IN_WORLD(test_same_bytes),
+		IN_WORLD(test_unresolved_frames),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
