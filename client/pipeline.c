@@ -51,6 +51,7 @@ int pipeline_attach(struct pipeline *p, struct endpoint *ep, struct why *why)
 	}
 	p->ep = ep;
 	p->depth = endpoint_send_depth(ep);
+	p->apart = endpoint_keeps_apart(ep);
 	p->failure = (struct failure){ 0 };
 	return 0;
 }
@@ -96,7 +97,7 @@ void pipeline_detach(struct pipeline *p)
 	p->ep = NULL;
 	pins_clear(&p->pins);
 	bounce_release(&p->bounce, p->bounce.head);
-	p->built = p->posted = p->done = 0;
+	p->built = p->posted = p->done = p->writes_end = 0;
 	for (struct operation *op = p->first; op; op = op->following) {
 		op->outstanding = 0;
 		op->next = op->left;

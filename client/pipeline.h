@@ -90,6 +90,8 @@ struct pipeline {
 	bool fence;                   /* the next work request gets one */
 	uint64_t depth;               /* of the connection, at most PIPELINE_DEPTH */
 	uint64_t built, posted, done; /* work requests: done <= posted <= built */
+	uint64_t writes_end;          /* behind the last write that was built */
+	bool apart;                   /* endpoint_keeps_apart() */
 	struct bounce bounce;
 	struct ibv_mr *bounce_mr;
 	struct domain *domain; /* that bounce_mr is registered in */

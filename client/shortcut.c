@@ -154,7 +154,7 @@ bool shortcut_start(
 	uint32_t rkey;
 	uint64_t now;
 
-	if (unlikely(p->building || p->built - p->done >= p->depth ||
+	if (unlikely(p->building || p->apart || p->built - p->done >= p->depth ||
 		     !is_clear(ch, local, remote, bytes, &rkey, &now)))
 		return false;
 	work->sges[0].addr = (uintptr_t)local;

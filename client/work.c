@@ -232,6 +232,8 @@ int work_build(struct pipeline *p, struct operation *op, struct why *why)
 	struct work *work = &p->works[p->built % PIPELINE_DEPTH];
 	int rc;
 
+	if (p->apart && op->kind != OPERATION_WRITE && p->writes_end > p->done)
+		return WORK_NO_ROOM;
 	work->op = op;
 	work->bytes = 0;
 	work->bounced = NULL;
@@ -246,5 +248,7 @@ int work_build(struct pipeline *p, struct operation *op, struct why *why)
 	work->bounce_head = p->bounce.head;
 	op->outstanding++;
 	p->built++;
+	if (op->kind == OPERATION_WRITE)
+		p->writes_end = p->built;
 	return 0;
 }

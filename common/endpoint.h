@@ -135,6 +135,14 @@ static inline uint32_t endpoint_inline_bytes(const struct endpoint *ep)
 uint32_t endpoint_write_pieces(const struct endpoint *ep); /* 1 … ENDPOINT_SGE_MAX */
 uint32_t endpoint_read_pieces(const struct endpoint *ep);
 bool endpoint_has_atomics(const struct endpoint *ep);
+/*
+ * Must a read or atomic wait until the writes before it have completed? Soft-RoCE answers a write that was
+ * repeated with the number of the last request it has executed (duplicate_request() in Linux,
+ * drivers/infiniband/sw/rxe/rxe_resp.c), and takes that for the answer of a short read or an atomic
+ * (COMPST_WRITE_SEND in rxe_comp.c), which then succeeds without its data. Only where packets are lost:
+ * within a host none are.
+ */
+bool endpoint_keeps_apart(const struct endpoint *ep);
 uint32_t endpoint_send_depth(const struct endpoint *ep); /* at most what was asked for */
 const char *endpoint_peer(const struct endpoint *ep);    /* "10.0.0.1:7471" */
 

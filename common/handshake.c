@@ -2,6 +2,7 @@
 #include "common/handshake.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -148,6 +149,15 @@ int handshake_resolve(
 	if (rdma_resolve_route(h->id, left_ms(h)))
 		return unreachable(h, -errno, why);
 	return expect_event(h, RDMA_CM_EVENT_ROUTE_RESOLVED, "looking for a route", why);
+}
+
+bool handshake_is_local(const struct handshake *h)
+{
+	const struct sockaddr_in *here = (const void *)rdma_get_local_addr(h->id);
+	const struct sockaddr_in *there = (const void *)rdma_get_peer_addr(h->id);
+
+	return here->sin_family == AF_INET && there->sin_family == AF_INET &&
+	       here->sin_addr.s_addr == there->sin_addr.s_addr;
 }
 
 /* The peer's preamble, if the private data holds one. */

@@ -30,6 +30,9 @@ struct handshake {
 int handshake_resolve(
 	struct handshake *h, const struct target_path *path, const char *device, struct why *why);
 
+/* Is the peer, once resolved, at the address that we come from? */
+bool handshake_is_local(const struct handshake *h);
+
 /* Connect and check the preambles. -EAGAIN: the peer still remembers our predecessor, try again. */
 int handshake_connect(struct handshake *h, enum purpose purpose, struct why *why);
 

@@ -181,6 +181,7 @@ static bool verify_slot(struct storm *s, size_t i, const uint8_t *is)
 	}
 	if (s->status[i] == 0 && memcmp(is, new, STORM_SLOT) != 0)
 		return complain(s, "operation %zu has written, and it is not there", i);
+	s->done_unanswered += s->status[i] != 0 && memcmp(is, new, STORM_SLOT) == 0;
 	if (!is_either(is, old, new))
 		return complain(s, "operation %zu: bytes that nobody wrote", i);
 	return true;
@@ -206,7 +207,7 @@ static bool verify_counters(struct storm *s)
 		maybe[c] += s->status[i] == -EREMOTEIO;
 	}
 	for (size_t c = 0; c < STORM_COUNTERS; c++) {
-		s->done_unknown += words[c] - done[c];
+		s->done_unanswered += words[c] - done[c];
 		if (words[c] < done[c] || words[c] > done[c] + maybe[c])
 			return complain(s,
 				"counter %zu is %" PRIu64 ", after %" PRIu64

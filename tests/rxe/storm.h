@@ -35,7 +35,7 @@ struct storm {
 	uint64_t *old;        /* what additions found */
 	int *status;
 	size_t failed, unknown; /* operations; additions with -EREMOTEIO */
-	size_t done_unknown;    /* those of the unknown that were done, as storm_verify() finds */
+	size_t done_unanswered; /* failed, and done all the same, as storm_verify() finds */
 	char why[512];          /* of the first that failed */
 	char wrong[512];        /* "": nothing */
 };

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A completion queue, and how to wait for it: polling for a while, then asleep. How long is learnt from
+ * how long waiting mostly takes.
+ *
+ * One thread at a time. Negative returns are errnos: -ETIMEDOUT, -ECANCELED, -EIO of the device.
+ */
+#ifndef RMEM_COMMON_CQ_H
+#define RMEM_COMMON_CQ_H
+
+#include <infiniband/verbs.h>
+#include <stdint.h>
+
+struct cq {
+	struct ibv_comp_channel *channel; /* non-blocking */
+	struct ibv_cq *ibv;
+	uint64_t typical_ns; /* what waiting for a completion takes, mostly */
+};
+
+/* What else ends a sleep. */
+struct cq_sleep {
+	int other_fd;  /* -1: none. cq_sleep() then returns 0 */
+	int cancel_fd; /* -1: none. -ECANCELED */
+	uint64_t deadline_ns;
+};
+
+/* 0, or what the device says. Half of it may exist then; cq_destroy() takes that too. */
+int cq_create(struct cq *q, struct ibv_context *device, int depth);
+void cq_destroy(struct cq *q);
+
+/* Take back what has been announced on the channel. */
+void cq_drain(struct cq *q);
+
+/*
+ * Poll: how many of wc[] are filled, or 0 when polling longer is not worth it. *began_ns, 0 at first, is
+ * set if it took long enough to look at the clock.
+ */
+int cq_spin(struct cq *q, struct ibv_wc *wc, int max, uint64_t *began_ns);
+
+/* Sleep until there is a completion: how many; 0: none yet, something else may have happened. */
+int cq_sleep(struct cq *q, struct ibv_wc *wc, int max, const struct cq_sleep *how);
+
+/* A wait took that long. */
+void cq_learn(struct cq *q, uint64_t took_ns);
+
+#endif

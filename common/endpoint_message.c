@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/endpoint_impl.h"
+#include "common/verbs.h"
+
+/* A posted SEND is acknowledged by the peer's NIC, or fails by itself, before this. */
+#define SEND_LIMIT_NS (10 * NSEC_PER_SEC)
+
+int endpoint_create_buffers(struct endpoint *ep, struct why *why)
+{
+	size_t size = (RECEIVE_BUFFERS + 1) * MESSAGE_MAX;
+
+	ep->held = -1;
+	ep->buffers = aligned_alloc(MESSAGE_MAX, size);
+	if (!ep->buffers)
+		return endpoint_explain(-ENOMEM, "message buffers", why);
+	memset(ep->buffers, 0, size);
+	ep->mr = ibv_reg_mr(domain_pd(ep->domain), ep->buffers, size, IBV_ACCESS_LOCAL_WRITE);
+	return ep->mr ? 0 : endpoint_explain(verbs_errno(), "registering message buffers", why);
+}
+
+static int post_receive(struct endpoint *ep, int slot)
+{
+	struct ibv_sge sge = {
+		.addr = (uintptr_t)ep->buffers + (size_t)slot * MESSAGE_MAX,
+		.length = MESSAGE_MAX,
+		.lkey = ep->mr->lkey,
+	};
+	struct ibv_recv_wr wr = { .wr_id = (uint64_t)slot, .sg_list = &sge, .num_sge = 1 };
+	struct ibv_recv_wr *bad;
+
+	return verbs_err(ibv_post_recv(ep->shake.id->qp, &wr, &bad));
+}
+
+int endpoint_post_receives(struct endpoint *ep)
+{
+	int rc = 0;
+
+	for (int i = 0; rc == 0 && i < (int)RECEIVE_BUFFERS; i++)
+		rc = post_receive(ep, i);
+	return rc;
+}
+
+int endpoint_put_word(
+	struct endpoint *ep, uint64_t addr, uint32_t rkey, uint64_t value, struct why *why)
+{
+	uint8_t *buffer = ep->buffers + RECEIVE_BUFFERS * MESSAGE_MAX;
+	struct ibv_sge sge = {
+		.addr = (uintptr_t)buffer,
+		.length = sizeof(value),
+		.lkey = ep->mr->lkey,
+	};
+	struct ibv_send_wr wr = {
+		.sg_list = &sge,
+		.num_sge = 1,
+		.opcode = IBV_WR_RDMA_WRITE,
+		.send_flags = IBV_SEND_SIGNALED,
+		.wr.rdma = { .remote_addr = addr, .rkey = rkey },
+	};
+	struct ibv_send_wr *bad;
+	struct ibv_wc wc;
+	int rc;
+
+	memcpy(buffer, &value, sizeof(value));
+	if (ep->port.inline_bytes >= sizeof(value))
+		wr.send_flags |= IBV_SEND_INLINE;
+	rc = endpoint_post(ep, &wr, &bad, why);
+	if (rc)
+		return rc;
+	rc = endpoint_reap(ep, &wc, 1, SEND_LIMIT_NS);
+	if (rc < 0)
+		return endpoint_reset(ep, why);
+	rc = wc.status == IBV_WC_SUCCESS ? 0 : verbs_wc_errno(wc.status);
+	return rc ? why_set(why, rc == -EACCES ? rc : -ECONNRESET,
+			    "the connection to rmemd at %s broke: %s", ep->shake.peer,
+			    ibv_wc_status_str(wc.status))
+		  : 0;
+}
+
+int endpoint_send(struct endpoint *ep, enum message_type type, uint32_t seq,
+	const struct wire *body, struct why *why)
+{
+	uint8_t *buffer = ep->buffers + RECEIVE_BUFFERS * MESSAGE_MAX;
+	struct header header = { .type = (uint8_t)type, .seq = seq };
+	struct wire w = wire_over(buffer, MESSAGE_MAX);
+	struct ibv_sge sge = { .addr = (uintptr_t)buffer, .lkey = ep->mr->lkey };
+	struct ibv_send_wr wr = {
+		.sg_list = &sge,
+		.num_sge = 1,
+		.opcode = IBV_WR_SEND,
+		.send_flags = IBV_SEND_SIGNALED,
+	};
+	struct ibv_send_wr *bad;
+	struct ibv_wc wc;
+	int rc;
+
+	header_put(&w, &header);
+	if (body)
+		wire_put_bytes(&w, body->data, body->pos);
+	if (w.failed || (body && body->failed))
+		return why_set(why, -EMSGSIZE, "a %s request does not fit into a message",
+			message_name((uint8_t)type));
+	if (ep->held >= 0) {
+		if (post_receive(ep, ep->held))
+			endpoint_break(ep);
+		ep->held = -1;
+	}
+	sge.length = (uint32_t)w.pos;
+	if (w.pos <= ep->port.inline_bytes)
+		wr.send_flags |= IBV_SEND_INLINE;
+	rc = endpoint_post(ep, &wr, &bad, why);
+	if (rc)
+		return rc;
+	rc = endpoint_reap(ep, &wc, 1, SEND_LIMIT_NS);
+	if (rc < 0 || wc.status != IBV_WC_SUCCESS)
+		return endpoint_reset(ep, why);
+	return 0;
+}
+
+/* Look at a reply's header; 0, the server's refusal, or -EPROTO. */
+static int judge_reply(struct endpoint *ep, enum message_type type, uint32_t seq, struct wire *w,
+	bool *refused, struct why *why)
+{
+	struct header header;
+	struct refusal refusal;
+
+	header_get(w, &header);
+	if (w->failed || header.type != type || header.seq != seq || header.status > 0 ||
+		header.status < -4095)
+		goto bad;
+	if (header.status == 0)
+		return 0;
+	refusal_get(w, &refusal);
+	if (wire_finish(w))
+		goto bad;
+	*refused = true;
+	return why_set(
+		why, header.status, "%s", refusal.why[0] ? refusal.why : strerror(-header.status));
+bad:
+	endpoint_break(ep);
+	return why_set(why, -EPROTO, "rmemd at %s sent a malformed reply to a %s request",
+		ep->shake.peer, message_name((uint8_t)type));
+}
+
+int endpoint_receive(struct endpoint *ep, enum message_type type, uint32_t seq,
+	uint64_t deadline_ns, struct wire *out, bool *refused, struct why *why)
+{
+	struct ibv_wc wc;
+	struct wire w;
+	int rc;
+
+	*refused = false;
+	rc = endpoint_completions(ep, &ep->receive, &wc, 1, deadline_ns, ep->shake.cancel_fd);
+	if (rc == -ETIMEDOUT)
+		return why_set(why, rc,
+			"rmemd at %s does not answer (it was asked for: %s): is it stopped, or "
+			"overloaded?",
+			ep->shake.peer, message_name((uint8_t)type));
+	if (rc == -ECANCELED)
+		return why_set(why, rc, "cancelled");
+	if (rc < 0 || wc.status != IBV_WC_SUCCESS) {
+		endpoint_break(ep);
+		return endpoint_reset(ep, why);
+	}
+	ep->held = (int)wc.wr_id;
+	w = wire_over(ep->buffers + wc.wr_id * MESSAGE_MAX, wc.byte_len);
+	rc = judge_reply(ep, type, seq, &w, refused, why);
+	if (rc == 0)
+		*out = w;
+	return rc;
+}
+
+int endpoint_call(struct endpoint *ep, enum message_type type, uint32_t seq,
+	const struct wire *body, uint64_t deadline_ns, struct wire *out, struct why *why)
+{
+	bool refused;
+	int rc;
+
+	rc = endpoint_send(ep, type, seq, body, why);
+	if (rc)
+		return rc;
+	return endpoint_receive(ep, type, seq, deadline_ns, out, &refused, why);
+}
