@@ -40,6 +40,19 @@ void crew_open(struct crew *w, struct rig *r, unsigned n)
 		crew_join(w);
 }
 
+uint64_t crew_open_holding(
+	struct crew *w, struct rig *r, unsigned n, uint32_t keys[], uint64_t seed)
+{
+	uint64_t addr;
+
+	crew_open(w, r, n);
+	addr = crew_alloc(w);
+	for (unsigned i = 0; i < n; i++)
+		keys[i] = crew_attach(w->channels[i], addr);
+	crew_fill(w->channels[n - 1], addr, keys[n - 1], seed);
+	return addr;
+}
+
 struct raw *crew_join(struct crew *w)
 {
 	struct raw *r = NULL;

@@ -9,7 +9,7 @@
 #ifndef RMEM_TESTS_RXE_CREW_H
 #define RMEM_TESTS_RXE_CREW_H
 
-#include "tests/rxe/raw.h"
+#include "tests/rxe/raw_session.h"
 #include "tests/rxe/rig.h"
 
 #define CREW_CHANNELS_MAX CHANNELS_PER_SESSION_MAX
@@ -34,6 +34,10 @@ void crew_start(struct rig *r, const char *const options[]);
 
 /* Open a session with n channels. */
 void crew_open(struct crew *w, struct rig *r, unsigned n);
+
+/* The same, and an allocation of CREW_BLOCK bytes known by a seed, with a key on each channel. */
+uint64_t crew_open_holding(
+	struct crew *w, struct rig *r, unsigned n, uint32_t keys[], uint64_t seed);
 
 /* Join with one more channel. */
 struct raw *crew_join(struct crew *w);

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/addr.h"
+#include "tests/rxe/pattern.h"
 #include "tests/rxe/rig.h"
 
 void lib_succeed(int rc)
@@ -18,6 +20,8 @@ void lib_expect(int rc, int wanted, const char *mention)
 {
 	if (rc != wanted || !strstr(rmem_errmsg(), mention))
 		fail_msg("%d instead of %d, '%s': %s", rc, wanted, mention, rmem_errmsg());
+	if (strchr(rmem_errmsg(), '\n'))
+		fail_msg("more than one line: %s", rmem_errmsg());
 }
 
 struct rmem *lib_open(const char *server, int channels)
@@ -36,6 +40,7 @@ rmem_addr_t lib_alloc(struct rmem *rm, size_t bytes)
 	rmem_addr_t addr = 0;
 
 	lib_succeed(rmem_alloc(rm, bytes, NULL, &addr));
+	assert_true(addr_is_remote(addr));
 	return addr;
 }
 
@@ -63,6 +68,19 @@ uint64_t lib_read_word(struct rmem *rm, rmem_addr_t addr)
 
 	lib_succeed(rmem_read(rm, &word, addr, sizeof(word)));
 	return word;
+}
+
+void lib_check(struct rmem *rm, rmem_addr_t addr, size_t bytes, uint64_t seed)
+{
+	uint8_t *buffer = lib_zeroes(bytes);
+	ssize_t wrong;
+
+	memset(buffer, 0x5a, bytes);
+	lib_succeed(rmem_read(rm, buffer, addr, bytes));
+	wrong = pattern_check(buffer, bytes, seed);
+	if (wrong >= 0)
+		fail_msg("byte %zd of %zu at 0x%" PRIx64 " is wrong", wrong, bytes, addr);
+	free(buffer);
 }
 
 void *lib_zeroes(size_t bytes)

@@ -19,7 +19,7 @@
 /* The last call of this thread must have succeeded. */
 void lib_succeed(int rc);
 
-/* It must have failed with this error, and the message must mention that. */
+/* It must have failed with this error, and the message, of one line, must mention that. */
 void lib_expect(int rc, int wanted, const char *mention);
 
 /* With a time-out that a busy machine does not reach, and so many channels (0: the default). */
@@ -28,6 +28,9 @@ rmem_addr_t lib_alloc(struct rmem *rm, size_t bytes);
 void *lib_buffer(struct rmem *rm, size_t bytes);
 struct rmem_queue *lib_queue(struct rmem *rm, unsigned depth);
 uint64_t lib_read_word(struct rmem *rm, rmem_addr_t addr);
+
+/* That many remote bytes are those of a pattern (tests/rxe/pattern.h). */
+void lib_check(struct rmem *rm, rmem_addr_t addr, size_t bytes, uint64_t seed);
 
 void *lib_zeroes(size_t bytes); /* to be freed */
 

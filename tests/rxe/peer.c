@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "tests/rxe/rig.h"
-
 #include "tests/rxe/peer.h"
 
 #include <fcntl.h>
@@ -12,6 +10,8 @@
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "tests/rxe/lib.h"
 
 /* ---- the test's side ---- */
 
@@ -93,6 +93,46 @@ void peer_end(struct peer *p)
 	if (p->process.pid)
 		process_end(&p->process);
 	close_pipes(p);
+}
+
+/* ---- where they meet ---- */
+
+const char *const peer_patient[] = { "--ttl", "10m", NULL };
+const char *const peer_brief[] = { "--ttl", "2s", NULL };
+
+static struct peer peers[PEERS];
+
+int peer_teardown(void **state)
+{
+	for (int i = 0; i < PEERS; i++)
+		peer_end(&peers[i]);
+	return rig_teardown(state);
+}
+
+void peer_scene_open(
+	struct peer_scene *sc, struct rig *r, const char *const options[], size_t bytes)
+{
+	*sc = (struct peer_scene){ .rig = r, .peers = peers };
+	rig_start(r, options);
+	sc->rm = lib_open(r->server, 0);
+	sc->task.server = r->server;
+	sc->task.addr = lib_alloc(sc->rm, bytes);
+	lib_succeed(rmem_share(sc->rm, sc->task.addr, &sc->task.key));
+}
+
+void peer_scene_close(struct peer_scene *sc)
+{
+	lib_succeed(rmem_free(sc->rm, sc->task.addr));
+	lib_succeed(rmem_close(sc->rm));
+	rig_stop(sc->rig, false);
+}
+
+struct peer *peer_scene_start(struct peer_scene *sc, int i, const char *role, uint64_t number)
+{
+	sc->task.role = role;
+	sc->task.number = number;
+	peer_start(&peers[i], &sc->task);
+	return &peers[i];
 }
 
 /* ---- the peer's side ---- */

@@ -13,6 +13,7 @@
 
 #include "rmem/rmem.h"
 #include "tests/rxe/process.h"
+#include "tests/rxe/rig.h"
 
 #define PEER_FAILED 3
 #define PEER_DEAD INT64_MIN /* what peer_hear() says of one that has ended */
@@ -44,6 +45,31 @@ void peer_thaw(struct peer *p);
 void peer_finish(struct peer *p);
 /* What a failed test leaves. Never fails a test. */
 void peer_end(struct peer *p);
+
+/*
+ * Where they meet: an rmemd, the test's own session, and an allocation of it, shared, that each peer attaches.
+ * A test of these is PEER_TEST(function): its peers end with it, however it ends.
+ */
+#define PEERS 3
+
+struct peer_scene {
+	struct rig *rig;
+	struct rmem *rm;
+	struct peer_task task;
+	struct peer *peers; /* PEERS of them */
+};
+
+#define PEER_TEST(f) cmocka_unit_test_setup_teardown(f, rig_setup, peer_teardown)
+int peer_teardown(void **state);
+
+/* Options of rmemd: for a lease that does not end by accident, and for one that soon does. */
+extern const char *const peer_patient[], *const peer_brief[];
+
+void peer_scene_open(
+	struct peer_scene *sc, struct rig *r, const char *const options[], size_t bytes);
+void peer_scene_close(struct peer_scene *sc);
+/* Start one in a role. */
+struct peer *peer_scene_start(struct peer_scene *sc, int i, const char *role, uint64_t number);
 
 /* ---- the peer's side ---- */
 

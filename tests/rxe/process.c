@@ -42,6 +42,25 @@ void process_start(struct process *p, const char *const argv[], const int stdio[
 		fail_msg("pidfd_open: %s", strerror(errno));
 }
 
+void process_start_speaker(
+	struct process *p, const char *const argv[], void *said, size_t bytes, int *out_input)
+{
+	int in[2], from[2];
+
+	assert_int_equal(pipe(in) | pipe(from), 0);
+	process_start(p, argv, (const int[]){ in[0], from[1], -1 });
+	close(in[0]);
+	close(from[1]);
+	for (size_t n = 0; n < bytes;) {
+		ssize_t got = read(from[0], (char *)said + n, bytes - n);
+
+		assert_true(got > 0);
+		n += (size_t)got;
+	}
+	close(from[0]);
+	*out_input = in[1];
+}
+
 void process_signal(const struct process *p, int number)
 {
 	if (kill(p->pid, number))

@@ -9,6 +9,7 @@
 #define RMEM_TESTS_PROCESS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -22,6 +23,13 @@ struct process {
  * descriptors are not inherited if they are close-on-exec, as all of ours are.
  */
 void process_start(struct process *p, const char *const argv[], const int stdio[3]);
+
+/*
+ * The same for one that says so many bytes on its standard output, which are awaited, and then stays until it
+ * is killed, or its standard input ends: *out_input, to be closed.
+ */
+void process_start_speaker(
+	struct process *p, const char *const argv[], void *said, size_t bytes, int *out_input);
 
 void process_signal(const struct process *p, int number);
 

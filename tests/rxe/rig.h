@@ -37,14 +37,28 @@ enum rig_port {
 	RIG_PORT_REPORTS,
 	RIG_PORT_REGISTERED,
 	RIG_PORT_EXAMPLES,
+	RIG_PORT_HOSTILE = 7501,
+	RIG_PORT_OLD_KEYS,
+	RIG_PORT_MALFORMED,
+	RIG_PORT_MANNERS,
+	RIG_PORT_REQUESTS,
+	RIG_PORT_OPEN,
 	RIG_PORT_FAULT = 7521,
 	RIG_PORT_FAULT_SERVER,
+	RIG_PORT_CHANNELS_SERVER = 7531, /* and the next, as all of crew_main() */
+	RIG_PORT_CHANNELS_END = 7533,
 	RIG_PORT_SHAPES = 7541,
 	RIG_PORT_ATOMICS,
 	RIG_PORT_QUEUE,
 	RIG_PORT_THREADS,
 	RIG_PORT_OUTAGE,
 	RIG_PORT_VAST,
+	RIG_PORT_DESCRIPTOR,
+	RIG_PORT_SHARE = 7561,   /* and the next */
+	RIG_PORT_TICKETS = 7563, /* and the next */
+	RIG_PORT_SHARING = 7565,
+	RIG_PORT_LOCKS,
+	RIG_PORT_OBJECTS,
 };
 
 #define RIG_LIMIT_MS \
@@ -103,26 +117,13 @@ const json_t *rig_session(const json_t *sessions, pid_t pid);
 /* The conservation line of every node of a report of leaks adds up, and nothing is an orphan. */
 void rig_assert_accounted(const json_t *leaks);
 
-/*
- * What rmemd has open: its file descriptors, and all RDMA objects of this machine (nobody else may
- * use RDMA meanwhile). Two that are equal mean that nothing was left over in between.
- */
-#define RIG_FOOTPRINT_SIZE 4096
-void rig_footprint(struct rig *r, char out[RIG_FOOTPRINT_SIZE]);
+/* So it is now, and no revocation is unconfirmed. */
+void rig_assert_well(struct rig *r);
 
-/* Wait until it is as it was: connections are torn down in slices. */
-void rig_await_footprint(struct rig *r, const char *wanted);
+/* It is well, nobody holds anything, and nothing stays behind when it stops. */
+void rig_end(struct rig *r);
 
 /* Let time pass that a test is about (a lease's term): at least this long on the boot clock. */
 void rig_elapse(int ms);
-
-/* rmemctl with these arguments (NULL-terminated), on this rmemd's admin socket. */
-struct rig_output {
-	int status; /* exit status */
-	char out[64 * 1024], err[4096];
-};
-void rig_ctl(struct rig *r, const char *const arguments[], struct rig_output *out);
-/* The same over RDMA. */
-void rig_ctl_remote(struct rig *r, const char *const arguments[], struct rig_output *out);
 
 #endif

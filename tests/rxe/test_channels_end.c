@@ -12,27 +12,12 @@
 
 #include "tests/rxe/client.h"
 #include "tests/rxe/crew.h"
+#include "tests/rxe/outside.h"
 
-#define PORT 7533
 #define HOLDER "channel-holder" /* a role of this program */
 #define CHANNELS 8
 #define BLOCKS 12
 #define MANY 400 /* blocks; times channels: grants that take the reaper many slices */
-
-static void assert_accounted(struct rig *r)
-{
-	json_t *leaks = rig_ask(r, "leaks");
-
-	rig_assert_accounted(leaks);
-	assert_int_equal(rig_number(leaks, "summary.zombie.blocks"), 0);
-	json_decref(leaks);
-}
-
-static void end(struct rig *r)
-{
-	assert_accounted(r);
-	rig_stop(r, false);
-}
 
 static void renew(struct crew *w)
 {
@@ -65,11 +50,7 @@ static void a_channel_ends_alone(void **state)
 	uint64_t addr;
 
 	crew_start(r, NULL);
-	crew_open(&w, r, 3);
-	addr = crew_alloc(&w);
-	for (unsigned i = 0; i < 3; i++)
-		keys[i] = crew_attach(w.channels[i], addr);
-	crew_fill(w.channels[0], addr, keys[0], 5);
+	addr = crew_open_holding(&w, r, 3, keys, 5);
 	/* By its own fault; and by leaving. */
 	crew_refused(w.channels[2], addr, keys[2] ^ 1);
 	raw_close(w.channels[2]);
@@ -87,7 +68,7 @@ static void a_channel_ends_alone(void **state)
 	crew_check(w.channels[1], addr, keys[1], 5);
 	assert_int_equal(raw_free(w.control, addr), 0);
 	crew_close(&w);
-	end(r);
+	rig_end(r);
 }
 
 /* FREE asks for the end of a grant whose connection is just going. */
@@ -125,7 +106,7 @@ static void a_channel_ends_during_free(void **state)
 	}
 	assert_int_equal(rig_ask_number(r, "status", "counters.frees"), 10);
 	crew_close(&w);
-	end(r);
+	rig_end(r);
 }
 
 /* ---- the control connection ---- */
@@ -138,11 +119,7 @@ static void the_control_connection_ends(void **state)
 	uint64_t addr;
 
 	crew_start(r, NULL);
-	crew_open(&w, r, 3);
-	addr = crew_alloc(&w);
-	for (unsigned i = 0; i < 3; i++)
-		keys[i] = crew_attach(w.channels[i], addr);
-	crew_fill(w.channels[0], addr, keys[0], 6);
+	addr = crew_open_holding(&w, r, 3, keys, 6);
 	raw_close(w.control);
 	w.control = NULL;
 	crew_await_gone(&w);
@@ -154,7 +131,7 @@ static void the_control_connection_ends(void **state)
 	crew_check(w.channels[3], addr, keys[0], 6);
 	assert_int_equal(raw_free(w.control, addr), 0);
 	crew_close(&w);
-	end(r);
+	rig_end(r);
 }
 
 static void goodbye_ends_the_channels(void **state)
@@ -171,7 +148,7 @@ static void goodbye_ends_the_channels(void **state)
 	crew_await_gone(&w);
 	await_state(r, "closed");
 	assert_int_equal(rig_ask_number(r, "leaks", "summary.definite.blocks"), 1);
-	assert_accounted(r);
+	rig_assert_well(r);
 	rig_stop(r, true);
 }
 
@@ -186,11 +163,7 @@ static void the_lease_ends(void **state)
 	uint64_t addr;
 
 	crew_start(r, options);
-	crew_open(&w, r, 4);
-	addr = crew_alloc(&w);
-	for (unsigned i = 0; i < 4; i++)
-		keys[i] = crew_attach(w.channels[i], addr);
-	crew_fill(w.channels[3], addr, keys[3], 9);
+	addr = crew_open_holding(&w, r, 4, keys, 9);
 	crew_await_gone(&w); /* nobody renews */
 	assert_int_equal(rig_ask_number(r, "status", "counters.expiries"), 1);
 	await_state(r, "detached");
@@ -201,7 +174,7 @@ static void the_lease_ends(void **state)
 	crew_check(w.channels[w.nchannels - 1], addr, keys[0], 9);
 	assert_int_equal(raw_free(w.control, addr), 0);
 	crew_close(&w);
-	end(r);
+	rig_end(r);
 }
 
 /* ---- coming back ---- */
@@ -248,7 +221,7 @@ static void comes_back_while_connected(void **state)
 	crew_check(w.channels[1], addrs[7], crew_attach(w.channels[1], addrs[7]), 3);
 	free_all(&w, addrs);
 	crew_close(&w);
-	end(r);
+	rig_end(r);
 }
 
 static void send_hello(struct raw *r, const struct raw_session *s)
@@ -318,7 +291,7 @@ static void only_the_newest_comes_back(void **state)
 	assert_int_equal(raw_open(r->port, &w.session, &w.control), 0);
 	free_all(&w, addrs);
 	crew_close(&w);
-	end(r);
+	rig_end(r);
 }
 
 /* ---- the process ---- */
@@ -359,23 +332,10 @@ static int holder(uint16_t port)
 static void start_holder(struct process *p, uint16_t port, struct raw_session *out, int *to)
 {
 	char port_text[8];
-	const char *argv[] = { "/proc/self/exe", HOLDER, port_text, NULL };
-	int in[2], from[2];
-	size_t n = 0;
+	const char *const argv[] = { "/proc/self/exe", HOLDER, port_text, NULL };
 
 	snprintf(port_text, sizeof(port_text), "%u", port);
-	assert_int_equal(pipe(in) | pipe(from), 0);
-	process_start(p, argv, (const int[]){ in[0], from[1], -1 });
-	close(in[0]);
-	close(from[1]);
-	while (n < sizeof(*out)) {
-		ssize_t got = read(from[0], (char *)out + n, sizeof(*out) - n);
-
-		assert_true(got > 0);
-		n += (size_t)got;
-	}
-	close(from[0]);
-	*to = in[1];
+	process_start_speaker(p, argv, out, sizeof(*out), to);
 }
 
 static bool all_definite(const json_t *leaks, void *arg)
@@ -426,5 +386,6 @@ int main(int argc, char **argv)
 
 	if (argc > 2 && strcmp(argv[1], HOLDER) == 0)
 		return holder((uint16_t)strtoul(argv[2], NULL, 10));
-	return crew_main(argc, argv, PORT, tests, sizeof(tests) / sizeof(tests[0]));
+	return crew_main(
+		argc, argv, RIG_PORT_CHANNELS_END, tests, sizeof(tests) / sizeof(tests[0]));
 }

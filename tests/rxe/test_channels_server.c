@@ -7,21 +7,8 @@
 #include <errno.h>
 #include <string.h>
 
-#include "tests/rxe/client.h"
 #include "tests/rxe/crew.h"
-
-#define PORT 7531
-
-/* Nobody holds anything, and every byte is accounted for. */
-static void end(struct rig *r)
-{
-	json_t *leaks = rig_ask(r, "leaks");
-
-	rig_assert_accounted(leaks);
-	assert_int_equal(rig_number(leaks, "summary.zombie.blocks"), 0);
-	json_decref(leaks);
-	rig_stop(r, false);
-}
+#include "tests/rxe/speech.h"
 
 /* ---- JOIN ---- */
 
@@ -89,7 +76,7 @@ static void not_without_a_control_connection(void **state)
 	assert_int_equal(raw_open(r->port, &w.session, &w.control), 0);
 	crew_join(&w);
 	crew_close(&w);
-	end(r);
+	rig_end(r);
 }
 
 static bool has_channels(const json_t *sessions, void *arg)
@@ -115,7 +102,7 @@ static void not_more_than_the_limit(void **state)
 	crew_join(&w);
 	assert_int_equal(join_once(r, &w.session), -EUSERS);
 	crew_close(&w);
-	end(r);
+	rig_end(r);
 }
 
 static void never_joins(void **state)
@@ -128,54 +115,22 @@ static void never_joins(void **state)
 	assert_int_equal(raw_connect(r->port, &attr, &silent), 0);
 	assert_int_equal(raw_wait_gone(silent, RAW_LIMIT_NS), 0);
 	raw_close(silent);
-	end(r);
+	rig_end(r);
 }
 
 /* ---- what may be said on a channel ---- */
-
-static void put_body(struct wire *w, enum message_type type, const struct crew *crew)
-{
-	struct join_request join = { 0 };
-
-	switch (type) {
-	case MESSAGE_HELLO:
-		hello_request_put(w, &crew->session.hello);
-		break;
-	case MESSAGE_JOIN:
-		memcpy(join.session_id, crew->session.hello.session_id, ID_SIZE);
-		memcpy(join.secret, crew->session.hello.secret, ID_SIZE);
-		join_request_put(w, &join);
-		break;
-	case MESSAGE_ALLOC:
-		alloc_request_put(w, &(struct alloc_request){ .bytes = 4096, .node = -1 });
-		break;
-	case MESSAGE_FREE:
-	case MESSAGE_ATTACH:
-		attach_request_put(w, &(struct attach_request){ .addr = 4096 });
-		break;
-	case MESSAGE_SITE:
-		site_request_put(w, &(struct site_request){ .nframes = 0 });
-		break;
-	case MESSAGE_SITE_NAMES:
-		site_names_request_put(w, &(struct site_names_request){ .site = 1 });
-		break;
-	case MESSAGE_REPORT:
-		report_request_put(w, &(struct report_request){ "{\"cmd\":\"status\"}" });
-		break;
-	case MESSAGE_REPORT_READ:
-		report_read_request_put(w, &(struct report_read_request){ 0 });
-		break;
-	default: /* BYE and RENEW have none */
-		break;
-	}
-}
 
 static int say(struct raw *r, enum message_type type, const struct crew *crew)
 {
 	uint8_t buffer[MESSAGE_MAX];
 	struct wire body = wire_over(buffer, sizeof(buffer));
 
-	put_body(&body, type, crew);
+	if (type == MESSAGE_HELLO)
+		hello_request_put(&body, &crew->session.hello);
+	else if (type == MESSAGE_JOIN)
+		raw_put_join(&body, &crew->session);
+	else
+		speech_put_body(&body, type);
 	return raw_call(r, type, &body, NULL);
 }
 
@@ -205,7 +160,7 @@ static void other_messages_cut_it_off(void **state)
 	assert_int_equal(raw_call(w.control, MESSAGE_RENEW, NULL, NULL), 0);
 	assert_int_equal(say(w.control, MESSAGE_JOIN, &w), -ECONNRESET);
 	crew_await_gone(&w);
-	end(r);
+	rig_end(r);
 }
 
 /* ---- keys ---- */
@@ -247,7 +202,7 @@ static void keys_are_a_connections_own(void **state)
 		crew_refused(crew_join(&w), addr, keys[i]);
 	assert_int_equal(raw_free(w.control, addr), 0);
 	crew_close(&w);
-	end(r);
+	rig_end(r);
 }
 
 static void not_others_memory(void **state)
@@ -268,7 +223,7 @@ static void not_others_memory(void **state)
 	assert_int_equal(raw_attach(w.channels[0], addr, &got), -ESTALE);
 	crew_close(&thief);
 	crew_close(&w);
-	end(r);
+	rig_end(r);
 }
 
 /* ---- FREE ---- */
@@ -308,7 +263,7 @@ static void free_ends_all_keys(void **state)
 	crew_close(&next);
 	assert_int_equal(raw_open(r->port, &w.session, &w.control), 0);
 	crew_close(&w);
-	end(r);
+	rig_end(r);
 }
 
 /* Windows are used again; more of them than a connection keeps. */
@@ -335,7 +290,7 @@ static void again_and_again(void **state)
 	}
 	assert_int_equal(rig_ask_number(r, "status", "counters.frees"), 240);
 	crew_close(&w);
-	end(r);
+	rig_end(r);
 }
 
 int main(int argc, char **argv)
@@ -352,5 +307,6 @@ int main(int argc, char **argv)
 		RIG_TEST(again_and_again),
 	};
 
-	return crew_main(argc, argv, PORT, tests, sizeof(tests) / sizeof(tests[0]));
+	return crew_main(
+		argc, argv, RIG_PORT_CHANNELS_SERVER, tests, sizeof(tests) / sizeof(tests[0]));
 }

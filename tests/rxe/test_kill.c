@@ -16,6 +16,7 @@
 
 #include "common/clock.h"
 #include "tests/rxe/client.h"
+#include "tests/rxe/outside.h"
 #include "tests/support/random.h"
 
 #define VICTIMS 100

@@ -3,22 +3,17 @@
  * Locks that processes share: what is done under one is done by one, whoever is killed or stopped meanwhile,
  * and nobody who has lost it can still write.
  */
-#include "tests/rxe/rig.h"
-
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>
 
 #include "rmem/objects.h"
+#include "tests/rxe/lib.h"
 #include "tests/rxe/peer.h"
 
-#define PORT 7565
 #define WORDS 512U
 #define BYTES 8192UL
 #define NOTE 64UL /* where the words begin that the lock protects */
-
-static const char *const patient[] = { "--ttl", "10m", NULL };
-static const char *const brief[] = { "--ttl", "2s", NULL };
 
 /* ---- what the peers do ---- */
 
@@ -149,60 +144,27 @@ static int play_holder(struct rmem *rm, const struct peer_task *t)
 
 /* ---- the tests ---- */
 
-#define PEERS 3
-
 struct scene {
-	struct rig *rig;
-	struct rmem *rm;
+	struct peer_scene at;
 	struct rmem_lock *lock;
-	struct peer_task task;
 };
-
-static struct peer peers[PEERS];
-
-static int end_peers(void **state)
-{
-	for (int i = 0; i < PEERS; i++)
-		peer_end(&peers[i]);
-	return rig_teardown(state);
-}
 
 static void open_scene(struct scene *sc, struct rig *r, const char *const options[])
 {
-	struct rmem_open_attr attr = RMEM_OPEN_ATTR_INIT;
-
-	memset(sc, 0, sizeof(*sc));
-	sc->rig = r;
-	attr.timeout_ms = RIG_LIMIT_MS;
-	rig_start(r, options);
-	if (rmem_open(r->server, &attr, &sc->rm) ||
-		rmem_alloc(sc->rm, BYTES, NULL, &sc->task.addr) ||
-		rmem_share(sc->rm, sc->task.addr, &sc->task.key) ||
-		rmem_lock_create(sc->rm, sc->task.addr, &sc->lock))
-		fail_msg("%s", rmem_errmsg());
-	sc->task.server = r->server;
+	peer_scene_open(&sc->at, r, options, BYTES);
+	lib_succeed(rmem_lock_create(sc->at.rm, sc->at.task.addr, &sc->lock));
 }
 
 static void close_scene(struct scene *sc)
 {
 	rmem_lock_destroy(sc->lock);
-	assert_int_equal(rmem_free(sc->rm, sc->task.addr), 0);
-	assert_int_equal(rmem_close(sc->rm), 0);
-	rig_stop(sc->rig, false);
-}
-
-static struct peer *start(struct scene *sc, int i, const char *role, uint64_t number)
-{
-	sc->task.role = role;
-	sc->task.number = number;
-	peer_start(&peers[i], &sc->task);
-	return &peers[i];
+	peer_scene_close(&sc->at);
 }
 
 static void note_is(struct scene *sc, uint64_t wanted)
 {
 	uint64_t note = 0;
-	int rc = read_note(sc->rm, sc->task.addr, &note);
+	int rc = read_note(sc->at.rm, sc->at.task.addr, &note);
 
 	if (rc)
 		fail_msg("the note: %d %s", rc, rmem_errmsg());
@@ -213,13 +175,13 @@ static void test_contention(void **state)
 {
 	struct scene sc;
 
-	open_scene(&sc, *state, patient);
+	open_scene(&sc, *state, peer_patient);
 	for (int i = 0; i < PEERS; i++)
-		start(&sc, i, "adder", 60);
+		peer_scene_start(&sc.at, i, "adder", 60);
 	for (int i = 0; i < 40; i++)
-		add_one(sc.rm, sc.lock, sc.task.addr);
+		add_one(sc.at.rm, sc.lock, sc.at.task.addr);
 	for (int i = 0; i < PEERS; i++)
-		peer_finish(&peers[i]);
+		peer_finish(&sc.at.peers[i]);
 	note_is(&sc, 60 * PEERS + 40);
 	close_scene(&sc);
 }
@@ -232,14 +194,14 @@ static void *add_in_thread(void *arg)
 	uint64_t word;
 
 	(void)arg;
-	if (rmem_lock_create(shared.rm, shared.task.addr, &lock))
+	if (rmem_lock_create(shared.at.rm, shared.at.task.addr, &lock))
 		return NULL;
 	for (int i = 0; i < 50; i++) {
 		if (rmem_lock_acquire(lock, -1) ||
-			rmem_read(shared.rm, &word, shared.task.addr + 8, 8))
+			rmem_read(shared.at.rm, &word, shared.at.task.addr + 8, 8))
 			break;
 		word++;
-		if (rmem_write(shared.rm, shared.task.addr + 8, &word, 8) ||
+		if (rmem_write(shared.at.rm, shared.at.task.addr + 8, &word, 8) ||
 			rmem_lock_release(lock))
 			break;
 	}
@@ -252,19 +214,19 @@ static void test_threads(void **state)
 	pthread_t threads[4];
 	uint64_t word = 0;
 
-	open_scene(&shared, *state, patient);
+	open_scene(&shared, *state, peer_patient);
 	for (int i = 0; i < 4; i++)
 		assert_int_equal(pthread_create(&threads[i], NULL, add_in_thread, NULL), 0);
 	for (int i = 0; i < 4; i++)
 		pthread_join(threads[i], NULL);
-	assert_int_equal(rmem_read(shared.rm, &word, shared.task.addr + 8, 8), 0);
+	assert_int_equal(rmem_read(shared.at.rm, &word, shared.at.task.addr + 8, 8), 0);
 	assert_int_equal(word, 200);
 	close_scene(&shared);
 }
 
 static bool is_connected(struct scene *sc, pid_t pid)
 {
-	json_t *sessions = rig_ask(sc->rig, "sessions");
+	json_t *sessions = rig_ask(sc->at.rig, "sessions");
 	const json_t *session = rig_session(sessions, pid);
 	bool connected = session && strcmp(rig_text(session, "state"), "connected") == 0;
 
@@ -278,16 +240,16 @@ static void take_over(struct scene *sc, pid_t pid)
 	if (rmem_lock_acquire(sc->lock, RIG_LIMIT_MS) != RMEM_LOCK_OWNER_DIED)
 		fail_msg("%s", rmem_errmsg());
 	assert_false(is_connected(sc, pid));
-	assert_int_equal(write_note(sc->rm, sc->task.addr, 77), 0);
+	assert_int_equal(write_note(sc->at.rm, sc->at.task.addr, 77), 0);
 }
 
 static void test_killed_holder(void **state)
 {
 	struct scene sc;
 
-	open_scene(&sc, *state, patient);
+	open_scene(&sc, *state, peer_patient);
 	for (int i = 0; i < 5; i++) {
-		struct peer *p = start(&sc, 0, "writer", 1000);
+		struct peer *p = peer_scene_start(&sc.at, 0, "writer", 1000);
 		pid_t pid = p->process.pid;
 
 		assert_int_equal(peer_hear(p), 0);
@@ -306,27 +268,41 @@ static void test_killed_holder(void **state)
 	close_scene(&sc);
 }
 
+/* Take it over from one that stands still. */
+static struct peer *stop_and_take_over(struct scene *sc, const char *role, uint64_t number)
+{
+	struct peer *p = peer_scene_start(&sc->at, 0, role, number);
+
+	assert_int_equal(peer_hear(p), 0);
+	peer_freeze(p);
+	take_over(sc, p->process.pid);
+	return p;
+}
+
+/* It goes on, and ends: what we wrote stays. */
+static void outlast(struct scene *sc, struct peer *p)
+{
+	for (int k = 0; k < 20; k++)
+		note_is(sc, 77);
+	peer_tell(p);
+	peer_finish(p);
+	note_is(sc, 77);
+	assert_int_equal(rmem_lock_release(sc->lock), 0);
+}
+
 static void test_stopped_holder(void **state)
 {
 	struct scene sc;
 	struct peer *p;
 
-	open_scene(&sc, *state, brief);
-	p = start(&sc, 0, "writer", 1000);
-	assert_int_equal(peer_hear(p), 0);
-	peer_freeze(p);
-	take_over(&sc, p->process.pid);
+	open_scene(&sc, *state, peer_brief);
+	p = stop_and_take_over(&sc, "writer", 1000);
 	peer_thaw(p);
 	assert_int_equal(peer_hear(p), -EOWNERDEAD); /* its write */
 	assert_int_equal(peer_hear(p), -EOWNERDEAD); /* its read */
 	assert_int_equal(peer_hear(p), -ESTALE);     /* its release */
 	assert_int_equal(peer_hear(p), 0);           /* then it may read again */
-	for (int k = 0; k < 20; k++)
-		note_is(&sc, 77);
-	peer_tell(p);
-	peer_finish(p);
-	note_is(&sc, 77);
-	assert_int_equal(rmem_lock_release(sc.lock), 0);
+	outlast(&sc, p);
 	close_scene(&sc);
 }
 
@@ -336,21 +312,13 @@ static void test_stopped_with_writes_in_a_queue(void **state)
 	struct scene sc;
 	struct peer *p;
 
-	open_scene(&sc, *state, brief);
-	p = start(&sc, 0, "queuer", 4711);
-	assert_int_equal(peer_hear(p), 0);
-	peer_freeze(p);
-	take_over(&sc, p->process.pid);
+	open_scene(&sc, *state, peer_brief);
+	p = stop_and_take_over(&sc, "queuer", 4711);
 	peer_tell(p);
 	peer_thaw(p);
 	assert_int_equal(peer_hear(p), -ESTALE);
 	(void)peer_hear(p); /* those that had arrived before are done */
-	for (int k = 0; k < 20; k++)
-		note_is(&sc, 77);
-	peer_tell(p);
-	peer_finish(p);
-	note_is(&sc, 77);
-	assert_int_equal(rmem_lock_release(sc.lock), 0);
+	outlast(&sc, p);
 	close_scene(&sc);
 }
 
@@ -360,11 +328,11 @@ static void test_restart(void **state)
 	struct scene sc;
 	struct peer *p;
 
-	open_scene(&sc, *state, patient);
-	p = start(&sc, 0, "holder", 0);
+	open_scene(&sc, *state, peer_patient);
+	p = peer_scene_start(&sc.at, 0, "holder", 0);
 	assert_int_equal(peer_hear(p), 0);
-	rig_kill(sc.rig);
-	rig_start(sc.rig, patient);
+	rig_kill(sc.at.rig);
+	rig_start(sc.at.rig, peer_patient);
 	assert_int_equal(rmem_lock_acquire(sc.lock, 500), -ETIMEDOUT);
 	peer_tell(p);
 	assert_int_equal(peer_hear(p), 0);
@@ -379,19 +347,19 @@ static void test_restarts_under_contention(void **state)
 {
 	struct scene sc;
 
-	open_scene(&sc, *state, patient);
+	open_scene(&sc, *state, peer_patient);
 	for (int i = 0; i < PEERS; i++)
-		start(&sc, i, "adder", 100);
+		peer_scene_start(&sc.at, i, "adder", 100);
 	for (int i = 0; i < PEERS; i++)
-		assert_int_equal(peer_hear(&peers[i]), 0);
+		assert_int_equal(peer_hear(&sc.at.peers[i]), 0);
 	for (int i = 0; i < 4; i++) {
 		for (int k = 0; k < 10; k++)
-			add_one(sc.rm, sc.lock, sc.task.addr);
-		rig_kill(sc.rig);
-		rig_start(sc.rig, patient);
+			add_one(sc.at.rm, sc.lock, sc.at.task.addr);
+		rig_kill(sc.at.rig);
+		rig_start(sc.at.rig, peer_patient);
 	}
 	for (int i = 0; i < PEERS; i++)
-		peer_finish(&peers[i]);
+		peer_finish(&sc.at.peers[i]);
 	note_is(&sc, 100 * PEERS + 40);
 	close_scene(&sc);
 }
@@ -403,34 +371,32 @@ static void test_errors(void **state)
 	struct scene sc;
 	struct rmem_lock *bad = NULL;
 
-	open_scene(&sc, *state, patient);
-	assert_int_equal(rmem_lock_create(NULL, sc.task.addr, &bad), -EINVAL);
-	assert_int_equal(rmem_lock_create(sc.rm, sc.task.addr + 4, &bad), -EINVAL);
-	assert_int_equal(rmem_lock_create(sc.rm, 0, &bad), -EINVAL);
-	assert_int_equal(rmem_lock_create(sc.rm, sc.task.addr, NULL), -EINVAL);
+	open_scene(&sc, *state, peer_patient);
+	assert_int_equal(rmem_lock_create(NULL, sc.at.task.addr, &bad), -EINVAL);
+	assert_int_equal(rmem_lock_create(sc.at.rm, sc.at.task.addr + 4, &bad), -EINVAL);
+	assert_int_equal(rmem_lock_create(sc.at.rm, 0, &bad), -EINVAL);
+	assert_int_equal(rmem_lock_create(sc.at.rm, sc.at.task.addr, NULL), -EINVAL);
 	assert_null(bad);
 	assert_int_equal(rmem_lock_acquire(NULL, 0), -EINVAL);
 	assert_int_equal(rmem_lock_release(NULL), -EINVAL);
 	assert_int_equal(rmem_lock_release(sc.lock), -EINVAL);
 	assert_int_equal(rmem_lock_acquire(sc.lock, 0), 0);
 	assert_int_equal(rmem_lock_acquire(sc.lock, 0), -EDEADLK);
-	assert_int_equal(rmem_lock_create(sc.rm, sc.task.addr, &other), 0);
+	assert_int_equal(rmem_lock_create(sc.at.rm, sc.at.task.addr, &other), 0);
 	assert_int_equal(rmem_lock_acquire(other, 0), -ETIMEDOUT);
 	assert_int_equal(rmem_lock_acquire(other, 120), -ETIMEDOUT);
 	rmem_lock_destroy(sc.lock); /* releases */
 	assert_int_equal(rmem_lock_acquire(other, 0), 0);
 	/* Somebody wrote over it. */
-	assert_int_equal(rmem_write(sc.rm, sc.task.addr, &garbage, sizeof(garbage)), 0);
+	assert_int_equal(rmem_write(sc.at.rm, sc.at.task.addr, &garbage, sizeof(garbage)), 0);
 	assert_int_equal(rmem_lock_release(other), -ESTALE);
 	assert_int_equal(rmem_lock_acquire(other, -1), -EILSEQ);
 	rmem_lock_destroy(other);
 	rmem_lock_destroy(NULL);
-	assert_int_equal(rmem_lock_create(sc.rm, sc.task.addr + BYTES, &sc.lock), 0);
+	assert_int_equal(rmem_lock_create(sc.at.rm, sc.at.task.addr + BYTES, &sc.lock), 0);
 	assert_int_equal(rmem_lock_acquire(sc.lock, 0), -EFAULT);
 	close_scene(&sc);
 }
-
-#define PEER_TEST(f) cmocka_unit_test_setup_teardown(f, rig_setup, end_peers)
 
 int main(int argc, char **argv)
 {
@@ -454,5 +420,5 @@ int main(int argc, char **argv)
 
 	if (argc == 6)
 		return peer_main(argv, roles);
-	return rig_main(PORT, tests, sizeof(tests) / sizeof(tests[0]));
+	return rig_main(RIG_PORT_LOCKS, tests, sizeof(tests) / sizeof(tests[0]));
 }

@@ -19,6 +19,7 @@
 #include "common/addr.h"
 #include "rmem/rmem.h"
 #include "tests/rxe/client.h"
+#include "tests/rxe/outside.h"
 #include "tests/rxe/pattern.h"
 
 #define BLOCKS 6

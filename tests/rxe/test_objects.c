@@ -2,22 +2,16 @@
 /*
  * Counters and records that processes share: sums are exact and values whole, whoever is killed meanwhile.
  */
-#include "tests/rxe/rig.h"
-
 #include <errno.h>
 #include <string.h>
 
 #include "rmem/objects.h"
 #include "tests/rxe/peer.h"
 
-#define PORT 7567
 #define LINES 4
 #define WORDS 300U
 #define VALUE_BYTES (WORDS * sizeof(uint64_t))
 #define BYTES (64UL << 10)
-
-static const char *const patient[] = { "--ttl", "10m", NULL };
-static const char *const brief[] = { "--ttl", "2s", NULL };
 
 static bool is_passing(int rc)
 {
@@ -68,53 +62,6 @@ static int play_writer(struct rmem *rm, const struct peer_task *t)
 
 /* ---- the tests ---- */
 
-#define PEERS 3
-
-struct scene {
-	struct rig *rig;
-	struct rmem *rm;
-	struct peer_task task;
-};
-
-static struct peer peers[PEERS];
-
-static int end_peers(void **state)
-{
-	for (int i = 0; i < PEERS; i++)
-		peer_end(&peers[i]);
-	return rig_teardown(state);
-}
-
-static void open_scene(struct scene *sc, struct rig *r, const char *const options[])
-{
-	struct rmem_open_attr attr = RMEM_OPEN_ATTR_INIT;
-
-	memset(sc, 0, sizeof(*sc));
-	sc->rig = r;
-	attr.timeout_ms = RIG_LIMIT_MS;
-	rig_start(r, options);
-	if (rmem_open(r->server, &attr, &sc->rm) ||
-		rmem_alloc(sc->rm, BYTES, NULL, &sc->task.addr) ||
-		rmem_share(sc->rm, sc->task.addr, &sc->task.key))
-		fail_msg("%s", rmem_errmsg());
-	sc->task.server = r->server;
-}
-
-static void close_scene(struct scene *sc)
-{
-	assert_int_equal(rmem_free(sc->rm, sc->task.addr), 0);
-	assert_int_equal(rmem_close(sc->rm), 0);
-	rig_stop(sc->rig, false);
-}
-
-static struct peer *start(struct scene *sc, int i, const char *role, uint64_t number)
-{
-	sc->task.role = role;
-	sc->task.number = number;
-	peer_start(&peers[i], &sc->task);
-	return &peers[i];
-}
-
 static uint64_t value_of(struct rmem_counter *c)
 {
 	uint64_t value = 0;
@@ -138,9 +85,9 @@ static void count(struct peer *p, uint64_t *sure, uint64_t *open)
 static void test_counter(void **state)
 {
 	struct rmem_counter *c = NULL, *other = NULL, *bad = NULL;
-	struct scene sc;
+	struct peer_scene sc;
 
-	open_scene(&sc, *state, patient);
+	peer_scene_open(&sc, *state, peer_patient, BYTES);
 	assert_int_equal(rmem_counter_create(sc.rm, sc.task.addr + 4, LINES, &bad), -EINVAL);
 	assert_int_equal(rmem_counter_create(sc.rm, sc.task.addr, 0, &bad), -EINVAL);
 	assert_int_equal(rmem_counter_create(sc.rm, sc.task.addr, 1025, &bad), -EINVAL);
@@ -160,7 +107,7 @@ static void test_counter(void **state)
 	assert_int_equal(rmem_counter_add(NULL, 1), -EINVAL);
 	rmem_counter_destroy(other);
 	rmem_counter_destroy(NULL);
-	close_scene(&sc);
+	peer_scene_close(&sc);
 }
 
 /* More processes than lines, one after the other killed: each line is taken over with what is in it. */
@@ -168,24 +115,24 @@ static void test_killed_adders(void **state)
 {
 	uint64_t sure = 0, open = 0, value;
 	struct rmem_counter *c = NULL;
-	struct scene sc;
+	struct peer_scene sc;
 
-	open_scene(&sc, *state, patient);
+	peer_scene_open(&sc, *state, peer_patient, BYTES);
 	assert_int_equal(rmem_counter_create(sc.rm, sc.task.addr, LINES, &c), 0);
 	for (int round = 0; round < 3; round++) {
 		for (int i = 0; i < PEERS; i++)
-			start(&sc, i, "adder", 1000000);
+			peer_scene_start(&sc, i, "adder", 1000000);
 		for (int i = 0; i < PEERS; i++)
 			for (int k = 0; k < 20; k++)
-				assert_int_equal(peer_hear(&peers[i]), 0);
+				assert_int_equal(peer_hear(&sc.peers[i]), 0);
 		sure += 20 * PEERS + 30;
 		for (int i = 0; i < 30; i++)
 			assert_int_equal(rmem_counter_add(c, 1000), 0);
 		for (int i = 0; i < PEERS; i++) {
-			peer_kill(&peers[i]);
-			count(&peers[i], &sure, &open);
+			peer_kill(&sc.peers[i]);
+			count(&sc.peers[i], &sure, &open);
 			open++; /* the one that it was at */
-			peer_end(&peers[i]);
+			peer_end(&sc.peers[i]);
 		}
 	}
 	value = value_of(c);
@@ -193,36 +140,36 @@ static void test_killed_adders(void **state)
 	assert_true(value / 1000 >= sure && value / 1000 <= sure + open);
 	assert_int_equal(value_of(c), value);
 	rmem_counter_destroy(c);
-	close_scene(&sc);
+	peer_scene_close(&sc);
 }
 
 static void test_adders_over_restarts(void **state)
 {
 	uint64_t sure = 0, open = 0, value;
 	struct rmem_counter *c = NULL;
-	struct scene sc;
+	struct peer_scene sc;
 
-	open_scene(&sc, *state, patient);
+	peer_scene_open(&sc, *state, peer_patient, BYTES);
 	assert_int_equal(rmem_counter_create(sc.rm, sc.task.addr, LINES, &c), 0);
 	for (int i = 0; i < PEERS; i++)
-		start(&sc, i, "adder", 300);
+		peer_scene_start(&sc, i, "adder", 300);
 	for (int i = 0; i < 3; i++) {
 		for (int k = 0; k < PEERS; k++)
 			for (int n = 0; n < 20; n++)
-				sure += peer_hear(&peers[k]) == 0;
+				sure += peer_hear(&sc.peers[k]) == 0;
 		rig_kill(sc.rig);
-		rig_start(sc.rig, patient);
+		rig_start(sc.rig, peer_patient);
 	}
 	for (int i = 0; i < PEERS; i++) {
-		count(&peers[i], &sure, &open);
-		peer_finish(&peers[i]);
+		count(&sc.peers[i], &sure, &open);
+		peer_finish(&sc.peers[i]);
 	}
 	value = value_of(c);
 	assert_int_equal(sure + open, 300 * PEERS);
 	assert_true(value / 1000 >= sure && value / 1000 <= sure + open);
 	assert_int_equal(value % 1000, 0);
 	rmem_counter_destroy(c);
-	close_scene(&sc);
+	peer_scene_close(&sc);
 }
 
 /* A value is one that somebody has written as a whole. */
@@ -246,9 +193,9 @@ static void test_record(void **state)
 {
 	static uint64_t words[WORDS];
 	struct rmem_record *r = NULL, *bad = NULL;
-	struct scene sc;
+	struct peer_scene sc;
 
-	open_scene(&sc, *state, patient);
+	peer_scene_open(&sc, *state, peer_patient, BYTES);
 	assert_int_equal(rmem_record_create(sc.rm, sc.task.addr, 0, &bad), -EINVAL);
 	assert_int_equal(rmem_record_create(sc.rm, sc.task.addr + 1, 8, &bad), -EINVAL);
 	assert_int_equal(rmem_record_create(sc.rm, sc.task.addr, 8, NULL), -EINVAL);
@@ -264,38 +211,38 @@ static void test_record(void **state)
 	assert_int_equal(rmem_record_write(r, NULL, 0), -EINVAL);
 	rmem_record_destroy(r);
 	rmem_record_destroy(NULL);
-	close_scene(&sc);
+	peer_scene_close(&sc);
 }
 
 static void test_killed_writers(void **state)
 {
 	struct rmem_record *r = NULL;
-	struct scene sc;
+	struct peer_scene sc;
 
-	open_scene(&sc, *state, patient);
+	peer_scene_open(&sc, *state, peer_patient, BYTES);
 	assert_int_equal(rmem_record_create(sc.rm, sc.task.addr, VALUE_BYTES, &r), 0);
 	for (int round = 0; round < 6; round++) {
 		uint64_t last = 0;
 
 		for (int i = 0; i < 2; i++)
-			start(&sc, i, "writer", (uint64_t)(i + 1) << 32);
-		assert_int_equal(peer_hear(&peers[0]), 0);
-		assert_int_equal(peer_hear(&peers[1]), 0);
+			peer_scene_start(&sc, i, "writer", (uint64_t)(i + 1) << 32);
+		assert_int_equal(peer_hear(&sc.peers[0]), 0);
+		assert_int_equal(peer_hear(&sc.peers[1]), 0);
 		for (int i = 0; i < 60; i++)
 			last = read_whole(r);
 		for (int i = 0; i < 2; i++) {
-			peer_kill(&peers[i]);
+			peer_kill(&sc.peers[i]);
 			last = read_whole(r);
 		}
 		/* Nobody is left to write. */
 		last = read_whole(r);
 		for (int i = 0; i < 5; i++)
 			assert_true(read_whole(r) == last);
-		peer_end(&peers[0]);
-		peer_end(&peers[1]);
+		peer_end(&sc.peers[0]);
+		peer_end(&sc.peers[1]);
 	}
 	rmem_record_destroy(r);
-	close_scene(&sc);
+	peer_scene_close(&sc);
 }
 
 /* One that was stopped in the middle, and comes back, spoils nothing. */
@@ -303,33 +250,31 @@ static void test_stopped_writer(void **state)
 {
 	static uint64_t words[WORDS];
 	struct rmem_record *r = NULL;
-	struct scene sc;
+	struct peer_scene sc;
 	int64_t said;
 
-	open_scene(&sc, *state, brief);
+	peer_scene_open(&sc, *state, peer_brief, BYTES);
 	assert_int_equal(rmem_record_create(sc.rm, sc.task.addr, VALUE_BYTES, &r), 0);
-	start(&sc, 0, "writer", 1ULL << 32);
-	assert_int_equal(peer_hear(&peers[0]), 0);
-	peer_freeze(&peers[0]);
+	peer_scene_start(&sc, 0, "writer", 1ULL << 32);
+	assert_int_equal(peer_hear(&sc.peers[0]), 0);
+	peer_freeze(&sc.peers[0]);
 	for (unsigned k = 0; k < WORDS; k++)
 		words[k] = 77;
 	if (rmem_record_write(r, words, RIG_LIMIT_MS))
 		fail_msg("%s", rmem_errmsg());
 	for (int i = 0; i < 20; i++)
 		assert_int_equal(read_whole(r), 77);
-	peer_thaw(&peers[0]);
+	peer_thaw(&sc.peers[0]);
 	for (int i = 0; i < 100; i++)
 		(void)read_whole(r);
-	peer_kill(&peers[0]);
-	said = peer_hear(&peers[0]);
+	peer_kill(&sc.peers[0]);
+	said = peer_hear(&sc.peers[0]);
 	assert_true(
 		said == PEER_DEAD || said == -ESTALE || said == -EOWNERDEAD || said == -EREMOTEIO);
 	(void)read_whole(r);
 	rmem_record_destroy(r);
-	close_scene(&sc);
+	peer_scene_close(&sc);
 }
-
-#define PEER_TEST(f) cmocka_unit_test_setup_teardown(f, rig_setup, end_peers)
 
 int main(int argc, char **argv)
 {
@@ -349,5 +294,5 @@ int main(int argc, char **argv)
 
 	if (argc == 6)
 		return peer_main(argv, roles);
-	return rig_main(PORT, tests, sizeof(tests) / sizeof(tests[0]));
+	return rig_main(RIG_PORT_OBJECTS, tests, sizeof(tests) / sizeof(tests[0]));
 }

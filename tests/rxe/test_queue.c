@@ -1,75 +1,20 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Queues of operations, sentence by sentence of include/rmem/rmem.h: order and tags, depth, waiting with a
- * limit, fences, what an end finishes, the descriptor, and memory that is freed under operations.
+ * limit, fences, what an end finishes, and memory that is freed under operations. The descriptor:
+ * test_descriptor.c.
  */
-#include "tests/rxe/rig.h"
-
 #include <errno.h>
 #include <inttypes.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/clock.h"
-#include "tests/rxe/lib.h"
+#include "tests/rxe/desk.h"
 #include "tests/rxe/pattern.h"
-
-#define BLOCK (64 * KIB)
-
-/* What most tests have. */
-struct desk {
-	struct rig *rig;
-	struct rmem *rm;
-	struct rmem_queue *q;
-	rmem_addr_t addr; /* BLOCK bytes */
-	uint8_t *bytes;   /* as many, registered */
-};
-
-static void desk_create_session(struct desk *d)
-{
-	d->rm = lib_open(d->rig->server, 0);
-	d->addr = lib_alloc(d->rm, BLOCK);
-	d->bytes = lib_buffer(d->rm, BLOCK);
-}
-
-static void desk_create(struct desk *d, struct rig *r, unsigned depth)
-{
-	rig_start(r, NULL);
-	d->rig = r;
-	desk_create_session(d);
-	d->q = lib_queue(d->rm, depth);
-}
-
-static void desk_destroy(struct desk *d)
-{
-	rmem_queue_destroy(d->q);
-	lib_succeed(rmem_free(d->rm, d->addr));
-	lib_succeed(rmem_close(d->rm));
-	rig_stop(d->rig, false);
-}
-
-/* The next n completions: all well, with these tags, in batches of at most so many. */
-static void reap_in_order(struct rmem_queue *q, uint64_t first, uint64_t n, int batch)
-{
-	struct rmem_completion done[64];
-
-	assert_true(batch <= 64);
-	for (uint64_t i = 0; i < n;) {
-		int want = n - i < (uint64_t)batch ? (int)(n - i) : batch;
-		int got = rmem_reap(q, done, want, -1);
-
-		assert_in_range(got, 1, want);
-		for (int k = 0; k < got; k++, i++) {
-			lib_succeed(done[k].status);
-			assert_int_equal(done[k].tag, first + i);
-		}
-	}
-}
 
 static void test_order_and_depth(void **state)
 {
@@ -90,9 +35,9 @@ static void test_order_and_depth(void **state)
 		lib_expect(rmem_start_write(d.q, d.addr, d.bytes, 1, 99), -EAGAIN, "8 operations");
 		lib_expect(rmem_start_read(d.q, NULL, 0, 0, 99), -EAGAIN, "8 operations");
 		lib_expect(rmem_start_fetch_add(d.q, d.addr, 1, NULL, 99), -EAGAIN, "reap");
-		reap_in_order(d.q, tag, 3, batch);
+		desk_reap_in_order(d.q, tag, 3, batch);
 		lib_succeed(rmem_start_read(d.q, d.bytes + 32 * KIB, d.addr, 2000, tag + 8));
-		reap_in_order(d.q, tag + 3, 6, batch);
+		desk_reap_in_order(d.q, tag + 3, 6, batch);
 		assert_int_equal(pattern_check(d.bytes + 32 * KIB, 1000, tag + 1), -1);
 		assert_int_equal(pattern_check(d.bytes + 33 * KIB - 24, 1000, tag + 2), -1);
 		tag += 9;
@@ -142,12 +87,12 @@ static void test_wrong_starts(void **state)
 	remote = (struct rmem_iovec){ d.addr, 11 };
 	lib_expect(rmem_start_read(NULL, d.bytes, d.addr, 1, 1), -EINVAL, "NULL");
 	lib_expect(rmem_start_read(d.q, NULL, d.addr, 1, 1), -EINVAL, "NULL");
-	lib_expect(rmem_start_write(d.q, d.addr + BLOCK - 1, d.bytes, 2, 1), -EFAULT, "pass");
+	lib_expect(rmem_start_write(d.q, d.addr + DESK_BLOCK - 1, d.bytes, 2, 1), -EFAULT, "pass");
 	lib_expect(rmem_start_write(d.q, 0, d.bytes, 2, 1), -EFAULT, "0x0");
 	lib_expect(rmem_start_readv(d.q, &local, 1, &remote, 1, 1), -EINVAL, "equal");
 	lib_expect(rmem_start_writev(d.q, &local, 1, &remote, -1, 1), -EINVAL, "1024");
 	lib_expect(rmem_start_fetch_add(d.q, d.addr + 4, 1, &old, 1), -EINVAL, "multiple of 8");
-	lib_expect(rmem_start_fetch_add(d.q, d.addr + BLOCK, 1, &old, 1), -EFAULT, "not in");
+	lib_expect(rmem_start_fetch_add(d.q, d.addr + DESK_BLOCK, 1, &old, 1), -EFAULT, "not in");
 	lib_expect(rmem_start_compare_swap(d.q, 8, 1, 2, &old, 1), -EFAULT, "not in");
 	lib_expect(rmem_reap(d.q, &done, 0, 0), -EINVAL, "room");
 	lib_expect(rmem_reap(d.q, NULL, 1, 0), -EINVAL, "room");
@@ -159,7 +104,7 @@ static void test_wrong_starts(void **state)
 	/* And it works as before, to its full depth. */
 	lib_succeed(rmem_start_fetch_add(d.q, d.addr, 5, NULL, 1));
 	lib_succeed(rmem_start_fetch_add(d.q, d.addr, 5, &old, 2));
-	reap_in_order(d.q, 1, 2, 2);
+	desk_reap_in_order(d.q, 1, 2, 2);
 	assert_int_equal(old, 5);
 	/* Also where everything is known, and the way is short. */
 	lib_succeed(rmem_write(d.rm, d.addr, d.bytes, 8));
@@ -168,7 +113,7 @@ static void test_wrong_starts(void **state)
 	lib_expect(rmem_start_read(d.q, NULL, d.addr, 600, 1), -EINVAL, "NULL");
 	lib_expect(rmem_write(d.rm, d.addr, NULL, 8), -EINVAL, "NULL");
 	lib_expect(rmem_read(d.rm, NULL, d.addr, 600), -EINVAL, "NULL");
-	lib_expect(rmem_write(d.rm, d.addr + BLOCK - 7, d.bytes, 8), -EFAULT, "pass");
+	lib_expect(rmem_write(d.rm, d.addr + DESK_BLOCK - 7, d.bytes, 8), -EFAULT, "pass");
 	assert_int_equal(rmem_reap(d.q, &done, 1, -1), 0);
 	desk_destroy(&d);
 }
@@ -228,12 +173,12 @@ static void test_many_long_pieces(void **state)
 	for (size_t i = 0; i < LONG_PIECES; i++)
 		lib_succeed(rmem_start_write(
 			d.q, addr + i * LONG_PIECE, memory + i * LONG_PIECE, LONG_PIECE, i));
-	reap_in_order(d.q, 0, LONG_PIECES, 7);
+	desk_reap_in_order(d.q, 0, LONG_PIECES, 7);
 	memset(memory, 0, bytes);
 	for (size_t i = 0; i < LONG_PIECES; i++)
 		lib_succeed(rmem_start_read(
 			d.q, memory + i * LONG_PIECE, addr + i * LONG_PIECE, LONG_PIECE, i));
-	reap_in_order(d.q, 0, LONG_PIECES, 64);
+	desk_reap_in_order(d.q, 0, LONG_PIECES, 64);
 	assert_int_equal(pattern_check(memory, bytes, 6), -1);
 	s = lib_news(d.rm, &last);
 	assert_int_equal(s.registered_bytes, 2 * bytes);
@@ -269,14 +214,14 @@ static int use_in_child(struct desk *d)
 /* A child has none of it, and what the parent has started is not harmed by it. */
 static void test_fork(void **state)
 {
-	uint8_t *copy = lib_zeroes(BLOCK);
+	uint8_t *copy = lib_zeroes(DESK_BLOCK);
 	struct desk d;
 	int status;
 	pid_t pid;
 
 	desk_create(&d, *state, 1000);
-	pattern_fill(d.bytes, BLOCK, 7);
-	lib_succeed(rmem_write(d.rm, d.addr, d.bytes, BLOCK));
+	pattern_fill(d.bytes, DESK_BLOCK, 7);
+	lib_succeed(rmem_write(d.rm, d.addr, d.bytes, DESK_BLOCK));
 	for (size_t i = 0; i < 500; i++)
 		lib_succeed(rmem_start_read(d.q, copy + i * 128, d.addr + i * 128, 128, i));
 	pid = fork();
@@ -287,7 +232,7 @@ static void test_fork(void **state)
 	assert_int_equal(status, 0);
 	for (size_t i = 0; i < 500; i++)
 		lib_succeed(rmem_start_write(d.q, d.addr + i * 128, d.bytes, 128, 500 + i));
-	reap_in_order(d.q, 0, 1000, 64);
+	desk_reap_in_order(d.q, 0, 1000, 64);
 	assert_int_equal(pattern_check(copy, 500 * 128UL, 7), -1);
 	lib_succeed(rmem_read(d.rm, copy, d.addr, 128));
 	assert_int_equal(pattern_check(copy, 128, 7), -1);
@@ -298,11 +243,11 @@ static void test_fork(void **state)
 /* An end finishes what was started: of the queue, or of the session. */
 static void test_end_finishes(void **state)
 {
-	uint8_t *copy = lib_zeroes(BLOCK);
+	uint8_t *copy = lib_zeroes(DESK_BLOCK);
 	struct desk d;
 
 	desk_create(&d, *state, 1000);
-	pattern_fill(d.bytes, BLOCK, 3);
+	pattern_fill(d.bytes, DESK_BLOCK, 3);
 	for (size_t i = 0; i < 1000; i++)
 		lib_succeed(rmem_start_write(d.q, d.addr + i * 64, d.bytes + i * 64, 64, i));
 	rmem_queue_destroy(d.q);
@@ -332,126 +277,10 @@ static void test_fence(void **state)
 		lib_expect(rmem_start_write(d.q, 0, d.bytes, 1, 0), -EFAULT, "");
 		pattern_fill(d.bytes + 16 * KIB, 16 * KIB, ~i);
 		lib_succeed(rmem_start_write(d.q, d.addr, d.bytes + 16 * KIB, 16 * KIB, tag++));
-		reap_in_order(d.q, tag - 4, 4, 4);
+		desk_reap_in_order(d.q, tag - 4, 4, 4);
 		assert_int_equal(pattern_check(d.bytes + 32 * KIB, 16 * KIB, i), -1);
 	}
 	desk_destroy(&d);
-}
-
-/* ---- the descriptor ---- */
-
-#define LOOP_OPERATIONS 3000UL
-#define LOOP_OUTSTANDING 50UL
-
-struct loop {
-	struct desk desk;
-	int epoll;
-	uint64_t started, reaped, wakeups, in_vain;
-};
-
-static void start_some(struct loop *l)
-{
-	struct desk *d = &l->desk;
-
-	while (l->started < LOOP_OPERATIONS && l->started - l->reaped < LOOP_OUTSTANDING) {
-		size_t at = l->started % 64 * 1000;
-
-		lib_succeed(rmem_start_write(d->q, d->addr + at, d->bytes + at, 1000, l->started));
-		l->started++;
-	}
-	lib_succeed(rmem_submit(d->q));
-}
-
-/* As the header says: when it is readable, until there is nothing. */
-static void take_all(struct loop *l)
-{
-	struct rmem_completion done[16];
-	uint64_t before = l->reaped;
-	int n;
-
-	while ((n = rmem_reap(l->desk.q, done, 16, 0)) > 0)
-		for (int i = 0; i < n; i++) {
-			lib_succeed(done[i].status);
-			assert_int_equal(done[i].tag, l->reaped++);
-		}
-	assert_int_equal(n, 0);
-	l->in_vain += l->reaped == before;
-}
-
-static void run_loop(struct loop *l)
-{
-	struct epoll_event event;
-
-	l->started = l->reaped = l->wakeups = l->in_vain = 0;
-	start_some(l);
-	while (l->reaped < LOOP_OPERATIONS) {
-		if (epoll_wait(l->epoll, &event, 1, RIG_LIMIT_MS) != 1)
-			fail_msg("%" PRIu64 " of %" PRIu64 " reaped, and nothing comes", l->reaped,
-				l->started);
-		l->wakeups++;
-		take_all(l);
-		start_some(l);
-	}
-	printf("%lu operations: %" PRIu64 " wakeups, %" PRIu64 " in vain\n", LOOP_OPERATIONS,
-		l->wakeups, l->in_vain);
-}
-
-/* Nothing to reap: not readable, for as long as that is so. */
-static void check_quiet(const struct loop *l)
-{
-	struct epoll_event event;
-
-	assert_int_equal(epoll_wait(l->epoll, &event, 1, 100), 0);
-}
-
-static void test_descriptor(void **state)
-{
-	struct epoll_event event = { .events = EPOLLIN };
-	struct rmem_completion done;
-	struct loop l = { 0 };
-	struct desk *d = &l.desk;
-	struct pollfd fd;
-	int looks = 0;
-
-	desk_create(d, *state, 128);
-	l.epoll = epoll_create1(EPOLL_CLOEXEC);
-	fd = (struct pollfd){ .fd = rmem_queue_fd(d->q), .events = POLLIN };
-	assert_true(fd.fd >= 0 && l.epoll >= 0);
-	assert_int_equal(rmem_queue_fd(d->q), fd.fd);
-	assert_int_equal(epoll_ctl(l.epoll, EPOLL_CTL_ADD, fd.fd, &event), 0);
-	check_quiet(&l);
-	/* What does nothing has completed at once, and that is to be heard of too. */
-	lib_succeed(rmem_start_read(d->q, NULL, 0, 0, 7));
-	assert_int_equal(poll(&fd, 1, RIG_LIMIT_MS), 1);
-	reap_in_order(d->q, 7, 1, 1);
-	assert_int_equal(rmem_reap(d->q, &done, 1, 0), 0);
-	check_quiet(&l);
-	/* One after the other: each wakes once. */
-	for (uint64_t i = 0; i < 20; i++) {
-		lib_succeed(rmem_start_write(d->q, d->addr, d->bytes, 8, i));
-		lib_succeed(rmem_submit(d->q));
-		do {
-			assert_int_equal(poll(&fd, 1, RIG_LIMIT_MS), 1);
-			looks++;
-		} while (rmem_reap(d->q, &done, 1, 0) == 0);
-		assert_int_equal(done.tag, i);
-		assert_int_equal(rmem_reap(d->q, &done, 1, 0), 0);
-	}
-	assert_in_range(looks, 20, 30); /* it may be readable in vain, when a key is fetched */
-	check_quiet(&l);
-	for (int kill = 0; kill < 3; kill++) {
-		run_loop(&l);
-		assert_true(l.wakeups <= LOOP_OPERATIONS);
-		assert_true(l.in_vain <= l.wakeups / 2 + 10);
-		check_quiet(&l);
-		/* The same descriptor, on the connection that comes next. */
-		rig_kill(d->rig);
-		rig_start(d->rig, NULL);
-	}
-	run_loop(&l);
-	close(l.epoll);
-	assert_int_equal(rmem_queue_fd(d->q), fd.fd);
-	desk_destroy(d);
 }
 
 /* ---- freed under operations ---- */
@@ -467,9 +296,9 @@ static void test_free_under_operations(void **state)
 	struct desk d;
 
 	desk_create(&d, *state, FREED_OPERATIONS);
-	pattern_fill(d.bytes, BLOCK, 4);
+	pattern_fill(d.bytes, DESK_BLOCK, 4);
 	for (int round = 0; round < 5; round++) {
-		gone = lib_alloc(d.rm, BLOCK);
+		gone = lib_alloc(d.rm, DESK_BLOCK);
 		for (size_t i = 0; i < FREED_OPERATIONS; i++)
 			lib_succeed(rmem_start_write(
 				d.q, (i % 2 ? gone : d.addr) + i * 100, d.bytes + i * 100, 100, i));
@@ -486,15 +315,15 @@ static void test_free_under_operations(void **state)
 			}
 		}
 		lib_expect(rmem_start_write(d.q, gone, d.bytes, 1, 0), -EFAULT, "not in any");
-		memset(d.bytes, 0, BLOCK);
-		lib_succeed(rmem_read(d.rm, d.bytes, d.addr, BLOCK));
+		memset(d.bytes, 0, DESK_BLOCK);
+		lib_succeed(rmem_read(d.rm, d.bytes, d.addr, DESK_BLOCK));
 		for (size_t i = 0; i < FREED_OPERATIONS; i += 2) {
 			uint8_t want[100];
 
 			pattern_fill_at(want, i * 100, 100, 4);
 			assert_memory_equal(d.bytes + i * 100, want, 100);
 		}
-		pattern_fill(d.bytes, BLOCK, 4);
+		pattern_fill(d.bytes, DESK_BLOCK, 4);
 	}
 	printf("%" PRIu64 " of %lu failed\n", failed, 5 * FREED_OPERATIONS / 2);
 	assert_true(failed > 0);
@@ -527,12 +356,12 @@ static void test_short_behind_long(void **state)
 		for (uint64_t i = 1; i <= 4; i++)
 			lib_succeed(rmem_start_write(d.q, far, near, FAR_BYTES, i));
 		lib_succeed(rmem_submit(d.q));
-		reap_in_order(d.q, 0, 1, 1);
+		desk_reap_in_order(d.q, 0, 1, 1);
 		lib_succeed(rmem_start_write(d.q, d.addr, a, sizeof(a), 5));
 		lib_succeed(rmem_submit(d.q));
-		reap_in_order(d.q, 1, 1, 1);
+		desk_reap_in_order(d.q, 1, 1, 1);
 		lib_succeed(rmem_start_write(d.q, d.addr + SHORT_BYTES, b, sizeof(b), 6));
-		reap_in_order(d.q, 2, 5, 1);
+		desk_reap_in_order(d.q, 2, 5, 1);
 		lib_succeed(rmem_read(d.rm, got, d.addr, sizeof(got)));
 		assert_memory_equal(got, a, sizeof(a));
 		lib_succeed(rmem_read(d.rm, got, d.addr + SHORT_BYTES, sizeof(got)));
@@ -567,7 +396,7 @@ static void test_many_queues(void **state)
 		for (int i = 0; i < n; i++)
 			lib_succeed(rmem_start_fetch_add(queues[i], d.addr, 1, &word, 7));
 		for (int i = 0; i < n; i++)
-			reap_in_order(queues[i], 7, 1, 1);
+			desk_reap_in_order(queues[i], 7, 1, 1);
 		for (int i = 0; i < n; i++)
 			rmem_queue_destroy(queues[i]);
 		sum += (uint64_t)n;
@@ -586,7 +415,6 @@ int main(void)
 		RIG_TEST(test_fork),
 		RIG_TEST(test_end_finishes),
 		RIG_TEST(test_fence),
-		RIG_TEST(test_descriptor),
 		RIG_TEST(test_free_under_operations),
 		RIG_TEST(test_short_behind_long),
 		RIG_TEST(test_many_queues),

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "tests/rxe/client.h"
+#include "tests/rxe/outside.h"
 
 #define BLOCKS 60 /* enough for a report of several messages */
 #define ARGUMENTS(...) ((const char *const[]){ __VA_ARGS__, NULL })

@@ -14,7 +14,7 @@
 #include "common/clock.h"
 #include "rmem/rmem.h"
 #include "tests/rxe/client.h"
-#include "tests/rxe/raw.h"
+#include "tests/rxe/raw_session.h"
 
 #define BLOCK 100000ULL
 #define WORKERS 3

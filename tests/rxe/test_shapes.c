@@ -3,11 +3,9 @@
  * Scatter-gather of every shape against plain memory: thousands of random pairs of lists, by the calls that
  * wait and by queues with many operations outstanding. All bytes are compared, also those around.
  *
- * The remote side is a row of allocations without gaps, so that pieces often are neighbours across the end of
- * one. A list that passes an end in one piece must be refused, and nothing sent. Where overlapping pieces
- * make it undefined which byte wins, it must be one of those.
+ * A list that passes the end of an allocation in one piece must be refused, and nothing sent. Where overlapping
+ * pieces make it undefined which byte wins, it must be one of those.
  *
- * Local memory is of three kinds: an area that is registered, one that is not, and one that is in part.
  * RMEM_SEED gives another seed; a failure prints the round it happened in.
  */
 #include "tests/rxe/rig.h"
@@ -18,229 +16,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tests/rxe/lib.h"
-#include "tests/rxe/pattern.h"
+#include "tests/rxe/shapes.h"
 #include "tests/support/random.h"
-
-#define AREAS 3
-#define AREA_BYTES (256 * KIB) /* local; the first half is read into, the second written from */
-#define HALF (AREA_BYTES / 2)
-#define LOCAL_BYTES (AREAS * AREA_BYTES)
-#define BLOCKS 4
-#define BLOCK_BYTES (128 * KIB)
-#define REMOTE_BYTES (BLOCKS * BLOCK_BYTES)
-#define PIECES_MAX 1024
-#define TOTAL_MAX (REMOTE_BYTES / 4)
 
 #define WAITING_ROUNDS 2500
 #define BATCHES 60
-#define BATCH_MAX 100
 #define QUEUE_DEPTH 64 /* less than a batch: it has to be reaped in between */
 #define LOOK_EVERY 25  /* rounds, at all remote bytes */
 
-struct shape {
-	bool write,
-		overlaps; /* in local memory that is read into, or in remote memory that is written to */
-	struct iovec local[PIECES_MAX];
-	struct rmem_iovec remote[PIECES_MAX];
-	int nlocal, nremote;
-	size_t total;
-};
-
-struct world {
-	struct rmem *rm;
-	uint8_t *areas[AREAS];
-	uint8_t *local_model; /* of all areas, one after the other */
-	rmem_addr_t remote;
-	uint8_t *remote_model, *scratch;
-	uint64_t seed, round;
-	uint64_t moved;       /* bytes that must have travelled */
-	size_t used[AREAS];   /* of the halves that are read into, by operations of this batch */
-	struct shape *shapes; /* of a batch */
-};
-
-/* ---- a world ---- */
-
-/* Allocations that lie in a row, which an empty pool gives sooner or later. */
-static rmem_addr_t allocate_row(struct rmem *rm)
-{
-	rmem_addr_t addrs[4 * BLOCKS], row = 0;
-
-	for (int i = 0; i < 4 * BLOCKS; i++)
-		addrs[i] = lib_alloc(rm, BLOCK_BYTES);
-	for (int i = 0; i < 4 * BLOCKS && !row; i++) {
-		int followers = 0;
-
-		for (int k = 0; k < 4 * BLOCKS; k++)
-			followers += addrs[k] > addrs[i] && addrs[k] < addrs[i] + REMOTE_BYTES;
-		if (followers == BLOCKS - 1)
-			row = addrs[i];
-	}
-	if (!row)
-		fail_msg("no %d allocations are neighbours", BLOCKS);
-	for (int i = 0; i < 4 * BLOCKS; i++)
-		if (addrs[i] < row || addrs[i] >= row + REMOTE_BYTES)
-			lib_succeed(rmem_free(rm, addrs[i]));
-	return row;
-}
-
-static void world_create(struct world *w, struct rmem *rm, uint64_t seed)
-{
-	*w = (struct world){ .rm = rm, .seed = seed };
-	for (int i = 0; i < AREAS; i++)
-		w->areas[i] = i ? lib_zeroes(AREA_BYTES) : lib_buffer(rm, AREA_BYTES);
-	lib_succeed(rmem_buf_register(rm, w->areas[2] + HALF - 50 * KIB, 100 * KIB));
-	w->local_model = lib_zeroes(LOCAL_BYTES);
-	w->remote = allocate_row(rm);
-	w->remote_model = lib_zeroes(REMOTE_BYTES);
-	w->scratch = lib_zeroes(REMOTE_BYTES);
-	w->shapes = lib_zeroes(BATCH_MAX * sizeof(*w->shapes));
-}
-
-static void world_destroy(struct world *w)
-{
-	lib_succeed(rmem_buf_release(w->rm, w->areas[0]));
-	lib_succeed(rmem_buf_release(w->rm, w->areas[2] + HALF - 50 * KIB));
-	for (int i = 1; i < AREAS; i++)
-		free(w->areas[i]);
-	for (int i = 0; i < BLOCKS; i++)
-		lib_succeed(rmem_free(w->rm, w->remote + i * BLOCK_BYTES));
-	free(w->local_model);
-	free(w->remote_model);
-	free(w->scratch);
-	free(w->shapes);
-}
-
-static size_t local_offset(const struct world *w, const void *p)
-{
-	for (size_t i = 0; i < AREAS; i++)
-		if ((uintptr_t)p - (uintptr_t)w->areas[i] < AREA_BYTES)
-			return i * AREA_BYTES + (size_t)((const uint8_t *)p - w->areas[i]);
-	fail_msg("%p is in no area", p);
-	return 0;
-}
-
-/* ---- making shapes ---- */
-
-/* Pieces of a list are of about one size, so that there are lists of many short ones, and of a few long. */
-static size_t piece_limit(uint64_t *seed)
-{
-	static const size_t limits[] = { 2, 17, 130, 1100, 9000, 66000, 120000 };
-
-	return limits[random_below(seed, sizeof(limits) / sizeof(limits[0]))];
-}
-
-static size_t some_length(uint64_t *seed, size_t limit)
-{
-	if (random_below(seed, 12) == 0)
-		return 0;
-	return random_below(seed, 4) ? random_below(seed, limit) : limit - 1;
-}
-
-static int some_pieces(uint64_t *seed)
-{
-	static const uint64_t limits[] = { 1, 2, 5, 40, 200, PIECES_MAX };
-
-	return 1 + (int)random_below(seed, limits[random_below(seed, 6)]);
-}
-
-/* Where a local piece of at most len bytes may be; len is cut to what there is room for. */
-static uint8_t *choose_place(struct world *w, const struct shape *s, size_t *len)
-{
-	size_t area = random_below(&w->seed, AREAS), at;
-
-	if (s->write) {
-		at = HALF + random_below(&w->seed, HALF - *len + 1);
-	} else if (s->overlaps) {
-		at = random_below(&w->seed, HALF - *len + 1);
-	} else { /* nobody else's */
-		w->used[area] += random_below(&w->seed, 2);
-		at = w->used[area];
-		*len = at >= HALF ? 0 : *len > HALF - at ? HALF - at : *len;
-		w->used[area] += *len;
-	}
-	return *len ? w->areas[area] + at : NULL;
-}
-
-static void choose_local(struct world *w, struct shape *s, size_t total_max)
-{
-	size_t limit = piece_limit(&w->seed);
-
-	s->nlocal = some_pieces(&w->seed);
-	s->total = 0;
-	for (int i = 0; i < s->nlocal; i++) {
-		size_t len = some_length(&w->seed, limit);
-
-		if (len > total_max - s->total)
-			len = total_max - s->total;
-		s->local[i].iov_base = choose_place(w, s, &len);
-		s->local[i].iov_len = len;
-		s->total += len;
-	}
-}
-
-static size_t to_end_of_block(size_t offset)
-{
-	return BLOCK_BYTES - offset % BLOCK_BYTES;
-}
-
-/*
- * As many bytes remotely, in pieces of their own sizes: neighbours more often than not, often across the end
- * of an allocation. Without overlaps they go once around the row at most.
- */
-static void choose_remote(struct world *w, struct shape *s)
-{
-	size_t at = random_below(&w->seed, REMOTE_BYTES), left = s->total;
-	size_t gaps = REMOTE_BYTES - s->total, limit = piece_limit(&w->seed);
-	int wanted = some_pieces(&w->seed);
-
-	if (random_below(&w->seed, 2)) /* close to the end of an allocation */
-		at = (1 + random_below(&w->seed, BLOCKS)) * BLOCK_BYTES - 1 -
-		     random_below(&w->seed, 100);
-	for (s->nremote = 0; left || s->nremote < wanted; s->nremote++) {
-		bool last = s->nremote >= wanted - 1 || s->nremote > PIECES_MAX - 20;
-		size_t len = last ? left : some_length(&w->seed, limit);
-		size_t gap = random_below(&w->seed, 4) ? 0 : random_below(&w->seed, 300);
-
-		if (s->overlaps)
-			at = random_below(&w->seed, REMOTE_BYTES);
-		else if (gap <= gaps)
-			at = (at + gap) % REMOTE_BYTES, gaps -= gap;
-		len = len > left ? left : len;
-		len = len > to_end_of_block(at) ? to_end_of_block(at) : len;
-		s->remote[s->nremote] = (struct rmem_iovec){ w->remote + at, len };
-		if (!len && random_below(&w->seed, 2)) /* then it does not matter where */
-			s->remote[s->nremote].base = random_u64(&w->seed);
-		at = (at + len) % REMOTE_BYTES;
-		left -= len;
-	}
-}
-
-static void make_shape(struct world *w, struct shape *s, size_t total_max, bool overlaps)
-{
-	s->write = random_below(&w->seed, 2);
-	s->overlaps = overlaps;
-	choose_local(w, s, total_max);
-	choose_remote(w, s);
-}
-
-/* New bytes where writes come from, and room for reads. */
-static void fresh_local(struct world *w)
-{
-	for (size_t i = 0; i < AREAS; i++) {
-		pattern_fill(w->areas[i] + HALF, HALF, random_u64(&w->seed) | 1);
-		memcpy(w->local_model + i * AREA_BYTES + HALF, w->areas[i] + HALF, HALF);
-		w->used[i] = random_below(&w->seed, HALF / 4);
-	}
-}
-
 /* ---- the models ---- */
 
-typedef void run_fn(
-	struct world *w, const struct shape *s, size_t local, size_t remote, size_t len, void *arg);
+typedef void run_fn(struct shapes *w, const struct shape *s, size_t local, size_t remote,
+	size_t len, void *arg);
 
 /* Every run of bytes that is contiguous on both sides, as offsets into the models. */
-static void for_each_run(struct world *w, const struct shape *s, run_fn *run, void *arg)
+static void for_each_run(struct shapes *w, const struct shape *s, run_fn *run, void *arg)
 {
 	size_t ol = 0, or = 0, len;
 	int l = 0, r = 0;
@@ -252,7 +42,7 @@ static void for_each_run(struct world *w, const struct shape *s, run_fn *run, vo
 			r++;
 		len = s->local[l].iov_len - ol;
 		len = len < s->remote[r].len - or ? len : s->remote[r].len - or ;
-		run(w, s, local_offset(w, s->local[l].iov_base) + ol,
+		run(w, s, shapes_local_offset(w, s->local[l].iov_base) + ol,
 			s->remote[r].base - w->remote + or, len, arg);
 		ol += len;
 		or += len;
@@ -260,7 +50,7 @@ static void for_each_run(struct world *w, const struct shape *s, run_fn *run, vo
 }
 
 /* Do it in the models. */
-static void copy_run(struct world *w, const struct shape *s, size_t local, size_t remote,
+static void copy_run(struct shapes *w, const struct shape *s, size_t local, size_t remote,
 	size_t len, void *unused)
 {
 	(void)unused;
@@ -277,7 +67,7 @@ struct candidates {
 };
 
 static void judge_run(
-	struct world *w, const struct shape *s, size_t local, size_t remote, size_t len, void *arg)
+	struct shapes *w, const struct shape *s, size_t local, size_t remote, size_t len, void *arg)
 {
 	const uint8_t *from = s->write ? w->local_model + local : w->remote_model + remote;
 	size_t to = s->write ? remote : local;
@@ -289,9 +79,9 @@ static void judge_run(
 }
 
 /* The destination is as it must be; the model takes over what was undefined. */
-static void judge(struct world *w, const struct shape *s, const uint8_t *is)
+static void judge(struct shapes *w, const struct shape *s, const uint8_t *is)
 {
-	size_t bytes = s->write ? REMOTE_BYTES : LOCAL_BYTES;
+	size_t bytes = s->write ? SHAPES_REMOTE_BYTES : SHAPES_LOCAL_BYTES;
 	uint8_t *model = s->write ? w->remote_model : w->local_model;
 	struct candidates c = { .is = is, .state = lib_zeroes(bytes) };
 
@@ -306,25 +96,25 @@ static void judge(struct world *w, const struct shape *s, const uint8_t *is)
 	free(c.state);
 }
 
-static const uint8_t *all_local(struct world *w)
+static const uint8_t *all_local(struct shapes *w)
 {
-	static uint8_t bytes[LOCAL_BYTES];
+	static uint8_t bytes[SHAPES_LOCAL_BYTES];
 
-	for (size_t i = 0; i < AREAS; i++)
-		memcpy(bytes + i * AREA_BYTES, w->areas[i], AREA_BYTES);
+	for (size_t i = 0; i < SHAPES_AREAS; i++)
+		memcpy(bytes + i * SHAPES_AREA_BYTES, w->areas[i], SHAPES_AREA_BYTES);
 	return bytes;
 }
 
-static const uint8_t *all_remote(struct world *w)
+static const uint8_t *all_remote(struct shapes *w)
 {
-	for (size_t i = 0; i < BLOCKS; i++)
-		lib_succeed(rmem_read(w->rm, w->scratch + i * BLOCK_BYTES,
-			w->remote + i * BLOCK_BYTES, BLOCK_BYTES));
-	w->moved += REMOTE_BYTES;
+	for (size_t i = 0; i < SHAPES_BLOCKS; i++)
+		lib_succeed(rmem_read(w->rm, w->scratch + i * SHAPES_BLOCK_BYTES,
+			w->remote + i * SHAPES_BLOCK_BYTES, SHAPES_BLOCK_BYTES));
+	w->moved += SHAPES_REMOTE_BYTES;
 	return w->scratch;
 }
 
-static void compare(const struct world *w, const char *what, const uint8_t *is,
+static void compare(const struct shapes *w, const char *what, const uint8_t *is,
 	const uint8_t *model, size_t bytes)
 {
 	for (size_t i = 0; memcmp(is + i, model + i, bytes - i) != 0; i++)
@@ -333,16 +123,17 @@ static void compare(const struct world *w, const char *what, const uint8_t *is,
 				what, i, is[i], model[i]);
 }
 
-static void compare_local(struct world *w)
+static void compare_local(struct shapes *w)
 {
-	for (size_t i = 0; i < AREAS; i++)
-		compare(w, "local", w->areas[i], w->local_model + i * AREA_BYTES, AREA_BYTES);
+	for (size_t i = 0; i < SHAPES_AREAS; i++)
+		compare(w, "local", w->areas[i], w->local_model + i * SHAPES_AREA_BYTES,
+			SHAPES_AREA_BYTES);
 }
 
 /* ---- wrong shapes ---- */
 
 /* One of its remote pieces does not stay inside one allocation. False: it has no bytes. */
-static bool spoil(struct world *w, struct shape *s)
+static bool spoil(struct shapes *w, struct shape *s)
 {
 	struct rmem_iovec *piece;
 	int i;
@@ -355,7 +146,8 @@ static bool spoil(struct world *w, struct shape *s)
 	piece = &s->remote[i];
 	switch (random_below(&w->seed, piece->len > 1 ? 4 : 3)) {
 	case 0:
-		piece->base = w->remote + REMOTE_BYTES + random_below(&w->seed, 4) * 1000000007;
+		piece->base =
+			w->remote + SHAPES_REMOTE_BYTES + random_below(&w->seed, 4) * 1000000007;
 		break;
 	case 1:
 		piece->base = 0;
@@ -364,13 +156,14 @@ static bool spoil(struct world *w, struct shape *s)
 		piece->base = UINT64_MAX - piece->len + 1 - random_below(&w->seed, 2);
 		break;
 	default: /* both allocations are ours: still */
-		piece->base = w->remote + (1 + random_below(&w->seed, BLOCKS - 1)) * BLOCK_BYTES -
+		piece->base = w->remote +
+			      (1 + random_below(&w->seed, SHAPES_BLOCKS - 1)) * SHAPES_BLOCK_BYTES -
 			      1 - random_below(&w->seed, piece->len - 1);
 	}
 	return true;
 }
 
-static int run_shape(struct world *w, const struct shape *s)
+static int run_shape(struct shapes *w, const struct shape *s)
 {
 	/* Now and then by the calls for one piece. */
 	if (s->nlocal == 1 && s->nremote == 1)
@@ -382,7 +175,7 @@ static int run_shape(struct world *w, const struct shape *s)
 			: rmem_readv(w->rm, s->local, s->nlocal, s->remote, s->nremote);
 }
 
-static void check_refused(struct world *w, struct shape *s)
+static void check_refused(struct shapes *w, struct shape *s)
 {
 	struct rmem_stats before = RMEM_STATS_INIT, after = RMEM_STATS_INIT;
 
@@ -395,13 +188,13 @@ static void check_refused(struct world *w, struct shape *s)
 
 /* ---- calls that wait ---- */
 
-static void one_round(struct world *w)
+static void one_round(struct shapes *w)
 {
 	struct shape *s = &w->shapes[0];
 	bool overlaps = random_below(&w->seed, 6) == 0;
 
-	fresh_local(w);
-	make_shape(w, s, TOTAL_MAX, overlaps);
+	shapes_fresh_local(w);
+	shapes_make(w, s, SHAPES_TOTAL_MAX, overlaps);
 	if (random_below(&w->seed, 10) == 0 && spoil(w, s)) {
 		check_refused(w, s);
 		return;
@@ -417,7 +210,7 @@ static void one_round(struct world *w)
 }
 
 /* All ways were taken, each byte has travelled once, and requests were gathered in lists. */
-static void check_stats(struct world *w, const struct rmem_stats *d)
+static void check_stats(struct shapes *w, const struct rmem_stats *d)
 {
 	uint64_t requests = d->in_place_requests + d->inline_requests + d->slot_requests +
 			    d->registered_requests;
@@ -436,19 +229,19 @@ static void test_waiting(void **state)
 	struct rmem_stats last = RMEM_STATS_INIT, d;
 	struct rig *r = *state;
 	uint64_t seed = lib_seed(2026);
-	struct world w;
+	struct shapes w;
 
 	rig_start(r, NULL);
-	world_create(&w, lib_open(r->server, 0), seed);
+	shapes_create(&w, lib_open(r->server, 0), seed);
 	for (w.round = 1; w.round <= WAITING_ROUNDS; w.round++) {
 		w.seed = seed + w.round; /* each round by itself, whatever those before did */
 		one_round(&w);
 		if (w.round % LOOK_EVERY == 0)
-			compare(&w, "remote", all_remote(&w), w.remote_model, REMOTE_BYTES);
+			compare(&w, "remote", all_remote(&w), w.remote_model, SHAPES_REMOTE_BYTES);
 	}
 	d = lib_news(w.rm, &last);
 	check_stats(&w, &d);
-	world_destroy(&w);
+	shapes_destroy(&w);
 	lib_succeed(rmem_close(w.rm));
 	rig_stop(r, false);
 }
@@ -460,9 +253,9 @@ static void test_waiting(void **state)
 #define READ 2
 
 struct batch {
-	struct world *w;
+	struct shapes *w;
 	struct rmem_queue *q;
-	uint8_t pending[REMOTE_BYTES];
+	uint8_t pending[SHAPES_REMOTE_BYTES];
 	uint64_t started, reaped; /* tags */
 	uint64_t fences, waits, refusals;
 	bool again; /* a conflict with a write: only reaping brings order */
@@ -470,7 +263,7 @@ struct batch {
 };
 
 static void find_conflict(
-	struct world *w, const struct shape *s, size_t local, size_t remote, size_t len, void *arg)
+	struct shapes *w, const struct shape *s, size_t local, size_t remote, size_t len, void *arg)
 {
 	struct batch *b = arg;
 
@@ -483,7 +276,7 @@ static void find_conflict(
 }
 
 static void note_pending(
-	struct world *w, const struct shape *s, size_t local, size_t remote, size_t len, void *arg)
+	struct shapes *w, const struct shape *s, size_t local, size_t remote, size_t len, void *arg)
 {
 	struct batch *b = arg;
 
@@ -519,7 +312,7 @@ static void bring_order(struct batch *b, const struct shape *s)
 		b->waits++;
 	} else if (b->fence) {
 		lib_succeed(rmem_fence(b->q));
-		for (size_t i = 0; i < REMOTE_BYTES; i++)
+		for (size_t i = 0; i < SHAPES_REMOTE_BYTES; i++)
 			b->pending[i] &= (uint8_t)~READ;
 		b->fences++;
 	}
@@ -540,9 +333,9 @@ static int start_shape(struct batch *b, const struct shape *s)
 
 static void start_one(struct batch *b, struct shape *s)
 {
-	struct world *w = b->w;
+	struct shapes *w = b->w;
 
-	make_shape(w, s, random_below(&w->seed, 8) ? 2000 : TOTAL_MAX / 2, false);
+	shapes_make(w, s, random_below(&w->seed, 8) ? 2000 : SHAPES_TOTAL_MAX / 2, false);
 	if (random_below(&w->seed, 20) == 0 && spoil(w, s)) {
 		lib_expect(start_shape(b, s), -EFAULT, "0x");
 		b->refusals++;
@@ -568,20 +361,20 @@ static void test_queue(void **state)
 	static struct batch b;
 	struct rig *r = *state;
 	uint64_t seed = lib_seed(2027);
-	struct world w;
+	struct shapes w;
 
 	rig_start(r, NULL);
-	world_create(&w, lib_open(r->server, 0), seed);
+	shapes_create(&w, lib_open(r->server, 0), seed);
 	b = (struct batch){ .w = &w, .q = lib_queue(w.rm, QUEUE_DEPTH) };
 	for (w.round = 1; w.round <= BATCHES; w.round++) {
 		w.seed = seed + w.round;
-		fresh_local(&w);
+		shapes_fresh_local(&w);
 		memset(b.pending, 0, sizeof(b.pending));
-		for (int i = 0; i < BATCH_MAX; i++)
+		for (int i = 0; i < SHAPES_BATCH_MAX; i++)
 			start_one(&b, &w.shapes[i]);
 		reap_to(&b, 0);
 		compare_local(&w);
-		compare(&w, "remote", all_remote(&w), w.remote_model, REMOTE_BYTES);
+		compare(&w, "remote", all_remote(&w), w.remote_model, SHAPES_REMOTE_BYTES);
 	}
 	d = lib_news(w.rm, &last);
 	check_stats(&w, &d);
@@ -590,7 +383,7 @@ static void test_queue(void **state)
 		b.started, b.fences, b.waits, b.refusals);
 	assert_true(b.fences && b.waits && b.refusals);
 	rmem_queue_destroy(b.q);
-	world_destroy(&w);
+	shapes_destroy(&w);
 	lib_succeed(rmem_close(w.rm));
 	rig_stop(r, false);
 }

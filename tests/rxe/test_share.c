@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Allocations that several sessions use, as rmemd sees it: whom a key admits, how an attachment ends, that a
- * block goes to nobody else while anybody reaches it; and what rmemd says about tickets, across every
- * way to lose a session. With the argument "window": the same with windows that are invalidated.
+ * block goes to nobody else while anybody reaches it. Tickets: test_tickets.c. With the argument "window": the
+ * same with windows that are invalidated.
  */
 #include <errno.h>
 #include <string.h>
@@ -11,25 +11,11 @@
 #include "tests/rxe/crew.h"
 #include "tests/support/random.h"
 
-#define PORT 7561
-#define TTL_MS 1000
-
-static const char *const short_ttl[] = { "--ttl", "1s", NULL };
 static const char *const patient[] = { "--ttl", "10m", NULL };
 
 struct key {
 	uint8_t bytes[SHARE_KEY_SIZE];
 };
-
-static void end(struct rig *r)
-{
-	json_t *leaks = rig_ask(r, "leaks");
-
-	rig_assert_accounted(leaks);
-	assert_int_equal(rig_number(leaks, "summary.zombie.blocks"), 0);
-	json_decref(leaks);
-	rig_stop(r, false);
-}
 
 static struct key share(struct crew *w, uint64_t addr)
 {
@@ -92,7 +78,7 @@ static void a_key_admits(void **state)
 	assert_int_equal(raw_free(owner.control, addr), 0);
 	crew_close(&other);
 	crew_close(&owner);
-	end(r);
+	rig_end(r);
 }
 
 static void nothing_else_does(void **state)
@@ -140,7 +126,7 @@ static void nothing_else_does(void **state)
 	assert_int_equal(raw_free(owner.control, next), 0);
 	(void)raw_free(owner.control, addr);
 	crew_close(&owner);
-	end(r);
+	rig_end(r);
 }
 
 /* ---- how it ends ---- */
@@ -182,7 +168,7 @@ static void detach_ends_this_session_only(void **state)
 	crew_close(&owner);
 	assert_int_equal(raw_open(r->port, &a.session, &a.control), 0);
 	crew_close(&a);
-	end(r);
+	rig_end(r);
 }
 
 static void send_request(struct raw *r, enum message_type type,
@@ -249,7 +235,7 @@ static void attach_beside_detach(void **state)
 	assert_int_equal(raw_free(owner.control, gone.addr), 0);
 	crew_close(&other);
 	crew_close(&owner);
-	end(r);
+	rig_end(r);
 }
 
 #define OTHERS 8U
@@ -298,7 +284,7 @@ static void free_ends_everybodys(void **state)
 		assert_int_equal(raw_free(next.control, got[--n]), 0);
 	crew_close(&next);
 	crew_close(&owner);
-	end(r);
+	rig_end(r);
 }
 
 /* Many allocations of one owner go at once, all attached on the same few connections. */
@@ -326,7 +312,7 @@ static void many_at_once(void **state)
 		crew_close(&owner);
 		crew_close(&other);
 	}
-	end(r);
+	rig_end(r);
 }
 
 /* ---- the owner goes ---- */
@@ -375,122 +361,10 @@ static void the_owner_leaves_it_behind(void **state)
 		assert_int_equal(raw_free(next.control, all[--n]), 0);
 	crew_close(&next);
 	crew_close(&other);
-	end(r);
+	rig_end(r);
 }
 
-/* ---- tickets ---- */
-
-static uint64_t ticket_of(const struct crew *w)
-{
-	return w->session.reply.ticket;
-}
-
-static bool nobody_is_connected_but_one(const json_t *status, void *arg)
-{
-	(void)arg;
-	return rig_number(status, "sessions.connected") == 1;
-}
-
-static void tickets_of_the_living(void **state)
-{
-	struct rig *r = *state;
-	struct crew a, b;
-	uint64_t before;
-
-	crew_start(r, patient);
-	crew_open(&a, r, 1);
-	crew_open(&b, r, 0);
-	assert_true(ticket_of(&a) && ticket_of(&b) > ticket_of(&a));
-	assert_int_equal(raw_fence(b.control, ticket_of(&a)), 0);
-	assert_int_equal(raw_fence(b.control, ticket_of(&b)), 0);
-	assert_int_equal(raw_fence(b.control, 0), -EINVAL);
-	assert_int_equal(raw_fence(b.control, ticket_of(&b) + 1), -EINVAL);
-	assert_int_equal(raw_fence(b.control, UINT64_MAX), -EINVAL);
-	assert_int_equal(raw_fence(b.control, ticket_of(&a) | 1ULL << 63), -EINVAL);
-	crew_alloc(&a);
-	/* Disconnected is not out, and who comes back in time keeps it. */
-	crew_drop(&a);
-	json_decref(rig_await(
-		r, "status", nobody_is_connected_but_one, NULL, "its connections to be gone"));
-	assert_int_equal(raw_fence(b.control, ticket_of(&a)), 0);
-	before = ticket_of(&a);
-	assert_int_equal(raw_open(r->port, &a.session, &a.control), 0);
-	assert_true(ticket_of(&a) == before);
-	/* Goodbye: out when its connections are. */
-	assert_int_equal(raw_bye(a.control), 0);
-	crew_drop(&a);
-	json_decref(rig_await(
-		r, "status", nobody_is_connected_but_one, NULL, "its connections to be gone"));
-	while (raw_fence(b.control, before) == 0)
-		;
-	assert_int_equal(raw_fence(b.control, before), 1);
-	crew_close(&b);
-	rig_stop(r, true);
-}
-
-static bool is_in_courtesy(const json_t *sessions, void *arg)
-{
-	(void)arg;
-	return strcmp(rig_text(sessions, "sessions.0.lease"), "courtesy") == 0 &&
-	       strcmp(rig_text(sessions, "sessions.0.state"), "detached") == 0;
-}
-
-static void an_ended_lease_costs_the_ticket(void **state)
-{
-	struct rig *r = *state;
-	struct crew a, b;
-	uint64_t addr, before;
-
-	crew_start(r, short_ttl);
-	crew_open(&a, r, 1);
-	addr = crew_alloc(&a);
-	crew_attach(a.channels[0], addr);
-	before = ticket_of(&a);
-	/* It says nothing for longer than its lease. */
-	json_decref(rig_await(r, "sessions", is_in_courtesy, NULL, "the lease to be over"));
-	crew_drop(&a);
-	crew_open(&b, r, 0);
-	assert_int_equal(raw_fence(b.control, before), 1);
-	/* A restart does not bring it back. */
-	rig_kill(r);
-	crew_drop(&b);
-	crew_start(r, short_ttl);
-	crew_open(&b, r, 0);
-	assert_int_equal(raw_fence(b.control, before), 1);
-	assert_int_equal(raw_open(r->port, &a.session, &a.control), 0);
-	assert_true(ticket_of(&a) > before);
-	assert_int_equal(raw_fence(b.control, before), 1);
-	assert_int_equal(raw_fence(b.control, ticket_of(&a)), 0);
-	assert_int_equal(raw_free(a.control, addr), 0);
-	crew_close(&a);
-	crew_close(&b);
-	end(r);
-}
-
-/* Nobody asked in between: the restarted rmemd lets it come back under the same. */
-static void a_restart_keeps_tickets(void **state)
-{
-	struct rig *r = *state;
-	struct crew a, b;
-	uint64_t addr, before;
-
-	crew_start(r, patient);
-	crew_open(&a, r, 0);
-	addr = crew_alloc(&a);
-	before = ticket_of(&a);
-	rig_kill(r);
-	crew_drop(&a);
-	crew_start(r, patient);
-	crew_open(&b, r, 0);
-	assert_true(ticket_of(&b) > before);
-	assert_int_equal(raw_fence(b.control, before), 0);
-	assert_int_equal(raw_open(r->port, &a.session, &a.control), 0);
-	assert_true(ticket_of(&a) == before);
-	assert_int_equal(raw_free(a.control, addr), 0);
-	crew_close(&a);
-	crew_close(&b);
-	end(r);
-}
+/* ---- restarts ---- */
 
 /* Keys are the allocation's: they outlive rmemd and the owner's connections. */
 static void a_restart_keeps_keys(void **state)
@@ -514,7 +388,7 @@ static void a_restart_keeps_keys(void **state)
 	assert_int_equal(raw_free(owner.control, addr), 0);
 	crew_close(&owner);
 	crew_close(&other);
-	end(r);
+	rig_end(r);
 }
 
 /* ---- a channel that joins again ---- */
@@ -552,7 +426,7 @@ static void a_channel_replaces_its_predecessor(void **state)
 	crew_check(w.channels[3], addr, crew_attach(w.channels[3], addr), 3);
 	assert_int_equal(raw_free(w.control, addr), 0);
 	crew_close(&w);
-	end(r);
+	rig_end(r);
 }
 
 int main(int argc, char **argv)
@@ -565,12 +439,9 @@ int main(int argc, char **argv)
 		RIG_TEST(free_ends_everybodys),
 		RIG_TEST(many_at_once),
 		RIG_TEST(the_owner_leaves_it_behind),
-		RIG_TEST(tickets_of_the_living),
-		RIG_TEST(an_ended_lease_costs_the_ticket),
-		RIG_TEST(a_restart_keeps_tickets),
 		RIG_TEST(a_restart_keeps_keys),
 		RIG_TEST(a_channel_replaces_its_predecessor),
 	};
 
-	return crew_main(argc, argv, PORT, tests, sizeof(tests) / sizeof(tests[0]));
+	return crew_main(argc, argv, RIG_PORT_SHARE, tests, sizeof(tests) / sizeof(tests[0]));
 }

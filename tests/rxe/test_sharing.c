@@ -7,32 +7,20 @@
 
 #include "rmem/rmem.h"
 #include "tests/rxe/client.h"
+#include "tests/rxe/lib.h"
 #include "tests/rxe/pattern.h"
 
-#define PORT 7563
 #define BYTES (1UL << 20)
 
 static const char *const patient[] = { "--ttl", "10m", NULL };
 
 static uint8_t mine[BYTES], theirs[BYTES];
 
-static struct rmem *must_open(struct rig *r)
-{
-	struct rmem_open_attr attr = RMEM_OPEN_ATTR_INIT;
-	struct rmem *rm = NULL;
-
-	attr.timeout_ms = RIG_LIMIT_MS;
-	if (rmem_open(r->server, &attr, &rm))
-		fail_msg("%s", rmem_errmsg());
-	return rm;
-}
-
 static rmem_addr_t must_share(struct rmem *rm, struct rmem_share_key *key)
 {
-	rmem_addr_t addr = 0;
+	rmem_addr_t addr = lib_alloc(rm, BYTES);
 
-	if (rmem_alloc(rm, BYTES, NULL, &addr) || rmem_share(rm, addr, key))
-		fail_msg("%s", rmem_errmsg());
+	lib_succeed(rmem_share(rm, addr, key));
 	return addr;
 }
 
@@ -40,8 +28,7 @@ static void must_attach(struct rmem *rm, rmem_addr_t addr, const struct rmem_sha
 {
 	size_t bytes = 0;
 
-	if (rmem_attach(rm, addr, key, &bytes))
-		fail_msg("%s", rmem_errmsg());
+	lib_succeed(rmem_attach(rm, addr, key, &bytes));
 	assert_int_equal(bytes, BYTES);
 }
 
@@ -49,12 +36,24 @@ static void must_attach(struct rmem *rm, rmem_addr_t addr, const struct rmem_sha
 static void exchange(struct rmem *from, struct rmem *to, rmem_addr_t addr, uint64_t seed)
 {
 	pattern_fill(mine, BYTES, seed);
-	if (rmem_write(from, addr, mine, BYTES))
-		fail_msg("%s", rmem_errmsg());
+	lib_succeed(rmem_write(from, addr, mine, BYTES));
 	memset(theirs, 0, BYTES);
-	if (rmem_read(to, theirs, addr, BYTES))
-		fail_msg("%s", rmem_errmsg());
+	lib_succeed(rmem_read(to, theirs, addr, BYTES));
 	assert_int_equal(pattern_check(theirs, BYTES, seed), -1);
+}
+
+/* Two sessions, and an allocation of the first that the second uses. */
+static rmem_addr_t open_pair(
+	struct rig *r, struct rmem **a, struct rmem **b, struct rmem_share_key *key)
+{
+	rmem_addr_t addr;
+
+	*a = lib_open(r->server, 0);
+	*b = lib_open(r->server, 0);
+	addr = must_share(*a, key);
+	must_attach(*b, addr, key);
+	exchange(*a, *b, addr, 1);
+	return addr;
 }
 
 static void test_two_sessions(void **state)
@@ -66,8 +65,8 @@ static void test_two_sessions(void **state)
 	uint64_t old;
 
 	rig_start(r, patient);
-	a = must_open(r);
-	b = must_open(r);
+	a = lib_open(r->server, 0);
+	b = lib_open(r->server, 0);
 	addr = must_share(a, &key);
 	assert_int_equal(rmem_read(b, mine, addr, 8), -EFAULT);
 	bad = key;
@@ -117,11 +116,7 @@ static void test_owner_frees(void **state)
 	rmem_addr_t addr, again = 0;
 
 	rig_start(r, patient);
-	a = must_open(r);
-	b = must_open(r);
-	addr = must_share(a, &key);
-	must_attach(b, addr, &key);
-	exchange(a, b, addr, 1);
+	addr = open_pair(r, &a, &b, &key);
 	assert_int_equal(rmem_queue_create(b, NULL, &q), 0);
 	assert_int_equal(rmem_start_read(q, theirs, addr, BYTES, 7), 0);
 	assert_int_equal(rmem_reap(q, &done, 1, -1), 1);
@@ -165,8 +160,8 @@ static void test_the_same_place(void **state)
 	int n = 0;
 
 	rig_start(r, patient);
-	a = must_open(r);
-	b = must_open(r);
+	a = lib_open(r->server, 0);
+	b = lib_open(r->server, 0);
 	assert_int_equal(rmem_queue_create(b, NULL, &q), 0);
 	addr = must_share(a, &key);
 	must_attach(b, addr, &key);
@@ -196,11 +191,7 @@ static void test_it_stays(void **state)
 	rmem_addr_t addr;
 
 	rig_start(r, patient);
-	a = must_open(r);
-	b = must_open(r);
-	addr = must_share(a, &key);
-	must_attach(b, addr, &key);
-	exchange(a, b, addr, 1);
+	addr = open_pair(r, &a, &b, &key);
 	rig_kill(r);
 	rig_start(r, patient);
 	exchange(a, b, addr, 2);
@@ -220,14 +211,14 @@ static void test_another_server(void **state)
 	rmem_addr_t addr;
 
 	rig_start(r, patient);
-	a = must_open(r);
+	a = lib_open(r->server, 0);
 	addr = must_share(a, &key);
 	assert_int_equal(rmem_free(a, addr), 0);
 	assert_int_equal(rmem_close(a), 0);
 	rig_stop(r, false);
 	rig_start(r, patient);
-	a = must_open(r);
-	b = must_open(r);
+	a = lib_open(r->server, 0);
+	b = lib_open(r->server, 0);
 	assert_true(must_share(a, &other) == addr);
 	assert_int_equal(rmem_attach(b, addr, &key, NULL), -EACCES);
 	must_attach(b, addr, &other);
@@ -249,11 +240,7 @@ static void test_owner_dies(void **state)
 	int n = 0;
 
 	rig_start(r, options);
-	a = must_open(r);
-	b = must_open(r);
-	addr = must_share(a, &key);
-	must_attach(b, addr, &key);
-	exchange(a, b, addr, 1);
+	addr = open_pair(r, &a, &b, &key);
 	assert_int_equal(rmem_close(a), 0);
 	exchange(b, b, addr, 2);
 	leaks = rig_ask(r, "leaks");
@@ -284,5 +271,5 @@ int main(int argc, char **argv)
 
 	if (argc > 1)
 		return client_role(argc, argv);
-	return rig_main(PORT, tests, sizeof(tests) / sizeof(tests[0]));
+	return rig_main(RIG_PORT_SHARING, tests, sizeof(tests) / sizeof(tests[0]));
 }

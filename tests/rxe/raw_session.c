@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "tests/rxe/raw_session.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "common/identity.h"
+
+void raw_session_init(struct raw_session *s)
+{
+	memset(s, 0, sizeof(*s));
+	identity_self(&s->hello.identity, "raw");
+	if (getrandom(s->hello.session_id, ID_SIZE, 0) != ID_SIZE)
+		abort();
+}
+
+int raw_hello(struct raw *r, struct raw_session *s)
+{
+	uint8_t buffer[MESSAGE_MAX];
+	struct wire body = wire_over(buffer, sizeof(buffer)), reply;
+	int err;
+
+	hello_request_put(&body, &s->hello);
+	err = raw_call(r, MESSAGE_HELLO, &body, &reply);
+	if (err)
+		return err;
+	hello_reply_get(&reply, &s->reply);
+	if (wire_finish(&reply))
+		return -EPROTO;
+	memcpy(s->hello.secret, s->reply.secret, ID_SIZE);
+	s->hello.resume = 1;
+	return 0;
+}
+
+int raw_open(uint16_t port, struct raw_session *s, struct raw **out)
+{
+	struct raw *r = NULL;
+	int err = raw_connect(port, NULL, &r);
+
+	if (!err)
+		err = raw_hello(r, s);
+	if (err)
+		raw_close(r);
+	else
+		*out = r;
+	return err;
+}
+
+void raw_put_join(struct wire *w, const struct raw_session *s)
+{
+	struct join_request q = { .channel = s->channel };
+
+	memcpy(q.session_id, s->hello.session_id, ID_SIZE);
+	memcpy(q.secret, s->hello.secret, ID_SIZE);
+	join_request_put(w, &q);
+}
+
+int raw_join(struct raw *r, const struct raw_session *s)
+{
+	uint8_t buffer[64];
+	struct wire body = wire_over(buffer, sizeof(buffer));
+
+	raw_put_join(&body, s);
+	return raw_call(r, MESSAGE_JOIN, &body, NULL);
+}
+
+int raw_channel(uint16_t port, const struct raw_session *s, struct raw **out)
+{
+	const struct raw_attr attr = { .purpose = PURPOSE_CHANNEL };
+	struct raw *r = NULL;
+	int err = raw_connect(port, &attr, &r);
+
+	if (!err)
+		err = raw_join(r, s);
+	if (err)
+		raw_close(r);
+	else
+		*out = r;
+	return err;
+}
+
+int raw_bye(struct raw *r)
+{
+	return raw_call(r, MESSAGE_BYE, NULL, NULL);
+}
+
+int raw_alloc_only(struct raw *r, uint64_t bytes, struct alloc_reply *out)
+{
+	const struct alloc_request q = { .bytes = bytes, .node = -1 };
+	uint8_t buffer[64];
+	struct wire body = wire_over(buffer, sizeof(buffer)), reply;
+	int err;
+
+	alloc_request_put(&body, &q);
+	err = raw_call(r, MESSAGE_ALLOC, &body, &reply);
+	if (err)
+		return err;
+	alloc_reply_get(&reply, out);
+	return wire_finish(&reply) ? -EPROTO : 0;
+}
+
+int raw_alloc(struct raw *r, uint64_t bytes, struct grant_reply *out)
+{
+	struct alloc_reply lent;
+	int err = raw_alloc_only(r, bytes, &lent);
+
+	if (!err)
+		err = raw_attach(r, lent.addr, out);
+	/* r->seq is that of the ALLOC again, for those who repeat it. */
+	if (!err)
+		r->seq--;
+	return err;
+}
+
+int raw_attach(struct raw *r, uint64_t addr, struct grant_reply *out)
+{
+	return raw_attach_with(r, addr, NULL, out);
+}
+
+int raw_attach_with(struct raw *r, uint64_t addr, const uint8_t *key, struct grant_reply *out)
+{
+	struct attach_request q = { .addr = addr };
+	uint8_t buffer[64];
+	struct wire body = wire_over(buffer, sizeof(buffer)), reply;
+	int err;
+
+	if (key)
+		memcpy(q.key, key, sizeof(q.key));
+	attach_request_put(&body, &q);
+	err = raw_call(r, MESSAGE_ATTACH, &body, &reply);
+	if (err)
+		return err;
+	grant_reply_get(&reply, out);
+	return wire_finish(&reply) ? -EPROTO : 0;
+}
+
+int raw_free(struct raw *r, uint64_t addr)
+{
+	const struct free_request q = { .addr = addr };
+	uint8_t buffer[64];
+	struct wire body = wire_over(buffer, sizeof(buffer));
+
+	free_request_put(&body, &q);
+	return raw_call(r, MESSAGE_FREE, &body, NULL);
+}
+
+int raw_share(struct raw *r, uint64_t addr, uint8_t key[SHARE_KEY_SIZE])
+{
+	const struct share_request q = { .addr = addr };
+	struct share_reply answer;
+	uint8_t buffer[64];
+	struct wire body = wire_over(buffer, sizeof(buffer)), reply;
+	int err;
+
+	share_request_put(&body, &q);
+	err = raw_call(r, MESSAGE_SHARE, &body, &reply);
+	if (err)
+		return err;
+	share_reply_get(&reply, &answer);
+	memcpy(key, answer.key, SHARE_KEY_SIZE);
+	return wire_finish(&reply) ? -EPROTO : 0;
+}
+
+int raw_lookup(struct raw *r, uint64_t addr, const uint8_t *key, uint64_t *out_bytes)
+{
+	struct lookup_request q = { .addr = addr };
+	struct lookup_reply answer;
+	uint8_t buffer[64];
+	struct wire body = wire_over(buffer, sizeof(buffer)), reply;
+	int err;
+
+	memcpy(q.key, key, sizeof(q.key));
+	lookup_request_put(&body, &q);
+	err = raw_call(r, MESSAGE_LOOKUP, &body, &reply);
+	if (err)
+		return err;
+	lookup_reply_get(&reply, &answer);
+	*out_bytes = answer.bytes;
+	return wire_finish(&reply) ? -EPROTO : 0;
+}
+
+int raw_detach(struct raw *r, uint64_t addr)
+{
+	const struct detach_request q = { .addr = addr };
+	uint8_t buffer[64];
+	struct wire body = wire_over(buffer, sizeof(buffer));
+
+	detach_request_put(&body, &q);
+	return raw_call(r, MESSAGE_DETACH, &body, NULL);
+}
+
+int raw_fence(struct raw *r, uint64_t ticket)
+{
+	const struct fence_request q = { .ticket = ticket };
+	struct fence_reply answer;
+	uint8_t buffer[64];
+	struct wire body = wire_over(buffer, sizeof(buffer)), reply;
+	int err;
+
+	fence_request_put(&body, &q);
+	err = raw_call(r, MESSAGE_FENCE, &body, &reply);
+	if (err)
+		return err;
+	fence_reply_get(&reply, &answer);
+	return wire_finish(&reply) || answer.out > 1 ? -EPROTO : answer.out;
+}

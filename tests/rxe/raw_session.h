@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The control protocol over a bare connection (raw.h), politely: each request as an honest client makes it,
+ * and what came back. ERRORS: as raw.h; a refusal is its status.
+ */
+#ifndef RMEM_TESTS_RXE_RAW_SESSION_H
+#define RMEM_TESTS_RXE_RAW_SESSION_H
+
+#include "tests/rxe/raw.h"
+
+struct raw_session {
+	struct hello_request hello; /* what was said, with the secret that came back: to resume */
+	struct hello_reply reply;
+	uint32_t channel; /* number that those who join say; 0: none */
+};
+
+/* The HELLO of a new session of this process. */
+void raw_session_init(struct raw_session *s);
+int raw_hello(struct raw *r, struct raw_session *s); /* as s->hello says; then it says resume */
+int raw_open(uint16_t port, struct raw_session *s, struct raw **out); /* connect and HELLO */
+int raw_join(struct raw *r, const struct raw_session *s);             /* r is a channel */
+void raw_put_join(struct wire *w, const struct raw_session *s);       /* the body of that */
+int raw_channel(
+	uint16_t port, const struct raw_session *s, struct raw **out); /* connect and JOIN */
+int raw_bye(struct raw *r);
+int raw_alloc_only(struct raw *r, uint64_t bytes, struct alloc_reply *out);
+/* ALLOC, and ATTACH on the same connection. r->seq stays that of the ALLOC. */
+int raw_alloc(struct raw *r, uint64_t bytes, struct grant_reply *out);
+int raw_free(struct raw *r, uint64_t addr);
+int raw_attach(struct raw *r, uint64_t addr, struct grant_reply *out);
+/* key NULL: all zero. */
+int raw_attach_with(struct raw *r, uint64_t addr, const uint8_t *key, struct grant_reply *out);
+int raw_share(struct raw *r, uint64_t addr, uint8_t key[SHARE_KEY_SIZE]);
+int raw_lookup(struct raw *r, uint64_t addr, const uint8_t *key, uint64_t *out_bytes);
+int raw_detach(struct raw *r, uint64_t addr);
+int raw_fence(struct raw *r, uint64_t ticket); /* 1: out */
+
+#endif

@@ -1,0 +1,414 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Requests that are well formed and ask for what cannot be: reports that do not exist, sites that make no
+ * sense, memory of others, impossible memory, sessions of others, texts that are none. Each is refused with a
+ * reason; nothing of it is kept, and every byte is accounted for.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "tests/rxe/client.h"
+#include "tests/rxe/outside.h"
+#include "tests/rxe/speech.h"
+
+#define SITES 2000
+
+/* ---- reports ---- */
+
+static int ask(struct raw *r, const char *request, uint64_t *out_bytes)
+{
+	uint8_t buffer[MESSAGE_MAX];
+	struct wire body = wire_over(buffer, sizeof(buffer)), reply;
+	struct report_request q;
+	struct report_reply a;
+	int err;
+
+	snprintf(q.request, sizeof(q.request), "%s", request);
+	report_request_put(&body, &q);
+	err = raw_call(r, MESSAGE_REPORT, &body, &reply);
+	if (err)
+		return err;
+	report_reply_get(&reply, &a);
+	assert_int_equal(wire_finish(&reply), 0);
+	*out_bytes = a.total_bytes;
+	return 0;
+}
+
+static int read_chunk(struct raw *r, uint64_t offset, struct report_read_reply *out)
+{
+	uint8_t buffer[16];
+	struct wire body = wire_over(buffer, sizeof(buffer)), reply;
+	int err;
+
+	report_read_request_put(&body, &(struct report_read_request){ offset });
+	err = raw_call(r, MESSAGE_REPORT_READ, &body, &reply);
+	if (err)
+		return err;
+	report_read_reply_get(&reply, out);
+	return wire_finish(&reply);
+}
+
+static void reports_out_of_range(void **state)
+{
+	static struct report_read_reply chunk;
+	struct rig *r = *state;
+	uint64_t bytes = 0;
+	struct raw *raw;
+
+	rig_start(r, NULL);
+	raw = speech_connect(r, MESSAGE_REPORT);
+	assert_int_equal(read_chunk(raw, 0, &chunk), -EINVAL);
+	assert_int_equal(ask(raw, "{\"cmd\":\"status\"}", &bytes), 0);
+	assert_true(bytes > 100);
+	assert_int_equal(read_chunk(raw, 0, &chunk), 0);
+	assert_int_equal(read_chunk(raw, bytes, &chunk), 0);
+	assert_int_equal(chunk.chunk_bytes, 0);
+	assert_int_equal(read_chunk(raw, bytes + 1, &chunk), -EINVAL);
+	assert_int_equal(read_chunk(raw, UINT64_MAX, &chunk), -EINVAL);
+	raw_close(raw);
+	speech_end(r);
+}
+
+/* The answer to nonsense is an error in JSON, or a refusal, on a connection that stays. */
+static void reports_that_do_not_exist(void **state)
+{
+	static const char *const requests[] = { "", " ", "{", "}", "null", "[]", "{}", "\"status\"",
+		"{\"cmd\":1}", "{\"cmd\":null}", "{\"cmd\":\"\"}", "{\"cmd\":\"nonsense\"}",
+		"{\"cmd\":\"status\"", "{\"cmd\":\"who-holds\"}", "{\"cmd\":\"status\"}}",
+		"{\"cmd\":\"who-holds\",\"addr\":17}", "{\"cmd\":\"who-holds\",\"addr\":\"\"}",
+		"{\"cmd\":\"who-holds\",\"addr\":\"0xzz\"}",
+		"{\"cmd\":\"who-holds\",\"addr\":\"0xffffffffffffffffff\"}",
+		"{\"cmd\":\"who-holds\",\"addr\":\"-1\"}", "{\"cmd\":\"map\",\"limit\":-1}",
+		"{\"cmd\":\"map\",\"limit\":\"x\"}", "\xff\xfe{\"cmd\":\"status\"}",
+		"{\"cmd\":\"\xff\xfe\"}", "{\"cmd\":\"st\\u0000atus\"}" };
+	static struct report_read_reply chunk;
+	char deep[REPORT_REQUEST_SIZE];
+	struct rig *r = *state;
+	struct raw *raw;
+
+	rig_start(r, NULL);
+	raw = speech_connect(r, MESSAGE_REPORT);
+	memset(deep, '[', sizeof(deep) - 1);
+	deep[sizeof(deep) - 1] = '\0';
+	for (unsigned i = 0; i <= sizeof(requests) / sizeof(requests[0]); i++) {
+		const char *request =
+			i < sizeof(requests) / sizeof(requests[0]) ? requests[i] : deep;
+		uint64_t bytes = 0;
+		int err = ask(raw, request, &bytes);
+
+		if (err == -ECONNRESET || err == -ETIMEDOUT)
+			fail_msg("'%.40s': %s", request, strerror(-err));
+		if (err)
+			continue;
+		assert_int_equal(read_chunk(raw, 0, &chunk), 0);
+		if (!memmem(chunk.chunk, chunk.chunk_bytes, "\"error\"", 7))
+			fail_msg("'%.40s' has an answer: %.*s", request, (int)chunk.chunk_bytes,
+				(char *)chunk.chunk);
+	}
+	raw_close(raw);
+	speech_end(r);
+}
+
+/* ---- sites ---- */
+
+static int send_site(struct raw *r, const struct site_request *q, uint32_t *out)
+{
+	uint8_t buffer[MESSAGE_MAX];
+	struct wire body = wire_over(buffer, sizeof(buffer)), reply;
+	struct site_reply a;
+	int err;
+
+	site_request_put(&body, q);
+	err = raw_call(r, MESSAGE_SITE, &body, &reply);
+	if (err)
+		return err;
+	site_reply_get(&reply, &a);
+	assert_int_equal(wire_finish(&reply), 0);
+	*out = a.site;
+	return 0;
+}
+
+static int send_names(struct raw *r, uint32_t site, uint8_t n)
+{
+	uint8_t buffer[MESSAGE_MAX];
+	struct wire body = wire_over(buffer, sizeof(buffer));
+
+	speech_put_names(&body, site, n);
+	return raw_call(r, MESSAGE_SITE_NAMES, &body, NULL);
+}
+
+static void sites_that_make_no_sense(void **state)
+{
+	static struct site_request q;
+	struct rig *r = *state;
+	uint32_t site = 0;
+	struct raw *raw;
+
+	rig_start(r, NULL);
+	raw = speech_connect(r, MESSAGE_SITE);
+	memset(&q, 0, sizeof(q));
+	assert_int_equal(send_site(raw, &q, &site), -EINVAL); /* no frames */
+	q.nframes = 1;
+	assert_int_equal(send_site(raw, &q, &site), -EINVAL); /* of no module */
+	q.nmodules = 2;
+	q.frames[0].module = 2;
+	assert_int_equal(send_site(raw, &q, &site), -EINVAL);
+	q.frames[0].module = 255;
+	assert_int_equal(send_site(raw, &q, &site), -EINVAL);
+	q.frames[0].module = 1;
+	assert_int_equal(send_site(raw, &q, &site), 0);
+	assert_int_equal(send_names(raw, 0, 1), -ENOENT);
+	assert_int_equal(send_names(raw, site + 1, 1), -ENOENT);
+	assert_int_equal(send_names(raw, UINT32_MAX, 1), -ENOENT);
+	assert_int_equal(send_names(raw, site, 0), -EINVAL);
+	assert_int_equal(send_names(raw, site, 2), -EINVAL);
+	assert_int_equal(send_names(raw, site, SITE_DEPTH_MAX), -EINVAL);
+	assert_int_equal(send_names(raw, site, 1), 0);
+	raw_close(raw);
+	speech_end(r);
+}
+
+/* Thousands from one client: all are kept, once each. (That there is an end is a unit test.) */
+static void many_sites(void **state)
+{
+	static struct site_request q;
+	struct rig *r = *state;
+	struct raw *raw;
+	uint32_t site;
+
+	rig_start(r, NULL);
+	raw = speech_connect(r, MESSAGE_SITE);
+	memset(&q, 0, sizeof(q));
+	q.nframes = q.nmodules = 1;
+	for (unsigned i = 0; i < 2 * SITES; i++) {
+		q.frames[0].offset = i % SITES;
+		assert_int_equal(send_site(raw, &q, &site), 0);
+	}
+	assert_int_equal(rig_ask_number(r, "status", "sites"), SITES);
+	raw_close(raw);
+	speech_end(r);
+}
+
+/* ---- other people's memory, impossible memory ---- */
+
+static void addresses_of_others(void **state)
+{
+	struct grant_reply theirs, mine, got;
+	struct raw *owner, *thief;
+	struct rig *r = *state;
+
+	rig_start(r, NULL);
+	owner = speech_connect(r, MESSAGE_ALLOC);
+	thief = speech_connect(r, MESSAGE_ALLOC);
+	assert_int_equal(raw_alloc(owner, 8192, &theirs), 0);
+	assert_int_equal(raw_alloc(thief, 8192, &mine), 0);
+	const uint64_t wrong[] = { 0, 1, UINT64_MAX, theirs.addr, theirs.addr + 4096, mine.addr + 1,
+		mine.addr + 4096, mine.addr - 1, mine.addr + mine.bytes, mine.addr ^ 1ULL << 63 };
+	for (unsigned i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		assert_int_equal(raw_free(thief, wrong[i]), -EINVAL);
+		assert_int_equal(raw_attach(thief, wrong[i], &got), -ESTALE);
+	}
+	assert_int_equal(raw_free(thief, mine.addr), 0);
+	assert_int_equal(raw_free(thief, mine.addr), -EINVAL);
+	assert_int_equal(raw_attach(thief, mine.addr, &got), -ESTALE);
+	assert_int_equal(raw_free(owner, theirs.addr), 0);
+	raw_close(owner);
+	raw_close(thief);
+	speech_end(r);
+}
+
+static int alloc_on(struct raw *r, uint64_t bytes, int32_t node, uint32_t site)
+{
+	const struct alloc_request q = { .bytes = bytes, .node = node, .site = site };
+	struct alloc_reply got;
+	struct wire reply;
+	uint8_t buffer[32];
+	struct wire body = wire_over(buffer, sizeof(buffer));
+	int err;
+
+	alloc_request_put(&body, &q);
+	err = raw_call(r, MESSAGE_ALLOC, &body, &reply);
+	if (err)
+		return err;
+	alloc_reply_get(&reply, &got);
+	assert_int_equal(wire_finish(&reply), 0);
+	return raw_free(r, got.addr);
+}
+
+static void impossible_memory(void **state)
+{
+	struct rig *r = *state;
+	struct raw *raw;
+
+	rig_start(r, NULL);
+	raw = speech_connect(r, MESSAGE_ALLOC);
+	assert_int_equal(alloc_on(raw, 0, -1, 0), -EINVAL);
+	assert_int_equal(alloc_on(raw, UINT64_MAX, -1, 0), -EFBIG);
+	assert_int_equal(alloc_on(raw, 1ULL << 63, -1, 0), -EFBIG);
+	assert_int_equal(alloc_on(raw, (1ULL << 31) + 1, -1, 0), -EFBIG);
+	assert_int_equal(alloc_on(raw, 1ULL << 31, -1, 0), -EFBIG); /* more than a node has */
+	assert_int_equal(alloc_on(raw, 4096, -2, 0), -EINVAL);
+	assert_int_equal(alloc_on(raw, 4096, 63, 0), -EINVAL);
+	assert_int_equal(alloc_on(raw, 4096, 64, 0), -EINVAL);
+	assert_int_equal(alloc_on(raw, 4096, INT32_MAX, 0), -EINVAL);
+	assert_int_equal(alloc_on(raw, 4096, INT32_MIN, 0), -EINVAL);
+	assert_int_equal(alloc_on(raw, 4096, -1, UINT32_MAX), 0); /* a site that nobody told of */
+	raw_close(raw);
+	speech_end(r);
+}
+
+/* ---- sessions that are not one's own ---- */
+
+static int hello_once(const struct rig *rig, struct raw_session *s)
+{
+	struct raw *r = NULL;
+	int err = raw_open(rig->port, s, &r);
+
+	raw_close(r);
+	return err;
+}
+
+static void sessions_of_others(void **state)
+{
+	struct raw_session owner, thief, stranger;
+	struct raw *first = NULL, *second = NULL;
+	struct rig *r = *state;
+	struct grant_reply g;
+
+	rig_start(r, NULL);
+	raw_session_init(&owner);
+	assert_int_equal(raw_open(r->port, &owner, &first), 0);
+	assert_int_equal(raw_alloc(first, 4096, &g), 0);
+
+	thief = owner;
+	thief.hello.secret[ID_SIZE - 1] ^= 1;
+	assert_int_equal(hello_once(r, &thief), -EACCES);
+	memset(thief.hello.secret, 0, ID_SIZE);
+	assert_int_equal(hello_once(r, &thief), -EACCES);
+	thief.hello.resume = 0;
+	assert_int_equal(hello_once(r, &thief), -EEXIST);
+	raw_session_init(&stranger);
+	stranger.hello.resume = 1;
+	assert_int_equal(hello_once(r, &stranger), -ESTALE);
+	/* Nothing of that has touched the owner. */
+	assert_int_equal(raw_call(first, MESSAGE_RENEW, NULL, NULL), 0);
+
+	/* The owner itself, from another connection: the old one ends. */
+	assert_int_equal(raw_open(r->port, &owner, &second), 0);
+	assert_int_equal(raw_wait_gone(first, RAW_LIMIT_NS), 0);
+	assert_int_equal(raw_attach(second, g.addr, &g), 0);
+	assert_int_equal(raw_free(second, g.addr), 0);
+	assert_int_equal(raw_bye(second), 0);
+	assert_int_equal(hello_once(r, &owner), -ESTALE);
+	raw_close(first);
+	raw_close(second);
+	speech_end(r);
+}
+
+/* It says that it is a process which does not exist, and comes back while it is connected. */
+static void a_process_that_never_was(void **state)
+{
+	struct raw *first, *second;
+	struct rig *r = *state;
+	struct raw_session s;
+
+	rig_start(r, NULL);
+	for (unsigned i = 0; i < 10; i++) {
+		int err;
+
+		first = second = NULL;
+		raw_session_init(&s);
+		s.hello.identity.pid = 0x3fffffff;
+		assert_int_equal(raw_open(r->port, &s, &first), 0);
+		err = raw_open(r->port, &s, &second);
+		if (err)
+			assert_int_equal(err, -ESTALE);
+		raw_close(first);
+		raw_close(second);
+		assert_int_equal(rig_ask_number(r, "status", "schema"), 1);
+	}
+	speech_end(r);
+}
+
+/* ---- texts ---- */
+
+/* What is in a name is a client's business; that every report can be made is ours. */
+static void texts_that_are_none(void **state)
+{
+	static const char *const texts[] = { "\xff\xfe", "\xc3", "\xed\xa0\x80", "\x1b[2J\x07",
+		"a\nb\rc", "\"},{\"", "%s%n%s%n", "\xf8\x88\x80\x80\x80", "\xe2\x80\xae", "" };
+	static const char *const reports[] = { "status", "leaks", "sessions", "map" };
+	static struct site_request q;
+	struct rig *r = *state;
+
+	rig_start(r, NULL);
+	for (unsigned i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+		static struct rig_output out;
+		const char *const leaks[] = { "leaks", NULL };
+		struct raw *raw = NULL;
+		struct raw_session s;
+		struct alloc_reply g;
+		uint32_t site = 0;
+
+		raw_session_init(&s);
+		snprintf(s.hello.identity.exe, sizeof(s.hello.identity.exe), "%s", texts[i]);
+		snprintf(
+			s.hello.identity.cmdline, sizeof(s.hello.identity.cmdline), "%s", texts[i]);
+		snprintf(s.hello.identity.host, sizeof(s.hello.identity.host), "%s", texts[i]);
+		snprintf(s.hello.identity.job, sizeof(s.hello.identity.job), "%s", texts[i]);
+		assert_int_equal(raw_open(r->port, &s, &raw), 0);
+		memset(&q, 0, sizeof(q));
+		q.nframes = q.nmodules = 1;
+		q.frames[0].offset = i + 1;
+		snprintf(q.modules[0].path, sizeof(q.modules[0].path), "%s", texts[i]);
+		assert_int_equal(send_site(raw, &q, &site), 0);
+		{
+			const struct alloc_request a = { .bytes = 64, .node = -1, .site = site };
+			static struct site_names_request names;
+			uint8_t buffer[MESSAGE_MAX];
+			struct wire body = wire_over(buffer, sizeof(buffer)), reply;
+
+			memset(&names, 0, sizeof(names));
+			names.site = site;
+			names.nnames = 1;
+			snprintf(names.names[0].function, sizeof(names.names[0].function), "%s",
+				texts[i]);
+			snprintf(names.names[0].file, sizeof(names.names[0].file), "%s", texts[i]);
+			site_names_request_put(&body, &names);
+			assert_int_equal(raw_call(raw, MESSAGE_SITE_NAMES, &body, NULL), 0);
+			body = wire_over(buffer, sizeof(buffer));
+			alloc_request_put(&body, &a);
+			assert_int_equal(raw_call(raw, MESSAGE_ALLOC, &body, &reply), 0);
+			alloc_reply_get(&reply, &g);
+		}
+		for (unsigned k = 0; k < sizeof(reports) / sizeof(reports[0]); k++)
+			json_decref(rig_ask(r, reports[k]));
+		rig_ctl(r, leaks, &out);
+		assert_true(out.status == 0 || out.status == 1);
+		/* What a terminal would obey does not reach it. */
+		assert_null(strchr(out.out, '\x1b'));
+		assert_int_equal(raw_free(raw, g.addr), 0);
+		raw_close(raw);
+	}
+	speech_end(r);
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		RIG_TEST(reports_out_of_range),
+		RIG_TEST(reports_that_do_not_exist),
+		RIG_TEST(sites_that_make_no_sense),
+		RIG_TEST(many_sites),
+		RIG_TEST(addresses_of_others),
+		RIG_TEST(impossible_memory),
+		RIG_TEST(sessions_of_others),
+		RIG_TEST(a_process_that_never_was),
+		RIG_TEST(texts_that_are_none),
+	};
+
+	if (argc > 1)
+		return client_role(argc, argv);
+	return rig_main(RIG_PORT_REQUESTS, tests, sizeof(tests) / sizeof(tests[0]));
+}
