@@ -3,6 +3,7 @@ if(NOT TARGET rmem_arena)
 	add_library(rmem_arena STATIC
 		${CMAKE_CURRENT_LIST_DIR}/arena.c
 		${CMAKE_CURRENT_LIST_DIR}/cgroup.c
+		${CMAKE_CURRENT_LIST_DIR}/destroy.c
 		${CMAKE_CURRENT_LIST_DIR}/limits.c
 		${CMAKE_CURRENT_LIST_DIR}/loopback.c
 		${CMAKE_CURRENT_LIST_DIR}/probe.c)

@@ -15,6 +15,7 @@
 #include "common/verbs.h"
 #include "server/access.h"
 #include "server/admin.h"
+#include "server/destroy.h"
 #include "server/reaper.h"
 #include "server/service.h"
 #include "server/session.h"
@@ -87,26 +88,35 @@ static int create_buffers(struct connection *c)
 	return 0;
 }
 
-/* Windows that are bound must be gone, and the queue pair in error or never used. */
+/*
+ * Windows that are bound must be gone, and the queue pair in error or never used. Spares are not bound: the
+ * completion of an invalidation has said so.
+ */
 static void destroy(struct connection *c)
 {
+	bool left = false;
+
 	if (!c)
 		return;
+	c->state = CONNECTION_CLOSING;
 	for (unsigned i = 0; i < c->nspares; i++)
-		ibv_dealloc_mw(c->spares[i]);
+		DESTROY("an unused memory window", ibv_dealloc_mw(c->spares[i]));
 	if (c->id && c->id->qp)
 		rdma_destroy_qp(c->id);
 	if (c->cq) {
 		ibv_ack_cq_events(c->cq, c->cq_events);
-		ibv_destroy_cq(c->cq);
+		c->cq_events = 0;
+		left |= DESTROY("a completion queue", ibv_destroy_cq(c->cq)) != 0;
 	}
+	/* Without its queue pair nobody writes there, whatever becomes of the region. */
 	if (c->buffers_region)
-		ibv_dereg_mr(c->buffers_region);
+		DESTROY("the region of message buffers", ibv_dereg_mr(c->buffers_region));
 	free(c->buffers);
 	free(c->report);
 	if (c->id)
-		rdma_destroy_id(c->id);
-	free(c);
+		left |= DESTROY("a connection's id", rdma_destroy_id(c->id)) != 0;
+	if (!left) /* else an event may still name it, and finds it CLOSING */
+		free(c);
 }
 
 static int accept_peer(struct connection *c, const struct rdma_conn_param *asked)
@@ -242,30 +252,46 @@ static void bury(struct connection *c)
 	DL_APPEND(s->zombies, c);
 }
 
-bool connection_reap(struct connection *c, unsigned *budget)
+/*
+ * Revoke what is left, in rounds: one that fails goes behind the others, and is tried again in the next round, which
+ * the next tick begins. True: nothing is left to try; what is still there has failed in every round.
+ */
+static bool revoke_some(struct connection *c, unsigned *budget)
 {
-	struct server *s = c->server;
-	struct session *session = c->session;
-	const uint32_t number = c->number;
-	struct grant *g, *tmp;
-
-	DL_FOREACH_SAFE (c->grants, g, tmp) {
+	while (c->grants && c->grants->revoke_tries < REVOKE_TRIES) {
+		struct grant *g = c->grants;
 		int err;
 
 		if (!*budget)
 			return false;
+		if (g->revoke_tries > c->revoke_round) {
+			c->revoke_round++;
+			c->resting = true;
+			return false;
+		}
 		(*budget)--;
 		err = grant_revoke(g);
 		if (!err) {
 			access_ended(g);
 			continue;
 		}
-		log_warn("connection from %s: revoking a window failed: %s", c->peer,
-			strerror(-err));
-		if (++c->revoke_tries < REVOKE_TRIES)
-			return false;
-		break;
+		if (!g->revoke_tries++)
+			log_warn("connection from %s: a window cannot be revoked: %s", c->peer,
+				strerror(-err));
+		DL_DELETE(c->grants, g);
+		DL_APPEND(c->grants, g);
 	}
+	return true;
+}
+
+bool connection_reap(struct connection *c, unsigned *budget)
+{
+	struct server *s = c->server;
+	struct session *session = c->session;
+	const uint32_t number = c->number;
+
+	if (!revoke_some(c, budget))
+		return false;
 	/* So does the queue pair: thousands may end at once. */
 	if (!*budget)
 		return false;

@@ -59,7 +59,8 @@ struct connection {
 	unsigned nspares;
 	unsigned replies; /* so far */
 	struct deferred deferred;
-	unsigned revoke_tries;
+	unsigned revoke_round;         /* so many rounds over its grants have left some */
+	bool resting;                  /* the next one waits for a tick */
 	unsigned invalidating;         /* windows whose invalidation was posted */
 	uint64_t opened_ns, active_ns; /* boot time */
 	char *report;                  /* what the peer's REPORT_READs read from */
@@ -80,7 +81,8 @@ void connection_abort(struct connection *c, const char *fmt, ...)
 
 /*
  * End at most *budget grants of a CLOSING connection, and itself, and count them off. Returns true when the
- * connection is gone (freed, or moved to the zombies). c is then no longer valid.
+ * connection is gone (freed, or moved to the zombies). c is then no longer valid. False: it took what there
+ * was of the budget, or is resting: the device has refused something, and is asked again later.
  */
 bool connection_reap(struct connection *c, unsigned *budget);
 

@@ -9,6 +9,7 @@
 
 #include "common/log.h"
 #include "common/verbs.h"
+#include "server/destroy.h"
 
 #define MAX_GIDS 256
 
@@ -39,7 +40,7 @@ static void close_chunks(struct device *d)
 {
 	for (unsigned node = 0; node < ADDR_MAX_NODES; node++) {
 		for (struct ibv_mr **mr = d->chunks[node]; mr && *mr; mr++)
-			ibv_dereg_mr(*mr);
+			DESTROY("a region of the pool", ibv_dereg_mr(*mr));
 		free(d->chunks[node]);
 		d->chunks[node] = NULL;
 	}
@@ -181,9 +182,9 @@ void device_close(struct device *d)
 		return;
 	close_chunks(d);
 	if (d->channel)
-		ibv_destroy_comp_channel(d->channel);
+		DESTROY("a completion channel", ibv_destroy_comp_channel(d->channel));
 	if (d->pd)
-		ibv_dealloc_pd(d->pd);
+		DESTROY("a protection domain", ibv_dealloc_pd(d->pd));
 	d->channel = NULL;
 	d->pd = NULL;
 }

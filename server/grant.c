@@ -7,6 +7,7 @@
 #include <sys/random.h>
 
 #include "common/verbs.h"
+#include "server/destroy.h"
 
 /* The application chooses the low 8 bits of a key: never twice the same for a window in a row. */
 static uint32_t next_rkey(uint32_t rkey)
@@ -43,8 +44,8 @@ int grant_create(struct ibv_pd *pd, const struct extent *e, struct ibv_mr *chunk
 	*out = g;
 	return 0;
 fail:
-	if (g->own_region)
-		ibv_dereg_mr(g->own_region);
+	if (g->own_region) /* no window was over it, and by itself it admits nobody */
+		DESTROY("the region of a block", ibv_dereg_mr(g->own_region));
 	free(g);
 	return err;
 }

@@ -38,6 +38,7 @@ struct grant {
 	uint32_t rkey;
 	bool bound; /* the bind was posted, and no invalidation has completed */
 	enum grant_end end;
+	unsigned revoke_tries;             /* that failed, while its connection was reaped */
 	struct grant *prev, *next;         /* of the connection */
 	struct grant *end_prev, *end_next; /* of those that are queued to end */
 	struct grant *of_prev, *of_next;   /* of the allocation */

@@ -11,6 +11,7 @@
 #include "common/message.h"
 #include "common/verbs.h"
 #include "server/connection.h"
+#include "server/destroy.h"
 #include "server/server.h"
 
 #define BACKLOG 128
@@ -97,6 +98,8 @@ static void on_event(struct listener *l, const struct rdma_cm_event *event)
 {
 	struct connection *c = event->id->context;
 
+	if (!c && event->id != l->id)
+		return; /* refused, but its id could not be destroyed */
 	switch (event->event) {
 	case RDMA_CM_EVENT_ESTABLISHED:
 		connection_established(c);
@@ -142,7 +145,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 		}
 		rdma_ack_cm_event(event);
 		if (refused)
-			rdma_destroy_id(refused);
+			DESTROY("the id of a refused peer", rdma_destroy_id(refused));
 	}
 }
 
@@ -164,7 +167,7 @@ static bool can_bind(const struct listener *l, struct sockaddr_in address)
 	if (rdma_create_id(l->channel, &id, NULL, RDMA_PS_TCP))
 		return false;
 	can = rdma_bind_addr(id, (struct sockaddr *)&address) == 0;
-	rdma_destroy_id(id);
+	DESTROY("an id", rdma_destroy_id(id));
 	return can;
 }
 
@@ -241,7 +244,7 @@ void listener_stop(struct listener *l)
 	if (l->event)
 		event_free(l->event);
 	if (l->id)
-		rdma_destroy_id(l->id);
+		DESTROY("the listening id", rdma_destroy_id(l->id));
 	if (l->channel)
 		rdma_destroy_event_channel(l->channel);
 	free(l);

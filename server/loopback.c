@@ -8,6 +8,7 @@
 #include <sys/random.h>
 
 #include "common/clock.h"
+#include "server/destroy.h"
 
 #define DEADLINE_NS (2 * NSEC_PER_SEC)
 #define PSN_MASK 0xffffffU
@@ -143,11 +144,11 @@ fail:
 void loopback_close(struct loopback *l)
 {
 	if (l->user)
-		ibv_destroy_qp(l->user);
+		DESTROY("a queue pair", ibv_destroy_qp(l->user));
 	if (l->holder)
-		ibv_destroy_qp(l->holder);
+		DESTROY("a queue pair", ibv_destroy_qp(l->holder));
 	if (l->cq)
-		ibv_destroy_cq(l->cq);
+		DESTROY("a completion queue", ibv_destroy_cq(l->cq));
 	memset(l, 0, sizeof(*l));
 }
 

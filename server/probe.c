@@ -12,6 +12,7 @@
 #include "common/addr.h"
 #include "common/clock.h"
 #include "common/verbs.h"
+#include "server/destroy.h"
 #include "server/loopback.h"
 
 #define ATTEMPTS 2 /* of a check that could not be decided: the machine may just be slow */
@@ -28,6 +29,7 @@ struct probe {
 	char *local;           /* where reads go and writes come from: a page */
 	struct ibv_mr *local_mr;
 	struct why *note;
+	bool *stuck; /* a window or region could not be destroyed */
 };
 
 /* Memory with a region, and a window over a part of it. */
@@ -97,14 +99,20 @@ static int access_remote(const struct probe *p, const struct loopback *pair,
 }
 
 /* Destroy window and region; the memory stays, so that what still reaches it is seen. */
-static void target_revoke(struct target *t)
+static int target_revoke(const struct probe *p, struct target *t)
 {
+	int err = 0;
+
 	if (t->window)
-		ibv_dealloc_mw(t->window);
-	t->window = NULL;
-	if (t->region)
-		ibv_dereg_mr(t->region);
-	t->region = NULL;
+		err = DESTROY("a memory window", ibv_dealloc_mw(t->window));
+	if (!err)
+		t->window = NULL;
+	if (!err && t->region)
+		err = DESTROY("the region of a memory window", ibv_dereg_mr(t->region));
+	if (!err)
+		t->region = NULL;
+	*p->stuck |= err != 0;
+	return err;
 }
 
 /* tight: the region is exactly the window; else it is all of the memory. */
@@ -136,11 +144,13 @@ static int target_open(const struct probe *p, struct target *t, bool tight)
 	return 0;
 }
 
-static void target_close(const struct probe *p, struct target *t)
+static int target_close(const struct probe *p, struct target *t)
 {
-	target_revoke(t);
-	if (t->memory)
+	int err = target_revoke(p, t);
+
+	if (!err && t->memory)
 		munmap(t->memory, PAGES * p->page_bytes);
+	return err;
 }
 
 /* Inside the window a write and a read arrive, with the right bytes at the right place. */
@@ -164,11 +174,15 @@ static int control(const struct probe *p, const struct trial *t)
 	return 0;
 }
 
-/* The window goes first: a queue pair that has one, or broke with one, must not be destroyed. */
+/*
+ * The window goes first: a queue pair that has one, or broke with one, must not be destroyed (rxe blocks for
+ * 50 s, and then has freed what the window still points to). If it does not go, everything stays as it is
+ * until the process ends; the kernel then begins with the window.
+ */
 static void trial_close(const struct probe *p, struct trial *t)
 {
-	target_close(p, &t->target);
-	loopback_close(&t->pair);
+	if (!target_close(p, &t->target))
+		loopback_close(&t->pair);
 }
 
 static int trial_open(const struct probe *p, struct trial *t, bool tight)
@@ -252,13 +266,13 @@ static enum probe_outcome use_invalidated(
 static enum probe_outcome use_destroyed(
 	const struct probe *p, const struct offence *o, enum ibv_wr_opcode opcode)
 {
-	enum probe_outcome outcome;
+	enum probe_outcome outcome = PROBE_FAILED;
 	struct trial t;
 
 	if (trial_open(p, &t, o->tight))
 		return PROBE_FAILED;
-	target_revoke(&t.target);
-	outcome = offend(p, &t.pair, &t.target, opcode, t.target.window_addr);
+	if (!target_revoke(p, &t.target))
+		outcome = offend(p, &t.pair, &t.target, opcode, t.target.window_addr);
 	trial_close(p, &t);
 	return outcome;
 }
@@ -372,7 +386,8 @@ int probe_run(struct ibv_context *ctx, struct ibv_pd *pd, struct in_addr addr,
 	struct probe_result *out, struct why *why)
 {
 	struct why scratch = { "" };
-	struct probe p = { .ctx = ctx, .pd = pd, .note = &scratch };
+	bool stuck = false;
+	struct probe p = { .ctx = ctx, .pd = pd, .note = &scratch, .stuck = &stuck };
 	struct probe_result result = { 0 };
 	void *local;
 	int err;
@@ -394,7 +409,13 @@ int probe_run(struct ibv_context *ctx, struct ibv_pd *pd, struct in_addr addr,
 			ibv_get_device_name(ctx->device));
 	} else {
 		err = run_checks(&p, &result, why);
-		ibv_dereg_mr(p.local_mr);
+		DESTROY("a region", ibv_dereg_mr(p.local_mr));
+		if (!err && stuck)
+			err = why_set(why, -EIO,
+				"device %s does not destroy its memory windows: nothing could ever "
+				"be "
+				"taken back from who uses them",
+				ibv_get_device_name(ctx->device));
 	}
 	munmap(p.local, p.page_bytes);
 	if (!err)

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <utlist.h>
 
 #include "common/clock.h"
 #include "common/log.h"
@@ -105,19 +106,18 @@ static void slice(evutil_socket_t fd, short what, void *arg)
 	struct server *s = arg;
 	unsigned revokes = REVOKES_PER_SLICE, ends = REVOKES_PER_SLICE;
 	struct connection *c = s->dying;
-	bool more, failed = false;
+	bool more;
 
 	(void)fd;
 	(void)what;
-	while (c && revokes && !failed) {
+	while (c && revokes) {
 		struct connection *next = c->next;
-		unsigned tries = c->revoke_tries;
 
-		if (!connection_reap(c, &revokes))
-			failed = c->revoke_tries != tries; /* try that again at the next tick */
+		if (!c->resting)
+			connection_reap(c, &revokes);
 		c = next;
 	}
-	more = s->dying && !failed;
+	more = c || !revokes;
 	more |= reclaim_all(s);
 	more |= access_end_some(s, &ends);
 	more |= pool_wipe(&s->pool, WIPE_BYTES_PER_SLICE);
@@ -225,7 +225,10 @@ void reaper_tick(struct server *s, uint64_t now_real_ns)
 {
 	uint32_t cursor = 0, slot;
 	struct session_record *r;
+	struct connection *c;
 
+	DL_FOREACH (s->dying, c)
+		c->resting = false;
 	if (s->dying || s->nwaiting)
 		reaper_wake(s);
 	if (s->options.reclaim == RECLAIM_NEVER)
