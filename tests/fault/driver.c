@@ -182,6 +182,19 @@ void fault_complain(struct rig *r, const struct fault_plan *plan, const char *pr
 	}
 }
 
+bool fault_log_says(const struct rig *r, const char *level, const char *text)
+{
+	FILE *f = fopen(r->log, "r");
+	char line[1024];
+	bool found = false;
+
+	while (f && fgets(line, sizeof(line), f))
+		found = found || (strstr(line, level) && strstr(line, text));
+	if (f)
+		fclose(f);
+	return found;
+}
+
 /* It takes too long: where is it? */
 static void show_hang(const struct process *p)
 {

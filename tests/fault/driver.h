@@ -44,6 +44,9 @@ bool fault_scenario(struct rig *r, const char *mode, int files, struct fault_pla
 /* The number that a scenario printed. */
 int fault_printed(struct rig *r);
 
+/* Has rmemd logged a line with both texts? */
+bool fault_log_says(const struct rig *r, const char *level, const char *text);
+
 /*
  * Print what is wrong, with what the scenario said and the stack of the call that failed. program: the
  * one that has the plan, for the names of its functions.

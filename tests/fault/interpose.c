@@ -104,9 +104,9 @@ static uint32_t place_of(struct origin origin)
 {
 	uint32_t hash = 2166136261U;
 	void *stack[DEPTH];
-	int n = walk(origin, stack);
+	int n = walk(origin, stack), depth = (int)atomic_load(&plan->depth);
 
-	for (int i = 0; i < n && range_of(stack[i]) == &owner; i++)
+	for (int i = 0; i < (depth && depth < n ? depth : n) && range_of(stack[i]) == &owner; i++)
 		hash = (hash ^ (uint32_t)((uintptr_t)stack[i] - range_of(stack[i])->base)) *
 		       16777619U;
 	return hash ? hash : 1;
@@ -135,6 +135,17 @@ bool fault_hit(enum fault_kind kind, struct origin origin)
 		return false;
 	tell_where(origin);
 	atomic_store(&plan->fired, 1);
+	return true;
+}
+
+bool fault_hit_object(enum fault_kind kind, struct origin origin, const void *object)
+{
+	if (plan && object && atomic_load(&plan->stuck) == (uintptr_t)object)
+		return true;
+	if (!fault_hit(kind, origin))
+		return false;
+	if (atomic_load(&plan->sticks))
+		atomic_store(&plan->stuck, (uintptr_t)object);
 	return true;
 }
 

@@ -45,6 +45,9 @@ bool fault_is_ours(struct origin origin);
 /* Count a call; must this one fail? False for calls that are not ours. */
 bool fault_hit(enum fault_kind kind, struct origin origin);
 
+/* The same for a call that ends an object: it fails for ever if the plan says that the fault sticks. */
+bool fault_hit_object(enum fault_kind kind, struct origin origin, const void *object);
+
 /* Something was created, or destroyed. NULL is neither. What was not ours when created is ignored. */
 void fault_created(enum fault_object object, const void *key, struct origin origin);
 void fault_destroyed(enum fault_object object, const void *key);

@@ -139,7 +139,7 @@ static int hook_dealloc_mw(struct ibv_mw *mw)
 {
 	int rc;
 
-	if (fault_hit(FAULT_ibv_dealloc_mw, ORIGIN))
+	if (fault_hit_object(FAULT_ibv_dealloc_mw, ORIGIN, mw))
 		return EBUSY;
 	rc = ops_of(mw->context)->dealloc_mw(mw);
 	if (rc == 0)
@@ -286,7 +286,7 @@ EXPORT int ibv_dereg_mr(struct ibv_mr *mr)
 {
 	int rc;
 
-	if (fault_hit(FAULT_ibv_dereg_mr, ORIGIN))
+	if (fault_hit_object(FAULT_ibv_dereg_mr, ORIGIN, mr))
 		return EBUSY;
 	rc = REAL(ibv_dereg_mr)(mr);
 	if (rc == 0)

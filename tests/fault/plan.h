@@ -128,6 +128,9 @@ struct fault_plan {
 	_Atomic uint32_t kind;              /* enum fault_kind to fail, FAULT_NONE: none */
 	_Atomic uint64_t nth;               /* since it was armed, from 1 */
 	_Atomic uint32_t paused;            /* nothing is counted */
+	_Atomic uint32_t depth;             /* a place is so many calls deep; 0: all */
+	_Atomic uint32_t sticks;            /* the object of that call can never be ended */
+	_Atomic uintptr_t stuck;            /* that object */
 	_Atomic uint64_t base[FAULT_KINDS]; /* counts when it was armed */
 
 	_Atomic uint64_t counts[FAULT_KINDS];

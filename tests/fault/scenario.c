@@ -2,14 +2,14 @@
 /*
  * The program under test: a client that makes every call of librmem, while one thing fails.
  *
- *	scenario SERVER client|server FILES
+ *	scenario SERVER client|server|brief FILES
  *
  * Each call is a step. A step that fails must fail with an error that rmem.h names for that call, and with
  * a sentence; then it is tried again, and must work: one fault is one failed step at most. (With "server",
  * where the fault is in rmemd, a few are allowed, and a full pool.) What was written with success is
  * known byte by byte, and compared in the end. Afterwards the main steps are done a second time, which
  * shows that what the fault left behind does no harm, and as many files must be open as FILES says
- * (-1: not looked at, the number is printed).
+ * (-1: not looked at, the number is printed). "brief" does only these main steps, once.
  *
  * Exit status 0, or 1 with a line on standard error that says which step did what. What is left in
  * memory is counted by the interposer.
@@ -76,7 +76,7 @@ static const int right_errors[FAULT_KINDS] = {
 
 static struct fault_plan none, *plan = &none;
 static const char *server;
-static bool fault_in_server;
+static bool fault_in_server, brief;
 static unsigned failures, allowed_failures;
 
 static struct rmem *rm;
@@ -647,7 +647,8 @@ static void map_plan(void)
 static void *run(void *unused)
 {
 	(void)unused;
-	take_all(false);
+	if (!brief)
+		take_all(false);
 	atomic_store(&plan->paused, 1);
 	take_all(true);
 	return NULL;
@@ -659,11 +660,12 @@ int main(int argc, char **argv)
 	int wanted, files;
 
 	if (argc != 4) {
-		fprintf(stderr, "usage: scenario SERVER client|server FILES\n");
+		fprintf(stderr, "usage: scenario SERVER client|server|brief FILES\n");
 		return 2;
 	}
 	server = argv[1];
 	fault_in_server = strcmp(argv[2], "server") == 0;
+	brief = strcmp(argv[2], "brief") == 0;
 	allowed_failures = fault_in_server ? 4 : 1;
 	wanted = (int)strtol(argv[3], NULL, 10);
 	map_plan();
