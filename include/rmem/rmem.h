@@ -187,8 +187,9 @@ RMEM_API int rmem_writev(struct rmem *rm, const struct iovec *local, int nlocal,
  * Registering takes time in proportion to the size; copies and other calls go on meanwhile.
  *	-EINVAL		0 bytes, NULL, not mapped or not writable, it overlaps a buffer that is
  *			registered already; release: no registered buffer starts there
- *	-ENOMEM		too much for this process, or for its limit on locked memory; rmem_errmsg()
- *			says which
+ *	-ENOMEM		too much for this process, for its limit on locked memory, or for the device at
+ *			once (software RoCE of Linux 6.12: 1 GiB), which takes it in parts that are
+ *			neighbours; rmem_errmsg() says which
  */
 RMEM_API int rmem_buf_alloc(struct rmem *rm, size_t bytes, void **out);
 RMEM_API int rmem_buf_register(struct rmem *rm, void *addr, size_t bytes);
