@@ -8,16 +8,11 @@
 #include "common/log.h"
 
 static _Thread_local char last_message[WHY_TEXT_SIZE];
-static unsigned fork_generation; /* how often this process's line has forked, on the child's side */
+unsigned call_forks;
 
 void call_count_fork(void)
 {
-	fork_generation++;
-}
-
-unsigned call_fork_generation(void)
-{
-	return fork_generation;
+	call_forks++;
 }
 
 const char *call_errmsg(void)
@@ -38,7 +33,7 @@ int call_done(int rc, const char *call, const struct why *why)
 
 int call_check_fork(struct why *why)
 {
-	if (fork_generation == 0)
+	if (call_forks == 0)
 		return 0;
 	/* librdmacm would go on with the devices that the parent has opened, whose memory is not here. */
 	return why_set(why, -EPERM,
@@ -51,7 +46,7 @@ int call_enter(const struct rmem *rm, struct why *why)
 	why->text[0] = '\0';
 	if (!rm)
 		return why_set(why, -EINVAL, "the session is NULL");
-	if (rm->fork_generation != fork_generation)
+	if (!call_is_ours(rm))
 		return why_set(why, -EPERM,
 			"after fork() the session is the parent's: only a program that this "
 			"process executes can open one of its own");

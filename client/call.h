@@ -5,6 +5,7 @@
 #ifndef RMEM_CLIENT_CALL_H
 #define RMEM_CLIENT_CALL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -43,8 +44,14 @@ int call_check_fork(struct why *why);
 /* An attr may be shorter than no version of its struct, and say nothing that we do not know. */
 int call_check_attr(const void *attr, size_t size, size_t known, struct why *why);
 
-/* For pthread_atfork(), on the child's side; and how often that has happened. */
+/* For pthread_atfork(), on the child's side; and how often that has happened in this process's line. */
 void call_count_fork(void);
-unsigned call_fork_generation(void);
+extern unsigned call_forks;
+
+/* Has no fork() come between? Then the session is this process's. */
+static inline bool call_is_ours(const struct rmem *rm)
+{
+	return rm->fork_generation == call_forks;
+}
 
 #endif

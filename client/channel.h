@@ -24,6 +24,7 @@
 struct shortcut {
 	struct ibv_send_wr wr;
 	struct ibv_sge sge;
+	const struct buffer *near; /* of the channel's copy: the last that was used; NULL: none */
 };
 
 struct channel {

@@ -15,6 +15,7 @@ static int copy_buffers(struct channel *ch)
 	struct buffers *to = &ch->buffers;
 	struct buffer *items = realloc(to->items, (from->count + 1) * sizeof(*items));
 
+	ch->shortcut.near = NULL;
 	if (items)
 		to->items = items;
 	to->count = items ? from->count : 0;

@@ -22,6 +22,17 @@ int operation_plan_one(
 	return operation_plan(op, &op->one_local, 1, &op->one_remote, 1, why);
 }
 
+void operation_plan_again(struct operation *op)
+{
+	op->left = (struct plan){
+		.local = &op->one_local,
+		.remote = &op->one_remote,
+		.nlocal = 1,
+		.nremote = 1,
+		.left = op->left.left,
+	};
+}
+
 int operation_check_word(const struct operation *op, struct why *why)
 {
 	if (op->addr % sizeof(uint64_t) == 0)

@@ -47,17 +47,33 @@ int operation_plan(struct operation *op, const struct iovec *local, int nlocal,
 int operation_plan_one(
 	struct operation *op, void *local, rmem_addr_t remote, size_t bytes, struct why *why);
 
-/* ... of one piece that needs no checks. */
-static inline void operation_set_one(
+/*
+ * A copy of one piece that needs no checks, whose only work request is built: it has its piece, and the
+ * bytes that are left, but no plan before operation_plan_again().
+ */
+static inline void operation_set_built(
 	struct operation *op, void *local, rmem_addr_t remote, size_t bytes)
 {
 	op->one_local = (struct iovec){ local, bytes };
 	op->one_remote = (struct rmem_iovec){ remote, bytes };
-	op->left.local = &op->one_local;
-	op->left.remote = &op->one_remote;
-	op->left.nlocal = op->left.nremote = 1;
+	op->left.local = NULL;
 	op->left.left = bytes;
+	op->next.left = 0;
+	op->pause_bytes = 0;
+	op->outstanding = 1;
+	op->tenure = 0;
+	op->begun = op->uncertain = false;
+	op->failures = 0;
+	op->status = 0;
 }
+
+static inline bool operation_is_unplanned(const struct operation *op)
+{
+	return op->left.left && !op->left.local;
+}
+
+/* It is to be repeated. */
+void operation_plan_again(struct operation *op);
 
 /* Is the address one for an atomic operation? 0 or -EINVAL. */
 int operation_check_word(const struct operation *op, struct why *why);

@@ -100,6 +100,8 @@ void pipeline_detach(struct pipeline *p)
 	p->built = p->posted = p->done = p->writes_end = 0;
 	for (struct operation *op = p->first; op; op = op->following) {
 		op->outstanding = 0;
+		if (operation_is_unplanned(op))
+			operation_plan_again(op);
 		op->next = op->left;
 		if (op->uncertain)
 			op->status = -EREMOTEIO;
@@ -187,6 +189,15 @@ int pipeline_post(struct pipeline *p, struct why *why)
 
 /* ---- completing ---- */
 
+/* A read that was bounced has arrived: its bytes go where they belong. */
+static void hand_out(const struct work *work)
+{
+	if (operation_is_unplanned(work->op))
+		memcpy(work->op->one_local.iov_base, work->bounced, work->bytes);
+	else
+		work_hand_out(work);
+}
+
 /* All up to a number have succeeded, in order. */
 static void finish(struct pipeline *p, uint64_t end)
 {
@@ -200,7 +211,7 @@ static void finish(struct pipeline *p, uint64_t end)
 			op->uncertain = false;
 		} else {
 			if (work->way == WAY_BOUNCED && op->kind == OPERATION_READ)
-				work_hand_out(work);
+				hand_out(work);
 			if (work->bytes == op->left.left)
 				op->left.left = 0; /* the end: nobody asks where that is */
 			else

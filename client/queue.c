@@ -25,8 +25,8 @@ struct rmem_queue {
 	struct rmem *rm;
 	struct rmem_queue *prev, *next; /* of the session */
 	struct channel *channel;
-	struct operation *operations; /* a ring of depth */
-	uint64_t depth, started, reaped;
+	struct operation *operations; /* a ring of mask + 1 */
+	uint64_t mask, depth, started, reaped;
 	bool fence;        /* before the next */
 	int epoll_fd;      /* -1: never asked for */
 	unsigned connects; /* of the channel, when its descriptors were put there */
@@ -76,8 +76,8 @@ RMEM_API int rmem_queue_create(
 	struct rmem *rm, const struct rmem_queue_attr *attr, struct rmem_queue **out)
 {
 	struct rmem_queue *q = NULL;
+	unsigned depth, ring = 1;
 	struct why why;
-	unsigned depth;
 	int rc;
 
 	rc = call_enter(rm, &why);
@@ -90,8 +90,10 @@ RMEM_API int rmem_queue_create(
 	if (rc)
 		return call_done(rc, "rmem_queue_create", &why);
 	q = calloc(1, sizeof(*q));
+	while (ring < depth)
+		ring *= 2;
 	if (q)
-		q->operations = calloc(depth, sizeof(*q->operations));
+		q->operations = calloc(ring, sizeof(*q->operations));
 	if (!q || !q->operations)
 		rc = why_set(&why, -ENOMEM, "out of memory");
 	if (rc == 0)
@@ -104,6 +106,7 @@ RMEM_API int rmem_queue_create(
 	}
 	q->rm = rm;
 	q->depth = depth;
+	q->mask = ring - 1;
 	q->epoll_fd = q->wake_fd = -1;
 	q->quiet = true;
 	pthread_mutex_lock(&rm->queues_lock);
@@ -158,11 +161,10 @@ void queues_abandon(struct rmem *rm)
 static uint64_t completed(const struct rmem_queue *q)
 {
 	const struct operation *first = q->channel->pipeline.first;
-	uint64_t oldest = q->reaped % q->depth;
 
 	if (!first)
 		return q->started - q->reaped;
-	return ((uint64_t)(first - q->operations) + q->depth - oldest) % q->depth;
+	return ((uint64_t)(first - q->operations) - q->reaped) & q->mask;
 }
 
 /* That it is there from an earlier try is fine. */
@@ -260,7 +262,7 @@ static struct operation *begin(
 			(unsigned)q->depth);
 	if (*rc)
 		return NULL;
-	op = &q->operations[q->started % q->depth];
+	op = &q->operations[q->started & q->mask];
 	*op = (struct operation){ .kind = kind, .fence = q->fence, .tag = tag };
 	return op;
 }
@@ -297,19 +299,34 @@ static int start(
 	return call_done(rc, call, why);
 }
 
-static int start_one(struct rmem_queue *q, enum operation_kind kind, void *local,
-	rmem_addr_t remote, size_t bytes, uint64_t tag, const char *call)
+/* Room, and nobody who waits for the descriptor and has to be told. */
+static inline bool may_be_short(const struct rmem_queue *q)
+{
+	return q && call_is_ours(q->rm) && q->started - q->reaped != q->depth &&
+	       !(q->quiet && q->epoll_fd >= 0);
+}
+
+static inline bool start_short(struct rmem_queue *q, enum operation_kind kind, void *local,
+	rmem_addr_t remote, size_t bytes, uint64_t tag)
+{
+	struct operation *op = &q->operations[q->started & q->mask];
+
+	op->kind = kind;
+	op->fence = q->fence;
+	op->tag = tag;
+	if (!shortcut_start(q->channel, op, local, remote, bytes))
+		return false;
+	started(q);
+	return true;
+}
+
+static __attribute__((noinline)) int start_long(struct rmem_queue *q, enum operation_kind kind,
+	void *local, rmem_addr_t remote, size_t bytes, uint64_t tag, const char *call)
 {
 	struct why why;
 	int rc;
 	struct operation *op = begin(q, kind, tag, &rc, &why);
 
-	/* Who waits for the descriptor has to be told, which is not short. */
-	if (op && !(q->quiet && q->epoll_fd >= 0) &&
-		shortcut_start(q->channel, op, local, remote, bytes)) {
-		started(q);
-		return 0;
-	}
 	if (op)
 		rc = operation_plan_one(op, local, remote, bytes, &why);
 	return start(q, op, rc, call, &why);
@@ -318,14 +335,19 @@ static int start_one(struct rmem_queue *q, enum operation_kind kind, void *local
 RMEM_API int rmem_start_read(
 	struct rmem_queue *q, void *dst, rmem_addr_t src, size_t bytes, uint64_t tag)
 {
-	return start_one(q, OPERATION_READ, dst, src, bytes, tag, "rmem_start_read");
+	if (may_be_short(q) && start_short(q, OPERATION_READ, dst, src, bytes, tag))
+		return 0;
+	return start_long(q, OPERATION_READ, dst, src, bytes, tag, "rmem_start_read");
 }
 
 RMEM_API int rmem_start_write(
 	struct rmem_queue *q, rmem_addr_t dst, const void *src, size_t bytes, uint64_t tag)
 {
-	return start_one(
-		q, OPERATION_WRITE, (void *)(uintptr_t)src, dst, bytes, tag, "rmem_start_write");
+	void *local = (void *)(uintptr_t)src; /* it is only read */
+
+	if (may_be_short(q) && start_short(q, OPERATION_WRITE, local, dst, bytes, tag))
+		return 0;
+	return start_long(q, OPERATION_WRITE, local, dst, bytes, tag, "rmem_start_write");
 }
 
 static int start_lists(struct rmem_queue *q, enum operation_kind kind, const struct iovec *local,
@@ -446,7 +468,7 @@ RMEM_API int rmem_reap(struct rmem_queue *q, struct rmem_completion *out, int ma
 	if (q->epoll_fd >= 0 && !completed(q) && channel_is_busy(q->channel) && arm(q))
 		channel_advance(q->channel, 0, &why);
 	for (uint64_t done = completed(q); n < max && done; n++, done--) {
-		const struct operation *op = &q->operations[q->reaped++ % q->depth];
+		const struct operation *op = &q->operations[q->reaped++ & q->mask];
 
 		out[n] = (struct rmem_completion){ .tag = op->tag, .status = op->status };
 		failed = op->status ? op->status : failed;

@@ -22,7 +22,11 @@ static void explain_break(const struct channel *ch, struct why *why)
 	struct failure f = ch->pipeline.failure;
 	struct plan_segment seg;
 
-	if (!f.op && first && operation_is_copy(first) && plan_peek(&first->left, &seg))
+	if (!f.op && first && operation_is_unplanned(first))
+		f = (struct failure){
+			.op = first, .remote = first->one_remote.base, .bytes = first->left.left
+		};
+	else if (!f.op && first && operation_is_copy(first) && plan_peek(&first->left, &seg))
 		f = (struct failure){ .op = first, .remote = seg.remote, .bytes = seg.len };
 	else if (!f.op && first && !operation_is_copy(first))
 		f = (struct failure){ .op = first, .remote = first->addr, .bytes = 8 };

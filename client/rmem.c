@@ -148,7 +148,7 @@ RMEM_API int rmem_open(const char *server, const struct rmem_open_attr *attr, st
 		free(rm);
 		return call_done(-ENOMEM, "rmem_open", &why);
 	}
-	rm->fork_generation = call_fork_generation();
+	rm->fork_generation = call_forks;
 	pthread_mutex_init(&rm->queues_lock, NULL);
 	rc = session_init(&rm->session, &why);
 	if (rc == 0)
@@ -175,7 +175,7 @@ RMEM_API int rmem_close(struct rmem *rm)
 
 	if (!rm)
 		return 0;
-	if (rm->fork_generation != call_fork_generation()) {
+	if (rm->fork_generation != call_forks) {
 		queues_abandon(rm);
 		seats_abandon(&rm->seats);
 		session_abandon(&rm->session);

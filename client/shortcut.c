@@ -13,33 +13,46 @@
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
-/* Nothing is to be looked up, asked for or waited for first. *now is read for the lease. */
-static inline bool is_clear(struct channel *ch, const void *local, uint64_t remote, size_t bytes,
-	uint32_t *rkey, uint64_t *now)
+/* Nothing is to be looked up, asked for or waited for first; but for the lease. */
+static inline bool is_clear(
+	struct channel *ch, const void *local, uint64_t remote, size_t bytes, uint32_t *rkey)
 {
-	const struct session *s = ch->session;
 	const struct pipeline *p = &ch->pipeline;
 
-	if (bytes - 1 >= BOUNCE_PIECE_MAX || !local || !p->ep || endpoint_broken(p->ep) ||
-		atomic_load_explicit(&s->epoch, memory_order_acquire) != ch->epoch ||
-		!keys_find(&ch->keys, remote, bytes, rkey) || poison_find(local, bytes))
-		return false;
-	*now = clock_boot_ns();
-	return *now < atomic_load_explicit(&s->lease_ns, memory_order_relaxed);
+	return bytes - 1 < BOUNCE_PIECE_MAX && local && p->ep && !endpoint_broken(p->ep) &&
+	       atomic_load_explicit(&ch->session->epoch, memory_order_acquire) == ch->epoch &&
+	       keys_find(&ch->keys, remote, bytes, rkey) && !poison_find(local, bytes);
+}
+
+static inline bool is_leased(const struct channel *ch, uint64_t now_ns)
+{
+	return now_ns < atomic_load_explicit(&ch->session->lease_ns, memory_order_relaxed);
+}
+
+/* The registered buffer that holds it, which is mostly the one of the last time. */
+static inline const struct buffer *find_buffer(struct channel *ch, const struct ibv_sge *sge)
+{
+	const struct buffer *b = ch->shortcut.near;
+	size_t at = b ? sge->addr - b->start : 0;
+
+	if (likely(b && at < b->bytes && sge->length <= b->bytes - at))
+		return b;
+	b = ch->buffers.count ? buffers_find_range(&ch->buffers, sge->addr, sge->length) : NULL;
+	if (!b || !b->mr)
+		return NULL;
+	ch->shortcut.near = b;
+	return b;
 }
 
 /* Without a copy, if it goes: then sge is complete. */
-static inline enum way choose_way(
-	const struct channel *ch, enum operation_kind kind, struct ibv_sge *sge)
+static inline enum way choose_way(struct channel *ch, enum operation_kind kind, struct ibv_sge *sge)
 {
 	const struct buffer *b;
 
 	if (kind == OPERATION_WRITE && sge->length <= endpoint_inline_bytes(ch->pipeline.ep))
 		return WAY_INLINE;
-	if (!ch->buffers.count)
-		return WAY_BOUNCED;
-	b = buffers_find_range(&ch->buffers, sge->addr, sge->length);
-	if (!b || !b->mr)
+	b = find_buffer(ch, sge);
+	if (!b)
 		return WAY_BOUNCED;
 	sge->lkey = b->lkey;
 	return WAY_IN_PLACE;
@@ -67,6 +80,7 @@ static inline void count(struct traffic *t, enum way way, size_t bytes)
 {
 	traffic_add(&t->requests[way], 1);
 	traffic_add(&t->bytes[way], bytes);
+	traffic_add(&t->doorbells, 1);
 }
 
 static __attribute__((cold, noinline)) bool broke(struct channel *ch, enum operation_kind kind,
@@ -100,7 +114,10 @@ static inline __attribute__((always_inline)) bool copy(
 	enum way way;
 	uint64_t now;
 
-	if (unlikely(p->first || !is_clear(ch, local, remote, bytes, &rkey, &now)))
+	if (unlikely(p->first || !is_clear(ch, local, remote, bytes, &rkey)))
+		return false;
+	now = clock_boot_ns();
+	if (unlikely(!is_leased(ch, now)))
 		return false;
 	port = endpoint_port(p->ep);
 	sge->addr = (uintptr_t)local;
@@ -113,14 +130,13 @@ static inline __attribute__((always_inline)) bool copy(
 	wc.vendor_err = 0;
 	if (unlikely(ibv_post_send(port->qp, wr, &bad)))
 		return broke(ch, kind, wr, &wc, now);
+	count(&p->traffic, way, bytes); /* while the device works */
 	if (ibv_poll_cq(port->cq, 1, &wc) < 1)
 		(void)endpoint_reap(p->ep, &wc, 1, PIPELINE_PROGRESS_NS);
 	if (unlikely(wc.status != IBV_WC_SUCCESS))
 		return broke(ch, kind, wr, &wc, now);
 	if (way == WAY_BOUNCED && kind == OPERATION_READ)
 		memcpy(local, p->bounce.memory, bytes);
-	count(&p->traffic, way, bytes);
-	traffic_add(&p->traffic.doorbells, 1);
 	return true;
 }
 
@@ -146,16 +162,23 @@ RMEM_API int rmem_write(struct rmem *rm, rmem_addr_t dst, const void *src, size_
 	return data_copy(rm, OPERATION_WRITE, local, dst, bytes, "rmem_write");
 }
 
+/* The lease is looked at for the first of those that are posted together: they leave together. */
+static inline bool may_be_built(const struct channel *ch)
+{
+	const struct pipeline *p = &ch->pipeline;
+
+	return !p->building && !p->apart && p->built - p->done < p->depth &&
+	       (p->built != p->posted || is_leased(ch, clock_boot_ns()));
+}
+
 bool shortcut_start(
 	struct channel *ch, struct operation *op, void *local, uint64_t remote, size_t bytes)
 {
 	struct pipeline *p = &ch->pipeline;
 	struct work *work = &p->works[p->built % PIPELINE_DEPTH];
 	uint32_t rkey;
-	uint64_t now;
 
-	if (unlikely(p->building || p->apart || p->built - p->done >= p->depth ||
-		     !is_clear(ch, local, remote, bytes, &rkey, &now)))
+	if (unlikely(!is_clear(ch, local, remote, bytes, &rkey) || !may_be_built(ch)))
 		return false;
 	work->sges[0].addr = (uintptr_t)local;
 	work->sges[0].length = (uint32_t)bytes;
@@ -167,8 +190,6 @@ bool shortcut_start(
 			return false;
 		bounce(p, op->kind, work->sges, work->bounced, local);
 	}
-	operation_set_one(op, local, remote, bytes);
-	work->at = op->left;
 	work->op = op;
 	work->bytes = bytes;
 	work->bounce_head = p->bounce.head;
@@ -178,8 +199,7 @@ bool shortcut_start(
 	aim(&work->wr, op->kind, work->way, op->fence || p->fence ? IBV_SEND_FENCE : 0, remote,
 		rkey);
 	p->fence = false;
-	op->next.left = 0;
-	op->outstanding = 1;
+	operation_set_built(op, local, remote, bytes);
 	pipeline_add_built(p, op);
 	return true;
 }

@@ -15,7 +15,7 @@
 
 #include "client/channel.h"
 
-/* Start a copy: op is zeroed but for its kind, tag and fence. False: channel_start() does it. */
+/* Start a copy: op has a kind, a tag and a fence, and nothing else. False: channel_start() does it. */
 bool shortcut_start(
 	struct channel *ch, struct operation *op, void *local, uint64_t remote, size_t bytes);
 

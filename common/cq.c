@@ -8,12 +8,12 @@
 #include "common/verbs.h"
 
 /*
- * How long to poll before sleeping: some times what waiting mostly takes, if that is not long. A near peer
- * answers before a sleeper would be awake; for a far one polling only burns the CPU.
+ * How long to poll before sleeping. If waits are mostly shorter than half of it, a sleeper would be awake too
+ * late, and polling through the rare long ones costs little; if they are mostly longer, polling only burns
+ * the CPU.
  */
-#define SPIN_TIMES 8
-#define SPIN_MAX_NS (500 * NSEC_PER_USEC)
-#define SPIN_MIN_NS (2 * NSEC_PER_USEC)
+#define SPIN_NS NSEC_PER_MSEC
+#define SPIN_IDLE_NS (2 * NSEC_PER_USEC)
 #define SPIN_POLLS 64                         /* between looks at the clock */
 #define TYPICAL_GUESS_NS (50 * NSEC_PER_USEC) /* until it is known */
 #define TYPICAL_MAX_NS NSEC_PER_SEC
@@ -57,17 +57,8 @@ void cq_destroy(struct cq *q)
 		ibv_destroy_comp_channel(q->channel);
 }
 
-static uint64_t spin_limit(const struct cq *q)
-{
-	uint64_t limit = SPIN_TIMES * q->typical_ns;
-
-	if (q->typical_ns > SPIN_MAX_NS)
-		return SPIN_MIN_NS;
-	return limit < SPIN_MAX_NS ? limit : SPIN_MAX_NS;
-}
-
 /* A running median: half of the waits are longer. One that takes a thousand times as long is one wait. */
-void cq_learn(struct cq *q, uint64_t took_ns)
+static void learn(struct cq *q, uint64_t took_ns)
 {
 	uint64_t step = q->typical_ns / TYPICAL_STEP;
 
@@ -77,24 +68,39 @@ void cq_learn(struct cq *q, uint64_t took_ns)
 		q->typical_ns += step + 1;
 }
 
+/* Not before it has come: who waits for it pays for every look at the clock. */
+static int spun(struct cq *q, int n, uint64_t took_ns)
+{
+	if (took_ns)
+		learn(q, took_ns);
+	return n < 0 ? -EIO : n;
+}
+
 int cq_spin(struct cq *q, struct ibv_wc *wc, int max, uint64_t *began_ns)
 {
-	uint64_t limit = 0;
+	uint64_t limit = 0, took = 0;
 
 	for (;;) {
 		for (unsigned i = 0; i < SPIN_POLLS; i++) {
 			int n = ibv_poll_cq(q->ibv, max, wc);
 
 			if (n)
-				return n < 0 ? -EIO : n;
+				return spun(q, n, took);
 		}
 		if (!*began_ns) {
 			*began_ns = clock_boot_ns();
-			limit = spin_limit(q);
-		} else if (clock_boot_ns() - *began_ns >= limit) {
-			return 0;
+			limit = q->typical_ns < SPIN_NS / 2 ? SPIN_NS : SPIN_IDLE_NS;
+			continue;
 		}
+		took = clock_boot_ns() - *began_ns;
+		if (took >= limit)
+			return 0;
 	}
+}
+
+void cq_slept(struct cq *q, uint64_t began_ns)
+{
+	learn(q, clock_boot_ns() - began_ns);
 }
 
 int cq_sleep(struct cq *q, struct ibv_wc *wc, int max, const struct cq_sleep *how)

@@ -40,7 +40,7 @@ int cq_spin(struct cq *q, struct ibv_wc *wc, int max, uint64_t *began_ns);
 /* Sleep until there is a completion: how many; 0: none yet, something else may have happened. */
 int cq_sleep(struct cq *q, struct ibv_wc *wc, int max, const struct cq_sleep *how);
 
-/* A wait took that long. */
-void cq_learn(struct cq *q, uint64_t took_ns);
+/* A wait that began then, spinning, has ended asleep. */
+void cq_slept(struct cq *q, uint64_t began_ns);
 
 #endif

@@ -297,17 +297,19 @@ static int note_failures(struct endpoint *ep, const struct ibv_wc *wc, int n)
 	return n;
 }
 
-int endpoint_after_spinning(struct endpoint *ep, struct cq *q, struct ibv_wc *wc, int max, int n,
+/* Spinning since began_ns has found nothing. */
+static int sleep_for(struct endpoint *ep, struct cq *q, struct ibv_wc *wc, int max,
 	uint64_t began_ns, uint64_t deadline_ns, int cancel_fd)
 {
 	const struct cq_sleep how = { ep->shake.channel->fd, cancel_fd, deadline_ns };
+	int n;
 
-	while (n == 0) {
+	do {
 		n = cq_sleep(q, wc, max, &how);
 		endpoint_watch(ep);
-	}
-	if (began_ns && n != -ETIMEDOUT && n != -ECANCELED)
-		cq_learn(q, clock_boot_ns() - began_ns);
+	} while (n == 0);
+	if (n > 0)
+		cq_slept(q, began_ns);
 	return n;
 }
 
@@ -317,14 +319,15 @@ int endpoint_completions(struct endpoint *ep, struct cq *q, struct ibv_wc *wc, i
 	uint64_t began = 0;
 	int n = cq_spin(q, wc, max, &began);
 
-	return endpoint_after_spinning(ep, q, wc, max, n, began, deadline_ns, cancel_fd);
+	return n ? n : sleep_for(ep, q, wc, max, began, deadline_ns, cancel_fd);
 }
 
-/* None came at once: wait for what is on its way, and stop the connection if it does not come. */
-static int reap_late(struct endpoint *ep, struct ibv_wc *wc, int max, int n, uint64_t began_ns,
-	uint64_t limit_ns)
+/* None came soon: wait for what is on its way, and stop the connection if it does not come. */
+static int reap_late(
+	struct endpoint *ep, struct ibv_wc *wc, int max, uint64_t began_ns, uint64_t limit_ns)
 {
 	const bool flushing = endpoint_broken(ep);
+	int n;
 
 	/*
 	 * Of a list of which the device took only the beginning, none may be signaled, and those that had
@@ -332,18 +335,13 @@ static int reap_late(struct endpoint *ep, struct ibv_wc *wc, int max, int n, uin
 	 */
 	if (flushing && limit_ns > FLUSH_LIMIT_NS)
 		limit_ns = FLUSH_LIMIT_NS;
-	n = endpoint_after_spinning(
-		ep, &ep->send, wc, max, n, began_ns, clock_boot_ns() + limit_ns, -1);
+	n = sleep_for(ep, &ep->send, wc, max, began_ns, clock_boot_ns() + limit_ns, -1);
 	if (n == -ETIMEDOUT && !flushing) {
 		endpoint_break(ep);
 		n = endpoint_completions(
 			ep, &ep->send, wc, max, clock_boot_ns() + FLUSH_LIMIT_NS, -1);
 	}
-	if (n >= 0)
-		return n;
-	/* The device does not even flush: destroying the queue pair will end it. */
-	endpoint_break(ep);
-	return -ECONNRESET;
+	return n;
 }
 
 int endpoint_reap(struct endpoint *ep, struct ibv_wc *wc, int max, uint64_t limit_ns)
@@ -352,9 +350,14 @@ int endpoint_reap(struct endpoint *ep, struct ibv_wc *wc, int max, uint64_t limi
 	int n = cq_spin(&ep->send, wc, max, &began);
 
 	/* Most come soon: without the clock, which costs more than all the rest. */
-	if (n <= 0 || began)
-		n = reap_late(ep, wc, max, n, began, limit_ns);
-	return n < 0 ? n : note_failures(ep, wc, n);
+	if (n == 0)
+		n = reap_late(ep, wc, max, began, limit_ns);
+	if (n < 0) {
+		/* The device does not even flush: destroying the queue pair will end it. */
+		endpoint_break(ep);
+		return -ECONNRESET;
+	}
+	return note_failures(ep, wc, n);
 }
 
 int endpoint_wait(struct endpoint *ep, struct ibv_wc *wc, int max, uint64_t deadline_ns)

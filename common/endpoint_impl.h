@@ -36,13 +36,6 @@ int endpoint_create_buffers(struct endpoint *ep, struct why *why);
 /* Hand them to the queue pair, once there is one. */
 int endpoint_post_receives(struct endpoint *ep);
 
-/*
- * Completions of q, of which spinning has found n, or will find no more if n is 0: sleep if it must be,
- * and learn from how long it took.
- */
-int endpoint_after_spinning(struct endpoint *ep, struct cq *q, struct ibv_wc *wc, int max, int n,
-	uint64_t began_ns, uint64_t deadline_ns, int cancel_fd);
-
 /* At least one completion, or -ETIMEDOUT, -ECANCELED, -EIO. */
 int endpoint_completions(struct endpoint *ep, struct cq *q, struct ibv_wc *wc, int max,
 	uint64_t deadline_ns, int cancel_fd);
