@@ -9,7 +9,11 @@
 #include "common/clock.h"
 #include "common/verbs.h"
 
-#define SIGNAL_EVERY 8 /* so that the next are posted while these are on their way */
+/*
+ * One request in so many of those under way is signaled: the next are started while the others are on their
+ * way, and not so few that each has to ring a doorbell of its own.
+ */
+#define SIGNALS_UNDER_WAY 4
 #define REAP_BATCH 16
 
 int pipeline_init(struct pipeline *p)
@@ -162,6 +166,8 @@ static void count(struct traffic *t, const struct work *work)
 int pipeline_post(struct pipeline *p, struct why *why)
 {
 	struct ibv_send_wr *first = &p->works[p->posted % PIPELINE_DEPTH].wr, *bad = NULL;
+	const uint64_t every = (p->built - p->done) / SIGNALS_UNDER_WAY;
+	uint64_t silent = 0;
 	int rc;
 
 	if (p->posted == p->built)
@@ -171,8 +177,10 @@ int pipeline_post(struct pipeline *p, struct why *why)
 		bool last = i + 1 == p->built;
 
 		wr->next = last ? NULL : &p->works[(i + 1) % PIPELINE_DEPTH].wr;
-		if (last || (i + 1) % SIGNAL_EVERY == 0)
+		if (last || ++silent >= every) {
 			wr->send_flags |= IBV_SEND_SIGNALED;
+			silent = 0;
+		}
 	}
 	rc = endpoint_post(p->ep, first, &bad, why);
 	traffic_add(&p->traffic.doorbells, 1);
