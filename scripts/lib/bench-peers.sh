@@ -9,6 +9,7 @@
 
 declare -A SERVED PROCESS TO FROM # who has another side; processes; file descriptors of the parties' standard input and output
 CHILDREN=()
+ON=() # how to start who is measured: with --pin on the first processor
 
 # Wait for a condition, half a minute at most.
 await() { # COMMAND...
@@ -35,7 +36,7 @@ party_start() { # PARTY
 		read -rt 30 ready <"$WORK/$1.served" || ready=no
 		[[ $ready == ready ]] || die "the other side of $1-bench did not start"
 	fi
-	"$BIN/$1-bench" <"$WORK/$1.in" >"$WORK/$1.out" &
+	"${ON[@]}" "$BIN/$1-bench" <"$WORK/$1.in" >"$WORK/$1.out" &
 	CHILDREN+=($!)
 	PROCESS[$1]=$!
 	exec {in}>"$WORK/$1.in" {out}<"$WORK/$1.out"
@@ -66,7 +67,7 @@ peer_run() { # HEX_PORT TOOL ARG...
 	"$@" >"$WORK/peer-server" 2>&1 &
 	server=$!
 	await listening "$port"
-	timeout 300 "$@" "$RMEM_HOST" >"$WORK/peer" 2>&1 ||
+	timeout 300 "${ON[@]}" "$@" "$RMEM_HOST" >"$WORK/peer" 2>&1 ||
 		{ kill "$server"; die "$* failed: $(tail -n 3 "$WORK/peer")"; }
 	wait "$server" || die "$* (server) failed: $(tail -n 3 "$WORK/peer-server")"
 }
