@@ -78,8 +78,9 @@ static int spun(struct cq *q, int n, uint64_t took_ns)
 
 int cq_spin(struct cq *q, struct ibv_wc *wc, int max, uint64_t *began_ns)
 {
-	uint64_t limit = 0, took = 0;
+	uint64_t limit = UINT64_MAX, took = 0;
 
+	/* Polls after each look at the clock: whoever did not run meanwhile has not looked. */
 	for (;;) {
 		for (unsigned i = 0; i < SPIN_POLLS; i++) {
 			int n = ibv_poll_cq(q->ibv, max, wc);
@@ -87,14 +88,14 @@ int cq_spin(struct cq *q, struct ibv_wc *wc, int max, uint64_t *began_ns)
 			if (n)
 				return spun(q, n, took);
 		}
-		if (!*began_ns) {
-			*began_ns = clock_boot_ns();
-			limit = q->typical_ns < SPIN_NS / 2 ? SPIN_NS : SPIN_IDLE_NS;
-			continue;
-		}
-		took = clock_boot_ns() - *began_ns;
 		if (took >= limit)
 			return 0;
+		if (*began_ns) {
+			took = clock_boot_ns() - *began_ns;
+		} else {
+			*began_ns = clock_boot_ns();
+			limit = q->typical_ns < SPIN_NS / 2 ? SPIN_NS : SPIN_IDLE_NS;
+		}
 	}
 }
 

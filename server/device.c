@@ -50,19 +50,19 @@ static void close_chunks(struct device *d)
 static int open_chunks(struct device *d, const struct pool_node *n, struct why *why)
 {
 	uint64_t bytes = n->arena.bytes;
-	size_t count = (bytes + DEVICE_CHUNK_BYTES - 1) / DEVICE_CHUNK_BYTES;
+	size_t count = (bytes + d->region_max - 1) / d->region_max;
 	struct ibv_mr **chunks = calloc(count + 1, sizeof(*chunks));
 
 	if (!chunks)
 		return why_set(why, -ENOMEM, "no memory for region handles");
 	d->chunks[n->node] = chunks;
 	for (size_t i = 0; i < count; i++) {
-		uint64_t offset = i * DEVICE_CHUNK_BYTES;
+		uint64_t offset = i * d->region_max;
 		uint64_t left = bytes - offset;
 
 		chunks[i] = ibv_reg_mr_iova(d->pd, n->arena.base + offset,
-			left < DEVICE_CHUNK_BYTES ? left : DEVICE_CHUNK_BYTES,
-			addr_make(0, n->node, offset), IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_MW_BIND);
+			left < d->region_max ? left : d->region_max, addr_make(0, n->node, offset),
+			IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_MW_BIND);
 		if (!chunks[i]) {
 			int err = verbs_errno();
 
@@ -136,6 +136,8 @@ int device_open(
 	err = verbs_err(ibv_query_device(verbs, &d->attr));
 	if (err)
 		return why_set(why, err, "%s does not answer: %s", device_name(d), strerror(-err));
+	d->region_max =
+		d->attr.vendor_id == DEVICE_VENDOR_RXE ? DEVICE_REGION_MAX_RXE : DEVICE_REGION_MAX;
 	if (!(d->attr.device_cap_flags &
 		    (IBV_DEVICE_MEM_WINDOW_TYPE_2A | IBV_DEVICE_MEM_WINDOW_TYPE_2B)))
 		return why_set(why, -EOPNOTSUPP,
@@ -193,5 +195,5 @@ struct ibv_mr *device_chunk(const struct device *d, uint64_t addr)
 {
 	struct ibv_mr **chunks = d->chunks[addr_node(addr)];
 
-	return chunks ? chunks[addr_offset(addr) / DEVICE_CHUNK_BYTES] : NULL;
+	return chunks ? chunks[addr_offset(addr) / d->region_max] : NULL;
 }

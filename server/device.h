@@ -18,8 +18,13 @@
 #include "server/pool.h"
 #include "server/probe.h"
 
-/* mlx5 refuses windows, and so regions worth binding to, of more than 2 GiB. */
-#define DEVICE_CHUNK_BYTES (1ULL << 31)
+/*
+ * mlx5 refuses windows, and so regions worth binding to, of more than 2 GiB; soft-RoCE regions of more than
+ * 1 GiB (with ENOMEM and a warning in the kernel log: seen on Linux 6.12), and says nothing of that before.
+ */
+#define DEVICE_REGION_MAX (1ULL << 31)
+#define DEVICE_REGION_MAX_RXE (1ULL << 30)
+#define DEVICE_VENDOR_RXE 0xffffff
 
 struct event;
 
@@ -29,6 +34,7 @@ struct device {
 	struct ibv_comp_channel *channel;
 	struct event *event; /* the loop's, on the channel */
 	struct ibv_device_attr attr;
+	uint64_t region_max;    /* bytes that one region may have; a power of 2 */
 	struct in_addr address; /* the one it was probed on */
 	struct probe_result probe;
 	enum protection protection;             /* WINDOW or REGION */

@@ -176,6 +176,7 @@ int pool_open(struct pool *p, const struct datadir *data, const struct sizes *si
 	int err = 0;
 
 	memset(p, 0, sizeof(*p));
+	p->block_max = BUDDY_MAX_BYTES;
 	for (size_t i = 0; i < sizes->count && !err; i++)
 		err = open_node(p, &sizes->nodes[i], data->arenas, topology, why);
 	if (!err && fresh)
@@ -322,5 +323,5 @@ uint64_t pool_max_alloc_bytes(const struct pool *p, int node)
 
 		max = bytes > max ? bytes : max;
 	}
-	return max < BUDDY_MAX_BYTES ? max : BUDDY_MAX_BYTES;
+	return max < p->block_max ? max : p->block_max;
 }

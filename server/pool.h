@@ -32,6 +32,7 @@ struct pool {
 	struct ledger *ledger;
 	struct pool_node nodes[ADDR_MAX_NODES];
 	unsigned nnodes;
+	uint64_t block_max;   /* no block is larger: the devices could not reach all of it */
 	uint32_t *wipe_queue; /* ring of ledger slots in QUARANTINE, ledger_max() long */
 	uint32_t wipe_head, wipe_count;
 	uint64_t wiped_bytes; /* of the allocation at the head */

@@ -232,6 +232,8 @@ static int open_devices(struct server *s, struct why *why)
 			log_warn("%s", last.text);
 			continue;
 		}
+		if (d->region_max < s->pool.block_max)
+			s->pool.block_max = d->region_max;
 		log_info("%s: protection by %s (other queue pair %s, revoked key %s, outside the "
 			 "window %s)",
 			device_name(d), protection_name(d->protection),
