@@ -75,11 +75,23 @@ static double now_us(void)
 	return (double)ts.tv_sec * 1e6 + (double)ts.tv_nsec / 1e3;
 }
 
+/* What a program does between two calls: nothing, unless $RMEM_BENCH_PAUSE says how many rounds of nothing. */
+static void pause_between(unsigned rounds)
+{
+	for (volatile unsigned i = 0; i < rounds; i++)
+		;
+}
+
 static int run_calls(struct worker *w, unsigned count)
 {
-	for (unsigned i = 0; i < count; i++) {
-		double began = now_us();
+	const char *text = getenv("RMEM_BENCH_PAUSE");
+	const unsigned rounds = text ? (unsigned)strtoul(text, NULL, 0) : 0;
 
+	for (unsigned i = 0; i < count; i++) {
+		double began;
+
+		pause_between(rounds);
+		began = now_us();
 		if (party.call(w->lane))
 			return -1;
 		w->times[i] = now_us() - began;

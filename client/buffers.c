@@ -2,6 +2,7 @@
 #include "client/buffers.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -9,6 +10,8 @@
 #include <unistd.h>
 
 #include "common/verbs.h"
+
+#define LONG_BYTES (1UL << 30)
 
 int buffers_reserve(struct buffers *t)
 {
@@ -118,25 +121,41 @@ void buffers_destroy(struct buffers *t)
 	*t = (struct buffers){ 0 };
 }
 
-static int explain_locked(const struct buffer *b, struct why *why)
+static int explain_memory(const struct buffer *b, struct why *why)
 {
 	struct rlimit limit;
 
 	if (getrlimit(RLIMIT_MEMLOCK, &limit) || limit.rlim_cur == RLIM_INFINITY)
 		return why_set(why, -ENOMEM,
-			"the RDMA device cannot register %zu bytes: out of memory, or more than it "
-			"takes at once, which parts that are neighbours get around",
-			b->bytes);
+			"the RDMA device cannot register %zu bytes: out of memory", b->bytes);
 	return why_set(why, -ENOMEM,
-		"the RDMA device cannot lock %zu bytes: the limit of this process is %llu KiB for "
-		"all it locks; raise it with 'ulimit -l', or memlock in /etc/security/limits.conf",
+		"the RDMA device cannot lock %zu bytes: out of memory, or over the limit of this "
+		"process, "
+		"which is %llu KiB for all it locks; raise it with 'ulimit -l', or memlock in "
+		"/etc/security/limits.conf",
 		b->bytes, (unsigned long long)limit.rlim_cur / 1024);
+}
+
+/* More than the device takes at once? It is asked for its word only about what is very long. */
+static int check_region(const struct buffer *b, struct ibv_pd *pd, struct why *why)
+{
+	struct ibv_device_attr attr;
+
+	if (b->bytes <= LONG_BYTES || ibv_query_device(pd->context, &attr) ||
+		b->bytes <= verbs_region_max(&attr))
+		return 0;
+	return why_set(why, -ENOMEM,
+		"the RDMA device %s cannot register %zu bytes at once, but only %" PRIu64
+		": register parts that are neighbours",
+		ibv_get_device_name(pd->context->device), b->bytes, verbs_region_max(&attr));
 }
 
 int buffer_register(struct buffer *b, struct ibv_pd *pd, struct why *why)
 {
-	int rc;
+	int rc = check_region(b, pd, why);
 
+	if (rc)
+		return rc;
 	b->mr = ibv_reg_mr(pd, (void *)b->start, b->bytes, IBV_ACCESS_LOCAL_WRITE);
 	if (b->mr) {
 		b->lkey = b->mr->lkey;
@@ -144,7 +163,7 @@ int buffer_register(struct buffer *b, struct ibv_pd *pd, struct why *why)
 	}
 	rc = verbs_errno();
 	if (rc == -ENOMEM)
-		return explain_locked(b, why);
+		return explain_memory(b, why);
 	if (rc == -EFAULT)
 		return why_set(why, -EINVAL,
 			"not all of the %zu bytes at %p are mapped and writable", b->bytes,

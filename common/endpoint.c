@@ -11,7 +11,6 @@
 #include "common/verbs.h"
 
 #define INLINE_WANTED 512
-#define RXE_VENDOR_ID 0xffffff /* what Linux says of soft-RoCE: rxe_param.h */
 
 /* How long the provider may take to flush a queue pair that was told to stop. */
 #define FLUSH_LIMIT_NS (2 * NSEC_PER_SEC)
@@ -44,7 +43,7 @@ static int ask_device(struct endpoint *ep)
 	ep->write_pieces = pieces(attr.max_sge);
 	ep->read_pieces = pieces(attr.max_sge_rd < attr.max_sge ? attr.max_sge_rd : attr.max_sge);
 	ep->has_atomics = attr.atomic_cap != IBV_ATOMIC_NONE;
-	ep->keeps_apart = attr.vendor_id == RXE_VENDOR_ID && !handshake_is_local(&ep->shake);
+	ep->keeps_apart = verbs_is_rxe(&attr) && !handshake_is_local(&ep->shake);
 	if (ep->send_depth + 1 > (uint32_t)attr.max_qp_wr)
 		ep->send_depth = attr.max_qp_wr > 1 ? (uint32_t)attr.max_qp_wr - 1 : 1;
 	if (ep->send_depth + 1 > (uint32_t)attr.max_cqe)

@@ -56,8 +56,10 @@ static int next_event(
 				strerror(errno));
 		rc = handshake_wait(h->channel->fd, -1, h->cancel_fd, h->deadline_ns);
 		if (rc == -ETIMEDOUT)
-			return why_set(
-				why, rc, "%s did not answer in time while %s", h->peer, doing);
+			return why_set(why, rc,
+				"%s did not answer in time while %s: is rmemd running there, and "
+				"does UDP port 4791 get through?",
+				h->peer, doing);
 		if (rc)
 			return why_set(why, rc, "%s while %s",
 				rc == -ECANCELED ? "cancelled" : strerror(-rc), doing);

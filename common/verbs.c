@@ -123,3 +123,16 @@ int verbs_find_port(
 		"device %s has no active port with address %s: check `rdma link` and `ip address`",
 		ibv_get_device_name(ctx->device), text);
 }
+
+/* What Linux says of soft-RoCE: drivers/infiniband/sw/rxe/rxe_param.h. */
+#define VENDOR_RXE 0xffffff
+
+bool verbs_is_rxe(const struct ibv_device_attr *attr)
+{
+	return attr->vendor_id == VENDOR_RXE;
+}
+
+uint64_t verbs_region_max(const struct ibv_device_attr *attr)
+{
+	return verbs_is_rxe(attr) ? 1ULL << 30 : 1ULL << 63;
+}

@@ -35,6 +35,15 @@ int verbs_errno(void);
  */
 int verbs_wc_errno(enum ibv_wc_status status);
 
+/* Is it soft-RoCE, which needs care here and there? */
+bool verbs_is_rxe(const struct ibv_device_attr *attr);
+
+/*
+ * The bytes that one region may have, a power of 2. soft-RoCE refuses more than 1 GiB, with ENOMEM and a warning in
+ * the kernel log (seen on Linux 6.12), and says nothing of that before.
+ */
+uint64_t verbs_region_max(const struct ibv_device_attr *attr);
+
 /* Reading a channel's descriptor does not wait. */
 int verbs_set_nonblocking(int fd);
 

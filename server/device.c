@@ -136,8 +136,9 @@ int device_open(
 	err = verbs_err(ibv_query_device(verbs, &d->attr));
 	if (err)
 		return why_set(why, err, "%s does not answer: %s", device_name(d), strerror(-err));
-	d->region_max =
-		d->attr.vendor_id == DEVICE_VENDOR_RXE ? DEVICE_REGION_MAX_RXE : DEVICE_REGION_MAX;
+	d->region_max = verbs_region_max(&d->attr);
+	if (d->region_max > DEVICE_REGION_MAX)
+		d->region_max = DEVICE_REGION_MAX;
 	if (!(d->attr.device_cap_flags &
 		    (IBV_DEVICE_MEM_WINDOW_TYPE_2A | IBV_DEVICE_MEM_WINDOW_TYPE_2B)))
 		return why_set(why, -EOPNOTSUPP,

@@ -18,13 +18,8 @@
 #include "server/pool.h"
 #include "server/probe.h"
 
-/*
- * mlx5 refuses windows, and so regions worth binding to, of more than 2 GiB; soft-RoCE regions of more than
- * 1 GiB (with ENOMEM and a warning in the kernel log: seen on Linux 6.12), and says nothing of that before.
- */
+/* mlx5 refuses windows, and so regions worth binding to, of more than 2 GiB. */
 #define DEVICE_REGION_MAX (1ULL << 31)
-#define DEVICE_REGION_MAX_RXE (1ULL << 30)
-#define DEVICE_VENDOR_RXE 0xffffff
 
 struct event;
 

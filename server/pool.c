@@ -118,7 +118,8 @@ static int open_ledger(struct pool *p, int tables_dir, struct why *why)
 		pages < LEDGER_MAX ? (uint32_t)pages : LEDGER_MAX);
 	if (err == -EBUSY)
 		return why_set(why, err,
-			"another rmemd is using this data directory: choose another with --data");
+			"another rmemd is using this data directory: give this one a --port of its "
+			"own (and with --data, a directory)");
 	if (err)
 		return why_set(why, err,
 			"the ledger in the data directory cannot be used (%s): it is of another "

@@ -109,7 +109,9 @@ static int open_tables(struct server *s, struct why *why)
 	if (!err)
 		err = sites_open(&s->sites, s->data.tables, "sites");
 	if (err == -EBUSY)
-		return why_set(why, err, "another rmemd is using %s: choose another with --data",
+		return why_set(why, err,
+			"another rmemd is using %s: give this one a --port of its own (and with "
+			"--data, a directory)",
 			s->data.tables_path);
 	if (err && err != -EUCLEAN)
 		return why_set(why, err, "cannot open the tables in %s: %s", s->data.tables_path,

@@ -48,7 +48,8 @@ static void describe_top_holder(struct server *s, char *buf, size_t size)
 
 static int refuse_full(struct connection *c, const struct header *h, const struct alloc_request *q)
 {
-	char asked[UNITS_TEXT_SIZE], largest_text[UNITS_TEXT_SIZE], holder[384], where[24] = "pool";
+	char asked[UNITS_TEXT_SIZE], block[UNITS_TEXT_SIZE], largest_text[UNITS_TEXT_SIZE];
+	char holder[384], where[24] = "pool";
 	struct pool *p = &c->server->pool;
 	uint64_t largest = 0;
 
@@ -63,8 +64,10 @@ static int refuse_full(struct connection *c, const struct header *h, const struc
 		snprintf(where, sizeof(where), "node %d", q->node);
 	describe_top_holder(c->server, holder, sizeof(holder));
 	return handler_refuse(c, h, -ENOSPC,
-		"the %s is full: %s asked for, largest free block %s; %s", where,
-		units_format_bytes(q->bytes, asked, sizeof(asked)),
+		"the %s is full: %s asked for, which takes a block of %s, largest free block %s; "
+		"%s",
+		where, units_format_bytes(q->bytes, asked, sizeof(asked)),
+		units_format_bytes(buddy_block_bytes(q->bytes), block, sizeof(block)),
 		units_format_bytes(largest, largest_text, sizeof(largest_text)), holder);
 }
 

@@ -174,7 +174,8 @@ RMEM_API int rmem_writev(struct rmem *rm, const struct iovec *local, int nlocal,
 
 /*
  * Registered local buffers: what is copied from or to memory that is wholly inside one of them goes in
- * place, without a copy, whatever its length; several pieces of one remote run go in one request. (A
+ * place, without a copy, whatever its length (but a write that is short enough for the device goes inside
+ * the request); several pieces of one remote run go in one request. (A
  * piece that is not is copied through memory of the library, or, if longer than 64 KiB, registered for the
  * call.) They belong to the session, survive broken connections, and count against the limit on
  * locked memory. rmem_close() releases what is left.
@@ -187,9 +188,9 @@ RMEM_API int rmem_writev(struct rmem *rm, const struct iovec *local, int nlocal,
  * Registering takes time in proportion to the size; copies and other calls go on meanwhile.
  *	-EINVAL		0 bytes, NULL, not mapped or not writable, it overlaps a buffer that is
  *			registered already; release: no registered buffer starts there
- *	-ENOMEM		too much for this process, for its limit on locked memory, or for the device at
- *			once (software RoCE of Linux 6.12: 1 GiB), which takes it in parts that are
- *			neighbours; rmem_errmsg() says which
+ *	-ENOMEM		too much for this process or for its limit on locked memory, or for the device
+ *			at once (soft-RoCE: 1 GiB), which takes it in parts that are neighbours;
+ *			rmem_errmsg() tells these two apart
  */
 RMEM_API int rmem_buf_alloc(struct rmem *rm, size_t bytes, void **out);
 RMEM_API int rmem_buf_register(struct rmem *rm, void *addr, size_t bytes);
@@ -227,9 +228,10 @@ RMEM_API int rmem_compare_swap(
  * *old belong to the library.
  *
  * Order: a read sees what writes started before it on the same queue have written, and writes take effect
- * in the order they were started. Nothing else is ordered: what is started after a read or an atomic operation may be done before it, unless
- * rmem_fence() stands between; and two queues, or a queue and the calls that wait, are ordered only by
- * reaping the one before starting the other. Operations are reaped in the order they were started.
+ * in the order they were started. Nothing else is ordered: what is started after a read or an atomic
+ * operation may be done before it, unless rmem_fence() stands between; and two queues, or a queue and the
+ * calls that wait, are ordered only by reaping the one before starting the other. Operations are reaped in
+ * the order they were started.
  *
  * When the connection breaks, rmem_reap() makes a new one and repeats, in order, the reads and writes
  * that have not completed (a write may then be done twice). An atomic operation that may have been
@@ -295,7 +297,7 @@ struct rmem_completion {
 RMEM_API int rmem_reap(struct rmem_queue *q, struct rmem_completion *out, int max, int timeout_ms);
 
 /*
- * A descriptor for poll(2), epoll(7), or an event loop: readable when there may be something to reap.
+ * Returns a descriptor for poll(2), epoll(7), or an event loop: readable when there may be something to reap.
  * Then call rmem_reap() with timeout_ms 0 until it returns 0. The queue's, until it is destroyed. Ask for
  * it before starting anything; a queue whose descriptor was never asked for saves the system calls.
  */
