@@ -17,10 +17,10 @@
 
 /*
  * The connection manager repeats a request only after 4.3 s (4.096 us << 20, Linux: CMA_CM_RESPONSE_TIMEOUT
- * in drivers/infiniband/core/cma.c). Whoever is in a hurry asks anew when one may have been lost: so many
- * times within the time that there is, if that is not too often for the server.
+ * in drivers/infiniband/core/cma.c). Whoever is in a hurry asks anew when one may have been lost: first
+ * after this part of the time that there is, five times in all, if that is not too often for the server.
  */
-#define ATTEMPTS 6
+#define FIRST_ATTEMPT 8
 #define ATTEMPT_MIN_NS (300 * NSEC_PER_MSEC)
 #define ATTEMPT_MAX_NS (2 * NSEC_PER_SEC)
 #define STALE_MAX 2 /* each has another queue pair number, so one more should do */
@@ -162,12 +162,18 @@ static int attempt(const struct endpoint_attr *attr, const struct target_path *p
 	return 0;
 }
 
-/* Ask until there is an answer. What was given up is nothing to the server: it has heard no message. */
+static uint64_t left_ns(const struct endpoint_attr *attr)
+{
+	const uint64_t now = clock_boot_ns();
+
+	return attr->deadline_ns > now ? attr->deadline_ns - now : 0;
+}
+
+/* Ask until there is an answer. The server sees that a request was given up before it does much for it. */
 static int try_path(const struct endpoint_attr *attr, const struct target_path *path,
 	struct endpoint **out, struct why *why)
 {
-	const uint64_t now = clock_boot_ns();
-	uint64_t patience = attr->deadline_ns > now ? (attr->deadline_ns - now) / ATTEMPTS : 0;
+	uint64_t left = left_ns(attr), patience = left / FIRST_ATTEMPT;
 	unsigned stale = 0;
 	int rc;
 
@@ -176,10 +182,12 @@ static int try_path(const struct endpoint_attr *attr, const struct target_path *
 	if (patience > ATTEMPT_MAX_NS)
 		patience = ATTEMPT_MAX_NS;
 	do {
-		rc = attempt(attr, path, patience, out, why);
+		/* The last gets the rest: making and unmaking what it takes is not free. */
+		rc = attempt(attr, path, left < 2 * patience ? left : patience, out, why);
 		stale += rc == -EAGAIN;
-	} while ((rc == -ETIMEDOUT && clock_boot_ns() < attr->deadline_ns) ||
-		 (rc == -EAGAIN && stale < STALE_MAX));
+		left = left_ns(attr);
+		patience += patience / 4; /* it may be slow, and not have lost anything */
+	} while ((rc == -ETIMEDOUT && left) || (rc == -EAGAIN && stale < STALE_MAX));
 	return rc;
 }
 

@@ -275,9 +275,12 @@ static bool revoke_some(struct connection *c, unsigned *budget)
 			access_ended(g);
 			continue;
 		}
-		if (!g->revoke_tries++)
-			log_warn("connection from %s: a window cannot be revoked: %s", c->peer,
-				strerror(-err));
+		g->revoke_tries++;
+		if (!c->warned)
+			log_warn("connection from %s: a window cannot be revoked, and perhaps "
+				 "others: %s",
+				c->peer, strerror(-err));
+		c->warned = true;
 		DL_DELETE(c->grants, g);
 		DL_APPEND(c->grants, g);
 	}

@@ -60,6 +60,7 @@ struct connection {
 	unsigned replies; /* so far */
 	struct deferred deferred;
 	unsigned revoke_round;         /* so many rounds over its grants have left some */
+	bool warned;                   /* that windows cannot be revoked */
 	bool resting;                  /* the next one waits for a tick */
 	unsigned invalidating;         /* windows whose invalidation was posted */
 	uint64_t opened_ns, active_ns; /* boot time */

@@ -77,15 +77,34 @@ static struct device *find_device(struct server *s, const struct ibv_context *ve
 	return NULL;
 }
 
+/*
+ * Has the peer given up waiting? No event tells of that before the id is accepted, but the connection manager has no
+ * attributes for the queue pair then. While more ask than we can answer in time, most of what is queued is like
+ * that, and the time is for the others.
+ */
+static bool has_given_up(struct rdma_cm_id *id)
+{
+	struct ibv_qp_attr attr = { .qp_state = IBV_QPS_INIT };
+	int mask;
+
+	return rdma_init_qp_attr(id, &attr, &mask) != 0;
+}
+
 /* True if the id now belongs to a connection. */
 static bool on_request(struct server *s, struct rdma_cm_id *id, const struct rdma_conn_param *asked)
 {
 	struct device *d = find_device(s, id->verbs);
-	enum purpose purpose;
+	enum purpose purpose = PURPOSE_SESSION;
 	int err = d ? check_preamble(s, asked, &purpose) : -ENODEV;
+	bool late = has_given_up(id);
 
-	if (!err)
+	if (!err && !late)
 		err = connection_accept(s, d, id, asked, purpose);
+	late |= err && has_given_up(id);
+	if (late) {
+		log_debug("a peer gave up before it was accepted");
+		return false;
+	}
 	if (err) {
 		log_warn("a peer was turned away: %s", strerror(-err));
 		turn_away(id, err);
