@@ -97,6 +97,43 @@ static void test_nobody_there(void **state)
 	assert_ptr_equal(untouched, state);
 }
 
+static bool log_says(const struct rig *r, const char *text)
+{
+	FILE *log = fopen(r->log, "re");
+	char line[1024];
+	bool found = false;
+
+	assert_non_null(log);
+	while (!found && fgets(line, sizeof(line), log))
+		found = strstr(line, text) != NULL;
+	fclose(log);
+	return found;
+}
+
+/*
+ * A server that does not answer is asked more than once. When it goes on, what was given up costs it nothing:
+ * not a connection, not a line in its log.
+ */
+static void test_given_up(void **state)
+{
+	struct rmem_open_attr attr = RMEM_OPEN_ATTR_INIT;
+	struct rmem *untouched = (struct rmem *)state, *rm;
+	struct rig *r = *state;
+
+	rig_start(r, (const char *const[]){ "--log-level", "debug", NULL });
+	rig_freeze(r);
+	attr.timeout_ms = 1500;
+	lib_expect(rmem_open(r->server, &attr, &untouched), -ETIMEDOUT, "is rmemd running there");
+	assert_ptr_equal(untouched, state);
+	rig_thaw(r);
+	rm = lib_open(r->server, 0); /* answered after those before it */
+	assert_true(log_says(r, "gave up before it was accepted"));
+	assert_false(log_says(r, "turned away"));
+	assert_int_equal(rig_ask_number(r, "status", "sessions.connected"), 1);
+	lib_succeed(rmem_close(rm));
+	rig_stop(r, false);
+}
+
 static void test_close_frees_nothing(void **state)
 {
 	struct rig *r = *state;
@@ -249,6 +286,7 @@ int main(void)
 		RIG_TEST(test_open_and_close), /* first: no call has failed yet */
 		RIG_TEST(test_wrong_server_text),
 		RIG_TEST(test_nobody_there),
+		RIG_TEST(test_given_up),
 		RIG_TEST(test_close_frees_nothing),
 		RIG_TEST(test_fork),
 		RIG_TEST(test_not_rmemd),
