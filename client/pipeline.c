@@ -197,15 +197,6 @@ int pipeline_post(struct pipeline *p, struct why *why)
 
 /* ---- completing ---- */
 
-/* A read that was bounced has arrived: its bytes go where they belong. */
-static void hand_out(const struct work *work)
-{
-	if (operation_is_unplanned(work->op))
-		memcpy(work->op->one_local.iov_base, work->bounced, work->bytes);
-	else
-		work_hand_out(work);
-}
-
 /* All up to a number have succeeded, in order. */
 static void finish(struct pipeline *p, uint64_t end)
 {
@@ -219,7 +210,7 @@ static void finish(struct pipeline *p, uint64_t end)
 			op->uncertain = false;
 		} else {
 			if (work->way == WAY_BOUNCED && op->kind == OPERATION_READ)
-				hand_out(work);
+				work_hand_out(work);
 			if (work->bytes == op->left.left)
 				op->left.left = 0; /* the end: nobody asks where that is */
 			else

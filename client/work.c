@@ -159,7 +159,10 @@ static void bounce_copy(struct plan at, uint8_t *bounced, size_t bytes, bool out
 
 void work_hand_out(const struct work *work)
 {
-	bounce_copy(work->at, work->bounced, work->bytes, true);
+	if (operation_is_unplanned(work->op))
+		memcpy(work->op->one_local.iov_base, work->bounced, work->bytes);
+	else
+		bounce_copy(work->at, work->bounced, work->bytes, true);
 }
 
 static int build_bounced(struct pipeline *p, struct work *work, struct why *why)
