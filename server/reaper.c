@@ -7,7 +7,6 @@
 
 #include "common/clock.h"
 #include "common/log.h"
-#include "rmem/rmem.h"
 #include "server/access.h"
 #include "server/connection.h"
 #include "server/service.h"
@@ -17,8 +16,6 @@
 #define REVOKES_PER_SLICE 64
 #define RECLAIMS_PER_SLICE 256
 #define WIPE_BYTES_PER_SLICE (8ULL << 20)
-
-#define LEAVING_NS NSEC_PER_SEC /* a killed process's memory and descriptors are gone by then */
 
 /*
  * A timer that is over at once, not event_active(): an event that activates itself runs again before
@@ -139,86 +136,6 @@ void reaper_stop(struct server *s)
 	if (s->reaper_event)
 		event_free(s->reaper_event);
 	s->reaper_event = NULL;
-}
-
-/*
- * Its connection has only just ended: if that is because its process is on its way out, it will be known
- * to be dead in a moment.
- */
-static bool may_be_leaving(const struct session_record *r)
-{
-	uint64_t now_ns = clock_real_ns();
-
-	return r->state == SESSION_DETACHED && now_ns >= r->state_since_ns &&
-	       now_ns - r->state_since_ns < LEAVING_NS;
-}
-
-/* 0: must stay. Higher goes first. */
-static int reclaim_rank(struct server *s, const struct session *session)
-{
-	switch (session_record(s, session)->state) {
-	case SESSION_CLOSED:
-	case SESSION_DEAD:
-		return 2;
-	case SESSION_DETACHED:
-		return session->lease.state >= LEASE_EXPIRED ? 1 : 0;
-	default:
-		return 0;
-	}
-}
-
-/* Would taking back what a session holds make room on that node? */
-static bool holds_on(struct server *s, uint32_t slot, int node)
-{
-	const struct allocation *a = NULL;
-
-	while ((a = ledger_next_of_session(s->pool.ledger, slot, a))) {
-		if (a->state == ALLOCATION_LIVE &&
-			(node == RMEM_NODE_ANY || addr_node(a->addr) == (unsigned)node))
-			return true;
-	}
-	return false;
-}
-
-bool reaper_relieve(struct server *s, int node)
-{
-	struct session *best = NULL;
-	uint64_t best_since = 0;
-	uint32_t cursor = 0, slot;
-	struct session_record *r;
-	bool leaving = false;
-	int best_rank = 0;
-
-	if (s->pool.wipe_count || s->dying || s->nrevoking)
-		return true;
-	if (s->options.reclaim == RECLAIM_NEVER)
-		return false;
-	session_judge_all(s); /* as of now, not of the last time somebody looked */
-	while ((r = sessions_next(s->records, &cursor, &slot))) {
-		struct session *session = &s->sessions[slot];
-		int rank = session->nconnections ? 0 : reclaim_rank(s, session);
-
-		if (session->reclaiming && !session->reclaimed)
-			return true; /* on its way */
-		if (session->reclaiming || !holds_on(s, slot, node))
-			continue;
-		leaving |= may_be_leaving(r);
-		if (rank == 0)
-			continue;
-		if (rank > best_rank || (rank == best_rank && r->state_since_ns < best_since)) {
-			best = session;
-			best_rank = rank;
-			best_since = r->state_since_ns;
-		}
-	}
-	if (!best)
-		return leaving; /* the next tick tries again */
-	r = session_record(s, best);
-	log_info("the pool is full: taking back %u blocks of %s[%u] on %s (%s)",
-		ledger_session_count(s->pool.ledger, best->slot), r->identity.exe, r->identity.pid,
-		r->identity.host, session_state_name(r->state));
-	reaper_reclaim(s, best);
-	return true;
 }
 
 void reaper_tick(struct server *s, uint64_t now_real_ns)

@@ -95,8 +95,9 @@ struct server {
 	struct stall_guard stall_guard;
 	struct server_counters counters;
 	uint64_t started_real_ns, started_boot_ns;
-	uint64_t judged_ns; /* when holders were last looked at */
-	unsigned counting;  /* how often sessions were counted */
+	uint64_t judged_ns;     /* when holders were last looked at */
+	uint64_t look_again_ns; /* before that nobody looks whose memory to take back */
+	unsigned counting;      /* how often sessions were counted */
 	char host[64];
 };
 

@@ -15,6 +15,7 @@
 #include "server/access.h"
 #include "server/handlers.h"
 #include "server/reaper.h"
+#include "server/relief.h"
 #include "server/service.h"
 
 /* ---- ALLOC ---- */
@@ -151,7 +152,7 @@ int handle_alloc(struct connection *c, const struct header *h, struct wire *in)
 	if (a)
 		return reply_alloc(c, h, a);
 	err = try_alloc(c, h, &q);
-	if (err == -ENOSPC && reaper_relieve(c->server, q.node)) {
+	if (err == -ENOSPC && relief_seek(c->server, q.bytes, q.node)) {
 		c->deferred = (struct deferred){
 			.active = true, .type = h->type, .seq = h->seq, .alloc = q
 		};
@@ -176,7 +177,7 @@ void service_retry_waiting(struct server *s)
 		if (!c->deferred.active || c->deferred.type != MESSAGE_ALLOC)
 			continue;
 		err = try_alloc(c, &h, &q);
-		if (err == -ENOSPC && reaper_relieve(s, q.node))
+		if (err == -ENOSPC && relief_seek(s, q.bytes, q.node))
 			continue;
 		if (c->state == CONNECTION_CLOSING)
 			continue; /* it went while being answered, and is counted off already */

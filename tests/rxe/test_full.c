@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -106,6 +107,11 @@ static bool is_dead(const json_t *sessions, void *arg)
 	return session && strcmp(rig_text(session, "state"), "dead") == 0;
 }
 
+static void await_dead(struct rig *r, pid_t pid)
+{
+	json_decref(rig_await(r, "sessions", is_dead, &pid, "the victim is known to be dead"));
+}
+
 static bool is_forgotten(const json_t *sessions, void *arg)
 {
 	return !rig_session(sessions, *(pid_t *)arg);
@@ -123,7 +129,7 @@ static void test_never_keeps_the_dead(void **state)
 	rig_start(r, (const char *const[]){ "--size", "32M", "--reclaim", "never", NULL });
 	dead = fill_and_die(r, &blocks);
 	assert_int_equal(blocks, 8);
-	json_decref(rig_await(r, "sessions", is_dead, &dead, "the victim is known to be dead"));
+	await_dead(r, dead);
 	heir = open_client(r);
 	assert_int_equal(fill_up(heir, &addr, 1), 0);
 	assert_names_holder(heir->last.why, dead, "32.0 MiB");
@@ -149,7 +155,7 @@ static void test_pressure_takes_from_the_dead(void **state)
 
 	rig_start(r, (const char *const[]){ "--size", "32M", NULL });
 	dead = fill_and_die(r, &blocks);
-	json_decref(rig_await(r, "sessions", is_dead, &dead, "the victim is known to be dead"));
+	await_dead(r, dead);
 	/* Without pressure it stays, as evidence. */
 	assert_int_equal(rig_ask_number(r, "leaks", "summary.definite.blocks"), blocks);
 	heir = open_client(r);
@@ -167,6 +173,84 @@ static void test_pressure_takes_from_the_dead(void **state)
 		client_free(heir, addrs[i]);
 	client_close(heir);
 	rig_stop(r, false);
+}
+
+/* ---- what taking back would not help ---- */
+
+/* A full pool: one client holds all but the blocks of a victim, which is killed. Returns its pid. */
+static pid_t die_with(struct rig *r, struct client *keeper, const uint64_t *addrs, unsigned n)
+{
+	struct client *victim = open_client(r);
+
+	for (unsigned i = 0; i < n; i++) {
+		client_free(keeper, addrs[i]);
+		assert_true(client_alloc(victim, BLOCK, RMEM_NODE_ANY) == addrs[i]);
+	}
+	client_kill(victim);
+	await_dead(r, victim->pid);
+	return victim->pid;
+}
+
+static int compare_addrs(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+static int alloc_error(struct client *c, uint64_t bytes)
+{
+	const struct client_order order = {
+		.call = CLIENT_ALLOC, .bytes = bytes, .node = RMEM_NODE_ANY
+	};
+
+	return client_do(c, &order)->err;
+}
+
+static void assert_leaked(struct rig *r, unsigned blocks, unsigned reclaimed)
+{
+	json_t *leaks = rig_ask(r, "leaks");
+
+	assert_int_equal(rig_number(leaks, "summary.definite.blocks"), blocks);
+	assert_int_equal(rig_ask_number(r, "status", "counters.reclaimed_blocks"), reclaimed);
+	rig_assert_accounted(leaks);
+	json_decref(leaks);
+}
+
+/*
+ * Four pairs of neighbours. Of two pairs a dead holder has one block each, of the third another dead one has
+ * both: only that one's make room for an allocation of two blocks, though it went last.
+ */
+static void test_takes_only_what_helps(void **state)
+{
+	struct rig *r = *state;
+	struct client *keeper;
+	uint64_t addrs[64], odd[2], got;
+	pid_t second;
+
+	rig_start(r, (const char *const[]){ "--size", "32M", NULL });
+	keeper = open_client(r);
+	assert_int_equal(fill_up(keeper, addrs, 64), 8);
+	qsort(addrs, 8, sizeof(addrs[0]), compare_addrs);
+	odd[0] = addrs[1];
+	odd[1] = addrs[3];
+	die_with(r, keeper, odd, 2);
+	/* In vain: it is refused, and the dead one's blocks are still there, as evidence. */
+	assert_int_equal(alloc_error(keeper, 2 * BLOCK), -ENOSPC);
+	assert_int_equal(alloc_error(keeper, 4 * BLOCK), -ENOSPC);
+	assert_leaked(r, 2, 0);
+	second = die_with(r, keeper, &addrs[4], 2);
+	assert_int_equal(alloc_error(keeper, 4 * BLOCK), -ENOSPC);
+	assert_leaked(r, 4, 0);
+	assert_true(client_alloc(keeper, 2 * BLOCK, RMEM_NODE_ANY) == addrs[4]);
+	json_decref(rig_await(r, "sessions", is_forgotten, &second, "the helpful one is gone"));
+	assert_leaked(r, 2, 2);
+	/* For a single block it is the first one's turn. */
+	got = client_alloc(keeper, BLOCK, RMEM_NODE_ANY);
+	assert_true(got == odd[0] || got == odd[1]);
+	assert_leaked(r, 0, 4);
+	client_close(keeper);
+	rig_stop(r, true);
 }
 
 /* Nobody has to know yet that the holder is dead: whoever needs the room finds out. */
@@ -204,7 +288,7 @@ static void test_impossible_request(void **state)
 
 	rig_start(r, (const char *const[]){ "--size", "32M", NULL });
 	dead = fill_and_die(r, &blocks);
-	json_decref(rig_await(r, "sessions", is_dead, &dead, "the victim is known to be dead"));
+	await_dead(r, dead);
 	heir = open_client(r);
 	order.bytes = 64 * MIB;
 	assert_int_equal(client_do(heir, &order)->err, -EFBIG);
@@ -247,6 +331,7 @@ int main(int argc, char **argv)
 		RIG_TEST(test_error_names_top_holder),
 		RIG_TEST(test_never_keeps_the_dead),
 		RIG_TEST(test_pressure_takes_from_the_dead),
+		RIG_TEST(test_takes_only_what_helps),
 		RIG_TEST(test_room_of_the_just_dead),
 		RIG_TEST(test_impossible_request),
 		RIG_TEST(test_reclaim_after_a_while),
