@@ -324,6 +324,25 @@ json_t *rig_await(
 	}
 }
 
+static bool is_wiped(const json_t *status, void *arg)
+{
+	const json_t *node;
+	size_t i;
+
+	(void)arg;
+	json_array_foreach(json_object_get(status, "nodes"), i, node)
+	{
+		if (rig_number(node, "quarantine_bytes"))
+			return false;
+	}
+	return true;
+}
+
+void rig_await_wiped(struct rig *r)
+{
+	json_decref(rig_await(r, "status", is_wiped, NULL, "what was freed is wiped"));
+}
+
 const json_t *rig_session(const json_t *sessions, pid_t pid)
 {
 	const json_t *session;

@@ -111,6 +111,9 @@ typedef bool rig_condition(const json_t *report, void *arg);
 json_t *rig_await(
 	struct rig *r, const char *report, rig_condition *is_so, void *arg, const char *what);
 
+/* Wait until all that was given back is wiped and can be lent again: an answer to a FREE does not say that. */
+void rig_await_wiped(struct rig *r);
+
 /* The session of a process in a report of sessions, NULL if it has none. */
 const json_t *rig_session(const json_t *sessions, pid_t pid);
 
