@@ -44,6 +44,23 @@ static inline int remove_dir(void **state)
 	return 0;
 }
 
+static inline int open_file(const char *name)
+{
+	int fd = openat(dir, name, O_RDWR | O_CLOEXEC);
+
+	assert_true(fd >= 0);
+	return fd;
+}
+
+/* Change bytes of a file while nobody has it open. */
+static inline void poke_file(const char *name, off_t offset, const void *bytes, size_t n)
+{
+	int fd = open_file(name);
+
+	assert_int_equal(pwrite(fd, bytes, n, offset), (ssize_t)n);
+	close(fd);
+}
+
 #define IN_DIR(test) cmocka_unit_test_setup_teardown(test, make_dir, remove_dir)
 
 #endif

@@ -66,14 +66,6 @@ static inline int end_record(struct ledger *l, const struct allocation *a)
 	return err | ledger_set_state(l, a, ALLOCATION_FREE);
 }
 
-static inline int open_file(const char *name)
-{
-	int fd = openat(dir, name, O_RDWR | O_CLOEXEC);
-
-	assert_true(fd >= 0);
-	return fd;
-}
-
 /* What is, or was, in the ledger. */
 struct model {
 	struct allocation live[MAX];

@@ -63,6 +63,16 @@ static void expect_same(const struct message_kind *kind)
 		fail_msg("%s came back different", kind->name);
 }
 
+/* A message of each kind, in before, and its n bytes, in buffer, for a check. */
+static void with_each_kind(
+	uint64_t seed, enum fullness full, void (*check)(const struct message_kind *kind, size_t n))
+{
+	for (size_t i = 0; i < MESSAGE_KINDS; i++) {
+		message_kinds[i].fill(&before, &seed, full);
+		check(&message_kinds[i], encode(&message_kinds[i], &before));
+	}
+}
+
 static void comes_back_as_it_went(void **state)
 {
 	uint64_t seed = 1;
@@ -80,24 +90,20 @@ static void comes_back_as_it_went(void **state)
 }
 
 /* Proves that same() can say no: a flipped bit anywhere is either refused or seen. */
+static void flip_bits(const struct message_kind *kind, size_t n)
+{
+	for (size_t at = 0; at < n; at++) {
+		buffer[at] ^= (uint8_t)(1U << at % 8);
+		if (decode(kind, n, &after) == 0)
+			assert_false(kind->same(&before, &after));
+		buffer[at] ^= (uint8_t)(1U << at % 8);
+	}
+}
+
 static void every_bit_matters(void **state)
 {
-	uint64_t seed = 2;
-
 	(void)state;
-	for (size_t i = 0; i < MESSAGE_KINDS; i++) {
-		const struct message_kind *kind = &message_kinds[i];
-		size_t n;
-
-		kind->fill(&before, &seed, FULL_RANDOMLY);
-		n = encode(kind, &before);
-		for (size_t at = 0; at < n; at++) {
-			buffer[at] ^= (uint8_t)(1U << at % 8);
-			if (decode(kind, n, &after) == 0)
-				assert_false(kind->same(&before, &after));
-			buffer[at] ^= (uint8_t)(1U << at % 8);
-		}
-	}
+	with_each_kind(2, FULL_RANDOMLY, flip_bits);
 }
 
 static void fits_into_a_receive_buffer(void **state)
@@ -114,63 +120,51 @@ static void fits_into_a_receive_buffer(void **state)
 	}
 }
 
+static void truncate_it(const struct message_kind *kind, size_t n)
+{
+	for (size_t cut = 0; cut < n; cut++) {
+		if (decode(kind, cut, &after) != -EBADMSG)
+			fail_msg("%s: took %zu bytes of %zu", kind->name, cut, n);
+	}
+}
+
 static void every_truncation_is_refused(void **state)
 {
-	uint64_t seed = 4;
-
 	(void)state;
-	for (size_t i = 0; i < MESSAGE_KINDS; i++) {
-		const struct message_kind *kind = &message_kinds[i];
-		size_t n;
+	with_each_kind(4, FULL_TO_THE_BRIM, truncate_it);
+}
 
-		kind->fill(&before, &seed, FULL_TO_THE_BRIM);
-		n = encode(kind, &before);
-		for (size_t cut = 0; cut < n; cut++) {
-			if (decode(kind, cut, &after) != -EBADMSG)
-				fail_msg("%s: took %zu bytes of %zu", kind->name, cut, n);
-		}
+static void add_a_byte(const struct message_kind *kind, size_t n)
+{
+	for (unsigned value = 0; value < 256; value++) {
+		buffer[n] = (uint8_t)value;
+		assert_int_equal(decode(kind, n + 1, &after), -EBADMSG);
 	}
 }
 
 static void every_extra_byte_is_refused(void **state)
 {
-	uint64_t seed = 5;
-
 	(void)state;
-	for (size_t i = 0; i < MESSAGE_KINDS; i++) {
-		const struct message_kind *kind = &message_kinds[i];
-		size_t n;
+	with_each_kind(5, FULL_RANDOMLY, add_a_byte);
+}
 
-		kind->fill(&before, &seed, FULL_RANDOMLY);
-		n = encode(kind, &before);
-		for (unsigned value = 0; value < 256; value++) {
-			buffer[n] = (uint8_t)value;
-			assert_int_equal(decode(kind, n + 1, &after), -EBADMSG);
-		}
+static void encode_into_less(const struct message_kind *kind, size_t n)
+{
+	for (size_t room = n > 300 ? n - 300 : 0; room < n; room++) {
+		uint8_t *tight = malloc(room ? room : 1);
+		struct wire w = wire_over(tight, room);
+
+		assert_non_null(tight);
+		kind->put(&w, &before);
+		assert_true(w.failed);
+		free(tight);
 	}
 }
 
 static void encoder_stops_at_the_end_of_its_buffer(void **state)
 {
-	uint64_t seed = 6;
-
 	(void)state;
-	for (size_t i = 0; i < MESSAGE_KINDS; i++) {
-		const struct message_kind *kind = &message_kinds[i];
-		size_t n;
-
-		kind->fill(&before, &seed, FULL_TO_THE_BRIM);
-		n = encode(kind, &before);
-		for (size_t room = n > 300 ? n - 300 : 0; room < n; room++) {
-			uint8_t *tight = malloc(room ? room : 1);
-			struct wire w = wire_over(tight, room);
-
-			assert_non_null(tight);
-			kind->put(&w, &before);
-			assert_true(w.failed);
-			free(tight);
-		}
-	}
+	with_each_kind(6, FULL_TO_THE_BRIM, encode_into_less);
 }
 
 /*
@@ -271,30 +265,28 @@ static int break_everywhere(size_t i, bool nul)
 	}
 }
 
-static void every_overlong_field_is_refused(void **state)
+static int break_all(uint64_t seed, bool nul)
 {
-	uint64_t seed = 7;
 	int places = 0;
 
-	(void)state;
 	for (size_t i = 0; i < MESSAGE_KINDS; i++) {
 		message_kinds[i].fill(&before, &seed, FULL_TO_THE_BRIM);
-		places += break_everywhere(i, false);
+		places += break_everywhere(i, nul);
 	}
-	assert_true(places > 60); /* 16 frames and 16 modules and 32 names, and more */
+	return places;
+}
+
+static void every_overlong_field_is_refused(void **state)
+{
+	(void)state;
+	/* 16 frames and 16 modules and 32 names, and more */
+	assert_true(break_all(7, false) > 60);
 }
 
 static void every_text_with_a_nul_inside_is_refused(void **state)
 {
-	uint64_t seed = 8;
-	int places = 0;
-
 	(void)state;
-	for (size_t i = 0; i < MESSAGE_KINDS; i++) {
-		message_kinds[i].fill(&before, &seed, FULL_TO_THE_BRIM);
-		places += break_everywhere(i, true);
-	}
-	assert_true(places > 50);
+	assert_true(break_all(8, true) > 50);
 }
 
 static void encoder_refuses_lengths_that_no_decoder_takes(void **state)

@@ -28,15 +28,6 @@ static off_t file_size(void)
 	return st.st_size;
 }
 
-static void poke(off_t offset, const void *bytes, size_t n)
-{
-	int fd = openat(dir, NAME, O_RDWR | O_CLOEXEC);
-
-	assert_true(fd >= 0);
-	assert_int_equal(pwrite(fd, bytes, n, offset), (ssize_t)n);
-	close(fd);
-}
-
 static void cut(off_t size)
 {
 	int fd = openat(dir, NAME, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
@@ -119,9 +110,9 @@ static void test_refusals(void **state)
 	cut(20);
 	assert_int_equal(reopen(&layout, NULL), -EUCLEAN);
 	memset(junk, 0xa5, sizeof(junk));
-	poke(0, junk, sizeof(junk));
+	poke_file(NAME, 0, junk, sizeof(junk));
 	assert_int_equal(reopen(&layout, NULL), -EUCLEAN);
-	poke(0, "hello\n", 6);
+	poke_file(NAME, 0, "hello\n", 6);
 	cut(6);
 	assert_int_equal(reopen(&layout, NULL), -EUCLEAN);
 }
@@ -153,7 +144,7 @@ static void test_half_made(void **state)
 
 	unlinkat(dir, NAME, 0);
 	cut(4096 + 64 * 1000);
-	poke(8, &version, sizeof(version));
+	poke_file(NAME, 8, &version, sizeof(version));
 	created = false;
 	assert_int_equal(reopen(&layout, &created), 0);
 	assert_true(created);
@@ -161,7 +152,7 @@ static void test_half_made(void **state)
 	/* But no magic and yet records: not ours, or a header that was lost. Hands off. */
 	unlinkat(dir, NAME, 0);
 	cut(4096 + 64 * 1000);
-	poke(4096 + 640, "data", 4);
+	poke_file(NAME, 4096 + 640, "data", 4);
 	assert_int_equal(reopen(&layout, &created), -EUCLEAN);
 }
 
