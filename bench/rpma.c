@@ -2,7 +2,8 @@
 /*
  * rpma-bench: the same operations with librpma 1.2, Intel's library for remote persistent memory. It
  * posts each operation by itself, knows no lists of pieces, and waits for nothing by itself: like raw.c, this
- * polls. A write is done when its completion is there; nothing is flushed.
+ * polls. A call of several pieces posts them one after the other, each with a doorbell, and asks for a
+ * completion of the last. A write is done when its completion is there; nothing is flushed.
  */
 #include <librpma.h>
 #include <pthread.h>
@@ -24,8 +25,7 @@ struct lane {
 	struct rpma_mr_local *local;
 	struct rpma_mr_remote *remote;
 	void *memory;
-	size_t bytes;
-	bool write;
+	struct job job;
 	unsigned moderation;
 	uintptr_t started, done; /* operations */
 };
@@ -98,13 +98,14 @@ static int establish(
 
 static int request(const struct job *job, struct rpma_conn_req **out)
 {
+	unsigned queue = job->mode == MODE_CALL ? job->pieces : job->depth;
 	struct rpma_conn_cfg *cfg = NULL;
 	int rc = rpma_conn_cfg_new(&cfg);
 
 	if (!rc)
-		rc = rpma_conn_cfg_set_sq_size(cfg, job->depth + 1);
+		rc = rpma_conn_cfg_set_sq_size(cfg, queue + 1);
 	if (!rc)
-		rc = rpma_conn_cfg_set_cq_size(cfg, job->depth + 1);
+		rc = rpma_conn_cfg_set_cq_size(cfg, queue + 1);
 	if (!rc)
 		rc = rpma_conn_req_new(peer, party_host(), RPMA_PORT, cfg, out);
 	if (cfg)
@@ -119,7 +120,7 @@ static int attach(const struct job *job, void **out)
 	struct rpma_conn_req *req;
 	int rc = RPMA_E_NOMEM;
 
-	if (job->mode == MODE_ALLOC || job->pieces > 1)
+	if (job->mode == MODE_ALLOC)
 		rc = RPMA_E_NOSUPP;
 	else if (lane)
 		rc = make_memory(lane, RPMA_MR_USAGE_READ_DST | RPMA_MR_USAGE_WRITE_SRC);
@@ -145,25 +146,32 @@ static int attach(const struct job *job, void **out)
 			detach(lane);
 		return -1;
 	}
-	lane->bytes = job->bytes;
-	lane->write = job->write;
-	lane->moderation = job->mode == MODE_CALL ? 1 : moderation(job);
+	lane->job = *job;
+	lane->moderation = moderation(job);
 	*out = lane;
 	return 0;
+}
+
+/* One request of the operation that was started last. */
+static int post(struct lane *lane, size_t offset, bool completion)
+{
+	int flags = completion ? RPMA_F_COMPLETION_ALWAYS : RPMA_F_COMPLETION_ON_ERROR;
+	const void *number = (const void *)lane->started;
+	size_t bytes = lane->job.bytes;
+	int rc = lane->job.write ? rpma_write(lane->conn, lane->remote, offset, lane->local, offset,
+					   bytes, flags, number)
+				 : rpma_read(lane->conn, lane->local, offset, lane->remote, offset,
+					   bytes, flags, number);
+
+	return rc ? party_fail("cannot post: %s", rpma_err_2str(rc)) : 0;
 }
 
 static int start(void *arg, bool last)
 {
 	struct lane *lane = arg;
-	uintptr_t number = ++lane->started;
-	int flags = last || number % lane->moderation == 0 ? RPMA_F_COMPLETION_ALWAYS
-							   : RPMA_F_COMPLETION_ON_ERROR;
-	int rc = lane->write ? rpma_write(lane->conn, lane->remote, 0, lane->local, 0, lane->bytes,
-				       flags, (void *)number)
-			     : rpma_read(lane->conn, lane->local, 0, lane->remote, 0, lane->bytes,
-				       flags, (void *)number);
 
-	return rc ? party_fail("cannot post: %s", rpma_err_2str(rc)) : 0;
+	lane->started++;
+	return post(lane, 0, last || lane->started % lane->moderation == 0);
 }
 
 static int reap(void *arg)
@@ -189,7 +197,14 @@ static int reap(void *arg)
 
 static int call(void *arg)
 {
-	return start(arg, true) || reap(arg) < 0 ? -1 : 0;
+	struct lane *lane = arg;
+	const struct job *job = &lane->job;
+
+	lane->started++;
+	for (unsigned i = 0; i < job->pieces; i++)
+		if (post(lane, piece_offset(job, i), i + 1 == job->pieces))
+			return -1;
+	return reap(lane) < 0 ? -1 : 0;
 }
 
 /* The other side: wait until a connection has ended. */
