@@ -90,8 +90,11 @@ static bool may_be_leaving(const struct session_record *r)
 
 static enum rank rank_of(const struct session *session, const struct session_record *r)
 {
-	if (session->nconnections || session->reclaiming)
+	if (session->reclaiming)
 		return STAYS;
+	/* Who said goodbye has a second to hang up (drop_idlers()). */
+	if (session->nconnections)
+		return r->state == SESSION_CLOSED ? MAY_BE_LEAVING : STAYS;
 	switch (r->state) {
 	case SESSION_CLOSED:
 	case SESSION_DEAD:

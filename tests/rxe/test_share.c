@@ -308,6 +308,32 @@ static void many_at_once(void **state)
 
 /* ---- the owner goes ---- */
 
+/* Who needs its memory waits until it has hung up, or has been: its connection can still reach it. */
+static void the_owner_says_goodbye_and_stays(void **state)
+{
+	static const char *const options[] = { "--size", "16M", "--ttl", "10m", NULL };
+	const uint64_t bytes = 4 << 20;
+	struct rig *r = *state;
+	struct crew owner, next;
+	struct alloc_reply lent;
+	unsigned n = 0;
+
+	crew_start(r, options);
+	crew_open(&owner, r, 0);
+	crew_open(&next, r, 0);
+	while (raw_alloc_only(owner.control, bytes, &lent) == 0)
+		n++;
+	assert_int_equal(n, 4);
+	assert_int_equal(raw_alloc_only(next.control, bytes, &lent), -ENOSPC);
+	assert_int_equal(raw_bye(owner.control), 0);
+	assert_int_equal(raw_alloc_only(next.control, bytes, &lent), 0);
+	assert_int_equal(rig_ask_number(r, "status", "counters.reclaimed_blocks"), n);
+	crew_await_gone(&owner);
+	assert_int_equal(raw_free(next.control, lent.addr), 0);
+	crew_close(&next);
+	rig_end(r);
+}
+
 static void the_owner_leaves_it_behind(void **state)
 {
 	static const char *const options[] = { "--size", "16M", "--ttl", "10m", NULL };
@@ -429,6 +455,7 @@ int main(int argc, char **argv)
 		RIG_TEST(attach_beside_detach),
 		RIG_TEST(free_ends_everybodys),
 		RIG_TEST(many_at_once),
+		RIG_TEST(the_owner_says_goodbye_and_stays),
 		RIG_TEST(the_owner_leaves_it_behind),
 		RIG_TEST(a_restart_keeps_keys),
 		RIG_TEST(a_channel_replaces_its_predecessor),
