@@ -373,22 +373,26 @@ int raw_receive(struct raw *r, struct wire *out)
 	return post_receive(r, slot);
 }
 
-int raw_call(struct raw *r, enum message_type type, const struct wire *body, struct wire *out)
+int raw_request(struct raw *r, enum message_type type, const struct wire *body)
 {
-	struct header h = { .type = (uint8_t)type, .seq = r->seq + 1 };
+	const struct header h = { .type = (uint8_t)type, .seq = r->seq + 1 };
 	uint8_t message[MESSAGE_MAX];
 	struct wire w = wire_over(message, sizeof(message));
-	struct wire reply;
-	int err;
 
 	header_put(&w, &h);
 	if (body)
 		wire_put_bytes(&w, body->data, body->pos);
 	if (w.failed || (body && body->failed))
 		return -EMSGSIZE;
-	err = raw_send(r, message, w.pos);
-	if (!err)
-		err = raw_receive(r, &reply);
+	return raw_send(r, message, w.pos);
+}
+
+int raw_reply(struct raw *r, enum message_type type, struct wire *out)
+{
+	struct wire reply;
+	struct header h;
+	int err = raw_receive(r, &reply);
+
 	if (err)
 		return err;
 	header_get(&reply, &h);
@@ -397,6 +401,13 @@ int raw_call(struct raw *r, enum message_type type, const struct wire *body, str
 	if (!h.status && out)
 		*out = reply;
 	return h.status;
+}
+
+int raw_call(struct raw *r, enum message_type type, const struct wire *body, struct wire *out)
+{
+	int err = raw_request(r, type, body);
+
+	return err ? err : raw_reply(r, type, out);
 }
 
 /* ---- one-sided ---- */

@@ -63,7 +63,10 @@ int raw_send_nowait(struct raw *r, const void *bytes, size_t n);
 /* The next message of the server, in a buffer that is good until the next call. */
 int raw_receive(struct raw *r, struct wire *out);
 
-/* One request with the next sequence number, and its reply behind the header. A refusal is its status. */
+/* One request with the next sequence number; body NULL: none. Its reply, behind the header. A refusal is its status. */
+int raw_request(struct raw *r, enum message_type type, const struct wire *body);
+int raw_reply(struct raw *r, enum message_type type, struct wire *out);
+/* Both. */
 int raw_call(struct raw *r, enum message_type type, const struct wire *body, struct wire *out);
 
 /* 0 when the server has ended the connection within the limit. */

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "tests/rxe/raw_session.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -18,17 +17,10 @@ void raw_session_init(struct raw_session *s)
 
 int raw_hello(struct raw *r, struct raw_session *s)
 {
-	uint8_t buffer[MESSAGE_MAX];
-	struct wire body = wire_over(buffer, sizeof(buffer)), reply;
-	int err;
+	int err = RAW_ASK(r, MESSAGE_HELLO, hello, &s->hello, hello, &s->reply);
 
-	hello_request_put(&body, &s->hello);
-	err = raw_call(r, MESSAGE_HELLO, &body, &reply);
 	if (err)
 		return err;
-	hello_reply_get(&reply, &s->reply);
-	if (wire_finish(&reply))
-		return -EPROTO;
 	memcpy(s->hello.secret, s->reply.secret, ID_SIZE);
 	s->hello.resume = 1;
 	return 0;
@@ -89,16 +81,8 @@ int raw_bye(struct raw *r)
 int raw_alloc_only(struct raw *r, uint64_t bytes, struct alloc_reply *out)
 {
 	const struct alloc_request q = { .bytes = bytes, .node = -1 };
-	uint8_t buffer[64];
-	struct wire body = wire_over(buffer, sizeof(buffer)), reply;
-	int err;
 
-	alloc_request_put(&body, &q);
-	err = raw_call(r, MESSAGE_ALLOC, &body, &reply);
-	if (err)
-		return err;
-	alloc_reply_get(&reply, out);
-	return wire_finish(&reply) ? -EPROTO : 0;
+	return RAW_ASK(r, MESSAGE_ALLOC, alloc, &q, alloc, out);
 }
 
 int raw_alloc(struct raw *r, uint64_t bytes, struct grant_reply *out)
@@ -122,87 +106,55 @@ int raw_attach(struct raw *r, uint64_t addr, struct grant_reply *out)
 int raw_attach_with(struct raw *r, uint64_t addr, const uint8_t *key, struct grant_reply *out)
 {
 	struct attach_request q = { .addr = addr };
-	uint8_t buffer[64];
-	struct wire body = wire_over(buffer, sizeof(buffer)), reply;
-	int err;
 
 	if (key)
 		memcpy(q.key, key, sizeof(q.key));
-	attach_request_put(&body, &q);
-	err = raw_call(r, MESSAGE_ATTACH, &body, &reply);
-	if (err)
-		return err;
-	grant_reply_get(&reply, out);
-	return wire_finish(&reply) ? -EPROTO : 0;
+	return RAW_ASK(r, MESSAGE_ATTACH, attach, &q, grant, out);
 }
 
 int raw_free(struct raw *r, uint64_t addr)
 {
 	const struct free_request q = { .addr = addr };
-	uint8_t buffer[64];
-	struct wire body = wire_over(buffer, sizeof(buffer));
 
-	free_request_put(&body, &q);
-	return raw_call(r, MESSAGE_FREE, &body, NULL);
+	return RAW_TELL(r, MESSAGE_FREE, free, &q);
 }
 
 int raw_share(struct raw *r, uint64_t addr, uint8_t key[SHARE_KEY_SIZE])
 {
 	const struct share_request q = { .addr = addr };
 	struct share_reply answer;
-	uint8_t buffer[64];
-	struct wire body = wire_over(buffer, sizeof(buffer)), reply;
-	int err;
+	int err = RAW_ASK(r, MESSAGE_SHARE, share, &q, share, &answer);
 
-	share_request_put(&body, &q);
-	err = raw_call(r, MESSAGE_SHARE, &body, &reply);
-	if (err)
-		return err;
-	share_reply_get(&reply, &answer);
-	memcpy(key, answer.key, SHARE_KEY_SIZE);
-	return wire_finish(&reply) ? -EPROTO : 0;
+	if (!err)
+		memcpy(key, answer.key, SHARE_KEY_SIZE);
+	return err;
 }
 
 int raw_lookup(struct raw *r, uint64_t addr, const uint8_t *key, uint64_t *out_bytes)
 {
 	struct lookup_request q = { .addr = addr };
 	struct lookup_reply answer;
-	uint8_t buffer[64];
-	struct wire body = wire_over(buffer, sizeof(buffer)), reply;
 	int err;
 
 	memcpy(q.key, key, sizeof(q.key));
-	lookup_request_put(&body, &q);
-	err = raw_call(r, MESSAGE_LOOKUP, &body, &reply);
-	if (err)
-		return err;
-	lookup_reply_get(&reply, &answer);
-	*out_bytes = answer.bytes;
-	return wire_finish(&reply) ? -EPROTO : 0;
+	err = RAW_ASK(r, MESSAGE_LOOKUP, lookup, &q, lookup, &answer);
+	if (!err)
+		*out_bytes = answer.bytes;
+	return err;
 }
 
 int raw_detach(struct raw *r, uint64_t addr)
 {
 	const struct detach_request q = { .addr = addr };
-	uint8_t buffer[64];
-	struct wire body = wire_over(buffer, sizeof(buffer));
 
-	detach_request_put(&body, &q);
-	return raw_call(r, MESSAGE_DETACH, &body, NULL);
+	return RAW_TELL(r, MESSAGE_DETACH, detach, &q);
 }
 
 int raw_fence(struct raw *r, uint64_t ticket)
 {
 	const struct fence_request q = { .ticket = ticket };
 	struct fence_reply answer;
-	uint8_t buffer[64];
-	struct wire body = wire_over(buffer, sizeof(buffer)), reply;
-	int err;
+	int err = RAW_ASK(r, MESSAGE_FENCE, fence, &q, fence, &answer);
 
-	fence_request_put(&body, &q);
-	err = raw_call(r, MESSAGE_FENCE, &body, &reply);
-	if (err)
-		return err;
-	fence_reply_get(&reply, &answer);
-	return wire_finish(&reply) || answer.out > 1 ? -EPROTO : answer.out;
+	return err ? err : answer.out > 1 ? -EPROTO : answer.out;
 }

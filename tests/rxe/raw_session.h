@@ -6,7 +6,46 @@
 #ifndef RMEM_TESTS_RXE_RAW_SESSION_H
 #define RMEM_TESTS_RXE_RAW_SESSION_H
 
+#include <errno.h>
+
 #include "tests/rxe/raw.h"
+
+/*
+ * Messages by their names in common/message.h: RAW_ASK(r, MESSAGE_ALLOC, alloc, &request, alloc, &reply).
+ *
+ *	RAW_SAY		a request; its reply is left for raw_reply()
+ *	RAW_TELL	one whose reply is only a status
+ *	RAW_ASK		one whose reply says more; -EPROTO for what is no such reply
+ */
+#define RAW_SAY(r, type, request, from) \
+	({ \
+		uint8_t bytes_[MESSAGE_MAX]; \
+		struct wire body_ = wire_over(bytes_, sizeof(bytes_)); \
+\
+		request##_request_put(&body_, from); \
+		raw_request(r, type, &body_); \
+	})
+
+#define RAW_TELL(r, type, request, from) \
+	({ \
+		int err_ = RAW_SAY(r, type, request, from); \
+\
+		err_ ? err_ : raw_reply(r, type, NULL); \
+	})
+
+#define RAW_ASK(r, type, request, from, reply, to) \
+	({ \
+		int err_ = RAW_SAY(r, type, request, from); \
+		struct wire said_; \
+\
+		if (!err_) \
+			err_ = raw_reply(r, type, &said_); \
+		if (!err_) { \
+			reply##_reply_get(&said_, to); \
+			err_ = wire_finish(&said_) ? -EPROTO : 0; \
+		} \
+		err_; \
+	})
 
 struct raw_session {
 	struct hello_request hello; /* what was said, with the secret that came back: to resume */
