@@ -45,6 +45,17 @@ void party_leave(struct party *p)
 	p->raw = NULL;
 }
 
+struct raw *party_take(struct party *p, unsigned n)
+{
+	struct raw *r;
+
+	if (!p->raw)
+		party_resume(p, n);
+	r = p->raw;
+	p->raw = NULL;
+	return r;
+}
+
 void party_verify(struct party *p)
 {
 	for (unsigned i = 0; i < p->ngrants; i++) {

@@ -28,6 +28,8 @@ void party_open(struct party *p, uint16_t port, const uint64_t *sizes, unsigned 
 /* Come back on a new connection, with new keys for some of the memory. */
 void party_resume(struct party *p, unsigned n);
 void party_leave(struct party *p);
+/* Its connection, to be used up by the caller; if it has none it comes back for that, as party_resume(). */
+struct raw *party_take(struct party *p, unsigned n);
 /* Every byte is what it was. */
 void party_verify(struct party *p);
 /* If it is time. */

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -42,11 +43,14 @@ void process_start(struct process *p, const char *const argv[], const int stdio[
 		fail_msg("pidfd_open: %s", strerror(errno));
 }
 
-void process_start_speaker(
-	struct process *p, const char *const argv[], void *said, size_t bytes, int *out_input)
+void process_start_speaker(struct process *p, const char *role, uint16_t port, void *said,
+	size_t bytes, int *out_input)
 {
+	char port_text[8];
+	const char *const argv[] = { "/proc/self/exe", role, port_text, NULL };
 	int in[2], from[2];
 
+	snprintf(port_text, sizeof(port_text), "%u", port);
 	assert_int_equal(pipe(in) | pipe(from), 0);
 	process_start(p, argv, (const int[]){ in[0], from[1], -1 });
 	close(in[0]);
@@ -59,6 +63,15 @@ void process_start_speaker(
 	}
 	close(from[0]);
 	*out_input = in[1];
+}
+
+int process_speak(const void *said, size_t bytes)
+{
+	char c;
+
+	if (write(STDOUT_FILENO, said, bytes) != (ssize_t)bytes)
+		return 1;
+	return read(STDIN_FILENO, &c, 1) == 0 ? 0 : 1;
 }
 
 void process_signal(const struct process *p, int number)

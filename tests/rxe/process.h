@@ -25,11 +25,12 @@ struct process {
 void process_start(struct process *p, const char *const argv[], const int stdio[3]);
 
 /*
- * The same for one that says so many bytes on its standard output, which are awaited, and then stays until it
- * is killed, or its standard input ends: *out_input, to be closed.
+ * This program once more, in a role (its first argument; the second is the port) in which it says so many bytes
+ * and stays until it is killed, or *out_input, which is to be closed, ends. In the role: what main() returns.
  */
-void process_start_speaker(
-	struct process *p, const char *const argv[], void *said, size_t bytes, int *out_input);
+void process_start_speaker(struct process *p, const char *role, uint16_t port, void *said,
+	size_t bytes, int *out_input);
+int process_speak(const void *said, size_t bytes);
 
 void process_signal(const struct process *p, int number);
 

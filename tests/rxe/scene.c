@@ -25,10 +25,11 @@ struct raw *scene_connect(struct scene *s, enum scene_disguise disguise)
 	struct raw *r = NULL;
 
 	if (disguise == SCENE_RESUMED) {
+		struct raw *before = s->own.raw; /* rmemd cuts it */
+
 		party_resume(&s->own, 0);
-		r = s->own.raw;
-		s->own.raw = NULL;
-		return r;
+		raw_close(before);
+		return party_take(&s->own, 0);
 	}
 	assert_int_equal(
 		raw_connect(s->rig->port, disguise == SCENE_OBSERVER ? &observer : NULL, &r), 0);
@@ -61,11 +62,11 @@ void scene_attempt(struct scene *s, struct raw *r, enum ibv_wr_opcode opcode, ui
 	party_renew(&s->other);
 }
 
-void scene_replay(struct scene *s, uint64_t addr, uint64_t bytes, uint32_t rkey, unsigned turn)
+void scene_replay(struct scene *s, const struct grant_reply *g, unsigned turn)
 {
 	for (unsigned i = 0; i < SCENE_OPCODES; i++)
-		scene_attempt(s, scene_connect(s, (turn + i) % 3), scene_opcodes[i], addr,
-			scene_word_bytes(bytes), rkey);
+		scene_attempt(s, scene_connect(s, (turn + i) % 3), scene_opcodes[i], g->addr,
+			scene_word_bytes(g->bytes), g->rkey);
 }
 
 /* ---- beginning and end ---- */

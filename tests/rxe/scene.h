@@ -48,7 +48,7 @@ void scene_attempt(struct scene *s, struct raw *r, enum ibv_wr_opcode opcode, ui
 	size_t bytes, uint32_t rkey);
 
 /* The same key in all four ways, each time from somebody else. */
-void scene_replay(struct scene *s, uint64_t addr, uint64_t bytes, uint32_t rkey, unsigned turn);
+void scene_replay(struct scene *s, const struct grant_reply *g, unsigned turn);
 
 /* All that this program has tried were so many at least, and all were refused: says how. */
 void scene_assert_attempts(unsigned long min);

@@ -80,28 +80,19 @@ static void a_channel_ends_during_free(void **state)
 	crew_start(r, NULL);
 	crew_open(&w, r, 3);
 	for (unsigned round = 0; round < 10; round++) {
-		uint64_t addr = crew_alloc(&w);
-		const struct free_request q = { .addr = addr };
-		const struct header h = { .type = MESSAGE_FREE, .seq = w.control->seq + 1 };
-		uint8_t message[64];
-		struct wire to = wire_over(message, sizeof(message)), reply;
-		struct header answer;
+		const struct free_request q = { .addr = crew_alloc(&w) };
 
 		for (unsigned i = 0; i < 3; i++)
-			crew_attach(w.channels[i], addr);
-		header_put(&to, &h);
-		free_request_put(&to, &q);
+			crew_attach(w.channels[i], q.addr);
 		rig_freeze(r);
 		/* What rmemd will find first is up to its devices' events. */
 		if (round % 2)
 			raw_close(w.channels[--w.nchannels]);
-		assert_int_equal(raw_send(w.control, message, to.pos), 0);
+		assert_int_equal(RAW_SAY(w.control, MESSAGE_FREE, free, &q), 0);
 		if (round % 2 == 0)
 			raw_close(w.channels[--w.nchannels]);
 		rig_thaw(r);
-		assert_int_equal(raw_receive(w.control, &reply), 0);
-		header_get(&reply, &answer);
-		assert_int_equal(answer.status, 0);
+		assert_int_equal(raw_reply(w.control, MESSAGE_FREE, NULL), 0);
 		crew_join(&w);
 	}
 	assert_int_equal(rig_ask_number(r, "status", "counters.frees"), 10);
@@ -110,6 +101,23 @@ static void a_channel_ends_during_free(void **state)
 }
 
 /* ---- the control connection ---- */
+
+/* Its n keys are worth nothing any more, and its bytes are there. */
+static void comes_back(
+	struct crew *w, uint64_t addr, const uint32_t keys[], unsigned n, uint64_t seed)
+{
+	struct raw *channel;
+
+	await_state(w->rig, "detached");
+	assert_int_equal(raw_open(w->rig->port, &w->session, &w->control), 0);
+	for (unsigned i = 0; i < n; i++)
+		crew_refused(crew_join(w), addr, keys[i]);
+	channel = crew_join(w);
+	crew_check(channel, addr, crew_attach(channel, addr), seed);
+	assert_int_equal(raw_free(w->control, addr), 0);
+	crew_close(w);
+	rig_end(w->rig);
+}
 
 static void the_control_connection_ends(void **state)
 {
@@ -123,15 +131,7 @@ static void the_control_connection_ends(void **state)
 	raw_close(w.control);
 	w.control = NULL;
 	crew_await_gone(&w);
-	await_state(r, "detached");
-	assert_int_equal(raw_open(r->port, &w.session, &w.control), 0);
-	for (unsigned i = 0; i < 3; i++)
-		crew_refused(crew_join(&w), addr, keys[i]);
-	keys[0] = crew_attach(crew_join(&w), addr);
-	crew_check(w.channels[3], addr, keys[0], 6);
-	assert_int_equal(raw_free(w.control, addr), 0);
-	crew_close(&w);
-	rig_end(r);
+	comes_back(&w, addr, keys, 3, 6);
 }
 
 static void goodbye_ends_the_channels(void **state)
@@ -166,15 +166,7 @@ static void the_lease_ends(void **state)
 	addr = crew_open_holding(&w, r, 4, keys, 9);
 	crew_await_gone(&w); /* nobody renews */
 	assert_int_equal(rig_ask_number(r, "status", "counters.expiries"), 1);
-	await_state(r, "detached");
-	assert_int_equal(raw_open(r->port, &w.session, &w.control), 0);
-	for (unsigned i = 0; i < 4; i++)
-		crew_refused(crew_join(&w), addr, keys[i]);
-	keys[0] = crew_attach(crew_join(&w), addr);
-	crew_check(w.channels[w.nchannels - 1], addr, keys[0], 9);
-	assert_int_equal(raw_free(w.control, addr), 0);
-	crew_close(&w);
-	rig_end(r);
+	comes_back(&w, addr, keys, 4, 9);
 }
 
 /* ---- coming back ---- */
@@ -226,26 +218,7 @@ static void comes_back_while_connected(void **state)
 
 static void send_hello(struct raw *r, const struct raw_session *s)
 {
-	const struct header h = { .type = MESSAGE_HELLO, .seq = r->seq + 1 };
-	uint8_t message[MESSAGE_MAX];
-	struct wire w = wire_over(message, sizeof(message));
-
-	header_put(&w, &h);
-	hello_request_put(&w, &s->hello);
-	assert_false(w.failed);
-	assert_int_equal(raw_send(r, message, w.pos), 0);
-}
-
-static int hello_status(struct raw *r)
-{
-	struct header h;
-	struct wire reply;
-	int err = raw_receive(r, &reply);
-
-	if (err)
-		return err;
-	header_get(&reply, &h);
-	return h.status;
+	assert_int_equal(RAW_SAY(r, MESSAGE_HELLO, hello, &s->hello), 0);
 }
 
 /*
@@ -270,8 +243,8 @@ static void only_the_newest_comes_back(void **state)
 	send_hello(first, &w.session);
 	send_hello(second, &w.session);
 	rig_thaw(r);
-	assert_int_equal(hello_status(first), -ECONNRESET);
-	assert_int_equal(hello_status(second), 0);
+	assert_int_equal(raw_reply(first, MESSAGE_HELLO, NULL), -ECONNRESET);
+	assert_int_equal(raw_reply(second, MESSAGE_HELLO, NULL), 0);
 	assert_int_equal(raw_wait_gone(first, RAW_LIMIT_NS), 0);
 	assert_int_equal(rig_ask_number(r, "status", "counters.resumes"), 1);
 	crew_await_gone(&old);
@@ -302,7 +275,6 @@ static int holder(uint16_t port)
 	struct raw_session session;
 	struct raw *control = NULL;
 	uint64_t addrs[BLOCKS];
-	char c;
 
 	raw_session_init(&session);
 	if (raw_open(port, &session, &control))
@@ -324,18 +296,7 @@ static int holder(uint16_t port)
 			if (raw_attach(channel, addrs[k], &g))
 				return 1;
 	}
-	if (write(STDOUT_FILENO, &session, sizeof(session)) != sizeof(session))
-		return 1;
-	return read(STDIN_FILENO, &c, 1) == 0 ? 0 : 1;
-}
-
-static void start_holder(struct process *p, uint16_t port, struct raw_session *out, int *to)
-{
-	char port_text[8];
-	const char *const argv[] = { "/proc/self/exe", HOLDER, port_text, NULL };
-
-	snprintf(port_text, sizeof(port_text), "%u", port);
-	process_start_speaker(p, argv, out, sizeof(*out), to);
+	return process_speak(&session, sizeof(session));
 }
 
 static bool all_definite(const json_t *leaks, void *arg)
@@ -354,8 +315,8 @@ static void the_process_is_killed(void **state)
 
 	crew_start(r, NULL);
 	rig_footprint(r, before);
-	for (long long blocks = BLOCKS; blocks <= 3 * BLOCKS; blocks += BLOCKS) {
-		start_holder(&process, r->port, &session, &to);
+	for (long long blocks = BLOCKS; blocks <= 3LL * BLOCKS; blocks += BLOCKS) {
+		process_start_speaker(&process, HOLDER, r->port, &session, sizeof(session), &to);
 		assert_int_equal(rig_ask_number(r, "status", "channels"), CHANNELS);
 		process_signal(&process, SIGKILL);
 		process_wait(&process, RIG_LIMIT_MS, "the holder");

@@ -126,11 +126,10 @@ static void outside_the_window(void **state)
 			const struct range *at = &ranges.at[i];
 
 			for (unsigned k = 0; k < 2; k++) {
-				if (!s->own.raw)
-					party_resume(&s->own, SCENE_OWN);
-				scene_attempt(s, s->own.raw, scene_opcodes[k], at->addr, at->bytes,
+				struct raw *raw = party_take(&s->own, SCENE_OWN);
+
+				scene_attempt(s, raw, scene_opcodes[k], at->addr, at->bytes,
 					s->own.grants[own].rkey);
-				s->own.raw = NULL;
 			}
 		}
 	}
@@ -150,11 +149,9 @@ static void atomics_outside_the_window(void **state)
 			s->own.grants[(own + 1) % SCENE_OWN].addr };
 
 		for (unsigned i = 0; i < 2 * sizeof(at) / sizeof(at[0]); i++) {
-			if (!s->own.raw)
-				party_resume(&s->own, SCENE_OWN);
-			scene_attempt(
-				s, s->own.raw, scene_opcodes[2 + i % 2], at[i / 2], 8, g->rkey);
-			s->own.raw = NULL;
+			struct raw *raw = party_take(&s->own, SCENE_OWN);
+
+			scene_attempt(s, raw, scene_opcodes[2 + i % 2], at[i / 2], 8, g->rkey);
 		}
 	}
 	scene_end(s);
@@ -168,11 +165,10 @@ static void guessed_keys(void **state)
 
 	/* Its own, but for the byte that it might think is not looked at. */
 	for (uint32_t i = 1; i < 256; i += 3) {
-		if (!s->own.raw)
-			party_resume(&s->own, 1);
-		scene_attempt(s, s->own.raw, scene_opcodes[i % SCENE_OPCODES],
-			s->own.grants[0].addr, 64, s->own.grants[0].rkey ^ i);
-		s->own.raw = NULL;
+		struct raw *raw = party_take(&s->own, 1);
+
+		scene_attempt(s, raw, scene_opcodes[i % SCENE_OPCODES], s->own.grants[0].addr, 64,
+			s->own.grants[0].rkey ^ i);
 	}
 	/* Windows that were made shortly before and after. */
 	for (uint32_t i = 0; i < 100; i++) {
@@ -241,19 +237,16 @@ static void lease_board(void **state)
 		const struct hello_reply *theirs = &s->other.session.reply;
 		const uint64_t lines[] = { mine->board_addr - 64, mine->board_addr + 8,
 			mine->board_addr + 64, theirs->board_addr, s->other.grants[2].addr };
+		struct raw *raw = party_take(&s->own, 0);
 
-		if (!s->own.raw)
-			party_resume(&s->own, 0);
 		if (i < 10) /* its own line: for writing, not for reading or counting */
-			scene_attempt(s, s->own.raw, scene_opcodes[i % 2 ? 2 : 0], mine->board_addr,
-				8, mine->board_rkey);
-		else if (i < 40)
-			scene_attempt(s, s->own.raw, IBV_WR_RDMA_WRITE, lines[i % 5], 8,
+			scene_attempt(s, raw, scene_opcodes[i % 2 ? 2 : 0], mine->board_addr, 8,
 				mine->board_rkey);
+		else if (i < 40)
+			scene_attempt(s, raw, IBV_WR_RDMA_WRITE, lines[i % 5], 8, mine->board_rkey);
 		else
-			scene_attempt(s, s->own.raw, scene_opcodes[i % SCENE_OPCODES],
-				theirs->board_addr, 8, theirs->board_rkey);
-		s->own.raw = NULL;
+			scene_attempt(s, raw, scene_opcodes[i % SCENE_OPCODES], theirs->board_addr,
+				8, theirs->board_rkey);
 	}
 	scene_end(s);
 }
@@ -286,15 +279,14 @@ static void writes_with_immediate_data(void **state)
 	struct scene scene, *s = scene_begin(&scene, *state, SCENE_TTL_MS);
 
 	for (unsigned i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		struct raw *raw = party_take(&s->own, 0);
 		struct grant_reply g;
 
-		if (!s->own.raw)
-			party_resume(&s->own, 0);
-		assert_int_equal(raw_alloc(s->own.raw, 65536, &g), 0);
-		memset(raw_data(s->own.raw), 0x41, sizes[i]);
-		(void)raw_access(s->own.raw, IBV_WR_RDMA_WRITE_WITH_IMM, g.addr, sizes[i], g.rkey);
-		assert_int_equal(raw_wait_gone(s->own.raw, RAW_LIMIT_NS), 0);
-		party_leave(&s->own);
+		assert_int_equal(raw_alloc(raw, 65536, &g), 0);
+		memset(raw_data(raw), 0x41, sizes[i]);
+		(void)raw_access(raw, IBV_WR_RDMA_WRITE_WITH_IMM, g.addr, sizes[i], g.rkey);
+		assert_int_equal(raw_wait_gone(raw, RAW_LIMIT_NS), 0);
+		raw_close(raw);
 		assert_true(rig_ask_number(s->rig, "status", "schema") >= 0);
 	}
 	scene_end(s);

@@ -17,6 +17,25 @@
 #define ATTEMPTS_MIN 800
 #define HOLDER "holder" /* a role of this program */
 
+/* All keys of somebody, several times, while somebody stays alive who may be connected. */
+static void replay_all(
+	struct scene *s, const struct party *whose, unsigned times, struct party *alive)
+{
+	for (unsigned i = 0; i < whose->ngrants * times; i++) {
+		scene_replay(s, &whose->grants[i % whose->ngrants], i);
+		party_renew(alive);
+	}
+}
+
+/* Somebody who comes back, with new grants: the bytes are there, an old key is worth nothing. */
+static void come_back_with(struct scene *s, struct party *p, struct grant_reply old, unsigned turn)
+{
+	party_resume(p, SCENE_OTHERS);
+	party_verify(p);
+	scene_attempt(
+		s, party_take(p, 0), scene_opcodes[turn % SCENE_OPCODES], old.addr, 8, old.rkey);
+}
+
 /* ---- after free ---- */
 
 static void replay_after_free(void **state)
@@ -29,10 +48,10 @@ static void replay_after_free(void **state)
 	for (unsigned i = 0; i < 40; i++)
 		assert_int_equal(raw_free(s->own.raw, freed[i].addr), 0);
 	/* First where the keys were made, then from everywhere. */
-	scene_attempt(s, s->own.raw, IBV_WR_RDMA_WRITE, freed[0].addr, 64, freed[0].rkey);
-	s->own.raw = NULL;
+	scene_attempt(
+		s, party_take(&s->own, 0), IBV_WR_RDMA_WRITE, freed[0].addr, 64, freed[0].rkey);
 	for (unsigned i = 0; i < 40; i++)
-		scene_replay(s, freed[i].addr, freed[i].bytes, freed[i].rkey, i);
+		scene_replay(s, &freed[i], i);
 	scene_end(s);
 }
 
@@ -42,16 +61,14 @@ static void replay_in_the_next_owners_memory(void **state)
 	struct scene scene, *s = scene_begin(&scene, *state, SCENE_TTL_MS);
 
 	for (unsigned i = 0; i < 60; i++) {
+		struct raw *raw = party_take(&s->own, 0);
 		struct grant_reply old, next;
 
-		if (!s->own.raw)
-			party_resume(&s->own, 0);
-		assert_int_equal(raw_alloc(s->own.raw, 4096, &old), 0);
-		assert_int_equal(raw_free(s->own.raw, old.addr), 0);
+		assert_int_equal(raw_alloc(raw, 4096, &old), 0);
+		assert_int_equal(raw_free(raw, old.addr), 0);
 		assert_int_equal(raw_alloc(s->other.raw, 4096, &next), 0);
-		scene_attempt(s, s->own.raw, scene_opcodes[i % SCENE_OPCODES],
+		scene_attempt(s, raw, scene_opcodes[i % SCENE_OPCODES],
 			i % 2 ? old.addr : next.addr, 8, old.rkey);
-		s->own.raw = NULL;
 		assert_int_equal(raw_free(s->other.raw, next.addr), 0);
 	}
 	scene_end(s);
@@ -77,20 +94,10 @@ static void replay_after_expiry(void **state)
 				     lazy.grants[2].rkey),
 		IBV_WC_SUCCESS);
 	party_leave(&lazy);
-	for (unsigned i = 0; i < SCENE_OTHERS * 6; i++) {
-		const struct grant_reply *g = &lazy.grants[i % SCENE_OTHERS];
-
-		scene_replay(s, g->addr, g->bytes, g->rkey, i);
-	}
-	/* It comes back in its courtesy: its bytes are there, its old keys are not. */
-	for (unsigned i = 0; i < SCENE_OTHERS; i++) {
-		const struct grant_reply old = lazy.grants[i];
-
-		party_resume(&lazy, SCENE_OTHERS);
-		party_verify(&lazy);
-		scene_attempt(s, lazy.raw, scene_opcodes[i % SCENE_OPCODES], old.addr, 8, old.rkey);
-		lazy.raw = NULL;
-	}
+	replay_all(s, &lazy, 6, &lazy);
+	/* In its courtesy. */
+	for (unsigned i = 0; i < SCENE_OTHERS; i++)
+		come_back_with(s, &lazy, lazy.grants[i], i);
 	scene_end(s);
 }
 
@@ -104,19 +111,9 @@ static void keys_of_other_connections(void **state)
 
 	party_leave(&s->own);
 	party_open(&twin, s->rig->port, sizes, SCENE_OWN, 400);
-	for (unsigned i = 0; i < SCENE_OTHERS * 6; i++) {
-		const struct grant_reply *g = &s->other.grants[i % SCENE_OTHERS];
-
-		scene_replay(s, g->addr, g->bytes, g->rkey, i);
-		party_renew(&twin);
-	}
+	replay_all(s, &s->other, 6, &twin);
 	/* Keys of a session of ours, which is connected and alive. */
-	for (unsigned i = 0; i < SCENE_OWN * 4; i++) {
-		const struct grant_reply *g = &twin.grants[i % SCENE_OWN];
-
-		scene_replay(s, g->addr, g->bytes, g->rkey, i);
-		party_renew(&twin);
-	}
+	replay_all(s, &twin, 4, &twin);
 	party_verify(&twin);
 	party_leave(&twin);
 	scene_end(s);
@@ -134,7 +131,6 @@ static int holder(uint16_t port)
 {
 	struct held held;
 	struct raw *r = NULL;
-	char c;
 
 	memset(&held, 0, sizeof(held));
 	raw_session_init(&held.session);
@@ -149,18 +145,7 @@ static int holder(uint16_t port)
 		if (raw_access(r, IBV_WR_RDMA_WRITE, g->addr, g->bytes, g->rkey))
 			return 1;
 	}
-	if (write(STDOUT_FILENO, &held, sizeof(held)) != sizeof(held))
-		return 1;
-	return read(STDIN_FILENO, &c, 1) == 0 ? 0 : 1;
-}
-
-static void start_holder(struct process *p, uint16_t port, struct held *out, int *to)
-{
-	char port_text[8];
-	const char *const argv[] = { "/proc/self/exe", HOLDER, port_text, NULL };
-
-	snprintf(port_text, sizeof(port_text), "%u", port);
-	process_start_speaker(p, argv, out, sizeof(*out), to);
+	return process_speak(&held, sizeof(held));
 }
 
 static void keys_of_a_killed_process(void **state)
@@ -174,21 +159,15 @@ static void keys_of_a_killed_process(void **state)
 		struct held held;
 		int to;
 
-		start_holder(&process, s->rig->port, &held, &to);
+		process_start_speaker(&process, HOLDER, s->rig->port, &held, sizeof(held), &to);
 		heir.session = held.session;
 		process_signal(&process, SIGKILL);
 		process_wait(&process, RIG_LIMIT_MS, "the holder");
 		close(to);
-		for (unsigned i = 0; i < SCENE_OTHERS; i++)
-			scene_replay(s, held.grants[i].addr, 4096, held.grants[i].rkey, i);
 		memcpy(heir.grants, held.grants, sizeof(held.grants));
-		for (unsigned i = 0; i < SCENE_OTHERS; i++) {
-			party_resume(&heir, SCENE_OTHERS);
-			party_verify(&heir);
-			scene_attempt(s, heir.raw, scene_opcodes[i % SCENE_OPCODES],
-				held.grants[i].addr, 8, held.grants[i].rkey);
-			heir.raw = NULL;
-		}
+		replay_all(s, &heir, 1, &heir);
+		for (unsigned i = 0; i < SCENE_OTHERS; i++)
+			come_back_with(s, &heir, held.grants[i], i);
 	}
 	scene_end(s);
 }
