@@ -9,6 +9,7 @@
 
 declare -A SERVED PROCESS TO FROM # who has another side; processes; file descriptors of the parties' standard input and output
 CHILDREN=()
+PEERS=() # servers, then clients, of the tool that is running: processes
 ON=() # how to start who is measured: with --pin on the first processor
 
 # Wait for a condition, half a minute at most.
@@ -20,8 +21,8 @@ await() { # COMMAND...
 	done
 }
 
-listening() { # HEX_PORT
-	grep -q ":$1 0\+:0000 0A" /proc/net/tcp
+listening() { # PORT
+	grep -q ":$(printf %04X "$1") 0\+:0000 0A" /proc/net/tcp
 }
 
 # Start bench/'s PARTY, and its other side if it needs one.
@@ -60,59 +61,135 @@ party_do() { # PARTY JOB...
 		die "$party-bench gave no answer to: $*"
 }
 
-# Run a tool as server and as client; the client's output is in $WORK/peer.
-peer_run() { # HEX_PORT TOOL ARG...
-	local port=$1 server
-	shift
-	"$@" >"$WORK/peer-server" 2>&1 &
-	server=$!
-	await listening "$port"
-	timeout 300 "${ON[@]}" "$@" "$RMEM_HOST" >"$WORK/peer" 2>&1 ||
-		{ kill "$server"; die "$* failed: $(tail -n 3 "$WORK/peer")"; }
-	wait "$server" || die "$* (server) failed: $(tail -n 3 "$WORK/peer-server")"
+# Start N servers of a tool, and N clients whose outputs are $WORK/peer.*, each pair on a port of its own.
+peers_start() { # N PORT TOOL ARG...
+	local n=$1 port=$2 i
+	shift 2
+	rm -f "$WORK"/peer.*
+	PEERS=()
+	for ((i = 0; i < n; i++)); do
+		: >"$WORK/peer.$i"
+		"$@" -p $((port + i)) >"$WORK/server.$i" 2>&1 &
+		PEERS+=($!)
+	done
+	for ((i = 0; i < n; i++)); do
+		await listening $((port + i))
+	done
+	for ((i = 0; i < n; i++)); do
+		timeout 300 stdbuf -oL "${ON[@]}" "$@" -p $((port + i)) "$RMEM_HOST" >"$WORK/peer.$i" 2>&1 &
+		PEERS+=($!)
+	done
+}
+
+# Run a tool as server and as client, until they are done.
+peer_run() { # PORT TOOL ARG...
+	peers_start 1 "$@"
+	wait "${PEERS[1]}" || die "${*:2} failed: $(tail -n 3 "$WORK/peer.0")"
+	wait "${PEERS[0]}" || die "${*:2} (server) failed: $(tail -n 3 "$WORK/server.0")"
+	PEERS=()
+}
+
+# What an awk expression is for the last line that matches a condition, all clients' together; nothing unless
+# each of N clients has said so many of them.
+peers_sum() { # CONDITION EXPRESSION N LINES
+	awk "$1 { value[FILENAME] = $2; if (++lines[FILENAME] == $4) clients++ }
+		END { for (i in value) sum += value[i]; if (clients == $3) print sum }" "$WORK"/peer.*
+}
+
+# Wait until each of N clients has said so many times how fast it is; sets VALUE as peers_sum says.
+peers_report() { # CONDITION EXPRESSION N LINES
+	local pid
+	VALUE=''
+	while [[ ! $VALUE ]]; do
+		for pid in "${PEERS[@]}"; do
+			kill -0 "$pid" 2>/dev/null || die "one of $3 has ended: $(tail -qn 3 "$WORK"/peer.*)"
+		done
+		read -rt 0.25 <> <(:) || true # not more often: looking takes time from them
+		VALUE=$(peers_sum "$@")
+	done
+}
+
+# Run N of a tool at once that says every second how fast it was in that second, and never ends. All are at
+# work when each has said something; then their servers are stopped, since UCX's poll although they have no
+# part in it. When each has spoken twice more, its last is about a second in which all were at work.
+peers_run() { # N CONDITION EXPRESSION PORT TOOL ARG...
+	local n=$1 what=("$2" "$3" "$1")
+	shift 3
+	peers_start "$n" "$@"
+	peers_report "${what[@]}" 1
+	kill -STOP "${PEERS[@]:0:n}"
+	peers_report "${what[@]}" 3
+	peers_kill
+}
+
+peers_kill() {
+	local pid
+	((${#PEERS[@]})) || return 0
+	for pid in "${PEERS[@]}"; do
+		kill -TERM "$pid" 2>/dev/null || true
+		kill -CONT "$pid" 2>/dev/null || true
+	done
+	wait "${PEERS[@]}" || true # of that signal
+	PEERS=()
 }
 
 # perftest: same depth, a completion as often as the others ask for one (moderation() in bench/party.h).
+# Threads are processes.
 perftest_do() { # JOB...
 	local mode=$1 direction=$2 bytes=$3 pieces=$4 depth=$5 threads=$6 count=$7 every=1
-	local args=(-d "$DEVICE" -x "$GID" -F -s "$bytes" -n "$count")
+	local args=(-d "$DEVICE" -x "$GID" -F -s "$bytes") line="\$1 == $bytes" rate="\$5 * 1e6"
 	VALUE=''
-	((pieces == 1 && threads == 1)) || return 0
+	((pieces == 1)) || return 0
 	if [[ $mode == call ]]; then
-		peer_run 4853 "ib_${direction}_lat" "${args[@]}"
-		VALUE=$(awk -v bytes="$bytes" '$1 == bytes { print $5 }' "$WORK/peer")
-	else
-		((depth < 8)) || every=$((depth / 4))
-		peer_run 4853 "ib_${direction}_bw" "${args[@]}" -N -t "$depth" -Q "$every"
-		# The rate has six digits after the point, of millions; long messages need the other.
-		VALUE=$(awk -v bytes="$bytes" '$1 == bytes {
-			print (bytes > 4096 ? $4 * 1048576 / bytes : $5 * 1e6) }' "$WORK/peer")
+		peer_run 18515 "ib_${direction}_lat" "${args[@]}" -n "$count"
+		VALUE=$(peers_sum "$line" "\$5" 1 1)
+		return
 	fi
+	((depth < 8)) || every=$((depth / 4))
+	args+=(-N -t "$depth" -Q "$every")
+	# The rate has six digits after the point, of millions; long messages need the other.
+	((bytes <= 4096)) || rate="\$4 * 1048576 / $bytes"
+	if ((threads > 1)); then
+		peers_run "$threads" "$line" "$rate" 18515 "ib_${direction}_bw" "${args[@]}" --run_infinitely -D 1
+		return
+	fi
+	peer_run 18515 "ib_${direction}_bw" "${args[@]}" -n "$count"
+	VALUE=$(peers_sum "$line" "$rate" 1 1)
 }
 
 # UCX's transport layer over rc_verbs: its protocol layer does not start on rxe. Zero-copy reads begin at 65
-# bytes there: below, its copying form.
+# bytes there: below, its copying form. Its lists of pieces are local and have five at most. Threads are
+# processes.
 ucx_do() { # JOB...
-	local mode=$1 direction=$2 bytes=$3 pieces=$4 depth=$5 threads=$6 count=$7 layout=zcopy test=get
+	local mode=$1 direction=$2 bytes=$3 pieces=$4 depth=$5 threads=$6 count=$7
+	local layout=zcopy test=get value="1e6 / \$4" sizes args
 	VALUE=''
-	((pieces == 1 && threads == 1)) || return 0
+	((pieces <= 5)) || return 0
 	if [[ $direction == write ]]; then
 		test=put_bw
 		[[ $mode != call ]] || test=put_lat
-		((bytes > 64)) || layout=short
-	elif ((bytes <= 64)); then
+		((bytes * pieces > 64)) || layout=short
+	elif ((bytes * pieces <= 64)); then
 		layout=bcopy
 	fi
-	peer_run 3419 ucx_perftest -f -d "$DEVICE:1" -x rc_verbs -t "$test" -D "$layout" -s "$bytes" \
-		-n "$count" -w $((count / 8 + 1)) -O "$depth"
+	sizes=$(printf ",$bytes%.0s" $(seq "$pieces"))
+	args=(-d "$DEVICE:1" -x rc_verbs -t "$test" -D "$layout" -s "${sizes#,}" -i $((pieces > 1 ? 2 * bytes : 0))
+		-w $((count / 8 + 1)) -O "$depth")
+	if ((threads > 1)); then
+		# The last two are the rates of the last second and of all.
+		peers_run "$threads" "NF > 8 && \$NF ~ /^[0-9]+\$/" "\$(NF - 1)" 13337 ucx_perftest "${args[@]}" \
+			-n 1000000000
+		return
+	fi
 	# Iterations, median latency, average, and the time of all per message.
-	VALUE=$(awk -v count="$count" -v call="$([[ $mode != call ]] || echo 1)" '
-		$1 == count { print (call ? $2 : 1e6 / $4) }' "$WORK/peer")
+	[[ $mode != call ]] || value="\$2"
+	peer_run 13337 ucx_perftest -f "${args[@]}" -n "$count"
+	VALUE=$(peers_sum "\$1 == $count" "$value" 1 1)
 }
 
 rpma_do() { # JOB...
 	VALUE=''
-	(($4 == 1 && $6 == 1)) || return 0
+	[[ $1 != alloc ]] || return 0
 	party_do rpma "$@"
 }
 

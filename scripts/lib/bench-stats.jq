@@ -18,6 +18,7 @@ def wanted: .name as $name | {
 		{against: "rpma", most: 1}],
 	bandwidth: [{against: "perftest", least: 0.95}, {against: "ucx", least: 1}],
 	rate: [{against: "perftest", least: 0.95}, {against: "ucx", least: 1}],
+	channels: [{against: "perftest", least: 0.95}, {against: "ucx", least: 1}],
 	cost: (if $name | endswith(".system_calls") then [{against: "raw", most: 0}]
 		elif $name == "server_cpu" then [{against: "idle", most: 1}] else [] end),
 	instructions: (if $name == "read_8" then [{against: "raw", most: 150}] else [] end)

@@ -7,8 +7,8 @@ def about: {
 	latency: "Latency: one call at a time, until the bytes are there. perftest and UCX: a write is half of a ping-pong",
 	bandwidth: "Bandwidth at a depth of 1, 16, 64",
 	rate: "Rate of 8-byte operations, 64 outstanding",
-	pieces: "Scatter-gather: N pieces on both sides, one call",
-	channels: "1, 2, 4 threads, each with a queue (a queue pair) of its own",
+	pieces: "Scatter-gather: N pieces on both sides, one call. UCX: only on this side; UCX and perftest: a write is half of a ping-pong",
+	channels: "1, 2, 4 threads, each with a queue (a queue pair) of its own; perftest and UCX: processes",
 	cost: "Cost beside time: of the calling thread; and of rmemd, while only one-sided operations go on",
 	instructions: "Instructions per operation: in librmem and the program (raw: the bare loop); in the C library and verbs; without waiting",
 	control: "Control: round trips to the server"
