@@ -14,7 +14,8 @@
 
 #include "rmem/rmem.h"
 
-#define BYTES 100000UL /* more than is copied */
+#define BYTES 100000UL   /* more than is copied */
+#define TIMEOUT_MS 60000 /* it is not about that */
 
 static struct rmem *rm;
 static rmem_addr_t addr;
@@ -99,11 +100,13 @@ static void mark(struct rmem_queue *q)
 
 int main(int argc, char **argv)
 {
+	struct rmem_open_attr attr = RMEM_OPEN_ATTR_INIT;
 	struct rmem_queue *q = NULL;
 
 	if (argc != 2)
 		return 2;
-	expect_good("open", rmem_open(argv[1], NULL, &rm));
+	attr.timeout_ms = TIMEOUT_MS;
+	expect_good("open", rmem_open(argv[1], &attr, &rm));
 	expect_good("alloc", rmem_alloc(rm, BYTES + 64, NULL, &addr));
 	expect_good("queue", rmem_queue_create(rm, NULL, &q));
 	if (failures)

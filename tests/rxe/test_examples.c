@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -25,7 +26,11 @@ static void run_example(struct rig *r, const char *name, char out[OUTPUT_MAX])
 	snprintf(path, sizeof(path), "%s/output", r->dir);
 	fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	assert_true(fd >= 0);
+#ifndef __SANITIZE_ADDRESS__ /* that has to be the first library */
+	setenv("LD_PRELOAD", PATIENT_PATH, 1);
+#endif
 	process_start(&example, argv, (const int[]){ -1, fd, -1 });
+	unsetenv("LD_PRELOAD");
 	status = process_wait(&example, RIG_LIMIT_MS, name);
 	n = pread(fd, out, OUTPUT_MAX - 1, 0);
 	assert_true(n >= 0);
