@@ -8,7 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/clock.h"
 #include "tests/rxe/pattern.h"
+
+#define BACK_NS (90 * NSEC_PER_SEC)
 
 enum kind { WRITE, READ, ADD };
 
@@ -154,6 +157,20 @@ bool storm_reap(struct storm *s, size_t until)
 			snprintf(s->why, sizeof(s->why), "%s", rmem_errmsg());
 	}
 	return true;
+}
+
+bool storm_await_back(struct storm *s)
+{
+	const uint64_t until_ns = clock_boot_ns() + BACK_NS, places[] = { s->slots, s->counters };
+	uint64_t word;
+	int rc = 0;
+
+	/* Both allocations: each has a key of its own to be asked for. */
+	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]) && rc == 0; i++)
+		do
+			rc = rmem_read(s->rm, &word, places[i], sizeof(word));
+		while ((rc == -ECONNRESET || rc == -ETIMEDOUT) && clock_boot_ns() < until_ns);
+	return rc == 0 || complain(s, "it did not come back: %d %.300s", rc, rmem_errmsg());
 }
 
 /* Each byte of a slot is one of these two. */

@@ -49,6 +49,9 @@ bool storm_start(struct storm *s, size_t until);
 /* Reap what was started until so many have been reaped. False: wrong. */
 bool storm_reap(struct storm *s, size_t until);
 
+/* Ask again until the server is back, ninety seconds at most. False: wrong. */
+bool storm_await_back(struct storm *s);
+
 /* When all is reaped: compare everything. False: wrong. */
 bool storm_verify(struct storm *s);
 

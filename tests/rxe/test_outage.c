@@ -18,7 +18,8 @@
 
 #define OPERATIONS 10000UL
 #define DEPTH 16384
-#define IN_FLIGHT 128 /* work requests: how many additions one break can leave unknown at most */
+#define TIMEOUT_MS 6000 /* of the sessions whose calls are to time out: all else must fit into it */
+#define IN_FLIGHT 128   /* work requests: how many additions one break can leave unknown at most */
 
 static void must(const struct storm *s, bool ok)
 {
@@ -85,7 +86,7 @@ static void test_stopped(void **state)
 	rmem_addr_t fresh;
 
 	rig_start(r, NULL);
-	attr.timeout_ms = 2000;
+	attr.timeout_ms = TIMEOUT_MS;
 	lib_succeed(rmem_open(r->server, &attr, &rm));
 	fresh = lib_alloc(rm, 4096);
 	lib_succeed(storm_create(&s, rm, OPERATIONS, DEPTH, 2));
@@ -113,16 +114,24 @@ static uint64_t ms_since(uint64_t began_ns)
 	return (clock_boot_ns() - began_ns) / NSEC_PER_MSEC;
 }
 
+/* So many bytes, in the allocation of so many bytes at that address. */
+static bool names(const char *text, unsigned bytes, unsigned of_bytes, rmem_addr_t addr)
+{
+	char what[40], where[80];
+
+	snprintf(what, sizeof(what), "of %u bytes at 0x", bytes);
+	snprintf(where, sizeof(where), "in the allocation of %u bytes at 0x%" PRIx64, of_bytes,
+		addr);
+	return strstr(text, what) && strstr(text, where);
+}
+
 /* What a failed operation tells: itself, where it went, who allocated that, who is there, and what happened. */
 static void check_text(const char *text, const struct storm *s)
 {
-	char slots[32];
-
 	printf("%s\n", text);
-	snprintf(slots, sizeof(slots), "at 0x%" PRIx64, s->slots);
-	assert_non_null(strstr(text, "of 64 bytes at 0x"));
-	assert_non_null(strstr(text, "in the allocation of 640000 bytes"));
-	assert_non_null(strstr(text, slots));
+	/* A read or write, or an addition: whichever was the first. */
+	assert_true(names(text, STORM_SLOT, OPERATIONS * STORM_SLOT, s->slots) ||
+		    names(text, 8, STORM_COUNTERS * 8, s->counters));
 	assert_non_null(strstr(text, "made at site"));
 	assert_non_null(strstr(text, "test_outage+0x"));
 	assert_non_null(strstr(text, rig_host()));
@@ -131,19 +140,20 @@ static void check_text(const char *text, const struct storm *s)
 		    strstr(text, "had been sent"));
 }
 
-#define KNOWN_MS 3000
-/* No more than a sanity check: machines on which tests run are emulated, and busy. */
-#define EMULATED_MS 9000
+#define CM_LIMIT_MS \
+	50000 /* the connection manager's own is a minute: what is known before is ours */
 
 static void test_dead_for_good(void **state)
 {
 	struct rig *r = *state;
+	struct rmem_open_attr attr = RMEM_OPEN_ATTR_INIT;
 	uint64_t began, word, last_ms;
 	struct storm s;
 	struct rmem *rm;
 
 	rig_start(r, NULL);
-	lib_succeed(rmem_open(r->server, NULL, &rm));
+	attr.timeout_ms = TIMEOUT_MS;
+	lib_succeed(rmem_open(r->server, &attr, &rm));
 	lib_succeed(storm_create(&s, rm, OPERATIONS, DEPTH, 3));
 	must(&s, storm_start(&s, OPERATIONS));
 	must(&s, storm_reap(&s, OPERATIONS / 4));
@@ -152,7 +162,7 @@ static void test_dead_for_good(void **state)
 	must(&s, storm_reap(&s, OPERATIONS));
 	printf("all known %" PRIu64 " ms after the kill, %zu unknown\n", ms_since(began),
 		s.unknown);
-	assert_in_range(ms_since(began), 0, KNOWN_MS + EMULATED_MS);
+	assert_in_range(ms_since(began), 0, CM_LIMIT_MS);
 	assert_true(s.failed > 0);
 	check_text(s.why, &s);
 	for (int i = 0; i < 3; i++) {
@@ -165,10 +175,11 @@ static void test_dead_for_good(void **state)
 		last_ms = ms_since(began);
 		printf("%d after %" PRIu64 " ms: %s\n", rc, last_ms, rmem_errmsg());
 		assert_true(rc == -ECONNRESET || rc == -ETIMEDOUT);
-		assert_in_range(last_ms, 0, KNOWN_MS + EMULATED_MS);
+		assert_in_range(last_ms, 0, CM_LIMIT_MS);
 	}
 	/* Later it is there again, with everything. */
 	rig_start(r, NULL);
+	must(&s, storm_await_back(&s));
 	must(&s, storm_verify(&s));
 	lib_succeed(storm_destroy(&s));
 	lib_succeed(rmem_close(rm));

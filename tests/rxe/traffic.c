@@ -4,7 +4,8 @@
  * come of it.
  *
  *	traffic SERVER steady SEED OPERATIONS	over a wire that loses, repeats and reorders
- *	traffic SERVER open TIMES		over such a wire: each opens within the default timeout
+ *	traffic SERVER open TIMES LATE		over such a wire: each opens, and has its first use, within the
+ *						default timeout; so many at most may not
  *	traffic SERVER cut			in the middle of 10 000 operations it says "halfway", and
  *						waits for a line; the wire is cut meanwhile. When it knows
  *						what has become of all, it says "known", and waits for the
@@ -27,7 +28,8 @@
 #define CUT_DEPTH 16384
 #define LONG_BYTES 100000UL
 #define FENCED_BYTES 16384UL
-#define HEALED_NS (60 * NSEC_PER_SEC)
+#define STEADY_TIMEOUT_MS 60000 /* a bad wire is slow, and that is not what is asked about it */
+#define CUT_TIMEOUT_MS 8000     /* all but what is cut off must fit into it */
 
 static int complain(const char *what, int rc)
 {
@@ -149,18 +151,6 @@ static int await_line(void)
 	return fgets(line, sizeof(line), stdin) ? 0 : complain("nobody says go on", 0);
 }
 
-static int come_back(struct storm *s)
-{
-	uint64_t until = clock_boot_ns() + HEALED_NS;
-	uint64_t word;
-	int rc;
-
-	do
-		rc = rmem_read(s->rm, &word, s->slots, sizeof(word));
-	while ((rc == -ECONNRESET || rc == -ETIMEDOUT) && clock_boot_ns() < until);
-	return rc ? complain("it did not come back", rc) : 0;
-}
-
 static int cut(struct rmem *rm)
 {
 	uint64_t began, word;
@@ -185,9 +175,9 @@ static int cut(struct rmem *rm)
 	if (!s.failed || (rc != -ECONNRESET && rc != -ETIMEDOUT))
 		return complain("the wire was not cut", 0);
 	say("known");
-	if (await_line() || come_back(&s))
+	if (await_line())
 		return 1;
-	if (!storm_verify(&s))
+	if (!storm_await_back(&s) || !storm_verify(&s))
 		return complain(s.wrong, 0);
 	/* Requests went out, and answers did not come in. */
 	printf("%zu of those that failed were done\n", s.done_unanswered);
@@ -199,44 +189,63 @@ static int cut(struct rmem *rm)
 
 /* ---- open ---- */
 
-/* A request of the connection manager that was lost, or its answer, must not cost the timeout. */
-static int open_often(const char *server, unsigned long times)
+/* The first use connects a channel; -ETIMEDOUT is that. */
+static int use(struct rmem *rm)
 {
-	uint64_t word = 0, began, longest = 0;
+	uint64_t word = 0;
 	rmem_addr_t addr;
-	struct rmem *rm;
+	int late, rc = rmem_alloc(rm, sizeof(word), NULL, &addr);
+
+	if (rc)
+		return complain("rmem_alloc", rc);
+	late = rmem_write(rm, addr, &word, sizeof(word));
+	if (late && late != -ETIMEDOUT)
+		return complain("rmem_write", late);
+	rc = rmem_free(rm, addr);
+	return rc ? complain("rmem_free", rc) : late;
+}
+
+/*
+ * A request of the connection manager that was lost, or its answer, must not cost the timeout. All that are sent
+ * until then may be lost, which is rare; if only one were sent, one in ten would cost it.
+ */
+static int open_often(const char *server, unsigned long times, unsigned long late_max)
+{
+	uint64_t longest = 0;
+	unsigned long late = 0;
 
 	for (unsigned long i = 0; i < times; i++) {
-		int rc;
+		uint64_t began = clock_boot_ns();
+		struct rmem *rm;
+		int rc = rmem_open(server, NULL, &rm);
 
-		began = clock_boot_ns();
-		rc = rmem_open(server, NULL, &rm);
-		if (rc)
+		if (rc && rc != -ETIMEDOUT)
 			return complain("rmem_open", rc);
-		rc = rmem_alloc(rm, sizeof(word), NULL, &addr);
-		if (rc == 0)
-			rc = rmem_write(rm, addr, &word, sizeof(word)); /* connects a channel */
-		if (rc == 0)
-			rc = rmem_free(rm, addr);
-		if (rc)
-			complain("first use", rc);
-		if (rmem_close(rm) || rc)
-			return 1;
+		if (rc == 0) {
+			rc = use(rm);
+			if (rmem_close(rm) || rc > 0)
+				return 1;
+		}
+		late += rc != 0;
 		if (ms_since(began) > longest)
 			longest = ms_since(began);
 	}
-	printf("open: %lu times, the longest from open to close took %" PRIu64 " ms\n", times,
-		longest);
-	return 0;
+	printf("open: %lu times, %lu not in time, the longest from open to close took %" PRIu64
+	       " ms\n",
+		times, late, longest);
+	return late > late_max ? complain("too many were late", 0) : 0;
 }
 
 /* ---- */
 
 static int with_session(int argc, char **argv)
 {
+	struct rmem_open_attr attr = RMEM_OPEN_ATTR_INIT;
 	struct rmem *rm;
-	int rc = rmem_open(argv[1], NULL, &rm), status;
+	int rc, status;
 
+	attr.timeout_ms = argc == 5 ? STEADY_TIMEOUT_MS : CUT_TIMEOUT_MS;
+	rc = rmem_open(argv[1], &attr, &rm);
 	if (rc)
 		return complain("rmem_open", rc);
 	status = argc == 5 ? steady(rm, strtoull(argv[3], NULL, 0), strtoul(argv[4], NULL, 0))
@@ -247,11 +256,11 @@ static int with_session(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	if (argc == 4 && strcmp(argv[2], "open") == 0)
-		return open_often(argv[1], strtoul(argv[3], NULL, 0));
+	if (argc == 5 && strcmp(argv[2], "open") == 0)
+		return open_often(argv[1], strtoul(argv[3], NULL, 0), strtoul(argv[4], NULL, 0));
 	if ((argc == 5 && strcmp(argv[2], "steady") == 0) ||
 		(argc == 3 && strcmp(argv[2], "cut") == 0))
 		return with_session(argc, argv);
-	fprintf(stderr, "usage: traffic SERVER steady SEED OPERATIONS | open TIMES | cut\n");
+	fprintf(stderr, "usage: traffic SERVER steady SEED OPERATIONS | open TIMES LATE | cut\n");
 	return 2;
 }
