@@ -15,7 +15,9 @@
 #ifndef RMEM_TESTS_FAULT_INTERPOSE_H
 #define RMEM_TESTS_FAULT_INTERPOSE_H
 
+#include <errno.h>
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "tests/fault/plan.h"
 
@@ -53,6 +55,54 @@ void fault_created(enum fault_object object, const void *key, struct origin orig
 void fault_destroyed(enum fault_object object, const void *key);
 
 void fault_unacknowledged(int n);
+
+/* How most calls fail. */
+static inline int fault_refuse(int error)
+{
+	errno = error;
+	return -1;
+}
+
+/*
+ * What most interposed functions do, in the function itself because of ORIGIN. What they are given is evaluated
+ * only if it comes to that: the call if it is not the one to fail, the key when there is an object.
+ *
+ *	CALL	makes a call, or is what it returns when it fails
+ *	MAKE	the same for one that returns a pointer to what it has made, or NULL and errno
+ *	MAKE_AT	the same for one that returns 0 when it has made something, known by a key
+ *	END	the same for one that returns 0 when it has ended the object of that key
+ */
+#define CALL(kind, failed, call) (fault_hit(FAULT_##kind, ORIGIN) ? (failed) : (call))
+
+#define MAKE(kind, error, object, call) \
+	({ \
+		__typeof__(call) made = NULL; \
+\
+		if (fault_hit(FAULT_##kind, ORIGIN)) \
+			errno = (error); \
+		else \
+			made = (call); \
+		fault_created(FAULT_OBJECT_##object, made, ORIGIN); \
+		made; \
+	})
+
+#define MAKE_AT(kind, failed, object, key, call) \
+	({ \
+		int made = fault_hit(FAULT_##kind, ORIGIN) ? (failed) : (call); \
+\
+		if (made == 0) \
+			fault_created(FAULT_OBJECT_##object, key, ORIGIN); \
+		made; \
+	})
+
+#define END(kind, failed, object, key, call) \
+	({ \
+		int ended = fault_hit_object(FAULT_##kind, ORIGIN, key) ? (failed) : (call); \
+\
+		if (ended == 0) \
+			fault_destroyed(FAULT_OBJECT_##object, key); \
+		ended; \
+	})
 
 /* Stand in the context's table of calls. */
 void fault_hook(struct ibv_context *ctx);

@@ -23,40 +23,24 @@ void *__libc_realloc(void *p, size_t size);
 void *__libc_memalign(size_t alignment, size_t size);
 void __libc_free(void *p);
 
-static void *no_memory(void)
-{
-	errno = ENOMEM;
-	return NULL;
-}
-
 EXPORT void *malloc(size_t size)
 {
-	void *p;
-
-	if (fault_hit(FAULT_malloc, ORIGIN))
-		return no_memory();
-	p = __libc_malloc(size);
-	fault_created(FAULT_OBJECT_heap, p, ORIGIN);
-	return p;
+	return MAKE(malloc, ENOMEM, heap, __libc_malloc(size));
 }
 
 EXPORT void *calloc(size_t n, size_t size)
 {
-	void *p;
-
-	if (fault_hit(FAULT_calloc, ORIGIN))
-		return no_memory();
-	p = __libc_calloc(n, size);
-	fault_created(FAULT_OBJECT_heap, p, ORIGIN);
-	return p;
+	return MAKE(calloc, ENOMEM, heap, __libc_calloc(n, size));
 }
 
 EXPORT void *realloc(void *old, size_t size)
 {
 	void *p;
 
-	if (fault_hit(FAULT_realloc, ORIGIN))
-		return no_memory();
+	if (fault_hit(FAULT_realloc, ORIGIN)) {
+		errno = ENOMEM;
+		return NULL;
+	}
 	fault_destroyed(FAULT_OBJECT_heap, old);
 	p = __libc_realloc(old, size);
 	fault_created(FAULT_OBJECT_heap, p ? p : old, ORIGIN);
@@ -65,13 +49,7 @@ EXPORT void *realloc(void *old, size_t size)
 
 EXPORT void *aligned_alloc(size_t alignment, size_t size)
 {
-	void *p;
-
-	if (fault_hit(FAULT_aligned_alloc, ORIGIN))
-		return no_memory();
-	p = __libc_memalign(alignment, size);
-	fault_created(FAULT_OBJECT_heap, p, ORIGIN);
-	return p;
+	return MAKE(aligned_alloc, ENOMEM, heap, __libc_memalign(alignment, size));
 }
 
 EXPORT int posix_memalign(void **out, size_t alignment, size_t size)
@@ -90,12 +68,8 @@ EXPORT int posix_memalign(void **out, size_t alignment, size_t size)
 EXPORT char *strdup(const char *text)
 {
 	size_t size = strlen(text) + 1;
-	char *p;
+	char *p = MAKE(strdup, ENOMEM, heap, __libc_malloc(size));
 
-	if (fault_hit(FAULT_strdup, ORIGIN))
-		return no_memory();
-	p = __libc_malloc(size);
-	fault_created(FAULT_OBJECT_heap, p, ORIGIN);
 	return p ? memcpy(p, text, size) : NULL;
 }
 
@@ -130,29 +104,17 @@ EXPORT int munmap(void *addr, size_t len)
 
 EXPORT int eventfd(unsigned count, int flags)
 {
-	if (fault_hit(FAULT_eventfd, ORIGIN)) {
-		errno = EMFILE;
-		return -1;
-	}
-	return REAL(eventfd)(count, flags);
+	return CALL(eventfd, fault_refuse(EMFILE), REAL(eventfd)(count, flags));
 }
 
 EXPORT int epoll_create1(int flags)
 {
-	if (fault_hit(FAULT_epoll_create1, ORIGIN)) {
-		errno = EMFILE;
-		return -1;
-	}
-	return REAL(epoll_create1)(flags);
+	return CALL(epoll_create1, fault_refuse(EMFILE), REAL(epoll_create1)(flags));
 }
 
 EXPORT int epoll_ctl(int epoll_fd, int command, int fd, struct epoll_event *event)
 {
-	if (fault_hit(FAULT_epoll_ctl, ORIGIN)) {
-		errno = ENOMEM;
-		return -1;
-	}
-	return REAL(epoll_ctl)(epoll_fd, command, fd, event);
+	return CALL(epoll_ctl, fault_refuse(ENOMEM), REAL(epoll_ctl)(epoll_fd, command, fd, event));
 }
 
 EXPORT int fcntl(int fd, int command, ...)
@@ -163,43 +125,22 @@ EXPORT int fcntl(int fd, int command, ...)
 	va_start(ap, command);
 	arg = va_arg(ap, void *);
 	va_end(ap);
-	if (fault_hit(FAULT_fcntl, ORIGIN)) {
-		errno = ENOMEM;
-		return -1;
-	}
-	return REAL(fcntl)(fd, command, arg);
+	return CALL(fcntl, fault_refuse(ENOMEM), REAL(fcntl)(fd, command, arg));
 }
 
 EXPORT int poll(struct pollfd *fds, nfds_t n, int timeout_ms)
 {
-	if (fault_hit(FAULT_poll, ORIGIN)) {
-		errno = ENOMEM;
-		return -1;
-	}
-	return REAL(poll)(fds, n, timeout_ms);
+	return CALL(poll, fault_refuse(ENOMEM), REAL(poll)(fds, n, timeout_ms));
 }
 
 EXPORT ssize_t getrandom(void *out, size_t size, unsigned flags)
 {
-	if (fault_hit(FAULT_getrandom, ORIGIN)) {
-		errno = ENOSYS;
-		return -1;
-	}
-	return REAL(getrandom)(out, size, flags);
+	return CALL(getrandom, fault_refuse(ENOSYS), REAL(getrandom)(out, size, flags));
 }
 
 EXPORT int getifaddrs(struct ifaddrs **out)
 {
-	int rc;
-
-	if (fault_hit(FAULT_getifaddrs, ORIGIN)) {
-		errno = ENOMEM;
-		return -1;
-	}
-	rc = REAL(getifaddrs)(out);
-	if (rc == 0)
-		fault_created(FAULT_OBJECT_interfaces, *out, ORIGIN);
-	return rc;
+	return MAKE_AT(getifaddrs, fault_refuse(ENOMEM), interfaces, *out, REAL(getifaddrs)(out));
 }
 
 EXPORT void freeifaddrs(struct ifaddrs *list)
@@ -211,14 +152,8 @@ EXPORT void freeifaddrs(struct ifaddrs *list)
 EXPORT int getaddrinfo(
 	const char *node, const char *service, const struct addrinfo *hints, struct addrinfo **out)
 {
-	int rc;
-
-	if (fault_hit(FAULT_getaddrinfo, ORIGIN))
-		return EAI_MEMORY;
-	rc = REAL(getaddrinfo)(node, service, hints, out);
-	if (rc == 0)
-		fault_created(FAULT_OBJECT_addresses, *out, ORIGIN);
-	return rc;
+	return MAKE_AT(getaddrinfo, EAI_MEMORY, addresses, *out,
+		REAL(getaddrinfo)(node, service, hints, out));
 }
 
 EXPORT void freeaddrinfo(struct addrinfo *list)
@@ -230,14 +165,8 @@ EXPORT void freeaddrinfo(struct addrinfo *list)
 EXPORT int pthread_create(
 	pthread_t *out, const pthread_attr_t *attr, void *(*start)(void *), void *arg)
 {
-	int rc;
-
-	if (fault_hit(FAULT_pthread_create, ORIGIN))
-		return EAGAIN;
-	rc = REAL(pthread_create)(out, attr, start, arg);
-	if (rc == 0)
-		fault_created(FAULT_OBJECT_thread, (void *)*out, ORIGIN);
-	return rc;
+	return MAKE_AT(pthread_create, EAGAIN, thread, (void *)*out,
+		REAL(pthread_create)(out, attr, start, arg));
 }
 
 EXPORT int pthread_join(pthread_t thread, void **result)

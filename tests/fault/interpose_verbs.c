@@ -14,12 +14,6 @@
 #define CONTEXTS 64
 #define QUEUE_PAIRS 1024
 
-static void *refuse(int error)
-{
-	errno = error;
-	return NULL;
-}
-
 /* ---- calls that are inline functions ---- */
 
 static struct hooked {
@@ -119,32 +113,17 @@ static int hook_poll_cq(struct ibv_cq *cq, int max, struct ibv_wc *wc)
 
 static int hook_req_notify_cq(struct ibv_cq *cq, int solicited)
 {
-	if (fault_hit(FAULT_ibv_req_notify_cq, ORIGIN))
-		return EIO;
-	return ops_of(cq->context)->req_notify_cq(cq, solicited);
+	return CALL(ibv_req_notify_cq, EIO, ops_of(cq->context)->req_notify_cq(cq, solicited));
 }
 
 static struct ibv_mw *hook_alloc_mw(struct ibv_pd *pd, enum ibv_mw_type type)
 {
-	struct ibv_mw *mw;
-
-	if (fault_hit(FAULT_ibv_alloc_mw, ORIGIN))
-		return refuse(ENOMEM);
-	mw = ops_of(pd->context)->alloc_mw(pd, type);
-	fault_created(FAULT_OBJECT_window, mw, ORIGIN);
-	return mw;
+	return MAKE(ibv_alloc_mw, ENOMEM, window, ops_of(pd->context)->alloc_mw(pd, type));
 }
 
 static int hook_dealloc_mw(struct ibv_mw *mw)
 {
-	int rc;
-
-	if (fault_hit_object(FAULT_ibv_dealloc_mw, ORIGIN, mw))
-		return EBUSY;
-	rc = ops_of(mw->context)->dealloc_mw(mw);
-	if (rc == 0)
-		fault_destroyed(FAULT_OBJECT_window, mw);
-	return rc;
+	return END(ibv_dealloc_mw, EBUSY, window, mw, ops_of(mw->context)->dealloc_mw(mw));
 }
 
 static struct hooked *slot_for(const struct ibv_context *ctx)
@@ -183,13 +162,7 @@ void fault_hook(struct ibv_context *ctx)
 
 EXPORT struct ibv_device **ibv_get_device_list(int *count)
 {
-	struct ibv_device **list;
-
-	if (fault_hit(FAULT_ibv_get_device_list, ORIGIN))
-		return refuse(ENOMEM);
-	list = REAL(ibv_get_device_list)(count);
-	fault_created(FAULT_OBJECT_devices, list, ORIGIN);
-	return list;
+	return MAKE(ibv_get_device_list, ENOMEM, devices, REAL(ibv_get_device_list)(count));
 }
 
 EXPORT void ibv_free_device_list(struct ibv_device **list)
@@ -200,158 +173,93 @@ EXPORT void ibv_free_device_list(struct ibv_device **list)
 
 EXPORT int ibv_query_device(struct ibv_context *ctx, struct ibv_device_attr *attr)
 {
-	if (fault_hit(FAULT_ibv_query_device, ORIGIN))
-		return ENOMEM;
-	return REAL(ibv_query_device)(ctx, attr);
+	return CALL(ibv_query_device, ENOMEM, REAL(ibv_query_device)(ctx, attr));
 }
 
 EXPORT int ibv_query_port(struct ibv_context *ctx, uint8_t port, struct _compat_ibv_port_attr *attr)
 {
-	if (fault_hit(FAULT_ibv_query_port, ORIGIN))
-		return ENOMEM;
-	return REAL(ibv_query_port)(ctx, port, attr);
+	return CALL(ibv_query_port, ENOMEM, REAL(ibv_query_port)(ctx, port, attr));
 }
 
 EXPORT int _ibv_query_gid_ex(struct ibv_context *ctx, uint32_t port, uint32_t index,
 	struct ibv_gid_entry *entry, uint32_t flags, size_t size)
 {
-	if (fault_hit(FAULT_ibv_query_gid, ORIGIN))
-		return ENOMEM;
-	return REAL(_ibv_query_gid_ex)(ctx, port, index, entry, flags, size);
+	return CALL(ibv_query_gid, ENOMEM,
+		REAL(_ibv_query_gid_ex)(ctx, port, index, entry, flags, size));
 }
 
 /* ---- making and ending ---- */
 
 EXPORT struct ibv_pd *ibv_alloc_pd(struct ibv_context *ctx)
 {
-	struct ibv_pd *pd;
+	struct ibv_pd *pd = MAKE(ibv_alloc_pd, ENOMEM, domain, REAL(ibv_alloc_pd)(ctx));
 
-	if (fault_hit(FAULT_ibv_alloc_pd, ORIGIN))
-		return refuse(ENOMEM);
-	pd = REAL(ibv_alloc_pd)(ctx);
-	fault_created(FAULT_OBJECT_domain, pd, ORIGIN);
-	if (fault_is_ours(ORIGIN))
+	if (pd && fault_is_ours(ORIGIN))
 		fault_hook(ctx);
 	return pd;
 }
 
 EXPORT int ibv_dealloc_pd(struct ibv_pd *pd)
 {
-	int rc;
-
-	if (fault_hit(FAULT_ibv_dealloc_pd, ORIGIN))
-		return EBUSY;
-	rc = REAL(ibv_dealloc_pd)(pd);
-	if (rc == 0)
-		fault_destroyed(FAULT_OBJECT_domain, pd);
-	return rc;
+	return END(ibv_dealloc_pd, EBUSY, domain, pd, REAL(ibv_dealloc_pd)(pd));
 }
 
 EXPORT struct ibv_mr *ibv_reg_mr(struct ibv_pd *pd, void *addr, size_t len, int access)
 {
-	struct ibv_mr *mr;
-
-	if (fault_hit(FAULT_ibv_reg_mr, ORIGIN))
-		return refuse(ENOMEM);
-	mr = REAL(ibv_reg_mr)(pd, addr, len, access);
-	fault_created(FAULT_OBJECT_region, mr, ORIGIN);
-	return mr;
+	return MAKE(ibv_reg_mr, ENOMEM, region, REAL(ibv_reg_mr)(pd, addr, len, access));
 }
 
 EXPORT struct ibv_mr *ibv_reg_mr_iova(
 	struct ibv_pd *pd, void *addr, size_t len, uint64_t iova, int access)
 {
-	struct ibv_mr *mr;
-
-	if (fault_hit(FAULT_ibv_reg_mr, ORIGIN))
-		return refuse(ENOMEM);
-	mr = REAL(ibv_reg_mr_iova)(pd, addr, len, iova, access);
-	fault_created(FAULT_OBJECT_region, mr, ORIGIN);
-	return mr;
+	return MAKE(ibv_reg_mr, ENOMEM, region, REAL(ibv_reg_mr_iova)(pd, addr, len, iova, access));
 }
 
 EXPORT struct ibv_mr *ibv_reg_mr_iova2(
 	struct ibv_pd *pd, void *addr, size_t len, uint64_t iova, unsigned access)
 {
-	struct ibv_mr *mr;
-
-	if (fault_hit(FAULT_ibv_reg_mr, ORIGIN))
-		return refuse(ENOMEM);
-	mr = REAL(ibv_reg_mr_iova2)(pd, addr, len, iova, access);
-	fault_created(FAULT_OBJECT_region, mr, ORIGIN);
-	return mr;
+	return MAKE(
+		ibv_reg_mr, ENOMEM, region, REAL(ibv_reg_mr_iova2)(pd, addr, len, iova, access));
 }
 
 EXPORT int ibv_dereg_mr(struct ibv_mr *mr)
 {
-	int rc;
-
-	if (fault_hit_object(FAULT_ibv_dereg_mr, ORIGIN, mr))
-		return EBUSY;
-	rc = REAL(ibv_dereg_mr)(mr);
-	if (rc == 0)
-		fault_destroyed(FAULT_OBJECT_region, mr);
-	return rc;
+	return END(ibv_dereg_mr, EBUSY, region, mr, REAL(ibv_dereg_mr)(mr));
 }
 
 EXPORT struct ibv_comp_channel *ibv_create_comp_channel(struct ibv_context *ctx)
 {
-	struct ibv_comp_channel *channel;
-
-	if (fault_hit(FAULT_ibv_create_comp_channel, ORIGIN))
-		return refuse(EMFILE);
-	channel = REAL(ibv_create_comp_channel)(ctx);
-	fault_created(FAULT_OBJECT_comp_channel, channel, ORIGIN);
-	return channel;
+	return MAKE(
+		ibv_create_comp_channel, EMFILE, comp_channel, REAL(ibv_create_comp_channel)(ctx));
 }
 
 EXPORT int ibv_destroy_comp_channel(struct ibv_comp_channel *channel)
 {
-	int rc;
-
-	if (fault_hit(FAULT_ibv_destroy_comp_channel, ORIGIN))
-		return EBUSY;
-	rc = REAL(ibv_destroy_comp_channel)(channel);
-	if (rc == 0)
-		fault_destroyed(FAULT_OBJECT_comp_channel, channel);
-	return rc;
+	return END(ibv_destroy_comp_channel, EBUSY, comp_channel, channel,
+		REAL(ibv_destroy_comp_channel)(channel));
 }
 
 EXPORT struct ibv_cq *ibv_create_cq(struct ibv_context *ctx, int depth, void *user,
 	struct ibv_comp_channel *channel, int vector)
 {
-	struct ibv_cq *cq;
+	struct ibv_cq *cq = MAKE(
+		ibv_create_cq, ENOMEM, cq, REAL(ibv_create_cq)(ctx, depth, user, channel, vector));
 
-	if (fault_hit(FAULT_ibv_create_cq, ORIGIN))
-		return refuse(ENOMEM);
-	cq = REAL(ibv_create_cq)(ctx, depth, user, channel, vector);
-	fault_created(FAULT_OBJECT_cq, cq, ORIGIN);
-	if (fault_is_ours(ORIGIN))
+	if (cq && fault_is_ours(ORIGIN))
 		fault_hook(ctx);
 	return cq;
 }
 
 EXPORT int ibv_destroy_cq(struct ibv_cq *cq)
 {
-	int rc;
-
-	if (fault_hit(FAULT_ibv_destroy_cq, ORIGIN))
-		return EBUSY;
-	rc = REAL(ibv_destroy_cq)(cq);
-	if (rc == 0)
-		fault_destroyed(FAULT_OBJECT_cq, cq);
-	return rc;
+	return END(ibv_destroy_cq, EBUSY, cq, cq, REAL(ibv_destroy_cq)(cq));
 }
 
 EXPORT int ibv_get_cq_event(struct ibv_comp_channel *channel, struct ibv_cq **cq, void **user)
 {
-	int rc;
+	int rc = CALL(
+		ibv_get_cq_event, fault_refuse(EIO), REAL(ibv_get_cq_event)(channel, cq, user));
 
-	if (fault_hit(FAULT_ibv_get_cq_event, ORIGIN)) {
-		errno = EIO;
-		return -1;
-	}
-	rc = REAL(ibv_get_cq_event)(channel, cq, user);
 	if (rc == 0 && fault_is_ours(ORIGIN))
 		fault_unacknowledged(1);
 	return rc;
@@ -366,12 +274,8 @@ EXPORT void ibv_ack_cq_events(struct ibv_cq *cq, unsigned n)
 
 EXPORT struct ibv_qp *ibv_create_qp(struct ibv_pd *pd, struct ibv_qp_init_attr *attr)
 {
-	struct ibv_qp *qp;
+	struct ibv_qp *qp = MAKE(ibv_create_qp, ENOMEM, qp, REAL(ibv_create_qp)(pd, attr));
 
-	if (fault_hit(FAULT_ibv_create_qp, ORIGIN))
-		return refuse(ENOMEM);
-	qp = REAL(ibv_create_qp)(pd, attr);
-	fault_created(FAULT_OBJECT_qp, qp, ORIGIN);
 	if (qp)
 		fault_remember(qp);
 	return qp;
@@ -379,20 +283,10 @@ EXPORT struct ibv_qp *ibv_create_qp(struct ibv_pd *pd, struct ibv_qp_init_attr *
 
 EXPORT int ibv_destroy_qp(struct ibv_qp *qp)
 {
-	int rc;
-
-	if (fault_hit(FAULT_ibv_destroy_qp, ORIGIN))
-		return EBUSY;
-	fault_forget(qp);
-	rc = REAL(ibv_destroy_qp)(qp);
-	if (rc == 0)
-		fault_destroyed(FAULT_OBJECT_qp, qp);
-	return rc;
+	return END(ibv_destroy_qp, EBUSY, qp, qp, (fault_forget(qp), REAL(ibv_destroy_qp)(qp)));
 }
 
 EXPORT int ibv_modify_qp(struct ibv_qp *qp, struct ibv_qp_attr *attr, int mask)
 {
-	if (fault_hit(FAULT_ibv_modify_qp, ORIGIN))
-		return EINVAL;
-	return REAL(ibv_modify_qp)(qp, attr, mask);
+	return CALL(ibv_modify_qp, EINVAL, REAL(ibv_modify_qp)(qp, attr, mask));
 }
