@@ -356,6 +356,18 @@ const json_t *rig_session(const json_t *sessions, pid_t pid)
 	return NULL;
 }
 
+static bool is_dead(const json_t *sessions, void *arg)
+{
+	const json_t *session = rig_session(sessions, *(pid_t *)arg);
+
+	return session && strcmp(rig_text(session, "state"), "dead") == 0;
+}
+
+void rig_await_dead(struct rig *r, pid_t pid)
+{
+	json_decref(rig_await(r, "sessions", is_dead, &pid, "the process is known to be dead"));
+}
+
 void rig_assert_accounted(const json_t *leaks)
 {
 	static const char *const parts[] = { "live_bytes", "courtesy_bytes", "quarantine_bytes",

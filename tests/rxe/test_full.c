@@ -100,18 +100,6 @@ static pid_t fill_and_die(struct rig *r, unsigned *out_blocks)
 	return victim->pid;
 }
 
-static bool is_dead(const json_t *sessions, void *arg)
-{
-	const json_t *session = rig_session(sessions, *(pid_t *)arg);
-
-	return session && strcmp(rig_text(session, "state"), "dead") == 0;
-}
-
-static void await_dead(struct rig *r, pid_t pid)
-{
-	json_decref(rig_await(r, "sessions", is_dead, &pid, "the victim is known to be dead"));
-}
-
 static bool is_forgotten(const json_t *sessions, void *arg)
 {
 	return !rig_session(sessions, *(pid_t *)arg);
@@ -129,7 +117,7 @@ static void test_never_keeps_the_dead(void **state)
 	rig_start(r, (const char *const[]){ "--size", "32M", "--reclaim", "never", NULL });
 	dead = fill_and_die(r, &blocks);
 	assert_int_equal(blocks, 8);
-	await_dead(r, dead);
+	rig_await_dead(r, dead);
 	heir = open_client(r);
 	assert_int_equal(fill_up(heir, &addr, 1), 0);
 	assert_names_holder(heir->last.why, dead, "32.0 MiB");
@@ -155,7 +143,7 @@ static void test_pressure_takes_from_the_dead(void **state)
 
 	rig_start(r, (const char *const[]){ "--size", "32M", NULL });
 	dead = fill_and_die(r, &blocks);
-	await_dead(r, dead);
+	rig_await_dead(r, dead);
 	/* Without pressure it stays, as evidence. */
 	assert_int_equal(rig_ask_number(r, "leaks", "summary.definite.blocks"), blocks);
 	heir = open_client(r);
@@ -187,7 +175,7 @@ static pid_t die_with(struct rig *r, struct client *keeper, const uint64_t *addr
 		assert_true(client_alloc(victim, BLOCK, RMEM_NODE_ANY) == addrs[i]);
 	}
 	client_kill(victim);
-	await_dead(r, victim->pid);
+	rig_await_dead(r, victim->pid);
 	return victim->pid;
 }
 
@@ -288,7 +276,7 @@ static void test_impossible_request(void **state)
 
 	rig_start(r, (const char *const[]){ "--size", "32M", NULL });
 	dead = fill_and_die(r, &blocks);
-	await_dead(r, dead);
+	rig_await_dead(r, dead);
 	heir = open_client(r);
 	order.bytes = 64 * MIB;
 	assert_int_equal(client_do(heir, &order)->err, -EFBIG);

@@ -119,6 +119,26 @@ static void test_wrong_starts(void **state)
 }
 
 #define LONG_BYTES (24 * MIB)
+#define LONG_TIMES 100 /* who did not run while it went sees nothing but its end */
+
+/* How often waiting was in vain until it came. */
+static unsigned reap_impatiently(struct rmem_queue *q)
+{
+	struct rmem_completion done;
+	unsigned in_vain = 0;
+	int n;
+
+	do {
+		uint64_t began = clock_boot_ns();
+
+		n = rmem_reap(q, &done, 1, 2);
+		assert_true(n == 1 || clock_boot_ns() - began >= 2 * NSEC_PER_MSEC);
+		in_vain += n == 0;
+	} while (n == 0);
+	assert_int_equal(n, 1);
+	lib_succeed(done.status);
+	return in_vain;
+}
 
 /* Waiting ends when the time is over, and the operation goes on. */
 static void test_reap_waits_so_long(void **state)
@@ -128,21 +148,14 @@ static void test_reap_waits_so_long(void **state)
 	unsigned in_vain = 0;
 	rmem_addr_t addr;
 	struct desk d;
-	int n;
 
 	desk_create(&d, *state, 4);
 	addr = lib_alloc(d.rm, LONG_BYTES);
 	pattern_fill(bytes, LONG_BYTES, 5);
-	lib_succeed(rmem_start_write(d.q, addr, bytes, LONG_BYTES, 1));
-	do {
-		uint64_t began = clock_boot_ns();
-
-		n = rmem_reap(d.q, &done, 1, 2);
-		assert_true(n == 1 || clock_boot_ns() - began >= 2 * NSEC_PER_MSEC);
-		in_vain += n == 0;
-	} while (n == 0);
-	assert_int_equal(n, 1);
-	lib_succeed(done.status);
+	for (int i = 0; i < LONG_TIMES && !in_vain; i++) {
+		lib_succeed(rmem_start_write(d.q, addr, bytes, LONG_BYTES, 1));
+		in_vain = reap_impatiently(d.q);
+	}
 	assert_true(in_vain > 0);
 	memset(bytes, 0, LONG_BYTES);
 	lib_succeed(rmem_start_read(d.q, bytes, addr, LONG_BYTES, 2));

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <linux/capability.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -322,9 +323,11 @@ static int be_sleeper(const char *server)
 
 static void ask_sleeper(const int orders, const int answers)
 {
+	struct pollfd news = { .fd = answers, .events = POLLIN };
 	char answer = 0;
 
 	assert_int_equal(write(orders, "x", 1), 1);
+	assert_int_equal(poll(&news, 1, RIG_LIMIT_MS), 1);
 	assert_int_equal(read(answers, &answer, 1), 1);
 	assert_int_equal(answer, '+');
 }

@@ -92,6 +92,7 @@ static void test_every_report(void **state)
 	assert_non_null(strstr(there.out, who));
 	assert_non_null(strstr(there.out, "role.c"));
 	client_kill(c);
+	rig_await_dead(r, c->pid);
 	rig_ctl_remote(r, ARGUMENTS("leaks"), &there);
 	assert_int_equal(there.status, 1);
 	assert_non_null(strstr(there.out, who));

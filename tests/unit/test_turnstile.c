@@ -13,6 +13,7 @@
 
 #define THREADS 4
 #define ROUNDS 5000
+#define LIMIT_NS (60 * NSEC_PER_SEC)
 
 static struct turnstile lock;
 static unsigned long counter; /* under lock */
@@ -62,8 +63,12 @@ static void *visit(void *arg)
 
 static void wait_for_sleepers(unsigned n)
 {
-	while (atomic_load(&lock.waiting) != n)
+	uint64_t until_ns = clock_boot_ns() + LIMIT_NS;
+
+	while (atomic_load(&lock.waiting) != n) {
+		assert_true(clock_boot_ns() < until_ns);
 		sched_yield();
+	}
 }
 
 static void test_order(void **state)
