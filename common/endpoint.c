@@ -304,9 +304,12 @@ static int note_failures(struct endpoint *ep, const struct ibv_wc *wc, int n)
 	return n;
 }
 
-/* Spinning since began_ns has found nothing. */
-static int sleep_for(struct endpoint *ep, struct cq *q, struct ibv_wc *wc, int max,
-	uint64_t began_ns, uint64_t deadline_ns, int cancel_fd)
+/*
+ * Spinning since began_ns has found nothing. Never inlined: what it takes is not an operation's work, and
+ * tests/instructions/count knows it by its name.
+ */
+static __attribute__((noinline)) int sleep_for(struct endpoint *ep, struct cq *q, struct ibv_wc *wc,
+	int max, uint64_t began_ns, uint64_t deadline_ns, int cancel_fd)
 {
 	const struct cq_sleep how = { ep->shake.channel->fd, cancel_fd, deadline_ns };
 	int n;
