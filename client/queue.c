@@ -175,6 +175,14 @@ static bool watch(struct rmem_queue *q, int fd)
 	return epoll_ctl(q->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0 || errno == EEXIST;
 }
 
+/* Whoever waits for the descriptor comes and reaps, whether or not there is something. */
+static void wake(struct rmem_queue *q)
+{
+	uint64_t one = 1;
+
+	(void)!write(q->wake_fd, &one, sizeof(one));
+}
+
 /* Put the descriptors of the channel's present connection where the caller's one looks. */
 static void watch_connection(struct rmem_queue *q)
 {
@@ -185,6 +193,8 @@ static void watch_connection(struct rmem_queue *q)
 	/* The descriptors of the one before are closed, and have left by that. */
 	if (watch(q, endpoint_completion_fd(ep)) && watch(q, endpoint_fd(ep)))
 		q->connects = q->channel->connects;
+	else
+		wake(q); /* the next reap tries again */
 	q->armed = false;
 }
 
@@ -210,6 +220,8 @@ static bool arm(struct rmem_queue *q)
 	if (q->armed || !q->channel->pipeline.ep)
 		return false;
 	q->armed = endpoint_arm(q->channel->pipeline.ep) == 0;
+	if (!q->armed)
+		wake(q); /* nothing else would: the next reap tries again */
 	return q->armed;
 }
 
@@ -235,10 +247,8 @@ static uint64_t waits(const struct rmem_queue *q)
 /* What has completed meanwhile, or goes over another connection now, would not be heard of. */
 static void announce_end(struct rmem_queue *q, uint64_t waits_before)
 {
-	uint64_t one = 1;
-
 	if (completed(q) || waits(q) != waits_before || q->connects != q->channel->connects)
-		(void)!write(q->wake_fd, &one, sizeof(one));
+		wake(q);
 }
 
 /* ---- starting ---- */
