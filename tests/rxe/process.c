@@ -15,6 +15,8 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "tests/rxe/rig.h"
+
 #define CANNOT_START 127
 
 /* In the child: only what may be called when other threads existed. */
@@ -56,7 +58,12 @@ void process_start_speaker(struct process *p, const char *role, uint16_t port, v
 	close(in[0]);
 	close(from[1]);
 	for (size_t n = 0; n < bytes;) {
-		ssize_t got = read(from[0], (char *)said + n, bytes - n);
+		struct pollfd news = { .fd = from[0], .events = POLLIN };
+		ssize_t got;
+
+		if (poll(&news, 1, RIG_LIMIT_MS) != 1)
+			fail_msg("%s[%d] says nothing", role, (int)p->pid);
+		got = read(from[0], (char *)said + n, bytes - n);
 
 		assert_true(got > 0);
 		n += (size_t)got;

@@ -14,8 +14,9 @@
 #define RECEIVES 4
 #define SENDS 2
 #define MEMORY_BYTES ((size_t)(RECEIVES + SENDS) * MESSAGE_MAX + RAW_DATA_BYTES)
-#define SPIN_POLLS 2000         /* a near server has answered by then */
-#define ACK_TIMEOUT_EXPONENT 16 /* 0.27 s */
+#define SPIN_POLLS 2000 /* a near server has answered by then */
+#define ACK_TIMEOUT_EXPONENT \
+	18 /* 1.1 s, and with all retries 7.5 s: a processor may stand for seconds */
 #define RETRIES 6
 #define WR_RECV 1 /* low bit of a work request's id */
 
@@ -180,14 +181,14 @@ static int resolve(struct raw *r, uint16_t port)
 		return verbs_errno();
 	fcntl(r->channel->fd, F_SETFL, O_NONBLOCK);
 	if (rdma_create_id(r->channel, &r->id, NULL, RDMA_PS_TCP) ||
-		rdma_resolve_addr(r->id, NULL, (struct sockaddr *)&to, 5000))
+		rdma_resolve_addr(r->id, NULL, (struct sockaddr *)&to, RAW_LIMIT_MS))
 		return verbs_errno();
 	err = expect(r, RDMA_CM_EVENT_ADDR_RESOLVED);
 	if (err)
 		return err;
 	(void)rdma_set_option(r->id, RDMA_OPTION_ID, RDMA_OPTION_ID_ACK_TIMEOUT, &ack_timeout,
 		sizeof(ack_timeout));
-	if (rdma_resolve_route(r->id, 5000))
+	if (rdma_resolve_route(r->id, RAW_LIMIT_MS))
 		return verbs_errno();
 	return expect(r, RDMA_CM_EVENT_ROUTE_RESOLVED);
 }

@@ -18,7 +18,8 @@
 
 #include "common/message.h"
 
-#define RAW_LIMIT_NS (20ULL * 1000 * 1000 * 1000)
+#define RAW_LIMIT_MS 90000 /* as RIG_LIMIT_MS */
+#define RAW_LIMIT_NS (RAW_LIMIT_MS * 1000ULL * 1000)
 #define RAW_DATA_BYTES ((size_t)64 << 10) /* what one access can move */
 
 struct raw {

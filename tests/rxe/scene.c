@@ -92,8 +92,9 @@ struct scene *scene_begin(struct scene *s, struct rig *rig, unsigned ttl_ms)
 	party_open(&s->other, s->rig->port, others, SCENE_OTHERS, 100);
 	party_open(&s->own, s->rig->port, own, SCENE_OWN, 200);
 	/* They have begun, so that there is something to damage. */
-	while (!s->workers[0]->nheld || !s->workers[1]->nheld)
-		client_listen(100);
+	for (unsigned i = 0; i < SCENE_WORKERS; i++)
+		while (!s->workers[i]->nheld)
+			client_await_calls(s->workers[i], s->workers[i]->calls + 1);
 	s->begun_ns = clock_boot_ns();
 	return s;
 }

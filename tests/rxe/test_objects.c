@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "common/clock.h"
 #include "rmem/objects.h"
 #include "tests/rxe/peer.h"
 
@@ -71,15 +72,21 @@ static uint64_t value_of(struct rmem_counter *c)
 	return value;
 }
 
-/* What it has said until its end: additions that count, and whose fate is open. */
+/* The next thing it says, added up: additions that count, and whose fate is open. False: it has ended. */
+static bool count_one(struct peer *p, uint64_t *sure, uint64_t *open)
+{
+	int64_t said = peer_hear(p);
+
+	*sure += said == 0;
+	*open += said == 1;
+	return said != PEER_DEAD;
+}
+
+/* What it has said until its end. */
 static void count(struct peer *p, uint64_t *sure, uint64_t *open)
 {
-	int64_t said;
-
-	while ((said = peer_hear(p)) != PEER_DEAD) {
-		*sure += said == 0;
-		*open += said == 1;
-	}
+	while (count_one(p, sure, open))
+		;
 }
 
 static void test_counter(void **state)
@@ -156,7 +163,7 @@ static void test_adders_over_restarts(void **state)
 	for (int i = 0; i < 3; i++) {
 		for (int k = 0; k < PEERS; k++)
 			for (int n = 0; n < 20; n++)
-				sure += peer_hear(&sc.peers[k]) == 0;
+				(void)count_one(&sc.peers[k], &sure, &open);
 		rig_kill(sc.rig);
 		rig_start(sc.rig, peer_patient);
 	}
@@ -175,10 +182,11 @@ static void test_adders_over_restarts(void **state)
 /* A value is one that somebody has written as a whole. */
 static uint64_t read_whole(struct rmem_record *r)
 {
+	uint64_t until_ns = clock_boot_ns() + RIG_LIMIT_MS * NSEC_PER_MSEC;
 	uint64_t words[WORDS];
 	int rc;
 
-	while ((rc = rmem_record_read(r, words)) == -EAGAIN)
+	while ((rc = rmem_record_read(r, words)) == -EAGAIN && clock_boot_ns() < until_ns)
 		;
 	if (rc)
 		fail_msg("%s", rmem_errmsg());
@@ -214,6 +222,12 @@ static void test_record(void **state)
 	peer_scene_close(&sc);
 }
 
+static bool only_we_are_left(const json_t *status, void *arg)
+{
+	(void)arg;
+	return rig_number(status, "sessions.connected") == 1;
+}
+
 static void test_killed_writers(void **state)
 {
 	struct rmem_record *r = NULL;
@@ -234,7 +248,9 @@ static void test_killed_writers(void **state)
 			peer_kill(&sc.peers[i]);
 			last = read_whole(r);
 		}
-		/* Nobody is left to write. */
+		/* Nobody is left to write, nor is anything on its way that the dead have sent. */
+		json_decref(rig_await(sc.rig, "status", only_we_are_left, NULL,
+			"the connections of the dead to be gone"));
 		last = read_whole(r);
 		for (int i = 0; i < 5; i++)
 			assert_true(read_whole(r) == last);

@@ -13,7 +13,7 @@
 #include "tests/rxe/pattern.h"
 #include "tests/rxe/scene.h"
 
-#define SHORT_TTL_MS 8000
+#define SHORT_TTL_MS 12000
 #define ATTEMPTS_MIN 800
 #define HOLDER "holder" /* a role of this program */
 
