@@ -66,7 +66,7 @@ static void end_sleeper(const struct sleeper *s)
 static bool has_noticed_stall(const json_t *status, void *arg)
 {
 	(void)arg;
-	return rig_number(status, "stalls") > 0;
+	return rig_number(status, "stalls") > 0 && rig_number(status, "stalled_ms") >= TTL_MS;
 }
 
 static void test_frozen_server_expires_nobody(void **state)
@@ -81,9 +81,8 @@ static void test_frozen_server_expires_nobody(void **state)
 	rig_freeze(r);
 	rig_elapse(2 * TTL_MS);
 	rig_thaw(r);
-	status = rig_await(r, "status", has_noticed_stall, NULL, "the stall is noticed");
-	assert_true(rig_number(status, "stalled_ms") >= TTL_MS);
-	json_decref(status);
+	/* This one: on a busy machine there are others, and shorter ones, before. */
+	json_decref(rig_await(r, "status", has_noticed_stall, NULL, "the stall is noticed"));
 	/* Let another term pass: whoever was not excused expires now. */
 	rig_elapse(TTL_MS + TTL_MS / 2);
 	leaks = rig_ask(r, "leaks");
