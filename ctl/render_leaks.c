@@ -16,6 +16,19 @@ static void put_plural(FILE *out, uint64_t n, const char *text)
 	fprintf(out, "%" PRIu64 " allocation%s %s\n", n, n == 1 ? "" : "s", text);
 }
 
+/* What this report cannot show any more. */
+static void put_reclaimed(FILE *out, const json_t *coverage, struct check *c)
+{
+	int64_t blocks = field_int_or_null(c, coverage, "reclaimed_blocks");
+
+	if (blocks <= 0)
+		return;
+	text_put_share(
+		out, (uint64_t)field_int_or_null(c, coverage, "reclaimed_bytes"), (uint64_t)blocks);
+	fputs(" taken back from holders that were gone, since rmemd started: no longer listed\n",
+		out);
+}
+
 static void put_header(FILE *out, const json_t *answer, struct check *c)
 {
 	const json_t *audit = field_object(c, answer, "audit");
@@ -39,6 +52,7 @@ static void put_header(FILE *out, const json_t *answer, struct check *c)
 		put_plural(out, without_site, "without a call site");
 	if (orphans)
 		put_plural(out, orphans, "of no known session: a fault in rmemd, please report it");
+	put_reclaimed(out, coverage, c);
 }
 
 static void put_headline(FILE *out, const json_t *record, enum kind kind, struct check *c)

@@ -7,6 +7,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/units.h"
 #include "server/access.h"
 #include "server/connection.h"
 #include "server/service.h"
@@ -39,10 +40,21 @@ void reaper_finish_connection(struct server *s, struct connection *c)
 	while (!connection_reap(c, &all));
 }
 
-void reaper_reclaim(struct server *s, struct session *session)
+void reaper_reclaim(struct server *s, struct session *session, const char *why)
 {
+	const struct session_record *r = session_record(s, session);
+	uint32_t blocks = ledger_session_count(s->pool.ledger, session->slot);
+	char bytes[UNITS_TEXT_SIZE];
+
 	if (session->reclaiming || session->nconnections)
 		return;
+	/* Their record ends with it: the log is what is left to look for them in. */
+	if (blocks)
+		log_warn("%s: taking back %s in %u blocks of %s[%u] on %s (%s)", why,
+			units_format_bytes(ledger_session_bytes(s->pool.ledger, session->slot),
+				bytes, sizeof(bytes)),
+			blocks, r->identity.exe, r->identity.pid, r->identity.host,
+			session_state_name(r->state));
 	session->reclaiming = true;
 	reaper_wake(s);
 }
@@ -159,9 +171,10 @@ void reaper_tick(struct server *s, uint64_t now_real_ns)
 		if (session->nconnections)
 			continue;
 		if ((r->state == SESSION_DETACHED && session->lease.state == LEASE_LAPSED) ||
-			(gone && gone_ns >= s->terms.courtesy_ns) ||
-			(gone && s->options.reclaim == RECLAIM_AFTER &&
-				gone_ns >= s->options.reclaim_ms * NSEC_PER_MSEC))
-			reaper_reclaim(s, session);
+			(gone && gone_ns >= s->terms.courtesy_ns))
+			reaper_reclaim(s, session, "its courtesy is over");
+		else if (gone && s->options.reclaim == RECLAIM_AFTER &&
+			 gone_ns >= s->options.reclaim_ms * NSEC_PER_MSEC)
+			reaper_reclaim(s, session, "gone for as long as --reclaim says");
 	}
 }

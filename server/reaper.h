@@ -17,8 +17,8 @@ void reaper_wake(struct server *s);
 /* Tear this CLOSING connection down now, to the end: for a server that stops, which nobody waits for. */
 void reaper_finish_connection(struct server *s, struct connection *c);
 
-/* Take a session's memory back: it must have no connection. */
-void reaper_reclaim(struct server *s, struct session *session);
+/* Take a session's memory back, and say in the log why: it must have no connection. */
+void reaper_reclaim(struct server *s, struct session *session, const char *why);
 
 /* What the policy takes back by itself as time passes. */
 void reaper_tick(struct server *s, uint64_t now_real_ns);

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 
 #include "common/clock.h"
-#include "common/log.h"
 #include "rmem/rmem.h"
 #include "server/reaper.h"
 #include "server/session.h"
@@ -150,16 +149,6 @@ static const struct candidate *find_needed(
 	return NULL;
 }
 
-static void take_from(struct server *s, const struct candidate *c)
-{
-	const struct session_record *r = sessions_get(s->records, c->slot);
-
-	log_info("the pool is full: taking back %u blocks of %s[%u] on %s (%s)",
-		ledger_session_count(s->pool.ledger, c->slot), r->identity.exe, r->identity.pid,
-		r->identity.host, session_state_name(r->state));
-	reaper_reclaim(s, &s->sessions[c->slot]);
-}
-
 /* What cannot be tried out for want of memory is not taken. */
 static bool look(struct server *s, uint64_t bytes, int node)
 {
@@ -176,7 +165,7 @@ static bool look(struct server *s, uint64_t bytes, int node)
 		outlook_close(&o);
 	}
 	if (needed && needed->rank != MAY_BE_LEAVING)
-		take_from(s, needed);
+		reaper_reclaim(s, &s->sessions[needed->slot], "the pool is full");
 	free(list);
 	return needed != NULL;
 }

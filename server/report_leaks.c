@@ -42,6 +42,9 @@ static json_t *make_coverage(struct draft *d, const struct audit_result *result)
 	draft_set_number(d, o, "orphans", result->orphans);
 	draft_set_number(d, o, "sessions_total", result->sessions_total);
 	draft_set_number(d, o, "sessions_not_scanned", count_unjudged(d->view->sessions));
+	/* They were leaks, most of them, and have no record any more. */
+	draft_set_number(d, o, "reclaimed_blocks", d->view->counters.reclaimed_blocks);
+	draft_set_number(d, o, "reclaimed_bytes", d->view->counters.reclaimed_bytes);
 	return o;
 }
 

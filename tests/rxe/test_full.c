@@ -200,7 +200,8 @@ static void assert_leaked(struct rig *r, unsigned blocks, unsigned reclaimed)
 	json_t *leaks = rig_ask(r, "leaks");
 
 	assert_int_equal(rig_number(leaks, "summary.definite.blocks"), blocks);
-	assert_int_equal(rig_ask_number(r, "status", "counters.reclaimed_blocks"), reclaimed);
+	assert_int_equal(rig_number(leaks, "coverage.reclaimed_blocks"), reclaimed);
+	assert_int_equal(rig_number(leaks, "coverage.reclaimed_bytes"), reclaimed * BLOCK);
 	rig_assert_accounted(leaks);
 	json_decref(leaks);
 }
