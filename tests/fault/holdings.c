@@ -9,7 +9,7 @@
 
 #include "tests/fault/verdict.h"
 
-#define LOCAL_TIMEOUT_MS 3000
+#define LOCAL_TIMEOUT_MS 20000
 
 struct holdings held;
 

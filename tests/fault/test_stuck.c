@@ -11,6 +11,7 @@
 #include "rmem/rmem.h"
 #include "tests/fault/driver.h"
 #include "tests/rxe/client.h"
+#include "tests/rxe/lib.h"
 
 #define BLOCK (64UL << 10)
 #define LARGE (1UL << 20)
@@ -42,15 +43,6 @@ static void keep_next(struct world *w, enum fault_kind kind)
 {
 	w->plan->sticks = 1;
 	fault_plan_arm(w->plan, kind, 1);
-}
-
-static struct rmem *open_session(const struct world *w)
-{
-	struct rmem *rm;
-
-	if (rmem_open(w->rig->server, NULL, &rm))
-		fail_msg("rmem_open: %s", rmem_errmsg());
-	return rm;
 }
 
 static rmem_addr_t alloc_written(struct rmem *rm, const char text[8])
@@ -101,7 +93,7 @@ static void assert_in_map(struct rig *r, rmem_addr_t addr, const char *state)
 static void assert_not_lent(const struct world *w, rmem_addr_t zombie)
 {
 	static const size_t sizes[] = { LARGE, BLOCK };
-	struct rmem *rm = open_session(w);
+	struct rmem *rm = lib_open(w->rig->server, 0);
 	rmem_addr_t held[HELD_MAX];
 	size_t n = 0;
 	int err;
@@ -169,7 +161,7 @@ static void test_window_of_owner(void **state)
 	int err;
 
 	begin(&w, *state);
-	owner = open_session(&w);
+	owner = lib_open(w.rig->server, 0);
 	addr = alloc_written(owner, "stuck..");
 	keep_next(&w, FAULT_ibv_dealloc_mw);
 	/* The intent is on record: it is not the client's any more, confirmed or not. */
@@ -190,8 +182,8 @@ static void test_region_of_guest(void **state)
 	int err;
 
 	begin(&w, *state);
-	owner = open_session(&w);
-	guest = open_session(&w);
+	owner = lib_open(w.rig->server, 0);
+	guest = lib_open(w.rig->server, 0);
 	addr = alloc_written(owner, "shared.");
 	assert_int_equal(rmem_share(owner, addr, &key), 0);
 	assert_int_equal(rmem_attach(guest, addr, &key, NULL), 0);
