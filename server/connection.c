@@ -208,7 +208,8 @@ void connection_abort(struct connection *c, const char *fmt, ...)
 	va_end(ap);
 	log_debug("connection from %s ends: %s", c->peer, reason);
 	c->state = CONNECTION_CLOSING;
-	s->nwaiting -= c->deferred.active && c->deferred.type == MESSAGE_ALLOC;
+	if (c->deferred.active && c->deferred.type == MESSAGE_ALLOC)
+		DL_DELETE2(s->waiters, c, wait_prev, wait_next);
 	if (c->deferred.active && c->deferred.type == MESSAGE_HELLO)
 		c->deferred.resuming->waiter = NULL;
 	if (c->deferred.active && c->deferred.type == MESSAGE_JOIN)

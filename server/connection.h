@@ -33,7 +33,11 @@ struct deferred {
 	uint8_t type;
 	uint32_t seq;
 	union {
-		struct alloc_request alloc; /* ALLOC: for memory to be reclaimed */
+		/* ALLOC: for memory to be reclaimed, since then on the boot clock */
+		struct {
+			struct alloc_request alloc;
+			uint64_t since_ns;
+		};
 		/* FREE: for its last grant to end; DETACH: for the last of this session */
 		const struct allocation *freeing;
 		/* HELLO: for the earlier connections to be gone; JOIN: for the one it replaces */
@@ -68,6 +72,7 @@ struct connection {
 	size_t report_bytes;
 	char peer[48];
 	struct connection *prev, *next;
+	struct connection *wait_prev, *wait_next; /* server.waiters */
 };
 
 /* Build a queue pair on the id of a CONNECT_REQUEST and accept. On failure the id is still open. */

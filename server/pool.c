@@ -267,6 +267,7 @@ static void release(struct pool *p, const struct allocation *a)
 	uint64_t offset = addr_offset(a->addr), block_bytes = allocation_block_bytes(a);
 	int err;
 
+	p->releases++;
 	ledger_set_state(p->ledger, a, ALLOCATION_FREE);
 	err = buddy_free(n->buddy, offset, block_bytes);
 	if (err)
@@ -279,6 +280,11 @@ void pool_quarantine(struct pool *p, const struct allocation *a)
 {
 	ledger_set_state(p->ledger, a, ALLOCATION_QUARANTINE);
 	queue_wipe(p, a);
+}
+
+const struct allocation *pool_quarantined(const struct pool *p, uint32_t i)
+{
+	return ledger_at(p->ledger, p->wipe_queue[(p->wipe_head + i) % ledger_max(p->ledger)]);
 }
 
 bool pool_wipe(struct pool *p, uint64_t budget_bytes)

@@ -10,6 +10,7 @@
 #include "common/units.h"
 #include "server/access.h"
 #include "server/connection.h"
+#include "server/relief.h"
 #include "server/service.h"
 #include "server/session.h"
 
@@ -28,6 +29,19 @@ void reaper_wake(struct server *s)
 
 	if (event_add(s->reaper_event, &at_once))
 		log_error("no memory to wake the reaper: the next tick does");
+}
+
+/* Unless it comes round earlier anyway. */
+static void wake_at(struct server *s, uint64_t at_ns)
+{
+	const uint64_t now_ns = clock_boot_ns();
+	struct timeval wait;
+
+	if (at_ns <= now_ns || event_pending(s->reaper_event, EV_TIMEOUT, NULL))
+		return;
+	wait.tv_sec = (time_t)((at_ns - now_ns) / NSEC_PER_SEC);
+	wait.tv_usec = (suseconds_t)((at_ns - now_ns) % NSEC_PER_SEC / NSEC_PER_USEC + 1);
+	(void)event_add(s->reaper_event, &wait); /* else the next tick does */
 }
 
 void reaper_finish_connection(struct server *s, struct connection *c)
@@ -56,6 +70,7 @@ void reaper_reclaim(struct server *s, struct session *session, const char *why)
 			blocks, r->identity.exe, r->identity.pid, r->identity.host,
 			session_state_name(r->state));
 	session->reclaiming = true;
+	s->nreclaiming++;
 	reaper_wake(s);
 }
 
@@ -94,6 +109,7 @@ static bool reclaim_all(struct server *s)
 		if (!session->reclaiming || session->reclaimed)
 			continue;
 		session->reclaimed = !reclaim_slice(s, session, &budget);
+		s->nreclaiming -= session->reclaimed;
 		more |= !session->reclaimed;
 	}
 	return more || !budget; /* there may be others behind */
@@ -135,6 +151,8 @@ static void slice(evutil_socket_t fd, short what, void *arg)
 	service_retry_waiting(s);
 	if (more)
 		reaper_wake(s);
+	else if (s->waiters)
+		wake_at(s, relief_next_ns(s));
 }
 
 int reaper_start(struct server *s)
@@ -158,7 +176,7 @@ void reaper_tick(struct server *s, uint64_t now_real_ns)
 
 	DL_FOREACH (s->dying, c)
 		c->resting = false;
-	if (s->dying || s->nwaiting)
+	if (s->dying || s->waiters)
 		reaper_wake(s);
 	if (s->options.reclaim == RECLAIM_NEVER)
 		return;

@@ -1,69 +1,19 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "server/relief.h"
 
-#include <errno.h>
 #include <stdlib.h>
 
 #include "common/clock.h"
+#include "core/outlook.h"
 #include "rmem/rmem.h"
 #include "server/reaper.h"
 #include "server/session.h"
 
 #define LEAVING_NS NSEC_PER_SEC /* a killed process's memory and descriptors are gone by then */
+#define LOOK_SHARE 10           /* of the loop's time one part goes into looking */
 
-/* A look that took longer than that is made again only when ten times as long has passed. */
-#define LONG_LOOK_NS NSEC_PER_MSEC
-#define LOOK_SHARE 10
-
-/* ---- what the pool would be like ---- */
-
-struct outlook {
-	struct pool *pool;
-	uint64_t block_bytes;                 /* what is sought */
-	struct buddy *trials[ADDR_MAX_NODES]; /* of pool->nodes[]; NULL where it is not sought */
-};
-
-static void outlook_close(struct outlook *o)
-{
-	for (unsigned i = 0; i < ADDR_MAX_NODES; i++)
-		buddy_destroy(o->trials[i]);
-}
-
-static int outlook_open(struct outlook *o, struct pool *p, uint64_t bytes, int node)
-{
-	int err = 0;
-
-	*o = (struct outlook){ .pool = p, .block_bytes = buddy_block_bytes(bytes) };
-	for (unsigned i = 0; i < p->nnodes && !err; i++) {
-		if (node == RMEM_NODE_ANY || p->nodes[i].node == (unsigned)node)
-			err = buddy_copy(p->nodes[i].buddy, &o->trials[i]);
-	}
-	if (err)
-		outlook_close(o);
-	return err;
-}
-
-static void without(struct outlook *o, uint32_t slot)
-{
-	const struct allocation *a = NULL;
-
-	while ((a = ledger_next_of_session(o->pool->ledger, slot, a))) {
-		const struct pool_node *n = pool_find_node(o->pool, addr_node(a->addr));
-		struct buddy *trial = o->trials[n - o->pool->nodes];
-
-		if (a->state == ALLOCATION_LIVE && trial)
-			buddy_free(trial, addr_offset(a->addr), allocation_block_bytes(a));
-	}
-}
-
-static bool has_room(const struct outlook *o)
-{
-	for (unsigned i = 0; i < o->pool->nnodes; i++) {
-		if (o->trials[i] && buddy_largest_free_bytes(o->trials[i]) >= o->block_bytes)
-			return true;
-	}
-	return false;
-}
+/* For how long an allocation waits for what only may come: who is asked now answers before most clients give up. */
+#define PATIENCE_NS (2 * NSEC_PER_SEC)
 
 /* ---- who may lose what it holds ---- */
 
@@ -80,14 +30,13 @@ struct candidate {
  * Its connection has only just ended: if that is because its process is on its way out, it will be known
  * to be dead in a moment.
  */
-static bool may_be_leaving(const struct session_record *r)
+static bool may_be_leaving(const struct session_record *r, uint64_t now_real_ns)
 {
-	uint64_t now_ns = clock_real_ns();
-
-	return now_ns >= r->state_since_ns && now_ns - r->state_since_ns < LEAVING_NS;
+	return now_real_ns >= r->state_since_ns && now_real_ns - r->state_since_ns < LEAVING_NS;
 }
 
-static enum rank rank_of(const struct session *session, const struct session_record *r)
+static enum rank rank_of(
+	const struct session *session, const struct session_record *r, uint64_t now_real_ns)
 {
 	if (session->reclaiming)
 		return STAYS;
@@ -101,10 +50,41 @@ static enum rank rank_of(const struct session *session, const struct session_rec
 	case SESSION_DETACHED:
 		if (session->lease.state >= LEASE_EXPIRED)
 			return EXPIRED;
-		return may_be_leaving(r) ? MAY_BE_LEAVING : STAYS;
+		return may_be_leaving(r, now_real_ns) ? MAY_BE_LEAVING : STAYS;
 	default:
 		return STAYS;
 	}
+}
+
+/*
+ * Calls found() for each; returns a number that stays the same as long as they all do, and nothing has been
+ * given back besides.
+ */
+static uint64_t each_candidate(
+	struct server *s, void (*found)(const struct candidate *c, void *arg), void *arg)
+{
+	uint64_t now_real_ns = clock_real_ns(), state = s->pool.releases + s->pool.wipe_count;
+	const struct session_record *r;
+	uint32_t cursor = 0, slot;
+
+	if (s->options.reclaim == RECLAIM_NEVER)
+		return state;
+	while ((r = sessions_next(s->records, &cursor, &slot))) {
+		const struct candidate c = { rank_of(&s->sessions[slot], r, now_real_ns), slot,
+			r->state_since_ns };
+
+		if (c.rank == STAYS || !ledger_session_count(s->pool.ledger, slot))
+			continue;
+		found(&c, arg);
+		state = (state ^ slot ^ (uint64_t)c.rank << 32 ^ c.since_ns) * 0x9e3779b97f4a7c15U;
+	}
+	return state;
+}
+
+static void count(const struct candidate *c, void *arg)
+{
+	(void)c;
+	++*(size_t *)arg;
 }
 
 static int in_turn(const void *left, const void *right)
@@ -118,88 +98,162 @@ static int in_turn(const void *left, const void *right)
 	return a->slot < b->slot ? -1 : 1;
 }
 
-static unsigned list_candidates(struct server *s, struct candidate *list)
+/* ---- what it would help ---- */
+
+/* What is on its way back, as if it were there. */
+static void without_pending(struct server *s, struct outlook *o)
 {
-	const struct session_record *r;
 	uint32_t cursor = 0, slot;
-	unsigned n = 0;
 
-	while ((r = sessions_next(s->records, &cursor, &slot))) {
-		enum rank rank = rank_of(&s->sessions[slot], r);
-
-		if (rank != STAYS && ledger_session_count(s->pool.ledger, slot))
-			list[n++] = (struct candidate){ rank, slot, r->state_since_ns };
+	for (uint32_t i = 0; i < s->pool.wipe_count; i++)
+		outlook_without(o, pool_quarantined(&s->pool, i));
+	while (s->nreclaiming && sessions_next(s->records, &cursor, &slot)) {
+		if (s->sessions[slot].reclaiming)
+			outlook_without_session(o, slot);
 	}
-	qsort(list, n, sizeof(*list), in_turn);
-	return n;
 }
 
-/*
- * Without it there is room, and with it, though all before it in the list be gone, there is none. So it has to go, and
- * perhaps it is enough: those before it are looked at again when its blocks are free.
- */
-static const struct candidate *find_needed(
-	struct outlook *o, const struct candidate *list, unsigned n)
+static bool open_outlook(struct server *s, const struct wish *wish, struct outlook *o)
 {
-	for (unsigned i = 0; i < n; i++) {
-		without(o, list[i].slot);
-		if (has_room(o))
-			return &list[i];
+	const struct pool *p = &s->pool;
+
+	*o = (struct outlook){ .ledger = p->ledger };
+	for (unsigned i = 0; i < p->nnodes; i++) {
+		const struct pool_node *n = &p->nodes[i];
+
+		if ((wish->node == RMEM_NODE_ANY || n->node == (unsigned)wish->node) &&
+			outlook_add_node(o, n->node, n->buddy)) {
+			outlook_close(o);
+			return false;
+		}
 	}
-	return NULL;
+	without_pending(s, o);
+	return true;
+}
+
+struct list {
+	struct candidate *candidates;
+	uint32_t *slots; /* theirs */
+	bool *needed;
+	size_t n;
+};
+
+static void add(const struct candidate *c, void *arg)
+{
+	struct list *list = arg;
+
+	list->candidates[list->n++] = *c;
+}
+
+/* All of them, in turn. */
+static bool list_open(struct server *s, struct list *list)
+{
+	const size_t max = sessions_count(s->records) + 1;
+
+	*list = (struct list){ .candidates = calloc(max, sizeof(*list->candidates)),
+		.slots = calloc(max, sizeof(*list->slots)),
+		.needed = calloc(max, sizeof(*list->needed)) };
+	if (!list->candidates || !list->slots || !list->needed)
+		return false;
+	s->relief.state = each_candidate(s, add, list);
+	qsort(list->candidates, list->n, sizeof(*list->candidates), in_turn);
+	for (size_t i = 0; i < list->n; i++)
+		list->slots[i] = list->candidates[i].slot;
+	return true;
+}
+
+static void list_close(struct list *list)
+{
+	free(list->candidates);
+	free(list->slots);
+	free(list->needed);
+}
+
+/* Who may be leaving is the last in turn: it is waited for, and until then nothing is taken from anybody. */
+static enum hope take_needed(
+	struct server *s, const struct wish *wish, const struct list *list, struct outlook *o)
+{
+	size_t n = outlook_choose(o, wish->bytes, list->slots, list->n, list->needed);
+
+	if (n == 0)
+		return HOPE_NONE;
+	if (list->candidates[n - 1].rank == MAY_BE_LEAVING)
+		return HOPE_LEAVING;
+	for (size_t i = 0; i < n; i++) {
+		if (list->needed[i])
+			reaper_reclaim(s, &s->sessions[list->slots[i]], "the pool is full");
+	}
+	return HOPE_SOON;
 }
 
 /* What cannot be tried out for want of memory is not taken. */
-static bool look(struct server *s, uint64_t bytes, int node)
+static enum hope look(struct server *s, const struct wish *wish)
 {
-	struct candidate *list = calloc(sessions_count(s->records), sizeof(*list));
-	const struct candidate *needed = NULL;
+	enum hope hope = HOPE_NONE;
 	struct outlook o;
-	unsigned n;
+	struct list list;
 
-	if (!list)
-		return false;
-	n = list_candidates(s, list);
-	if (n && !outlook_open(&o, &s->pool, bytes, node)) {
-		needed = find_needed(&o, list, n);
+	if (list_open(s, &list) && open_outlook(s, wish, &o)) {
+		hope = outlook_has_room(&o, wish->bytes) ? HOPE_SOON
+							 : take_needed(s, wish, &list, &o);
 		outlook_close(&o);
 	}
-	if (needed && needed->rank != MAY_BE_LEAVING)
-		reaper_reclaim(s, &s->sessions[needed->slot], "the pool is full");
-	free(list);
-	return needed != NULL;
+	list_close(&list);
+	return hope;
 }
 
 /* ---- when ---- */
 
 static bool is_under_way(const struct server *s)
 {
-	uint32_t cursor = 0, slot;
-
-	if (s->pool.wipe_count || s->dying || s->nrevoking)
-		return true;
-	while (sessions_next(s->records, &cursor, &slot)) {
-		if (s->sessions[slot].reclaiming && !s->sessions[slot].reclaimed)
-			return true;
-	}
-	return false;
+	return s->pool.wipe_count || s->dying || s->nrevoking || s->nreclaiming;
 }
 
-/* However many ask for what is not there, the loop has nine tenths of its time for others. */
-bool relief_seek(struct server *s, uint64_t bytes, int node)
+/* Who looked last did not find room for less than that, and nothing has changed since. */
+static bool is_answered(const struct server *s, const struct wish *wish, uint64_t state)
 {
-	uint64_t began_ns = clock_boot_ns(), took_ns;
-	bool hope;
+	const struct relief *last = &s->relief;
 
-	if (is_under_way(s))
-		return true;
-	if (s->options.reclaim == RECLAIM_NEVER)
-		return false;
-	if (began_ns < s->look_again_ns)
-		return true;  /* the next tick tries again */
+	return last->hope != HOPE_SOON && last->state == state &&
+	       (last->node == RMEM_NODE_ANY || last->node == wish->node) &&
+	       buddy_block_bytes(wish->bytes) >= buddy_block_bytes(last->bytes);
+}
+
+static void look_and_remember(struct server *s, const struct wish *wish)
+{
+	const uint64_t began_ns = clock_boot_ns();
+	uint64_t now_ns;
+
 	session_judge_all(s); /* as of now, not of the last time somebody looked */
-	hope = look(s, bytes, node);
-	took_ns = clock_boot_ns() - began_ns;
-	s->look_again_ns = took_ns < LONG_LOOK_NS ? 0 : began_ns + LOOK_SHARE * took_ns;
-	return hope;
+	s->relief.hope = look(s, wish);
+	s->relief.bytes = wish->bytes;
+	s->relief.node = wish->node;
+	now_ns = clock_boot_ns();
+	s->relief.next_ns = now_ns + (LOOK_SHARE - 1) * (now_ns - began_ns);
+}
+
+bool relief_seek(struct server *s, const struct wish *wish)
+{
+	const uint64_t now_ns = clock_boot_ns();
+	const bool patient = now_ns - wish->since_ns < PATIENCE_NS;
+	const bool under_way = is_under_way(s);
+	size_t candidates = 0;
+	uint64_t state;
+
+	if (under_way && patient)
+		return true;
+	state = each_candidate(s, count, &candidates);
+	if (!under_way && !candidates)
+		return false;
+	if (!is_answered(s, wish, state)) {
+		if (now_ns < s->relief.next_ns)
+			return true;
+		look_and_remember(s, wish);
+	}
+	return s->relief.hope == HOPE_SOON || (s->relief.hope == HOPE_LEAVING && patient);
+}
+
+uint64_t relief_next_ns(const struct server *s)
+{
+	return s->relief.next_ns;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Whose memory is taken back when an allocation finds no room. What dead holders left is evidence, so none
- * of it is taken unless that makes the room: this is tried out first, on copies of the allocators. The
- * event loop only.
+ * Whose memory is taken back when an allocation finds no room. What dead holders left is evidence, so it is
+ * taken only from those without whom there would be no room, and only if there is then: this is tried out first, on
+ * copies of the allocators (core/outlook.h). The event loop only.
  */
 #ifndef RMEM_SERVER_RELIEF_H
 #define RMEM_SERVER_RELIEF_H
@@ -12,13 +12,23 @@
 
 #include "server/server.h"
 
+/* An allocation for which there is no room. */
+struct wish {
+	uint64_t bytes;
+	int node;          /* or RMEM_NODE_ANY */
+	uint64_t since_ns; /* when it was asked for, on the boot clock */
+};
+
 /*
- * There was no room for bytes on that node (or, RMEM_NODE_ANY, on any). True: there may be soon, ask for it again
- * when the reaper has come round; it may have been told whose memory to take. False: nothing that may be
- * taken would make that room, and nothing has been.
+ * True: there may be room soon, ask again when the reaper has come round; it may have been told whose memory to
+ * take. False: nothing that may be taken would make that room, and nothing has been.
  *
- * Those provably gone lose theirs before those whose lease is over, and each kind in the order in which they went.
+ * Those provably gone lose theirs before those whose lease is over, and each kind in the order in which they went. Who
+ * is first asked about is to be asked about first again: looking takes time, and there is a limit to how much.
  */
-bool relief_seek(struct server *s, uint64_t bytes, int node);
+bool relief_seek(struct server *s, const struct wish *wish);
+
+/* When there will be time to look again, on the boot clock; may be past. */
+uint64_t relief_next_ns(const struct server *s);
 
 #endif

@@ -64,6 +64,17 @@ struct server_counters {
 	uint64_t stalls, stalled_ns;
 };
 
+/* What came of looking whose memory to take back (relief.h), the last time. */
+enum hope { HOPE_SOON, HOPE_LEAVING, HOPE_NONE };
+
+struct relief {
+	enum hope hope;
+	uint64_t bytes; /* what was asked for */
+	int node;
+	uint64_t state;   /* of everything that the answer depends on */
+	uint64_t next_ns; /* the next look is not before */
+};
+
 struct server {
 	struct options options;
 	struct event_base *base;
@@ -76,6 +87,7 @@ struct server {
 	struct grant **grants;    /* by ledger slot: an allocation's, one per connection at most */
 	struct grant *ending;     /* to be ended by the reaper, oldest first */
 	unsigned nrevoking;       /* allocations that are given up and have grants left */
+	unsigned nreclaiming;     /* sessions that are being reclaimed */
 	void *board;              /* SESSIONS_MAX lines, registered line by line */
 	struct device devices[DEVICES_MAX];
 	unsigned ndevices;
@@ -84,9 +96,10 @@ struct server {
 	struct auditor *auditor;
 	struct connection *connections; /* open ones, but for the channels of sessions */
 	unsigned nconnections, nobservers;
-	unsigned nchannels;         /* until they are reaped */
-	unsigned nwaiting;          /* connections whose ALLOC waits for memory to be reclaimed */
-	struct connection *dying;   /* being torn down by the reaper */
+	unsigned nchannels; /* until they are reaped */
+	struct connection
+		*waiters;         /* whose ALLOC waits for memory to be reclaimed, longest first */
+	struct connection *dying; /* being torn down by the reaper */
 	struct connection *zombies; /* could not be torn down: kept for ever */
 	struct event *tick_event;
 	struct event *reaper_event;
@@ -94,10 +107,10 @@ struct server {
 	struct lease_terms terms;
 	struct stall_guard stall_guard;
 	struct server_counters counters;
+	struct relief relief;
 	uint64_t started_real_ns, started_boot_ns;
-	uint64_t judged_ns;     /* when holders were last looked at */
-	uint64_t look_again_ns; /* before that nobody looks whose memory to take back */
-	unsigned counting;      /* how often sessions were counted */
+	uint64_t judged_ns; /* when holders were last looked at */
+	unsigned counting;  /* how often sessions were counted */
 	char host[64];
 };
 

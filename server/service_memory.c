@@ -66,7 +66,7 @@ static int refuse_full(struct connection *c, const struct header *h, const struc
 	describe_top_holder(c->server, holder, sizeof(holder));
 	return handler_refuse(c, h, -ENOSPC,
 		"the %s is full: %s asked for, which takes a block of %s, largest free block %s; "
-		"%s",
+		"%s; free something, or start rmemd with a larger --size",
 		where, units_format_bytes(q->bytes, asked, sizeof(asked)),
 		units_format_bytes(buddy_block_bytes(q->bytes), block, sizeof(block)),
 		units_format_bytes(largest, largest_text, sizeof(largest_text)), holder);
@@ -139,11 +139,35 @@ static int try_alloc(struct connection *c, const struct header *h, const struct 
 	return 0;
 }
 
+static bool may_hope(struct connection *c, const struct alloc_request *q, uint64_t since_ns)
+{
+	const struct wish wish = { .bytes = q->bytes, .node = q->node, .since_ns = since_ns };
+
+	return relief_seek(c->server, &wish);
+}
+
+/* Lend now, refuse now, or have it wait for what others have to give back; behind those who wait already. */
+static int wait_for_room(
+	struct connection *c, const struct header *h, const struct alloc_request *q)
+{
+	struct server *s = c->server;
+	const uint64_t now_ns = clock_boot_ns();
+	int err = try_alloc(c, h, q);
+
+	if (err != -ENOSPC || !(s->waiters || may_hope(c, q, now_ns)))
+		return err ? refuse_alloc(c, h, q, err) : 0;
+	c->deferred = (struct deferred){
+		.active = true, .type = h->type, .seq = h->seq, .alloc = *q, .since_ns = now_ns
+	};
+	DL_APPEND2(s->waiters, c, wait_prev, wait_next);
+	reaper_wake(s);
+	return 0;
+}
+
 int handle_alloc(struct connection *c, const struct header *h, struct wire *in)
 {
 	const struct allocation *a;
 	struct alloc_request q;
-	int err;
 
 	alloc_request_get(in, &q);
 	if (wire_finish(in))
@@ -151,38 +175,26 @@ int handle_alloc(struct connection *c, const struct header *h, struct wire *in)
 	a = made_by(c, h->seq);
 	if (a)
 		return reply_alloc(c, h, a);
-	err = try_alloc(c, h, &q);
-	if (err == -ENOSPC && relief_seek(c->server, q.bytes, q.node)) {
-		c->deferred = (struct deferred){
-			.active = true, .type = h->type, .seq = h->seq, .alloc = q
-		};
-		c->server->nwaiting++;
-		reaper_wake(c->server);
-		return 0;
-	}
-	return err ? refuse_alloc(c, h, &q, err) : 0;
+	return wait_for_room(c, h, &q);
 }
 
+/* In the order in which they came, so that nobody gets all the looks. */
 void service_retry_waiting(struct server *s)
 {
 	struct connection *c, *tmp;
 
-	if (!s->nwaiting)
-		return;
-	DL_FOREACH_SAFE (s->connections, c, tmp) {
+	DL_FOREACH_SAFE2(s->waiters, c, tmp, wait_next)
+	{
 		const struct header h = { .type = c->deferred.type, .seq = c->deferred.seq };
-		struct alloc_request q = c->deferred.alloc;
-		int err;
+		const struct alloc_request q = c->deferred.alloc;
+		int err = try_alloc(c, &h, &q);
 
-		if (!c->deferred.active || c->deferred.type != MESSAGE_ALLOC)
-			continue;
-		err = try_alloc(c, &h, &q);
-		if (err == -ENOSPC && relief_seek(s, q.bytes, q.node))
+		if (err == -ENOSPC && may_hope(c, &q, c->deferred.since_ns))
 			continue;
 		if (c->state == CONNECTION_CLOSING)
-			continue; /* it went while being answered, and is counted off already */
+			continue; /* it went while being answered, and waits no more */
+		DL_DELETE2(s->waiters, c, wait_prev, wait_next);
 		c->deferred.active = false;
-		s->nwaiting--;
 		if (err && refuse_alloc(c, &h, &q, err))
 			connection_abort(c, "cannot refuse its allocation");
 	}

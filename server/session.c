@@ -327,6 +327,7 @@ void session_forget_if_done(struct server *s, struct session *session)
 	if (r->state != SESSION_CLOSED && r->state != SESSION_DEAD && !session->reclaiming &&
 		session->lease.state < LEASE_EXPIRED)
 		return;
+	s->nreclaiming -= session->reclaiming && !session->reclaimed;
 	sessions_remove(s->records, session->slot);
 	session->used = false;
 }
