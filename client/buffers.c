@@ -121,19 +121,18 @@ void buffers_destroy(struct buffers *t)
 	*t = (struct buffers){ 0 };
 }
 
-static int explain_memory(const struct buffer *b, struct why *why)
+int buffers_explain_memory(size_t bytes, const char *else_, struct why *why)
 {
 	struct rlimit limit;
 
 	if (getrlimit(RLIMIT_MEMLOCK, &limit) || limit.rlim_cur == RLIM_INFINITY)
 		return why_set(why, -ENOMEM,
-			"the RDMA device cannot register %zu bytes: out of memory", b->bytes);
+			"the RDMA device cannot register %zu bytes: out of memory", bytes);
 	return why_set(why, -ENOMEM,
 		"the RDMA device cannot lock %zu bytes: out of memory, or over the limit of this "
-		"process, "
-		"which is %llu KiB for all it locks; raise it with 'ulimit -l', or memlock in "
-		"/etc/security/limits.conf",
-		b->bytes, (unsigned long long)limit.rlim_cur / 1024);
+		"process, which is %llu KiB for all it locks: raise it with 'ulimit -l', memlock "
+		"in /etc/security/limits.conf, or LimitMEMLOCK= of a systemd unit%s",
+		bytes, (unsigned long long)limit.rlim_cur / 1024, else_);
 }
 
 /* More than the device takes at once? It is asked for its word only about what is very long. */
@@ -163,7 +162,7 @@ int buffer_register(struct buffer *b, struct ibv_pd *pd, struct why *why)
 	}
 	rc = verbs_errno();
 	if (rc == -ENOMEM)
-		return explain_memory(b, why);
+		return buffers_explain_memory(b->bytes, "", why);
 	if (rc == -EFAULT)
 		return why_set(why, -EINVAL,
 			"not all of the %zu bytes at %p are mapped and writable", b->bytes,
@@ -191,7 +190,10 @@ int buffer_map(struct buffer *b, struct why *why)
 	}
 	if (p == MAP_FAILED) {
 		b->mapped_bytes = 0;
-		return why_set(why, -ENOMEM, "this process cannot map %zu bytes", b->bytes);
+		return why_set(why, -ENOMEM,
+			"this process cannot map %zu bytes: more than its limit ('ulimit -v'), its "
+			"address space, or what the kernel promises (vm.overcommit_memory)",
+			b->bytes);
 	}
 	b->start = (uintptr_t)p;
 	return 0;

@@ -50,6 +50,12 @@ struct buffer *buffers_find_range(const struct buffers *t, uintptr_t addr, size_
 void buffers_destroy(struct buffers *t);
 
 /*
+ * Returns -ENOMEM: bytes could not be locked, or registered, for want of memory or because of the limit, and what
+ * helps. else_ goes at the end of that: what helps besides.
+ */
+int buffers_explain_memory(size_t bytes, const char *else_, struct why *why);
+
+/*
  * Register b. 0; -ENOMEM, with the remedy if it is the limit on locked memory; -EINVAL if nothing
  * writable is mapped there; or what the device says.
  */

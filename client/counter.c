@@ -251,9 +251,8 @@ RMEM_API int rmem_counter_create(
 
 	if (rc == 0 && !out)
 		rc = why_set(&why, -EINVAL, "out is NULL");
-	if (rc == 0 && (addr == 0 || addr % sizeof(uint64_t)))
-		rc = why_set(&why, -EINVAL,
-			"0x%" PRIx64 " is no address for this: it must be a multiple of 8", addr);
+	if (rc == 0)
+		rc = word_check_addr(addr, &why);
 	if (rc == 0 && (lines == 0 || lines > LINES_MAX))
 		rc = why_set(&why, -EINVAL, "%u lines: 1 to %d can be had", lines, LINES_MAX);
 	if (rc == 0)

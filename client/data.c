@@ -142,7 +142,7 @@ RMEM_API int rmem_buf_release(struct rmem *rm, void *addr)
 	int rc;
 
 	rc = call_enter(rm, &why);
-	if (rc == 0)
+	if (rc == 0 && addr)
 		rc = registry_remove(&rm->session, (uintptr_t)addr, &why);
 	return call_done(rc, "rmem_buf_release", &why);
 }

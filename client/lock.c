@@ -162,6 +162,19 @@ static int pause_a_little(struct rmem_lock *l, struct wait *w, struct why *why)
 	return 0;
 }
 
+static int explain_held(const struct rmem_lock *l, uint64_t word, struct why *why)
+{
+	uint64_t ticket = word_ticket(word);
+
+	if (ticket == tenure_now(session_of(l)).ticket)
+		return why_set(why, -ETIMEDOUT,
+			"the lock at 0x%" PRIx64 " is held by another handle of this session",
+			l->addr);
+	return why_set(why, -ETIMEDOUT,
+		"the lock at 0x%" PRIx64 " is held by another session (ticket %" PRIu64 ")",
+		l->addr, ticket);
+}
+
 static int acquire(struct rmem_lock *l, struct wait *w, struct why *why)
 {
 	uint64_t word;
@@ -179,9 +192,7 @@ static int acquire(struct rmem_lock *l, struct wait *w, struct why *why)
 		if (word == 0 || (w->out && !was_out))
 			continue;
 		if (clock_boot_ns() >= w->deadline_ns)
-			return why_set(why, -ETIMEDOUT,
-				"the lock at 0x%" PRIx64 " is held by another (ticket %" PRIu64 ")",
-				l->addr, word_ticket(word));
+			return explain_held(l, word, why);
 		rc = pause_a_little(l, w, why);
 		if (rc)
 			return rc;
@@ -281,9 +292,8 @@ RMEM_API int rmem_lock_create(struct rmem *rm, rmem_addr_t addr, struct rmem_loc
 
 	if (rc == 0 && !out)
 		rc = why_set(&why, -EINVAL, "out is NULL");
-	if (rc == 0 && (addr == 0 || addr % sizeof(uint64_t)))
-		rc = why_set(&why, -EINVAL,
-			"0x%" PRIx64 " is no address for this: it must be a multiple of 8", addr);
+	if (rc == 0)
+		rc = word_check_addr(addr, &why);
 	if (rc == 0) {
 		l = calloc(1, sizeof(*l));
 		if (!l)

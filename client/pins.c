@@ -2,10 +2,14 @@
 #include "client/pins.h"
 
 #include <errno.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
+#include "client/plan.h"
 #include "common/units.h"
 
 #define PIN_MAX (16 * MIB) /* in one go */
+#define PAGE_MIN_BYTES 4096
 
 static void let_go(struct pins *p, struct pin *pin)
 {
@@ -55,6 +59,19 @@ static struct pin *make_room(struct pins *p, const struct pin_request *r)
 	return NULL;
 }
 
+/*
+ * What could not be registered is copied, which ends the process if nothing is there. The kernel's answer does not
+ * tell: it is EFAULT too for what only the processor can reach (a device's memory, a file shared for writing).
+ */
+static bool is_mapped(const struct pin_request *r)
+{
+	/* A byte for every page of a segment, which need not begin with one. */
+	unsigned char pages[PLAN_SEGMENT_MAX / PAGE_MIN_BYTES + 1];
+	uintptr_t start = r->start & ~((uintptr_t)sysconf(_SC_PAGESIZE) - 1);
+
+	return mincore((void *)start, r->end - start, pages) == 0 || errno != ENOMEM;
+}
+
 int pins_get(struct pins *p, const struct pin_request *r, struct ibv_mr **out)
 {
 	struct pin *pin = find(p, r);
@@ -67,7 +84,7 @@ int pins_get(struct pins *p, const struct pin_request *r, struct ibv_mr **out)
 		pin->mr = ibv_reg_mr(r->pd, (void *)r->start, end - r->start,
 			r->writable ? IBV_ACCESS_LOCAL_WRITE : 0);
 		if (!pin->mr)
-			return -ENOMEM;
+			return is_mapped(r) ? -ENOMEM : -EFAULT;
 		pin->start = r->start;
 		pin->end = end;
 		pin->owner = r->owner;

@@ -41,7 +41,7 @@ struct pin_request {
 
 /*
  * 0; -EAGAIN: all pins are in use; -ENOMEM: it cannot be done (the limit on locked memory, or memory that
- * cannot be pinned).
+ * cannot be pinned, but can be copied); -EFAULT: not all of it, from start to end, is mapped.
  */
 int pins_get(struct pins *p, const struct pin_request *request, struct ibv_mr **out);
 

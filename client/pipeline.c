@@ -49,9 +49,12 @@ int pipeline_attach(struct pipeline *p, struct endpoint *ep, struct why *why)
 			IBV_ACCESS_LOCAL_WRITE);
 	if (!p->bounce_mr) {
 		rc = verbs_errno();
+		if (rc == -ENOMEM)
+			return buffers_explain_memory(BOUNCE_BYTES,
+				"; or open with fewer channels, which lock as much each", why);
 		return why_set(why, rc,
-			"cannot lock %zu KiB of memory for the RDMA device: %s (see 'ulimit -l')",
-			BOUNCE_BYTES >> 10, strerror(-rc));
+			"cannot register %zu KiB of memory with the RDMA device: %s",
+			(size_t)BOUNCE_BYTES >> 10, strerror(-rc));
 	}
 	p->ep = ep;
 	p->depth = endpoint_send_depth(ep);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <stdio.h>
 
 static int check_lists(const struct iovec *local, int nlocal, const struct rmem_iovec *remote,
 	int nremote, struct why *why)
@@ -25,6 +26,17 @@ static bool add_length(size_t *total, size_t len)
 	return true;
 }
 
+/* rmem_read() and its like have no pieces that their callers know of. */
+static int too_long(const char *side, int i, int n, size_t len, struct why *why)
+{
+	char which[48] = "";
+
+	if (n > 1)
+		snprintf(which, sizeof(which), "%s piece %d is too long: ", side, i);
+	return why_set(why, -EINVAL, "%s%zu bytes: at most %zd can be copied at once%s", which, len,
+		(ssize_t)SSIZE_MAX, n > 1 ? ", in all pieces together" : "");
+}
+
 int plan_start(struct plan *p, const struct iovec *local, int nlocal,
 	const struct rmem_iovec *remote, int nremote, struct why *why)
 {
@@ -38,15 +50,20 @@ int plan_start(struct plan *p, const struct iovec *local, int nlocal,
 		size_t len = local[i].iov_len;
 
 		if (len && !local[i].iov_base)
-			return why_set(why, -EINVAL, "local piece %d is NULL", i);
-		if (!add_length(&nl, len) || len > UINTPTR_MAX - (uintptr_t)local[i].iov_base)
-			return why_set(why, -EINVAL, "local piece %d is too long", i);
+			return nlocal == 1 ? why_set(why, -EINVAL, "the local memory is NULL")
+					   : why_set(why, -EINVAL, "local piece %d is NULL", i);
+		if (!add_length(&nl, len))
+			return too_long("local", i, nlocal, len, why);
+		if (len > UINTPTR_MAX - (uintptr_t)local[i].iov_base)
+			return why_set(why, -EINVAL,
+				"%zu bytes of local memory at %p pass the end of the address space",
+				len, local[i].iov_base);
 	}
 	for (int i = 0; i < nremote; i++) {
 		size_t len = remote[i].len;
 
 		if (!add_length(&nr, len))
-			return why_set(why, -EINVAL, "remote piece %d is too long", i);
+			return too_long("remote", i, nremote, len, why);
 	}
 	if (nl != nr)
 		return why_set(why, -EINVAL,

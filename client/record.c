@@ -16,7 +16,8 @@
 #include "client/word.h"
 #include "rmem/objects.h"
 
-#define READ_TRIES 32 /* each spoilt by a writer that was faster */
+#define READ_TRIES 32            /* each spoilt by a writer that was faster */
+#define BYTES_MAX (SIZE_MAX / 4) /* so that its size can be computed */
 
 struct record_head {
 	uint64_t lock;
@@ -170,8 +171,13 @@ RMEM_API int rmem_record_create(
 
 	if (rc == 0 && !out)
 		rc = why_set(&why, -EINVAL, "out is NULL");
-	if (rc == 0 && (bytes == 0 || bytes > SIZE_MAX / 4))
-		rc = why_set(&why, -EINVAL, "a record of %zu bytes is not possible", bytes);
+	if (rc == 0)
+		rc = word_check_addr(addr, &why);
+	if (rc == 0 && (bytes == 0 || bytes > BYTES_MAX))
+		rc = why_set(&why, -EINVAL,
+			"a record of %zu bytes is not possible: 1 to %zu are, if an allocation "
+			"holds RMEM_RECORD_BYTES() of that",
+			bytes, BYTES_MAX);
 	if (rc == 0) {
 		r = calloc(1, sizeof(*r));
 		if (!r)

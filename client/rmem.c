@@ -71,6 +71,9 @@ static int configure(
 	}
 	seats_init(&rm->seats, s, (unsigned)channels);
 	s->timeout_ns = (uint64_t)timeout_ms * NSEC_PER_MSEC;
+	if (server && !*server)
+		return why_set(why, -EINVAL,
+			"the server's name is empty: NULL means $RMEM_SERVER, else this machine");
 	rc = target_parse(server ? server : getenv("RMEM_SERVER"), &s->target, why);
 	if (rc)
 		return rc;

@@ -2,12 +2,23 @@
 #include "client/word.h"
 
 #include <errno.h>
+#include <inttypes.h>
 
 #include "client/call.h"
 #include "client/data.h"
 #include "common/clock.h"
 
 #define READ_TRIES 8 /* each spoilt by another broken connection */
+
+int word_check_addr(rmem_addr_t addr, struct why *why)
+{
+	if (addr == 0)
+		return why_set(why, -EINVAL, "the remote address is 0, which is null");
+	if (addr % sizeof(uint64_t))
+		return why_set(why, -EINVAL,
+			"0x%" PRIx64 " is no address for this: it must be a multiple of 8", addr);
+	return 0;
+}
 
 int word_settle(struct rmem *rm, struct why *why)
 {

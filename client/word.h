@@ -34,6 +34,9 @@ int word_swap(struct rmem *rm, rmem_addr_t addr, uint64_t expected, uint64_t des
 /* What is there, as the atomic operations see it. */
 int word_read(struct rmem *rm, rmem_addr_t addr, uint64_t *out, struct why *why);
 
+/* May a word be there? 0 or -EINVAL. */
+int word_check_addr(rmem_addr_t addr, struct why *why);
+
 /* After -EREMOTEIO: nothing that was sent before now is carried out any more. */
 int word_settle(struct rmem *rm, struct why *why);
 

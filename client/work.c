@@ -110,6 +110,9 @@ static int build_pinned(
 	if (rc)
 		return rc;
 	rc = pins_get(&p->pins, &request, &mr);
+	if (rc == -EFAULT)
+		return why_set(why, rc, "%zu bytes of local memory at %p: not all of it is mapped",
+			seg->len, (void *)seg->local);
 	if (rc)
 		return rc == -EAGAIN ? WORK_NO_ROOM : TRAVELS_ELSE;
 	traffic_add(&p->traffic.registrations, p->pins.made - made);

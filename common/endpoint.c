@@ -91,8 +91,14 @@ int endpoint_explain(int rc, const char *what, struct why *why)
 {
 	if (rc == -ENOMEM)
 		return why_set(why, rc,
-			"%s: out of memory, or of lockable memory (see 'ulimit -l'; raise it in "
-			"/etc/security/limits.conf, memlock)",
+			"%s: out of memory, or of lockable memory: raise that limit with 'ulimit "
+			"-l', memlock in /etc/security/limits.conf, or LimitMEMLOCK= of a systemd "
+			"unit",
+			what);
+	if (rc == -EMFILE)
+		return why_set(why, rc,
+			"%s: this process has too many open files: raise the limit with 'ulimit "
+			"-n', or LimitNOFILE= of a systemd unit",
 			what);
 	return rc ? why_set(why, rc, "%s: %s", what, strerror(-rc)) : 0;
 }

@@ -48,7 +48,7 @@ struct rmem_lock;
 #define RMEM_LOCK_BYTES 8
 #define RMEM_LOCK_OWNER_DIED 1
 
-/* Local only: what is at addr is not looked at yet. -EINVAL: addr is not a multiple of 8. */
+/* Local only: what is at addr is not looked at yet. -EINVAL: addr is null, or not a multiple of 8. */
 RMEM_API int rmem_lock_create(struct rmem *rm, rmem_addr_t addr, struct rmem_lock **out);
 
 /* A lock that is held is released first, whatever comes of it. NULL is fine. */
@@ -56,7 +56,7 @@ RMEM_API void rmem_lock_destroy(struct rmem_lock *lock);
 
 /*
  * Take the lock, waiting at most timeout_ms for others to release it; 0: only if it is free (or its holder
- * is known to be out); -1: as long as it takes. What the server takes to answer comes on top.
+ * is known to be out); negative: as long as it takes. What the server takes to answer comes on top.
  *	0, or RMEM_LOCK_OWNER_DIED: it is held now
  *	-ETIMEDOUT	others have it. (Also: the server does not answer; see rmem_errmsg().)
  *	-EDEADLK	this handle has it already
@@ -88,7 +88,7 @@ struct rmem_counter;
 
 #define RMEM_COUNTER_BYTES(lines) ((lines) * (size_t)64)
 
-/* Local only. -EINVAL: addr is not a multiple of 8, or lines is not 1 to 1024. */
+/* Local only. -EINVAL: addr is null, or not a multiple of 8, or lines is not 1 to 1024. */
 RMEM_API int rmem_counter_create(
 	struct rmem *rm, rmem_addr_t addr, unsigned lines, struct rmem_counter **out);
 
@@ -124,7 +124,10 @@ struct rmem_record;
 #define RMEM_RECORD_COPY_BYTES(bytes) (((bytes) + (size_t)63) / 64 * 64)
 #define RMEM_RECORD_BYTES(bytes) (64 + 2 * RMEM_RECORD_COPY_BYTES(bytes))
 
-/* Local only. All handles of a record must say the same size. -EINVAL: no such address or size. */
+/*
+ * Local only. All handles of a record must say the same size, which is at least 1; an allocation has to hold
+ * RMEM_RECORD_BYTES() of it. -EINVAL: addr is null, or not a multiple of 8, or no such size.
+ */
 RMEM_API int rmem_record_create(
 	struct rmem *rm, rmem_addr_t addr, size_t bytes, struct rmem_record **out);
 RMEM_API void rmem_record_destroy(struct rmem_record *record); /* NULL is fine */

@@ -75,7 +75,8 @@ struct rmem_alloc_attr {
 
 /*
  * Open a session. server is "host" or "host:port" (an IPv6 literal in brackets); NULL means
- * $RMEM_SERVER, else this machine. attr may be NULL. Blocks for at most timeout_ms.
+ * $RMEM_SERVER, else (also if that is empty) this machine. attr may be NULL. Blocks for at most timeout_ms.
+ *	-EINVAL		also: server is an empty string, or no such text
  *	-ENODEV		no RDMA device here, or not the named one
  *	-EHOSTUNREACH	no RDMA route to the server
  *	-ECONNREFUSED	nobody listens there
@@ -154,7 +155,10 @@ RMEM_API int rmem_detach(struct rmem *rm, rmem_addr_t addr);
  * destination may be partly written. 0 bytes is fine. The server's CPU takes no part.
  *	-EFAULT		the remote range is not wholly inside one allocation that is this session's, or
  *			attached; or AddressSanitizer forbids the local one. Nothing was sent,
- *			unless the allocation was freed, or detached, meanwhile
+ *			unless the allocation was freed, or detached, meanwhile. Or part of more than 64 KiB
+ *			of local memory, in no registered buffer, is not mapped; what is before that
+ *			may have been sent. (Other local memory that cannot be accessed ends the
+ *			process, as with memcpy().)
  *	-EDQUOT		at the first touch: the server's device has no windows left for a key
  *	-EUSERS		at a thread's first copy: the server keeps no more connections
  */
@@ -182,11 +186,11 @@ RMEM_API int rmem_writev(struct rmem *rm, const struct iovec *local, int nlocal,
  *
  * rmem_buf_alloc() gets page-aligned, zeroed memory and registers it. rmem_buf_register() registers
  * memory of the caller, which must be writable, and must stay mapped until it is released.
- * rmem_buf_release() undoes either; what rmem_buf_alloc() got is then unmapped. The caller must not
+ * rmem_buf_release() undoes either; what rmem_buf_alloc() got is then unmapped. NULL is fine. The caller must not
  * release what another thread is copying from or to: nothing here waits for that.
  *
  * Registering takes time in proportion to the size; copies and other calls go on meanwhile.
- *	-EINVAL		0 bytes, NULL, not mapped or not writable, it overlaps a buffer that is
+ *	-EINVAL		0 bytes, NULL (not for release), not mapped or not writable, it overlaps a buffer that is
  *			registered already; release: no registered buffer starts there
  *	-ENOMEM		too much for this process or for its limit on locked memory, or for the device
  *			at once (soft-RoCE: 1 GiB), which takes it in parts that are neighbours;
@@ -290,9 +294,10 @@ struct rmem_completion {
 
 /*
  * Take up to max completions, and return how many. With none, wait until there is one: at most
- * timeout_ms; 0: do not wait; -1: as long as it takes. 0 also when nothing is outstanding. For a failed
+ * timeout_ms; 0: do not wait; negative: as long as it takes. 0 also when nothing is outstanding. For a failed
  * one, rmem_errmsg() tells what the queue ran into last. Coming back after the connection broke takes at most
  * the session's timeout, whatever timeout_ms says.
+ *	-EINVAL		max is less than 1, or q or out is NULL
  */
 RMEM_API int rmem_reap(struct rmem_queue *q, struct rmem_completion *out, int max, int timeout_ms);
 

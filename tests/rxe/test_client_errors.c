@@ -62,6 +62,10 @@ static void test_this_machine(void **state)
 	assert_int_equal(try_open(NULL, device_name), -ECONNREFUSED);
 	setenv("RMEM_SERVER", "localhost:x", 1);
 	assert_int_equal(try_open(NULL, NULL), -EINVAL);
+	setenv("RMEM_SERVER", "", 1); /* as if it were not set */
+	assert_int_equal(try_open(NULL, NULL), -ECONNREFUSED);
+	assert_int_equal(try_open("", NULL), -EINVAL);
+	assert_non_null(strstr(rmem_errmsg(), "empty"));
 	unsetenv("RMEM_SERVER");
 }
 

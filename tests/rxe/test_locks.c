@@ -375,6 +375,7 @@ static void test_errors(void **state)
 	assert_int_equal(rmem_lock_create(NULL, sc.at.task.addr, &bad), -EINVAL);
 	assert_int_equal(rmem_lock_create(sc.at.rm, sc.at.task.addr + 4, &bad), -EINVAL);
 	assert_int_equal(rmem_lock_create(sc.at.rm, 0, &bad), -EINVAL);
+	assert_non_null(strstr(rmem_errmsg(), "null"));
 	assert_int_equal(rmem_lock_create(sc.at.rm, sc.at.task.addr, NULL), -EINVAL);
 	assert_null(bad);
 	assert_int_equal(rmem_lock_acquire(NULL, 0), -EINVAL);
@@ -385,12 +386,13 @@ static void test_errors(void **state)
 	assert_int_equal(rmem_lock_create(sc.at.rm, sc.at.task.addr, &other), 0);
 	assert_int_equal(rmem_lock_acquire(other, 0), -ETIMEDOUT);
 	assert_int_equal(rmem_lock_acquire(other, 120), -ETIMEDOUT);
+	assert_non_null(strstr(rmem_errmsg(), "by another handle of this session"));
 	rmem_lock_destroy(sc.lock); /* releases */
 	assert_int_equal(rmem_lock_acquire(other, 0), 0);
 	/* Somebody wrote over it. */
 	assert_int_equal(rmem_write(sc.at.rm, sc.at.task.addr, &garbage, sizeof(garbage)), 0);
 	assert_int_equal(rmem_lock_release(other), -ESTALE);
-	assert_int_equal(rmem_lock_acquire(other, -1), -EILSEQ);
+	assert_int_equal(rmem_lock_acquire(other, -5), -EILSEQ);
 	rmem_lock_destroy(other);
 	rmem_lock_destroy(NULL);
 	assert_int_equal(rmem_lock_create(sc.at.rm, sc.at.task.addr + BYTES, &sc.lock), 0);

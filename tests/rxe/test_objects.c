@@ -96,6 +96,8 @@ static void test_counter(void **state)
 
 	peer_scene_open(&sc, *state, peer_patient, BYTES);
 	assert_int_equal(rmem_counter_create(sc.rm, sc.task.addr + 4, LINES, &bad), -EINVAL);
+	assert_int_equal(rmem_counter_create(sc.rm, 0, LINES, &bad), -EINVAL);
+	assert_non_null(strstr(rmem_errmsg(), "null"));
 	assert_int_equal(rmem_counter_create(sc.rm, sc.task.addr, 0, &bad), -EINVAL);
 	assert_int_equal(rmem_counter_create(sc.rm, sc.task.addr, 1025, &bad), -EINVAL);
 	assert_int_equal(rmem_counter_create(sc.rm, sc.task.addr, 1, NULL), -EINVAL);

@@ -153,6 +153,31 @@ static void test_nothing_to_do(void **state)
 	assert_false(plan_peek(&p, &seg));
 }
 
+static void says(const char *mention, const struct iovec *local, const struct rmem_iovec *remote)
+{
+	struct why why = { "" };
+	struct plan p;
+
+	assert_int_equal(plan_start(&p, local, 1, remote, 1, &why), -EINVAL);
+	assert_non_null(strstr(why.text, mention));
+	assert_null(strstr(why.text, "piece"));
+}
+
+/* Of one piece each, which is what rmem_read() makes, no piece is spoken of. */
+static void test_no_pieces(void **state)
+{
+	const struct iovec null = { NULL, 1 }, wraps = { (void *)(UINTPTR_MAX - 3), 8 };
+	const struct iovec huge = { (void *)1, (size_t)SSIZE_MAX + 1 }, one = { memory, 1 };
+	const struct rmem_iovec remote = { 0x9e00000000001000ULL, 1 };
+	const struct rmem_iovec rhuge = { 0x9e00000000001000ULL, SIZE_MAX };
+
+	(void)state;
+	says("the local memory is NULL", &null, &remote);
+	says("the end of the address space", &wraps, &remote);
+	says("at most 9223372036854775807", &huge, &remote);
+	says("18446744073709551615 bytes: at most", &one, &rhuge);
+}
+
 static void refused(
 	const struct iovec *local, int nlocal, const struct rmem_iovec *remote, int nremote)
 {
@@ -198,6 +223,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_shapes),
+		cmocka_unit_test(test_no_pieces),
 		cmocka_unit_test(test_long_pieces_are_cut),
 		cmocka_unit_test(test_nothing_to_do),
 		cmocka_unit_test(test_bad_lists),
