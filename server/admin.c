@@ -170,18 +170,25 @@ static int remove_stale(const struct sockaddr_un *address, struct why *why)
 	return 0;
 }
 
-static void make_parent(const char *path)
+/* A directory that is not there is made for the usual path only: another may be mistyped. */
+static int prepare_directory(const struct options *o, struct why *why)
 {
-	char parent[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	char parent[sizeof(o->admin_socket)];
 	char *slash;
 
-	snprintf(parent, sizeof(parent), "%s", path);
+	snprintf(parent, sizeof(parent), "%s", o->admin_socket);
 	slash = strrchr(parent, '/');
 	if (!slash || slash == parent)
-		return;
+		return 0;
 	*slash = '\0';
-	if (mkdir(parent, 0755) && errno != EEXIST)
+	if (o->admin_named && access(parent, F_OK) && errno == ENOENT)
+		return why_set(why, -ENOENT,
+			"the admin socket's directory %s does not exist: make it, or name another "
+			"with --admin",
+			parent);
+	if (!o->admin_named && mkdir(parent, 0755) && errno != EEXIST)
 		log_debug("cannot make %s: %s", parent, strerror(errno));
+	return 0;
 }
 
 static int listen_on(struct admin *a, const char *path, struct why *why)
@@ -195,8 +202,9 @@ static int listen_on(struct admin *a, const char *path, struct why *why)
 			"the admin socket's path is longer than %zu bytes",
 			sizeof(address.sun_path) - 1);
 	memcpy(address.sun_path, path, strlen(path) + 1);
-	make_parent(path);
-	err = remove_stale(&address, why);
+	err = prepare_directory(&a->server->options, why);
+	if (!err)
+		err = remove_stale(&address, why);
 	if (err)
 		return err;
 	mask = umask(0117); /* owner and group */

@@ -344,7 +344,8 @@ static uint64_t memlock_needed(const struct sizes *s)
 int limits_check(
 	const struct topology *t, const struct limits *l, const struct sizes *s, struct why *why)
 {
-	char want[UNITS_TEXT_SIZE], have[UNITS_TEXT_SIZE];
+	char want[UNITS_TEXT_SIZE], have[UNITS_TEXT_SIZE], pool[UNITS_TEXT_SIZE];
+	char extra[UNITS_TEXT_SIZE];
 	uint64_t fresh = 0; /* bytes that the file system still has to find */
 
 	for (size_t i = 0; i < s->count; i++) {
@@ -372,10 +373,14 @@ int limits_check(
 			units_format_bytes(fresh, want, sizeof(want)));
 	if (memlock_needed(s) > l->memlock_hard_bytes)
 		return why_set(why, -EPERM,
-			"RLIMIT_MEMLOCK is %s, the pool needs %s: run as root, raise it with "
-			"`ulimit -l unlimited`, or set LimitMEMLOCK=infinity in the unit",
+			"RLIMIT_MEMLOCK is %s, but %s have to be locked, the "
+			"pool of %s, and %s for connections: raise it (`ulimit -l unlimited`, "
+			"memlock in /etc/security/limits.conf, LimitMEMLOCK=infinity in the unit), "
+			"run as root, or use a smaller --size",
 			units_format_bytes(l->memlock_hard_bytes, have, sizeof(have)),
-			units_format_bytes(memlock_needed(s), want, sizeof(want)));
+			units_format_bytes(memlock_needed(s), want, sizeof(want)),
+			units_format_bytes(sizes_total(s), pool, sizeof(pool)),
+			units_format_bytes(LIMITS_MEMLOCK_EXTRA, extra, sizeof(extra)));
 	return 0;
 }
 

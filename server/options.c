@@ -195,6 +195,7 @@ static int apply(struct options *o, int key, const char *arg, struct why *why)
 	case OPT_DATA:
 		return set_path(o->data_dir, sizeof(o->data_dir), "data", arg, why);
 	case OPT_ADMIN:
+		o->admin_named = true;
 		return set_path(o->admin_socket, sizeof(o->admin_socket), "admin", arg, why);
 	case OPT_TTL:
 		return parse_duration("ttl", arg, TTL_MIN_MS, TTL_MAX_MS, &o->ttl_ms, why);

@@ -26,6 +26,7 @@ struct options {
 	const char *size;   /* or NULL: a sensible part of each node */
 	char data_dir[108];
 	char admin_socket[108];
+	bool admin_named; /* by --admin: its directory is the user's matter */
 	uint64_t ttl_ms;
 	uint64_t courtesy_ms;
 	enum reclaim_policy reclaim;

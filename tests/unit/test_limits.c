@@ -167,9 +167,11 @@ static void test_limits_check(void **state)
 	assert_int_equal(limits_check(t, &l, &s, &why), 0);
 	l.memlock_hard_bytes = 8 * MIB;
 	assert_int_equal(limits_check(t, &l, &s, &why), -EPERM);
-	assert_string_equal(why.text, "RLIMIT_MEMLOCK is 8.0 MiB, the pool needs 8.0 GiB: run as "
-				      "root, raise it with `ulimit "
-				      "-l unlimited`, or set LimitMEMLOCK=infinity in the unit");
+	assert_string_equal(why.text,
+		"RLIMIT_MEMLOCK is 8.0 MiB, but 8.0 GiB have to be locked, the pool of 8.0 GiB, "
+		"and 16.0 MiB for connections: raise it (`ulimit -l "
+		"unlimited`, memlock in /etc/security/limits.conf, LimitMEMLOCK=infinity in the "
+		"unit), run as root, or use a smaller --size");
 
 	l = no_limits();
 	s.nodes[1].bytes = 9 * GIB;
