@@ -38,7 +38,6 @@ static int put_nodes(FILE *out, const json_t *answer, const struct view *view, s
 		{ "ABSENT", true },
 	};
 	const json_t *nodes = field_list(c, answer, "nodes");
-	uint64_t shown = 0;
 	struct sheet s;
 	json_t *node;
 	size_t i;
@@ -46,13 +45,9 @@ static int put_nodes(FILE *out, const json_t *answer, const struct view *view, s
 	sheet_start(&s, columns, sizeof(columns) / sizeof(columns[0]));
 	json_array_foreach(nodes, i, node)
 	{
-		if (!wanted(node, view, c))
-			continue;
-		put_node(&s, node, c);
-		shown++;
+		if (wanted(node, view, c))
+			put_node(&s, node, c);
 	}
-	if (shown == 0)
-		fprintf(out, "the pool has no memory on node %d\n", view->node);
 	return sheet_finish(&s, out);
 }
 

@@ -2,6 +2,8 @@
 #include "ctl/verdict.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 
 #include "ctl/field.h"
 #include "ctl/kind.h"
@@ -11,6 +13,30 @@ static bool has_kind(const json_t *summary, enum kind kind, struct check *c)
 	const json_t *total = field_object(c, summary, kind_name(kind));
 
 	return field_uint(c, total, "blocks") != 0 || field_uint(c, total, "bytes") != 0;
+}
+
+int verdict_map(const json_t *answer, int node, struct why *why)
+{
+	struct check c = { "" };
+	const json_t *nodes = field_list(&c, answer, "nodes");
+	char list[256] = "";
+	size_t i, used = 0;
+	json_t *n;
+
+	json_array_foreach(nodes, i, n)
+	{
+		int64_t number = field_int(&c, n, "node");
+
+		if (node < 0 || number == node)
+			return 0;
+		if (used < sizeof(list) - 24)
+			used += (size_t)snprintf(list + used, sizeof(list) - used, "%s%" PRId64,
+				i ? ", " : "", number);
+	}
+	if (c.what[0] || node < 0)
+		return 0; /* for the report, which says what is wrong */
+	return why_set(why, -ENODEV, "the pool has no memory on node %d; it has on: %s", node,
+		used ? list : "none");
 }
 
 int verdict_leaks(const json_t *answer, bool *out_leaks, struct why *why)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Does a leaks report say that something is wrong? Whatever of it is shown. Pure. */
+/* What an answer means for the exit status, whatever of it is shown. Pure. */
 #ifndef RMEM_CTL_VERDICT_H
 #define RMEM_CTL_VERDICT_H
 
@@ -8,7 +8,10 @@
 
 #include "common/why.h"
 
-/* True for definite or zombie blocks, orphans, and bytes that are unaccounted for. -EBADMSG. */
+/* Something is leaked or wrong: true for definite or zombie blocks, orphans, and bytes that are unaccounted for. -EBADMSG. */
 int verdict_leaks(const json_t *answer, bool *out_leaks, struct why *why);
+
+/* Is there such a node (< 0: any)? -ENODEV. */
+int verdict_map(const json_t *answer, int node, struct why *why);
 
 #endif

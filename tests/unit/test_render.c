@@ -55,7 +55,6 @@ static const struct golden goldens[] = {
 	{ "map", "map", REPORT_MAP, 0, VIEW_INIT },
 	{ "map", "map-blocks", REPORT_MAP, 0, { KINDS_DEFAULT, 0, 0, -1, true } },
 	{ "map", "map-node1", REPORT_MAP, 0, { KINDS_DEFAULT, 0, 0, 1, true } },
-	{ "map", "map-no-node", REPORT_MAP, 0, { KINDS_DEFAULT, 0, 0, 7, false } },
 	{ "map-cut", "map-cut", REPORT_MAP, 0, { KINDS_DEFAULT, 0, 0, -1, true } },
 	{ "map-empty", "map-empty", REPORT_MAP, 0, { KINDS_DEFAULT, 0, 0, -1, true } },
 	{ "who-holds", "who-holds", REPORT_WHO_HOLDS, 0, VIEW_INIT },

@@ -296,6 +296,25 @@ static void test_error_answer(void **state)
 	assert_non_null(strstr(o.out, "\"code\": \"ENOENT\""));
 }
 
+static void test_no_such_node(void **state)
+{
+	static const char *const all[] = { "map --node 7 --admin SOCKET",
+		"map --node 7 --json --admin SOCKET" };
+	struct fixture *f = *state;
+	static struct outcome o;
+
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+		pid_t server = start_server(f, ANSWER, "map");
+
+		run(f, all[i], &o);
+		wait_exit(server);
+		assert_int_equal(o.status, 3);
+		assert_string_equal(o.out, "");
+		assert_string_equal(
+			o.err, "rmemctl: the pool has no memory on node 7; it has on: 0, 1\n");
+	}
+}
+
 static void test_bad_servers(void **state)
 {
 	static const struct {
@@ -406,6 +425,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_json_is_the_servers, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_error_answer, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_bad_servers, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_no_such_node, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_no_server, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_usage, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_help, setup, teardown),
