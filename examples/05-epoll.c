@@ -110,7 +110,8 @@ int main(int argc, char **argv)
 		rmem_alloc(rm, RECORDS * STORED, NULL, &base) ||
 		rmem_queue_create(rm, &attr, &l.q) || run(&l, epoll_create1(0), timer, base))
 		fprintf(stderr, "05-epoll: %s\n", rmem_errmsg());
-	printf("%u of %u records came back, beside a timer\n", l.back, RECORDS);
+	else
+		printf("%u of %u records came back, beside a timer\n", l.back, RECORDS);
 	rmem_free(rm, base);
 	return rmem_close(rm) || l.back < RECORDS; /* destroys the queue too */
 }

@@ -78,7 +78,7 @@ static int fill(struct rmem *rm)
 		first = first ? first : bytes;
 	}
 	if (err == -ENOSPC)
-		printf("the pool is full: %s\n", rmem_errmsg());
+		printf("%s\n", rmem_errmsg()); /* says by itself that the pool is full */
 	for (int i = 0; i < BLOCKS; i++)
 		if (rmem_free(rm, blocks[i])) /* 0, where there is none, is fine */
 			return -1;
