@@ -242,6 +242,29 @@ static void test_takes_only_what_helps(void **state)
 	rig_stop(r, true);
 }
 
+/* Several dead ones have a part each of what is needed: all of them go at once, and nobody else. */
+static void test_takes_from_several(void **state)
+{
+	struct rig *r = *state;
+	struct client *keeper;
+	uint64_t addrs[64];
+
+	rig_start(r, (const char *const[]){ "--size", "32M", NULL });
+	keeper = open_client(r);
+	assert_int_equal(fill_up(keeper, addrs, 64), 8);
+	qsort(addrs, 8, sizeof(addrs[0]), compare_addrs);
+	die_with(r, keeper, &addrs[5], 1);
+	for (unsigned i = 0; i < 4; i++)
+		die_with(r, keeper, &addrs[i], 1);
+	assert_int_not_equal(
+		alloc_error(keeper, 8 * BLOCK), 0); /* more than there is, or than a node has */
+	assert_leaked(r, 5, 0);
+	assert_true(client_alloc(keeper, 4 * BLOCK, RMEM_NODE_ANY) == addrs[0]);
+	assert_leaked(r, 1, 4);
+	client_close(keeper);
+	rig_stop(r, true);
+}
+
 /* Nobody has to know yet that the holder is dead: whoever needs the room finds out. */
 static void test_room_of_the_just_dead(void **state)
 {
@@ -321,6 +344,7 @@ int main(int argc, char **argv)
 		RIG_TEST(test_never_keeps_the_dead),
 		RIG_TEST(test_pressure_takes_from_the_dead),
 		RIG_TEST(test_takes_only_what_helps),
+		RIG_TEST(test_takes_from_several),
 		RIG_TEST(test_room_of_the_just_dead),
 		RIG_TEST(test_impossible_request),
 		RIG_TEST(test_reclaim_after_a_while),

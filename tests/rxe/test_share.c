@@ -334,6 +334,29 @@ static void the_owner_says_goodbye_and_stays(void **state)
 	rig_end(r);
 }
 
+/* Who only left may come back, and keeps what it has: whoever needs it is told so, after a while. */
+static void the_owner_may_come_back(void **state)
+{
+	static const char *const options[] = { "--size", "16M", "--ttl", "10m", NULL };
+	struct rig *r = *state;
+	struct crew owner, next;
+	struct alloc_reply lent;
+
+	crew_start(r, options);
+	crew_open(&owner, r, 0);
+	crew_open(&next, r, 0);
+	while (raw_alloc_only(owner.control, 4 << 20, &lent) == 0)
+		;
+	crew_drop(&owner);
+	assert_int_equal(raw_alloc_only(next.control, 4 << 20, &lent), -ENOSPC);
+	assert_int_equal(raw_open(r->port, &owner.session, &owner.control), 0);
+	assert_int_equal(rig_ask_number(r, "status", "allocations.blocks"), 4);
+	assert_int_equal(rig_ask_number(r, "status", "counters.reclaimed_blocks"), 0);
+	raw_close(next.control);
+	crew_drop(&owner);
+	rig_stop(r, true);
+}
+
 static void the_owner_leaves_it_behind(void **state)
 {
 	static const char *const options[] = { "--size", "16M", "--ttl", "10m", NULL };
@@ -456,6 +479,7 @@ int main(int argc, char **argv)
 		RIG_TEST(free_ends_everybodys),
 		RIG_TEST(many_at_once),
 		RIG_TEST(the_owner_says_goodbye_and_stays),
+		RIG_TEST(the_owner_may_come_back),
 		RIG_TEST(the_owner_leaves_it_behind),
 		RIG_TEST(a_restart_keeps_keys),
 		RIG_TEST(a_channel_replaces_its_predecessor),
