@@ -276,7 +276,7 @@ explain_host() {
 	elif [[ -s $dir/qemu ]]; then
 		why=$(tail -n1 "$dir/qemu")
 	else
-		note "host $1 stopped before its command ended"
+		may_boot_again || note "host $1 stopped before its command ended"
 		return
 	fi
 	note "host $1: $why; softroce -v shows its log"
@@ -293,12 +293,23 @@ check_kernel_log() {
 	fi
 }
 
+check_kernel_logs() {
+	local id
+	for ((id = 1; id <= HOSTS; id++)); do
+		check_kernel_log "$id"
+	done
+}
+
 # An emulated kernel crashes while it boots once in a few hundred times. CMD has not run yet, so nothing is
-# hidden by starting over, once; what the kernel said has been shown.
+# hidden by starting over, once.
+may_boot_again() {
+	((STARTED < HOSTS && RESULT == EXIT_KERNEL)) && [[ ! $INTERRUPTED && ! ${SOFTROCE_BOOTED:-} ]]
+}
+
 boot_again() {
-	((STARTED < HOSTS && RESULT == EXIT_KERNEL)) || return 0
-	[[ ! $INTERRUPTED && ! ${SOFTROCE_BOOTED:-} ]] || return 0
-	note "that was before the command: starting once more"
+	may_boot_again || return 0
+	note "the emulated kernel crashed while booting, before the command: starting once more"
+	[[ ! $VERBOSE ]] || check_kernel_logs
 	cleanup_vm
 	trap - EXIT
 	SOFTROCE_BOOTED=1 exec "$0" "${ARGUMENTS[@]}"
@@ -337,6 +348,8 @@ run_vm() {
 	if [[ $MODE == shell ]]; then
 		TTY_STATE=$(stty -g)
 		TTY_SIZE=$(stty size)
+		[[ $TTY_SIZE =~ ^[1-9][0-9]*\ [1-9] ]] || TTY_SIZE='' # nobody has said how large it is
+		note "starting a small VM; its prompt comes within half a minute or so"
 	fi
 	for ((id = 1; id <= HOSTS; id++)); do
 		if [[ $MODE == shell && $id == 1 ]]; then
@@ -352,8 +365,8 @@ run_vm() {
 	supervise
 	for ((id = 1; id <= HOSTS; id++)); do
 		explain_host "$id"
-		check_kernel_log "$id"
 	done
 	boot_again
+	check_kernel_logs
 	return "$RESULT"
 }
