@@ -51,7 +51,7 @@ int pipeline_attach(struct pipeline *p, struct endpoint *ep, struct why *why)
 		rc = verbs_errno();
 		if (rc == -ENOMEM)
 			return buffers_explain_memory(BOUNCE_BYTES,
-				"; or open with fewer channels, which lock as much each", why);
+				"; or use fewer channels and queues, which lock as much each", why);
 		return why_set(why, rc,
 			"cannot register %zu KiB of memory with the RDMA device: %s",
 			(size_t)BOUNCE_BYTES >> 10, strerror(-rc));

@@ -23,8 +23,7 @@ static void put_reclaimed(FILE *out, const json_t *coverage, struct check *c)
 
 	if (blocks <= 0)
 		return;
-	text_put_share(
-		out, (uint64_t)field_int_or_null(c, coverage, "reclaimed_bytes"), (uint64_t)blocks);
+	text_put_share(out, field_uint(c, coverage, "reclaimed_bytes"), (uint64_t)blocks);
 	fputs(" taken back from holders that were gone, since rmemd started: no longer listed\n",
 		out);
 }

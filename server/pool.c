@@ -282,11 +282,6 @@ void pool_quarantine(struct pool *p, const struct allocation *a)
 	queue_wipe(p, a);
 }
 
-const struct allocation *pool_quarantined(const struct pool *p, uint32_t i)
-{
-	return ledger_at(p->ledger, p->wipe_queue[(p->wipe_head + i) % ledger_max(p->ledger)]);
-}
-
 bool pool_wipe(struct pool *p, uint64_t budget_bytes)
 {
 	while (p->wipe_count && budget_bytes) {

@@ -62,9 +62,6 @@ int pool_alloc(struct pool *p, uint64_t bytes, int node, const struct allocation
 /* No NIC can reach it any more: REVOKING → QUARANTINE, to be wiped. */
 void pool_quarantine(struct pool *p, const struct allocation *a);
 
-/* The i-th of those, below wipe_count. */
-const struct allocation *pool_quarantined(const struct pool *p, uint32_t i);
-
 /* Wipe at most about budget_bytes and free what is wiped. True if there is more to do. */
 bool pool_wipe(struct pool *p, uint64_t budget_bytes);
 

@@ -84,14 +84,14 @@ static bool reclaim_slice(struct server *s, struct session *session, unsigned *b
 			ledger_next_of_session(s->pool.ledger, session->slot, a);
 		unsigned ends;
 
+		/* Those that are on their way, or never will be, cost nothing: else many zombies would be the end of it. */
 		if (a->state == ALLOCATION_LIVE) {
 			s->counters.reclaimed_blocks++;
 			s->counters.reclaimed_bytes += allocation_block_bytes(a);
 			ledger_set_state(s->pool.ledger, a, ALLOCATION_REVOKING);
-			ends = access_end_all(s, a);
-			*budget -= ends < *budget ? ends : *budget - 1;
+			ends = access_end_all(s, a) + 1;
+			*budget -= ends < *budget ? ends : *budget;
 		}
-		(*budget)--;
 		a = next;
 	}
 	return a != NULL;

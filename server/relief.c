@@ -11,6 +11,8 @@
 
 #define LEAVING_NS NSEC_PER_SEC /* a killed process's memory and descriptors are gone by then */
 #define LOOK_SHARE 10           /* of the loop's time one part goes into looking */
+#define PAUSE_MAX_NS NSEC_PER_SEC
+#define JUDGE_EVERY_NS (100 * NSEC_PER_MSEC)
 
 /* For how long an allocation waits for what only may come: who is asked now answers before most clients give up. */
 #define PATIENCE_NS (2 * NSEC_PER_SEC)
@@ -100,16 +102,20 @@ static int in_turn(const void *left, const void *right)
 
 /* ---- what it would help ---- */
 
-/* What is on its way back, as if it were there. */
-static void without_pending(struct server *s, struct outlook *o)
+static bool is_under_way(const struct server *s)
 {
-	uint32_t cursor = 0, slot;
+	return s->pool.wipe_count || s->dying || s->nrevoking || s->nreclaiming;
+}
 
-	for (uint32_t i = 0; i < s->pool.wipe_count; i++)
-		outlook_without(o, pool_quarantined(&s->pool, i));
-	while (s->nreclaiming && sessions_next(s->records, &cursor, &slot)) {
-		if (s->sessions[slot].reclaiming)
-			outlook_without_session(o, slot);
+/* What is on its way back, as if it were there. */
+static void without_pending(const struct server *s, struct outlook *o)
+{
+	const struct allocation *a;
+	uint32_t cursor = 0;
+
+	while ((a = ledger_next(o->ledger, &cursor))) {
+		if (a->state != ALLOCATION_LIVE || s->sessions[a->session].reclaiming)
+			outlook_without(o, a);
 	}
 }
 
@@ -127,7 +133,8 @@ static bool open_outlook(struct server *s, const struct wish *wish, struct outlo
 			return false;
 		}
 	}
-	without_pending(s, o);
+	if (is_under_way(s))
+		without_pending(s, o);
 	return true;
 }
 
@@ -155,7 +162,7 @@ static bool list_open(struct server *s, struct list *list)
 		.needed = calloc(max, sizeof(*list->needed)) };
 	if (!list->candidates || !list->slots || !list->needed)
 		return false;
-	s->relief.state = each_candidate(s, add, list);
+	each_candidate(s, add, list);
 	qsort(list->candidates, list->n, sizeof(*list->candidates), in_turn);
 	for (size_t i = 0; i < list->n; i++)
 		list->slots[i] = list->candidates[i].slot;
@@ -186,50 +193,75 @@ static enum hope take_needed(
 	return HOPE_SOON;
 }
 
-/* What cannot be tried out for want of memory is not taken. */
-static enum hope look(struct server *s, const struct wish *wish)
+/* False: there is no memory to try it out. */
+static bool look(struct server *s, const struct wish *wish, enum hope *out)
 {
-	enum hope hope = HOPE_NONE;
 	struct outlook o;
 	struct list list;
+	bool ok = list_open(s, &list) && open_outlook(s, wish, &o);
 
-	if (list_open(s, &list) && open_outlook(s, wish, &o)) {
-		hope = outlook_has_room(&o, wish->bytes) ? HOPE_SOON
+	if (ok) {
+		*out = outlook_has_room(&o, wish->bytes) ? HOPE_SOON
 							 : take_needed(s, wish, &list, &o);
 		outlook_close(&o);
 	}
 	list_close(&list);
-	return hope;
+	return ok;
 }
 
 /* ---- when ---- */
 
-static bool is_under_way(const struct server *s)
+/* The next time for what has taken so long: then it has had a tenth of the loop's time, if not a standstill was long. */
+static uint64_t after_pause(uint64_t began_ns)
 {
-	return s->pool.wipe_count || s->dying || s->nrevoking || s->nreclaiming;
+	const uint64_t now_ns = clock_boot_ns();
+	const uint64_t pause_ns = (LOOK_SHARE - 1) * (now_ns - began_ns);
+
+	return now_ns + (pause_ns < PAUSE_MAX_NS ? pause_ns : PAUSE_MAX_NS);
+}
+
+/* Who is dead as of now, or nearly: not of the last time somebody looked. */
+static void judge(struct server *s, uint64_t now_ns)
+{
+	uint64_t next_ns;
+
+	if (now_ns < s->relief.judge_ns)
+		return;
+	session_judge_all(s);
+	next_ns = after_pause(now_ns);
+	s->relief.judge_ns = next_ns > now_ns + JUDGE_EVERY_NS ? next_ns : now_ns + JUDGE_EVERY_NS;
+}
+
+void relief_survey(struct server *s)
+{
+	judge(s, clock_boot_ns());
+	s->relief.ncandidates = 0;
+	s->relief.state = each_candidate(s, count, &s->relief.ncandidates);
 }
 
 /* Who looked last did not find room for less than that, and nothing has changed since. */
-static bool is_answered(const struct server *s, const struct wish *wish, uint64_t state)
+static bool is_answered(const struct server *s, const struct wish *wish)
 {
-	const struct relief *last = &s->relief;
+	const struct relief *r = &s->relief;
 
-	return last->hope != HOPE_SOON && last->state == state &&
-	       (last->node == RMEM_NODE_ANY || last->node == wish->node) &&
-	       buddy_block_bytes(wish->bytes) >= buddy_block_bytes(last->bytes);
+	return r->hope != HOPE_SOON && r->answer_state == r->state &&
+	       (r->node == RMEM_NODE_ANY || r->node == wish->node) &&
+	       buddy_block_bytes(wish->bytes) >= buddy_block_bytes(r->bytes);
 }
 
-static void look_and_remember(struct server *s, const struct wish *wish)
+/* What cannot be tried out for want of memory is not taken, and no answer for others. */
+static bool look_and_remember(struct server *s, const struct wish *wish)
 {
 	const uint64_t began_ns = clock_boot_ns();
-	uint64_t now_ns;
+	bool ok;
 
-	session_judge_all(s); /* as of now, not of the last time somebody looked */
-	s->relief.hope = look(s, wish);
+	s->relief.hope = HOPE_SOON;
+	ok = look(s, wish, &s->relief.hope);
 	s->relief.bytes = wish->bytes;
 	s->relief.node = wish->node;
-	now_ns = clock_boot_ns();
-	s->relief.next_ns = now_ns + (LOOK_SHARE - 1) * (now_ns - began_ns);
+	s->relief.answer_state = s->relief.state;
+	s->relief.next_ns = after_pause(began_ns);
+	return ok;
 }
 
 bool relief_seek(struct server *s, const struct wish *wish)
@@ -237,18 +269,16 @@ bool relief_seek(struct server *s, const struct wish *wish)
 	const uint64_t now_ns = clock_boot_ns();
 	const bool patient = now_ns - wish->since_ns < PATIENCE_NS;
 	const bool under_way = is_under_way(s);
-	size_t candidates = 0;
-	uint64_t state;
 
 	if (under_way && patient)
 		return true;
-	state = each_candidate(s, count, &candidates);
-	if (!under_way && !candidates)
+	if (!under_way && !s->relief.ncandidates)
 		return false;
-	if (!is_answered(s, wish, state)) {
+	if (!is_answered(s, wish)) {
 		if (now_ns < s->relief.next_ns)
 			return true;
-		look_and_remember(s, wish);
+		if (!look_and_remember(s, wish))
+			return false;
 	}
 	return s->relief.hope == HOPE_SOON || (s->relief.hope == HOPE_LEAVING && patient);
 }

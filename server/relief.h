@@ -28,6 +28,9 @@ struct wish {
  */
 bool relief_seek(struct server *s, const struct wish *wish);
 
+/* Look who is gone. To be called before relief_seek(), once for all who are asked about at a time. */
+void relief_survey(struct server *s);
+
 /* When there will be time to look again, on the boot clock; may be past. */
 uint64_t relief_next_ns(const struct server *s);
 

@@ -71,8 +71,11 @@ struct relief {
 	enum hope hope;
 	uint64_t bytes; /* what was asked for */
 	int node;
-	uint64_t state;   /* of everything that the answer depends on */
-	uint64_t next_ns; /* the next look is not before */
+	uint64_t answer_state; /* what state was then */
+	uint64_t state;        /* now, of everything that the answer depends on */
+	size_t ncandidates;    /* sessions that may lose what they hold, or soon */
+	uint64_t next_ns;      /* the next look is not before */
+	uint64_t judge_ns;     /* nor this, looking who is dead */
 };
 
 struct server {
@@ -87,7 +90,7 @@ struct server {
 	struct grant **grants;    /* by ledger slot: an allocation's, one per connection at most */
 	struct grant *ending;     /* to be ended by the reaper, oldest first */
 	unsigned nrevoking;       /* allocations that are given up and have grants left */
-	unsigned nreclaiming;     /* sessions that are being reclaimed */
+	unsigned nreclaiming;     /* sessions whose blocks are still being given up */
 	void *board;              /* SESSIONS_MAX lines, registered line by line */
 	struct device devices[DEVICES_MAX];
 	unsigned ndevices;

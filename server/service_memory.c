@@ -146,7 +146,7 @@ static bool may_hope(struct connection *c, const struct alloc_request *q, uint64
 	return relief_seek(c->server, &wish);
 }
 
-/* Lend now, refuse now, or have it wait for what others have to give back; behind those who wait already. */
+/* Lend now, refuse now, or have it wait for what others have to give back; behind those who wait for that. */
 static int wait_for_room(
 	struct connection *c, const struct header *h, const struct alloc_request *q)
 {
@@ -154,6 +154,8 @@ static int wait_for_room(
 	const uint64_t now_ns = clock_boot_ns();
 	int err = try_alloc(c, h, q);
 
+	if (err == -ENOSPC && !s->waiters)
+		relief_survey(s);
 	if (err != -ENOSPC || !(s->waiters || may_hope(c, q, now_ns)))
 		return err ? refuse_alloc(c, h, q, err) : 0;
 	c->deferred = (struct deferred){
@@ -183,6 +185,8 @@ void service_retry_waiting(struct server *s)
 {
 	struct connection *c, *tmp;
 
+	if (s->waiters)
+		relief_survey(s);
 	DL_FOREACH_SAFE2(s->waiters, c, tmp, wait_next)
 	{
 		const struct header h = { .type = c->deferred.type, .seq = c->deferred.seq };

@@ -100,7 +100,8 @@ RMEM_API int rmem_open(const char *server, const struct rmem_open_attr *attr, st
 RMEM_API int rmem_close(struct rmem *rm);
 
 /*
- * Allocate bytes of zeroed remote memory. attr may be NULL. One round trip.
+ * Allocate bytes of zeroed remote memory. attr may be NULL. One round trip; where the pool is full and others have
+ * to give something back first, the answer waits for that.
  *	-EINVAL		bytes is 0, or the node does not exist on the server
  *	-EFBIG		bytes is more than one allocation can hold there (see rmemctl status)
  *	-ENOSPC		the pool (or that node of it) is full; rmem_errmsg() names the top holder
