@@ -58,53 +58,59 @@ static bool is_over(const struct own *own)
 	return own->state == OWN_STALE || own->state == OWN_FREED;
 }
 
-static void cut(struct allocations *t, size_t first, size_t end)
+/* The first that ends behind addr. */
+static size_t first_behind(const struct allocations *t, uint64_t addr)
 {
-	for (size_t i = first; i < end; i++)
-		t->slots[t->count - 1 - (i - first)] = t->items[i].slot;
-	memmove(&t->items[first], &t->items[end], (t->count - end) * sizeof(*t->items));
-	t->count -= end - first;
+	size_t i = upper_bound(t, addr);
+
+	return i > 0 && addr - t->items[i - 1].addr < t->items[i - 1].bytes ? i - 1 : i;
+}
+
+struct own *allocations_overlap(const struct allocations *t, uint64_t addr, uint64_t bytes)
+{
+	size_t i = first_behind(t, addr);
+
+	return i < t->count && t->items[i].addr < addr + bytes ? &t->items[i] : NULL;
 }
 
 static int add(struct allocations *t, const struct own *new)
 {
 	const uint64_t addr = new->addr, bytes = new->bytes;
-	size_t first, end;
+	size_t at;
 	int rc;
 
 	if (bytes == 0 || bytes > UINT64_MAX - addr)
 		return -EINVAL;
-	first = upper_bound(t, addr);
-	if (first > 0 && addr - t->items[first - 1].addr < t->items[first - 1].bytes)
-		first--;
-	for (end = first; end < t->count && t->items[end].addr < addr + bytes; end++)
-		if (!is_over(&t->items[end]) && (new->attached || !t->items[end].attached))
-			return -EEXIST;
+	if (allocations_overlap(t, addr, bytes))
+		return -EEXIST;
+	at = upper_bound(t, addr);
 	rc = allocations_reserve(t);
 	if (rc)
 		return rc;
-	cut(t, first, end);
-	memmove(&t->items[first + 1], &t->items[first], (t->count - first) * sizeof(*t->items));
-	t->items[first] = *new;
-	t->items[first].serial = ++t->serials;
-	t->items[first].slot = t->slots[t->count];
+	memmove(&t->items[at + 1], &t->items[at], (t->count - at) * sizeof(*t->items));
+	t->items[at] = *new;
+	t->items[at].serial = ++t->serials;
+	t->items[at].slot = t->slots[t->count];
 	t->count++;
 	return 0;
 }
 
-int allocations_add(struct allocations *t, uint64_t addr, uint64_t bytes, struct origin origin)
+int allocations_add(
+	struct allocations *t, uint64_t addr, uint64_t bytes, uint64_t id, struct origin origin)
 {
 	const struct own new = {
-		.addr = addr, .bytes = bytes, .state = OWN_LIVE, .origin = origin
+		.addr = addr, .bytes = bytes, .id = id, .state = OWN_LIVE, .origin = origin
 	};
 
 	return add(t, &new);
 }
 
-int allocations_attach(
-	struct allocations *t, uint64_t addr, uint64_t bytes, const uint8_t key[SHARE_KEY_SIZE])
+int allocations_attach(struct allocations *t, uint64_t addr, uint64_t bytes, uint64_t id,
+	const uint8_t key[SHARE_KEY_SIZE])
 {
-	struct own new = { .addr = addr, .bytes = bytes, .state = OWN_LIVE, .attached = true };
+	struct own new = {
+		.addr = addr, .bytes = bytes, .id = id, .state = OWN_LIVE, .attached = true
+	};
 
 	memcpy(new.key, key, sizeof(new.key));
 	return add(t, &new);
@@ -112,9 +118,19 @@ int allocations_attach(
 
 void allocations_remove(struct allocations *t, struct own *own)
 {
-	size_t i = (size_t)(own - t->items);
+	const size_t i = (size_t)(own - t->items);
 
-	cut(t, i, i + 1);
+	t->reserved -= is_over(own);
+	t->slots[t->count - 1] = own->slot;
+	memmove(own, own + 1, (t->count - i - 1) * sizeof(*own));
+	t->count--;
+}
+
+void allocations_set_state(struct allocations *t, struct own *own, enum own_state state)
+{
+	t->reserved -= is_over(own);
+	own->state = state;
+	t->reserved += is_over(own);
 }
 
 struct own *allocations_find_range(const struct allocations *t, uint64_t addr, uint64_t bytes)
@@ -141,5 +157,50 @@ void allocations_mark_stale(struct allocations *t)
 {
 	for (size_t i = 0; i < t->count; i++)
 		if (t->items[i].state != OWN_FREED && !t->items[i].attached)
-			t->items[i].state = OWN_STALE;
+			allocations_set_state(t, &t->items[i], OWN_STALE);
+}
+
+unsigned allocations_displace(struct allocations *t, uint64_t addr, uint64_t bytes)
+{
+	unsigned n = 0;
+
+	for (size_t i = first_behind(t, addr); i < t->count && t->items[i].addr < addr + bytes;
+		i++) {
+		if (!t->items[i].attached || is_over(&t->items[i]))
+			continue;
+		allocations_set_state(t, &t->items[i], OWN_STALE);
+		n++;
+	}
+	return n;
+}
+
+/* Make room for one more: what lies between two neighbours is covered too, where that is the least. */
+static unsigned join_nearest(struct range *ranges, unsigned n)
+{
+	unsigned at = 1;
+
+	for (unsigned i = 2; i < n; i++)
+		if (ranges[i].start - ranges[i - 1].end < ranges[at].start - ranges[at - 1].end)
+			at = i;
+	ranges[at - 1].end = ranges[at].end;
+	memmove(&ranges[at], &ranges[at + 1], (n - at - 1) * sizeof(*ranges));
+	return n - 1;
+}
+
+unsigned allocations_reserved(const struct allocations *t, struct range out[AVOID_MAX])
+{
+	struct range ranges[AVOID_MAX + 1];
+	unsigned n = 0;
+
+	for (size_t i = 0; t->reserved && i < t->count; i++) {
+		const struct own *own = &t->items[i];
+
+		if (!is_over(own))
+			continue;
+		ranges[n++] = (struct range){ own->addr, own->addr + own->bytes };
+		if (n > AVOID_MAX)
+			n = join_nearest(ranges, n);
+	}
+	memcpy(out, ranges, n * sizeof(*ranges));
+	return n;
 }

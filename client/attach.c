@@ -28,7 +28,7 @@ static int mark_stale(struct session *s, const struct own *gone, struct why *why
 	pthread_mutex_lock(&s->table);
 	own = allocations_find(&s->allocations, gone->addr);
 	if (own && own->serial == gone->serial)
-		own->state = OWN_STALE;
+		allocations_set_state(&s->allocations, own, OWN_STALE);
 	session_next_epoch(s);
 	pthread_mutex_unlock(&s->table);
 	return explain_stale(gone, why);
@@ -37,7 +37,7 @@ static int mark_stale(struct session *s, const struct own *gone, struct why *why
 /* Have a window bound on this connection. -ECONNRESET: it broke. */
 static int attach(struct channel *ch, const struct own *own, struct why *why)
 {
-	struct attach_request request = { .addr = own->addr };
+	struct attach_request request = { .addr = own->addr, .serial = own->id };
 	uint8_t buf[MESSAGE_MAX];
 	struct wire body = wire_over(buf, sizeof(buf)), reply;
 	struct grant_reply grant;
@@ -56,45 +56,50 @@ static int attach(struct channel *ch, const struct own *own, struct why *why)
 	if (rc)
 		return rc;
 	grant_reply_get(&reply, &grant);
-	if (wire_finish(&reply) || grant.addr != own->addr || grant.bytes != own->bytes)
+	if (wire_finish(&reply) || grant.addr != own->addr || grant.bytes != own->bytes ||
+		grant.serial != own->id)
 		return why_set(why, -EPROTO, "rmemd sent a malformed grant");
 	if (keys_set(&ch->keys, own->slot, own->serial, grant.rkey))
 		return why_set(why, -ENOMEM, "out of memory");
 	return 0;
 }
 
-typedef int visit_fn(struct channel *ch, uint64_t addr, size_t bytes, struct why *why);
+typedef int visit_fn(
+	struct channel *ch, const struct rmem_iovec *piece, uint64_t as_of, struct why *why);
 
 /* Every remote piece of an operation, until one fails. */
 static int for_each_piece(
 	struct channel *ch, const struct operation *op, visit_fn *visit, struct why *why)
 {
+	const struct rmem_iovec word = { op->addr, sizeof(uint64_t) };
 	int rc = 0;
 
 	if (!operation_is_copy(op))
-		return visit(ch, op->addr, sizeof(uint64_t), why);
+		return visit(ch, &word, op->as_of, why);
 	for (int i = 0; i < op->left.nremote && rc == 0; i++)
 		if (op->left.remote[i].len)
-			rc = visit(ch, op->left.remote[i].base, op->left.remote[i].len, why);
+			rc = visit(ch, &op->left.remote[i], op->as_of, why);
 	return rc;
 }
 
 /* Is the piece inside one allocation that may be used? */
-static int check_piece(struct channel *ch, uint64_t addr, size_t bytes, struct why *why)
+static int check_piece(
+	struct channel *ch, const struct rmem_iovec *piece, uint64_t as_of, struct why *why)
 {
 	struct own own;
 	uint32_t rkey;
-	int rc = lookup_key(ch, addr, bytes, &own, &rkey, why);
+	int rc = lookup_key(ch, piece, as_of, &own, &rkey, why);
 
 	return rc == -EAGAIN ? 0 : rc;
 }
 
 /* Have a key for it on this connection. */
-static int attach_piece(struct channel *ch, uint64_t addr, size_t bytes, struct why *why)
+static int attach_piece(
+	struct channel *ch, const struct rmem_iovec *piece, uint64_t as_of, struct why *why)
 {
 	struct own own;
 	uint32_t rkey;
-	int rc = lookup_key(ch, addr, bytes, &own, &rkey, why);
+	int rc = lookup_key(ch, piece, as_of, &own, &rkey, why);
 
 	return rc == -EAGAIN ? attach(ch, &own, why) : rc;
 }

@@ -34,12 +34,14 @@ struct channel {
 	uint64_t generation; /* of the session's connection that it joined; 0: none */
 	uint64_t fences;     /* of the session, when the oldest operation was started */
 	uint64_t tenure;     /* of the session, that it joined in */
+	uint64_t as_of;      /* allocations of the session, when a key was last looked up */
 	struct keys keys;
 	struct buffers buffers; /* a copy of the session's */
 	uint64_t buffers_version;
-	uint32_t seq;      /* of the last request */
-	uint64_t began_ns; /* of the copy that shortcut_copy() could not finish; 0: none */
-	struct why shortcut_failure; /* with began_ns: what happened to it */
+	uint32_t seq;         /* of the last request */
+	uint64_t began_ns;    /* of the copy that shortcut_copy() could not finish; 0: none */
+	uint64_t began_as_of; /* with began_ns: as_of then */
+	struct why shortcut_failure; /* ... and what happened to it */
 	unsigned connects;           /* so far */
 	struct channel *next;        /* of the session */
 	struct channel *next_free;   /* of those that no thread has */

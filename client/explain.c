@@ -42,6 +42,21 @@ int explain_state(const struct own *own, struct why *why)
 		own->attached ? "detached" : "freed");
 }
 
+int explain_freed(uint64_t addr, struct why *why)
+{
+	return why_set(why, -EFAULT,
+		"the allocation at 0x%" PRIx64 " was freed while this was on its way", addr);
+}
+
+int explain_in_the_way(const struct own *own, struct why *why)
+{
+	return why_set(why, -EEXIST,
+		"0x%" PRIx64 " is where an allocation of %" PRIu64
+		" bytes was that this program has "
+		"lost and not yet given up: %s it first",
+		own->addr, own->bytes, own->attached ? "rmem_detach()" : "rmem_free()");
+}
+
 int explain_poison(const struct iovec *piece, const void *bad, struct why *why)
 {
 	return why_set(why, -EFAULT,

@@ -24,6 +24,12 @@ int explain_state(const struct own *own, struct why *why);
 /* The server has nothing for us there any more. -ESTALE */
 int explain_stale(const struct own *own, struct why *why);
 
+/* What an operation meant is not there any more, and something else may be. -EFAULT */
+int explain_freed(uint64_t addr, struct why *why);
+
+/* Nothing can be attached there before the program has given up what it has lost there. -EEXIST */
+int explain_in_the_way(const struct own *own, struct why *why);
+
 /* AddressSanitizer says that the piece must not be touched, from bad on. -EFAULT */
 int explain_poison(const struct iovec *piece, const void *bad, struct why *why);
 

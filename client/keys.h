@@ -22,6 +22,7 @@ struct key {
 
 struct near_key {
 	uint64_t start, end; /* of the allocation; equal: none */
+	uint64_t serial;
 	uint32_t rkey;
 };
 
@@ -55,10 +56,16 @@ static inline bool keys_find(struct keys *k, uint64_t addr, size_t bytes, uint32
 	return true;
 }
 
-static inline void keys_cache(
-	struct keys *k, uint64_t addr, uint64_t start, uint64_t bytes, uint32_t rkey)
+/* ... if that is an allocation with a serial up to as_of. */
+static inline bool keys_find_as_of(
+	struct keys *k, uint64_t addr, size_t bytes, uint64_t as_of, uint32_t *out_rkey)
 {
-	*keys_near(k, addr) = (struct near_key){ start, start + bytes, rkey };
+	return keys_near(k, addr)->serial <= as_of && keys_find(k, addr, bytes, out_rkey);
+}
+
+static inline void keys_cache(struct keys *k, uint64_t addr, const struct near_key *near)
+{
+	*keys_near(k, addr) = *near;
 }
 
 #endif

@@ -44,18 +44,35 @@ void lookup_refresh(struct channel *ch)
 	ch->epoch = epoch;
 }
 
-/* A copy of the allocation that holds the range, if it may be used. */
-static int find_own(
-	struct session *s, uint64_t addr, size_t bytes, struct own *out, struct why *why)
+uint64_t lookup_as_of(struct session *s)
 {
+	uint64_t as_of;
+
+	pthread_mutex_lock(&s->table);
+	as_of = s->allocations.serials;
+	pthread_mutex_unlock(&s->table);
+	return as_of;
+}
+
+/*
+ * A copy of the allocation that holds the range, if it may be used and was there when the operation was started: it
+ * may have been freed since, and its address lent anew.
+ */
+static int find_own(struct channel *ch, const struct rmem_iovec *piece, uint64_t as_of,
+	struct own *out, struct why *why)
+{
+	struct session *s = ch->session;
 	const struct own *own;
 	int rc = 0;
 
 	*out = (struct own){ 0 };
 	pthread_mutex_lock(&s->table);
-	own = allocations_find_range(&s->allocations, addr, bytes);
+	ch->as_of = s->allocations.serials;
+	own = allocations_find_range(&s->allocations, piece->base, piece->len);
 	if (!own)
-		rc = explain_range(&s->allocations, addr, bytes, why);
+		rc = explain_range(&s->allocations, piece->base, piece->len, why);
+	else if (own->serial > as_of)
+		rc = explain_freed(piece->base, why);
 	else if (own->state != OWN_LIVE)
 		rc = explain_state(own, why);
 	else
@@ -64,29 +81,30 @@ static int find_own(
 	return rc;
 }
 
-/* A pipeline_key_fn on a channel; -EAGAIN and *own: there is no key for it yet. */
-int lookup_key(struct channel *ch, uint64_t addr, size_t bytes, struct own *own, uint32_t *out_rkey,
-	struct why *why)
+int lookup_key(struct channel *ch, const struct rmem_iovec *piece, uint64_t as_of, struct own *own,
+	uint32_t *out_rkey, struct why *why)
 {
+	struct near_key near;
 	int rc;
 
-	if (keys_find(&ch->keys, addr, bytes, out_rkey))
+	if (keys_find_as_of(&ch->keys, piece->base, piece->len, as_of, out_rkey))
 		return 0;
-	rc = find_own(ch->session, addr, bytes, own, why);
+	rc = find_own(ch, piece, as_of, own, why);
 	if (rc)
 		return rc;
 	if (!keys_get(&ch->keys, own->slot, own->serial, out_rkey))
 		return -EAGAIN;
-	keys_cache(&ch->keys, addr, own->addr, own->bytes, *out_rkey);
+	near = (struct near_key){ own->addr, own->addr + own->bytes, own->serial, *out_rkey };
+	keys_cache(&ch->keys, piece->base, &near);
 	return 0;
 }
 
-int lookup_known_key(void *ctx, uint64_t addr, size_t bytes, uint32_t *out_rkey, struct why *why)
+int lookup_known_key(void *ctx, const struct operation *op, uint64_t addr, size_t bytes,
+	uint32_t *out_rkey, struct why *why)
 {
+	const struct rmem_iovec piece = { addr, bytes };
 	struct own own;
-	int rc = lookup_key(ctx, addr, bytes, &own, out_rkey, why);
+	int rc = lookup_key(ctx, &piece, op->as_of, &own, out_rkey, why);
 
-	/* It was checked before it was started: it has been freed and allocated anew meanwhile. */
-	return rc == -EAGAIN ? why_set(why, -EFAULT, "0x%" PRIx64 " was freed meanwhile", addr)
-			     : rc;
+	return rc == -EAGAIN ? explain_freed(addr, why) : rc;
 }

@@ -13,15 +13,18 @@
 /* Look at the session again, if anything has changed since the last time. */
 void lookup_refresh(struct channel *ch);
 
+/* How many allocations the session has had: an operation that is started now means none with a later serial. */
+uint64_t lookup_as_of(struct session *s);
+
 /*
- * The key for a remote range. 0; -EAGAIN, and *own: there is none on this connection yet; -EFAULT, -ESTALE:
+ * The key for a remote range of an operation of then. 0; -EAGAIN, and *own: there is none on this connection yet; -EFAULT, -ESTALE:
  * it cannot be used.
  */
-int lookup_key(struct channel *ch, uint64_t addr, size_t bytes, struct own *own, uint32_t *out_rkey,
-	struct why *why);
+int lookup_key(struct channel *ch, const struct rmem_iovec *piece, uint64_t as_of, struct own *own,
+	uint32_t *out_rkey, struct why *why);
 
 /* A pipeline_key_fn on a struct channel, for what has been attached. */
-int lookup_known_key(
-	void *channel, uint64_t addr, size_t bytes, uint32_t *out_rkey, struct why *why);
+int lookup_known_key(void *channel, const struct operation *op, uint64_t addr, size_t bytes,
+	uint32_t *out_rkey, struct why *why);
 
 #endif

@@ -29,12 +29,13 @@ struct operation {
 	uint64_t *old;            /* where to put what was there; NULL is fine */
 	size_t pause_bytes;       /* build no work request beyond this many bytes left */
 	unsigned outstanding;     /* its work requests that are posted */
-	uint64_t tenure;          /* an atomic operation: to be sent in this one only; 0: in any */
-	bool begun;               /* an atomic operation: its work request has been built */
-	bool uncertain;           /* ... and posted, so that it may have been carried out */
-	unsigned failures;        /* connections that broke on it */
-	int status;               /* once it has completed: 0 or a negative errno */
-	uint64_t tag;             /* the maker's */
+	uint64_t as_of;    /* it means allocations with a serial up to this; 0: not started yet */
+	uint64_t tenure;   /* an atomic operation: to be sent in this one only; 0: in any */
+	bool begun;        /* an atomic operation: its work request has been built */
+	bool uncertain;    /* ... and posted, so that it may have been carried out */
+	unsigned failures; /* connections that broke on it */
+	int status;        /* once it has completed: 0 or a negative errno */
+	uint64_t tag;      /* the maker's */
 	struct operation *following; /* started after it */
 	struct iovec one_local;      /* room for lists of one piece */
 	struct rmem_iovec one_remote;
@@ -52,8 +53,9 @@ int operation_plan_one(
  * bytes that are left, but no plan before operation_plan_again().
  */
 static inline void operation_set_built(
-	struct operation *op, void *local, rmem_addr_t remote, size_t bytes)
+	struct operation *op, void *local, rmem_addr_t remote, size_t bytes, uint64_t as_of)
 {
+	op->as_of = as_of;
 	op->one_local = (struct iovec){ local, bytes };
 	op->one_remote = (struct rmem_iovec){ remote, bytes };
 	op->left.local = NULL;

@@ -75,9 +75,9 @@ struct failure {
 	uint32_t vendor_err;
 };
 
-/* The key for a remote range, which was checked before: 0, or why it cannot be used any more. */
-typedef int pipeline_key_fn(
-	void *ctx, uint64_t addr, size_t bytes, uint32_t *out_rkey, struct why *why);
+/* The key for a remote range of the operation, which was checked before: 0, or why it cannot be used any more. */
+typedef int pipeline_key_fn(void *ctx, const struct operation *op, uint64_t addr, size_t bytes,
+	uint32_t *out_rkey, struct why *why);
 
 struct pipeline {
 	struct endpoint *ep;           /* NULL: not connected */

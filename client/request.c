@@ -113,9 +113,9 @@ static void make_pending(
 	memcpy(r->body, body, bytes);
 }
 
-static void make_pending_free(struct session *s, uint64_t addr)
+static void make_pending_free(struct session *s, const struct alloc_reply *lent)
 {
-	struct free_request request = { .addr = addr };
+	struct free_request request = { .addr = lent->addr, .serial = lent->serial };
 	uint8_t buf[16];
 	struct wire w = wire_over(buf, sizeof(buf));
 
@@ -133,8 +133,8 @@ static void note_late_free(struct session *s, const struct request *r, bool done
 	free_request_get(&w, &request);
 	pthread_mutex_lock(&s->table);
 	own = allocations_find(&s->allocations, request.addr);
-	if (own && own->state == OWN_FREEING)
-		own->state = done ? OWN_FREED : OWN_STALE;
+	if (own && own->id == request.serial && own->state == OWN_FREEING)
+		allocations_set_state(&s->allocations, own, done ? OWN_FREED : OWN_STALE);
 	session_next_epoch(s);
 	pthread_mutex_unlock(&s->table);
 }
@@ -157,7 +157,7 @@ static int settle_pending(struct session *s, uint64_t deadline_ns, struct why *w
 		if (r->type == MESSAGE_ALLOC && rc == 0) {
 			alloc_reply_get(&reply, &lent);
 			if (wire_finish(&reply) == 0)
-				make_pending_free(s, lent.addr);
+				make_pending_free(s, &lent);
 		}
 	}
 	return 0;

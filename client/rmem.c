@@ -223,28 +223,65 @@ static int number_site(struct rmem *rm, const struct stack *stack, uint64_t dead
 	return rc == -ETIMEDOUT || rc == -ECONNRESET || rc == -ESTALE || rc == -ENOMEM ? rc : 0;
 }
 
-/* With control: take over what the server has lent. Its key comes at the first touch. */
-static int accept_allocation(struct session *s, struct wire *in, uint64_t bytes,
-	struct origin origin, rmem_addr_t *out, struct why *why)
+/* With control: one ALLOC. What was lost and not freed yet keeps its addresses. */
+static int ask_for_memory(struct session *s, struct alloc_request *request, uint64_t deadline_ns,
+	struct alloc_reply *out, struct why *why)
 {
-	struct alloc_reply lent;
-	size_t before;
+	struct wire in;
 	int rc;
 
-	alloc_reply_get(in, &lent);
-	if (wire_finish(in) || lent.bytes != bytes || !addr_is_remote(lent.addr))
-		return why_set(why, -EPROTO, "rmemd sent a malformed answer to an allocation");
 	pthread_mutex_lock(&s->table);
-	before = s->allocations.count;
-	rc = allocations_add(&s->allocations, lent.addr, lent.bytes, origin);
-	/* In the place of what was attached, and then freed by its owner: channels have keys for that. */
-	if (rc == 0 && s->allocations.count <= before)
+	request->navoid = (uint8_t)allocations_reserved(&s->allocations, request->avoid);
+	pthread_mutex_unlock(&s->table);
+	alloc_request_put(request_begin(s), request);
+	rc = request_call(s, MESSAGE_ALLOC, deadline_ns, &in, why);
+	if (rc == -ENOSPC && request->navoid) {
+		const struct why refusal = *why;
+
+		why_fill(why,
+			"%.350s; not counting where allocations were that this program has lost "
+			"and not "
+			"yet given up: rmem_free() says -ESTALE for each, and gives it up",
+			refusal.text);
+	}
+	if (rc)
+		return rc;
+	alloc_reply_get(&in, out);
+	if (wire_finish(&in) || out->bytes != request->bytes || !addr_is_remote(out->addr))
+		return why_set(why, -EPROTO, "rmemd sent a malformed answer to an allocation");
+	return 0;
+}
+
+/*
+ * With control: take over what the server has lent. Its key comes at the first touch. -EEXIST: its owner had freed
+ * what was attached there, and this is how we hear of it.
+ */
+static int accept_allocation(
+	struct session *s, const struct alloc_reply *lent, struct origin origin, struct why *why)
+{
+	unsigned displaced = 0;
+	int rc;
+
+	pthread_mutex_lock(&s->table);
+	rc = allocations_add(&s->allocations, lent->addr, lent->bytes, lent->serial, origin);
+	if (rc == -EEXIST)
+		displaced = allocations_displace(&s->allocations, lent->addr, lent->bytes);
+	if (displaced)
 		session_next_epoch(s);
 	pthread_mutex_unlock(&s->table);
-	if (rc)
-		return why_set(why, -EPROTO, "rmemd lent memory that this session already has");
-	*out = lent.addr;
-	return 0;
+	if (rc == 0 || displaced)
+		return rc;
+	return why_set(why, -EPROTO, "rmemd lent memory that this session already has");
+}
+
+static int give_back(
+	struct session *s, const struct alloc_reply *lent, uint64_t deadline_ns, struct why *why)
+{
+	const struct free_request request = { .addr = lent->addr, .serial = lent->serial };
+	struct wire in;
+
+	free_request_put(request_begin(s), &request);
+	return request_call(s, MESSAGE_FREE, deadline_ns, &in, why);
 }
 
 static int alloc_locked(struct rmem *rm, size_t bytes, int node, const struct stack *stack,
@@ -252,7 +289,8 @@ static int alloc_locked(struct rmem *rm, size_t bytes, int node, const struct st
 {
 	struct session *s = &rm->session;
 	struct alloc_request request = { .bytes = bytes, .node = node };
-	struct wire in;
+	struct alloc_reply lent;
+	struct origin origin;
 	int rc;
 
 	/* First, so that no grant can be lost for lack of memory here. */
@@ -266,13 +304,19 @@ static int alloc_locked(struct rmem *rm, size_t bytes, int node, const struct st
 		rc = number_site(rm, stack, deadline_ns, &request.site, why);
 	if (rc)
 		return rc;
-	alloc_request_put(request_begin(s), &request);
-	rc = request_call(s, MESSAGE_ALLOC, deadline_ns, &in, why);
-	if (rc)
-		return rc;
-	return accept_allocation(s, &in, bytes,
-		(struct origin){ request.site, stack->depth ? stack->addresses[0] : NULL }, out,
-		why);
+	origin = (struct origin){ request.site, stack->depth ? stack->addresses[0] : NULL };
+	/* Each round again finds out that at least one attached allocation is gone. */
+	while ((rc = ask_for_memory(s, &request, deadline_ns, &lent, why)) == 0) {
+		rc = accept_allocation(s, &lent, origin, why);
+		if (rc != -EEXIST)
+			break;
+		rc = give_back(s, &lent, deadline_ns, why);
+		if (rc)
+			break;
+	}
+	if (rc == 0)
+		*out = lent.addr;
+	return rc;
 }
 
 RMEM_API __attribute__((noinline)) int rmem_alloc(
@@ -309,14 +353,17 @@ RMEM_API __attribute__((noinline)) int rmem_alloc(
 	return call_done(rc, "rmem_alloc", &why);
 }
 
-/* Is addr something that can be freed? 1: nothing is left to do. */
-static int check_free(struct session *s, rmem_addr_t addr, struct why *why)
+/* Is addr something that can be freed? *request names it. 1: nothing is left to do. */
+static int check_free(
+	struct session *s, rmem_addr_t addr, struct free_request *request, struct why *why)
 {
 	struct own *own;
 	int rc = 0;
 
 	pthread_mutex_lock(&s->table);
 	own = allocations_find(&s->allocations, addr);
+	if (own)
+		*request = (struct free_request){ .addr = addr, .serial = own->id };
 	if (!own && allocations_find_range(&s->allocations, addr, 1)) {
 		rc = why_set(why, -EINVAL,
 			"0x%" PRIx64 " is inside the allocation at 0x%" PRIx64
@@ -345,54 +392,45 @@ static int check_free(struct session *s, rmem_addr_t addr, struct why *why)
 	return rc;
 }
 
-static void mark_freeing(struct session *s, rmem_addr_t addr)
+/* From here on it is not used, whatever becomes of the request; over: it is not kept for a repetition either. */
+static void mark_freed(struct session *s, const struct free_request *request, bool over)
 {
 	struct own *own;
 
 	pthread_mutex_lock(&s->table);
-	own = allocations_find(&s->allocations, addr);
-	if (own)
-		own->state = OWN_FREEING;
-	session_next_epoch(s);
-	pthread_mutex_unlock(&s->table);
-}
-
-static void forget(struct session *s, rmem_addr_t addr)
-{
-	struct own *own;
-
-	pthread_mutex_lock(&s->table);
-	own = allocations_find(&s->allocations, addr);
-	if (own)
+	own = allocations_find(&s->allocations, request->addr);
+	if (own && own->id == request->serial && over)
 		allocations_remove(&s->allocations, own);
+	else if (own && own->id == request->serial)
+		allocations_set_state(&s->allocations, own, OWN_FREEING);
 	session_next_epoch(s);
 	pthread_mutex_unlock(&s->table);
 }
 
 static int free_locked(struct session *s, rmem_addr_t addr, uint64_t deadline_ns, struct why *why)
 {
-	struct free_request request = { .addr = addr };
+	struct free_request request;
 	struct wire in;
 	int rc;
 
-	rc = check_free(s, addr, why);
+	rc = check_free(s, addr, &request, why);
 	if (rc == 0)
 		rc = request_ready(s, deadline_ns, why);
 	else
 		return rc;
 	/* Coming back may have shown that it is gone, or that an earlier try had worked. */
 	if (rc == 0)
-		rc = check_free(s, addr, why);
+		rc = check_free(s, addr, &request, why);
 	if (rc)
 		return rc;
-	mark_freeing(s, addr);
+	mark_freed(s, &request, false);
 	free_request_put(request_begin(s), &request);
 	rc = request_call(s, MESSAGE_FREE, deadline_ns, &in, why);
 	/* We know that it was ours: a server that does not has reclaimed it. */
 	if (rc == -EINVAL || rc == -ENOENT)
 		rc = -ESTALE;
-	if (rc == 0 || rc == -ESTALE)
-		forget(s, addr);
+	if (rc == 0 || rc == -ESTALE || rc == -EIO)
+		mark_freed(s, &request, true);
 	return rc;
 }
 

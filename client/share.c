@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "client/call.h"
+#include "client/explain.h"
 #include "client/request.h"
 #include "common/addr.h"
 #include "common/clock.h"
@@ -29,15 +30,36 @@ static bool look(struct session *s, rmem_addr_t addr, struct own *out)
 	return own != NULL;
 }
 
+static int check_share(struct session *s, rmem_addr_t addr, struct own *own, struct why *why)
+{
+	if (!look(s, addr, own) || own->state == OWN_FREED || own->state == OWN_FREEING)
+		return why_set(why, -EINVAL,
+			"0x%" PRIx64 " is not the beginning of an allocation of this session",
+			addr);
+	if (own->state == OWN_STALE)
+		return explain_stale(own, why);
+	if (own->attached)
+		return why_set(why, -EINVAL,
+			"0x%" PRIx64 " is shared with this session: pass on the key that came "
+			"with it",
+			addr);
+	return 0;
+}
+
 static int share_locked(struct session *s, rmem_addr_t addr, uint64_t deadline_ns,
 	struct share_reply *out, struct why *why)
 {
-	const struct share_request request = { .addr = addr };
+	struct share_request request = { .addr = addr };
+	struct own own;
 	struct wire in;
 	int rc = request_ready(s, deadline_ns, why);
 
+	/* Coming back may have shown that it is gone. */
+	if (rc == 0)
+		rc = check_share(s, addr, &own, why);
 	if (rc)
 		return rc;
+	request.serial = own.id;
 	share_request_put(request_begin(s), &request);
 	rc = request_call(s, MESSAGE_SHARE, deadline_ns, &in, why);
 	if (rc)
@@ -46,26 +68,11 @@ static int share_locked(struct session *s, rmem_addr_t addr, uint64_t deadline_n
 	return wire_finish(&in) ? why_set(why, -EPROTO, "rmemd sent a malformed key") : 0;
 }
 
-static int check_share(struct session *s, rmem_addr_t addr, struct why *why)
-{
-	struct own own;
-
-	if (!look(s, addr, &own) || own.state == OWN_FREED || own.state == OWN_FREEING)
-		return why_set(why, -EINVAL,
-			"0x%" PRIx64 " is not the beginning of an allocation of this session",
-			addr);
-	if (own.attached)
-		return why_set(why, -EINVAL,
-			"0x%" PRIx64 " is shared with this session: pass on the key that came "
-			"with it",
-			addr);
-	return 0;
-}
-
 RMEM_API int rmem_share(struct rmem *rm, rmem_addr_t addr, struct rmem_share_key *out)
 {
 	struct share_reply reply;
 	uint64_t deadline;
+	struct own own;
 	struct why why;
 	int rc;
 
@@ -73,7 +80,7 @@ RMEM_API int rmem_share(struct rmem *rm, rmem_addr_t addr, struct rmem_share_key
 	if (rc == 0 && !out)
 		rc = why_set(&why, -EINVAL, "out is NULL");
 	if (rc == 0)
-		rc = check_share(&rm->session, addr, &why);
+		rc = check_share(&rm->session, addr, &own, &why);
 	if (rc)
 		return call_done(rc, "rmem_share", &why);
 	deadline = deadline_of(rm);
@@ -93,23 +100,34 @@ static int check_attach(struct session *s, rmem_addr_t addr, struct why *why)
 
 	if (!addr_is_remote(addr))
 		return why_set(why, -EINVAL, "0x%" PRIx64 " is not a remote address", addr);
-	if (!look(s, addr, &own) || own.state == OWN_STALE || own.state == OWN_FREED)
+	if (!look(s, addr, &own))
 		return 0;
+	if (own.state == OWN_STALE || own.state == OWN_FREED)
+		return explain_in_the_way(&own, why);
 	if (own.attached)
 		return why_set(why, -EEXIST, "0x%" PRIx64 " is attached already", addr);
 	return why_set(why, -EINVAL, "0x%" PRIx64 " is this session's own allocation", addr);
 }
 
-static int add_attached(struct session *s, rmem_addr_t addr, uint64_t bytes,
+/* What is attached in its place is gone, and stays in its place until it is detached. */
+static int add_attached(struct session *s, rmem_addr_t addr, const struct lookup_reply *found,
 	const struct rmem_share_key *key, struct why *why)
 {
+	const struct own *other;
 	int rc;
 
 	pthread_mutex_lock(&s->table);
-	rc = allocations_attach(&s->allocations, addr, bytes, key->bytes);
+	rc = allocations_attach(&s->allocations, addr, found->bytes, found->serial, key->bytes);
+	if (rc == -EEXIST) {
+		allocations_displace(&s->allocations, addr, found->bytes);
+		other = allocations_overlap(&s->allocations, addr, found->bytes);
+		rc = other->state == OWN_STALE || other->state == OWN_FREED
+			     ? explain_in_the_way(other, why)
+			     : -EINVAL;
+	}
 	session_next_epoch(s);
 	pthread_mutex_unlock(&s->table);
-	return rc == -EEXIST || rc == -EINVAL
+	return rc == -EINVAL
 		       ? why_set(why, -EPROTO, "rmemd shares memory that this session already has")
 		       : rc;
 }
@@ -135,7 +153,7 @@ static int attach_locked(struct session *s, rmem_addr_t addr, const struct rmem_
 	if (wire_finish(&in) || reply.bytes == 0)
 		return why_set(why, -EPROTO, "rmemd sent a malformed answer about a key");
 	*out_bytes = reply.bytes;
-	return add_attached(s, addr, reply.bytes, key, why);
+	return add_attached(s, addr, &reply, key, why);
 }
 
 RMEM_API int rmem_attach(
@@ -161,13 +179,11 @@ RMEM_API int rmem_attach(
 	return call_done(rc, "rmem_attach", &why);
 }
 
-static int check_detach(struct session *s, rmem_addr_t addr, struct why *why)
+static int check_detach(struct session *s, rmem_addr_t addr, struct own *own, struct why *why)
 {
-	struct own own;
-
-	if (!look(s, addr, &own))
+	if (!look(s, addr, own))
 		return why_set(why, -EINVAL, "nothing is attached at 0x%" PRIx64, addr);
-	if (!own.attached)
+	if (!own->attached)
 		return why_set(why, -EINVAL,
 			"0x%" PRIx64 " is this session's own allocation: rmem_free() gives it back",
 			addr);
@@ -183,21 +199,23 @@ static void set_state(struct session *s, rmem_addr_t addr, bool gone)
 	if (own && gone)
 		allocations_remove(&s->allocations, own);
 	else if (own)
-		own->state = OWN_FREEING;
+		allocations_set_state(&s->allocations, own, OWN_FREEING);
 	session_next_epoch(s);
 	pthread_mutex_unlock(&s->table);
 }
 
 static int detach_locked(struct session *s, rmem_addr_t addr, uint64_t deadline_ns, struct why *why)
 {
-	const struct detach_request request = { .addr = addr };
+	struct detach_request request = { .addr = addr };
+	struct own own;
 	struct wire in;
-	int rc = check_detach(s, addr, why);
+	int rc = check_detach(s, addr, &own, why);
 
 	if (rc == 0)
 		rc = request_ready(s, deadline_ns, why);
 	if (rc)
 		return rc;
+	request.serial = own.id;
 	/* From here on it is not used, whatever becomes of the request: that can be made again. */
 	set_state(s, addr, false);
 	detach_request_put(request_begin(s), &request);

@@ -97,6 +97,7 @@ static __attribute__((cold, noinline)) bool broke(struct channel *ch, enum opera
 
 	endpoint_break(ch->pipeline.ep);
 	ch->began_ns = began_ns;
+	ch->began_as_of = ch->as_of;
 	explain_failure(&f, ch->session, endpoint_peer(ch->pipeline.ep), &ch->shortcut_failure);
 	log_info("%s", ch->shortcut_failure.text);
 	return false;
@@ -199,7 +200,7 @@ bool shortcut_start(
 	aim(&work->wr, op->kind, work->way, op->fence || p->fence ? IBV_SEND_FENCE : 0, remote,
 		rkey);
 	p->fence = false;
-	operation_set_built(op, local, remote, bytes);
+	operation_set_built(op, local, remote, bytes, ch->as_of);
 	pipeline_add_built(p, op);
 	return true;
 }

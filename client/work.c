@@ -39,7 +39,7 @@ static int build_inline(struct pipeline *p, struct work *work)
 			add_piece(work, &seg, 0);
 	}
 	/* Across two allocations: the other ways find out. */
-	if (!fits || p->key(p->ctx, work->wr.wr.rdma.remote_addr, work->bytes,
+	if (!fits || p->key(p->ctx, work->op, work->wr.wr.rdma.remote_addr, work->bytes,
 			     &work->wr.wr.rdma.rkey, NULL)) {
 		work->op->next = work->at;
 		work->bytes = 0;
@@ -75,7 +75,7 @@ static int build_in_place(struct pipeline *p, struct work *work, struct why *why
 			work->wr.wr.rdma.remote_addr = seg.remote;
 		if (!b || !continues(work, &seg) || work->bytes + seg.len > PLAN_SEGMENT_MAX)
 			break;
-		rc = p->key(p->ctx, work->wr.wr.rdma.remote_addr, work->bytes + seg.len,
+		rc = p->key(p->ctx, work->op, work->wr.wr.rdma.remote_addr, work->bytes + seg.len,
 			&work->wr.wr.rdma.rkey, work->bytes ? NULL : why);
 		if (rc && !work->bytes)
 			return rc;
@@ -106,7 +106,7 @@ static int build_pinned(
 	int rc;
 
 	work->wr.wr.rdma.remote_addr = seg->remote;
-	rc = p->key(p->ctx, seg->remote, seg->len, &work->wr.wr.rdma.rkey, why);
+	rc = p->key(p->ctx, work->op, seg->remote, seg->len, &work->wr.wr.rdma.rkey, why);
 	if (rc)
 		return rc;
 	rc = pins_get(&p->pins, &request, &mr);
@@ -135,7 +135,8 @@ static size_t bounceable(struct pipeline *p, struct work *work, struct plan at)
 			work->wr.wr.rdma.remote_addr = seg.remote;
 		else if (seg.remote != work->wr.wr.rdma.remote_addr + n || seg.len >= PIN_MIN ||
 			 registered(p, &seg) ||
-			 p->key(p->ctx, work->wr.wr.rdma.remote_addr, n + take, &rkey, NULL))
+			 p->key(p->ctx, work->op, work->wr.wr.rdma.remote_addr, n + take, &rkey,
+				 NULL))
 			break;
 		plan_advance(&at, take);
 		n += take;
@@ -173,7 +174,8 @@ static int build_bounced(struct pipeline *p, struct work *work, struct why *why)
 	size_t bytes = bounceable(p, work, work->at);
 	int rc;
 
-	rc = p->key(p->ctx, work->wr.wr.rdma.remote_addr, bytes, &work->wr.wr.rdma.rkey, why);
+	rc = p->key(
+		p->ctx, work->op, work->wr.wr.rdma.remote_addr, bytes, &work->wr.wr.rdma.rkey, why);
 	if (rc)
 		return rc;
 	work->bounced = bounce_take(&p->bounce, bytes);
@@ -195,7 +197,7 @@ static int build_atomic(struct pipeline *p, struct work *work, struct why *why)
 	struct operation *op = work->op;
 	int rc;
 
-	rc = p->key(p->ctx, op->addr, sizeof(uint64_t), &work->wr.wr.atomic.rkey, why);
+	rc = p->key(p->ctx, op, op->addr, sizeof(uint64_t), &work->wr.wr.atomic.rkey, why);
 	if (rc)
 		return rc;
 	work->bounced = bounce_take(&p->bounce, sizeof(uint64_t));

@@ -15,7 +15,7 @@
 #include "common/wire.h"
 
 #define PROTOCOL_MAGIC 0x726d656dU /* "rmem" */
-#define PROTOCOL_VERSION 2
+#define PROTOCOL_VERSION 3
 #define MESSAGE_MAX 4096 /* bytes; both sides post receive buffers of this size */
 
 /* CM private data, zero-padded by the transport: fixed size, first thing either side reads. */
@@ -55,6 +55,7 @@ enum message_type {
 #define WHY_SIZE 512
 #define REPORT_REQUEST_SIZE 1024
 #define REPORT_CHUNK_MAX 4000
+#define AVOID_MAX 16
 
 #define HEADER_FIELDS(X) \
 	X(u8, type, ) \
@@ -102,36 +103,60 @@ enum message_type {
 	X(bytes, secret, ID_SIZE) \
 	X(u32, channel, )
 
+/* Addresses from start up to, and without, end. */
+#define RANGE_FIELDS(X) \
+	X(u64, start, ) \
+	X(u64, end, )
+
+/*
+ * avoid: where nothing may be lent to this session, because its program may still take these addresses for
+ * allocations that it has lost.
+ */
 #define ALLOC_REQUEST_FIELDS(X) \
 	X(u64, bytes, ) \
 	X(i32, node, ) \
-	X(u32, site, ) /* 0: unknown */
+	X(u32, site, ) /* 0: unknown */ \
+	X(list, avoid, range, AVOID_MAX)
 
-/* Memory, and no access yet: a window is bound by ATTACH, on each connection that wants one. */
+/*
+ * Memory, and no access yet: a window is bound by ATTACH, on each connection that wants one. serial: the
+ * allocation's, which no other ever has. An address can be lent again, so every request names both.
+ */
 #define ALLOC_REPLY_FIELDS(X) \
 	X(u64, addr, ) \
-	X(u64, bytes, )
+	X(u64, bytes, ) \
+	X(u64, serial, )
 
 /* The reply to ATTACH: a grant on this connection. */
 #define GRANT_REPLY_FIELDS(X) \
 	X(u64, addr, ) \
 	X(u64, bytes, ) \
+	X(u64, serial, ) \
 	X(u32, rkey, )
 
-#define FREE_REQUEST_FIELDS(X) X(u64, addr, )
+#define FREE_REQUEST_FIELDS(X) \
+	X(u64, addr, ) \
+	X(u64, serial, )
 
 /* key: what SHARE has given out; all zero: an allocation of this session. */
 #define ATTACH_REQUEST_FIELDS(X) \
 	X(u64, addr, ) \
+	X(u64, serial, ) \
 	X(bytes, key, SHARE_KEY_SIZE)
 
-#define SHARE_REQUEST_FIELDS(X) X(u64, addr, )
+#define SHARE_REQUEST_FIELDS(X) \
+	X(u64, addr, ) \
+	X(u64, serial, )
 #define SHARE_REPLY_FIELDS(X) X(bytes, key, SHARE_KEY_SIZE)
 #define LOOKUP_REQUEST_FIELDS(X) \
 	X(u64, addr, ) \
 	X(bytes, key, SHARE_KEY_SIZE)
-#define LOOKUP_REPLY_FIELDS(X) X(u64, bytes, )
-#define DETACH_REQUEST_FIELDS(X) X(u64, addr, )
+#define LOOKUP_REPLY_FIELDS(X) \
+	X(u64, bytes, ) \
+	X(u64, serial, )
+#define DETACH_REQUEST_FIELDS(X) \
+	X(u64, addr, ) \
+	X(u64, serial, )
 
 /* Is whoever had this ticket out: reaches nothing any more, and never will with it? */
 #define FENCE_REQUEST_FIELDS(X) X(u64, ticket, )
@@ -173,6 +198,7 @@ enum message_type {
 	M(hello_request, HELLO_REQUEST_FIELDS) \
 	M(hello_reply, HELLO_REPLY_FIELDS) \
 	M(join_request, JOIN_REQUEST_FIELDS) \
+	M(range, RANGE_FIELDS) \
 	M(alloc_request, ALLOC_REQUEST_FIELDS) \
 	M(alloc_reply, ALLOC_REPLY_FIELDS) \
 	M(grant_reply, GRANT_REPLY_FIELDS) \

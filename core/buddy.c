@@ -147,26 +147,95 @@ static void carve(struct buddy *b, uint64_t offset, unsigned from, unsigned orde
 	b->free_bytes -= 1ULL << order;
 }
 
-int buddy_alloc(struct buddy *b, uint64_t bytes, uint64_t *out_offset)
+/* A block that buddy_alloc() can take: inside a free one. */
+struct place {
+	uint64_t offset;
+	unsigned from; /* order of the free block */
+};
+
+/* Where the last of the ranges ends that have a byte in [start, end); 0: none has. */
+static uint64_t end_of_overlap(
+	const struct buddy_range avoid[], unsigned n, uint64_t start, uint64_t end)
 {
-	unsigned order, from;
-	uint64_t index, offset;
+	uint64_t last = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		if (avoid[i].start < end && start < avoid[i].end && avoid[i].end > last)
+			last = avoid[i].end;
+	}
+	return last;
+}
+
+/*
+ * The first block of an order, in free blocks of the order from, that is outside the ranges. Every step but the
+ * last passes the end of a range.
+ */
+static bool find_in(const struct buddy *b, unsigned from, unsigned order,
+	const struct buddy_range avoid[], unsigned n, uint64_t *out_offset)
+{
+	const struct bitset *set = &b->free[from - ORDER_MIN];
+	const uint64_t bytes = 1ULL << order;
+	uint64_t offset = 0;
+
+	while (offset < b->size_bytes) {
+		uint64_t index = bitset_next(set, offset >> from), past;
+
+		if (index == BITSET_NONE)
+			return false;
+		if (offset < index << from)
+			offset = index << from;
+		past = end_of_overlap(avoid, n, offset, offset + bytes);
+		if (!past) {
+			*out_offset = offset;
+			return true;
+		}
+		if (past > b->size_bytes)
+			return false;
+		offset = (past + bytes - 1) & ~(bytes - 1);
+	}
+	return false;
+}
+
+static bool find(const struct buddy *b, unsigned order, const struct buddy_range avoid[],
+	unsigned n, struct place *out)
+{
+	for (out->from = order; out->from <= ORDER_MAX; out->from++) {
+		if (find_in(b, out->from, order, avoid, n, &out->offset))
+			return true;
+	}
+	return false;
+}
+
+bool buddy_has_room(
+	const struct buddy *b, uint64_t bytes, const struct buddy_range avoid[], unsigned n)
+{
+	const unsigned order = exact_order(buddy_block_bytes(bytes));
+	struct place place;
+
+	return order && find(b, order, avoid, n, &place);
+}
+
+int buddy_alloc_outside(struct buddy *b, uint64_t bytes, const struct buddy_range avoid[],
+	unsigned n, uint64_t *out_offset)
+{
+	struct place place;
+	unsigned order;
 
 	if (bytes == 0)
 		return -EINVAL;
 	if (bytes > BUDDY_MAX_BYTES)
 		return -EFBIG;
 	order = exact_order(buddy_block_bytes(bytes));
-	for (from = order; from <= ORDER_MAX; from++) {
-		index = bitset_next(free_set(b, from), 0);
-		if (index == BITSET_NONE)
-			continue;
-		offset = index << from;
-		carve(b, offset, from, order);
-		*out_offset = offset;
-		return 0;
-	}
-	return -ENOSPC;
+	if (!find(b, order, avoid, n, &place))
+		return -ENOSPC;
+	carve(b, place.offset, place.from, order);
+	*out_offset = place.offset;
+	return 0;
+}
+
+int buddy_alloc(struct buddy *b, uint64_t bytes, uint64_t *out_offset)
+{
+	return buddy_alloc_outside(b, bytes, NULL, 0, out_offset);
 }
 
 int buddy_reserve(struct buddy *b, uint64_t offset, uint64_t block_bytes)

@@ -10,6 +10,7 @@
 #ifndef RMEM_CORE_BUDDY_H
 #define RMEM_CORE_BUDDY_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define BUDDY_MIN_BYTES 4096ULL
@@ -27,8 +28,20 @@ int buddy_copy(const struct buddy *b, struct buddy **out);
 /* The block size that serves bytes (1 … BUDDY_MAX_BYTES), or 0 if none does. */
 uint64_t buddy_block_bytes(uint64_t bytes);
 
+/* Offsets from start up to, and without, end. */
+struct buddy_range {
+	uint64_t start, end;
+};
+
 /* Take a block for bytes. -EINVAL for 0, -EFBIG above BUDDY_MAX_BYTES, -ENOSPC. */
 int buddy_alloc(struct buddy *b, uint64_t bytes, uint64_t *out_offset);
+
+/* ... that has no byte in any of the ranges. O(n * log size). */
+int buddy_alloc_outside(struct buddy *b, uint64_t bytes, const struct buddy_range avoid[],
+	unsigned n, uint64_t *out_offset);
+/* Would it find one? */
+bool buddy_has_room(
+	const struct buddy *b, uint64_t bytes, const struct buddy_range avoid[], unsigned n);
 
 /* Take exactly this block (recovery). -EINVAL if misaligned, out of range or not wholly free. */
 int buddy_reserve(struct buddy *b, uint64_t offset, uint64_t block_bytes);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "core/outlook.h"
 
-struct range {
+struct room {
 	unsigned node;
 	uint64_t offset, bytes;
 };
@@ -33,27 +33,30 @@ void outlook_without_session(struct outlook *o, uint32_t slot)
 		outlook_without(o, a);
 }
 
-bool outlook_has_room(const struct outlook *o, uint64_t bytes)
+bool outlook_has_room(const struct outlook *o, const struct wish *wish)
 {
-	const uint64_t block_bytes = buddy_block_bytes(bytes);
+	struct buddy_range avoid[AVOID_MAX];
 
 	for (unsigned i = 0; i < ADDR_MAX_NODES; i++) {
-		if (o->nodes[i] && buddy_largest_free_bytes(o->nodes[i]) >= block_bytes)
+		if (o->nodes[i] && buddy_has_room(o->nodes[i], wish->bytes, avoid,
+					   wish_avoid_on(wish, i, avoid)))
 			return true;
 	}
 	return false;
 }
 
-static struct range take_room(struct outlook *o, uint64_t bytes)
+static struct room take_room(struct outlook *o, const struct wish *wish)
 {
-	struct range r = { .bytes = buddy_block_bytes(bytes) };
+	struct room r = { .bytes = buddy_block_bytes(wish->bytes) };
+	struct buddy_range avoid[AVOID_MAX];
 
-	while (!o->nodes[r.node] || buddy_alloc(o->nodes[r.node], bytes, &r.offset))
+	while (!o->nodes[r.node] || buddy_alloc_outside(o->nodes[r.node], wish->bytes, avoid,
+					    wish_avoid_on(wish, r.node, avoid), &r.offset))
 		r.node++; /* there is one */
 	return r;
 }
 
-static bool has_part_of(const struct outlook *o, uint32_t slot, const struct range *r)
+static bool has_part_of(const struct outlook *o, uint32_t slot, const struct room *r)
 {
 	const struct allocation *a = NULL;
 
@@ -68,17 +71,17 @@ static bool has_part_of(const struct outlook *o, uint32_t slot, const struct ran
 }
 
 size_t outlook_choose(
-	struct outlook *o, uint64_t bytes, const uint32_t slots[], size_t n, bool needed[])
+	struct outlook *o, const struct wish *wish, const uint32_t slots[], size_t n, bool needed[])
 {
-	struct range room;
+	struct room room;
 	size_t looked_at = 0;
 
-	while (!outlook_has_room(o, bytes)) {
+	while (!outlook_has_room(o, wish)) {
 		if (looked_at == n)
 			return 0;
 		outlook_without_session(o, slots[looked_at++]);
 	}
-	room = take_room(o, bytes);
+	room = take_room(o, wish);
 	for (size_t i = 0; i < looked_at; i++)
 		needed[i] = has_part_of(o, slots[i], &room);
 	return looked_at;

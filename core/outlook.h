@@ -12,8 +12,8 @@
 #include <stdint.h>
 
 #include "common/addr.h"
-#include "core/buddy.h"
 #include "core/ledger.h"
+#include "core/wish.h"
 
 struct outlook {
 	const struct ledger *ledger;
@@ -28,16 +28,16 @@ void outlook_close(struct outlook *o);
 void outlook_without(struct outlook *o, const struct allocation *a);
 void outlook_without_session(struct outlook *o, uint32_t slot);
 
-/* Is there a block for bytes on any of the nodes? */
-bool outlook_has_room(const struct outlook *o, uint64_t bytes);
+/* Is there a block for it on any of the nodes that were added? */
+bool outlook_has_room(const struct outlook *o, const struct wish *wish);
 
 /*
- * There is no room for bytes. Who of the sessions in slots[0 … n) has to give back its blocks so that there
+ * There is no room for it. Who of the sessions in slots[0 … n) has to give back its blocks so that there
  * is? Room is looked for without the first, without the first two, and so on; of those without whom there is some, needed[]
  * tells the ones that have a part of the block which it would be. Returns how many were looked at: the last of them
  * is needed, and those behind are not; 0: there is no room without all of them.
  */
-size_t outlook_choose(
-	struct outlook *o, uint64_t bytes, const uint32_t slots[], size_t n, bool needed[]);
+size_t outlook_choose(struct outlook *o, const struct wish *wish, const uint32_t slots[], size_t n,
+	bool needed[]);
 
 #endif

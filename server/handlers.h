@@ -33,8 +33,8 @@ int handler_refuse(struct connection *c, const struct header *h, int status, con
 /* The device has run out of windows or regions. */
 int handler_refuse_grant(struct connection *c, const struct header *h, int err);
 
-/* The caller's own allocation that starts at addr, LIVE; NULL if it has none there. */
-const struct allocation *handler_own(const struct connection *c, uint64_t addr);
+/* The caller's own allocation that starts at addr and has that serial, LIVE; NULL if there is none. */
+const struct allocation *handler_own(const struct connection *c, uint64_t addr, uint64_t serial);
 
 /* The LIVE allocation that starts at addr, if key is what its owner has given out; NULL if not. */
 const struct allocation *handler_shared(

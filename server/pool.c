@@ -16,7 +16,6 @@
 
 #define LEDGER_MAX (16U << 20)
 #define LEDGER_NAME "ledger"
-#define SERVER_NUMBER 0
 #define PROGRESS_NS (2 * NSEC_PER_SEC)
 
 struct progress {
@@ -215,46 +214,55 @@ static struct pool_node *roomiest(struct pool *p)
 	return best;
 }
 
+static int take_block_on(struct pool_node *n, const struct wish *wish, uint64_t *out_offset)
+{
+	struct buddy_range avoid[AVOID_MAX];
+
+	return buddy_alloc_outside(
+		n->buddy, wish->bytes, avoid, wish_avoid_on(wish, n->node, avoid), out_offset);
+}
+
 /* A block of one node, or of any: the roomiest first, then (fragmentation) the others. */
 static int take_block(
-	struct pool *p, uint64_t bytes, int node, struct pool_node **out, uint64_t *out_offset)
+	struct pool *p, const struct wish *wish, struct pool_node **out, uint64_t *out_offset)
 {
-	struct pool_node *n =
-		node == RMEM_NODE_ANY ? roomiest(p) : pool_find_node(p, (unsigned)node);
+	const bool any = wish->node == RMEM_NODE_ANY;
+	struct pool_node *n = any ? roomiest(p) : pool_find_node(p, (unsigned)wish->node);
 	int err;
 
 	if (!n)
 		return -EINVAL;
-	if (bytes > pool_max_alloc_bytes(p, node))
+	if (wish->bytes > pool_max_alloc_bytes(p, wish->node))
 		return -EFBIG; /* nor if everybody gave back everything: do not try to make room */
-	err = buddy_alloc(n->buddy, bytes, out_offset);
-	for (unsigned i = 0; err == -ENOSPC && node == RMEM_NODE_ANY && i < p->nnodes; i++) {
+	err = take_block_on(n, wish, out_offset);
+	for (unsigned i = 0; err == -ENOSPC && any && i < p->nnodes; i++) {
 		n = &p->nodes[i];
-		err = buddy_alloc(n->buddy, bytes, out_offset);
+		err = take_block_on(n, wish, out_offset);
 	}
 	if (!err)
 		*out = n;
 	return err;
 }
 
-int pool_alloc(struct pool *p, uint64_t bytes, int node, const struct allocation *draft,
+int pool_alloc(struct pool *p, const struct wish *wish, const struct allocation *draft,
 	const struct allocation **out)
 {
+	const uint64_t block_bytes = buddy_block_bytes(wish->bytes);
 	struct allocation filled = *draft;
 	struct pool_node *n;
 	uint64_t offset;
 	int err;
 
-	err = take_block(p, bytes, node, &n, &offset);
+	err = take_block(p, wish, &n, &offset);
 	if (err)
 		return err;
-	filled.addr = addr_make(SERVER_NUMBER, n->node, offset);
-	filled.bytes = bytes;
+	filled.addr = addr_make(ADDR_SERVER, n->node, offset);
+	filled.bytes = wish->bytes;
 	filled.birth_ns = clock_real_ns();
-	filled.order = (uint8_t)__builtin_ctzll(buddy_block_bytes(bytes));
+	filled.order = (uint8_t)__builtin_ctzll(block_bytes);
 	err = ledger_add(p->ledger, &filled, out);
 	if (err) {
-		buddy_free(n->buddy, offset, buddy_block_bytes(bytes));
+		buddy_free(n->buddy, offset, block_bytes);
 		return err == -ENOSPC ? -EDQUOT : err;
 	}
 	return 0;

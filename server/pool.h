@@ -17,6 +17,7 @@
 #include "common/why.h"
 #include "core/buddy.h"
 #include "core/ledger.h"
+#include "core/wish.h"
 #include "numa/topology.h"
 #include "server/arena.h"
 #include "server/datadir.h"
@@ -53,10 +54,10 @@ void pool_close(struct pool *p);
 struct pool_node *pool_find_node(struct pool *p, unsigned node);
 
 /*
- * Lend a block: of that node, or of the node with most room (RMEM_NODE_ANY). draft carries session,
+ * Lend a block: of the node that is wished, or of the node with most room (RMEM_NODE_ANY). draft carries session,
  * serial, site and seq. -EINVAL no such node, -EFBIG, -ENOSPC, -EDQUOT (ledger full).
  */
-int pool_alloc(struct pool *p, uint64_t bytes, int node, const struct allocation *draft,
+int pool_alloc(struct pool *p, const struct wish *wish, const struct allocation *draft,
 	const struct allocation **out);
 
 /* No NIC can reach it any more: REVOKING → QUARANTINE, to be wiped. */

@@ -180,7 +180,7 @@ static void list_close(struct list *list)
 static enum hope take_needed(
 	struct server *s, const struct wish *wish, const struct list *list, struct outlook *o)
 {
-	size_t n = outlook_choose(o, wish->bytes, list->slots, list->n, list->needed);
+	size_t n = outlook_choose(o, wish, list->slots, list->n, list->needed);
 
 	if (n == 0)
 		return HOPE_NONE;
@@ -201,8 +201,7 @@ static bool look(struct server *s, const struct wish *wish, enum hope *out)
 	bool ok = list_open(s, &list) && open_outlook(s, wish, &o);
 
 	if (ok) {
-		*out = outlook_has_room(&o, wish->bytes) ? HOPE_SOON
-							 : take_needed(s, wish, &list, &o);
+		*out = outlook_has_room(&o, wish) ? HOPE_SOON : take_needed(s, wish, &list, &o);
 		outlook_close(&o);
 	}
 	list_close(&list);
@@ -239,12 +238,12 @@ void relief_survey(struct server *s)
 	s->relief.state = each_candidate(s, count, &s->relief.ncandidates);
 }
 
-/* Who looked last did not find room for less than that, and nothing has changed since. */
+/* Who looked last, anywhere, did not find room for less than that, and nothing has changed since. */
 static bool is_answered(const struct server *s, const struct wish *wish)
 {
 	const struct relief *r = &s->relief;
 
-	return r->hope != HOPE_SOON && r->answer_state == r->state &&
+	return r->hope != HOPE_SOON && r->answer_state == r->state && !r->picky &&
 	       (r->node == RMEM_NODE_ANY || r->node == wish->node) &&
 	       buddy_block_bytes(wish->bytes) >= buddy_block_bytes(r->bytes);
 }
@@ -259,6 +258,7 @@ static bool look_and_remember(struct server *s, const struct wish *wish)
 	ok = look(s, wish, &s->relief.hope);
 	s->relief.bytes = wish->bytes;
 	s->relief.node = wish->node;
+	s->relief.picky = wish->navoid;
 	s->relief.answer_state = s->relief.state;
 	s->relief.next_ns = after_pause(began_ns);
 	return ok;

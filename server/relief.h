@@ -10,17 +10,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "core/wish.h"
 #include "server/server.h"
 
-/* An allocation for which there is no room. */
-struct wish {
-	uint64_t bytes;
-	int node;          /* or RMEM_NODE_ANY */
-	uint64_t since_ns; /* when it was asked for, on the boot clock */
-};
-
 /*
- * True: there may be room soon, ask again when the reaper has come round; it may have been told whose memory to
+ * An allocation for which there is no room. True: there may be room soon, ask again when the reaper has come round; it may have been told whose memory to
  * take. False: nothing that may be taken would make that room, and nothing has been.
  *
  * Those provably gone lose theirs before those whose lease is over, and each kind in the order in which they went. Who

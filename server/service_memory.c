@@ -109,12 +109,21 @@ static const struct allocation *made_by(struct connection *c, uint32_t seq)
 
 static int reply_alloc(struct connection *c, const struct header *h, const struct allocation *a)
 {
-	const struct alloc_reply body = { .addr = a->addr, .bytes = a->bytes };
+	const struct alloc_reply body = { .addr = a->addr, .bytes = a->bytes, .serial = a->serial };
 	struct reply r;
 
 	connection_reply_begin(c, h->type, h->seq, 0, &r);
 	alloc_reply_put(&r.body, &body);
 	return connection_reply_send(c, &r, NULL);
+}
+
+static struct wish wish_of(const struct alloc_request *q, uint64_t since_ns)
+{
+	return (struct wish){ .bytes = q->bytes,
+		.node = q->node,
+		.since_ns = since_ns,
+		.avoid = q->avoid,
+		.navoid = q->navoid };
 }
 
 static int try_alloc(struct connection *c, const struct header *h, const struct alloc_request *q)
@@ -124,12 +133,13 @@ static int try_alloc(struct connection *c, const struct header *h, const struct 
 		.session_serial = handler_record(c)->serial,
 		.site = sites_get(s->sites, q->site) ? q->site : 0,
 		.seq = h->seq };
+	const struct wish wish = wish_of(q, 0);
 	const struct allocation *a;
 	int err;
 
 	if (q->node != RMEM_NODE_ANY && (q->node < 0 || q->node >= ADDR_MAX_NODES))
 		return -EINVAL;
-	err = pool_alloc(&s->pool, q->bytes, q->node, &draft, &a);
+	err = pool_alloc(&s->pool, &wish, &draft, &a);
 	if (err)
 		return err;
 	s->counters.allocs++;
@@ -141,7 +151,7 @@ static int try_alloc(struct connection *c, const struct header *h, const struct 
 
 static bool may_hope(struct connection *c, const struct alloc_request *q, uint64_t since_ns)
 {
-	const struct wish wish = { .bytes = q->bytes, .node = q->node, .since_ns = since_ns };
+	const struct wish wish = wish_of(q, since_ns);
 
 	return relief_seek(c->server, &wish);
 }
@@ -207,14 +217,22 @@ void service_retry_waiting(struct server *s)
 
 /* ---- FREE ---- */
 
-const struct allocation *handler_own(const struct connection *c, uint64_t addr)
+/* The allocation that a request names, in any state, if it is this session's. */
+static const struct allocation *named(const struct connection *c, uint64_t addr, uint64_t serial)
 {
 	const struct allocation *a = ledger_find(c->server->pool.ledger, addr);
 
-	if (!a || a->state != ALLOCATION_LIVE || a->session != c->session->slot ||
+	if (!a || a->serial != serial || a->session != c->session->slot ||
 		a->session_serial != handler_record(c)->serial)
 		return NULL;
 	return a;
+}
+
+const struct allocation *handler_own(const struct connection *c, uint64_t addr, uint64_t serial)
+{
+	const struct allocation *a = named(c, addr, serial);
+
+	return a && a->state == ALLOCATION_LIVE ? a : NULL;
 }
 
 /* The control connection whose FREE waits for the grants of an allocation to end, or NULL. */
@@ -248,28 +266,51 @@ void service_stuck(struct server *s, const struct allocation *a)
 		connection_abort(c, "the device does not confirm the end of what it frees");
 }
 
+/* The answer comes with the last grant's end. */
+static void wait_for_revoking(
+	struct connection *c, const struct header *h, const struct allocation *a)
+{
+	c->deferred =
+		(struct deferred){ .active = true, .type = h->type, .seq = h->seq, .freeing = a };
+}
+
+/* A FREE of what is not lent any more: most likely repeated, because its answer was lost with a connection. */
+static int free_again(struct connection *c, const struct header *h, const struct free_request *q)
+{
+	const struct allocation *a = named(c, q->addr, q->serial);
+
+	if (a && a->state == ALLOCATION_REVOKING) {
+		wait_for_revoking(c, h, a);
+		return 0;
+	}
+	if (a && a->state == ALLOCATION_ZOMBIE)
+		return handler_refuse(c, h, -EIO,
+			"the device does not confirm that 0x%" PRIx64 " cannot be reached any more",
+			q->addr);
+	if (a || handler_record(c)->last_seq == h->seq)
+		return connection_reply_status(c, h->type, h->seq, 0, "");
+	return handler_refuse(c, h, -EINVAL,
+		"0x%" PRIx64 " is not the start of the allocation of this session that is meant",
+		q->addr);
+}
+
 int handle_free(struct connection *c, const struct header *h, struct wire *in)
 {
-	struct session_record *r = handler_record(c);
 	const struct allocation *a;
 	struct free_request q;
 
 	free_request_get(in, &q);
 	if (wire_finish(in))
 		return -EBADMSG;
-	a = handler_own(c, q.addr);
-	if (!a && r->last_seq == h->seq)
-		return connection_reply_status(c, h->type, h->seq, 0, ""); /* done the first time */
+	a = handler_own(c, q.addr, q.serial);
 	if (!a)
-		return handler_refuse(c, h, -EINVAL,
-			"0x%" PRIx64 " is not the start of an allocation of this session", q.addr);
+		return free_again(c, h, &q);
 	/* The intent first: if rmemd dies in between, the repeated request finds one or the other. */
-	r->last_seq = h->seq;
+	handler_record(c)->last_seq = h->seq;
 	ledger_set_state(c->server->pool.ledger, a, ALLOCATION_REVOKING);
 	c->server->counters.frees++;
-	c->deferred =
-		(struct deferred){ .active = true, .type = h->type, .seq = h->seq, .freeing = a };
-	access_end_all(c->server, a); /* the answer comes with the last grant's end */
+	wait_for_revoking(c, h, a);
+	access_end_all(c->server, a);
 	return 0;
 }
 
@@ -279,7 +320,9 @@ int handle_free(struct connection *c, const struct header *h, struct wire *in)
 static int reply_grant(struct connection *c, const struct header *h, struct grant *g)
 {
 	const struct allocation *a = g->allocation;
-	const struct grant_reply body = { .addr = a->addr, .bytes = a->bytes, .rkey = g->rkey };
+	const struct grant_reply body = {
+		.addr = a->addr, .bytes = a->bytes, .serial = a->serial, .rkey = g->rkey
+	};
 	struct ibv_send_wr bind;
 	struct reply r;
 	int err;
@@ -305,9 +348,11 @@ int handle_attach(struct connection *c, const struct header *h, struct wire *in)
 	attach_request_get(in, &q);
 	if (wire_finish(in))
 		return -EBADMSG;
-	a = handler_own(c, q.addr);
+	a = handler_own(c, q.addr, q.serial);
 	if (!a)
 		a = handler_shared(c, q.addr, q.key);
+	if (a && a->serial != q.serial)
+		a = NULL; /* the key fits what is there now, not what is meant */
 	if (!a)
 		return handler_refuse(c, h, -ESTALE,
 			"0x%" PRIx64 " is not held by this session, nor shared with it (any more)",

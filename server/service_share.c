@@ -61,7 +61,7 @@ int handle_share(struct connection *c, const struct header *h, struct wire *in)
 	share_request_get(in, &q);
 	if (wire_finish(in))
 		return -EBADMSG;
-	a = handler_own(c, q.addr);
+	a = handler_own(c, q.addr, q.serial);
 	if (!a)
 		return handler_refuse(c, h, -ESTALE,
 			"0x%" PRIx64 " is not held by this session (any more)", q.addr);
@@ -88,7 +88,7 @@ int handle_lookup(struct connection *c, const struct header *h, struct wire *in)
 			"the key does not fit any allocation at 0x%" PRIx64
 			": it is another's, the address is not its beginning, or it is gone",
 			q.addr);
-	body.bytes = a->bytes;
+	body = (struct lookup_reply){ .bytes = a->bytes, .serial = a->serial };
 	connection_reply_begin(c, h->type, h->seq, 0, &r);
 	lookup_reply_put(&r.body, &body);
 	return connection_reply_send(c, &r, NULL);
@@ -103,6 +103,8 @@ int handle_detach(struct connection *c, const struct header *h, struct wire *in)
 	if (wire_finish(in))
 		return -EBADMSG;
 	a = ledger_find(c->server->pool.ledger, q.addr);
+	if (a && a->serial != q.serial)
+		a = NULL; /* what is meant is gone, and all access to it ended before */
 	/* Answered, not cut off: a request without an answer is sent again and again. */
 	if (a && access_is_stuck(c->server, a, c->session))
 		return handler_refuse(c, h, -EIO,

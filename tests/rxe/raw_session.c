@@ -78,11 +78,39 @@ int raw_bye(struct raw *r)
 	return raw_call(r, MESSAGE_BYE, NULL, NULL);
 }
 
+/* ---- which allocation is meant ---- */
+
+/* What was last lent at an address, to any of this process: most tests name an allocation by that alone. */
+static struct {
+	uint64_t addr, serial;
+} lent_last[1 << 14];
+
+static size_t place_of(uint64_t addr)
+{
+	return (addr >> 12) % (sizeof(lent_last) / sizeof(lent_last[0]));
+}
+
+void raw_remember(uint64_t addr, uint64_t serial)
+{
+	lent_last[place_of(addr)].addr = addr;
+	lent_last[place_of(addr)].serial = serial;
+}
+
+uint64_t raw_serial(uint64_t addr)
+{
+	const size_t i = place_of(addr);
+
+	return lent_last[i].addr == addr ? lent_last[i].serial : 0;
+}
+
 int raw_alloc_only(struct raw *r, uint64_t bytes, struct alloc_reply *out)
 {
 	const struct alloc_request q = { .bytes = bytes, .node = -1 };
+	int err = RAW_ASK(r, MESSAGE_ALLOC, alloc, &q, alloc, out);
 
-	return RAW_ASK(r, MESSAGE_ALLOC, alloc, &q, alloc, out);
+	if (!err)
+		raw_remember(out->addr, out->serial);
+	return err;
 }
 
 int raw_alloc(struct raw *r, uint64_t bytes, struct grant_reply *out)
@@ -105,7 +133,7 @@ int raw_attach(struct raw *r, uint64_t addr, struct grant_reply *out)
 
 int raw_attach_with(struct raw *r, uint64_t addr, const uint8_t *key, struct grant_reply *out)
 {
-	struct attach_request q = { .addr = addr };
+	struct attach_request q = { .addr = addr, .serial = raw_serial(addr) };
 
 	if (key)
 		memcpy(q.key, key, sizeof(q.key));
@@ -114,14 +142,14 @@ int raw_attach_with(struct raw *r, uint64_t addr, const uint8_t *key, struct gra
 
 int raw_free(struct raw *r, uint64_t addr)
 {
-	const struct free_request q = { .addr = addr };
+	const struct free_request q = { .addr = addr, .serial = raw_serial(addr) };
 
 	return RAW_TELL(r, MESSAGE_FREE, free, &q);
 }
 
 int raw_share(struct raw *r, uint64_t addr, uint8_t key[SHARE_KEY_SIZE])
 {
-	const struct share_request q = { .addr = addr };
+	const struct share_request q = { .addr = addr, .serial = raw_serial(addr) };
 	struct share_reply answer;
 	int err = RAW_ASK(r, MESSAGE_SHARE, share, &q, share, &answer);
 
@@ -145,7 +173,7 @@ int raw_lookup(struct raw *r, uint64_t addr, const uint8_t *key, uint64_t *out_b
 
 int raw_detach(struct raw *r, uint64_t addr)
 {
-	const struct detach_request q = { .addr = addr };
+	const struct detach_request q = { .addr = addr, .serial = raw_serial(addr) };
 
 	return RAW_TELL(r, MESSAGE_DETACH, detach, &q);
 }

@@ -80,7 +80,8 @@ static void a_channel_ends_during_free(void **state)
 	crew_start(r, NULL);
 	crew_open(&w, r, 3);
 	for (unsigned round = 0; round < 10; round++) {
-		const struct free_request q = { .addr = crew_alloc(&w) };
+		const uint64_t addr = crew_alloc(&w);
+		const struct free_request q = { .addr = addr, .serial = raw_serial(addr) };
 
 		for (unsigned i = 0; i < 3; i++)
 			crew_attach(w.channels[i], q.addr);

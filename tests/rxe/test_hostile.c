@@ -19,21 +19,21 @@
 
 /* ---- outside the window ---- */
 
-struct range {
+struct key_range {
 	uint64_t addr, bytes;
 };
 
 #define RANGES_MAX 64
 
 struct ranges {
-	struct range at[RANGES_MAX];
+	struct key_range at[RANGES_MAX];
 	unsigned n;
 };
 
 static void add(struct ranges *out, uint64_t addr, uint64_t bytes)
 {
 	assert_true(out->n < RANGES_MAX);
-	out->at[out->n++] = (struct range){ addr, bytes };
+	out->at[out->n++] = (struct key_range){ addr, bytes };
 }
 
 static void add_around(struct ranges *out, const struct grant_reply *g)
@@ -123,7 +123,7 @@ static void outside_the_window(void **state)
 		add_mappings(&ranges, s->rig->daemon.pid, 4);
 		add_neighbours(&ranges, s, &s->own.grants[own]);
 		for (unsigned i = 0; i < ranges.n; i++) {
-			const struct range *at = &ranges.at[i];
+			const struct key_range *at = &ranges.at[i];
 
 			for (unsigned k = 0; k < 2; k++) {
 				struct raw *raw = party_take(&s->own, SCENE_OWN);

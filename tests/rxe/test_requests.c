@@ -175,6 +175,7 @@ static void many_sites(void **state)
 static void addresses_of_others(void **state)
 {
 	struct grant_reply theirs, mine, got;
+	uint8_t key[SHARE_KEY_SIZE];
 	struct raw *owner, *thief;
 	struct rig *r = *state;
 
@@ -189,6 +190,14 @@ static void addresses_of_others(void **state)
 		assert_int_equal(raw_free(thief, wrong[i]), -EINVAL);
 		assert_int_equal(raw_attach(thief, wrong[i], &got), -ESTALE);
 	}
+	/* The right address, and another allocation than is there. */
+	for (int64_t off = -1; off <= 1; off += 2) {
+		raw_remember(mine.addr, mine.serial + (uint64_t)off);
+		assert_int_equal(raw_free(thief, mine.addr), -EINVAL);
+		assert_int_equal(raw_attach(thief, mine.addr, &got), -ESTALE);
+		assert_int_equal(raw_share(thief, mine.addr, key), -ESTALE);
+	}
+	raw_remember(mine.addr, mine.serial);
 	assert_int_equal(raw_free(thief, mine.addr), 0);
 	assert_int_equal(raw_free(thief, mine.addr), -EINVAL);
 	assert_int_equal(raw_attach(thief, mine.addr, &got), -ESTALE);

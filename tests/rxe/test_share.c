@@ -214,6 +214,7 @@ static void attach_beside_detach(void **state)
 	crew_open(&other, r, 2);
 	gone.addr = again.addr = crew_alloc(&owner);
 	key = share(&owner, gone.addr);
+	gone.serial = again.serial = raw_serial(gone.addr);
 	memcpy(again.key, key.bytes, sizeof(again.key));
 	for (int round = 0; round < 8; round++) {
 		attach(other.channels[0], gone.addr, &key);

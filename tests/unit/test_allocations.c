@@ -18,26 +18,27 @@
 struct model {
 	int owner[UNITS]; /* 0: nobody, else the id of an allocation */
 	uint64_t start[STEPS + 1], bytes[STEPS + 1];
-	bool forgettable[STEPS + 1];
+	bool over[STEPS + 1], attached[STEPS + 1];
 };
 
 static bool model_add(struct model *m, int id, uint64_t start, uint64_t bytes)
 {
 	for (uint64_t i = start; i < start + bytes; i++)
-		if (m->owner[i] && !m->forgettable[m->owner[i]])
+		if (m->owner[i])
 			return false;
-	for (uint64_t i = start; i < start + bytes; i++) {
-		int old = m->owner[i];
-
-		for (int u = 0; old && u < UNITS; u++)
-			if (m->owner[u] == old)
-				m->owner[u] = 0;
-	}
 	for (uint64_t i = start; i < start + bytes; i++)
 		m->owner[i] = id;
 	m->start[id] = start;
 	m->bytes[id] = bytes;
 	return true;
+}
+
+static int add(struct allocations *t, int id, uint64_t at, uint64_t len, bool attached)
+{
+	static const uint8_t key[SHARE_KEY_SIZE];
+
+	return attached ? allocations_attach(t, BASE + at, len, (uint64_t)id, key)
+			: allocations_add(t, BASE + at, len, (uint64_t)id, (struct origin){ 0 });
 }
 
 static void check_lookups(const struct allocations *t, const struct model *m, uint64_t *seed)
@@ -53,49 +54,106 @@ static void check_lookups(const struct allocations *t, const struct model *m, ui
 		assert_int_equal(exact != NULL, starts);
 		assert_int_equal(range != NULL, inside);
 		if (range)
-			assert_int_equal(range->origin.site, id);
+			assert_int_equal(range->id, id);
 	}
+}
+
+/* What is lost or freed is covered, nothing else is unless the ranges are used up, and they are in order. */
+static void check_reserved(const struct allocations *t, const struct model *m)
+{
+	struct range ranges[AVOID_MAX];
+	unsigned n = allocations_reserved(t, ranges), i = 0;
+
+	assert_true(n <= AVOID_MAX);
+	for (unsigned k = 1; k < n; k++)
+		assert_true(ranges[k - 1].end <= ranges[k].start);
+	for (uint64_t at = 0; at < UNITS; at++) {
+		bool over = m->owner[at] && m->over[m->owner[at]];
+		bool inside;
+
+		while (i < n && ranges[i].end <= BASE + at)
+			i++;
+		inside = i < n && ranges[i].start <= BASE + at;
+		if (over)
+			assert_true(inside);
+		else if (n < AVOID_MAX)
+			assert_false(inside);
+	}
+}
+
+/* What the server lends cannot be attached any more: it is lost, and stays where it is. */
+static void displace(struct allocations *t, struct model *m, uint64_t at, uint64_t len)
+{
+	unsigned expected = 0;
+
+	for (uint64_t i = at; i < at + len; i++) {
+		int id = m->owner[i];
+
+		if (!id || !m->attached[id] || m->over[id])
+			continue;
+		m->over[id] = true;
+		expected++;
+	}
+	assert_int_equal(allocations_displace(t, BASE + at, len), expected);
+}
+
+static void end_one(struct allocations *t, struct model *m, uint64_t at, bool removed)
+{
+	struct own *own = allocations_find_range(t, BASE + at, 1);
+	int victim = m->owner[at];
+
+	assert_int_equal(own != NULL, victim != 0);
+	if (!own)
+		return;
+	m->over[victim] = true;
+	if (!removed) {
+		allocations_set_state(t, own, at % 2 ? OWN_STALE : OWN_FREED);
+		return;
+	}
+	allocations_remove(t, own);
+	for (int u = 0; u < UNITS; u++)
+		if (m->owner[u] == victim)
+			m->owner[u] = 0;
 }
 
 static void test_against_model(void **state)
 {
 	static struct model m;
 	struct allocations t = { 0 };
-	uint64_t seed = 2;
+	uint64_t seed = 2, last = 0;
 
 	(void)state;
 	for (int id = 1; id <= STEPS; id++) {
 		uint64_t at = random_below(&seed, UNITS), len = 1 + random_below(&seed, 12);
-		struct own *own;
-		int victim;
+		bool fits;
 
 		if (at + len > UNITS)
 			len = UNITS - at;
-		switch (random_below(&seed, 3)) {
+		switch (random_below(&seed, 8)) {
 		case 0:
-			assert_int_equal(allocations_add(&t, BASE + at, len,
-						 (struct origin){ (uint32_t)id, NULL }),
-				model_add(&m, id, at, len) ? 0 : -EEXIST);
-			break;
 		case 1:
-			victim = m.owner[at];
-			own = allocations_find_range(&t, BASE + at, 1);
-			assert_int_equal(own != NULL, victim != 0);
-			if (!own)
-				break;
-			allocations_remove(&t, own);
-			for (int u = 0; u < UNITS; u++)
-				if (m.owner[u] == victim)
-					m.owner[u] = 0;
+		case 2:
+		case 3:
+			m.attached[id] = random_below(&seed, 3) == 0;
+			fits = model_add(&m, id, at, len);
+			assert_int_equal(add(&t, id, at, len, m.attached[id]), fits ? 0 : -EEXIST);
+			/* A later one has a greater number: that is how an operation knows what it meant. */
+			if (fits) {
+				assert_true(allocations_find(&t, BASE + at)->serial > last);
+				last = allocations_find(&t, BASE + at)->serial;
+			}
+			break;
+		case 4:
+			displace(&t, &m, at, len);
+			break;
+		case 5:
+			end_one(&t, &m, at, false);
 			break;
 		default:
-			own = allocations_find_range(&t, BASE + at, 1);
-			if (own) {
-				own->state = random_below(&seed, 2) ? OWN_STALE : OWN_FREED;
-				m.forgettable[m.owner[at]] = true;
-			}
+			end_one(&t, &m, at, true);
 		}
 		check_lookups(&t, &m, &seed);
+		check_reserved(&t, &m);
 	}
 	allocations_destroy(&t);
 }
@@ -107,10 +165,9 @@ static void test_edges(void **state)
 	(void)state;
 	assert_null(allocations_find(&t, BASE));
 	assert_null(allocations_find_range(&t, BASE, 1));
-	assert_int_equal(allocations_add(&t, BASE, 0, (struct origin){ 1, NULL }), -EINVAL);
-	assert_int_equal(
-		allocations_add(&t, UINT64_MAX - 5, 10, (struct origin){ 1, NULL }), -EINVAL);
-	assert_int_equal(allocations_add(&t, BASE, 100, (struct origin){ 1, NULL }), 0);
+	assert_int_equal(allocations_add(&t, BASE, 0, 1, (struct origin){ 0 }), -EINVAL);
+	assert_int_equal(allocations_add(&t, UINT64_MAX - 5, 10, 1, (struct origin){ 0 }), -EINVAL);
+	assert_int_equal(allocations_add(&t, BASE, 100, 1, (struct origin){ 0 }), 0);
 	/* Nothing wraps around. */
 	assert_null(allocations_find_range(&t, BASE + 50, UINT64_MAX));
 	assert_null(allocations_find_range(&t, BASE + 50, UINT64_MAX - BASE - 49));
@@ -128,9 +185,9 @@ static void test_stale_keeps_what_was_freed(void **state)
 	struct allocations t = { 0 };
 
 	(void)state;
-	assert_int_equal(allocations_add(&t, BASE, 8, (struct origin){ 1, NULL }), 0);
-	assert_int_equal(allocations_add(&t, BASE + 8, 8, (struct origin){ 2, NULL }), 0);
-	allocations_find(&t, BASE + 8)->state = OWN_FREED;
+	assert_int_equal(allocations_add(&t, BASE, 8, 1, (struct origin){ 0 }), 0);
+	assert_int_equal(allocations_add(&t, BASE + 8, 8, 2, (struct origin){ 0 }), 0);
+	allocations_set_state(&t, allocations_find(&t, BASE + 8), OWN_FREED);
 	allocations_mark_stale(&t);
 	assert_int_equal(allocations_find(&t, BASE)->state, OWN_STALE);
 	assert_int_equal(allocations_find(&t, BASE + 8)->state, OWN_FREED);

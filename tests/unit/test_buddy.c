@@ -17,6 +17,7 @@
 #include "core/bitset.h"
 #include "core/buddy.h"
 
+#define AVOID_RANGES 5
 #define PAGE BUDDY_MIN_BYTES
 #define MODEL_PAGES_MAX 2048
 #define TAKEN_MAX MODEL_PAGES_MAX
@@ -68,19 +69,48 @@ static bool model_is_free_block(const struct model *m, uint64_t offset, uint64_t
 	       (bytes == BUDDY_MAX_BYTES || !model_is_free(m, parent, 2 * bytes));
 }
 
-/* Where the allocator has to put bytes: the smallest maximal block that is enough, then the lowest.
- */
-static bool model_place(const struct model *m, uint64_t bytes, uint64_t *out)
+/* What is not to be used, a bit for each page that has a byte of it. */
+struct avoid {
+	struct buddy_range ranges[AVOID_RANGES];
+	unsigned n;
+};
+
+static bool is_avoided(const struct avoid *a, uint64_t offset, uint64_t bytes)
+{
+	bool avoided = false;
+
+	for (unsigned i = 0; i < a->n; i++)
+		avoided |= a->ranges[i].start < offset + bytes && offset < a->ranges[i].end;
+	return avoided;
+}
+
+/* Where the allocator has to put bytes: in the smallest maximal block that has room, then as low as possible. */
+static bool model_place(const struct model *m, uint64_t bytes, const struct avoid *a, uint64_t *out)
 {
 	for (uint64_t size = bytes; size <= m->pages * PAGE; size *= 2) {
-		for (uint64_t offset = 0; offset + size <= m->pages * PAGE; offset += size) {
-			if (model_is_free_block(m, offset, size)) {
+		for (uint64_t offset = 0; offset + bytes <= m->pages * PAGE; offset += bytes) {
+			const uint64_t whole = offset & ~(size - 1);
+
+			if (whole + size <= m->pages * PAGE &&
+				model_is_free_block(m, whole, size) &&
+				!is_avoided(a, offset, bytes)) {
 				*out = offset;
 				return true;
 			}
 		}
 	}
 	return false;
+}
+
+/* Any ranges: over each other, of some bytes, beyond the end. */
+static void choose_avoid(const struct model *m, struct avoid *out)
+{
+	out->n = rnd(2) ? 0 : (unsigned)rnd(AVOID_RANGES + 1);
+	for (unsigned i = 0; i < out->n; i++) {
+		uint64_t start = rnd(m->pages * PAGE);
+
+		out->ranges[i] = (struct buddy_range){ start, start + 1 + rnd(PAGE << rnd(8)) };
+	}
 }
 
 static void check_counts(const struct buddy *b, const struct model *m)
@@ -111,9 +141,15 @@ static void try_alloc(struct buddy *b, struct model *m)
 	uint64_t bytes = 1 + rnd(PAGE << rnd(6));
 	uint64_t block = buddy_block_bytes(bytes);
 	uint64_t want = 0, offset = ~0ULL;
-	bool fits = model_place(m, block, &want);
-	int err = buddy_alloc(b, bytes, &offset);
+	struct avoid avoid;
+	bool fits;
+	int err;
 
+	choose_avoid(m, &avoid);
+	fits = model_place(m, block, &avoid, &want);
+	assert_int_equal(buddy_has_room(b, bytes, avoid.ranges, avoid.n), fits);
+	err = avoid.n ? buddy_alloc_outside(b, bytes, avoid.ranges, avoid.n, &offset)
+		      : buddy_alloc(b, bytes, &offset);
 	assert_int_equal(err, fits ? 0 : -ENOSPC);
 	if (err) {
 		assert_int_equal(offset, ~0ULL);

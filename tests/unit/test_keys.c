@@ -32,7 +32,8 @@ static bool find(struct keys *k, const struct block *b, uint32_t slot, uint64_t 
 	if (!b->lent || addr < b->addr || addr + bytes > b->addr + b->bytes ||
 		!keys_get(k, slot, b->serial, out_rkey))
 		return false;
-	keys_cache(k, addr, b->addr, b->bytes, *out_rkey);
+	keys_cache(
+		k, addr, &(struct near_key){ b->addr, b->addr + b->bytes, b->serial, *out_rkey });
 	return true;
 }
 
@@ -54,11 +55,16 @@ static void access_somewhere(struct keys *k, const struct block *b, uint32_t slo
 	uint64_t offset = random_below(seed, BLOCK_SPACE);
 	size_t bytes = 1 + random_below(seed, random_below(seed, 2) ? 16 : BLOCK_SPACE);
 	bool right = b->lent && b->attached && offset < b->bytes && bytes <= b->bytes - offset;
+	uint64_t addr = BASE + slot * BLOCK_SPACE + offset;
 	uint32_t rkey = 0;
 
-	assert_int_equal(find(k, b, slot, BASE + slot * BLOCK_SPACE + offset, bytes, &rkey), right);
-	if (right)
-		assert_int_equal(rkey, b->rkey);
+	assert_int_equal(find(k, b, slot, addr, bytes, &rkey), right);
+	if (!right)
+		return;
+	assert_int_equal(rkey, b->rkey);
+	/* An operation that was started before it was lent meant something else. */
+	assert_true(keys_find_as_of(k, addr, bytes, b->serial, &rkey));
+	assert_false(keys_find_as_of(k, addr, bytes, b->serial - 1, &rkey));
 }
 
 static void test_against_model(void **state)
@@ -121,7 +127,7 @@ static void test_edges_of_a_range(void **state)
 	(void)state;
 	assert_false(keys_find(&k, 0, 1, &rkey)); /* nothing is cached, not even null */
 	assert_false(keys_find(&k, BASE, 0, &rkey));
-	keys_cache(&k, BASE + 10, BASE, 100, 5);
+	keys_cache(&k, BASE + 10, &(struct near_key){ BASE, BASE + 100, 1, 5 });
 	assert_true(keys_find(&k, BASE, 100, &rkey));
 	assert_true(keys_find(&k, BASE + 99, 1, &rkey));
 	assert_int_equal(rkey, 5);
@@ -129,10 +135,11 @@ static void test_edges_of_a_range(void **state)
 	assert_false(keys_find(&k, BASE + 100, 1, &rkey));
 	assert_false(keys_find(&k, BASE - 1, 2, &rkey));
 	assert_false(keys_find(&k, BASE + 1, SIZE_MAX, &rkey));
-	keys_cache(&k, BASE + 10, BASE + 10, 100, 5);
+	keys_cache(&k, BASE + 10, &(struct near_key){ BASE + 10, BASE + 110, 1, 5 });
 	assert_false(keys_find(&k, BASE + 9, 1, &rkey));
 	assert_true(keys_find(&k, BASE + 10, 1, &rkey));
-	keys_cache(&k, last, last, PAGE, 6); /* no sum of it may wrap around */
+	keys_cache(&k, last,
+		&(struct near_key){ last, last + PAGE, 1, 6 }); /* no sum of it may wrap around */
 	assert_true(keys_find(&k, last, PAGE, &rkey));
 	assert_false(keys_find(&k, last + 1, PAGE, &rkey));
 	assert_false(keys_find(&k, last + 1, SIZE_MAX, &rkey));

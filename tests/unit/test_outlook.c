@@ -90,6 +90,7 @@ static void look(const struct pool *p, struct outlook *o, unsigned nodes)
 static unsigned try_choose(const struct pool *p, uint64_t bytes, unsigned nodes)
 {
 	unsigned before_last = 0, all = 0, chosen = 0;
+	const struct wish wish = { .bytes = bytes };
 	bool needed[SESSIONS] = { false };
 	uint32_t slots[SESSIONS];
 	size_t n = 0, looked_at;
@@ -106,8 +107,8 @@ static unsigned try_choose(const struct pool *p, uint64_t bytes, unsigned nodes)
 		all |= 1U << i;
 	}
 	look(p, &o, nodes);
-	assert_int_equal(outlook_has_room(&o, bytes), fits_without(p, bytes, nodes, 0));
-	looked_at = outlook_has_room(&o, bytes) ? 0 : outlook_choose(&o, bytes, slots, n, needed);
+	assert_int_equal(outlook_has_room(&o, &wish), fits_without(p, bytes, nodes, 0));
+	looked_at = outlook_has_room(&o, &wish) ? 0 : outlook_choose(&o, &wish, slots, n, needed);
 	outlook_close(&o);
 	if (fits_without(p, bytes, nodes, 0))
 		return 0;
@@ -147,6 +148,9 @@ static void test_without(void **state)
 	struct outlook o = { .ledger = NULL };
 	struct ledger *l;
 	struct buddy *b;
+	const struct wish all = { .bytes = PAGES * PAGE }, more = { .bytes = 2 * PAGES * PAGE };
+	struct range lost = { addr_make(0, 0, 0), addr_make(0, 0, PAGE) };
+	struct wish one = { .bytes = 1 };
 	uint64_t offset;
 
 	(void)state;
@@ -156,12 +160,18 @@ static void test_without(void **state)
 	assert_int_equal(ledger_add(l, &d, &a), 0);
 	o.ledger = l;
 	assert_int_equal(outlook_add_node(&o, 0, b), 0);
-	assert_false(outlook_has_room(&o, 1));
-	assert_int_equal(outlook_choose(&o, 1, NULL, 0, NULL), 0);
+	assert_false(outlook_has_room(&o, &one));
+	assert_int_equal(outlook_choose(&o, &one, NULL, 0, NULL), 0);
 	outlook_without(&o, a);
 	outlook_without(&o, a); /* twice is once */
-	assert_true(outlook_has_room(&o, PAGES * PAGE));
-	assert_false(outlook_has_room(&o, 2 * PAGES * PAGE));
+	assert_true(outlook_has_room(&o, &all));
+	assert_false(outlook_has_room(&o, &more));
+	/* Not where somebody has lost something. */
+	one.avoid = &lost;
+	one.navoid = 1;
+	assert_true(outlook_has_room(&o, &one));
+	lost.end = addr_make(0, 0, PAGES * PAGE);
+	assert_false(outlook_has_room(&o, &one));
 	assert_int_equal(buddy_free_bytes(b), 0); /* it was only tried */
 	d = draft(0, PAGE, 1);
 	d.addr = addr_make(0, 5, 0);
