@@ -84,7 +84,7 @@ terminal() {
 }
 
 start_host() {
-	local id=$1 dir=$RUN/$1 args machine=(-accel "tcg,thread=multi" -cpu max)
+	local id=$1 dir=$RUN/$1 args machine=(-accel "tcg,thread=multi" -cpu "$EMULATED_CPU")
 	[[ $ACCEL == tcg ]] || machine=(-accel kvm -cpu host)
 	mapfile -t args < <(
 		share root / ,readonly=on
@@ -96,7 +96,7 @@ start_host() {
 		terminal "$id"
 	)
 	# In a session of its own: Ctrl-C is for the command, which softroce asks to stop.
-	setsid setpriv --pdeathsig KILL qemu-system-x86_64 "${QEMU_PLAIN[@]}" \
+	setsid setpriv --pdeathsig KILL "${QEMU_COMMAND[@]}" "${QEMU_PLAIN[@]}" \
 		"${machine[@]}" "${args[@]}" \
 		-kernel "$KERNEL/vmlinuz" -initrd "$INITRAMFS" -append "$KERNEL_ARGS softroce_host=$id" \
 		-serial "file:$dir/console" -chardev "pipe,id=control,path=$dir/control" \
