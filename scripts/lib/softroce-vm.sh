@@ -114,12 +114,12 @@ start_host() {
 # mix their words.
 start_helpers() {
 	local id=$1 follow=(tail -q -c +1 -s 0.05 -f --pid="${QEMU[$1]}")
-	unsignalled setpriv --pdeathsig KILL sed -u "s/^/$id /" "$RUN/$id/control.out" >&"$EVENTS" 2>/dev/null &
+	unsignalled setpriv --pdeathsig KILL sed -u "s/^/$id /" "$RUN/$id/control.out" 1>&"$EVENTS" 2>/dev/null &
 	READER[id]=$!
 	unsignalled "${follow[@]}" "$RUN/$id/out" 2>/dev/null &
-	FOLLOWERS[id]=$!
-	unsignalled "${follow[@]}" "$RUN/$id/err" >&2 2>/dev/null &
-	FOLLOWERS[id]+=" $!"
+	OUT[id]=$!
+	unsignalled "${follow[@]}" "$RUN/$id/err" 1>&2 2>/dev/null &
+	ERR[id]=$!
 }
 
 # unsignalled CMD...: to be started in the background
@@ -139,6 +139,7 @@ catch_signals() {
 # If softroce is killed, nothing of it stays: QEMU and what reads its events die with it, and this removes the run
 # directory. In a session of its own, lest it be killed together with softroce.
 start_guard() {
+	# shellcheck disable=SC2016 # the shell's own $
 	setsid sh -c 'trap "" HUP INT TERM; tail -q -f -s 0.5 --pid="$1" /dev/null; rm -rf "$2"' \
 		guard "$$" "$RUN" >/dev/null 2>&1 &
 	GUARD=$!
@@ -150,8 +151,7 @@ alive() { # PID
 
 # Is a host gone, with all its output, or has it lost a helper? Asked ten times a second, when no event waits.
 look_after() { # NUMBER
-	local out err
-	read -r out err <<<"${FOLLOWERS[$1]}"
+	local out=${OUT[$1]} err=${ERR[$1]}
 	if ! alive "${QEMU[$1]}"; then
 		alive "$out" || alive "$err" || reader_may_tell "$1" || on_gone "$1"
 	elif [[ $INTERRUPTED || ${FINISHED[$1]:-} ]]; then
@@ -203,8 +203,7 @@ abandon_hosts() {
 }
 
 kill_helpers() {
-	# shellcheck disable=SC2086 # lists
-	kill -KILL ${READER[*]} ${FOLLOWERS[*]} ${GUARD:+-"$GUARD"} 2>/dev/null || true
+	kill -KILL "${READER[@]}" "${OUT[@]}" "${ERR[@]}" -"$GUARD" 2>/dev/null || true
 }
 
 set_deadline() { # SECONDS ACTION
@@ -417,13 +416,13 @@ run_vm() {
 	unset RMEM_HOST RMEM_HOST_ID RMEM_PEER RMEM_SHARED
 	remove_stale_runs
 	RUN=$(mktemp -d "/tmp/softroce.$$.XXXXXX") || die "cannot make a directory in /tmp; see that it has room"
-	QEMU=() CONTROL=() READER=() FOLLOWERS=() MOMENTS=() GUARD=''
+	QEMU=() CONTROL=() READER=() OUT=() ERR=() MOMENTS=()
 	FINISHED=() GONE=() RESULT='' INTERRUPTED='' DEADLINE_MS='' PARTIAL=''
 	mkdir -m 1777 "$RUN/shared"
 	mkfifo "$RUN/events"
 	exec {EVENTS}<>"$RUN/events"
-	trap cleanup_vm EXIT
 	start_guard
+	trap cleanup_vm EXIT
 	catch_signals
 	if [[ $MODE == shell ]]; then
 		TTY_STATE=$(stty -g)
