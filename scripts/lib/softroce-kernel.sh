@@ -111,7 +111,7 @@ prepare_kernel() {
 # /dev/kvm may be there and still be unable to run a guest (or hang): ask a real one to start.
 kvm_works() {
 	[[ -r /dev/kvm && -w /dev/kvm ]] || return
-	timeout -k 1 8 setsid qemu-system-x86_64 -accel kvm -cpu host "${QEMU_PLAIN[@]}" -m 512 \
+	timeout -k 1 8 setsid "${QEMU_COMMAND[@]}" -accel kvm -cpu host "${QEMU_PLAIN[@]}" -m 512 \
 		-kernel "$KERNEL/vmlinuz" -initrd "$INITRAMFS" -append "$KERNEL_ARGS softroce_probe=1" \
 		-chardev stdio,id=console -serial null -serial chardev:console </dev/null 2>/dev/null |
 		grep -q 'softroce: alive'

@@ -4,9 +4,10 @@
 # All communication with the guests is a run directory which they mount uncached:
 #   1/ 2/    conf argv env cwd to each guest; out err status dmesg failure back (see softroce-guest)
 #   shared/  for the command itself: both hosts see it at once (RMEM_SHARED)
-# and a serial line for events and signals. Every guest has a watcher here, which carries its output
-# by tail(1) (nothing is lost, whoever is slow) and writes "NUMBER EVENT" into the one pipe that
-# supervise() reads.
+# and a serial line for events and signals. Every guest has helpers here: two tail(1) carry its output
+# (nothing is lost, whoever is slow), and a sed(1) writes "NUMBER EVENT" into the one pipe that
+# supervise() reads. Any process can be killed by somebody, alone or with its whole group, so supervise()
+# believes in no word of a helper: it looks whether they are alive.
 
 QEMU_PLAIN=(-machine q35 -nodefaults -no-user-config -display none -no-reboot)
 KERNEL_ARGS="console=ttyS0 quiet panic=-1 oops=panic mitigations=off nokaslr tsc=reliable random.trust_cpu=on"
@@ -14,7 +15,7 @@ KERNEL_ARGS="console=ttyS0 quiet panic=-1 oops=panic mitigations=off nokaslr tsc
 KERNEL_ARGS+=" rcupdate.rcu_cpu_stall_timeout=300 watchdog_thresh=60 workqueue.watchdog_thresh=300"
 
 BOOT_LIMIT_S=180     # an emulated machine on a loaded host
-GRACE_S=5            # from TERM to KILL, and from KILL to the end of the VM
+GRACE_S=5            # from TERM to KILL, from KILL to the end of the VM, and to the end of waiting for it
 PEER_GRACE_S=3       # how long a host may go on after the other has failed
 
 # Variables that reach the command; all others stay outside.
@@ -84,7 +85,7 @@ terminal() {
 }
 
 start_host() {
-	local id=$1 dir=$RUN/$1 args machine=(-accel "tcg,thread=multi" -cpu max)
+	local id=$1 dir=$RUN/$1 args machine=(-accel "tcg,thread=multi" -cpu "$EMULATED_CPU")
 	[[ $ACCEL == tcg ]] || machine=(-accel kvm -cpu host)
 	mapfile -t args < <(
 		share root / ,readonly=on
@@ -96,34 +97,78 @@ start_host() {
 		terminal "$id"
 	)
 	# In a session of its own: Ctrl-C is for the command, which softroce asks to stop.
-	setsid setpriv --pdeathsig KILL qemu-system-x86_64 "${QEMU_PLAIN[@]}" \
+	setsid setpriv --pdeathsig KILL "${QEMU_COMMAND[@]}" "${QEMU_PLAIN[@]}" \
 		"${machine[@]}" "${args[@]}" \
 		-kernel "$KERNEL/vmlinuz" -initrd "$INITRAMFS" -append "$KERNEL_ARGS softroce_host=$id" \
 		-serial "file:$dir/console" -chardev "pipe,id=control,path=$dir/control" \
 		-serial chardev:control <&0 2>"$dir/qemu" &
 	QEMU[id]=$!
-	watch_host "$id" &
+	start_helpers "$id"
 	disown -a
 	# shellcheck disable=SC1083 # a variable for the descriptor
 	exec {CONTROL[id]}<>"$dir/control.in"
 }
 
-# Carry a host's events and output until it is gone, and say so. Events pass through here because a
-# serial line delivers letter by letter: two of them writing into one pipe would mix their words.
-watch_host() {
-	local id=$1 follow=(tail -q -c +1 -s 0.05 -f --pid="${QEMU[$1]}") out err events event
-	while read -r event; do
-		echo "$id $event"
-	done <"$RUN/$id/control.out" >&"$EVENTS" &
-	events=$!
-	"${follow[@]}" "$RUN/$id/out" 2>/dev/null &
-	out=$!
-	"${follow[@]}" "$RUN/$id/err" >&2 2>/dev/null &
-	err=$!
-	wait "$out" || echo "$id broken_pipe" >&"$EVENTS"
-	wait "$err" || true
-	kill "$events" 2>/dev/null || true
-	echo "$id gone" >&"$EVENTS"
+# Carry a host's events and output until it is gone. Not by the signals that a whole process group gets. Events
+# pass through here because a serial line delivers letter by letter: two of them writing into one pipe would
+# mix their words.
+start_helpers() {
+	local id=$1 follow=(tail -q -c +1 -s 0.05 -f --pid="${QEMU[$1]}")
+	unsignalled setpriv --pdeathsig KILL sed -u "s/^/$id /" "$RUN/$id/control.out" 1>&"$EVENTS" 2>/dev/null &
+	READER[id]=$!
+	unsignalled "${follow[@]}" "$RUN/$id/out" 2>/dev/null &
+	OUT[id]=$!
+	unsignalled "${follow[@]}" "$RUN/$id/err" 1>&2 2>/dev/null &
+	ERR[id]=$!
+}
+
+# unsignalled CMD...: to be started in the background
+unsignalled() {
+	trap '' HUP INT TERM
+	exec "$@"
+}
+
+catch_signals() {
+	local signal
+	for signal in HUP INT TERM; do
+		# shellcheck disable=SC2064 # expand now
+		trap "echo 0 signal $signal >&$EVENTS" "$signal"
+	done
+}
+
+# If softroce is killed, nothing of it stays: QEMU and what reads its events die with it, and this removes the run
+# directory. In a session of its own, lest it be killed together with softroce.
+start_guard() {
+	# shellcheck disable=SC2016 # the shell's own $
+	setsid sh -c 'trap "" HUP INT TERM; tail -q -f -s 0.5 --pid="$1" /dev/null; rm -rf "$2"' \
+		guard "$$" "$RUN" >/dev/null 2>&1 &
+	GUARD=$!
+}
+
+alive() { # PID
+	kill -0 "$1" 2>/dev/null
+}
+
+# Is a host gone, with all its output, or has it lost a helper? Asked ten times a second, when no event waits.
+look_after() { # NUMBER
+	local out=${OUT[$1]} err=${ERR[$1]}
+	if ! alive "${QEMU[$1]}"; then
+		alive "$out" || alive "$err" || reader_may_tell "$1" || on_gone "$1"
+	elif [[ $INTERRUPTED || ${FINISHED[$1]:-} ]]; then
+		return
+	elif ! alive "${READER[$1]}" && ((++MOMENTS[$1] > 10)); then
+		note "a helper of host $1 was killed; run it again"
+		RESULT=$EXIT_OWN INTERRUPTED=$EXIT_OWN
+		kill_hosts
+	elif ! alive "$out" || ! alive "$err"; then
+		# Nobody reads the output, unless that has ended because QEMU has.
+		! alive "${QEMU[$1]}" || interrupt PIPE
+	fi
+}
+
+# It takes a moment to see that QEMU has closed the line, and for ever if QEMU never opened it.
+reader_may_tell() { # NUMBER
+	alive "${READER[$1]}" && ((++MOMENTS[$1] <= 10))
 }
 
 signal_host() {
@@ -146,6 +191,19 @@ end_hosts() { # SIGNAL for QEMU itself
 
 kill_hosts() {
 	end_hosts KILL
+	set_deadline "$GRACE_S" abandon_hosts
+}
+
+# What does not end now is not waited for: an output that nobody reads, say.
+abandon_hosts() {
+	local id
+	for id in "${!QEMU[@]}"; do
+		[[ ${GONE[$id]:-} ]] || on_gone "$id"
+	done
+}
+
+kill_helpers() {
+	kill -KILL "${READER[@]}" "${OUT[@]}" "${ERR[@]}" -"$GUARD" 2>/dev/null || true
 }
 
 set_deadline() { # SECONDS ACTION
@@ -165,7 +223,11 @@ interrupt() { # SIGNAL
 }
 
 on_signal() {
-	if [[ $INTERRUPTED ]]; then stop_hard; else interrupt "$1"; fi
+	if [[ ! $INTERRUPTED ]]; then
+		interrupt "$1"
+	elif [[ $AT_DEADLINE == stop_hard ]]; then
+		stop_hard
+	fi
 }
 
 stop_hard() {
@@ -206,7 +268,15 @@ on_done() { # NUMBER STATUS
 }
 
 end_when_finished() {
-	((${#FINISHED[@]} < HOSTS)) || end_hosts TERM
+	((${#FINISHED[@]} == HOSTS && ${#GONE[@]} < HOSTS)) || return 0
+	end_hosts TERM
+	set_deadline "$GRACE_S" end_hard
+}
+
+# The output of a command that has ended may be read slowly; only QEMU has to be gone.
+end_hard() {
+	end_hosts KILL
+	[[ ! $INTERRUPTED ]] || set_deadline "$GRACE_S" abandon_hosts
 }
 
 # With the prompt everything ends.
@@ -231,16 +301,28 @@ on_gone() {
 	end_when_finished
 }
 
-# Wait for an event, or until the deadline. In short steps: while read -t waits, bash does not
-# collect dead children, and tail takes a dead QEMU that nobody collected for a living one.
+# Wait a tenth of a second for an event. In short steps: while read -t waits, bash does not collect dead
+# children, and tail takes a dead QEMU that nobody collected for a living one.
 next_event() {
 	local piece
-	until IFS= read -r -t 0.1 -u "$EVENTS" piece; do
+	if ! IFS= read -r -t 0.1 -u "$EVENTS" piece; then
 		PARTIAL+=$piece
-		[[ ! $DEADLINE_MS ]] || (($(now_ms) < DEADLINE_MS)) || return
-	done
+		return 1
+	fi
 	read -r id event argument <<<"$PARTIAL$piece"
 	PARTIAL=
+}
+
+# Nothing was said: is somebody gone, or time up?
+on_silence() {
+	local id
+	for id in "${!QEMU[@]}"; do
+		[[ ${GONE[$id]:-} ]] || look_after "$id"
+	done
+	if [[ $DEADLINE_MS ]] && (($(now_ms) >= DEADLINE_MS)); then
+		DEADLINE_MS=
+		"$AT_DEADLINE"
+	fi
 }
 
 # Until all hosts are gone. Sets RESULT.
@@ -250,15 +332,12 @@ supervise() {
 	set_deadline "$BOOT_LIMIT_S" boot_failed
 	while ((${#GONE[@]} < HOSTS)); do
 		if ! next_event; then
-			DEADLINE_MS=
-			"$AT_DEADLINE"
+			on_silence
 			continue
 		fi
 		case $event in
 		start) on_start ;;
 		done) on_done "$id" "${argument:-$EXIT_KERNEL}" ;;
-		gone) on_gone "$id" ;;
-		broken_pipe) [[ $INTERRUPTED ]] || interrupt PIPE ;;
 		signal) on_signal "$argument" ;;
 		esac
 	done
@@ -316,7 +395,8 @@ boot_again() {
 }
 
 cleanup_vm() {
-	kill_hosts
+	end_hosts KILL
+	kill_helpers
 	[[ ! ${TTY_STATE:-} ]] || stty "$TTY_STATE" 2>/dev/null || true
 	rm -rf "$RUN"
 }
@@ -332,19 +412,18 @@ remove_stale_runs() {
 
 # run_vm CMD...; a shell runs on host 1, and CMD on host 2 if there is one.
 run_vm() {
-	local id signal
+	local id
 	unset RMEM_HOST RMEM_HOST_ID RMEM_PEER RMEM_SHARED
 	remove_stale_runs
 	RUN=$(mktemp -d "/tmp/softroce.$$.XXXXXX") || die "cannot make a directory in /tmp; see that it has room"
-	QEMU=() CONTROL=() FINISHED=() GONE=() RESULT='' INTERRUPTED='' DEADLINE_MS='' PARTIAL=''
+	QEMU=() CONTROL=() READER=() OUT=() ERR=() MOMENTS=()
+	FINISHED=() GONE=() RESULT='' INTERRUPTED='' DEADLINE_MS='' PARTIAL=''
 	mkdir -m 1777 "$RUN/shared"
 	mkfifo "$RUN/events"
 	exec {EVENTS}<>"$RUN/events"
+	start_guard
 	trap cleanup_vm EXIT
-	for signal in HUP INT TERM; do
-		# shellcheck disable=SC2064 # expand now
-		trap "echo 0 signal $signal >&$EVENTS" "$signal"
-	done
+	catch_signals
 	if [[ $MODE == shell ]]; then
 		TTY_STATE=$(stty -g)
 		TTY_SIZE=$(stty size)
