@@ -192,6 +192,12 @@ static int recover(struct pool *p, const struct allocation *a, struct why *why)
 {
 	struct pool_node *n = pool_find_node(p, addr_node(a->addr));
 
+	if (n && n->arena.created)
+		return why_set(why, -ENOENT,
+			"the ledger lists an allocation at 0x%" PRIx64
+			", but the arena of node %u is missing: put it back; or use another --data "
+			"and --port",
+			a->addr, n->node);
 	if (!n || buddy_reserve(n->buddy, addr_offset(a->addr), allocation_block_bytes(a)))
 		return why_set(why, -EUCLEAN,
 			"the ledger lists an allocation at 0x%" PRIx64

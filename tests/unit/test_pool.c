@@ -11,6 +11,9 @@
 #include <sys/stat.h>
 
 #include "server/origin.h"
+#include "server/proof.h"
+
+#define PORT 64999 /* nobody's */
 
 /* ---- what a directory looks like ---- */
 
@@ -137,6 +140,25 @@ static void test_tables_elsewhere(void **state)
 	assert_int_equal(rmdir(path), 0);
 }
 
+/* Those of another --port, where rmemd looks for them: it says which. */
+static void test_port_is_named(void **state)
+{
+	char path[RUNDIR_PATH_SIZE];
+	struct datadir here = data_of(dir, *state), theirs = here;
+
+	assert_int_equal(rundir_data_dir(PORT, path, sizeof(path)), 0);
+	assert_true(mkdir(path, 0700) == 0 || errno == EEXIST); /* of a run that failed */
+	theirs.tables = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	datadir_remove_files(&theirs, 1);
+	snprintf(theirs.tables_path, sizeof(theirs.tables_path), "%s", path);
+	leave_pool(&theirs);
+	assert_refused(&here, ARENA_BYTES, -EUCLEAN, "start with that --port");
+	assert_refused(&here, ARENA_BYTES, -EUCLEAN, "64999");
+	leave_nothing(&theirs, ARENA_BYTES);
+	close(theirs.tables);
+	assert_int_equal(rmdir(path), 0);
+}
+
 static void test_failed_start_changes_nothing(void **state)
 {
 	struct datadir data = data_of(dir, *state);
@@ -201,6 +223,45 @@ static void test_lost_arena(void **state)
 	leave_pool(&data);
 	unlinkat(dir, arena_file(dir, name), 0);
 	assert_refused(&data, ARENA_BYTES, -ENOENT, name);
+}
+
+/* Without the proofs too: what is lent is not taken for zero. */
+static void test_lost_arena_and_proofs(void **state)
+{
+	struct datadir data = data_of(dir, *state);
+	char name[ARENA_NAME_SIZE];
+	struct snapshot before;
+
+	leave_pool(&data);
+	unlinkat(dir, arena_file(dir, name), 0);
+	unlinkat(dir, DATADIR_POOL, 0);
+	before = look(dir);
+	assert_refused(&data, ARENA_BYTES, -ENOENT, "is missing");
+	assert_int_equal(look(dir).files, before.files + 1); /* the proofs, of nothing */
+	assert_refused(&data, ARENA_BYTES, -ENOENT, "is missing");
+}
+
+/* A node more, in a start that fails: gone again, and the pool is as it was. */
+static void test_new_arena_in_a_known_pool(void **state)
+{
+	struct datadir data = data_of(dir, *state);
+	char name[ARENA_NAME_SIZE];
+	struct snapshot before;
+	struct pool p;
+
+	must_open(&p, &data, ARENA_BYTES);
+	proof_drop(&p.proofs, p.nodes[0].node);
+	pool_close(&p);
+	unlinkat(dir, arena_file(dir, name), 0);
+	before = look(dir);
+	must_open(&p, &data, ARENA_BYTES);
+	assert_false(p.fresh);
+	pool_undo(&p, &data);
+	pool_close(&p);
+	assert_int_equal(look(dir).files, before.files);
+	must_open(&p, &data, 2 * ARENA_BYTES);
+	assert_free_is_zero(&p);
+	pool_close(&p);
 }
 
 /* Without the proofs everything else is still there, and what is free is wiped. */
@@ -460,10 +521,13 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		IN_DIR(test_tables_elsewhere),
+		IN_DIR(test_port_is_named),
 		IN_DIR(test_failed_start_changes_nothing),
 		IN_DIR(test_failed_start_leaves_nothing),
 		IN_DIR(test_lost_ledger),
 		IN_DIR(test_lost_arena),
+		IN_DIR(test_lost_arena_and_proofs),
+		IN_DIR(test_new_arena_in_a_known_pool),
 		IN_DIR(test_lost_proofs),
 		IN_DIR(test_mixed_pools),
 		IN_DIR(test_older_ledger),
