@@ -98,7 +98,7 @@ static int recover(struct ledger *l)
 int ledger_open(struct ledger **out, int dir, const char *name, uint32_t max)
 {
 	const struct table_layout layout = { .magic = { 'r', 'm', 'e', 'm', 'l', 'e', 'd', 'g' },
-		.version = 1,
+		.version = LEDGER_FORMAT,
 		.record_bytes = sizeof(struct allocation),
 		.count = max };
 	struct ledger *l;
@@ -145,12 +145,43 @@ uint32_t ledger_rejected(const struct ledger *l)
 	return l->rejected;
 }
 
-static void publish(struct allocation *a, const struct allocation *draft, uint64_t serial)
+const struct allocation *ledger_next_rejected(const struct ledger *l, uint32_t *cursor)
+{
+	uint32_t begin, end = *cursor;
+
+	while (l->rejected && table_next_extent(&l->table, end, &begin, &end)) {
+		begin = begin > *cursor ? begin : *cursor;
+		for (uint32_t slot = begin; slot < end; slot++) {
+			if (record(l, slot)->state == ALLOCATION_FREE || slots_has(&l->slots, slot))
+				continue;
+			*cursor = slot + 1;
+			return record(l, slot);
+		}
+	}
+	return NULL;
+}
+
+void ledger_drop_rejected(struct ledger *l)
+{
+	const struct allocation *a;
+	uint32_t cursor = 0;
+
+	while ((a = ledger_next_rejected(l, &cursor)) != NULL) {
+		uint32_t slot = ledger_slot(l, a);
+
+		slots_occupy(&l->slots, slot);
+		__atomic_store_n(&record(l, slot)->state, ALLOCATION_FREE, __ATOMIC_RELEASE);
+		slots_give(&l->slots, slot);
+	}
+	l->rejected = 0;
+}
+
+static void publish(struct allocation *a, const struct allocation *draft)
 {
 	/* Nothing of what follows may be moved before the store that made this record FREE. */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	/* One store: a torn serial number could be mistaken for a later one. */
-	__atomic_store_n(&a->serial, serial, __ATOMIC_RELAXED);
+	__atomic_store_n(&a->serial, draft->serial, __ATOMIC_RELAXED);
 	a->session = draft->session;
 	a->session_serial = draft->session_serial;
 	a->addr = draft->addr;
@@ -161,6 +192,7 @@ static void publish(struct allocation *a, const struct allocation *draft, uint64
 	a->order = draft->order;
 	for (unsigned i = 0; i < sizeof(a->reserved); i++)
 		a->reserved[i] = 0;
+	a->check = draft->check;
 	__atomic_store_n(&a->state, ALLOCATION_LIVE, __ATOMIC_RELEASE);
 }
 
@@ -174,6 +206,7 @@ int ledger_add(struct ledger *l, const struct allocation *draft, const struct al
 	checked.serial = l->next_serial;
 	for (unsigned i = 0; i < sizeof(checked.reserved); i++)
 		checked.reserved[i] = 0;
+	checked.check = ledger_record_check(&checked);
 	if (l->next_serial == UINT64_MAX)
 		return -ENOSPC;
 	if (!ledger_record_is_possible(&checked))
@@ -188,7 +221,8 @@ int ledger_add(struct ledger *l, const struct allocation *draft, const struct al
 		slots_give(&l->slots, slot);
 		return err;
 	}
-	publish(record(l, slot), draft, l->next_serial++);
+	publish(record(l, slot), &checked);
+	l->next_serial++;
 	index_add(l, slot);
 	*out = record(l, slot);
 	return 0;

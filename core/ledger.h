@@ -21,13 +21,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Stored: values are never reused. */
+/*
+ * Stored: values are never reused. Any two differ in every byte, so that damage to fewer than four of
+ * them makes a state that does not exist, and never FREE: the memory of a damaged record is not lent.
+ */
 enum allocation_state {
 	ALLOCATION_FREE = 0,
-	ALLOCATION_LIVE = 1,       /* lent */
-	ALLOCATION_REVOKING = 2,   /* given back or reclaimed; the NIC has not confirmed yet */
-	ALLOCATION_QUARANTINE = 3, /* nobody can reach it; being wiped */
-	ALLOCATION_ZOMBIE = 4,     /* the NIC did not confirm */
+	ALLOCATION_LIVE = 0x11111111,       /* lent */
+	ALLOCATION_REVOKING = 0x22222222,   /* given back or reclaimed; not confirmed by the NIC */
+	ALLOCATION_QUARANTINE = 0x44444444, /* nobody can reach it; being wiped */
+	ALLOCATION_ZOMBIE = 0x55555555,     /* the NIC did not confirm */
 };
 
 struct allocation {
@@ -41,21 +44,34 @@ struct allocation {
 	uint32_t site;     /* slot in the site table, 0: unknown */
 	uint32_t seq;      /* of the request that made it: a repeated request finds it */
 	uint8_t order;     /* log2 of the block's bytes */
-	uint8_t reserved[7];
+	uint8_t reserved[3];
+	uint32_t check; /* over all but state: ledger_record_check() */
 };
 _Static_assert(sizeof(struct allocation) == 64, "ledger records are 64 bytes");
 
 struct ledger;
 
+/* The version of all that is stored here: another one's file is refused. */
+#define LEDGER_FORMAT 2
+
 /*
  * max: allocations, and so slots, at most. What a former process left behind is indexed again; a
- * record that cannot be right (a field out of range, a serial number twice, two blocks that overlap:
- * then the older one stays) is left out and counted. Its slot is not used again, and its bytes stay
- * for whoever wants to know. ERRORS: as table_open(), -ENOMEM.
+ * record that cannot be right (a checksum, a field out of range, a serial number twice, two blocks that
+ * overlap: then the older one stays) is left out and counted. Its slot is not used, and its bytes stay
+ * for whoever wants to know, until ledger_drop_rejected(). ERRORS: as table_open(), -ENOMEM.
  */
 int ledger_open(struct ledger **out, int dir, const char *name, uint32_t max);
 void ledger_close(struct ledger *l);              /* NULL is fine */
 uint32_t ledger_rejected(const struct ledger *l); /* records left out by ledger_open() */
+
+/* The records left out, by ascending slot: any field may be wrong. Start with *cursor = 0; NULL ends. */
+const struct allocation *ledger_next_rejected(const struct ledger *l, uint32_t *cursor);
+
+/*
+ * Make the slots of the records left out FREE, and usable. Not before everything that no record of
+ * the ledger covers has been wiped: nobody can say which block theirs was.
+ */
+void ledger_drop_rejected(struct ledger *l);
 
 /*
  * Publish a LIVE allocation: draft's state and serial are ignored. *out stays valid until the record

@@ -3,10 +3,33 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/addr.h"
 #include "core/buddy.h"
 #include "core/sites.h"
+
+/* Each step can be undone, so two records that differ in one word only never meet before the fold. */
+uint32_t ledger_record_check(const struct allocation *a)
+{
+	struct allocation copy = *a;
+	uint64_t words[sizeof(copy) / 8], hash = 0;
+
+	copy.state = 0;
+	copy.check = 0;
+	memcpy(words, &copy, sizeof(words));
+	for (unsigned i = 0; i < sizeof(words) / 8; i++) {
+		hash = (hash ^ words[i]) * 0x9e3779b97f4a7c15ULL;
+		hash ^= hash >> 32;
+	}
+	return (uint32_t)hash;
+}
+
+static bool is_state(uint32_t state)
+{
+	return state == ALLOCATION_LIVE || state == ALLOCATION_REVOKING ||
+	       state == ALLOCATION_QUARANTINE || state == ALLOCATION_ZOMBIE;
+}
 
 bool ledger_record_is_possible(const struct allocation *a)
 {
@@ -19,7 +42,7 @@ bool ledger_record_is_possible(const struct allocation *a)
 	if (a->order >= 64)
 		return false;
 	block = allocation_block_bytes(a);
-	return a->state >= ALLOCATION_LIVE && a->state <= ALLOCATION_ZOMBIE &&
+	return a->check == ledger_record_check(a) && is_state(a->state) &&
 	       a->session < SESSIONS_MAX && a->session_serial != 0 && a->serial != 0 &&
 	       a->serial != UINT64_MAX && a->site < SITES_MAX && block >= BUDDY_MIN_BYTES &&
 	       block <= BUDDY_MAX_BYTES && a->bytes > 0 && a->bytes <= block &&

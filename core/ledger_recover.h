@@ -24,7 +24,10 @@ struct ledger_found {
 /* Every slot that is not FREE is set aside in slots. -ENOMEM. */
 int ledger_recover(const struct table *t, struct slots *slots, struct ledger_found *out);
 
-/* Is every field of a record that is not FREE in its range? */
+/* Is every field of a record that is not FREE in its range, and its checksum right? */
 bool ledger_record_is_possible(const struct allocation *a);
+
+/* What the checksum of a record must be. */
+uint32_t ledger_record_check(const struct allocation *a);
 
 #endif

@@ -109,7 +109,7 @@ static int recover(struct sessions *s)
 int sessions_open(struct sessions **out, int dir, const char *name)
 {
 	const struct table_layout layout = { .magic = { 'r', 'm', 'e', 'm', 's', 'e', 's', 's' },
-		.version = 2,
+		.version = SESSIONS_FORMAT,
 		.record_bytes = sizeof(struct session_record),
 		.count = SESSIONS_MAX };
 	struct sessions *s = calloc(1, sizeof(*s));

@@ -14,6 +14,7 @@
 #include "common/message.h"
 #include "core/holder.h"
 
+#define SESSIONS_FORMAT 3 /* the version of what is stored */
 #define SESSIONS_MAX 16384
 
 /* Stored: values are never reused. */

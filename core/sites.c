@@ -157,7 +157,7 @@ static void recover(struct sites *s)
 int sites_open(struct sites **out, int dir, const char *name)
 {
 	const struct table_layout layout = { .magic = { 'r', 'm', 'e', 'm', 's', 'i', 't', 'e' },
-		.version = 1,
+		.version = SITES_FORMAT,
 		.record_bytes = sizeof(struct site_record),
 		.count = SITES_MAX };
 	struct sites *s = calloc(1, sizeof(*s));

@@ -13,6 +13,7 @@
 
 #include "common/message.h"
 
+#define SITES_FORMAT 2  /* the version of what is stored */
 #define SITES_MAX 16384 /* slots; slot 0 stands for "unknown" and stays empty */
 
 struct site_record {

@@ -18,6 +18,8 @@ struct header {
 	uint32_t version;
 	uint32_t count;
 	uint64_t record_bytes;
+	struct table_mark mark;
+	uint64_t boot_offset[2]; /* reserved: when the boot clock of an earlier boot stood where */
 };
 
 static int lock(int fd)
@@ -145,6 +147,51 @@ int table_open(struct table *t, int dir, const char *name, const struct table_la
 	*t = opened;
 	if (out_created)
 		*out_created = created;
+	return 0;
+}
+
+int table_mark(int dir, const char *name, const struct table_mark *mark)
+{
+	int fd = openat(dir, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
+	struct header h = { .version = 0 };
+	ssize_t n;
+	int err;
+
+	if (fd < 0)
+		return -errno;
+	err = allocate(fd, 0, TABLE_HEADER_BYTES);
+	n = err ? 0 : pread(fd, &h, sizeof(h), 0);
+	/* A file without a header gets a whole one, without its magic: still nobody's table. */
+	if (!err && n >= 0 && n < (ssize_t)sizeof(h))
+		n = pwrite(fd, &(struct header){ .mark = *mark }, sizeof(h), 0);
+	else if (!err && n > 0)
+		n = pwrite(fd, mark, sizeof(*mark), offsetof(struct header, mark));
+	err = err ? err : n < 0 ? -errno : 0;
+	close(fd);
+	return err;
+}
+
+int table_look(int dir, const char *name, struct table_facts *out)
+{
+	static const char none[sizeof(out->magic)];
+	struct header h = { .version = 0 };
+	struct stat st;
+	int fd = openat(dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	ssize_t n;
+	int err;
+
+	if (fd < 0)
+		return -errno;
+	n = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) ? pread(fd, &h, sizeof(h), 0) : -1;
+	if (n >= 0 && (n == 0 || memcmp(h.magic, none, sizeof(none)) == 0))
+		err = check_unborn(fd, st.st_size) ? -EUCLEAN : -ENODATA;
+	else
+		err = n == sizeof(h) ? 0 : -EUCLEAN;
+	close(fd);
+	if (err)
+		return err;
+	*out = (struct table_facts){ .version = h.version, .count = h.count, .mark = h.mark };
+	memcpy(out->magic, h.magic, sizeof(out->magic));
 	return 0;
 }
 

@@ -40,6 +40,30 @@ struct table_layout {
 	uint32_t count; /* a file with fewer records is grown, one with more is an error */
 };
 
+/*
+ * Which pool a table is of, and which run of rmemd last had it: what does not fit together was not kept
+ * together. table_open() leaves both alone; of a file that nobody marked both are 0.
+ */
+struct table_mark {
+	uint64_t pool, run;
+};
+
+struct table_facts {
+	char magic[8];
+	uint32_t version;
+	uint32_t count;
+	struct table_mark mark;
+};
+
+/* Mark a table, open or not. If there is none, make a file that table_open() will make one of. */
+int table_mark(int dir, const char *name, const struct table_mark *mark);
+
+/*
+ * What a file says about itself; changes nothing. -ENOENT there is none, -ENODATA a file that nobody got
+ * further with than making it, -EUCLEAN something else.
+ */
+int table_look(int dir, const char *name, struct table_facts *out);
+
 /* dir is an open directory. *out_created tells whether the file is new (may be NULL). */
 int table_open(struct table *t, int dir, const char *name, const struct table_layout *layout,
 	bool *out_created);

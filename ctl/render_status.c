@@ -153,6 +153,33 @@ static void put_counters(FILE *out, const json_t *answer, struct check *c)
 		units_format_bytes(field_uint(c, counters, "reclaimed_bytes"), buf, sizeof(buf)));
 }
 
+/* Said only if there is any; an older rmemd does not tell. */
+static void put_damage(FILE *out, const json_t *answer, struct check *c)
+{
+	const json_t *damage = json_object_get(answer, "damage");
+	uint64_t records, wiped;
+	char buf[UNITS_TEXT_SIZE];
+
+	if (!damage)
+		return;
+	damage = field_object(c, answer, "damage");
+	records = field_uint(c, damage, "allocations") + field_uint(c, damage, "sessions") +
+		  field_uint(c, damage, "sites");
+	wiped = field_uint(c, damage, "wiped_bytes");
+	if (records) {
+		fputs("damage       ", out);
+		put_count(out, damage, "allocations", " allocations, ", c);
+		put_count(out, damage, "sessions", " sessions and ", c);
+		put_count(out, damage, "sites",
+			" call sites had damaged records, left out at the start\n", c);
+	}
+	if (wiped)
+		fprintf(out,
+			"wiped        %s of free memory at the start, which nothing proved to be "
+			"zero\n",
+			units_format_bytes(wiped, buf, sizeof(buf)));
+}
+
 int render_status(const json_t *answer, const struct view *view, FILE *out, struct check *c)
 {
 	int err;
@@ -165,5 +192,6 @@ int render_status(const json_t *answer, const struct view *view, FILE *out, stru
 	put_holdings(out, answer, c);
 	put_terms(out, answer, c);
 	put_counters(out, answer, c);
+	put_damage(out, answer, c);
 	return err;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "server/arena.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -43,10 +44,50 @@ int arena_page_bytes(int data_dir, uint64_t *out_bytes, bool *out_huge, struct w
 	return 0;
 }
 
-const char *arena_name(unsigned node, char buf[ARENA_NAME_SIZE])
+const char *arena_name(unsigned node, uint64_t pool, char buf[ARENA_NAME_SIZE])
 {
-	snprintf(buf, ARENA_NAME_SIZE, "arena-%u", node);
+	snprintf(buf, ARENA_NAME_SIZE, "arena-%u-%016" PRIx64, node, pool);
 	return buf;
+}
+
+/* Only what arena_name() makes, now or in the days before pools had ids. */
+static bool parse_name(struct arena_entry *entry)
+{
+	char again[ARENA_NAME_SIZE];
+
+	if (sscanf(entry->name, "arena-%u-%16" SCNx64, &entry->node, &entry->pool) == 2 &&
+		strcmp(arena_name(entry->node, entry->pool, again), entry->name) == 0)
+		return entry->node < ADDR_MAX_NODES;
+	entry->pool = 0;
+	if (sscanf(entry->name, "arena-%u", &entry->node) != 1)
+		return false;
+	snprintf(again, sizeof(again), "arena-%u", entry->node);
+	return strcmp(again, entry->name) == 0 && entry->node < ADDR_MAX_NODES;
+}
+
+int arena_scan(int data_dir, void (*found)(void *arg, const struct arena_entry *entry), void *arg)
+{
+	int fd = openat(data_dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *list = fd >= 0 ? fdopendir(fd) : NULL;
+	const struct dirent *file;
+	int err = list ? 0 : -errno;
+
+	while (list && (file = readdir(list)) != NULL) {
+		struct arena_entry entry = { .name = file->d_name };
+		struct stat st;
+
+		if (!parse_name(&entry) ||
+			fstatat(data_dir, entry.name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+			continue;
+		entry.bytes = (uint64_t)st.st_size;
+		entry.held_bytes = (uint64_t)st.st_blocks * 512;
+		found(arg, &entry);
+	}
+	if (list)
+		closedir(list);
+	else if (fd >= 0)
+		close(fd);
+	return err;
 }
 
 static int check_config(const struct arena_config *c, uint64_t page_bytes, struct why *why)
@@ -113,13 +154,10 @@ static int size_file(struct arena *a, const char *name, struct why *why)
 	}
 	if ((uint64_t)st.st_size != a->bytes)
 		return why_set(why, -EEXIST,
-			"%s in the data directory holds %s (%" PRIu64
-			" bytes) from an earlier run, but %s (%" PRIu64
-			" bytes) are wanted: start with --size %u:%" PRIu64
-			", or remove the directory's files (what is lent is then lost)",
+			"%s in the data directory holds %s from an earlier run, but %s are wanted: "
+			"start without --size, which takes the sizes of the earlier run",
 			name, units_format_bytes((uint64_t)st.st_size, have, sizeof(have)),
-			(uint64_t)st.st_size, units_format_bytes(a->bytes, want, sizeof(want)),
-			a->bytes, a->node, (uint64_t)st.st_size);
+			units_format_bytes(a->bytes, want, sizeof(want)));
 	return 0;
 }
 
@@ -196,7 +234,7 @@ int arena_open(struct arena *out, const struct arena_config *config, struct why 
 	bool huge;
 	int err;
 
-	arena_name(config->node, name);
+	arena_name(config->node, config->pool, name);
 	err = arena_page_bytes(config->data_dir, &a.page_bytes, &huge, why);
 	if (err)
 		return err;
@@ -219,7 +257,7 @@ int arena_open(struct arena *out, const struct arena_config *config, struct why 
 	return 0;
 fail:
 	if (a.created)
-		(void)arena_remove(config->data_dir, a.node);
+		(void)arena_remove(config->data_dir, a.node, config->pool);
 	arena_close(&a);
 	return err;
 }
@@ -235,11 +273,11 @@ void arena_close(struct arena *a)
 	*a = (struct arena){ .fd = -1 };
 }
 
-int arena_remove(int data_dir, unsigned node)
+int arena_remove(int data_dir, unsigned node, uint64_t pool)
 {
 	char name[ARENA_NAME_SIZE];
 
-	if (unlinkat(data_dir, arena_name(node, name), 0) != 0 && errno != ENOENT)
+	if (unlinkat(data_dir, arena_name(node, pool, name), 0) != 0 && errno != ENOENT)
 		return -errno;
 	return 0;
 }

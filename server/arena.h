@@ -31,6 +31,7 @@ struct arena {
 struct arena_config {
 	int data_dir; /* open directory on tmpfs or hugetlbfs */
 	unsigned node;
+	uint64_t pool;  /* the pool's id */
 	uint64_t bytes; /* a multiple of the page size there */
 	const struct topology *topology;
 	prefault_progress *progress; /* may be NULL; called in the thread that opens */
@@ -43,9 +44,24 @@ struct arena_config {
  */
 int arena_page_bytes(int data_dir, uint64_t *out_bytes, bool *out_huge, struct why *why);
 
-/* "arena-NODE", what the file is called. */
-#define ARENA_NAME_SIZE 32
-const char *arena_name(unsigned node, char buf[ARENA_NAME_SIZE]);
+/*
+ * "arena-NODE-POOL", what the file is called: all of its bytes are lent, so only its name can say which pool
+ * it is of. The name goes with it wherever it is moved or copied to.
+ */
+#define ARENA_NAME_SIZE 48
+const char *arena_name(unsigned node, uint64_t pool, char buf[ARENA_NAME_SIZE]);
+
+/* A file of a directory that is called like an arena; pool is 0 for one of the days before pools had ids. */
+struct arena_entry {
+	const char *name;
+	unsigned node;
+	uint64_t pool;
+	uint64_t bytes;      /* its size */
+	uint64_t held_bytes; /* the memory that it has */
+};
+
+/* Call found for each of them. 0, or errno of opendir. */
+int arena_scan(int data_dir, void (*found)(void *arg, const struct arena_entry *entry), void *arg);
 
 /*
  * Open the node's arena: make the file, or take the one that is there with what it holds. A file that
@@ -64,7 +80,7 @@ int arena_open(struct arena *a, const struct arena_config *config, struct why *w
 void arena_close(struct arena *a);
 
 /* Delete the file; that there is none is fine. */
-int arena_remove(int data_dir, unsigned node);
+int arena_remove(int data_dir, unsigned node, uint64_t pool);
 
 /* Zero a range; its pages stay where they are. -EINVAL if it is not inside the arena. */
 int arena_wipe(struct arena *a, uint64_t offset, uint64_t bytes);

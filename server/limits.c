@@ -202,7 +202,17 @@ static int read_memlock(struct limits *l, struct why *why)
 	return 0;
 }
 
-int limits_read(int data_dir, const struct topology *t, struct limits *out, struct why *why)
+static void add_file(void *arg, const struct arena_entry *entry)
+{
+	struct limits *l = arg;
+
+	if (!entry->pool) /* of an rmemd before pools had ids: it cannot be opened */
+		return;
+	l->files[entry->node].bytes = entry->bytes;
+	l->files[entry->node].held_bytes = entry->held_bytes;
+}
+
+int limits_read(int data_dir, struct limits *out, struct why *why)
 {
 	struct limits l = { 0 };
 	struct statvfs fs;
@@ -217,16 +227,9 @@ int limits_read(int data_dir, const struct topology *t, struct limits *out, stru
 	/* Both file systems show no size at all when they were mounted without a limit. */
 	l.fs_free_bytes = fs.f_blocks == 0 ? LIMITS_NONE : (uint64_t)fs.f_bavail * fs.f_frsize;
 	l.cgroup_free_bytes = cgroup_free_bytes();
-	for (size_t i = 0; i < usable_nodes(t); i++) {
-		unsigned node = topology_at(t, i)->node;
-		char name[ARENA_NAME_SIZE];
-		struct stat st;
-
-		if (fstatat(data_dir, arena_name(node, name), &st, AT_SYMLINK_NOFOLLOW) != 0)
-			continue;
-		l.files[node].bytes = (uint64_t)st.st_size;
-		l.files[node].held_bytes = (uint64_t)st.st_blocks * 512;
-	}
+	err = arena_scan(data_dir, add_file, &l);
+	if (err)
+		return why_set(why, err, "cannot list the data directory: %s", strerror(-err));
 	err = read_memlock(&l, why);
 	if (err)
 		return err;

@@ -60,8 +60,9 @@ struct limits {
 	} files[ADDR_MAX_NODES];     /* by node */
 };
 
-/* -EOPNOTSUPP: the data directory is on neither tmpfs nor hugetlbfs. */
-int limits_read(int data_dir, const struct topology *t, struct limits *out, struct why *why);
+/* Of the files, the last one's of each node: origin_read() sees to it that there is one at most.
+ * -EOPNOTSUPP: the data directory is on neither tmpfs nor hugetlbfs. */
+int limits_read(int data_dir, struct limits *out, struct why *why);
 
 /*
  * Sizes for somebody who gave none. If there are arenas from an earlier run: their sizes. Else for each

@@ -2,26 +2,13 @@
 #include "server/pool.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "common/clock.h"
 #include "common/log.h"
-#include "common/units.h"
 #include "rmem/rmem.h"
-
-#define LEDGER_MAX (16U << 20)
-#define LEDGER_NAME "ledger"
-#define PROGRESS_NS (2 * NSEC_PER_SEC)
-
-struct progress {
-	unsigned node;
-	uint64_t said_ns;
-};
 
 struct pool_node *pool_find_node(struct pool *p, unsigned node)
 {
@@ -32,164 +19,11 @@ struct pool_node *pool_find_node(struct pool *p, unsigned node)
 	return NULL;
 }
 
-/* Long work says how far it is, every few seconds, and ends when we are told to stop. */
-static bool report_progress(void *arg, uint64_t done_bytes, uint64_t total_bytes)
-{
-	struct progress *progress = arg;
-	char done[UNITS_TEXT_SIZE], total[UNITS_TEXT_SIZE];
-	uint64_t now_ns = clock_boot_ns();
-	sigset_t pending;
-
-	/* They are blocked until the loop takes them (server_start()). */
-	sigpending(&pending);
-	if (sigismember(&pending, SIGTERM) || sigismember(&pending, SIGINT))
-		return false;
-	if (now_ns - progress->said_ns < PROGRESS_NS)
-		return true;
-	progress->said_ns = now_ns;
-	log_info("node %u: %s of %s of memory made ready", progress->node,
-		units_format_bytes(done_bytes, done, sizeof(done)),
-		units_format_bytes(total_bytes, total, sizeof(total)));
-	return true;
-}
-
-static int open_node(struct pool *p, const struct sizes_node *size, int data_dir,
-	const struct topology *topology, struct why *why)
-{
-	struct pool_node *n = &p->nodes[p->nnodes];
-	struct progress progress = { .node = size->node, .said_ns = clock_boot_ns() };
-	const struct arena_config config = { .data_dir = data_dir,
-		.node = size->node,
-		.bytes = size->bytes,
-		.topology = topology,
-		.progress = report_progress,
-		.progress_arg = &progress };
-	int err;
-
-	memset(n, 0, sizeof(*n));
-	n->node = size->node;
-	err = arena_open(&n->arena, &config, why);
-	if (err)
-		return err;
-	p->nnodes++;
-	err = buddy_create(size->bytes, &n->buddy);
-	if (err)
-		return why_set(
-			why, err, "node %u: no memory for the allocator's own tables", size->node);
-	return 0;
-}
-
 static void queue_wipe(struct pool *p, const struct allocation *a)
 {
 	uint32_t max = ledger_max(p->ledger);
 
 	p->wipe_queue[(p->wipe_head + p->wipe_count++) % max] = ledger_slot(p->ledger, a);
-}
-
-/* One record of an earlier run of rmemd: its block is taken again. */
-static int recover(struct pool *p, const struct allocation *a, struct why *why)
-{
-	struct pool_node *n = pool_find_node(p, addr_node(a->addr));
-
-	if (!n || buddy_reserve(n->buddy, addr_offset(a->addr), allocation_block_bytes(a)))
-		return why_set(why, -EUCLEAN,
-			"the ledger lists an allocation at 0x%" PRIx64
-			" that does not fit these arenas: start with the --size of the last run, "
-			"or remove the data directory to give up its contents",
-			a->addr);
-	if (a->state == ALLOCATION_LIVE)
-		return 0;
-	/* The process whose NIC objects could reach it is gone: nothing is left to confirm. */
-	if (a->state == ALLOCATION_REVOKING || a->state == ALLOCATION_ZOMBIE)
-		ledger_set_state(p->ledger, a, ALLOCATION_QUARANTINE);
-	queue_wipe(p, a);
-	return 0;
-}
-
-static int open_ledger(struct pool *p, int tables_dir, struct why *why)
-{
-	uint64_t pages = 0;
-	int err;
-
-	for (unsigned i = 0; i < p->nnodes; i++)
-		pages += p->nodes[i].arena.bytes / BUDDY_MIN_BYTES;
-	err = ledger_open(&p->ledger, tables_dir, LEDGER_NAME,
-		pages < LEDGER_MAX ? (uint32_t)pages : LEDGER_MAX);
-	if (err == -EBUSY)
-		return why_set(why, err,
-			"another rmemd is using this data directory: give this one a --port of its "
-			"own (and with --data, a directory)");
-	if (err)
-		return why_set(why, err,
-			"the ledger in the data directory cannot be used (%s): it is of another "
-			"version or size; remove the directory to give up its contents",
-			strerror(-err));
-	p->wipe_queue = calloc(ledger_max(p->ledger), sizeof(*p->wipe_queue));
-	if (!p->wipe_queue)
-		return why_set(why, -ENOMEM, "no memory for the wipe queue");
-	return 0;
-}
-
-/*
- * The ledger's file is made before any arena's, wherever a start is killed. So an arena that is older
- * belongs to another ledger: its bytes are neither free nor zero.
- */
-static bool make_ledger_file(int tables_dir)
-{
-	int fd = openat(tables_dir, LEDGER_NAME, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-
-	if (fd >= 0)
-		close(fd);
-	return fd >= 0;
-}
-
-static int check_origin(const struct pool *p, int tables_dir, struct why *why)
-{
-	for (unsigned i = 0; i < p->nnodes; i++) {
-		if (p->nodes[i].arena.created)
-			continue;
-		unlinkat(tables_dir, LEDGER_NAME, 0);
-		return why_set(why, -EEXIST,
-			"the memory of node %u in the data directory was lent by an rmemd whose "
-			"ledger is not there: start with the --port of that run, or remove the "
-			"directory's files (what is lent is then lost)",
-			p->nodes[i].node);
-	}
-	return 0;
-}
-
-/* What a start that failed has made holds nothing. */
-static void remove_made(struct pool *p, const struct datadir *data)
-{
-	for (unsigned i = 0; i < p->nnodes; i++) {
-		if (p->nodes[i].arena.created)
-			arena_remove(data->arenas, p->nodes[i].node);
-	}
-}
-
-int pool_open(struct pool *p, const struct datadir *data, const struct sizes *sizes,
-	const struct topology *topology, struct why *why)
-{
-	const struct allocation *a;
-	uint32_t cursor = 0;
-	bool fresh = make_ledger_file(data->tables);
-	int err = 0;
-
-	memset(p, 0, sizeof(*p));
-	p->block_max = BUDDY_MAX_BYTES;
-	for (size_t i = 0; i < sizes->count && !err; i++)
-		err = open_node(p, &sizes->nodes[i], data->arenas, topology, why);
-	if (!err && fresh)
-		err = check_origin(p, data->tables, why);
-	if (!err)
-		err = open_ledger(p, data->tables, why);
-	while (!err && (a = ledger_next(p->ledger, &cursor)))
-		err = recover(p, a, why);
-	if (err) {
-		remove_made(p, data);
-		pool_close(p);
-	}
-	return err;
 }
 
 void pool_close(struct pool *p)
@@ -199,6 +33,7 @@ void pool_close(struct pool *p)
 		arena_close(&p->nodes[i].arena);
 	}
 	ledger_close(p->ledger);
+	table_close(&p->proofs);
 	free(p->wipe_queue);
 	memset(p, 0, sizeof(*p));
 }
@@ -295,7 +130,8 @@ bool pool_wipe(struct pool *p, uint64_t budget_bytes)
 	while (p->wipe_count && budget_bytes) {
 		const struct allocation *a = ledger_at(p->ledger, p->wipe_queue[p->wipe_head]);
 		struct pool_node *n = pool_find_node(p, addr_node(a->addr));
-		uint64_t left = a->bytes - p->wiped_bytes;
+		/* All of it: the next holder's part of it may be larger. */
+		uint64_t left = allocation_block_bytes(a) - p->wiped_bytes;
 		uint64_t now = left < budget_bytes ? left : budget_bytes, cost;
 
 		arena_wipe(&n->arena, addr_offset(a->addr) + p->wiped_bytes, now);
@@ -303,7 +139,7 @@ bool pool_wipe(struct pool *p, uint64_t budget_bytes)
 		/* A block costs something even if it is small: that bounds their number too. */
 		cost = now > BUDDY_MIN_BYTES ? now : BUDDY_MIN_BYTES;
 		budget_bytes -= cost < budget_bytes ? cost : budget_bytes;
-		if (p->wiped_bytes < a->bytes)
+		if (p->wiped_bytes < allocation_block_bytes(a))
 			break;
 		release(p, a);
 		p->wiped_bytes = 0;

@@ -17,6 +17,7 @@
 #include "common/why.h"
 #include "core/buddy.h"
 #include "core/ledger.h"
+#include "core/table.h"
 #include "core/wish.h"
 #include "numa/topology.h"
 #include "server/arena.h"
@@ -36,16 +37,31 @@ struct pool {
 	uint64_t block_max;   /* no block is larger: the devices could not reach all of it */
 	uint32_t *wipe_queue; /* ring of ledger slots in QUARANTINE, ledger_max() long */
 	uint32_t wipe_head, wipe_count;
-	uint64_t wiped_bytes; /* of the allocation at the head */
+	uint64_t wiped_bytes; /* of the block at the head */
 	uint64_t releases;    /* how often a block became free */
+	uint64_t id;
+	struct table proofs;     /* of what is free being zero: proof.h */
+	bool fresh;              /* nothing in the directory was ever lent when it was opened */
+	uint32_t rejected;       /* damaged records of the ledger */
+	uint64_t unproven_bytes; /* wiped at the start: free, but who knows since when */
 };
 
 /*
  * Map or make the arenas in the data directory and rebuild the allocators from the ledger: what was
- * being revoked or wiped is wiped again.
+ * being revoked or wiped is wiped again. What no record of the ledger covers is proven to be zero, or
+ * wiped here; so is all of it if a record is damaged, which may have been about any of it.
+ *
+ * Nothing is changed before all that is there is known to fit (origin.h). After a failure the directory is
+ * as it was, but for a part of what is free that is zero now.
  */
 int pool_open(struct pool *p, const struct datadir *data, const struct sizes *sizes,
 	const struct topology *topology, struct why *why);
+
+/* rmemd has started: damaged records, whose memory is wiped by now, end. */
+void pool_settle(struct pool *p);
+
+/* rmemd did not start: files that pool_open() made are removed. Before pool_close(). */
+void pool_undo(struct pool *p, const struct datadir *data);
 
 /* Keeps the files. A zeroed struct is fine. */
 void pool_close(struct pool *p);

@@ -126,6 +126,18 @@ static json_t *make_counters(struct draft *d)
 	return o;
 }
 
+static json_t *make_damage(struct draft *d)
+{
+	const struct report_damage *damage = &d->view->damage;
+	json_t *o = json_object();
+
+	draft_set_number(d, o, "allocations", damage->allocations);
+	draft_set_number(d, o, "sessions", damage->sessions);
+	draft_set_number(d, o, "sites", damage->sites);
+	draft_set_number(d, o, "wiped_bytes", damage->wiped_bytes);
+	return o;
+}
+
 json_t *report_status(const struct report_view *view)
 {
 	struct draft d = { .view = view };
@@ -150,6 +162,7 @@ json_t *report_status(const struct report_view *view)
 	draft_set_number(&d, answer, "stalled_ms", view->counters.stalled_ms);
 	draft_set_number(&d, answer, "sites", sites_count(view->sites));
 	draft_set(&d, answer, "counters", make_counters(&d));
+	draft_set(&d, answer, "damage", make_damage(&d));
 	return draft_finish(&d, answer);
 }
 

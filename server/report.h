@@ -59,6 +59,12 @@ struct report_counters {
 	uint64_t stalls, stalled_ms;
 };
 
+/* What was wrong with the files of the data directory when rmemd started. */
+struct report_damage {
+	uint64_t allocations, sessions, sites; /* records left out */
+	uint64_t wiped_bytes; /* free memory that nothing proved to be zero: wiped then */
+};
+
 struct report_audits {
 	uint64_t serial;  /* audits so far */
 	uint64_t last_ns; /* real time of the last one, 0: none yet */
@@ -86,6 +92,7 @@ struct report_view {
 	struct report_terms terms;
 	struct report_counters counters;
 	struct report_audits audits;
+	struct report_damage damage;
 
 	void *arg; /* of those below, each of which may be NULL */
 	/* The lease of a session in a slot and for how long it has been so; false: it has none now. */

@@ -20,6 +20,7 @@
 #include "server/connection.h"
 #include "server/limits.h"
 #include "server/listener.h"
+#include "server/origin.h"
 #include "server/reaper.h"
 #include "server/session.h"
 
@@ -87,14 +88,19 @@ static int start_tick(struct server *s)
 static int choose_sizes(struct server *s, struct sizes *out, struct why *why)
 {
 	struct limits limits;
-	int err = limits_read(s->data.arenas, s->topology, &limits, why);
+	struct origin origin;
+	int err = origin_read(&origin, &s->data, why);
 
+	if (!err)
+		err = limits_read(s->data.arenas, &limits, why);
 	if (err)
 		return err;
 	if (s->options.size)
 		err = sizes_parse(s->options.size, s->topology, limits.page_bytes, out, why);
 	else
 		err = sizes_default(s->topology, &limits, out, why);
+	if (!err)
+		err = origin_check_sizes(&origin, out, why);
 	if (!err)
 		err = limits_check(s->topology, &limits, out, why);
 	if (!err)
@@ -104,23 +110,13 @@ static int choose_sizes(struct server *s, struct sizes *out, struct why *why)
 
 static int open_tables(struct server *s, struct why *why)
 {
-	int err = sessions_open(&s->records, s->data.tables, "sessions");
+	int err = sessions_open(&s->records, s->data.tables, DATADIR_SESSIONS);
 
 	if (!err)
-		err = sites_open(&s->sites, s->data.tables, "sites");
-	if (err == -EBUSY)
-		return why_set(why, err,
-			"another rmemd is using %s: give this one a --port of its own (and with "
-			"--data, a directory)",
-			s->data.tables_path);
-	if (err && err != -EUCLEAN)
+		err = sites_open(&s->sites, s->data.tables, DATADIR_SITES);
+	if (err)
 		return why_set(why, err, "cannot open the tables in %s: %s", s->data.tables_path,
 			strerror(-err));
-	if (err)
-		return why_set(why, err,
-			"the tables in %s are of another version of rmemd; remove the directory to "
-			"give up its contents",
-			s->data.tables_path);
 	s->sessions = calloc(SESSIONS_MAX, sizeof(*s->sessions));
 	s->board =
 		mmap(NULL, BOARD_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -132,15 +128,12 @@ static int open_tables(struct server *s, struct why *why)
 /* Records that cannot be right were left out: never followed, but never silently either. */
 static void report_rejected(const struct server *s)
 {
-	uint32_t rejected = ledger_rejected(s->pool.ledger) + sessions_rejected(s->records) +
-			    sites_rejected(s->sites);
+	uint32_t sessions = sessions_rejected(s->records), sites = sites_rejected(s->sites);
 
-	if (rejected)
-		log_error("%u damaged records in %s are left out (%u allocations, %u sessions, %u "
-			  "call "
-			  "sites): their memory counts as free",
-			rejected, s->data.tables_path, ledger_rejected(s->pool.ledger),
-			sessions_rejected(s->records), sites_rejected(s->sites));
+	if (sessions || sites)
+		log_error("damaged records in %s are left out: %u sessions (nobody can say whose "
+			  "their memory is), %u call sites",
+			s->data.tables_path, sessions, sites);
 }
 
 /* What can be found wrong before a page of the pool is touched. */
@@ -152,8 +145,6 @@ static int plan_memory(struct server *s, struct sizes *out, struct why *why)
 	if (err)
 		return why_set(why, err, "cannot find out about NUMA nodes: %s", strerror(-err));
 	err = datadir_open(&s->data, s->options.data_dir, s->options.port, why);
-	if (!err)
-		err = open_tables(s, why); /* which locks them: we are alone from here on */
 	if (!err)
 		err = choose_sizes(s, out, why);
 	return err;
@@ -168,6 +159,8 @@ static int open_memory(struct server *s, const struct sizes *sizes, struct why *
 		units_format_bytes(sizes_total(sizes), total, sizeof(total)), sizes->count,
 		sizes->count == 1 ? "" : "s");
 	err = pool_open(&s->pool, &s->data, sizes, s->topology, why);
+	if (!err)
+		err = open_tables(s, why);
 	if (err)
 		return err;
 	report_rejected(s);
@@ -366,6 +359,8 @@ int server_start(struct server *s, const struct options *options, struct why *wh
 	err = listener_start(s, &s->listener, why);
 	if (err)
 		goto fail;
+	pool_settle(&s->pool);
+	s->started = true;
 	reaper_wake(s); /* what an earlier run left to be wiped */
 	return 0;
 fail:
@@ -387,44 +382,42 @@ static void close_connections(struct server *s)
 		reaper_finish_connection(s, s->dying);
 }
 
-/* Nobody holds anything: leave nothing behind either. */
-static void remove_data(struct server *s)
-{
-	for (unsigned i = 0; i < s->pool.nnodes; i++)
-		arena_remove(s->data.arenas, s->pool.nodes[i].node);
-	datadir_remove(&s->data);
-}
-
-/* A start that failed half-way in a directory of its own: the arenas may hold memory already. */
-static void discard_data(struct server *s)
-{
-	for (unsigned node = 0; node < ADDR_MAX_NODES; node++)
-		arena_remove(s->data.arenas, node);
-	datadir_remove(&s->data);
-}
-
-static void close_memory(struct server *s)
+static void log_kept(const struct server *s)
 {
 	char bytes[UNITS_TEXT_SIZE];
 	uint64_t kept = 0;
 	uint32_t cursor = 0;
 	const struct allocation *a;
 
-	if (s->pool.ledger) {
-		while (pool_wipe(&s->pool, UINT64_MAX))
-			;
-		while ((a = ledger_next(s->pool.ledger, &cursor)))
-			kept += a->bytes;
-		/* A start that failed half-way removes only what it has made. */
-		if (ledger_count(s->pool.ledger) == 0 && (s->grants || s->data.made))
-			remove_data(s);
-		else
-			log_info("%s in %u allocations are kept in %s for the next start",
-				units_format_bytes(kept, bytes, sizeof(bytes)),
-				ledger_count(s->pool.ledger), s->options.data_dir);
-	} else if (s->data.made && s->data.arenas >= 0) {
-		discard_data(s);
+	while ((a = ledger_next(s->pool.ledger, &cursor)))
+		kept += a->bytes;
+	log_info("%s in %u allocations are kept in %s for the next start",
+		units_format_bytes(kept, bytes, sizeof(bytes)), ledger_count(s->pool.ledger),
+		s->options.data_dir);
+}
+
+/* Nobody holds anything: leave nothing behind either. A start that failed undoes only what it did. */
+static void leave_data(struct server *s)
+{
+	if (!s->started) {
+		pool_undo(&s->pool, &s->data);
+		datadir_remove(&s->data, false);
+		return;
 	}
+	while (pool_wipe(&s->pool, UINT64_MAX))
+		;
+	if (ledger_count(s->pool.ledger) != 0) {
+		log_kept(s);
+		return;
+	}
+	datadir_remove_files(&s->data, s->pool.id);
+	datadir_remove(&s->data, true);
+}
+
+static void close_memory(struct server *s)
+{
+	if (s->data.arenas >= 0)
+		leave_data(s);
 	pool_close(&s->pool);
 	sites_close(s->sites);
 	sessions_close(s->records);

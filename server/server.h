@@ -112,6 +112,7 @@ struct server {
 	struct stall_guard stall_guard;
 	struct server_counters counters;
 	struct relief relief;
+	bool started; /* clients can have come */
 	uint64_t started_real_ns, started_boot_ns;
 	uint64_t judged_ns; /* when holders were last looked at */
 	unsigned counting;  /* how often sessions were counted */

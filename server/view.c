@@ -142,6 +142,10 @@ void view_fill(struct view *v, struct server *s)
 		.max_alloc_bytes = pool_max_alloc_bytes(&s->pool, RMEM_NODE_ANY),
 		.reclaim = reclaim_text(&s->options, v->reclaim, sizeof(v->reclaim)) };
 	r->counters = counters_of(s);
+	r->damage = (struct report_damage){ .allocations = s->pool.rejected,
+		.sessions = sessions_rejected(s->records),
+		.sites = sites_rejected(s->sites),
+		.wiped_bytes = s->pool.unproven_bytes };
 	r->audits = (struct report_audits){ .serial = audits.serial,
 		.last_ns = audits.last_ns,
 		.duration_us = audits.duration_us };

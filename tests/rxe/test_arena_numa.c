@@ -25,6 +25,8 @@
 #include "server/arena.h"
 #include "server/limits.h"
 
+#define POOL 0x123ULL
+
 static struct topology *topology;
 
 static int make_dir(char *path)
@@ -54,9 +56,11 @@ static void test_every_node_gets_its_own_pages(void **state)
 	for (size_t i = 0; i < topology_count(topology); i++) {
 		unsigned node = topology_at(topology, i)->node;
 		unsigned other = topology_at(topology, (i + 1) % topology_count(topology))->node;
-		struct arena_config config = {
-			.data_dir = dir, .node = node, .bytes = 70 * MIB, .topology = topology
-		};
+		struct arena_config config = { .data_dir = dir,
+			.node = node,
+			.pool = POOL,
+			.bytes = 70 * MIB,
+			.topology = topology };
 		struct arena a = { 0 };
 		struct why why = { "" };
 		struct pages_count count;
@@ -74,7 +78,7 @@ static void test_every_node_gets_its_own_pages(void **state)
 		assert_int_equal(arena_wipe(&a, 0, a.bytes), 0);
 		assert_all_on(&a, node);
 		arena_close(&a);
-		assert_int_equal(arena_remove(dir, node), 0);
+		assert_int_equal(arena_remove(dir, node, POOL), 0);
 	}
 	close(dir);
 	assert_int_equal(rmdir(path), 0);
@@ -93,7 +97,7 @@ static void test_more_than_a_node_has_is_refused(void **state)
 	(void)state;
 	assert_true(dir >= 0);
 	topology_refresh(topology);
-	assert_int_equal(limits_read(dir, topology, &limits, &why), 0);
+	assert_int_equal(limits_read(dir, &limits, &why), 0);
 	assert_int_equal(limits_check(topology, &limits, &sizes, &why), -ENOMEM);
 	sizes.nodes[0].bytes = n->free_bytes + 4096;
 	if (sizes.nodes[0].bytes <= n->total_bytes)
@@ -130,7 +134,9 @@ static void test_huge_pages(void **state)
 {
 	const unsigned node = topology_at(topology, 1)->node;
 	char path[] = "/dev/shm/rmem-huge-XXXXXX";
-	struct arena_config config = { .node = node, .bytes = 16 * MIB, .topology = topology };
+	struct arena_config config = {
+		.node = node, .pool = POOL, .bytes = 16 * MIB, .topology = topology
+	};
 	struct arena a = { 0 };
 	struct limits limits;
 	struct sizes sizes;
@@ -143,7 +149,7 @@ static void test_huge_pages(void **state)
 	if (mount("hugetlbfs", path, "hugetlbfs", 0, "pagesize=2M") != 0)
 		skip();
 	config.data_dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	assert_int_equal(limits_read(config.data_dir, topology, &limits, &why), 0);
+	assert_int_equal(limits_read(config.data_dir, &limits, &why), 0);
 	assert_true(limits.huge);
 	assert_int_equal(limits.fs_free_bytes, LIMITS_NONE);
 	assert_int_equal(sizes_default(topology, &limits, &sizes, &why), 0);
@@ -155,7 +161,7 @@ static void test_huge_pages(void **state)
 	assert_int_equal(a.page_bytes, 2 * MIB);
 	assert_all_on(&a, node);
 	arena_close(&a);
-	assert_int_equal(arena_remove(config.data_dir, node), 0);
+	assert_int_equal(arena_remove(config.data_dir, node, POOL), 0);
 
 	/* The machine has 12 free huge pages, but this node only 8. */
 	config.bytes = 18 * MIB;

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,13 +30,18 @@
 /* The kernel's word about one page of an arena, whoever mapped it. */
 static int node_of_page(struct rig *r, unsigned node, uint64_t offset, uint64_t seed)
 {
-	char path[128];
+	char pattern[128];
+	glob_t found;
 	int fd, status = -1;
 	char *page;
 	void *pages[1];
 
-	snprintf(path, sizeof(path), "%s/arena-%u", r->data, node);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
+	/* Its name ends with the pool's id. */
+	snprintf(pattern, sizeof(pattern), "%s/arena-%u-*", r->data, node);
+	assert_int_equal(glob(pattern, 0, NULL, &found), 0);
+	assert_int_equal(found.gl_pathc, 1);
+	fd = open(found.gl_pathv[0], O_RDONLY | O_CLOEXEC);
+	globfree(&found);
 	assert_true(fd >= 0);
 	page = mmap(NULL, PAGE, PROT_READ, MAP_SHARED, fd, (off_t)offset);
 	close(fd);

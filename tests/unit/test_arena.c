@@ -25,6 +25,8 @@
 #include "server/arena.h"
 #include "server/limits.h"
 
+#define POOL 0x123ULL
+
 struct fixture {
 	char path[64];
 	int dir;
@@ -50,7 +52,7 @@ static int tear_down(void **state)
 	struct fixture *f = *state;
 
 	for (unsigned node = 0; node < ADDR_MAX_NODES; node++)
-		arena_remove(f->dir, node);
+		arena_remove(f->dir, node, POOL);
 	close(f->dir);
 	rmdir(f->path);
 	topology_destroy(f->topology);
@@ -62,6 +64,7 @@ static struct arena_config config_of(const struct fixture *f, uint64_t bytes)
 {
 	return (struct arena_config){ .data_dir = f->dir,
 		.node = topology_at(f->topology, 0)->node,
+		.pool = POOL,
 		.bytes = bytes,
 		.topology = f->topology };
 }
@@ -70,7 +73,7 @@ static bool has_arena(const struct fixture *f, unsigned node)
 {
 	char name[ARENA_NAME_SIZE];
 
-	return faccessat(f->dir, arena_name(node, name), F_OK, 0) == 0;
+	return faccessat(f->dir, arena_name(node, POOL, name), F_OK, 0) == 0;
 }
 
 static bool count_progress(void *arg, uint64_t done, uint64_t total)
@@ -98,7 +101,7 @@ static void test_new_arena_is_zero_bound_and_complete(void **state)
 	assert_true(a.created);
 	assert_int_equal(a.bytes, c.bytes);
 	assert_int_equal(a.page_bytes, sysconf(_SC_PAGESIZE));
-	assert_int_equal(fstatat(f->dir, arena_name(c.node, name), &st, 0), 0);
+	assert_int_equal(fstatat(f->dir, arena_name(c.node, POOL, name), &st, 0), 0);
 	assert_int_equal(st.st_mode & 07777, 0600);
 	assert_int_equal(st.st_blocks * 512, c.bytes);
 	assert_int_equal(pages_locate(a.base, a.bytes, a.page_bytes, c.node, 0, &count), 0);
@@ -135,9 +138,9 @@ static void test_contents_survive(void **state)
 	assert_int_equal(arena_wipe(&a, a.bytes - 1, 2), -EINVAL);
 	assert_int_equal(arena_wipe(&a, UINT64_MAX, 2), -EINVAL);
 	arena_close(&a);
-	assert_int_equal(arena_remove(f->dir, c.node), 0);
+	assert_int_equal(arena_remove(f->dir, c.node, POOL), 0);
 	assert_false(has_arena(f, c.node));
-	assert_int_equal(arena_remove(f->dir, c.node), 0);
+	assert_int_equal(arena_remove(f->dir, c.node, POOL), 0);
 }
 
 static void test_half_made_file_is_finished(void **state)
@@ -147,7 +150,7 @@ static void test_half_made_file_is_finished(void **state)
 	char name[ARENA_NAME_SIZE];
 	struct arena a = { 0 };
 	struct why why;
-	int fd = openat(f->dir, arena_name(c.node, name), O_CREAT | O_RDWR, 0600);
+	int fd = openat(f->dir, arena_name(c.node, POOL, name), O_CREAT | O_RDWR, 0600);
 
 	/* Its maker was killed before it had a size; another one before it had pages. */
 	assert_true(fd >= 0);
@@ -200,6 +203,7 @@ static void test_bad_config_is_refused(void **state)
 {
 	struct fixture *f = *state;
 	struct arena_config c = config_of(f, 4097);
+	char name[ARENA_NAME_SIZE];
 	struct arena a = { 0 };
 	struct why why;
 
@@ -219,9 +223,8 @@ static void test_bad_config_is_refused(void **state)
 	assert_non_null(strstr(why.text, "tmpfs"));
 	close(c.data_dir);
 	c = config_of(f, 4096);
-	assert_int_equal(symlinkat("/etc/passwd", f->dir, "arena-0"), 0);
-	if (c.node == 0)
-		assert_int_equal(arena_open(&a, &c, &why), -ELOOP);
+	assert_int_equal(symlinkat("/etc/passwd", f->dir, arena_name(c.node, POOL, name)), 0);
+	assert_int_equal(arena_open(&a, &c, &why), -ELOOP);
 	assert_false(has_arena(f, 1));
 }
 
@@ -229,6 +232,7 @@ static void test_bad_config_is_refused(void **state)
 static int open_on_full_tmpfs(const struct fixture *f)
 {
 	struct arena_config c = config_of(f, 8 * MIB);
+	char name[ARENA_NAME_SIZE];
 	struct limits limits;
 	struct sizes sizes = { 1, { { c.node, c.bytes } } };
 	struct arena a = { 0 };
@@ -241,9 +245,9 @@ static int open_on_full_tmpfs(const struct fixture *f)
 	c.data_dir = open(f->path, O_RDONLY | O_DIRECTORY);
 	if (arena_open(&a, &c, &why) != -ENOSPC || !strstr(why.text, "tmpfs"))
 		return 1;
-	if (faccessat(c.data_dir, "arena-0", F_OK, 0) == 0)
+	if (faccessat(c.data_dir, arena_name(c.node, POOL, name), F_OK, 0) == 0)
 		return 2;
-	if (limits_read(c.data_dir, f->topology, &limits, &why) != 0)
+	if (limits_read(c.data_dir, &limits, &why) != 0)
 		return 3;
 	if (limits_check(f->topology, &limits, &sizes, &why) != -ENOSPC)
 		return 4;
@@ -278,7 +282,7 @@ static void test_limits_of_this_machine(void **state)
 
 	assert_int_equal(arena_open(&a, &c, &why), 0);
 	arena_close(&a);
-	assert_int_equal(limits_read(f->dir, f->topology, &l, &why), 0);
+	assert_int_equal(limits_read(f->dir, &l, &why), 0);
 	assert_int_equal(l.files[c.node].bytes, 2 * MIB);
 	assert_int_equal(l.files[c.node].held_bytes, 2 * MIB);
 	assert_int_equal(l.page_bytes, sysconf(_SC_PAGESIZE));

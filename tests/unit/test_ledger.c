@@ -9,37 +9,40 @@
 
 static void test_moves(void **state)
 {
-	static const enum allocation_state path_to[][3] = {
-		[ALLOCATION_LIVE] = { ALLOCATION_FREE },
-		[ALLOCATION_REVOKING] = { ALLOCATION_REVOKING, ALLOCATION_FREE },
-		[ALLOCATION_QUARANTINE] = { ALLOCATION_REVOKING, ALLOCATION_QUARANTINE },
-		[ALLOCATION_ZOMBIE] = { ALLOCATION_REVOKING, ALLOCATION_ZOMBIE },
+	enum { FREE, LIVE, REVOKING, QUARANTINE, ZOMBIE, STATES };
+	static const enum allocation_state states[STATES + 1] = { ALLOCATION_FREE, ALLOCATION_LIVE,
+		ALLOCATION_REVOKING, ALLOCATION_QUARANTINE, ALLOCATION_ZOMBIE, 5 };
+	static const unsigned path_to[STATES][3] = {
+		[LIVE] = { FREE },
+		[REVOKING] = { REVOKING, FREE },
+		[QUARANTINE] = { REVOKING, QUARANTINE },
+		[ZOMBIE] = { REVOKING, ZOMBIE },
 	};
-	static const bool allowed[5][5] = {
-		[ALLOCATION_LIVE][ALLOCATION_REVOKING] = true,
-		[ALLOCATION_REVOKING][ALLOCATION_QUARANTINE] = true,
-		[ALLOCATION_REVOKING][ALLOCATION_ZOMBIE] = true,
-		[ALLOCATION_QUARANTINE][ALLOCATION_FREE] = true,
-		[ALLOCATION_ZOMBIE][ALLOCATION_QUARANTINE] = true,
+	static const bool allowed[STATES][STATES + 1] = {
+		[LIVE][REVOKING] = true,
+		[REVOKING][QUARANTINE] = true,
+		[REVOKING][ZOMBIE] = true,
+		[QUARANTINE][FREE] = true,
+		[ZOMBIE][QUARANTINE] = true,
 	};
 
 	(void)state;
-	for (uint32_t from = ALLOCATION_LIVE; from <= ALLOCATION_ZOMBIE; from++) {
-		for (uint32_t to = 0; to <= ALLOCATION_ZOMBIE + 1; to++) {
+	for (unsigned from = LIVE; from < STATES; from++) {
+		for (unsigned to = FREE; to <= STATES; to++) {
 			struct allocation d = draft(0, 100, 1);
 			const struct allocation *a;
 			struct ledger *l;
-			bool ok = to <= ALLOCATION_ZOMBIE && allowed[from][to];
+			bool ok = allowed[from][to];
 
 			unlinkat(dir, NAME, 0);
 			assert_int_equal(ledger_open(&l, dir, NAME, MAX), 0);
 			assert_int_equal(ledger_add(l, &d, &a), 0);
-			for (unsigned i = 0; i < 3 && path_to[from][i] != ALLOCATION_FREE; i++)
-				assert_int_equal(ledger_set_state(l, a, path_to[from][i]), 0);
-			assert_int_equal(a->state, from);
-			assert_int_equal(ledger_set_state(l, a, (enum allocation_state)to),
-				ok ? 0 : -EINVAL);
-			assert_int_equal(a->state, ok ? to : from);
+			for (unsigned i = 0; i < 3 && path_to[from][i] != FREE; i++)
+				assert_int_equal(
+					ledger_set_state(l, a, states[path_to[from][i]]), 0);
+			assert_int_equal(a->state, states[from]);
+			assert_int_equal(ledger_set_state(l, a, states[to]), ok ? 0 : -EINVAL);
+			assert_int_equal(a->state, states[ok ? to : from]);
 			ledger_close(l);
 		}
 	}

@@ -4,12 +4,25 @@
 
 #include <errno.h>
 
+#include "core/ledger_recover.h"
 #include "core/sessions.h"
 #include "core/sites.h"
+
+static const uint32_t states[] = { ALLOCATION_FREE, ALLOCATION_LIVE, ALLOCATION_REVOKING,
+	ALLOCATION_QUARANTINE, ALLOCATION_ZOMBIE, 5 };
 
 static void put_record(uint32_t slot, const struct allocation *a)
 {
 	poke_file(NAME, 4096 + slot * 64, a, sizeof(*a));
+}
+
+/* With the checksum that it would have, so that it is another field that is found wrong. */
+static void put_sealed(uint32_t slot, const struct allocation *a)
+{
+	struct allocation sealed = *a;
+
+	sealed.check = ledger_record_check(a);
+	put_record(slot, &sealed);
 }
 
 static void test_one_bad_field(void **state)
@@ -55,7 +68,7 @@ static void test_one_bad_field(void **state)
 		record.serial = 2;
 		if (spoil)
 			memcpy((char *)&record + bad[i].offset, &bad[i].value, bad[i].size);
-		put_record(1, &record);
+		put_sealed(1, &record);
 		assert_int_equal(ledger_open(&l, dir, NAME, MAX), 0);
 		assert_int_equal(ledger_rejected(l), spoil ? 1 : 0);
 		assert_int_equal(ledger_count(l), spoil ? 1 : 2);
@@ -96,13 +109,76 @@ static void test_overlaps(void **state)
 		a = draft(rows[i].offset, rows[i].bytes, 1);
 		a.state = ALLOCATION_LIVE;
 		a.serial = rows[i].serial;
-		put_record(i, &a);
+		put_sealed(i, &a);
 	}
 	assert_int_equal(ledger_open(&l, dir, NAME, MAX), 0);
 	for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
 		assert_int_equal(ledger_at(l, i) != NULL, rows[i].kept);
 	assert_int_equal(ledger_rejected(l), 4);
 	assert_int_equal(ledger_count(l), 5);
+	ledger_close(l);
+}
+
+/* Whichever byte of a record is damaged, and however: it is no record, and not free either. */
+static void test_any_byte(void **state)
+{
+	struct allocation d = draft(0, 5000, 2), good;
+	const struct allocation *a;
+	uint32_t cursor;
+	struct ledger *l;
+
+	(void)state;
+	assert_int_equal(ledger_open(&l, dir, NAME, MAX), 0);
+	assert_int_equal(ledger_add(l, &d, &a), 0);
+	good = *a;
+	ledger_close(l);
+	for (unsigned i = 0; i < sizeof(good) * 8; i++) {
+		struct allocation bad = good;
+		uint8_t *byte = (uint8_t *)&bad + i / 8;
+
+		/* One bit, and the byte as a whole. */
+		*byte = i % 8 ? *byte ^ (uint8_t)(1U << i % 8) : (uint8_t) ~*byte;
+		put_record(0, &bad);
+		assert_int_equal(ledger_open(&l, dir, NAME, MAX), 0);
+		assert_int_equal(ledger_count(l), 0);
+		assert_int_equal(ledger_rejected(l), 1);
+		cursor = 0;
+		a = ledger_next_rejected(l, &cursor);
+		assert_non_null(a);
+		assert_memory_equal(a, &bad, sizeof(bad));
+		assert_null(ledger_next_rejected(l, &cursor));
+		ledger_close(l);
+	}
+}
+
+/* What was left out is free when somebody says so, and stays so. */
+static void test_dropped(void **state)
+{
+	struct allocation d = draft(0, 5000, 2);
+	const struct allocation *a;
+	struct ledger *l;
+	uint8_t one = 1;
+
+	(void)state;
+	assert_int_equal(ledger_open(&l, dir, NAME, MAX), 0);
+	assert_int_equal(ledger_add(l, &d, &a), 0);
+	d = draft(1 * MIB, 1, 2);
+	assert_int_equal(ledger_add(l, &d, &a), 0);
+	ledger_close(l);
+	poke_file(NAME, 4096 + offsetof(struct allocation, reserved), &one, 1);
+	assert_int_equal(ledger_open(&l, dir, NAME, MAX), 0);
+	assert_int_equal(ledger_rejected(l), 1);
+	ledger_drop_rejected(l);
+	assert_int_equal(ledger_rejected(l), 0);
+	assert_int_equal(ledger_count(l), 1);
+	d = draft(2 * MIB, 1, 2);
+	assert_int_equal(ledger_add(l, &d, &a), 0);
+	assert_int_equal(ledger_slot(l, a), 0);
+	assert_int_equal(a->serial, 3);
+	ledger_close(l);
+	assert_int_equal(ledger_open(&l, dir, NAME, MAX), 0);
+	assert_int_equal(ledger_rejected(l), 0);
+	assert_int_equal(ledger_count(l), 2);
 	ledger_close(l);
 }
 
@@ -147,11 +223,12 @@ static void test_noise(void **state)
 		ledger_close(l);
 		for (unsigned i = 0; i < MAX; i++) {
 			records[i] = draft(rnd(64) * 65536, 1 + rnd(65536), (uint32_t)rnd(8));
-			records[i].state = (uint32_t)rnd(6);
+			records[i].state = states[rnd(6)];
 			records[i].serial = 1 + rnd(1000);
 			/* Mostly plausible, with some bytes flipped; every tenth round: pure noise. */
 			for (unsigned n = 0; n < (round % 10 == 0 ? 64 : rnd(3)); n++)
 				((uint8_t *)&records[i])[rnd(64)] = (uint8_t)rnd(256);
+			records[i].check = ledger_record_check(&records[i]);
 		}
 		poke_file(NAME, 4096, records, sizeof(records));
 		assert_int_equal(ledger_open(&l, dir, NAME, MAX), 0);
@@ -167,6 +244,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		IN_DIR(test_one_bad_field),
+		IN_DIR(test_any_byte),
+		IN_DIR(test_dropped),
 		IN_DIR(test_overlaps),
 		IN_DIR(test_noise),
 	};

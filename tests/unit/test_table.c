@@ -156,6 +156,43 @@ static void test_half_made(void **state)
 	assert_int_equal(reopen(&layout, &created), -EUCLEAN);
 }
 
+/* Whose a table is, is said before there is one, and stays; to look changes nothing. */
+static void test_marks(void **state)
+{
+	const struct table_mark first = { 7, 1 }, second = { 7, 2 };
+	struct table t = { .map = NULL };
+	struct table_facts facts;
+	bool created = false;
+
+	(void)state;
+	assert_int_equal(table_look(dir, NAME, &facts), -ENOENT);
+	assert_int_equal(faccessat(dir, NAME, F_OK, 0), -1);
+	cut(0);
+	assert_int_equal(table_look(dir, NAME, &facts), -ENODATA);
+	assert_int_equal(table_mark(dir, NAME, &first), 0);
+	assert_int_equal(table_look(dir, NAME, &facts), -ENODATA);
+	assert_int_equal(table_open(&t, dir, NAME, &layout, &created), 0);
+	assert_true(created);
+	assert_int_equal(table_look(dir, NAME, &facts), 0);
+	assert_memory_equal(facts.magic, layout.magic, sizeof(layout.magic));
+	assert_int_equal(facts.version, layout.version);
+	assert_int_equal(facts.count, layout.count);
+	assert_memory_equal(&facts.mark, &first, sizeof(first));
+	assert_int_equal(table_mark(dir, NAME, &second), 0); /* while it is open, too */
+	table_close(&t);
+	assert_int_equal(reopen(&layout, &created), 0);
+	assert_false(created);
+	assert_int_equal(table_look(dir, NAME, &facts), 0);
+	assert_memory_equal(&facts.mark, &second, sizeof(second));
+	poke_file(NAME, 0, "\0\0\0\0\0\0\0\0", 8);
+	poke_file(NAME, 4096 + 640, "data", 4);
+	assert_int_equal(table_look(dir, NAME, &facts), -EUCLEAN);
+	unlinkat(dir, NAME, 0);
+	assert_int_equal(symlinkat("/etc/passwd", dir, NAME), 0);
+	assert_int_equal(table_look(dir, NAME, &facts), -ELOOP);
+	assert_int_equal(table_mark(dir, NAME, &first), -ELOOP);
+}
+
 static void test_extents(void **state)
 {
 	struct table_layout huge = layout;
@@ -283,6 +320,7 @@ int main(void)
 		IN_DIR(test_refusals),
 		IN_DIR(test_other_files),
 		IN_DIR(test_half_made),
+		IN_DIR(test_marks),
 		IN_DIR(test_extents),
 		IN_DIR(test_full),
 		cmocka_unit_test(test_slots),

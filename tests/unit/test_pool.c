@@ -1,0 +1,545 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Memory with old contents is never lent: after starts that failed, files that were lost, mixed, copied or
+ * damaged. Everything native: a pool needs no RDMA. Kills are in test_pool_kills.c.
+ */
+#include "tests/support/pools.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "server/origin.h"
+#include "server/proof.h"
+
+#define PORT 64999 /* nobody's */
+
+/* ---- what a directory looks like ---- */
+
+struct snapshot {
+	unsigned files;
+	uint64_t sum; /* over names, sizes and bytes; arenas' too */
+};
+
+static void add_bytes(struct snapshot *s, const void *bytes, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		s->sum = (s->sum ^ ((const uint8_t *)bytes)[i]) * 0x100000001b3ULL;
+}
+
+static uint64_t sum_of_file(int fd, const char *name)
+{
+	static uint8_t buffer[1 << 16];
+	struct snapshot s = { 0, 0 };
+	int file = openat(fd, name, O_RDONLY | O_CLOEXEC);
+	ssize_t n;
+
+	assert_true(file >= 0);
+	add_bytes(&s, name, strlen(name));
+	while ((n = read(file, buffer, sizeof(buffer))) > 0)
+		add_bytes(&s, buffer, (size_t)n);
+	close(file);
+	return s.sum;
+}
+
+static struct snapshot look(int fd)
+{
+	DIR *list = fdopendir(openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+	const struct dirent *entry;
+	struct snapshot s = { 0, 0 };
+
+	assert_non_null(list);
+	while ((entry = readdir(list)) != NULL) {
+		if (entry->d_name[0] == '.')
+			continue;
+		s.files++;
+		s.sum += sum_of_file(fd, entry->d_name); /* in whatever order they come */
+	}
+	closedir(list);
+	return s;
+}
+
+static void assert_unchanged(struct snapshot before, int fd)
+{
+	struct snapshot now = look(fd);
+
+	assert_int_equal(now.files, before.files);
+	assert_true(now.sum == before.sum);
+}
+
+/* ---- a pool as it was left ---- */
+
+static void copy_file(int from_dir, const char *from, int to_dir, const char *to)
+{
+	static char buffer[1 << 16];
+	int in = openat(from_dir, from, O_RDONLY | O_CLOEXEC);
+	int out = openat(to_dir, to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	ssize_t n;
+
+	assert_true(in >= 0 && out >= 0);
+	while ((n = read(in, buffer, sizeof(buffer))) > 0)
+		assert_int_equal(write(out, buffer, (size_t)n), n);
+	close(in);
+	close(out);
+}
+
+static void find_arena(void *arg, const struct arena_entry *entry)
+{
+	snprintf(arg, ARENA_NAME_SIZE, "%s", entry->name);
+}
+
+static const char *arena_file(int fd, char name[ARENA_NAME_SIZE])
+{
+	name[0] = '\0';
+	assert_int_equal(arena_scan(fd, find_arena, name), 0);
+	assert_true(name[0]);
+	return name;
+}
+
+/* Two blocks are lent, one with 'L' in it, at the start of the arena. */
+static void leave_pool(const struct datadir *data)
+{
+	struct pool p;
+
+	must_open(&p, data, ARENA_BYTES);
+	fill(&p, lend(&p, 5000), 'L');
+	fill(&p, lend(&p, 100), 'M');
+	pool_close(&p);
+}
+
+static void assert_refused(const struct datadir *data, uint64_t bytes, int err, const char *says)
+{
+	struct pool p;
+	struct why why = { "" };
+
+	assert_int_equal(try_open(&p, data, bytes, &why), err);
+	if (!strstr(why.text, says))
+		fail_msg("%s (without: %s)", why.text, says);
+}
+
+/* ---- starts that fail ---- */
+
+/* The pool's tables are elsewhere, as with another --port on hugetlbfs, and a start fails in between. */
+static void test_tables_elsewhere(void **state)
+{
+	char path[] = "/dev/shm/rmem-tables-XXXXXX";
+	struct datadir here = data_of(dir, *state), other = here;
+	struct snapshot before;
+
+	leave_pool(&here);
+	before = look(dir);
+	assert_non_null(mkdtemp(path));
+	other.tables = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	snprintf(other.tables_path, sizeof(other.tables_path), "%s", path);
+	assert_refused(&other, ARENA_BYTES / 2, -EUCLEAN, path);
+	assert_refused(&other, ARENA_BYTES, -EUCLEAN, *state);
+	assert_int_equal(look(other.tables).files, 0);
+	assert_unchanged(before, dir);
+	close(other.tables);
+	assert_int_equal(rmdir(path), 0);
+}
+
+/* Those of another --port, where rmemd looks for them: it says which. */
+static void test_port_is_named(void **state)
+{
+	char path[RUNDIR_PATH_SIZE];
+	struct datadir here = data_of(dir, *state), theirs = here;
+
+	assert_int_equal(rundir_data_dir(PORT, path, sizeof(path)), 0);
+	assert_true(mkdir(path, 0700) == 0 || errno == EEXIST); /* of a run that failed */
+	theirs.tables = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	datadir_remove_files(&theirs, 1);
+	snprintf(theirs.tables_path, sizeof(theirs.tables_path), "%s", path);
+	leave_pool(&theirs);
+	assert_refused(&here, ARENA_BYTES, -EUCLEAN, "start with that --port");
+	assert_refused(&here, ARENA_BYTES, -EUCLEAN, "64999");
+	leave_nothing(&theirs, ARENA_BYTES);
+	close(theirs.tables);
+	assert_int_equal(rmdir(path), 0);
+}
+
+static void test_failed_start_changes_nothing(void **state)
+{
+	struct datadir data = data_of(dir, *state);
+	struct snapshot before;
+	struct pool p;
+	struct why why;
+
+	leave_pool(&data);
+	before = look(dir);
+	assert_refused(&data, ARENA_BYTES / 2, -EEXIST, "without --size");
+	assert_refused(&data, ARENA_BYTES * 2, -EEXIST, "without --size");
+	assert_unchanged(before, dir);
+
+	/* Told to stop while memory is made ready. */
+	tell_to_stop(true);
+	assert_int_equal(try_open(&p, &data, ARENA_BYTES, &why), -ECANCELED);
+	tell_to_stop(false);
+	assert_unchanged(before, dir);
+	must_open(&p, &data, ARENA_BYTES);
+	assert_holds(&p, 5000, 'L');
+	assert_holds(&p, 100, 'M');
+	assert_free_is_zero(&p);
+	pool_close(&p);
+}
+
+static void test_failed_start_leaves_nothing(void **state)
+{
+	struct datadir data = data_of(dir, *state);
+	struct pool p;
+	struct why why;
+
+	tell_to_stop(true);
+	assert_int_equal(try_open(&p, &data, ARENA_BYTES, &why), -ECANCELED);
+	tell_to_stop(false);
+	assert_int_equal(look(dir).files, 0);
+	assert_int_equal(try_open(&p, &data, ARENA_BYTES, &why), 0);
+	pool_undo(&p, &data); /* what comes after it failed */
+	pool_close(&p);
+	assert_int_equal(look(dir).files, 0);
+}
+
+/* ---- files that do not belong together ---- */
+
+static void test_lost_ledger(void **state)
+{
+	struct datadir data = data_of(dir, *state);
+	struct snapshot before;
+
+	leave_pool(&data);
+	unlinkat(dir, DATADIR_LEDGER, 0);
+	before = look(dir);
+	assert_refused(&data, ARENA_BYTES / 2, -ENOENT, "ledger is missing");
+	assert_refused(&data, ARENA_BYTES, -ENOENT, "rm -f arena-* pool ledger sessions sites");
+	assert_unchanged(before, dir);
+}
+
+static void test_lost_arena(void **state)
+{
+	struct datadir data = data_of(dir, *state);
+	char name[ARENA_NAME_SIZE];
+
+	leave_pool(&data);
+	unlinkat(dir, arena_file(dir, name), 0);
+	assert_refused(&data, ARENA_BYTES, -ENOENT, name);
+}
+
+/* Without the proofs too: what is lent is not taken for zero. */
+static void test_lost_arena_and_proofs(void **state)
+{
+	struct datadir data = data_of(dir, *state);
+	char name[ARENA_NAME_SIZE];
+	struct snapshot before;
+
+	leave_pool(&data);
+	unlinkat(dir, arena_file(dir, name), 0);
+	unlinkat(dir, DATADIR_POOL, 0);
+	before = look(dir);
+	assert_refused(&data, ARENA_BYTES, -ENOENT, "is missing");
+	assert_int_equal(look(dir).files, before.files + 1); /* the proofs, of nothing */
+	assert_refused(&data, ARENA_BYTES, -ENOENT, "is missing");
+}
+
+/* A node more, in a start that fails: gone again, and the pool is as it was. */
+static void test_new_arena_in_a_known_pool(void **state)
+{
+	struct datadir data = data_of(dir, *state);
+	char name[ARENA_NAME_SIZE];
+	struct snapshot before;
+	struct pool p;
+
+	must_open(&p, &data, ARENA_BYTES);
+	proof_drop(&p.proofs, p.nodes[0].node);
+	pool_close(&p);
+	unlinkat(dir, arena_file(dir, name), 0);
+	before = look(dir);
+	must_open(&p, &data, ARENA_BYTES);
+	assert_false(p.fresh);
+	pool_undo(&p, &data);
+	pool_close(&p);
+	assert_int_equal(look(dir).files, before.files);
+	must_open(&p, &data, 2 * ARENA_BYTES);
+	assert_free_is_zero(&p);
+	pool_close(&p);
+}
+
+/* Without the proofs everything else is still there, and what is free is wiped. */
+static void test_lost_proofs(void **state)
+{
+	struct datadir data = data_of(dir, *state);
+	char name[ARENA_NAME_SIZE];
+	struct pool p;
+
+	leave_pool(&data);
+	poke_file(arena_file(dir, name), (off_t)ARENA_BYTES - 4096, "old", 3);
+	unlinkat(dir, DATADIR_POOL, 0);
+	must_open(&p, &data, ARENA_BYTES);
+	assert_holds(&p, 5000, 'L');
+	assert_free_is_zero(&p);
+	pool_close(&p);
+}
+
+static void test_mixed_pools(void **state)
+{
+	char path[] = "/dev/shm/rmem-other-XXXXXX", name[ARENA_NAME_SIZE];
+	struct datadir data = data_of(dir, *state), other;
+	struct snapshot before;
+	int other_dir;
+
+	assert_non_null(mkdtemp(path));
+	other_dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	other = data_of(other_dir, path);
+	leave_pool(&data);
+	leave_pool(&other);
+	/* The other one's arena, then the other one's ledger, among ours. */
+	arena_file(other_dir, name);
+	copy_file(other_dir, name, dir, name);
+	before = look(dir);
+	assert_refused(&data, ARENA_BYTES, -EUCLEAN, name);
+	assert_unchanged(before, dir);
+	unlinkat(dir, name, 0);
+	copy_file(dir, DATADIR_LEDGER, dir, "kept");
+	copy_file(other_dir, DATADIR_LEDGER, dir, DATADIR_LEDGER);
+	assert_refused(&data, ARENA_BYTES, -EUCLEAN, "another pool");
+	copy_file(dir, "kept", dir, DATADIR_LEDGER);
+	unlinkat(dir, "kept", 0);
+	leave_nothing(&data, ARENA_BYTES);
+	leave_nothing(&other, ARENA_BYTES);
+	close(other_dir);
+	assert_int_equal(rmdir(path), 0);
+}
+
+/* A ledger of an earlier run, put back in place: what was lent since is not free and clean. */
+static void test_older_ledger(void **state)
+{
+	struct datadir data = data_of(dir, *state);
+	struct pool p;
+
+	leave_pool(&data);
+	copy_file(dir, DATADIR_LEDGER, dir, "older");
+	must_open(&p, &data, ARENA_BYTES);
+	fill(&p, lend(&p, 300000), 'S');
+	pool_close(&p);
+	copy_file(dir, "older", dir, DATADIR_LEDGER);
+	must_open(&p, &data, ARENA_BYTES);
+	assert_holds(&p, 5000, 'L');
+	assert_free_is_zero(&p);
+	pool_close(&p);
+}
+
+/* A whole copy is the pool as well, but no proof goes with it. */
+static void test_copied_pool(void **state)
+{
+	struct datadir data = data_of(dir, *state);
+	char name[ARENA_NAME_SIZE];
+	struct pool p;
+
+	leave_pool(&data);
+	arena_file(dir, name);
+	copy_file(dir, name, dir, "copy");
+	poke_file("copy", (off_t)ARENA_BYTES / 2, "old", 3);
+	assert_int_equal(renameat(dir, "copy", dir, name), 0);
+	must_open(&p, &data, ARENA_BYTES);
+	assert_holds(&p, 5000, 'L');
+	assert_holds(&p, 100, 'M');
+	assert_free_is_zero(&p);
+	pool_close(&p);
+}
+
+/* ---- damage ---- */
+
+/* Any byte of the record of memory that is lent: it is wiped, and every byte is free or lent. */
+static void test_damaged_record(void **state)
+{
+	for (unsigned i = 0; i < 64; i++) {
+		struct datadir data = data_of(dir, *state);
+		uint8_t byte;
+		struct pool p;
+		int fd;
+
+		leave_pool(&data);
+		fd = open_file(DATADIR_LEDGER);
+		assert_int_equal(pread(fd, &byte, 1, 4096 + i), 1);
+		byte ^= (uint8_t)(1U << i % 8);
+		assert_int_equal(pwrite(fd, &byte, 1, 4096 + i), 1);
+		close(fd);
+		for (unsigned again = 0; again < 2; again++) {
+			must_open(&p, &data, ARENA_BYTES);
+			assert_int_equal(p.rejected, again ? 0 : 1);
+			assert_true(again || p.unproven_bytes > 0);
+			assert_int_equal(ledger_count(p.ledger), 1);
+			assert_int_equal(buddy_free_bytes(p.nodes[0].buddy), ARENA_BYTES - 4096);
+			assert_holds(&p, 100, 'M');
+			if (!again)
+				pool_settle(&p);
+			else
+				assert_free_is_zero(&p);
+			pool_close(&p);
+		}
+		leave_nothing(&data, ARENA_BYTES);
+	}
+}
+
+/* Who stops before rmemd has started does not end what is damaged. */
+static void test_damage_stays_until_started(void **state)
+{
+	struct datadir data = data_of(dir, *state);
+	uint8_t one = 1;
+	struct pool p;
+
+	leave_pool(&data);
+	poke_file(DATADIR_LEDGER, 4096 + offsetof(struct allocation, reserved), &one, 1);
+	must_open(&p, &data, ARENA_BYTES);
+	pool_undo(&p, &data);
+	pool_close(&p);
+	must_open(&p, &data, ARENA_BYTES);
+	assert_int_equal(p.rejected, 1);
+	pool_close(&p);
+}
+
+/* ---- wiping ---- */
+
+/* More than was asked for is lent; all of it is wiped. */
+static void test_whole_blocks_are_wiped(void **state)
+{
+	static const uint64_t sizes[] = { 1, 4095, 4096, 5000, 70000, 131073 };
+	struct datadir data = data_of(dir, *state);
+	struct pool p;
+
+	must_open(&p, &data, ARENA_BYTES);
+	for (unsigned i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		const struct allocation *a = lend(&p, sizes[i]);
+
+		fill(&p, a, 'W');
+		give_back(&p, a);
+	}
+	/* In slices that end anywhere. */
+	while (pool_wipe(&p, 10000))
+		;
+	assert_free_is_zero(&p);
+	pool_close(&p);
+}
+
+static void test_interrupted_wiping_goes_on(void **state)
+{
+	struct datadir data = data_of(dir, *state);
+	const struct allocation *a;
+	struct pool p;
+
+	must_open(&p, &data, ARENA_BYTES);
+	a = lend(&p, 300000);
+	fill(&p, a, 'W');
+	give_back(&p, a);
+	assert_true(pool_wipe(&p, 50000));
+	pool_close(&p);
+	must_open(&p, &data, ARENA_BYTES);
+	while (pool_wipe(&p, UINT64_MAX))
+		;
+	assert_free_is_zero(&p);
+	pool_close(&p);
+}
+
+/* ---- what is said ---- */
+
+/* All nodes are named, and what is said to help helps. */
+static void test_sizes_of_two_nodes(void **state)
+{
+	struct origin o = { .pool = 1, .run = 1, .bytes = { 64 * MIB, 32 * MIB } };
+	const struct sizes even = { 2, { { 0, 64 * MIB }, { 1, 64 * MIB } } },
+			   one = { 1, { { 0, 64 * MIB } } },
+			   more = { 3, { { 0, 64 * MIB }, { 1, 32 * MIB }, { 2, 4096 } } };
+	struct why why = { "" };
+
+	(void)state;
+	assert_int_equal(origin_check_sizes(&o, &even, &why), -EEXIST);
+	assert_non_null(strstr(why.text, "64.0 MiB on node 0, 32.0 MiB on node 1"));
+	assert_non_null(strstr(why.text, "start without --size"));
+	assert_null(strstr(why.text, "rm "));
+	assert_int_equal(origin_check_sizes(&o, &one, &why), -EEXIST);
+	assert_int_equal(origin_check_sizes(&o, &more, &why), 0);
+	o.run = 0;
+	assert_int_equal(origin_check_sizes(&o, &even, &why), 0);
+}
+
+static void test_earlier_versions(void **state)
+{
+	struct datadir data = data_of(dir, *state);
+	struct snapshot before;
+	uint32_t version = 1;
+	char name[ARENA_NAME_SIZE];
+
+	/* Before pools had ids. */
+	close(openat(dir, "arena-0", O_CREAT | O_RDWR, 0600));
+	before = look(dir);
+	assert_refused(&data, ARENA_BYTES, -EUCLEAN, "earlier version");
+	assert_refused(&data, ARENA_BYTES, -EUCLEAN, "start that one again");
+	assert_unchanged(before, dir);
+	unlinkat(dir, "arena-0", 0);
+
+	leave_pool(&data);
+	poke_file(DATADIR_LEDGER, 8, &version, sizeof(version));
+	before = look(dir);
+	assert_refused(&data, ARENA_BYTES, -EUCLEAN, "earlier version");
+	version = LEDGER_FORMAT + 1;
+	poke_file(DATADIR_LEDGER, 8, &version, sizeof(version));
+	assert_refused(&data, ARENA_BYTES, -EUCLEAN, "later version");
+	poke_file(DATADIR_LEDGER, 0, "garbage", 8);
+	assert_refused(&data, ARENA_BYTES, -EUCLEAN, "damaged");
+	unlinkat(dir, arena_file(dir, name), 0);
+}
+
+/* ---- directories ---- */
+
+static void test_one_user_at_a_time(void **state)
+{
+	char path[RUNDIR_PATH_SIZE];
+	struct datadir first, second;
+	struct why why = { "" };
+
+	snprintf(path, sizeof(path), "%s/data", (const char *)*state);
+	assert_int_equal(datadir_open(&first, path, 1, &why), 0);
+	assert_true(first.made);
+	assert_int_equal(datadir_open(&second, path, 1, &why), -EBUSY);
+	assert_non_null(strstr(why.text, "another rmemd is using"));
+	assert_non_null(strstr(why.text, path));
+	assert_int_equal(access(path, F_OK), 0);
+	datadir_remove(&first, false);
+	datadir_close(&first);
+	assert_int_equal(access(path, F_OK), -1);
+	assert_int_equal(mkdir(path, 0700), 0);
+	assert_int_equal(datadir_open(&second, path, 1, &why), 0);
+	assert_false(second.made);
+	datadir_remove(&second, false);
+	assert_int_equal(access(path, F_OK), 0);
+	datadir_remove(&second, true);
+	datadir_close(&second);
+	assert_int_equal(access(path, F_OK), -1);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		IN_DIR(test_tables_elsewhere),
+		IN_DIR(test_port_is_named),
+		IN_DIR(test_failed_start_changes_nothing),
+		IN_DIR(test_failed_start_leaves_nothing),
+		IN_DIR(test_lost_ledger),
+		IN_DIR(test_lost_arena),
+		IN_DIR(test_lost_arena_and_proofs),
+		IN_DIR(test_new_arena_in_a_known_pool),
+		IN_DIR(test_lost_proofs),
+		IN_DIR(test_mixed_pools),
+		IN_DIR(test_older_ledger),
+		IN_DIR(test_copied_pool),
+		IN_DIR(test_damaged_record),
+		IN_DIR(test_damage_stays_until_started),
+		IN_DIR(test_whole_blocks_are_wiped),
+		IN_DIR(test_interrupted_wiping_goes_on),
+		cmocka_unit_test(test_sizes_of_two_nodes),
+		IN_DIR(test_earlier_versions),
+		IN_DIR(test_one_user_at_a_time),
+	};
+
+	return cmocka_run_group_tests(tests, load_machine, forget_machine);
+}
