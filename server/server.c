@@ -66,6 +66,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 		session_judge_all(s);
 	}
 	reaper_tick(s, clock_real_ns());
+	(void)log_catch_up();
 }
 
 static int start_tick(struct server *s)
