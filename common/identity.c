@@ -11,6 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define FIRST_PID_NS 0xeffffffcU /* PROC_PID_INIT_INO of the kernel */
+
 /* Up to size - 1 bytes of a /proc file, terminated. Bytes read, or a negative errno. */
 static ssize_t slurp(const char *path, char *buf, size_t size)
 {
@@ -72,10 +74,14 @@ static void read_boot_id(uint8_t out[16])
  */
 static uint64_t read_pid_ns(void)
 {
-	struct stat pid, clock;
+	struct stat dir, pid, clock;
 
-	if (stat("/proc/thread-self/ns/pid", &pid))
-		return 0;
+	/* A kernel without PID namespaces: everybody is in the first, whose number is the same everywhere. */
+	if (stat("/proc/thread-self/ns/pid", &pid)) {
+		if (errno != ENOENT || stat("/proc/thread-self/ns", &dir))
+			return 0;
+		pid.st_ino = FIRST_PID_NS;
+	}
 	if (stat("/proc/thread-self/ns/time", &clock))
 		clock.st_ino = 0;
 	return (uint64_t)clock.st_ino << 32 | (uint32_t)pid.st_ino;

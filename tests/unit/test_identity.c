@@ -9,10 +9,13 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -225,6 +228,70 @@ static void test_another_clock(void **state)
 	assert_int_equal(WEXITSTATUS(status), 0);
 }
 
+/* A file of a /proc that is made up. */
+static bool put_file(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	bool ok = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+
+	close(fd);
+	return ok;
+}
+
+/* In a child: a /proc as of a kernel that has neither PID nor time namespaces. 77: not allowed here. */
+static int probe_without_namespaces(void)
+{
+	static char boot_id[64], stat_line[1024];
+	struct identity me;
+	char path[64];
+	int fd;
+
+	fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || read(fd, boot_id, sizeof(boot_id) - 1) <= 0)
+		return 77;
+	close(fd);
+	fd = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || read(fd, stat_line, sizeof(stat_line) - 1) <= 0)
+		return 77;
+	close(fd);
+	if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+		mount("none", "/proc", "tmpfs", 0, NULL))
+		return 77;
+	snprintf(path, sizeof(path), "/proc/%d", getpid());
+	if (mkdir(path, 0700) || symlink(path, "/proc/self") ||
+		symlink(path, "/proc/thread-self") || mkdir("/proc/self/ns", 0700) ||
+		!put_file("/proc/self/stat", stat_line) || mkdir("/proc/sys", 0700) ||
+		mkdir("/proc/sys/kernel", 0700) || mkdir("/proc/sys/kernel/random", 0700) ||
+		!put_file("/proc/sys/kernel/random/boot_id", boot_id))
+		return 77;
+	identity_self(&me, NULL);
+	if (me.pid_ns == 0 || identity_probe(&me) != PROCESS_ALIVE)
+		return 1;
+	me.start_ticks++;
+	if (identity_probe(&me) != PROCESS_GONE)
+		return 2;
+	/* Without any directory of namespaces nobody knows. */
+	me.start_ticks--;
+	rmdir("/proc/self/ns");
+	return identity_probe(&me) == PROCESS_UNKNOWN ? 0 : 3;
+}
+
+static void test_kernel_without_namespaces(void **state)
+{
+	int status = -1;
+	pid_t child = fork();
+
+	(void)state;
+	assert_true(child >= 0);
+	if (child == 0)
+		_exit(probe_without_namespaces());
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFEXITED(status));
+	if (WEXITSTATUS(status) == 77)
+		skip(); /* may not mount here */
+	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 static void test_cannot_know(void **state)
 {
 	struct identity me, other;
@@ -261,6 +328,7 @@ int main(void)
 		cmocka_unit_test(test_first_thread_gone),
 		cmocka_unit_test(test_another_process_with_that_pid),
 		cmocka_unit_test(test_another_clock),
+		cmocka_unit_test(test_kernel_without_namespaces),
 		cmocka_unit_test(test_cannot_know),
 	};
 
