@@ -72,9 +72,16 @@ static void read_boot_id(uint8_t out[16])
  * the reader's time namespace. Numbers of namespaces have 32 bits; kernels before 5.6 have one clock.
  * Of this thread: the first one, which "self" is, has none any more if it has ended.
  */
+static uint64_t read_time_ns(void)
+{
+	struct stat clock;
+
+	return stat("/proc/thread-self/ns/time", &clock) ? 0 : clock.st_ino;
+}
+
 static uint64_t read_pid_ns(void)
 {
-	struct stat dir, pid, clock;
+	struct stat dir, pid;
 
 	/* A kernel without PID namespaces: everybody is in the first, whose number is the same everywhere. */
 	if (stat("/proc/thread-self/ns/pid", &pid)) {
@@ -82,9 +89,7 @@ static uint64_t read_pid_ns(void)
 			return 0;
 		pid.st_ino = FIRST_PID_NS;
 	}
-	if (stat("/proc/thread-self/ns/time", &clock))
-		clock.st_ino = 0;
-	return (uint64_t)clock.st_ino << 32 | (uint32_t)pid.st_ino;
+	return read_time_ns() << 32 | (uint32_t)pid.st_ino;
 }
 
 struct stat_line {
@@ -154,6 +159,12 @@ static void clean(char *text)
 		else if (*p < 0x20 || *p == 0x7f)
 			*p = ' ';
 	}
+}
+
+void identity_boot(uint8_t boot_id[16], uint64_t *out_clock)
+{
+	read_boot_id(boot_id);
+	*out_clock = read_time_ns();
 }
 
 void identity_clean(struct identity *who)

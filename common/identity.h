@@ -16,6 +16,12 @@ enum process_state { PROCESS_UNKNOWN, PROCESS_ALIVE, PROCESS_GONE };
  */
 void identity_self(struct identity *out, const char *job);
 
+/*
+ * The boot that this is, all 0 if that cannot be known; *out_clock: the time namespace by which CLOCK_BOOTTIME is
+ * read here, 0 on a kernel that has one clock for all.
+ */
+void identity_boot(uint8_t boot_id[16], uint64_t *out_clock);
+
 /* Control characters in its texts become blanks: they end up in logs, messages and terminals. */
 void identity_clean(struct identity *who);
 

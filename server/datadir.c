@@ -87,7 +87,7 @@ void datadir_close(struct datadir *d)
 
 void datadir_remove(struct datadir *d)
 {
-	static const char *const files[] = { "ledger", "sessions", "sites" };
+	static const char *const files[] = { "ledger", "sessions", "sites", "time" };
 
 	for (unsigned i = 0; i < sizeof(files) / sizeof(files[0]); i++)
 		unlinkat(d->tables, files[i], 0);

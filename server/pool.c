@@ -250,7 +250,6 @@ int pool_alloc(struct pool *p, uint64_t bytes, int node, const struct allocation
 		return err;
 	filled.addr = addr_make(SERVER_NUMBER, n->node, offset);
 	filled.bytes = bytes;
-	filled.birth_ns = clock_real_ns();
 	filled.order = (uint8_t)__builtin_ctzll(buddy_block_bytes(bytes));
 	err = ledger_add(p->ledger, &filled, out);
 	if (err) {

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/identity.h"
 #include "common/units.h"
 #include "common/verbs.h"
 #include "server/admin.h"
@@ -65,7 +66,8 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 		s->judged_ns = now_ns;
 		session_judge_all(s);
 	}
-	reaper_tick(s, clock_real_ns());
+	timeline_keep(s->timeline, now_ns);
+	reaper_tick(s, timeline_at(s->timeline, now_ns));
 	(void)log_catch_up();
 }
 
@@ -103,12 +105,22 @@ static int choose_sizes(struct server *s, struct sizes *out, struct why *why)
 	return err;
 }
 
+static int open_timeline(struct server *s)
+{
+	struct timeline_clocks clocks = { .boot_ns = clock_boot_ns(), .real_ns = clock_real_ns() };
+
+	identity_boot(clocks.boot_id, &clocks.boot_clock);
+	return timeline_open(&s->timeline, s->data.tables, "time", &clocks);
+}
+
 static int open_tables(struct server *s, struct why *why)
 {
 	int err = sessions_open(&s->records, s->data.tables, "sessions");
 
 	if (!err)
 		err = sites_open(&s->sites, s->data.tables, "sites");
+	if (!err)
+		err = open_timeline(s);
 	if (err == -EBUSY)
 		return why_set(why, err,
 			"another rmemd is using %s: give this one a --port of its own (and with "
@@ -341,7 +353,6 @@ int server_start(struct server *s, const struct options *options, struct why *wh
 	memset(s, 0, sizeof(*s));
 	s->options = *options;
 	s->data = (struct datadir){ .arenas = -1, .tables = -1 };
-	s->started_real_ns = clock_real_ns();
 	gethostname(s->host, sizeof(s->host) - 1);
 	hold_signals(SIG_BLOCK);
 	err = plan_memory(s, &sizes, why);
@@ -427,6 +438,7 @@ static void close_memory(struct server *s)
 		discard_data(s);
 	}
 	pool_close(&s->pool);
+	timeline_close(s->timeline);
 	sites_close(s->sites);
 	sessions_close(s->records);
 	free(s->sessions);
