@@ -19,6 +19,7 @@
 #include "server/admin.h"
 #include "server/auditor.h"
 #include "server/connection.h"
+#include "server/heart.h"
 #include "server/limits.h"
 #include "server/listener.h"
 #include "server/reaper.h"
@@ -75,12 +76,19 @@ static int start_tick(struct server *s)
 {
 	uint64_t ms = s->options.ttl_ms / TICKS_PER_TTL;
 	struct timeval period;
+	uint64_t now_ns;
+	int err;
 
 	ms = ms > TICK_MAX_MS ? TICK_MAX_MS : ms;
 	period = (struct timeval){ .tv_usec = (suseconds_t)(ms * 1000) };
 	s->terms = (struct lease_terms){ .ttl_ns = s->options.ttl_ms * NSEC_PER_MSEC,
 		.courtesy_ns = s->options.courtesy_ms * NSEC_PER_MSEC };
-	stall_guard_start(&s->stall_guard, ms * NSEC_PER_MSEC, clock_boot_ns());
+	err = heart_start(&s->heart, ms * NSEC_PER_MSEC);
+	if (err)
+		return err;
+	now_ns = clock_boot_ns();
+	stall_guard_start(
+		&s->stall_guard, ms * NSEC_PER_MSEC, now_ns, heart_ran_ns(s->heart, now_ns));
 	s->tick_event = event_new(s->base, -1, EV_PERSIST, on_tick, s);
 	return s->tick_event && event_add(s->tick_event, &period) == 0 ? 0 : -ENOMEM;
 }
@@ -463,6 +471,7 @@ void server_stop(struct server *s)
 	}
 	if (s->tick_event)
 		event_free(s->tick_event);
+	heart_stop(s->heart);
 	for (unsigned i = 0; i < 2; i++) {
 		if (s->signal_events[i])
 			event_free(s->signal_events[i]);

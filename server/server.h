@@ -38,6 +38,7 @@ struct connection;
 struct listener;
 struct admin;
 struct auditor;
+struct heart;
 
 /* What rmemd keeps about a session only while it runs; the rest is in its record. */
 struct session {
@@ -111,6 +112,7 @@ struct server {
 	struct event *reaper_event;
 	struct event *signal_events[2];
 	struct lease_terms terms;
+	struct heart *heart; /* does this process run? */
 	struct stall_guard stall_guard;
 	struct server_counters counters;
 	struct relief relief;

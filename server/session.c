@@ -11,6 +11,7 @@
 #include "common/identity.h"
 #include "common/log.h"
 #include "server/connection.h"
+#include "server/heart.h"
 #include "server/service.h"
 
 struct session_record *session_record(struct server *s, const struct session *session)
@@ -367,7 +368,8 @@ static bool just_restarted(const struct server *s, uint64_t now_ns)
 
 /*
  * Is the holder of a detached session provably gone? As of the last tick: time since then may be one in
- * which we stood still, and only a tick excuses everybody for that.
+ * which we stood still, and only a tick excuses everybody for that. The grace begins when we notice that a lease is over:
+ * if we were busy until then, nobody could come back.
  */
 static void judge(struct server *s, struct session *session)
 {
@@ -377,7 +379,7 @@ static void judge(struct server *s, struct session *session)
 	struct holder_facts facts = {
 		.connected = session->nconnections > 0,
 		.lease_expired = expired,
-		.expired_for_ns = expired ? now_ns - session->lease.seen_ns - s->terms.ttl_ns : 0,
+		.expired_for_ns = expired ? lease_since(&session->lease, now_ns) : 0,
 		.grace_ns = s->terms.ttl_ns,
 		.server_just_restarted = just_restarted(s, now_ns),
 	};
@@ -456,7 +458,7 @@ static void tick(struct server *s, struct session *session, uint64_t now_ns)
 
 void session_tick_all(struct server *s, uint64_t now_ns)
 {
-	uint64_t gap_ns = stall_guard_tick(&s->stall_guard, now_ns);
+	uint64_t gap_ns = stall_guard_tick(&s->stall_guard, now_ns, heart_ran_ns(s->heart, now_ns));
 	uint32_t cursor = 0, slot;
 
 	if (gap_ns) {

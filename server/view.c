@@ -25,9 +25,7 @@ static bool lease_of(void *arg, uint32_t slot, enum lease_state *out, uint64_t *
 	if (!session->used || !r || r->state == SESSION_CLOSED)
 		return false;
 	*out = session->lease.state;
-	*out_for_ms = now_ns > session->lease.since_ns
-			      ? (now_ns - session->lease.since_ns) / NSEC_PER_MSEC
-			      : 0;
+	*out_for_ms = lease_since(&session->lease, now_ns) / NSEC_PER_MSEC;
 	return true;
 }
 
