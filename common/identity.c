@@ -11,6 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/presence.h"
+
 #define FIRST_PID_NS 0xeffffffcU /* PROC_PID_INIT_INO of the kernel */
 
 /* Up to size - 1 bytes of a /proc file, terminated. Bytes read, or a negative errno. */
@@ -226,5 +228,7 @@ enum process_state identity_probe(const struct identity *who)
 	/* A process whose first thread has ended looks like a zombie while the others run. */
 	if ((line.state == 'Z' && line.threads <= 1) || line.state == 'X')
 		return PROCESS_GONE;
+	if (presence_look(who->mark, who->mark_place) == PRESENCE_GONE)
+		return PROCESS_LET_GO;
 	return PROCESS_ALIVE;
 }

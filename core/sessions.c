@@ -47,7 +47,7 @@ static bool is_possible(const struct session_record *r)
 	const struct identity *who = &r->identity;
 
 	return r->state >= SESSION_CONNECTED && r->state <= SESSION_DEAD &&
-	       r->evidence <= HOLDER_LEASE_OVER && r->serial != 0 && r->serial != UINT64_MAX &&
+	       r->evidence <= HOLDER_LET_GO && r->serial != 0 && r->serial != UINT64_MAX &&
 	       ticket_of(r) != 0 && ticket_of(r) <= SESSION_TICKET_MAX &&
 	       ends(who->host, sizeof(who->host)) && ends(who->exe, sizeof(who->exe)) &&
 	       ends(who->cmdline, sizeof(who->cmdline)) && ends(who->job, sizeof(who->job));
@@ -109,7 +109,7 @@ static int recover(struct sessions *s)
 int sessions_open(struct sessions **out, int dir, const char *name)
 {
 	const struct table_layout layout = { .magic = { 'r', 'm', 'e', 'm', 's', 'e', 's', 's' },
-		.version = 2,
+		.version = 3,
 		.record_bytes = sizeof(struct session_record),
 		.count = SESSIONS_MAX };
 	struct sessions *s = calloc(1, sizeof(*s));

@@ -177,6 +177,8 @@ static const char *evidence_name(uint32_t evidence)
 		return "pid-gone";
 	case HOLDER_LEASE_OVER:
 		return "lease-over";
+	case HOLDER_LET_GO:
+		return "let-go";
 	default:
 		return "none";
 	}

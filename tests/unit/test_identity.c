@@ -17,9 +17,11 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/identity.h"
+#include "common/presence.h"
 
 #ifndef CLONE_NEWTIME
 #define CLONE_NEWTIME 0x80
@@ -292,6 +294,92 @@ static void test_kernel_without_namespaces(void **state)
 	assert_int_equal(WEXITSTATUS(status), 0);
 }
 
+/* It shows a sign, tells who it is, and executes another program when it is told to. */
+static void tell_and_execute(int fd)
+{
+	struct identity me;
+	sigset_t set;
+	int number;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR1);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	identity_self(&me, NULL);
+	me.mark_place = presence_place();
+	if (presence_show(&me.mark) < 0 || write(fd, &me, sizeof(me)) < 0)
+		_exit(1);
+	sigwait(&set, &number);
+	execl("/proc/self/exe", "test_identity", "stay", NULL);
+	_exit(1);
+}
+
+static void test_another_program(void **state)
+{
+	const struct timespec pause = { .tv_nsec = 1000000 };
+	struct identity who, other;
+	pid_t pid;
+
+	(void)state;
+	pid = spawn(&who, tell_and_execute);
+	assert_int_equal(identity_probe(&who), PROCESS_ALIVE);
+	/* Without a mark, or with one that is elsewhere, its absence says nothing. */
+	other = who;
+	other.mark ^= 1;
+	assert_int_equal(identity_probe(&other), PROCESS_LET_GO);
+	other.mark_place ^= 1;
+	assert_int_equal(identity_probe(&other), PROCESS_ALIVE);
+	other.mark_place = 0;
+	assert_int_equal(identity_probe(&other), PROCESS_ALIVE);
+	kill(pid, SIGUSR1);
+	for (unsigned i = 0; i < 20000 && identity_probe(&who) == PROCESS_ALIVE; i++)
+		nanosleep(&pause, NULL);
+	assert_int_equal(identity_probe(&who), PROCESS_LET_GO);
+	other = who;
+	other.mark = 0;
+	assert_int_equal(identity_probe(&other), PROCESS_ALIVE); /* the same pid, as before */
+	other = who;
+	other.start_ticks++;
+	assert_int_equal(identity_probe(&other), PROCESS_GONE);
+	kill(pid, SIGKILL);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	assert_int_equal(identity_probe(&who), PROCESS_GONE);
+}
+
+/* Whoever they are, those in the same network namespace see it, and others know that they do not. */
+static void test_who_sees_a_mark(void **state)
+{
+	uint64_t number, place = presence_place();
+	int fd = presence_show(&number), status = -1;
+	pid_t child;
+
+	(void)state;
+	assert_true(fd >= 0 && place != 0 && number != 0);
+	child = fork();
+	assert_true(child >= 0);
+	if (child == 0) {
+		close(fd);
+		if (setgid(65534) || setuid(65534))
+			_exit(77);
+		if (presence_look(number, place) != PRESENCE_THERE ||
+			presence_look(number + 1, place) != PRESENCE_GONE)
+			_exit(1);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(status == 0 || (WIFEXITED(status) && WEXITSTATUS(status) == 77));
+	child = fork();
+	assert_true(child >= 0);
+	if (child == 0) {
+		if (unshare(CLONE_NEWNET))
+			_exit(77);
+		_exit(presence_look(number, place) == PRESENCE_UNKNOWN ? 0 : 1);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(status == 0 || (WIFEXITED(status) && WEXITSTATUS(status) == 77));
+	close(fd);
+	assert_int_equal(presence_look(number, place), PRESENCE_GONE);
+}
+
 static void test_cannot_know(void **state)
 {
 	struct identity me, other;
@@ -317,7 +405,7 @@ static void test_cannot_know(void **state)
 	assert_int_equal(identity_probe(&other), PROCESS_UNKNOWN);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_self),
@@ -328,9 +416,13 @@ int main(void)
 		cmocka_unit_test(test_first_thread_gone),
 		cmocka_unit_test(test_another_process_with_that_pid),
 		cmocka_unit_test(test_another_clock),
+		cmocka_unit_test(test_another_program),
+		cmocka_unit_test(test_who_sees_a_mark),
 		cmocka_unit_test(test_kernel_without_namespaces),
 		cmocka_unit_test(test_cannot_know),
 	};
 
+	if (argc > 1 && strcmp(argv[1], "stay") == 0)
+		return pause();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
