@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "client/call.h"
+#include "client/mark.h"
 #include "client/queue.h"
 #include "client/request.h"
 #include "client/site.h"
@@ -31,6 +32,7 @@ static void forked(void)
 {
 	call_count_fork();
 	seats_forget_all();
+	marks_forked();
 }
 
 static void prepare_once(void)
@@ -83,6 +85,9 @@ static int configure(
 			return why_set(why, -ENOMEM, "out of memory");
 	}
 	identity_self(&s->identity, attr ? attr->job : NULL);
+	mark_show(&s->mark);
+	s->identity.mark = s->mark.number;
+	s->identity.mark_place = s->mark.place;
 	return 0;
 }
 

@@ -58,6 +58,7 @@ void session_abandon(struct session *s)
 		close(s->cancel_fd);
 	allocations_destroy(&s->allocations);
 	buffers_destroy(&s->buffers);
+	mark_remove(&s->mark);
 	free(s->device);
 	explicit_bzero(s->secret, sizeof(s->secret));
 }

@@ -23,6 +23,7 @@
 
 #include "client/allocations.h"
 #include "client/buffers.h"
+#include "client/mark.h"
 #include "client/tenure.h"
 #include "client/turnstile.h"
 #include "common/clock.h"
@@ -49,6 +50,7 @@ struct session {
 	char *device; /* NULL: any */
 	uint64_t timeout_ns;
 	struct identity identity;
+	struct mark mark;
 	int wake_fd;   /* wakes the keeper */
 	int cancel_fd; /* ends every wait: closing */
 

@@ -24,7 +24,10 @@ static inline uint64_t clock_boot_ns(void)
 	return clock_read_ns(CLOCK_BOOTTIME);
 }
 
-/* For what people read: births, "since". */
+/*
+ * Only for what people read. It is set, forward and back, and says nothing about how long anything took:
+ * durations that outlive a process are in server time (core/timeline.h).
+ */
 static inline uint64_t clock_real_ns(void)
 {
 	return clock_read_ns(CLOCK_REALTIME);

@@ -11,6 +11,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/presence.h"
+
+#define FIRST_PID_NS 0xeffffffcU /* PROC_PID_INIT_INO of the kernel */
+
 /* Up to size - 1 bytes of a /proc file, terminated. Bytes read, or a negative errno. */
 static ssize_t slurp(const char *path, char *buf, size_t size)
 {
@@ -70,15 +74,24 @@ static void read_boot_id(uint8_t out[16])
  * the reader's time namespace. Numbers of namespaces have 32 bits; kernels before 5.6 have one clock.
  * Of this thread: the first one, which "self" is, has none any more if it has ended.
  */
+static uint64_t read_time_ns(void)
+{
+	struct stat clock;
+
+	return stat("/proc/thread-self/ns/time", &clock) ? 0 : clock.st_ino;
+}
+
 static uint64_t read_pid_ns(void)
 {
-	struct stat pid, clock;
+	struct stat dir, pid;
 
-	if (stat("/proc/thread-self/ns/pid", &pid))
-		return 0;
-	if (stat("/proc/thread-self/ns/time", &clock))
-		clock.st_ino = 0;
-	return (uint64_t)clock.st_ino << 32 | (uint32_t)pid.st_ino;
+	/* A kernel without PID namespaces: everybody is in the first, whose number is the same everywhere. */
+	if (stat("/proc/thread-self/ns/pid", &pid)) {
+		if (errno != ENOENT || stat("/proc/thread-self/ns", &dir))
+			return 0;
+		pid.st_ino = FIRST_PID_NS;
+	}
+	return read_time_ns() << 32 | (uint32_t)pid.st_ino;
 }
 
 struct stat_line {
@@ -150,6 +163,12 @@ static void clean(char *text)
 	}
 }
 
+void identity_boot(uint8_t boot_id[16], uint64_t *out_clock)
+{
+	read_boot_id(boot_id);
+	*out_clock = read_time_ns();
+}
+
 void identity_clean(struct identity *who)
 {
 	clean(who->host);
@@ -209,5 +228,7 @@ enum process_state identity_probe(const struct identity *who)
 	/* A process whose first thread has ended looks like a zombie while the others run. */
 	if ((line.state == 'Z' && line.threads <= 1) || line.state == 'X')
 		return PROCESS_GONE;
+	if (presence_look(who->mark, who->mark_place) == PRESENCE_GONE)
+		return PROCESS_LET_GO;
 	return PROCESS_ALIVE;
 }

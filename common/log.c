@@ -2,15 +2,24 @@
 #include "common/log.h"
 
 #include <errno.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "common/outlet.h"
+
+#define LINE_SIZE 1024
+
 enum log_level log_threshold = LOG_LEVEL_OFF;
 
 static const char *log_prefix = "rmem";
+
+static atomic_uint lost;      /* lines, since a line last got through */
+static atomic_bool cut_short; /* what was written last has no end */
 
 static const char *const level_names[] = { "off", "error", "warn", "info", "debug" };
 
@@ -31,20 +40,64 @@ void log_init(const char *prefix, enum log_level threshold)
 	log_threshold = threshold;
 }
 
-void log_line(enum log_level level, const char *fmt, ...)
+/* A prefix, and the line's own text: how many bytes of at most size. */
+static size_t begin_line(char *line, size_t size, enum log_level level)
 {
 	/* syslog(3) priorities, which journald reads from "<N>" at the start of a line */
 	static const int priority[] = { 6, 3, 4, 6, 7 };
-	int saved_errno = errno;
-	char line[1024];
 	size_t n = 0;
-	va_list ap;
 
 	if (!isatty(STDERR_FILENO) && getenv("JOURNAL_STREAM"))
-		n = (size_t)snprintf(line, sizeof(line), "<%d>", priority[level]);
-	n += (size_t)snprintf(line + n, sizeof(line) - n, "%s: %s%s", log_prefix,
+		n = (size_t)snprintf(line, size, "<%d>", priority[level]);
+	n += (size_t)snprintf(line + n, size - n, "%s: %s%s", log_prefix,
 		level == LOG_LEVEL_INFO ? "" : level_names[level],
 		level == LOG_LEVEL_INFO ? "" : ": ");
+	return n;
+}
+
+/* False: there is no room for it. If nobody is there to read it, nothing is lost. */
+static bool put(const char *line, size_t n)
+{
+	char whole[LINE_SIZE + 1];
+	size_t size = 0;
+	ssize_t written;
+
+	if (atomic_load(&cut_short))
+		whole[size++] = '\n';
+	memcpy(whole + size, line, n);
+	size += n;
+	written = outlet_write(STDERR_FILENO, whole, size);
+	if (written < 0)
+		return written != -EAGAIN;
+	atomic_store(&cut_short, (size_t)written < size && whole[written - (written > 0)] != '\n');
+	return (size_t)written == size;
+}
+
+bool log_catch_up(void)
+{
+	unsigned missing = atomic_load(&lost);
+	char line[LINE_SIZE];
+	size_t n;
+
+	if (!missing)
+		return true;
+	n = begin_line(line, sizeof(line), LOG_LEVEL_WARN);
+	n += (size_t)snprintf(line + n, sizeof(line) - n,
+		"%u line%s lost here: the reader of this log was slow\n", missing,
+		missing == 1 ? "" : "s");
+	if (!put(line, n))
+		return false;
+	atomic_fetch_sub(&lost, missing);
+	return true;
+}
+
+void log_line(enum log_level level, const char *fmt, ...)
+{
+	int saved_errno = errno;
+	char line[LINE_SIZE];
+	size_t n = begin_line(line, sizeof(line), level);
+	va_list ap;
+
 	va_start(ap, fmt);
 	n += (size_t)vsnprintf(line + n, sizeof(line) - n, fmt, ap);
 	va_end(ap);
@@ -55,8 +108,7 @@ void log_line(enum log_level level, const char *fmt, ...)
 		if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f)
 			line[i] = '?';
 	line[n++] = '\n';
-	if (write(STDERR_FILENO, line, n) < 0) {
-		/* nobody left to tell */
-	}
+	if (!log_catch_up() || !put(line, n))
+		atomic_fetch_add(&lost, 1);
 	errno = saved_errno;
 }

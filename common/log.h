@@ -3,9 +3,14 @@
  * The daemon's and the tools' log: one line per event on stderr, with the priority prefix that
  * journald understands when stderr is not a terminal. The library logs through it only when
  * $RMEM_LOG asks for it. Any thread; one write(2) per line, so that lines never mix.
+ *
+ * Nobody waits for the reader of the log: what there is no room for is dropped and counted, and a later line
+ * says how many there were.
  */
 #ifndef RMEM_COMMON_LOG_H
 #define RMEM_COMMON_LOG_H
+
+#include <stdbool.h>
 
 enum log_level { LOG_LEVEL_OFF, LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
 
@@ -18,6 +23,9 @@ int log_parse_level(const char *text, enum log_level *out);
 void log_init(const char *prefix, enum log_level threshold);
 
 void log_line(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* Say how many lines were lost, if any were. False: there is still no room. From time to time, in a daemon. */
+bool log_catch_up(void);
 
 #define log_at(level, ...) \
 	do { \

@@ -71,6 +71,8 @@ enum message_type {
 	X(u32, pid, ) \
 	X(u64, start_ticks, ) \
 	X(u64, pid_ns, ) \
+	X(u64, mark, )       /* common/presence.h: its sign, 0: none, */ \
+	X(u64, mark_place, ) /* and where that is to be seen */ \
 	X(u32, uid, ) \
 	X(text, host, 64) \
 	X(text, exe, 128) \

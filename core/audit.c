@@ -195,7 +195,7 @@ size_t audit_count_nodes(const struct audit_input *in, struct audit_node out[ADD
 
 static bool is_too_young(const struct audit_input *in, const struct allocation *a)
 {
-	uint64_t age_ns = in->now_real_ns > a->birth_ns ? in->now_real_ns - a->birth_ns : 0;
+	uint64_t age_ns = in->now_ns > a->birth_ns ? in->now_ns - a->birth_ns : 0;
 
 	return age_ns < in->min_age_ns;
 }
@@ -203,7 +203,7 @@ static bool is_too_young(const struct audit_input *in, const struct allocation *
 static int audit_one(const struct audit_input *in, const struct audit_scan *previous,
 	const struct allocation *a, struct audit_cells *cells, struct audit_result *r)
 {
-	struct audit_member m = { .allocation = a, .now_real_ns = in->now_real_ns };
+	struct audit_member m = { .allocation = a, .now_ns = in->now_ns };
 
 	r->allocations_total++;
 	m.site = sites_get(in->sites, a->site) ? a->site : 0;
@@ -251,7 +251,7 @@ int audit_run(
 	}
 	r->nnodes = audit_count_nodes(in, r->nodes);
 	r->sessions_total = sessions_count(in->sessions);
-	r->now_real_ns = in->now_real_ns;
+	r->now_ns = in->now_ns;
 	*out = r;
 	return 0;
 }

@@ -47,7 +47,7 @@ struct audit_input {
 	const struct ledger *ledger;
 	const struct sessions *sessions;
 	const struct sites *sites;
-	uint64_t now_real_ns;
+	uint64_t now_ns;
 	uint64_t
 		min_age_ns; /* younger allocations are left out of findings (not of conservation) */
 	const struct audit_node *nodes; /* the three given numbers */
@@ -89,7 +89,7 @@ struct audit_finding {
 	uint64_t blocks;
 	uint64_t bytes;                      /* asked for */
 	uint64_t block_bytes;                /* lent: the rest is waste */
-	uint64_t birth_min_ns, birth_max_ns; /* real times */
+	uint64_t birth_min_ns, birth_max_ns; /* server times, like all here */
 	uint64_t age_sum_ms;                 /* for the average */
 	uint64_t nodes;                      /* bit set */
 	struct audit_holder *holders;        /* by bytes, descending, then by serial */
@@ -114,7 +114,7 @@ struct audit_result {
 	uint64_t
 		orphans; /* allocations whose session record is not there: always a bug, a finding too */
 	uint64_t sessions_total;
-	uint64_t now_real_ns;
+	uint64_t now_ns;
 };
 
 /* previous may be NULL: then nothing is confirmed. -ENOMEM. */

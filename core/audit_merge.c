@@ -132,7 +132,7 @@ int audit_cells_add(struct audit_cells *c, const struct audit_member *m)
 {
 	const struct allocation *a = m->allocation;
 	struct cell *cell = find_or_make(c, m);
-	uint64_t age_ns = m->now_real_ns > a->birth_ns ? m->now_real_ns - a->birth_ns : 0;
+	uint64_t age_ns = m->now_ns > a->birth_ns ? m->now_ns - a->birth_ns : 0;
 
 	if (!cell)
 		return -ENOMEM;

@@ -20,7 +20,7 @@ struct audit_member {
 	const struct allocation *allocation;
 	bool orphan;
 	bool unconfirmed;
-	uint64_t now_real_ns;
+	uint64_t now_ns;
 };
 
 int audit_cells_add(struct audit_cells *c, const struct audit_member *m); /* -ENOMEM */

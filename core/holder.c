@@ -5,11 +5,14 @@ enum holder_evidence holder_judge(const struct holder_facts *f)
 {
 	if (f->closed)
 		return HOLDER_CLOSED;
+	if (f->process == PROCESS_LET_GO && !f->connected)
+		return HOLDER_LET_GO;
 	/*
 	 * A connection whose lease is renewed is a sign of life that outweighs /proc: a process
 	 * whose first thread has ended looks like a zombie there while the others still run.
 	 */
-	if (f->process == PROCESS_ALIVE || (f->connected && !f->lease_expired))
+	if (f->process == PROCESS_ALIVE || f->process == PROCESS_LET_GO ||
+		(f->connected && !f->lease_expired))
 		return HOLDER_NO_EVIDENCE;
 	if (f->process == PROCESS_GONE)
 		return HOLDER_PID_GONE;
@@ -30,6 +33,8 @@ const char *holder_evidence_text(enum holder_evidence e)
 		return "pid gone, boot id same";
 	case HOLDER_LEASE_OVER:
 		return "lease past its grace, transport dead";
+	case HOLDER_LET_GO:
+		return "pid same, session gone (exec)";
 	}
 	return "unknown evidence";
 }

@@ -18,6 +18,8 @@ enum holder_evidence {
 	HOLDER_PID_GONE =
 		2, /* same boot, same pid namespace, no such process (or another start time) */
 	HOLDER_LEASE_OVER = 3, /* another host: lease past its grace and transport dead */
+	HOLDER_LET_GO =
+		4, /* the process lives, but no connection and no sign of the session is left */
 };
 
 struct holder_facts {
@@ -32,11 +34,11 @@ struct holder_facts {
 
 /*
  * HOLDER_NO_EVIDENCE: alive, or cannot know yet. A process that can be seen alive is never dead,
- * however late its lease is; nor is one that is connected and renews its lease.
+ * however late its lease is (unless it has let go of its session, which it can never use again); nor is one that is connected and renews its lease.
  */
 enum holder_evidence holder_judge(const struct holder_facts *f);
 
-/* "closed without freeing", "pid gone, boot id same", "lease past its grace, transport dead". */
+/* "closed without freeing", "pid gone, boot id same", "lease past its grace, transport dead", … */
 const char *holder_evidence_text(enum holder_evidence e);
 
 #endif

@@ -3,7 +3,7 @@
 
 #include <errno.h>
 
-/* A tick that comes this many periods late was not the session's fault. */
+/* What comes this many periods late did not run meanwhile. */
 #define STALL_PERIODS 3
 
 /* An excuse may put a time into the future: then nothing has passed since. */
@@ -88,6 +88,11 @@ void lease_excuse(struct lease *l, uint64_t gap_ns)
 		l->since_ns += gap_ns;
 }
 
+uint64_t lease_since(const struct lease *l, uint64_t now_ns)
+{
+	return elapsed(l->since_ns, now_ns);
+}
+
 const char *lease_state_name(enum lease_state state)
 {
 	switch (state) {
@@ -103,15 +108,43 @@ const char *lease_state_name(enum lease_state state)
 	return "unknown";
 }
 
-void stall_guard_start(struct stall_guard *g, uint64_t period_ns, uint64_t now_ns)
+/* A beat that is late says only that it runs again. */
+static uint64_t ran_within(const struct pulse *p, uint64_t interval_ns)
 {
-	*g = (struct stall_guard){ .period_ns = period_ns, .last_ns = now_ns };
+	return interval_ns > STALL_PERIODS * p->period_ns ? p->period_ns : interval_ns;
 }
 
-uint64_t stall_guard_tick(struct stall_guard *g, uint64_t now_ns)
+void pulse_start(struct pulse *p, uint64_t period_ns, uint64_t now_ns)
 {
-	uint64_t gap_ns = elapsed(g->last_ns, now_ns);
+	*p = (struct pulse){ .period_ns = period_ns, .beat_ns = now_ns };
+}
+
+void pulse_beat(struct pulse *p, uint64_t now_ns)
+{
+	p->ran_ns = pulse_ran(p, now_ns);
+	if (now_ns > p->beat_ns)
+		p->beat_ns = now_ns;
+}
+
+uint64_t pulse_ran(const struct pulse *p, uint64_t now_ns)
+{
+	return p->ran_ns + ran_within(p, elapsed(p->beat_ns, now_ns));
+}
+
+void stall_guard_start(struct stall_guard *g, uint64_t period_ns, uint64_t now_ns, uint64_t ran_ns)
+{
+	*g = (struct stall_guard){
+		.period_ns = period_ns, .last_ns = now_ns, .last_ran_ns = ran_ns
+	};
+}
+
+uint64_t stall_guard_tick(struct stall_guard *g, uint64_t now_ns, uint64_t ran_ns)
+{
+	uint64_t gap_ns = elapsed(g->last_ns, now_ns), run_ns = elapsed(g->last_ran_ns, ran_ns);
 
 	g->last_ns = now_ns;
-	return gap_ns > STALL_PERIODS * g->period_ns ? gap_ns : 0;
+	g->last_ran_ns = ran_ns;
+	if (gap_ns <= STALL_PERIODS * g->period_ns)
+		return 0;
+	return elapsed(run_ns, gap_ns);
 }

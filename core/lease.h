@@ -57,19 +57,40 @@ int lease_resume(struct lease *l, uint64_t now_ns);
 /* The server stood still for gap_ns: nobody is to blame for that time. */
 void lease_excuse(struct lease *l, uint64_t gap_ns);
 
+/* For how long it has been in its state. */
+uint64_t lease_since(const struct lease *l, uint64_t now_ns);
+
 const char *lease_state_name(enum lease_state state); /* "live", "late", "courtesy", "lapsed" */
 
 /*
- * Stall guard: notices that this process itself did not run (stopped, suspended, debugged, starved).
- * Call once per tick, before any lease_step(); returns for how long everybody is to be excused, 0 if
- * the tick came within three periods.
+ * Does this process run at all? Somebody who does nothing else says so once per period, by a beat. Beats that are
+ * missing are time in which it did not run: stopped, suspended, debugged, starved. The answer does not depend on how busy
+ * whoever asks has been.
+ */
+struct pulse {
+	uint64_t period_ns;
+	uint64_t beat_ns; /* the last one */
+	uint64_t ran_ns;  /* from the start until then */
+};
+
+void pulse_start(struct pulse *p, uint64_t period_ns, uint64_t now_ns);
+void pulse_beat(struct pulse *p, uint64_t now_ns);
+/* For how long it has run until now; less than an earlier answer by at most what is not known yet. */
+uint64_t pulse_ran(const struct pulse *p, uint64_t now_ns);
+
+/*
+ * Stall guard: notices that this process did not run. A tick that is late because of the process's own work is no
+ * reason to excuse anybody: clients renew by themselves, so a look at the board afterwards tells who was silent.
+ *
+ * Call once per tick, before any lease_step(), with pulse_ran() of then; returns for how long everybody is to be
+ * excused, 0 if the tick came within three periods.
  */
 struct stall_guard {
 	uint64_t period_ns;
-	uint64_t last_ns;
+	uint64_t last_ns, last_ran_ns;
 };
 
-void stall_guard_start(struct stall_guard *g, uint64_t period_ns, uint64_t now_ns);
-uint64_t stall_guard_tick(struct stall_guard *g, uint64_t now_ns);
+void stall_guard_start(struct stall_guard *g, uint64_t period_ns, uint64_t now_ns, uint64_t ran_ns);
+uint64_t stall_guard_tick(struct stall_guard *g, uint64_t now_ns, uint64_t ran_ns);
 
 #endif

@@ -39,7 +39,7 @@ struct allocation {
 	uint64_t session_serial; /* which session of that slot */
 	uint64_t addr;
 	uint64_t bytes;    /* asked for */
-	uint64_t birth_ns; /* real time */
+	uint64_t birth_ns; /* server time (core/timeline.h) */
 	uint64_t serial;   /* unique, ascending, never 0: the allocation's id */
 	uint32_t site;     /* slot in the site table, 0: unknown */
 	uint32_t seq;      /* of the request that made it: a repeated request finds it */

@@ -47,7 +47,7 @@ static bool is_possible(const struct session_record *r)
 	const struct identity *who = &r->identity;
 
 	return r->state >= SESSION_CONNECTED && r->state <= SESSION_DEAD &&
-	       r->evidence <= HOLDER_LEASE_OVER && r->serial != 0 && r->serial != UINT64_MAX &&
+	       r->evidence <= HOLDER_LET_GO && r->serial != 0 && r->serial != UINT64_MAX &&
 	       ticket_of(r) != 0 && ticket_of(r) <= SESSION_TICKET_MAX &&
 	       ends(who->host, sizeof(who->host)) && ends(who->exe, sizeof(who->exe)) &&
 	       ends(who->cmdline, sizeof(who->cmdline)) && ends(who->job, sizeof(who->job));
@@ -151,14 +151,14 @@ uint32_t sessions_rejected(const struct sessions *s)
 }
 
 static void publish(struct session_record *r, const uint8_t id[ID_SIZE],
-	const uint8_t secret[ID_SIZE], const struct identity *identity, uint64_t now_real_ns)
+	const uint8_t secret[ID_SIZE], const struct identity *identity, uint64_t now_ns)
 {
 	memcpy(r->id, id, ID_SIZE);
 	memcpy(r->secret, secret, ID_SIZE);
 	r->evidence = HOLDER_NO_EVIDENCE;
-	r->opened_ns = now_real_ns;
-	r->seen_ns = now_real_ns;
-	r->state_since_ns = now_real_ns;
+	r->opened_ns = now_ns;
+	r->seen_ns = now_ns;
+	r->state_since_ns = now_ns;
 	r->expired_ns = 0;
 	r->last_seq = 0;
 	r->last_status = 0;
@@ -167,7 +167,7 @@ static void publish(struct session_record *r, const uint8_t id[ID_SIZE],
 }
 
 int sessions_add(struct sessions *s, const uint8_t id[ID_SIZE], const uint8_t secret[ID_SIZE],
-	const struct identity *identity, uint64_t now_real_ns, uint32_t *out_slot)
+	const struct identity *identity, uint64_t now_ns, uint32_t *out_slot)
 {
 	struct session_record *r;
 	uint32_t slot;
@@ -187,7 +187,7 @@ int sessions_add(struct sessions *s, const uint8_t id[ID_SIZE], const uint8_t se
 	/* One store: a torn serial number could be mistaken for a later one. */
 	__atomic_store_n(&r->serial, s->next_serial++, __ATOMIC_RELAXED);
 	__atomic_store_n(&r->ticket, s->next_ticket++, __ATOMIC_RELAXED);
-	publish(r, id, secret, identity, now_real_ns);
+	publish(r, id, secret, identity, now_ns);
 	slotmap_put(&s->by_ticket, slot, slotmap_hash(r->ticket));
 	slotmap_put(&s->by_id, slot, hash_id(id));
 	*out_slot = slot;
@@ -253,7 +253,7 @@ struct session_record *sessions_get(const struct sessions *s, uint32_t slot)
 }
 
 void sessions_set_state(struct sessions *s, uint32_t slot, enum session_state state,
-	enum holder_evidence evidence, uint64_t now_real_ns)
+	enum holder_evidence evidence, uint64_t now_ns)
 {
 	struct session_record *r = sessions_get(s, slot);
 	bool with_evidence = state == SESSION_DEAD || state == SESSION_CLOSED;
@@ -263,13 +263,13 @@ void sessions_set_state(struct sessions *s, uint32_t slot, enum session_state st
 	/* A kill in between must not leave a session that is called dead without a reason. */
 	if (with_evidence) {
 		r->evidence = evidence;
-		r->state_since_ns = now_real_ns;
+		r->state_since_ns = now_ns;
 	}
 	__atomic_store_n(&r->state, state, __ATOMIC_RELEASE);
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	if (!with_evidence) {
 		r->evidence = evidence;
-		r->state_since_ns = now_real_ns;
+		r->state_since_ns = now_ns;
 	}
 }
 

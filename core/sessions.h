@@ -41,7 +41,7 @@ struct session_record {
 	uint64_t ticket;   /* unique, ascending, never 0; with SESSION_TICKET_RETIRED or without */
 	uint8_t id[ID_SIZE];
 	uint8_t secret[ID_SIZE];
-	uint64_t opened_ns; /* real time, like all below */
+	uint64_t opened_ns; /* server time (core/timeline.h), like all below */
 	uint64_t seen_ns;   /* last sign of life */
 	uint64_t state_since_ns;
 	uint64_t expired_ns; /* when the lease expired, 0 if it has not */
@@ -66,7 +66,7 @@ uint32_t sessions_rejected(const struct sessions *s);
  * when the file cannot grow.
  */
 int sessions_add(struct sessions *s, const uint8_t id[ID_SIZE], const uint8_t secret[ID_SIZE],
-	const struct identity *identity, uint64_t now_real_ns, uint32_t *out_slot);
+	const struct identity *identity, uint64_t now_ns, uint32_t *out_slot);
 
 /* The slot with that id, or -ENOENT. */
 int sessions_find(const struct sessions *s, const uint8_t id[ID_SIZE], uint32_t *out_slot);
@@ -88,7 +88,7 @@ struct session_record *sessions_get(const struct sessions *s, uint32_t slot);
 
 /* state may be anything but NONE; a slot that is not in use is left alone. */
 void sessions_set_state(struct sessions *s, uint32_t slot, enum session_state state,
-	enum holder_evidence evidence, uint64_t now_real_ns);
+	enum holder_evidence evidence, uint64_t now_ns);
 
 /* Forget the session and its secret; the slot may be used again. */
 void sessions_remove(struct sessions *s, uint32_t slot);

@@ -50,7 +50,7 @@ static struct audit_input input_of(struct server *s, struct audit_node nodes[ADD
 	return (struct audit_input){ .ledger = s->pool.ledger,
 		.sessions = s->records,
 		.sites = s->sites,
-		.now_real_ns = clock_real_ns(),
+		.now_ns = server_time_ns(s),
 		.nodes = nodes,
 		.nnodes = auditor_nodes(s, nodes) };
 }
@@ -103,7 +103,7 @@ static struct audit_result *audit(struct auditor *a)
 		return NULL;
 	}
 	a->facts.serial++;
-	a->facts.last_ns = in.now_real_ns;
+	a->facts.last_ns = in.now_ns;
 	a->facts.duration_us = (clock_boot_ns() - began_ns) / NSEC_PER_USEC;
 	return result;
 }

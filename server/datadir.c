@@ -143,7 +143,8 @@ static void remove_arena(void *arg, const struct arena_entry *entry)
 /* The ledger says whose arenas without proof are, and that without arenas there is nothing. */
 void datadir_remove_files(const struct datadir *d, uint64_t pool)
 {
-	static const char *const tables[] = { DATADIR_LEDGER, DATADIR_SESSIONS, DATADIR_SITES };
+	static const char *const tables[] = { DATADIR_LEDGER, DATADIR_SESSIONS, DATADIR_SITES,
+		DATADIR_TIME };
 	struct removal r = { d, pool };
 
 	unlinkat(d->tables, DATADIR_POOL, 0);
@@ -164,10 +165,10 @@ const char *datadir_command(const struct datadir *d, char buf[DATADIR_COMMAND_SI
 {
 	if (d->tables == d->arenas)
 		snprintf(buf, DATADIR_COMMAND_SIZE,
-			"cd %s && rm -f arena-* pool ledger sessions sites", d->arenas_path);
+			"cd %s && rm -f arena-* pool ledger sessions sites time", d->arenas_path);
 	else
 		snprintf(buf, DATADIR_COMMAND_SIZE,
-			"rm -f %s/arena-*; cd %s && rm -f pool ledger sessions sites",
+			"rm -f %s/arena-*; cd %s && rm -f pool ledger sessions sites time",
 			d->arenas_path, d->tables_path);
 	return buf;
 }

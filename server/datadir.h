@@ -21,6 +21,7 @@
 #define DATADIR_LEDGER "ledger"
 #define DATADIR_SESSIONS "sessions"
 #define DATADIR_SITES "sites"
+#define DATADIR_TIME "time"
 
 struct datadir {
 	int arenas, tables; /* open directories; the same one unless on hugetlbfs */

@@ -93,7 +93,6 @@ int pool_alloc(struct pool *p, const struct wish *wish, const struct allocation 
 		return err;
 	filled.addr = addr_make(ADDR_SERVER, n->node, offset);
 	filled.bytes = wish->bytes;
-	filled.birth_ns = clock_real_ns();
 	filled.order = (uint8_t)__builtin_ctzll(block_bytes);
 	err = ledger_add(p->ledger, &filled, out);
 	if (err) {

@@ -71,7 +71,7 @@ struct pool_node *pool_find_node(struct pool *p, unsigned node);
 
 /*
  * Lend a block: of the node that is wished, or of the node with most room (RMEM_NODE_ANY). draft carries session,
- * serial, site and seq. -EINVAL no such node, -EFBIG, -ENOSPC, -EDQUOT (ledger full).
+ * serial, birth, site and seq. -EINVAL no such node, -EFBIG, -ENOSPC, -EDQUOT (ledger full).
  */
 int pool_alloc(struct pool *p, const struct wish *wish, const struct allocation *draft,
 	const struct allocation **out);

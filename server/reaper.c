@@ -168,7 +168,7 @@ void reaper_stop(struct server *s)
 	s->reaper_event = NULL;
 }
 
-void reaper_tick(struct server *s, uint64_t now_real_ns)
+void reaper_tick(struct server *s, uint64_t now_ns)
 {
 	uint32_t cursor = 0, slot;
 	struct session_record *r;
@@ -183,8 +183,7 @@ void reaper_tick(struct server *s, uint64_t now_real_ns)
 	while ((r = sessions_next(s->records, &cursor, &slot))) {
 		struct session *session = &s->sessions[slot];
 		bool gone = r->state == SESSION_CLOSED || r->state == SESSION_DEAD;
-		uint64_t gone_ns =
-			now_real_ns > r->state_since_ns ? now_real_ns - r->state_since_ns : 0;
+		uint64_t gone_ns = now_ns > r->state_since_ns ? now_ns - r->state_since_ns : 0;
 
 		if (session->nconnections)
 			continue;

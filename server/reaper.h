@@ -21,6 +21,6 @@ void reaper_finish_connection(struct server *s, struct connection *c);
 void reaper_reclaim(struct server *s, struct session *session, const char *why);
 
 /* What the policy takes back by itself as time passes. */
-void reaper_tick(struct server *s, uint64_t now_real_ns);
+void reaper_tick(struct server *s, uint64_t now_ns);
 
 #endif

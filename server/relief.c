@@ -32,13 +32,13 @@ struct candidate {
  * Its connection has only just ended: if that is because its process is on its way out, it will be known
  * to be dead in a moment.
  */
-static bool may_be_leaving(const struct session_record *r, uint64_t now_real_ns)
+static bool may_be_leaving(const struct session_record *r, uint64_t now_ns)
 {
-	return now_real_ns >= r->state_since_ns && now_real_ns - r->state_since_ns < LEAVING_NS;
+	return now_ns >= r->state_since_ns && now_ns - r->state_since_ns < LEAVING_NS;
 }
 
 static enum rank rank_of(
-	const struct session *session, const struct session_record *r, uint64_t now_real_ns)
+	const struct session *session, const struct session_record *r, uint64_t now_ns)
 {
 	if (session->reclaiming)
 		return STAYS;
@@ -52,7 +52,7 @@ static enum rank rank_of(
 	case SESSION_DETACHED:
 		if (session->lease.state >= LEASE_EXPIRED)
 			return EXPIRED;
-		return may_be_leaving(r, now_real_ns) ? MAY_BE_LEAVING : STAYS;
+		return may_be_leaving(r, now_ns) ? MAY_BE_LEAVING : STAYS;
 	default:
 		return STAYS;
 	}
@@ -65,14 +65,14 @@ static enum rank rank_of(
 static uint64_t each_candidate(
 	struct server *s, void (*found)(const struct candidate *c, void *arg), void *arg)
 {
-	uint64_t now_real_ns = clock_real_ns(), state = s->pool.releases + s->pool.wipe_count;
+	uint64_t now_ns = server_time_ns(s), state = s->pool.releases + s->pool.wipe_count;
 	const struct session_record *r;
 	uint32_t cursor = 0, slot;
 
 	if (s->options.reclaim == RECLAIM_NEVER)
 		return state;
 	while ((r = sessions_next(s->records, &cursor, &slot))) {
-		const struct candidate c = { rank_of(&s->sessions[slot], r, now_real_ns), slot,
+		const struct candidate c = { rank_of(&s->sessions[slot], r, now_ns), slot,
 			r->state_since_ns };
 
 		if (c.rank == STAYS || !ledger_session_count(s->pool.ledger, slot))

@@ -157,7 +157,7 @@ json_t *report_status(const struct report_view *view)
 	draft_set_text(&d, answer, "reclaim", view->terms.reclaim);
 	draft_set_number(&d, answer, "audit_interval_ms", view->terms.audit_interval_ms);
 	draft_set_number(&d, answer, "audits", view->audits.serial);
-	draft_set_number(&d, answer, "last_audit_ns", view->audits.last_ns);
+	draft_set_time(&d, answer, "last_audit_ns", view->audits.last_ns);
 	draft_set_number(&d, answer, "stalls", view->counters.stalls);
 	draft_set_number(&d, answer, "stalled_ms", view->counters.stalled_ms);
 	draft_set_number(&d, answer, "sites", sites_count(view->sites));

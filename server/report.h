@@ -67,7 +67,7 @@ struct report_damage {
 
 struct report_audits {
 	uint64_t serial;  /* audits so far */
-	uint64_t last_ns; /* real time of the last one, 0: none yet */
+	uint64_t last_ns; /* when the last one was, 0: none yet */
 	uint64_t duration_us;
 };
 
@@ -82,8 +82,9 @@ struct report_view {
 	const struct sessions *sessions;
 	const struct sites *sites;
 	const struct audit_scan
-		*scan; /* the last one: who-holds calls definite what agrees with it; or NULL */
-	uint64_t now_real_ns;
+		*scan;   /* the last one: who-holds calls definite what agrees with it; or NULL */
+	uint64_t now_ns; /* server time, like all times here */
+	uint64_t now_real_ns; /* the wall clock at that moment: how times are told to people */
 	struct report_server server;
 	const struct report_node *nodes;
 	size_t nnodes; /* at most ADDR_MAX_NODES */

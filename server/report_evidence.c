@@ -14,6 +14,7 @@
 enum group {
 	DEAD_PID_GONE,
 	DEAD_LEASE_OVER,
+	DEAD_LET_GO,
 	DEAD_UNPROVED,
 	CLOSED,
 	DETACHED,
@@ -29,6 +30,7 @@ static const struct {
 } groups[GROUPS] = {
 	[DEAD_PID_GONE] = { "holder-dead", "pid gone, boot id same", true },
 	[DEAD_LEASE_OVER] = { "holder-dead", "lease past its grace, transport dead", true },
+	[DEAD_LET_GO] = { "holder-dead", "pid same, session gone (exec)", true },
 	[DEAD_UNPROVED] = { "holder-dead", "not proved", true },
 	[CLOSED] = { "holder-closed", "closed without freeing", true },
 	[DETACHED] = { "holder-detached", "may come back", true },
@@ -63,6 +65,8 @@ static enum group group_of(const struct session_record *r)
 	case SESSION_DEAD:
 		if (r->evidence == HOLDER_PID_GONE)
 			return DEAD_PID_GONE;
+		if (r->evidence == HOLDER_LET_GO)
+			return DEAD_LET_GO;
 		return r->evidence == HOLDER_LEASE_OVER ? DEAD_LEASE_OVER : DEAD_UNPROVED;
 	default:
 		return DETACHED;

@@ -12,7 +12,7 @@ static json_t *make_audit(struct draft *d, const struct audit_result *result)
 	json_t *o = json_object();
 
 	draft_set_number(d, o, "serial", d->view->audits.serial);
-	draft_set_number(d, o, "time_ns", result->now_real_ns);
+	draft_set_time(d, o, "time_ns", result->now_ns);
 	draft_set_number(d, o, "scans_agreeing", 2);
 	draft_set_number(d, o, "scans_needed", 2);
 	draft_set_number(d, o, "duration_us", d->view->audits.duration_us);
@@ -65,8 +65,8 @@ static json_t *make_holders(struct draft *d, const struct audit_finding *f)
 
 static void set_ages(struct draft *d, json_t *o, const struct audit_finding *f)
 {
-	draft_set_number(d, o, "birth_min_ns", f->birth_min_ns);
-	draft_set_number(d, o, "birth_max_ns", f->birth_max_ns);
+	draft_set_time(d, o, "birth_min_ns", f->birth_min_ns);
+	draft_set_time(d, o, "birth_max_ns", f->birth_max_ns);
 	draft_set_number(d, o, "age_min_ms", part_ago_ms(d->view, f->birth_max_ns));
 	draft_set_number(d, o, "age_avg_ms", f->blocks ? f->age_sum_ms / f->blocks : 0);
 	draft_set_number(d, o, "age_max_ms", part_ago_ms(d->view, f->birth_min_ns));
@@ -127,7 +127,8 @@ json_t *report_leaks(const struct report_view *view, const struct audit_result *
 	json_t *answer = draft_begin(&d, "leaks");
 	json_t *records = json_array(), *nodes = json_array();
 
-	then.now_real_ns = result->now_real_ns;
+	then.now_ns = result->now_ns;
+	then.now_real_ns -= view->now_ns - result->now_ns;
 	for (size_t i = 0; i < result->nfindings; i++)
 		draft_append(&d, records, make_record(&d, &result->findings[i]));
 	for (size_t i = 0; i < result->nnodes; i++)

@@ -81,7 +81,7 @@ static json_t *make_block(struct draft *d, const struct allocation *a)
 	draft_set_number(d, o, "block_bytes", allocation_block_bytes(a));
 	draft_set(d, o, "state", json_string(allocation_state_name(a->state)));
 	set_owner(d, o, a);
-	draft_set_number(d, o, "birth_ns", a->birth_ns);
+	draft_set_time(d, o, "birth_ns", a->birth_ns);
 	draft_set_number(d, o, "age_ms", part_ago_ms(d->view, a->birth_ns));
 	set_attached(d, o, a);
 	draft_set_number(d, o, "pages_checked", pages.checked);
@@ -169,7 +169,7 @@ static json_t *make_allocation(struct draft *d, const struct allocation *a, uint
 	draft_set_number(d, o, "block_bytes", allocation_block_bytes(a));
 	draft_set(d, o, "state", json_string(allocation_state_name(a->state)));
 	draft_set(d, o, "kind", json_string(audit_kind_name(audit_judge(&in, d->view->scan, a))));
-	draft_set_number(d, o, "birth_ns", a->birth_ns);
+	draft_set_time(d, o, "birth_ns", a->birth_ns);
 	draft_set_number(d, o, "age_ms", part_ago_ms(d->view, a->birth_ns));
 	set_attached(d, o, a);
 	return o;

@@ -69,9 +69,22 @@ void draft_set_addr(struct draft *d, json_t *object, const char *key, uint64_t a
 	draft_set(d, object, key, json_string(text));
 }
 
+/* By today's wall clock, however it was set when that was. */
+static uint64_t real_of(const struct report_view *view, uint64_t time_ns)
+{
+	const uint64_t ago_ns = view->now_ns > time_ns ? view->now_ns - time_ns : 0;
+
+	return view->now_real_ns > ago_ns ? view->now_real_ns - ago_ns : 1;
+}
+
+void draft_set_time(struct draft *d, json_t *object, const char *key, uint64_t time_ns)
+{
+	draft_set_number(d, object, key, time_ns ? real_of(d->view, time_ns) : 0);
+}
+
 uint64_t part_ago_ms(const struct report_view *view, uint64_t since_ns)
 {
-	return view->now_real_ns > since_ns ? (view->now_real_ns - since_ns) / NSEC_PER_MSEC : 0;
+	return view->now_ns > since_ns ? (view->now_ns - since_ns) / NSEC_PER_MSEC : 0;
 }
 
 json_t *part_server(struct draft *d)
@@ -83,7 +96,7 @@ json_t *part_server(struct draft *d)
 	draft_set_number(d, o, "pid", s->pid);
 	draft_set_text(d, o, "host", s->host);
 	draft_set_number(d, o, "port", s->port);
-	draft_set_number(d, o, "started_ns", s->started_ns);
+	draft_set_time(d, o, "started_ns", s->started_ns);
 	draft_set_number(d, o, "uptime_ms", s->uptime_ms);
 	return o;
 }
@@ -119,7 +132,7 @@ struct audit_input part_audit_input(
 	struct audit_input in = { .ledger = view->ledger,
 		.sessions = view->sessions,
 		.sites = view->sites,
-		.now_real_ns = view->now_real_ns,
+		.now_ns = view->now_ns,
 		.nodes = nodes };
 
 	while (in.nnodes < view->nnodes && in.nnodes < ADDR_MAX_NODES) {
@@ -164,6 +177,8 @@ static const char *evidence_name(uint32_t evidence)
 		return "pid-gone";
 	case HOLDER_LEASE_OVER:
 		return "lease-over";
+	case HOLDER_LET_GO:
+		return "let-go";
 	default:
 		return "none";
 	}
@@ -213,10 +228,10 @@ json_t *part_holder(
 	draft_set_text(d, o, "cmdline", who->cmdline);
 	draft_set_text(d, o, "job", who->job);
 	set_evidence(d, o, known);
-	draft_set_number(d, o, "state_since_ns", known->state_since_ns);
+	draft_set_time(d, o, "state_since_ns", known->state_since_ns);
 	draft_set_number(d, o, "state_for_ms", r ? part_ago_ms(d->view, r->state_since_ns) : 0);
-	draft_set_number(d, o, "opened_ns", known->opened_ns);
-	draft_set_number(d, o, "seen_ns", known->seen_ns);
+	draft_set_time(d, o, "opened_ns", known->opened_ns);
+	draft_set_time(d, o, "seen_ns", known->seen_ns);
 	draft_set_number(d, o, "seen_ago_ms", r ? part_ago_ms(d->view, r->seen_ns) : 0);
 	draft_set_number(d, o, "blocks", share->blocks);
 	draft_set_number(d, o, "bytes", share->bytes);

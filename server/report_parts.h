@@ -24,6 +24,8 @@ void draft_append(struct draft *d, json_t *array, json_t *value);
 void draft_set_number(struct draft *d, json_t *object, const char *key, uint64_t value);
 /* Peers' texts may be anything: what is not UTF-8 becomes '?'. */
 void draft_set_text(struct draft *d, json_t *object, const char *key, const char *text);
+/* A server time, as the wall clock would tell it; 0: none. */
+void draft_set_time(struct draft *d, json_t *object, const char *key, uint64_t time_ns);
 void draft_set_addr(struct draft *d, json_t *object, const char *key, uint64_t addr);
 
 struct share {

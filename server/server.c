@@ -13,11 +13,13 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/identity.h"
 #include "common/units.h"
 #include "common/verbs.h"
 #include "server/admin.h"
 #include "server/auditor.h"
 #include "server/connection.h"
+#include "server/heart.h"
 #include "server/limits.h"
 #include "server/listener.h"
 #include "server/origin.h"
@@ -66,19 +68,28 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 		s->judged_ns = now_ns;
 		session_judge_all(s);
 	}
-	reaper_tick(s, clock_real_ns());
+	timeline_keep(s->timeline, now_ns);
+	reaper_tick(s, timeline_at(s->timeline, now_ns));
+	(void)log_catch_up();
 }
 
 static int start_tick(struct server *s)
 {
 	uint64_t ms = s->options.ttl_ms / TICKS_PER_TTL;
 	struct timeval period;
+	uint64_t now_ns;
+	int err;
 
 	ms = ms > TICK_MAX_MS ? TICK_MAX_MS : ms;
 	period = (struct timeval){ .tv_usec = (suseconds_t)(ms * 1000) };
 	s->terms = (struct lease_terms){ .ttl_ns = s->options.ttl_ms * NSEC_PER_MSEC,
 		.courtesy_ns = s->options.courtesy_ms * NSEC_PER_MSEC };
-	stall_guard_start(&s->stall_guard, ms * NSEC_PER_MSEC, clock_boot_ns());
+	err = heart_start(&s->heart, ms * NSEC_PER_MSEC);
+	if (err)
+		return err;
+	now_ns = clock_boot_ns();
+	stall_guard_start(
+		&s->stall_guard, ms * NSEC_PER_MSEC, now_ns, heart_ran_ns(s->heart, now_ns));
 	s->tick_event = event_new(s->base, -1, EV_PERSIST, on_tick, s);
 	return s->tick_event && event_add(s->tick_event, &period) == 0 ? 0 : -ENOMEM;
 }
@@ -108,12 +119,22 @@ static int choose_sizes(struct server *s, struct sizes *out, struct why *why)
 	return err;
 }
 
+static int open_timeline(struct server *s)
+{
+	struct timeline_clocks clocks = { .boot_ns = clock_boot_ns(), .real_ns = clock_real_ns() };
+
+	identity_boot(clocks.boot_id, &clocks.boot_clock);
+	return timeline_open(&s->timeline, s->data.tables, DATADIR_TIME, &clocks);
+}
+
 static int open_tables(struct server *s, struct why *why)
 {
 	int err = sessions_open(&s->records, s->data.tables, DATADIR_SESSIONS);
 
 	if (!err)
 		err = sites_open(&s->sites, s->data.tables, DATADIR_SITES);
+	if (!err)
+		err = open_timeline(s);
 	if (err)
 		return why_set(why, err, "cannot open the tables in %s: %s", s->data.tables_path,
 			strerror(-err));
@@ -333,7 +354,6 @@ int server_start(struct server *s, const struct options *options, struct why *wh
 	memset(s, 0, sizeof(*s));
 	s->options = *options;
 	s->data = (struct datadir){ .arenas = -1, .tables = -1 };
-	s->started_real_ns = clock_real_ns();
 	gethostname(s->host, sizeof(s->host) - 1);
 	hold_signals(SIG_BLOCK);
 	err = plan_memory(s, &sizes, why);
@@ -419,6 +439,7 @@ static void close_memory(struct server *s)
 	if (s->data.arenas >= 0)
 		leave_data(s);
 	pool_close(&s->pool);
+	timeline_close(s->timeline);
 	sites_close(s->sites);
 	sessions_close(s->records);
 	free(s->sessions);
@@ -443,6 +464,7 @@ void server_stop(struct server *s)
 	}
 	if (s->tick_event)
 		event_free(s->tick_event);
+	heart_stop(s->heart);
 	for (unsigned i = 0; i < 2; i++) {
 		if (s->signal_events[i])
 			event_free(s->signal_events[i]);

@@ -14,11 +14,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "common/clock.h"
 #include "core/audit.h"
 #include "core/lease.h"
 #include "core/ledger.h"
 #include "core/sessions.h"
 #include "core/sites.h"
+#include "core/timeline.h"
 #include "server/datadir.h"
 #include "server/device.h"
 #include "server/grant.h"
@@ -36,6 +38,7 @@ struct connection;
 struct listener;
 struct admin;
 struct auditor;
+struct heart;
 
 /* What rmemd keeps about a session only while it runs; the rest is in its record. */
 struct session {
@@ -87,12 +90,13 @@ struct server {
 	struct pool pool;
 	struct sessions *records;
 	struct sites *sites;
-	struct session *sessions; /* by slot, SESSIONS_MAX of them */
-	struct grant **grants;    /* by ledger slot: an allocation's, one per connection at most */
-	struct grant *ending;     /* to be ended by the reaper, oldest first */
-	unsigned nrevoking;       /* allocations that are given up and have grants left */
-	unsigned nreclaiming;     /* sessions whose blocks are still being given up */
-	void *board;              /* SESSIONS_MAX lines, registered line by line */
+	struct timeline *timeline; /* what time it is in records */
+	struct session *sessions;  /* by slot, SESSIONS_MAX of them */
+	struct grant **grants;     /* by ledger slot: an allocation's, one per connection at most */
+	struct grant *ending;      /* to be ended by the reaper, oldest first */
+	unsigned nrevoking;        /* allocations that are given up and have grants left */
+	unsigned nreclaiming;      /* sessions whose blocks are still being given up */
+	void *board;               /* SESSIONS_MAX lines, registered line by line */
 	struct device devices[DEVICES_MAX];
 	unsigned ndevices;
 	struct listener *listener;
@@ -109,15 +113,30 @@ struct server {
 	struct event *reaper_event;
 	struct event *signal_events[2];
 	struct lease_terms terms;
+	struct heart *heart; /* does this process run? */
 	struct stall_guard stall_guard;
 	struct server_counters counters;
 	struct relief relief;
 	bool started; /* clients can have come */
-	uint64_t started_real_ns, started_boot_ns;
+	uint64_t started_boot_ns;
 	uint64_t judged_ns; /* when holders were last looked at */
 	unsigned counting;  /* how often sessions were counted */
 	char host[64];
 };
+
+/* Now, as in records: server time (core/timeline.h). */
+static inline uint64_t server_time_ns(const struct server *s)
+{
+	return timeline_at(s->timeline, clock_boot_ns());
+}
+
+/* How long ago that was; 0 if it is still to come, which only a damaged record says. */
+static inline uint64_t server_age_ns(const struct server *s, uint64_t since_ns)
+{
+	const uint64_t now_ns = server_time_ns(s);
+
+	return now_ns > since_ns ? now_ns - since_ns : 0;
+}
 
 /*
  * Check, map, register, probe, recover, listen. Reports progress in the log. On failure *why names

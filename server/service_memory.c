@@ -44,7 +44,7 @@ static void describe_top_holder(struct server *s, char *buf, size_t size)
 		units_format_bytes(most, bytes, sizeof(bytes)),
 		ledger_session_count(s->pool.ledger, top), session_state_name(r->state),
 		units_format_duration(
-			(clock_real_ns() - r->opened_ns) / NSEC_PER_MSEC, age, sizeof(age)));
+			server_age_ns(s, r->opened_ns) / NSEC_PER_MSEC, age, sizeof(age)));
 }
 
 static int refuse_full(struct connection *c, const struct header *h, const struct alloc_request *q)
@@ -131,6 +131,7 @@ static int try_alloc(struct connection *c, const struct header *h, const struct 
 	struct server *s = c->server;
 	const struct allocation draft = { .session = c->session->slot,
 		.session_serial = handler_record(c)->serial,
+		.birth_ns = server_time_ns(s),
 		.site = sites_get(s->sites, q->site) ? q->site : 0,
 		.seq = h->seq };
 	const struct wish wish = wish_of(q, 0);

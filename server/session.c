@@ -11,6 +11,7 @@
 #include "common/identity.h"
 #include "common/log.h"
 #include "server/connection.h"
+#include "server/heart.h"
 #include "server/service.h"
 
 struct session_record *session_record(struct server *s, const struct session *session)
@@ -46,7 +47,7 @@ void sessions_recover(struct server *s)
 
 		if (r->state == SESSION_CONNECTED)
 			sessions_set_state(s->records, slot, SESSION_DETACHED, HOLDER_NO_EVIDENCE,
-				clock_real_ns());
+				server_time_ns(s));
 		r->expired_ns = 0;
 		session_forget_if_done(s, session);
 	}
@@ -80,7 +81,7 @@ static int start(struct connection *c, const struct hello_request *hello, struct
 	if (getrandom(secret, sizeof(secret), 0) != sizeof(secret))
 		return why_set(why, -EAGAIN, "the server has no random numbers");
 	identity_clean(&who);
-	err = sessions_add(s->records, hello->session_id, secret, &who, clock_real_ns(), &slot);
+	err = sessions_add(s->records, hello->session_id, secret, &who, server_time_ns(s), &slot);
 	if (err == -EUSERS)
 		return why_set(why, err, "the server keeps %u sessions and has no room for more",
 			SESSIONS_MAX);
@@ -149,7 +150,7 @@ int session_resume(struct connection *c, struct session *session, struct why *wh
 	session->lease.board = *session_board(s, session);
 	take_control(c, session);
 	r->expired_ns = 0;
-	r->seen_ns = clock_real_ns();
+	r->seen_ns = server_time_ns(s);
 	sessions_set_state(
 		s->records, session->slot, SESSION_CONNECTED, HOLDER_NO_EVIDENCE, r->seen_ns);
 	s->counters.resumes++;
@@ -356,7 +357,7 @@ void session_close(struct server *s, struct session *session)
 {
 	end_channels(session, "its client said goodbye");
 	sessions_set_state(
-		s->records, session->slot, SESSION_CLOSED, HOLDER_CLOSED, clock_real_ns());
+		s->records, session->slot, SESSION_CLOSED, HOLDER_CLOSED, server_time_ns(s));
 	session_forget_if_done(s, session);
 }
 
@@ -367,7 +368,8 @@ static bool just_restarted(const struct server *s, uint64_t now_ns)
 
 /*
  * Is the holder of a detached session provably gone? As of the last tick: time since then may be one in
- * which we stood still, and only a tick excuses everybody for that.
+ * which we stood still, and only a tick excuses everybody for that. The grace begins when we notice that a lease is over:
+ * if we were busy until then, nobody could come back.
  */
 static void judge(struct server *s, struct session *session)
 {
@@ -377,7 +379,7 @@ static void judge(struct server *s, struct session *session)
 	struct holder_facts facts = {
 		.connected = session->nconnections > 0,
 		.lease_expired = expired,
-		.expired_for_ns = expired ? now_ns - session->lease.seen_ns - s->terms.ttl_ns : 0,
+		.expired_for_ns = expired ? lease_since(&session->lease, now_ns) : 0,
 		.grace_ns = s->terms.ttl_ns,
 		.server_just_restarted = just_restarted(s, now_ns),
 	};
@@ -392,7 +394,7 @@ static void judge(struct server *s, struct session *session)
 	log_info("session of %s[%u] on %s is dead (%s): %u blocks left", r->identity.exe,
 		r->identity.pid, r->identity.host, holder_evidence_text(evidence),
 		ledger_session_count(s->pool.ledger, session->slot));
-	sessions_set_state(s->records, session->slot, SESSION_DEAD, evidence, clock_real_ns());
+	sessions_set_state(s->records, session->slot, SESSION_DEAD, evidence, server_time_ns(s));
 	session_forget_if_done(s, session);
 }
 
@@ -408,7 +410,7 @@ static void detach(struct server *s, struct session *session)
 {
 	if (session_record(s, session)->state == SESSION_CONNECTED) {
 		sessions_set_state(s->records, session->slot, SESSION_DETACHED, HOLDER_NO_EVIDENCE,
-			clock_real_ns());
+			server_time_ns(s));
 		judge(s, session);
 	}
 	session_forget_if_done(s, session);
@@ -430,7 +432,7 @@ static void expired(struct server *s, struct session *session)
 {
 	struct session_record *r = session_record(s, session);
 
-	r->expired_ns = clock_real_ns();
+	r->expired_ns = server_time_ns(s);
 	s->counters.expiries++;
 	log_info("lease of %s[%u] on %s expired: access revoked, %u blocks kept", r->identity.exe,
 		r->identity.pid, r->identity.host,
@@ -447,7 +449,7 @@ static void tick(struct server *s, struct session *session, uint64_t now_ns)
 
 	if (session->nconnections &&
 		lease_observe(&session->lease, *session_board(s, session), now_ns))
-		r->seen_ns = clock_real_ns();
+		r->seen_ns = server_time_ns(s);
 	if (!lease_step(&session->lease, &s->terms, now_ns))
 		return;
 	if (session->lease.state == LEASE_EXPIRED)
@@ -456,7 +458,7 @@ static void tick(struct server *s, struct session *session, uint64_t now_ns)
 
 void session_tick_all(struct server *s, uint64_t now_ns)
 {
-	uint64_t gap_ns = stall_guard_tick(&s->stall_guard, now_ns);
+	uint64_t gap_ns = stall_guard_tick(&s->stall_guard, now_ns, heart_ran_ns(s->heart, now_ns));
 	uint32_t cursor = 0, slot;
 
 	if (gap_ns) {

@@ -25,9 +25,7 @@ static bool lease_of(void *arg, uint32_t slot, enum lease_state *out, uint64_t *
 	if (!session->used || !r || r->state == SESSION_CLOSED)
 		return false;
 	*out = session->lease.state;
-	*out_for_ms = now_ns > session->lease.since_ns
-			      ? (now_ns - session->lease.since_ns) / NSEC_PER_MSEC
-			      : 0;
+	*out_for_ms = lease_since(&session->lease, now_ns) / NSEC_PER_MSEC;
 	return true;
 }
 
@@ -125,6 +123,7 @@ void view_fill(struct view *v, struct server *s)
 	r->sessions = s->records;
 	r->sites = s->sites;
 	r->scan = auditor_scan(s->auditor);
+	r->now_ns = server_time_ns(s);
 	r->now_real_ns = clock_real_ns();
 	r->server = (struct report_server){ .version = RMEM_VERSION,
 		.host = s->host,
@@ -132,7 +131,7 @@ void view_fill(struct view *v, struct server *s)
 		.admin_socket = s->options.admin_socket,
 		.pid = (uint32_t)getpid(),
 		.port = s->options.port,
-		.started_ns = s->started_real_ns,
+		.started_ns = timeline_at(s->timeline, s->started_boot_ns),
 		.uptime_ms = (clock_boot_ns() - s->started_boot_ns) / NSEC_PER_MSEC };
 	fill_nodes(v, s);
 	fill_devices(v, s);

@@ -60,6 +60,8 @@ enum rig_port {
 	RIG_PORT_LOCKS,
 	RIG_PORT_OBJECTS,
 	RIG_PORT_STALE,
+	RIG_PORT_CLOCK = 7571,
+	RIG_PORT_EXEC,
 };
 
 #define RIG_LIMIT_MS \

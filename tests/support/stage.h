@@ -70,6 +70,7 @@ static inline struct stage make_stage(struct world *w)
 		.ledger = w->ledger,
 		.sessions = w->sessions,
 		.sites = w->sites,
+		.now_ns = LATER,
 		.now_real_ns = LATER,
 		.server = { .version = "0.1.0",
 			.host = "n12",
@@ -121,7 +122,7 @@ static inline json_t *leaks(struct stage *s)
 	struct audit_result *result;
 	json_t *answer;
 
-	in.now_real_ns = view->now_real_ns;
+	in.now_ns = view->now_ns;
 	result = audit_twice(&in);
 	answer = report_leaks(view, result);
 	audit_result_destroy(result);

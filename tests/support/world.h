@@ -132,7 +132,7 @@ static inline struct audit_input input(struct world *w)
 	return (struct audit_input){ .ledger = w->ledger,
 		.sessions = w->sessions,
 		.sites = w->sites,
-		.now_real_ns = NOW,
+		.now_ns = NOW,
 		.nodes = w->nodes,
 		.nnodes = NODES };
 }

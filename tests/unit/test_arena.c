@@ -11,12 +11,17 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <sched.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -291,6 +296,63 @@ static void test_limits_of_this_machine(void **state)
 	assert_int_equal(s.nodes[0].bytes, 2 * MIB);
 }
 
+/* From now on the kernel is one that was built without NUMA. */
+static bool forget_numa(void)
+{
+	static const int calls[] = { SYS_mbind, SYS_set_mempolicy, SYS_get_mempolicy,
+		SYS_move_pages };
+	struct sock_filter code[2 * 4 + 2] = { BPF_STMT(
+		BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)) };
+	struct sock_fprog program = { .len = 2 * 4 + 2, .filter = code };
+
+	for (unsigned i = 0; i < 4; i++) {
+		code[2 * i + 1] = (struct sock_filter)BPF_JUMP(
+			BPF_JMP | BPF_JEQ | BPF_K, (unsigned)calls[i], 0, 1);
+		code[2 * i + 2] =
+			(struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS);
+	}
+	code[2 * 4 + 1] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+	       prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+}
+
+static int open_without_numa(struct fixture *f)
+{
+	struct topology *t = NULL;
+	struct arena arena;
+	struct why why = { "" };
+	int err;
+
+	if (!forget_numa() || syscall(SYS_mbind, NULL, 0, 0, NULL, 0, 0) == 0 || errno != ENOSYS ||
+		topology_load(&t))
+		return 77;
+	if (topology_count(t) != 1)
+		return 77;
+	const struct arena_config config = {
+		.data_dir = f->dir, .node = topology_at(t, 0)->node, .bytes = 1 << 20, .topology = t
+	};
+
+	err = arena_open(&arena, &config, &why);
+	if (err)
+		fprintf(stderr, "%s\n", why.text);
+	return err ? 1 : 0;
+}
+
+static void test_kernel_without_numa(void **state)
+{
+	int status = -1;
+	pid_t child = fork();
+
+	assert_true(child >= 0);
+	if (child == 0)
+		_exit(open_without_numa(*state));
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFEXITED(status));
+	if (WEXITSTATUS(status) == 77)
+		skip(); /* filters are not allowed here, or there are more nodes */
+	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 #define with_dir(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
@@ -303,6 +365,7 @@ int main(void)
 		with_dir(test_two_owners_are_refused),
 		with_dir(test_bad_config_is_refused),
 		with_dir(test_full_tmpfs_is_an_error),
+		with_dir(test_kernel_without_numa),
 		with_dir(test_limits_of_this_machine),
 	};
 

@@ -273,7 +273,7 @@ static void test_merging(void **state)
 	/* More of the same, other holders and ages: the same id. Another kind: another one. */
 	add_block(w, sessions[2], sites[0], 9, 0, 0);
 	in = input(w);
-	in.now_real_ns += NSEC_PER_SEC;
+	in.now_ns += NSEC_PER_SEC;
 	r = audit_twice(&in);
 	assert_int_equal(r->findings[1].site, sites[0]);
 	assert_true(r->findings[1].id == id);
@@ -332,7 +332,7 @@ static void test_old_births(void **state)
 	for (unsigned i = 0; i < 4; i++)
 		add_block(w, session, 0, 4096, 0, NOW);
 	in = input(w);
-	in.now_real_ns = UINT64_MAX;
+	in.now_ns = UINT64_MAX;
 	r = audit_twice(&in);
 	assert_int_equal(r->findings[0].birth_min_ns, 0);
 	assert_true(r->findings[0].age_sum_ms == 4 * (UINT64_MAX / NSEC_PER_MSEC));

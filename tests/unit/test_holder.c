@@ -20,6 +20,9 @@ static enum holder_evidence expected(const struct holder_facts *f)
 	/* Seen dead here, and nothing that still talks. */
 	if (f->process == PROCESS_GONE && (!f->connected || f->lease_expired))
 		return HOLDER_PID_GONE;
+	/* It lives, and will never come back for this. */
+	if (f->process == PROCESS_LET_GO && !f->connected)
+		return HOLDER_LET_GO;
 	/* Not to be seen from here: silence, long enough, while we were there to listen. */
 	if (f->process == PROCESS_UNKNOWN && silent && grace_over && !f->server_just_restarted)
 		return HOLDER_LEASE_OVER;
@@ -29,13 +32,13 @@ static enum holder_evidence expected(const struct holder_facts *f)
 static void test_truth_table(void **state)
 {
 	static const enum process_state processes[] = { PROCESS_UNKNOWN, PROCESS_ALIVE,
-		PROCESS_GONE };
+		PROCESS_GONE, PROCESS_LET_GO };
 	static const uint64_t expired[] = { 0, GRACE - 1, GRACE, UINT64_MAX };
-	unsigned seen[4] = { 0 };
+	unsigned seen[5] = { 0 };
 
 	(void)state;
 	for (unsigned bits = 0; bits < 16; bits++) {
-		for (unsigned p = 0; p < 3; p++) {
+		for (unsigned p = 0; p < 4; p++) {
 			for (unsigned e = 0; e < 4; e++) {
 				struct holder_facts f = {
 					.closed = bits & 1,
@@ -52,7 +55,7 @@ static void test_truth_table(void **state)
 			}
 		}
 	}
-	for (unsigned i = 0; i < 4; i++)
+	for (unsigned i = 0; i < 5; i++)
 		assert_true(seen[i] > 0);
 }
 
@@ -86,6 +89,7 @@ static void test_texts(void **state)
 	assert_string_equal(holder_evidence_text(HOLDER_PID_GONE), "pid gone, boot id same");
 	assert_string_equal(
 		holder_evidence_text(HOLDER_LEASE_OVER), "lease past its grace, transport dead");
+	assert_string_equal(holder_evidence_text(HOLDER_LET_GO), "pid same, session gone (exec)");
 	assert_non_null(holder_evidence_text((enum holder_evidence)77));
 }
 

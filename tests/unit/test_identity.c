@@ -9,14 +9,19 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/identity.h"
+#include "common/presence.h"
 
 #ifndef CLONE_NEWTIME
 #define CLONE_NEWTIME 0x80
@@ -225,6 +230,156 @@ static void test_another_clock(void **state)
 	assert_int_equal(WEXITSTATUS(status), 0);
 }
 
+/* A file of a /proc that is made up. */
+static bool put_file(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	bool ok = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+
+	close(fd);
+	return ok;
+}
+
+/* In a child: a /proc as of a kernel that has neither PID nor time namespaces. 77: not allowed here. */
+static int probe_without_namespaces(void)
+{
+	static char boot_id[64], stat_line[1024];
+	struct identity me;
+	char path[64];
+	int fd;
+
+	fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || read(fd, boot_id, sizeof(boot_id) - 1) <= 0)
+		return 77;
+	close(fd);
+	fd = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || read(fd, stat_line, sizeof(stat_line) - 1) <= 0)
+		return 77;
+	close(fd);
+	if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+		mount("none", "/proc", "tmpfs", 0, NULL))
+		return 77;
+	snprintf(path, sizeof(path), "/proc/%d", getpid());
+	if (mkdir(path, 0700) || symlink(path, "/proc/self") ||
+		symlink(path, "/proc/thread-self") || mkdir("/proc/self/ns", 0700) ||
+		!put_file("/proc/self/stat", stat_line) || mkdir("/proc/sys", 0700) ||
+		mkdir("/proc/sys/kernel", 0700) || mkdir("/proc/sys/kernel/random", 0700) ||
+		!put_file("/proc/sys/kernel/random/boot_id", boot_id))
+		return 77;
+	identity_self(&me, NULL);
+	if (me.pid_ns == 0 || identity_probe(&me) != PROCESS_ALIVE)
+		return 1;
+	me.start_ticks++;
+	if (identity_probe(&me) != PROCESS_GONE)
+		return 2;
+	/* Without any directory of namespaces nobody knows. */
+	me.start_ticks--;
+	rmdir("/proc/self/ns");
+	return identity_probe(&me) == PROCESS_UNKNOWN ? 0 : 3;
+}
+
+static void test_kernel_without_namespaces(void **state)
+{
+	int status = -1;
+	pid_t child = fork();
+
+	(void)state;
+	assert_true(child >= 0);
+	if (child == 0)
+		_exit(probe_without_namespaces());
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFEXITED(status));
+	if (WEXITSTATUS(status) == 77)
+		skip(); /* may not mount here */
+	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+/* It shows a sign, tells who it is, and executes another program when it is told to. */
+static void tell_and_execute(int fd)
+{
+	struct identity me;
+	sigset_t set;
+	int number;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR1);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	identity_self(&me, NULL);
+	me.mark_place = presence_place();
+	if (presence_show(&me.mark) < 0 || write(fd, &me, sizeof(me)) < 0)
+		_exit(1);
+	sigwait(&set, &number);
+	execl("/proc/self/exe", "test_identity", "stay", NULL);
+	_exit(1);
+}
+
+static void test_another_program(void **state)
+{
+	const struct timespec pause = { .tv_nsec = 1000000 };
+	struct identity who, other;
+	pid_t pid;
+
+	(void)state;
+	pid = spawn(&who, tell_and_execute);
+	assert_int_equal(identity_probe(&who), PROCESS_ALIVE);
+	/* Without a mark, or with one that is elsewhere, its absence says nothing. */
+	other = who;
+	other.mark ^= 1;
+	assert_int_equal(identity_probe(&other), PROCESS_LET_GO);
+	other.mark_place ^= 1;
+	assert_int_equal(identity_probe(&other), PROCESS_ALIVE);
+	other.mark_place = 0;
+	assert_int_equal(identity_probe(&other), PROCESS_ALIVE);
+	kill(pid, SIGUSR1);
+	for (unsigned i = 0; i < 20000 && identity_probe(&who) == PROCESS_ALIVE; i++)
+		nanosleep(&pause, NULL);
+	assert_int_equal(identity_probe(&who), PROCESS_LET_GO);
+	other = who;
+	other.mark = 0;
+	assert_int_equal(identity_probe(&other), PROCESS_ALIVE); /* the same pid, as before */
+	other = who;
+	other.start_ticks++;
+	assert_int_equal(identity_probe(&other), PROCESS_GONE);
+	kill(pid, SIGKILL);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	assert_int_equal(identity_probe(&who), PROCESS_GONE);
+}
+
+/* Whoever they are, those in the same network namespace see it, and others know that they do not. */
+static void test_who_sees_a_mark(void **state)
+{
+	uint64_t number, place = presence_place();
+	int fd = presence_show(&number), status = -1;
+	pid_t child;
+
+	(void)state;
+	assert_true(fd >= 0 && place != 0 && number != 0);
+	child = fork();
+	assert_true(child >= 0);
+	if (child == 0) {
+		close(fd);
+		if (setgid(65534) || setuid(65534))
+			_exit(77);
+		if (presence_look(number, place) != PRESENCE_THERE ||
+			presence_look(number + 1, place) != PRESENCE_GONE)
+			_exit(1);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(status == 0 || (WIFEXITED(status) && WEXITSTATUS(status) == 77));
+	child = fork();
+	assert_true(child >= 0);
+	if (child == 0) {
+		if (unshare(CLONE_NEWNET))
+			_exit(77);
+		_exit(presence_look(number, place) == PRESENCE_UNKNOWN ? 0 : 1);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(status == 0 || (WIFEXITED(status) && WEXITSTATUS(status) == 77));
+	close(fd);
+	assert_int_equal(presence_look(number, place), PRESENCE_GONE);
+}
+
 static void test_cannot_know(void **state)
 {
 	struct identity me, other;
@@ -250,7 +405,7 @@ static void test_cannot_know(void **state)
 	assert_int_equal(identity_probe(&other), PROCESS_UNKNOWN);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_self),
@@ -261,8 +416,13 @@ int main(void)
 		cmocka_unit_test(test_first_thread_gone),
 		cmocka_unit_test(test_another_process_with_that_pid),
 		cmocka_unit_test(test_another_clock),
+		cmocka_unit_test(test_another_program),
+		cmocka_unit_test(test_who_sees_a_mark),
+		cmocka_unit_test(test_kernel_without_namespaces),
 		cmocka_unit_test(test_cannot_know),
 	};
 
+	if (argc > 1 && strcmp(argv[1], "stay") == 0)
+		return pause();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -239,18 +239,87 @@ static void test_excuse(void **state)
 	assert_true(lease_step(&l, &terms, T0 + COURTESY + 5 * TTL));
 }
 
+static void test_pulse(void **state)
+{
+	struct pulse p;
+
+	(void)state;
+	pulse_start(&p, 100, T0);
+	assert_int_equal(pulse_ran(&p, T0 + 70), 70);
+	for (unsigned i = 1; i <= 10; i++)
+		pulse_beat(&p, T0 + 101ULL * i); /* never quite in time, and nothing is lost */
+	assert_int_equal(pulse_ran(&p, T0 + 1010), 1010);
+	assert_int_equal(pulse_ran(&p, T0 + 1310), 1310); /* 3 periods: still fine */
+	/* No beat for longer: only one period of that is known. The same whether or not one comes then. */
+	assert_int_equal(pulse_ran(&p, T0 + 51010), 1110);
+	pulse_beat(&p, T0 + 51010);
+	assert_int_equal(pulse_ran(&p, T0 + 51010), 1110);
+	pulse_beat(&p, T0 + 51110);
+	assert_int_equal(pulse_ran(&p, T0 + 51110), 1210);
+	pulse_beat(&p, T0 + 51000); /* backwards: never huge */
+	assert_int_equal(pulse_ran(&p, T0 + 51110), 1210);
+}
+
+/* Ticks and beats of a process that was stopped: nobody is to blame, whoever of the two runs first afterwards. */
+static void test_stopped(void **state)
+{
+	for (unsigned beat_first = 0; beat_first < 2; beat_first++) {
+		uint64_t excused = 0, now = T0;
+		struct stall_guard g;
+		struct pulse p;
+
+		(void)state;
+		pulse_start(&p, 100, now);
+		stall_guard_start(&g, 100, now, pulse_ran(&p, now));
+		for (unsigned i = 0; i < 50; i++) {
+			now += i == 20 ? 60100 : i == 40 ? 400 : 100;
+			if (beat_first)
+				pulse_beat(&p, now);
+			excused += stall_guard_tick(&g, now, pulse_ran(&p, now));
+			if (!beat_first)
+				pulse_beat(&p, now);
+			if (i < 20)
+				assert_int_equal(excused, 0);
+		}
+		assert_int_equal(excused, 60000 + 300);
+	}
+}
+
+/* One that is busy for as long, again and again: it ran, so nobody is excused. */
+static void test_busy(void **state)
+{
+	struct stall_guard g;
+	uint64_t now = T0;
+	struct pulse p;
+
+	(void)state;
+	pulse_start(&p, 100, now);
+	stall_guard_start(&g, 100, now, pulse_ran(&p, now));
+	for (unsigned i = 0; i < 50; i++) {
+		for (unsigned k = 0; k < 30; k++)
+			pulse_beat(&p, now += 103);
+		now += 17 * (i % 7);
+		assert_int_equal(stall_guard_tick(&g, now, pulse_ran(&p, now)), 0);
+	}
+	/* Busy, and in the middle of it stopped: that is excused, and no more. */
+	for (unsigned k = 0; k < 30; k++)
+		pulse_beat(&p, now += k == 15 ? 7100 : 100);
+	assert_int_equal(stall_guard_tick(&g, now, pulse_ran(&p, now)), 7000);
+}
+
 static void test_stall_guard(void **state)
 {
 	struct stall_guard g;
 
 	(void)state;
-	stall_guard_start(&g, 100, T0);
-	assert_int_equal(stall_guard_tick(&g, T0 + 100), 0);
-	assert_int_equal(stall_guard_tick(&g, T0 + 400), 0); /* 3 periods: still fine */
-	assert_int_equal(stall_guard_tick(&g, T0 + 701), 301);
-	assert_int_equal(stall_guard_tick(&g, T0 + 800), 0);
-	assert_int_equal(stall_guard_tick(&g, T0 + 700), 0); /* backwards: never huge */
-	assert_int_equal(stall_guard_tick(&g, T0 + 10000), 9300);
+	stall_guard_start(&g, 100, T0, 0);
+	assert_int_equal(stall_guard_tick(&g, T0 + 100, 100), 0);
+	assert_int_equal(stall_guard_tick(&g, T0 + 400, 100), 0); /* 3 periods: still fine */
+	assert_int_equal(stall_guard_tick(&g, T0 + 701, 100), 301);
+	assert_int_equal(stall_guard_tick(&g, T0 + 800, 199), 0);
+	assert_int_equal(stall_guard_tick(&g, T0 + 700, 150), 0); /* backwards: never huge */
+	assert_int_equal(stall_guard_tick(&g, T0 + 10000, 140), 9300);
+	assert_int_equal(stall_guard_tick(&g, T0 + 20000, 20000), 0);
 }
 
 static void test_names(void **state)
@@ -270,6 +339,9 @@ int main(void)
 		cmocka_unit_test(test_no_resurrection),
 		cmocka_unit_test(test_board),
 		cmocka_unit_test(test_excuse),
+		cmocka_unit_test(test_pulse),
+		cmocka_unit_test(test_stopped),
+		cmocka_unit_test(test_busy),
 		cmocka_unit_test(test_stall_guard),
 		cmocka_unit_test(test_names),
 	};

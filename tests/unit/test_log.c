@@ -9,8 +9,13 @@
 #include <stdint.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pty.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <termios.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -122,6 +127,122 @@ static void long_lines_are_cut_and_still_end(void **state)
 	}
 }
 
+/* A stderr like that of a shell: others share it, and it waits for room. */
+static void block_stderr(int fds[2])
+{
+	fcntl(STDERR_FILENO, F_SETFL, fcntl(STDERR_FILENO, F_GETFL) & ~O_NONBLOCK);
+	if (fds)
+		assert_true(dup2(fds[1], STDERR_FILENO) == STDERR_FILENO);
+	alarm(20); /* who waits for the reader is killed: nobody reads */
+}
+
+/* Everything that has come, line by line: the numbers of the lines "line N" ascend, what is missing was counted. */
+static unsigned read_all(int fd, unsigned *out_lost)
+{
+	static char text[1 << 20];
+	unsigned lines = 0, number, last = 0;
+	size_t size = 0;
+	ssize_t n;
+
+	*out_lost = 0;
+	while (size < sizeof(text) - 1 && (n = read(fd, text + size, sizeof(text) - 1 - size)) > 0)
+		size += (size_t)n;
+	text[size] = '\0';
+	for (char *rest = text, *line; (line = strsep(&rest, "\n")) && rest;) {
+		if (sscanf(line, "test: line %u", &number) == 1 && strchr(line, '.')) {
+			assert_true(number > last);
+			last = number;
+			lines++;
+		} else if (sscanf(line, "test: warn: %u line", &number) == 1) {
+			assert_non_null(strstr(line, "the reader of this log was slow"));
+			*out_lost += number;
+		}
+	}
+	return lines;
+}
+
+/* 5000 lines that nobody reads, then one reader: each line has come or is counted. */
+static void fill_and_read(int reader)
+{
+	unsigned got, more, lost, later;
+	const int flags = fcntl(STDERR_FILENO, F_GETFL);
+
+	log_init("test", LOG_LEVEL_INFO);
+	for (unsigned i = 1; i <= 5000; i++)
+		log_info("line %u of many, and some more text so that it takes room.", i);
+	alarm(0);
+	/* Others who share it see nothing of how we write. */
+	assert_int_equal(fcntl(STDERR_FILENO, F_GETFL), flags);
+	got = read_all(reader, &lost);
+	assert_in_range(got, 1, 4999);
+	assert_int_equal(lost, 0);
+	assert_true(log_catch_up());
+	log_info("line %u.", 5001);
+	more = read_all(reader, &later);
+	assert_int_equal(more, 1);
+	assert_int_equal(got + later, 5000);
+}
+
+static void nobody_waits_for_a_slow_reader_of_a_pipe(void **state)
+{
+	(void)state;
+	block_stderr(NULL);
+	fill_and_read(pipe_fd[0]);
+}
+
+/* A named pipe cannot be written to without waiting: it is opened once more. */
+static void nor_of_a_named_pipe(void **state)
+{
+	char path[] = "/tmp/rmem-log-XXXXXX";
+	int fds[2];
+
+	(void)state;
+	assert_non_null(mkdtemp(path));
+	assert_int_equal(chdir(path), 0);
+	assert_int_equal(mkfifo("fifo", 0600), 0);
+	fds[0] = open("fifo", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	fds[1] = open("fifo", O_WRONLY | O_CLOEXEC);
+	assert_true(fds[0] >= 0 && fds[1] >= 0);
+	unlink("fifo");
+	assert_int_equal(chdir("/"), 0);
+	rmdir(path);
+	block_stderr(fds);
+	fill_and_read(fds[0]);
+	close(fds[0]);
+	close(fds[1]);
+}
+
+static void nor_of_a_socket(void **state)
+{
+	int fds[2];
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+	fcntl(fds[0], F_SETFL, O_NONBLOCK);
+	block_stderr(fds);
+	fill_and_read(fds[0]);
+	close(fds[0]);
+	close(fds[1]);
+}
+
+static void nor_of_a_terminal(void **state)
+{
+	struct termios raw;
+	int fds[2];
+
+	(void)state;
+	if (openpty(&fds[0], &fds[1], NULL, NULL, NULL))
+		skip();
+	tcgetattr(fds[1], &raw);
+	cfmakeraw(&raw);
+	tcsetattr(fds[1], TCSANOW, &raw);
+	fcntl(fds[0], F_SETFL, O_NONBLOCK);
+	block_stderr(fds);
+	fill_and_read(fds[0]);
+	close(fds[0]);
+	close(fds[1]);
+}
+
 static void errno_survives(void **state)
 {
 	(void)state;
@@ -168,6 +289,11 @@ int main(void)
 		cmocka_unit_test_setup_teardown(journald_gets_its_priorities, redirect, restore),
 		cmocka_unit_test_setup_teardown(
 			long_lines_are_cut_and_still_end, redirect, restore),
+		cmocka_unit_test_setup_teardown(
+			nobody_waits_for_a_slow_reader_of_a_pipe, redirect, restore),
+		cmocka_unit_test_setup_teardown(nor_of_a_named_pipe, redirect, restore),
+		cmocka_unit_test_setup_teardown(nor_of_a_socket, redirect, restore),
+		cmocka_unit_test_setup_teardown(nor_of_a_terminal, redirect, restore),
 		cmocka_unit_test_setup_teardown(errno_survives, redirect, restore),
 		cmocka_unit_test(levels_by_name),
 	};

@@ -198,6 +198,35 @@ static void test_who_holds(void **state)
 		"nobody holds 0x9e01040000001000: it is free");
 }
 
+/* Somebody sets the wall clock: ages stay, and times are told by what it shows now. */
+static void test_another_wall_clock(void **state)
+{
+	static const uint64_t day = 24 * 60 * MINUTE;
+	struct world *w = *state;
+	uint32_t session = add_session(w);
+	const struct allocation *a = add_block(w, session, 0, 4096, 0, 0);
+
+	for (unsigned i = 0; i < 3; i++) {
+		const uint64_t walls[] = { LATER + day, LATER - 50 * MINUTE, MINUTE };
+		struct stage s = make_stage(w);
+		json_t *answer;
+
+		s.view.now_real_ns = walls[i];
+		answer = report_who_holds(view_of(&s), a->addr);
+		assert_int_equal(number(at(answer, "allocation"), "age_ms"), 60 * 60 * 1000);
+		assert_int_equal(number(at(answer, "allocation"), "birth_ns"),
+			walls[i] > 60 * MINUTE ? walls[i] - 60 * MINUTE : 1);
+		json_decref(answer);
+		answer = leaks(&s);
+		assert_int_equal(number(at(answer, "audit"), "time_ns"), walls[i]);
+		json_decref(answer);
+		s.view.audits.last_ns = 0;
+		answer = report_status(view_of(&s));
+		assert_int_equal(number(answer, "last_audit_ns"), 0);
+		json_decref(answer);
+	}
+}
+
 static void test_error(void **state)
 {
 	json_t *answer = report_error(-ENOENT, "n\xc3\xb6 \xff");
@@ -285,6 +314,7 @@ int main(void)
 		IN_WORLD(test_sessions),
 		IN_WORLD(test_map),
 		IN_WORLD(test_who_holds),
+		IN_WORLD(test_another_wall_clock),
 		cmocka_unit_test(test_error),
 		IN_WORLD(test_no_memory),
 	};

@@ -152,7 +152,7 @@ static void test_one_bad_field(void **state)
 	} bad[] = {
 		{ FIELD(state), 0x0505050505050505 },
 		{ FIELD(state), UINT64_MAX },
-		{ FIELD(evidence), 4 },
+		{ FIELD(evidence), 5 },
 		{ FIELD(evidence), UINT64_MAX },
 		{ FIELD(serial), 0 },
 		{ FIELD(serial), UINT64_MAX },

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Server time: the wall clock steps, rmemd is killed anywhere, the machine boots, and it only ever goes on. */
+#include "tests/support/dir.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "core/timeline.h"
+
+#define NAME "time"
+#define HOUR (3600 * NSEC_PER_SEC)
+#define WALL (1700000000 * NSEC_PER_SEC)
+#define BOOT (5 * HOUR)
+
+static struct timeline *open_at(const struct timeline_clocks *clocks)
+{
+	struct timeline *t = NULL;
+
+	assert_int_equal(timeline_open(&t, dir, NAME, clocks), 0);
+	return t;
+}
+
+static const struct timeline_clocks first = {
+	.boot_id = { 7 }, .boot_clock = 40, .boot_ns = BOOT, .real_ns = WALL
+};
+
+static void test_wall_clock_is_asked_once(void **state)
+{
+	struct timeline_clocks later = first;
+	struct timeline *t = open_at(&first);
+
+	(void)state;
+	assert_int_equal(timeline_at(t, BOOT), WALL);
+	assert_int_equal(timeline_at(t, BOOT + HOUR), WALL + HOUR);
+	timeline_keep(t, BOOT + HOUR);
+	timeline_close(t);
+	/* It is started again two hours later, whatever the wall clock shows. */
+	later.boot_ns = BOOT + 3 * HOUR;
+	for (unsigned i = 0; i < 4; i++) {
+		static const uint64_t walls[] = { 0, WALL - 25 * HOUR, WALL + 25 * HOUR,
+			UINT64_MAX };
+
+		later.real_ns = walls[i];
+		t = open_at(&later);
+		assert_int_equal(timeline_at(t, later.boot_ns), WALL + 3 * HOUR);
+		timeline_close(t);
+	}
+}
+
+static void test_another_boot_goes_on(void **state)
+{
+	struct timeline_clocks other = first;
+	struct timeline *t = open_at(&first);
+
+	(void)state;
+	timeline_keep(t, BOOT + HOUR);
+	timeline_close(t);
+	other.boot_id[0]++;
+	other.boot_ns = HOUR / 60;
+	other.real_ns = WALL - 25 * HOUR;
+	t = open_at(&other);
+	assert_int_equal(timeline_at(t, other.boot_ns), WALL + HOUR);
+	assert_int_equal(timeline_at(t, other.boot_ns + HOUR), WALL + 2 * HOUR);
+	timeline_close(t);
+	/* In that boot it is the same again, and in a third one it goes on from where the second was. */
+	other.boot_ns += 2 * HOUR;
+	t = open_at(&other);
+	assert_int_equal(timeline_at(t, other.boot_ns), WALL + 3 * HOUR);
+	timeline_close(t);
+	other.boot_id[0]++;
+	other.boot_ns = 0;
+	t = open_at(&other);
+	assert_int_equal(timeline_at(t, 0), WALL + 3 * HOUR);
+	timeline_close(t);
+}
+
+/* Another time namespace, a clock that went back (a machine that was put back to an earlier state), nobody knows. */
+static void test_another_clock_goes_on(void **state)
+{
+	struct timeline_clocks other = first;
+	struct timeline *t = open_at(&first);
+
+	(void)state;
+	timeline_keep(t, BOOT + HOUR);
+	timeline_close(t);
+	other.boot_clock++;
+	other.boot_ns = BOOT + 1000 * HOUR;
+	t = open_at(&other);
+	assert_int_equal(timeline_at(t, other.boot_ns), WALL + HOUR);
+	timeline_close(t);
+	other.boot_ns = HOUR;
+	t = open_at(&other);
+	assert_int_equal(timeline_at(t, other.boot_ns), WALL + HOUR);
+	timeline_close(t);
+	memset(other.boot_id, 0, sizeof(other.boot_id));
+	for (unsigned i = 0; i < 2; i++) {
+		other.boot_ns += HOUR;
+		t = open_at(&other);
+		assert_int_equal(timeline_at(t, other.boot_ns), WALL + HOUR);
+		timeline_close(t);
+	}
+}
+
+/* Of what is in the file, every byte is changed: no time that was not, but at most the one of the mark before. */
+static void test_damage(void **state)
+{
+	struct timeline_clocks other = first;
+	char bytes[4096 + 2 * 56];
+	struct timeline *t = open_at(&first);
+	int fd;
+
+	(void)state;
+	timeline_keep(t, BOOT + HOUR);
+	timeline_close(t);
+	other.boot_id[0]++;
+	other.real_ns = 1;
+	fd = openat(dir, NAME, O_RDWR | O_CLOEXEC);
+	assert_int_equal(pread(fd, bytes, sizeof(bytes), 0), sizeof(bytes));
+	for (size_t i = 0; i < sizeof(bytes); i += i < 40 || i >= 4090 ? 1 : 500) {
+		uint64_t now_ns;
+		char changed = (char)(bytes[i] ^ 0x40);
+
+		assert_int_equal(pwrite(fd, bytes, sizeof(bytes), 0), sizeof(bytes));
+		assert_int_equal(pwrite(fd, &changed, 1, (off_t)i), 1);
+		t = open_at(&other);
+		now_ns = timeline_at(t, other.boot_ns);
+		timeline_close(t);
+		assert_true(now_ns == WALL || now_ns == WALL + HOUR || now_ns == 1);
+		if (now_ns == 1) { /* only a damaged header, and then there is another file */
+			assert_true(i < 40);
+			close(fd);
+			fd = openat(dir, NAME, O_RDWR | O_CLOEXEC);
+		}
+	}
+	close(fd);
+}
+
+static void test_one_at_a_time(void **state)
+{
+	struct timeline *t = open_at(&first), *second;
+
+	(void)state;
+	assert_int_equal(timeline_open(&second, dir, NAME, &first), -EBUSY);
+	timeline_close(t);
+	timeline_close(NULL);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		IN_DIR(test_wall_clock_is_asked_once),
+		IN_DIR(test_another_boot_goes_on),
+		IN_DIR(test_another_clock_goes_on),
+		IN_DIR(test_damage),
+		IN_DIR(test_one_at_a_time),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
