@@ -168,7 +168,7 @@ int buffer_register(struct buffer *b, struct ibv_pd *pd, struct why *why)
 			"not all of the %zu bytes at %p are mapped and writable", b->bytes,
 			(void *)b->start);
 	return why_set(why, rc, "the RDMA device cannot register %zu bytes at %p: %s", b->bytes,
-		(void *)b->start, strerror(-rc));
+		(void *)b->start, why_errno(-rc));
 }
 
 void buffer_deregister(struct buffer *b)

@@ -54,7 +54,7 @@ int pipeline_attach(struct pipeline *p, struct endpoint *ep, struct why *why)
 				"; or use fewer channels and queues, which lock as much each", why);
 		return why_set(why, rc,
 			"cannot register %zu KiB of memory with the RDMA device: %s",
-			(size_t)BOUNCE_BYTES >> 10, strerror(-rc));
+			(size_t)BOUNCE_BYTES >> 10, why_errno(-rc));
 	}
 	p->ep = ep;
 	p->depth = endpoint_send_depth(ep);

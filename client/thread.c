@@ -17,7 +17,7 @@ int thread_start(
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (rc)
 		return why_set(
-			why, -EAGAIN, "cannot start a thread: %s (see 'ulimit -u')", strerror(rc));
+			why, -EAGAIN, "cannot start a thread: %s (see 'ulimit -u')", why_errno(rc));
 	pthread_setname_np(*out, name);
 	return 0;
 }

@@ -100,7 +100,7 @@ int endpoint_explain(int rc, const char *what, struct why *why)
 			"%s: this process has too many open files: raise the limit with 'ulimit "
 			"-n', or LimitNOFILE= of a systemd unit",
 			what);
-	return rc ? why_set(why, rc, "%s: %s", what, strerror(-rc)) : 0;
+	return rc ? why_set(why, rc, "%s: %s", what, why_errno(-rc)) : 0;
 }
 
 static int choose_domain(struct endpoint *ep, struct domain *given, struct why *why)

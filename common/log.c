@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,7 @@
 enum log_level log_threshold = LOG_LEVEL_OFF;
 
 static const char *log_prefix = "rmem";
+static bool log_to_journal;
 
 static const char *const level_names[] = { "off", "error", "warn", "info", "debug" };
 
@@ -28,6 +30,8 @@ int log_parse_level(const char *text, enum log_level *out)
 void log_init(const char *prefix, enum log_level threshold)
 {
 	log_prefix = prefix;
+	/* Once: other threads of the program may change the environment later. */
+	log_to_journal = secure_getenv("JOURNAL_STREAM") != NULL;
 	log_threshold = threshold;
 }
 
@@ -40,7 +44,7 @@ void log_line(enum log_level level, const char *fmt, ...)
 	size_t n = 0;
 	va_list ap;
 
-	if (!isatty(STDERR_FILENO) && getenv("JOURNAL_STREAM"))
+	if (log_to_journal && !isatty(STDERR_FILENO))
 		n = (size_t)snprintf(line, sizeof(line), "<%d>", priority[level]);
 	n += (size_t)snprintf(line + n, sizeof(line) - n, "%s: %s%s", log_prefix,
 		level == LOG_LEVEL_INFO ? "" : level_names[level],

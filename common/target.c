@@ -186,7 +186,7 @@ static int no_address(int rc, const char *device, struct why *why)
 {
 	if (rc != -ENOENT && rc != -ENODEV)
 		return why_set(why, rc, "looking for this machine's RDMA address: %s%s",
-			strerror(-rc), rc == -EMFILE ? ": raise the limit with 'ulimit -n'" : "");
+			why_errno(-rc), rc == -EMFILE ? ": raise the limit with 'ulimit -n'" : "");
 	return why_set(why, -ENODEV,
 		"%s%s has no IP address: give its network interface one and bring it up",
 		device ? "RDMA device " : "no RDMA device here", device ? device : "");

@@ -59,6 +59,7 @@ enum rig_port {
 	RIG_PORT_SHARING = 7565,
 	RIG_PORT_LOCKS,
 	RIG_PORT_OBJECTS,
+	RIG_PORT_EMBEDDED,
 };
 
 #define RIG_LIMIT_MS \
