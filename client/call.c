@@ -8,10 +8,21 @@
 #include "client/locals.h"
 #include "client/wiped.h"
 #include "common/log.h"
+#include "common/denial.h"
 
 const char *call_errmsg(void)
 {
 	return locals_message ? locals_message : "";
+}
+
+/* Who has left it at the errno has run out of memory, mostly. */
+static void explain(int rc, const struct why *why, char *out)
+{
+	struct why best = *why;
+
+	if (!best.text[0])
+		(void)denial_explain(DENIED_MEMORY, rc, "rmem", &best);
+	memcpy(out, best.text, sizeof(best.text));
 }
 
 int call_done(int rc, const char *call, const struct why *why)
@@ -22,8 +33,7 @@ int call_done(int rc, const char *call, const struct why *why)
 		return rc;
 	l = locals_get();
 	if (l) {
-		snprintf(l->message, sizeof(l->message), "%s",
-			why->text[0] ? why->text : why_errno(-rc));
+		explain(rc, why, l->message);
 		locals_message = l->message;
 	} else {
 		locals_message = why_errno(-rc);

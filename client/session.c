@@ -12,6 +12,7 @@
 #include "client/wiped.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/denial.h"
 
 #define LEASE_MARGIN_MIN_NS (50 * NSEC_PER_MSEC)
 
@@ -44,7 +45,7 @@ int session_init(struct session *s, struct why *why)
 	s->cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (s->wake_fd < 0 || s->cancel_fd < 0) {
 		rc = -errno;
-		return why_set(why, rc, "eventfd: %s", why_errno(-rc));
+		return denial_explain(DENIED_FILE, rc, "eventfd", why);
 	}
 	return 0;
 }

@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <sys/mman.h>
 
+#include "common/denial.h"
+
 /* In a page that children find zeroed; NULL: the process has not been marked. */
 static _Atomic(atomic_bool *) mark;
 
@@ -15,13 +17,13 @@ int wiped_map(void **out, struct why *why)
 		mmap(NULL, WIPED_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	if (page == MAP_FAILED)
-		return why_set(why, -ENOMEM,
-			"no memory for a page of the session: see 'ulimit -v', vm.max_map_count "
-			"and the memory limit of the control group");
+		return denial_explain(DENIED_MEMORY, -ENOMEM, "a page of the session", why);
 	if (madvise(page, WIPED_BYTES, MADV_WIPEONFORK)) {
 		int rc = -errno;
 
 		(void)munmap(page, WIPED_BYTES);
+		if (rc != -EINVAL)
+			return denial_explain(DENIED_CALL, rc, "madvise", why);
 		return why_set(why, rc,
 			"the kernel has no MADV_WIPEONFORK, with which child processes are kept "
 			"from the device: Linux 4.14 or later is needed");

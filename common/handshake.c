@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/denial.h"
 #include "common/verbs.h"
 
 /* Reasons of an InfiniBand CM rejection (IBTA 12.6.7.2) that mean something to us. */
@@ -105,20 +106,19 @@ static int open_channel(struct handshake *h, struct why *why)
 	int rc;
 
 	h->channel = rdma_create_event_channel();
-	if (!h->channel && (errno == EMFILE || errno == ENFILE || errno == ENOMEM))
-		return why_set(why, -errno, "rdma_create_event_channel: %s", why_errno(errno));
-	if (!h->channel)
-		return why_set(why, -ENODEV,
-			"the RDMA connection manager cannot be used (%s): load the module rdma_ucm "
-			"and "
-			"see who may open /dev/infiniband/rdma_cm",
-			why_errno(errno));
+	rc = h->channel ? 0 : verbs_errno();
+	if (rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM)
+		return denial_explain(DENIED_DEVICE, rc, "rdma_create_event_channel", why);
+	if (rc) {
+		(void)denial_explain(
+			DENIED_DEVICE, rc, "the RDMA connection manager cannot be used", why);
+		return -ENODEV;
+	}
 	rc = verbs_set_nonblocking(h->channel->fd);
 	if (rc)
 		return why_set(why, rc, "fcntl: %s", why_errno(-rc));
 	if (rdma_create_id(h->channel, &h->id, NULL, RDMA_PS_TCP)) {
-		rc = verbs_errno();
-		return why_set(why, rc, "rdma_create_id: %s", why_errno(-rc));
+		return denial_explain(DENIED_DEVICE, verbs_errno(), "rdma_create_id", why);
 	}
 	return 0;
 }

@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/denial.h"
+
 static bool is_local_name(const char *host)
 {
 	struct in6_addr v6;
@@ -185,8 +187,8 @@ static void set_port(struct sockaddr_storage *addr, uint16_t port)
 static int no_address(int rc, const char *device, struct why *why)
 {
 	if (rc != -ENOENT && rc != -ENODEV)
-		return why_set(why, rc, "looking for this machine's RDMA address: %s%s",
-			why_errno(-rc), rc == -EMFILE ? ": raise the limit with 'ulimit -n'" : "");
+		return denial_explain(
+			DENIED_DEVICE, rc, "looking for this machine's RDMA address", why);
 	return why_set(why, -ENODEV,
 		"%s%s has no IP address: give its network interface one and bring it up",
 		device ? "RDMA device " : "no RDMA device here", device ? device : "");
