@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "common/denial.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -115,6 +119,9 @@ const char *denial_remedy(enum denial what, int err, char buf[DENIAL_TEXT_SIZE])
 	case -EACCES:
 	case -EPERM:
 	case -ENOSYS:
+		/* Without a capability a limit of 0 is answered like that. */
+		if (what == DENIED_PINNED && err == -EPERM)
+			return remedy_of_pinned(buf);
 		return what == DENIED_DEVICE && err != -ENOSYS
 			       ? remedy_of_device(err, buf)
 			       : "the kernel has no such call, or the seccomp profile of a "
@@ -132,4 +139,73 @@ int denial_explain(enum denial what, int err, const char *doing, struct why *why
 	const char *remedy = denial_remedy(what, err, buf);
 
 	return why_set(why, err, "%s: %s%s%s", doing, why_errno(-err), *remedy ? ": " : "", remedy);
+}
+
+/* ---- devices ---- */
+
+#define CLASS_DIR "/sys/class/infiniband_verbs"
+#define SPARE_DESCRIPTORS 12 /* what a connection takes, and a few */
+
+/* As an errno, whether so many more can be had. */
+static int check_descriptors(void)
+{
+	int fds[SPARE_DESCRIPTORS], n = 0, err = 0;
+
+	while (!err && n < SPARE_DESCRIPTORS) {
+		fds[n] = eventfd(0, EFD_CLOEXEC);
+		if (fds[n] < 0)
+			err = -errno;
+		else
+			n++;
+	}
+	while (n > 0)
+		close(fds[--n]);
+	return err == -EMFILE || err == -ENFILE ? err : 0;
+}
+
+static int try_open(const char *name)
+{
+	char path[300];
+	int fd;
+
+	snprintf(path, sizeof(path), "/dev/infiniband/%.255s", name);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	close(fd);
+	return 0;
+}
+
+/* All devices that the kernel has, and what connects them. 0 too if there are none. */
+static int check_devices(void)
+{
+	DIR *dir = opendir(CLASS_DIR);
+	const struct dirent *entry;
+	bool any = false;
+	int err = 0;
+
+	while (dir && !err && (entry = readdir(dir))) {
+		if (strncmp(entry->d_name, "uverbs", 6) != 0)
+			continue;
+		any = true;
+		err = try_open(entry->d_name);
+	}
+	if (dir)
+		closedir(dir);
+	return any && !err ? try_open("rdma_cm") : err;
+}
+
+int denial_of_devices(struct why *why)
+{
+	int err = check_descriptors();
+
+	if (err)
+		return denial_explain(DENIED_FILE, err,
+			"there are not enough descriptors for an RDMA connection", why);
+	err = check_devices();
+	if (!err)
+		return 0;
+	(void)denial_explain(
+		DENIED_DEVICE, err, "there is an RDMA device, which this process cannot open", why);
+	return -ENODEV;
 }

@@ -70,6 +70,10 @@ static int next_event(
 
 static int unreachable(const struct handshake *h, int status, struct why *why)
 {
+	int rc = denial_of_devices(why);
+
+	if (rc)
+		return rc;
 	return why_set(why, -EHOSTUNREACH,
 		"no RDMA route to %s (%s): is it up, and in a network of a local RDMA device "
 		"('rdma link')?",

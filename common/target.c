@@ -90,7 +90,7 @@ static int check_device(const char *device, struct why *why)
 	char names[256] = "";
 	bool found = false;
 	size_t n = 0;
-	int count = 0;
+	int count = 0, rc;
 
 	list = ibv_get_device_list(&count);
 	if (!list && errno == ENOMEM)
@@ -105,6 +105,9 @@ static int check_device(const char *device, struct why *why)
 	}
 	if (list)
 		ibv_free_device_list(list);
+	rc = list && count > 0 ? 0 : denial_of_devices(why);
+	if (rc)
+		return rc;
 	if (!list || count == 0)
 		return why_set(why, -ENODEV,
 			"this machine has no RDMA device: see 'rdma link'; a network interface can "

@@ -221,6 +221,8 @@ static int open_devices(struct server *s, struct why *why)
 		return denial_explain(DENIED_DEVICE, -errno, "listing the RDMA devices", why);
 	if (!list || !*list) {
 		rdma_free_devices(list);
+		if (denial_of_devices(why))
+			return -ENODEV;
 		return why_set(why, -ENODEV,
 			"there is no RDMA device here: make one with soft-RoCE (modprobe rdma_rxe; "
 			"rdma link add rxe0 type rxe netdev IF) and look with rdma link");

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "common/denial.h"
 
@@ -81,6 +82,35 @@ static void test_calls(void **state)
 	SAYS(say(RLIMIT_NOFILE, 100, DENIED_CALL, -ENOSYS), "seccomp", "no such call");
 }
 
+/* The kernel's word for a limit of 0, without the capability. */
+static void test_nothing_may_be_locked(void **state)
+{
+	(void)state;
+	SAYS(say(RLIMIT_MEMLOCK, 0, DENIED_PINNED, -EPERM), "RLIMIT_MEMLOCK is 0 B", "ulimit -l");
+}
+
+/* Verbs say that there is no device. */
+static void test_few_descriptors(void **state)
+{
+	struct rlimit before, now;
+	struct why why = { "" };
+	int rc, fd = dup(0);
+
+	(void)state;
+	assert_true(fd >= 0);
+	close(fd);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	now = before;
+	now.rlim_cur = (rlim_t)fd + 3;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &now), 0);
+	rc = denial_of_devices(&why);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	assert_int_equal(rc, -EMFILE);
+	SAYS(why.text, "not enough descriptors", "RLIMIT_NOFILE", "ulimit -n");
+	assert_int_equal(dup(0), fd); /* nothing is left open */
+	close(fd);
+}
+
 static void test_others(void **state)
 {
 	(void)state;
@@ -96,6 +126,8 @@ int main(void)
 		cmocka_unit_test(test_threads),
 		cmocka_unit_test(test_devices),
 		cmocka_unit_test(test_calls),
+		cmocka_unit_test(test_nothing_may_be_locked),
+		cmocka_unit_test(test_few_descriptors),
 		cmocka_unit_test(test_others),
 	};
 
