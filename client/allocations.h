@@ -26,8 +26,8 @@ enum own_state {
 
 /* Where it was allocated, for messages. */
 struct origin {
-	uint32_t site;      /* the server's number; 0: unknown */
-	const void *caller; /* the line that called rmem_alloc() returns there; NULL: unknown */
+	uint32_t site;    /* the server's number; 0: unknown */
+	const char *code; /* that called rmem_alloc(), as sites_code() has it; NULL: unknown */
 };
 
 struct own {

@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "common/denial.h"
 #include "common/verbs.h"
 
 #define LONG_BYTES (1UL << 30)
@@ -127,7 +128,10 @@ int buffers_explain_memory(size_t bytes, const char *else_, struct why *why)
 
 	if (getrlimit(RLIMIT_MEMLOCK, &limit) || limit.rlim_cur == RLIM_INFINITY)
 		return why_set(why, -ENOMEM,
-			"the RDMA device cannot register %zu bytes: out of memory", bytes);
+			"the RDMA device cannot register %zu bytes: out of memory (RLIMIT_MEMLOCK "
+			"is "
+			"unlimited): see the control group's memory.max, and 'ulimit -v'",
+			bytes);
 	return why_set(why, -ENOMEM,
 		"the RDMA device cannot lock %zu bytes: out of memory, or over the limit of this "
 		"process, which is %llu KiB for all it locks: raise it with 'ulimit -l', memlock "
@@ -151,6 +155,7 @@ static int check_region(const struct buffer *b, struct ibv_pd *pd, struct why *w
 
 int buffer_register(struct buffer *b, struct ibv_pd *pd, struct why *why)
 {
+	char remedy[DENIAL_TEXT_SIZE];
 	int rc = check_region(b, pd, why);
 
 	if (rc)
@@ -167,8 +172,9 @@ int buffer_register(struct buffer *b, struct ibv_pd *pd, struct why *why)
 		return why_set(why, -EINVAL,
 			"not all of the %zu bytes at %p are mapped and writable", b->bytes,
 			(void *)b->start);
-	return why_set(why, rc, "the RDMA device cannot register %zu bytes at %p: %s", b->bytes,
-		(void *)b->start, strerror(-rc));
+	return why_set(why, rc, "the RDMA device cannot register %zu bytes at %p: %s%s%s", b->bytes,
+		(void *)b->start, why_errno(-rc), rc == -EAGAIN ? ": " : "",
+		rc == -EAGAIN ? denial_remedy(DENIED_PINNED, rc, remedy) : "");
 }
 
 void buffer_deregister(struct buffer *b)

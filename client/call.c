@@ -5,36 +5,48 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "client/locals.h"
+#include "client/wiped.h"
 #include "common/log.h"
-
-static _Thread_local char last_message[WHY_TEXT_SIZE];
-unsigned call_forks;
-
-void call_count_fork(void)
-{
-	call_forks++;
-}
+#include "common/denial.h"
 
 const char *call_errmsg(void)
 {
-	return last_message;
+	return locals_message ? locals_message : "";
+}
+
+/* Who has left it at the errno has run out of memory, mostly. */
+static void explain(int rc, const struct why *why, char *out)
+{
+	struct why best = *why;
+
+	if (!best.text[0])
+		(void)denial_explain(DENIED_MEMORY, rc, "rmem", &best);
+	memcpy(out, best.text, sizeof(best.text));
 }
 
 int call_done(int rc, const char *call, const struct why *why)
 {
+	struct locals *l;
+
 	if (rc >= 0)
 		return rc;
-	snprintf(
-		last_message, sizeof(last_message), "%s", why->text[0] ? why->text : strerror(-rc));
+	l = locals_get();
+	if (l) {
+		explain(rc, why, l->message);
+		locals_message = l->message;
+	} else {
+		locals_message = why_errno(-rc);
+	}
 	/* A full queue is no failure: whoever fills it runs into that all the time. */
-	log_at(rc == -EAGAIN ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, "%s: %s", call, last_message);
+	log_at(rc == -EAGAIN ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, "%s: %s", call, call_errmsg());
 	return rc;
 }
 
 int call_check_fork(struct why *why)
 {
-	if (call_forks == 0)
-		return 0;
+	if (!wiped_is_child())
+		return wiped_mark_process(why);
 	/* librdmacm would go on with the devices that the parent has opened, whose memory is not here. */
 	return why_set(why, -EPERM,
 		"after fork() the RDMA devices are the parent's: only a program that this process "

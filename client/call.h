@@ -20,7 +20,6 @@ struct sites;
 
 /* NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding): as in the session */
 struct rmem {
-	unsigned fork_generation;
 	struct session session;
 	struct seats seats;
 	pthread_mutex_t queues_lock;
@@ -38,20 +37,16 @@ int call_enter(const struct rmem *rm, struct why *why);
 int call_done(int rc, const char *call, const struct why *why);
 const char *call_errmsg(void);
 
-/* Can this process open a session at all? 0 or -EPERM. */
+/* Can this process open a session at all? 0, -EPERM, or as wiped_map(). */
 int call_check_fork(struct why *why);
 
 /* An attr may be shorter than no version of its struct, and say nothing that we do not know. */
 int call_check_attr(const void *attr, size_t size, size_t known, struct why *why);
 
-/* For pthread_atfork(), on the child's side; and how often that has happened in this process's line. */
-void call_count_fork(void);
-extern unsigned call_forks;
-
 /* Has no fork() come between? Then the session is this process's. */
 static inline bool call_is_ours(const struct rmem *rm)
 {
-	return rm->fork_generation == call_forks;
+	return atomic_load_explicit(&rm->session.vitals->epoch, memory_order_relaxed) != 0;
 }
 
 #endif

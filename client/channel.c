@@ -20,6 +20,7 @@ struct channel *channel_create(struct session *s)
 		return NULL;
 	memset(ch, 0, sizeof(*ch));
 	ch->session = s;
+	ch->vitals = s->vitals;
 	ch->number = atomic_fetch_add(&s->channels, 1) + 1;
 	ch->buffers_version = UINT64_MAX;
 	ch->epoch = UINT64_MAX;

@@ -29,12 +29,13 @@ struct shortcut {
 
 struct channel {
 	struct session *session;
-	uint32_t number;     /* that it joins with: the server ends the connection before */
-	uint64_t epoch;      /* of the session, when what follows was looked up */
-	uint64_t generation; /* of the session's connection that it joined; 0: none */
-	uint64_t fences;     /* of the session, when the oldest operation was started */
-	uint64_t tenure;     /* of the session, that it joined in */
-	uint64_t as_of;      /* allocations of the session, when a key was last looked up */
+	const struct vitals *vitals; /* of the session */
+	uint32_t number;             /* that it joins with: the server ends the connection before */
+	uint64_t epoch;              /* of the session, when what follows was looked up */
+	uint64_t generation;         /* of the session's connection that it joined; 0: none */
+	uint64_t fences;             /* of the session, when the oldest operation was started */
+	uint64_t tenure;             /* of the session, that it joined in */
+	uint64_t as_of;              /* allocations of the session, when a key was last looked up */
 	struct keys keys;
 	struct buffers buffers; /* a copy of the session's */
 	uint64_t buffers_version;

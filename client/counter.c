@@ -140,8 +140,9 @@ static int try_add(struct rmem_counter *c, uint64_t n, struct why *why)
 	rc = word_swap(c->rm, total_of(c, (unsigned)c->line), c->total, c->total + n, c->tenure,
 		&swap, why);
 	c->unsettled |= rc == -EREMOTEIO;
-	if (rc == -EREMOTEIO)
-		c->line = -1; /* its total is to be read again */
+	if (rc == -EREMOTEIO || rc == -ESTALE || rc == -EFAULT)
+		c->line =
+			-1; /* its total is to be read again; or the memory is gone, and other may come */
 	if (rc == -ESTALE && tenure_is_over(&c->rm->session, c->tenure))
 		return 0;
 	if (rc)

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "client/explain.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -78,35 +77,18 @@ static const char *kind_name(enum operation_kind kind)
 	return names[kind];
 }
 
-/* "program+0x1234": what addr2line(1) takes. Names are found elsewhere: that takes seconds. */
-static void describe_code(const void *caller, char *buf, size_t size)
-{
-	const char *name;
-	Dl_info info;
-
-	if (!caller || !dladdr(caller, &info) || !info.dli_fname) {
-		snprintf(buf, size, "an unknown line");
-		return;
-	}
-	name = strrchr(info.dli_fname, '/');
-	snprintf(buf, size, "%s+0x%zx", name ? name + 1 : info.dli_fname,
-		(size_t)((const char *)caller - (const char *)info.dli_fbase) - 1);
-}
-
 static void describe_allocation(struct session *s, uint64_t addr, char *buf, size_t size)
 {
 	const struct own *own;
-	char code[128];
 
 	pthread_mutex_lock(&s->table);
 	own = allocations_find_range(&s->allocations, addr, 1);
 	if (own)
-		describe_code(own->origin.caller, code, sizeof(code));
-	if (own)
 		snprintf(buf, size,
 			" (in the allocation of %" PRIu64 " bytes at 0x%" PRIx64
 			", made at site %u, %s)",
-			own->bytes, own->addr, own->origin.site, code);
+			own->bytes, own->addr, own->origin.site,
+			own->origin.code ? own->origin.code : "an unknown line");
 	else
 		buf[0] = '\0';
 	pthread_mutex_unlock(&s->table);

@@ -17,7 +17,7 @@
 /* A third of the lease, give or take a tenth, so that many clients do not march in step. */
 static uint64_t renewal_period_ns(struct session *s, unsigned *seed)
 {
-	uint64_t third = atomic_load(&s->ttl_ms) * NSEC_PER_MSEC / 3;
+	uint64_t third = atomic_load(&s->vitals->ttl_ms) * NSEC_PER_MSEC / 3;
 
 	return third * 9 / 10 + third / 5 * ((uint64_t)rand_r(seed) % 1024) / 1024;
 }

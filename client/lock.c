@@ -50,6 +50,24 @@ static struct session *session_of(const struct rmem_lock *l)
 	return &l->rm->session;
 }
 
+/* It is not held any more. */
+static int end(struct rmem_lock *l, int rc)
+{
+	tenure_release(session_of(l), &l->holding);
+	l->state = LOCK_IDLE;
+	return rc;
+}
+
+/* The memory is gone, and the lock with it: why says how that was found out. */
+static int end_with_memory(struct rmem_lock *l, struct why *why)
+{
+	const struct why found = *why;
+
+	return why_set(why, end(l, -ESTALE),
+		"%.300s; the lock at 0x%" PRIx64 " in it is not held any more", found.text,
+		l->addr);
+}
+
 /* ---- taking ---- */
 
 /* Our value is in the word: does it still count? */
@@ -199,6 +217,19 @@ static int acquire(struct rmem_lock *l, struct wait *w, struct why *why)
 	}
 }
 
+/* The handle has it already, if there is such a lock still. */
+static int explain_own(struct rmem_lock *l, struct why *why)
+{
+	uint64_t word;
+	int rc = word_read(l->rm, l->addr, &word, why);
+
+	if (rc == -ESTALE && !tenure_is_over(session_of(l), l->tenure))
+		return end_with_memory(l, why);
+	if (rc == -EFAULT)
+		return rc; /* it was detached, or freed by this session */
+	return why_set(why, -EDEADLK, "this handle has the lock at 0x%" PRIx64 " already", l->addr);
+}
+
 RMEM_API int rmem_lock_acquire(struct rmem_lock *l, int timeout_ms)
 {
 	struct wait w = { .deadline_ns = UINT64_MAX, .pause_ns = PAUSE_MIN_NS };
@@ -206,8 +237,7 @@ RMEM_API int rmem_lock_acquire(struct rmem_lock *l, int timeout_ms)
 	int rc = l ? call_enter(l->rm, &why) : why_set(&why, -EINVAL, "the lock is NULL");
 
 	if (rc == 0 && l->state >= LOCK_HELD)
-		rc = why_set(&why, -EDEADLK, "this handle has the lock at 0x%" PRIx64 " already",
-			l->addr);
+		rc = explain_own(l, &why);
 	if (rc)
 		return call_done(rc, "rmem_lock_acquire", &why);
 	if (timeout_ms >= 0)
@@ -224,13 +254,6 @@ RMEM_API int rmem_lock_acquire(struct rmem_lock *l, int timeout_ms)
 }
 
 /* ---- giving back ---- */
-
-static int end(struct rmem_lock *l, int rc)
-{
-	tenure_release(session_of(l), &l->holding);
-	l->state = LOCK_IDLE;
-	return rc;
-}
 
 static int lost(struct rmem_lock *l, struct why *why)
 {
@@ -258,6 +281,8 @@ static int release(struct rmem_lock *l, struct why *why)
 	if (tenure_is_over(session_of(l), l->tenure) &&
 		(rc || swap.settled || swap.found != l->value))
 		return lost(l, why);
+	if (rc == -ESTALE)
+		return end_with_memory(l, why);
 	if (rc)
 		return rc;
 	if (swap.settled && swap.found == l->value)

@@ -28,7 +28,7 @@ static int copy_buffers(struct channel *ch)
 void lookup_refresh(struct channel *ch)
 {
 	struct session *s = ch->session;
-	uint64_t epoch = atomic_load_explicit(&s->epoch, memory_order_acquire);
+	uint64_t epoch = atomic_load_explicit(&s->vitals->epoch, memory_order_acquire);
 
 	if (epoch == ch->epoch)
 		return;

@@ -7,6 +7,7 @@
 
 #include "client/work.h"
 #include "common/clock.h"
+#include "common/denial.h"
 #include "common/verbs.h"
 
 /*
@@ -52,9 +53,8 @@ int pipeline_attach(struct pipeline *p, struct endpoint *ep, struct why *why)
 		if (rc == -ENOMEM)
 			return buffers_explain_memory(BOUNCE_BYTES,
 				"; or use fewer channels and queues, which lock as much each", why);
-		return why_set(why, rc,
-			"cannot register %zu KiB of memory with the RDMA device: %s",
-			(size_t)BOUNCE_BYTES >> 10, strerror(-rc));
+		return denial_explain(
+			DENIED_PINNED, rc, "registering memory with the RDMA device", why);
 	}
 	p->ep = ep;
 	p->depth = endpoint_send_depth(ep);

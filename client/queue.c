@@ -16,6 +16,7 @@
 #include "client/call.h"
 #include "client/shortcut.h"
 #include "common/clock.h"
+#include "common/denial.h"
 
 #define DEPTH_DEFAULT 128
 #define DEPTH_MAX 65536
@@ -500,7 +501,7 @@ static int make_descriptor(struct rmem_queue *q, struct why *why)
 		q->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (q->wake_fd < 0) {
 		rc = -errno;
-		return why_set(why, rc, "eventfd: %s", strerror(-rc));
+		return denial_explain(DENIED_FILE, rc, "eventfd", why);
 	}
 	q->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (q->epoll_fd < 0 || epoll_ctl(q->epoll_fd, EPOLL_CTL_ADD, q->wake_fd, &event)) {
@@ -508,7 +509,7 @@ static int make_descriptor(struct rmem_queue *q, struct why *why)
 		if (q->epoll_fd >= 0)
 			close(q->epoll_fd);
 		q->epoll_fd = -1;
-		return why_set(why, rc, "epoll: %s", strerror(-rc));
+		return denial_explain(DENIED_FILE, rc, "epoll", why);
 	}
 	watch_connection(q);
 	return 0;

@@ -176,7 +176,7 @@ static int prove(struct session *s, uint64_t deadline_ns, struct why *why)
 	if (rc == 0) {
 		renew_reply_get(&in, &reply);
 		if (wire_finish(&in) == 0 && reply.ttl_ms)
-			atomic_store(&s->ttl_ms, reply.ttl_ms);
+			atomic_store(&s->vitals->ttl_ms, reply.ttl_ms);
 		return 0;
 	}
 	if (!refused)

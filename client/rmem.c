@@ -27,23 +27,15 @@
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-/* In the child. */
-static void forked(void)
-{
-	call_count_fork();
-	seats_forget_all();
-	marks_forked();
-}
-
 static void prepare_once(void)
 {
-	const char *level = getenv("RMEM_LOG");
+	const char *level = secure_getenv("RMEM_LOG");
 	enum log_level threshold;
 
-	pthread_atfork(NULL, NULL, forked);
+	/* Another way to make a child leaves it the sign: then rmemd goes by other evidence. */
+	pthread_atfork(NULL, NULL, marks_forked);
 	if (level && log_parse_level(level, &threshold) == 0)
 		log_init("librmem", threshold);
-	stack_prepare();
 }
 
 static uint64_t deadline_of(const struct rmem *rm)
@@ -76,7 +68,7 @@ static int configure(
 	if (server && !*server)
 		return why_set(why, -EINVAL,
 			"the server's name is empty: NULL means $RMEM_SERVER, else this machine");
-	rc = target_parse(server ? server : getenv("RMEM_SERVER"), &s->target, why);
+	rc = target_parse(server ? server : secure_getenv("RMEM_SERVER"), &s->target, why);
 	if (rc)
 		return rc;
 	if (attr && attr->device) {
@@ -123,7 +115,7 @@ static int teardown(struct rmem *rm, struct why *why)
 	queues_destroy(rm);
 	namer_stop(&rm->namer, names < deadline ? names : deadline);
 	if (write(s->cancel_fd, &one, sizeof(one)) < 0)
-		log_debug("eventfd: %s", strerror(errno));
+		log_debug("eventfd: %s", why_errno(errno));
 	keeper_stop(&rm->keeper);
 	/* From here on we are alone, and may wait for the server again. */
 	while (read(s->cancel_fd, &one, sizeof(one)) > 0)
@@ -144,6 +136,7 @@ RMEM_API int rmem_open(const char *server, const struct rmem_open_attr *attr, st
 	int rc;
 
 	pthread_once(&once, prepare_once);
+	stack_prepare();
 	if (!out)
 		return call_done(why_set(&why, -EINVAL, "out is NULL"), "rmem_open", &why);
 	rc = call_check_fork(&why);
@@ -156,7 +149,6 @@ RMEM_API int rmem_open(const char *server, const struct rmem_open_attr *attr, st
 		free(rm);
 		return call_done(-ENOMEM, "rmem_open", &why);
 	}
-	rm->fork_generation = call_forks;
 	pthread_mutex_init(&rm->queues_lock, NULL);
 	rc = session_init(&rm->session, &why);
 	if (rc == 0)
@@ -183,7 +175,7 @@ RMEM_API int rmem_close(struct rmem *rm)
 
 	if (!rm)
 		return 0;
-	if (rm->fork_generation != call_forks) {
+	if (!call_is_ours(rm)) {
 		queues_abandon(rm);
 		seats_abandon(&rm->seats);
 		session_abandon(&rm->session);
@@ -194,12 +186,23 @@ RMEM_API int rmem_close(struct rmem *rm)
 	return call_done(teardown(rm, &why), "rmem_close", &why);
 }
 
-/* With control: the server's number for a stack; 0 if there is none to be had. */
-static int number_site(struct rmem *rm, const struct stack *stack, uint64_t deadline_ns,
-	uint32_t *out, struct why *why)
+/* What rmem_alloc() is asked for, and where. */
+struct wish {
+	size_t bytes;
+	int node;
+	struct stack stack;
+	struct site_description *description; /* of the stack, if the server may not know it yet */
+};
+
+/*
+ * With control: the server's number for a stack; 0 if there is none to be had. UNDESCRIBED: it is to be
+ * described first, without a lock.
+ */
+#define UNDESCRIBED 1
+static int number_site(
+	struct rmem *rm, struct wish *wish, uint64_t deadline_ns, struct site *out, struct why *why)
 {
 	struct session *s = &rm->session;
-	struct site_description *d;
 	struct site_reply reply;
 	struct wire in;
 	int rc;
@@ -207,23 +210,23 @@ static int number_site(struct rmem *rm, const struct stack *stack, uint64_t dead
 	if (rm->sites_serial != s->serial)
 		sites_clear(rm->sites);
 	rm->sites_serial = s->serial;
-	*out = 0;
-	if (sites_find(rm->sites, stack, out))
+	*out = (struct site){ 0 };
+	if (sites_find(rm->sites, &wish->stack, out))
 		return 0;
-	d = site_describe(stack);
-	if (!d)
-		return 0;
-	site_request_put(request_begin(s), &d->request);
+	if (!wish->description)
+		return UNDESCRIBED;
+	out->code = sites_code(rm->sites, wish->description);
+	site_request_put(request_begin(s), &wish->description->request);
 	rc = request_call(s, MESSAGE_SITE, deadline_ns, &in, why);
 	if (rc == 0) {
 		site_reply_get(&in, &reply);
 		if (wire_finish(&in) == 0)
-			*out = reply.site;
+			out->number = reply.site;
 	}
-	if (rc == 0 && sites_add(rm->sites, stack, *out) && *out)
-		namer_add(&rm->namer, d, *out, s->serial);
-	else
-		site_description_destroy(d);
+	if (rc == 0 && sites_add(rm->sites, &wish->stack, *out) && out->number) {
+		namer_add(&rm->namer, wish->description, out->number, s->serial);
+		wish->description = NULL;
+	}
 	/* A server that will not number it can still allocate. */
 	return rc == -ETIMEDOUT || rc == -ECONNRESET || rc == -ESTALE || rc == -ENOMEM ? rc : 0;
 }
@@ -289,13 +292,13 @@ static int give_back(
 	return request_call(s, MESSAGE_FREE, deadline_ns, &in, why);
 }
 
-static int alloc_locked(struct rmem *rm, size_t bytes, int node, const struct stack *stack,
-	uint64_t deadline_ns, rmem_addr_t *out, struct why *why)
+static int alloc_locked(
+	struct rmem *rm, struct wish *wish, uint64_t deadline_ns, rmem_addr_t *out, struct why *why)
 {
 	struct session *s = &rm->session;
-	struct alloc_request request = { .bytes = bytes, .node = node };
+	struct alloc_request request = { .bytes = wish->bytes, .node = wish->node };
 	struct alloc_reply lent;
-	struct origin origin;
+	struct site site;
 	int rc;
 
 	/* First, so that no grant can be lost for lack of memory here. */
@@ -306,13 +309,14 @@ static int alloc_locked(struct rmem *rm, size_t bytes, int node, const struct st
 		return rc;
 	rc = request_ready(s, deadline_ns, why);
 	if (rc == 0)
-		rc = number_site(rm, stack, deadline_ns, &request.site, why);
+		rc = number_site(rm, wish, deadline_ns, &site, why);
 	if (rc)
 		return rc;
-	origin = (struct origin){ request.site, stack->depth ? stack->addresses[0] : NULL };
+	request.site = site.number;
 	/* Each round again finds out that at least one attached allocation is gone. */
 	while ((rc = ask_for_memory(s, &request, deadline_ns, &lent, why)) == 0) {
-		rc = accept_allocation(s, &lent, origin, why);
+		rc = accept_allocation(
+			s, &lent, (struct origin){ site.number, site.code }, why);
 		if (rc != -EEXIST)
 			break;
 		rc = give_back(s, &lent, deadline_ns, why);
@@ -324,12 +328,42 @@ static int alloc_locked(struct rmem *rm, size_t bytes, int node, const struct st
 	return rc;
 }
 
+static int alloc_once(
+	struct rmem *rm, struct wish *wish, uint64_t deadline_ns, rmem_addr_t *out, struct why *why)
+{
+	uint64_t serial;
+	int rc = session_lock(&rm->session, deadline_ns, why);
+
+	if (rc)
+		return rc;
+	serial = rm->session.serial;
+	rc = alloc_locked(rm, wish, deadline_ns, out, why);
+	/* What was lost with the old session does not matter to a new allocation. */
+	if (rc == -ESTALE && rm->session.serial != serial)
+		rc = alloc_locked(rm, wish, deadline_ns, out, why);
+	session_unlock(&rm->session);
+	return rc;
+}
+
+/* The loader is asked while no lock of ours is held: whoever has its lock may be waiting for ours. */
+static int alloc_described(
+	struct rmem *rm, struct wish *wish, uint64_t deadline_ns, rmem_addr_t *out, struct why *why)
+{
+	int rc = alloc_once(rm, wish, deadline_ns, out, why);
+
+	while (rc == UNDESCRIBED) {
+		wish->description = site_describe(&wish->stack);
+		rc = wish->description ? alloc_once(rm, wish, deadline_ns, out, why) : -ENOMEM;
+		site_description_destroy(wish->description);
+		wish->description = NULL;
+	}
+	return rc;
+}
+
 RMEM_API __attribute__((noinline)) int rmem_alloc(
 	struct rmem *rm, size_t bytes, const struct rmem_alloc_attr *attr, rmem_addr_t *out)
 {
-	int node = attr ? attr->node : RMEM_NODE_ANY;
-	struct stack stack;
-	uint64_t deadline, serial;
+	struct wish wish = { .bytes = bytes, .node = attr ? attr->node : RMEM_NODE_ANY };
 	struct why why;
 	int rc;
 
@@ -340,21 +374,12 @@ RMEM_API __attribute__((noinline)) int rmem_alloc(
 		rc = why_set(&why, -EINVAL, "out is NULL");
 	if (rc == 0 && bytes == 0)
 		rc = why_set(&why, -EINVAL, "an allocation of 0 bytes: ask for at least 1");
-	if (rc == 0 && node < RMEM_NODE_ANY)
-		rc = why_set(&why, -EINVAL, "there is no NUMA node %d", node);
+	if (rc == 0 && wish.node < RMEM_NODE_ANY)
+		rc = why_set(&why, -EINVAL, "there is no NUMA node %d", wish.node);
 	if (rc)
 		return call_done(rc, "rmem_alloc", &why);
-	stack_capture(&stack, __builtin_return_address(0));
-	deadline = deadline_of(rm);
-	rc = session_lock(&rm->session, deadline, &why);
-	if (rc)
-		return call_done(rc, "rmem_alloc", &why);
-	serial = rm->session.serial;
-	rc = alloc_locked(rm, bytes, node, &stack, deadline, out, &why);
-	/* What was lost with the old session does not matter to a new allocation. */
-	if (rc == -ESTALE && rm->session.serial != serial)
-		rc = alloc_locked(rm, bytes, node, &stack, deadline, out, &why);
-	session_unlock(&rm->session);
+	stack_capture(&wish.stack, __builtin_return_address(0));
+	rc = alloc_described(rm, &wish, deadline_of(rm), out, &why);
 	return call_done(rc, "rmem_alloc", &why);
 }
 

@@ -6,30 +6,25 @@
 #include <string.h>
 #include <utlist.h>
 
-/* A thread's seats, one for each session it has used. */
-struct bench {
-	struct seat *items;
-	size_t count, capacity;
-};
+#include "client/locals.h"
+#include "client/wiped.h"
 
-_Thread_local struct seat seat_now;
-static _Thread_local struct bench bench;
+/* As the header says, or gcc asks the loader for it, which may allocate and lock. */
+_Thread_local struct seat seat_now __attribute__((tls_model("initial-exec")));
 
 /* Sessions that are open: an ending thread must know which of its seats still exist. */
 static pthread_mutex_t open_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct seats *open_seats;
 static uint64_t last_id;
 
-static pthread_once_t once = PTHREAD_ONCE_INIT;
-static pthread_key_t thread_key;
-
-/* A thread ends: its channels are for others. */
-static void stand_up(void *unused)
+void seats_stand_up(struct locals *l)
 {
-	(void)unused;
+	seat_now = (struct seat){ 0 };
+	if (wiped_is_child())
+		return; /* nothing of the parent's is touched, and its locks may be taken for ever */
 	pthread_mutex_lock(&open_lock);
-	for (size_t i = 0; i < bench.count; i++) {
-		struct seat *seat = &bench.items[i];
+	for (size_t i = 0; i < l->count; i++) {
+		struct seat *seat = &l->seats[i];
 		struct seats *t = open_seats;
 
 		while (t && t->id != seat->id)
@@ -42,19 +37,10 @@ static void stand_up(void *unused)
 		pthread_mutex_unlock(&t->lock);
 	}
 	pthread_mutex_unlock(&open_lock);
-	free(bench.items);
-	bench = (struct bench){ 0 };
-	seat_now = (struct seat){ 0 };
-}
-
-static void make_key(void)
-{
-	(void)pthread_key_create(&thread_key, stand_up);
 }
 
 void seats_init(struct seats *t, struct session *s, unsigned limit)
 {
-	pthread_once(&once, make_key);
 	t->session = s;
 	t->limit = limit;
 	pthread_mutex_init(&t->lock, NULL);
@@ -87,14 +73,6 @@ void seats_abandon(struct seats *t)
 
 	LL_FOREACH_SAFE (t->all, ch, next)
 		channel_abandon(ch);
-}
-
-void seats_forget_all(void)
-{
-	pthread_mutex_init(&open_lock, NULL);
-	open_seats = NULL;
-	bench.count = 0;
-	seat_now = (struct seat){ 0 };
 }
 
 /* ---- channels ---- */
@@ -179,6 +157,18 @@ static void unclaim(struct seats *t)
 	pthread_mutex_unlock(&t->lock);
 }
 
+/* Among those who share the common channel. */
+static int join_common(struct seats *t, struct seat *out, struct why *why)
+{
+	int rc;
+
+	(void)turnstile_enter(&t->common_lock, TURNSTILE_FOREVER);
+	rc = t->common ? 0 : seats_add(t, &t->common, why);
+	*out = (struct seat){ t->id, t->common, true };
+	turnstile_leave(&t->common_lock);
+	return rc;
+}
+
 /* A seat of its own, or on the common channel if there are enough, or the server keeps no more. */
 static int choose(struct seats *t, struct seat *out, struct why *why)
 {
@@ -195,66 +185,67 @@ static int choose(struct seats *t, struct seat *out, struct why *why)
 			return rc;
 		}
 	}
-	(void)turnstile_enter(&t->common_lock, TURNSTILE_FOREVER);
-	rc = t->common ? 0 : seats_add(t, &t->common, why);
-	*out = (struct seat){ t->id, t->common, true };
-	turnstile_leave(&t->common_lock);
-	return rc;
+	return join_common(t, out, why);
 }
 
 /* Seats of sessions that are closed make room. */
-static void forget_closed(void)
+static void forget_closed(struct locals *l)
 {
 	size_t kept = 0;
 
 	pthread_mutex_lock(&open_lock);
-	for (size_t i = 0; i < bench.count; i++) {
+	for (size_t i = 0; i < l->count; i++) {
 		const struct seats *t = open_seats;
 
-		while (t && t->id != bench.items[i].id)
+		while (t && t->id != l->seats[i].id)
 			t = t->next;
 		if (t)
-			bench.items[kept++] = bench.items[i];
+			l->seats[kept++] = l->seats[i];
 	}
 	pthread_mutex_unlock(&open_lock);
-	bench.count = kept;
+	l->count = kept;
 }
 
-static int make_room(void)
+static bool make_room(struct locals *l)
 {
 	size_t capacity;
-	struct seat *items;
+	struct seat *seats;
 
-	if (bench.count == bench.capacity)
-		forget_closed();
-	if (bench.count < bench.capacity)
-		return 0;
-	capacity = bench.capacity ? bench.capacity * 2 : 4;
-	items = realloc(bench.items, capacity * sizeof(*items));
-	if (!items)
-		return -ENOMEM;
-	bench.items = items;
-	bench.capacity = capacity;
-	/* Any value but NULL: the destructor looks at the thread's own variables. */
-	return -pthread_setspecific(thread_key, &bench);
+	if (l->count == l->capacity)
+		forget_closed(l);
+	if (l->count < l->capacity)
+		return true;
+	capacity = l->capacity ? l->capacity * 2 : 4;
+	seats = realloc(l->seats, capacity * sizeof(*seats));
+	if (!seats)
+		return false;
+	l->seats = seats;
+	l->capacity = capacity;
+	return true;
 }
 
 static int sit_down(struct seats *t, struct why *why)
 {
+	struct locals *l = locals_get();
 	struct seat seat;
 	int rc;
 
-	for (size_t i = 0; i < bench.count; i++)
-		if (bench.items[i].id == t->id) {
-			seat_now = bench.items[i];
+	for (size_t i = 0; l && i < l->count; i++)
+		if (l->seats[i].id == t->id) {
+			seat_now = l->seats[i];
 			return 0;
 		}
-	if (make_room())
-		return why_set(why, -ENOMEM, "out of memory");
+	/* Only what is written down is given back when the thread ends. */
+	if (!l || !make_room(l)) {
+		rc = join_common(t, &seat, why);
+		if (rc == 0)
+			seat_now = seat;
+		return rc;
+	}
 	rc = choose(t, &seat, why);
 	if (rc)
 		return rc;
-	bench.items[bench.count++] = seat;
+	l->seats[l->count++] = seat;
 	seat_now = seat;
 	return 0;
 }

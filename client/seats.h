@@ -33,6 +33,7 @@ struct seats {
 	struct turnstile common_lock;
 };
 
+/* The thread's way to a channel. */
 struct seat {
 	uint64_t id; /* of the seats; 0: none */
 	struct channel *channel;
@@ -46,8 +47,10 @@ void seats_init(struct seats *t, struct session *s, unsigned limit);
 /* Destroys all channels. Other threads may still have the session's seats in mind, but not in use. */
 void seats_destroy(struct seats *t);
 void seats_abandon(struct seats *t); /* in a child after fork(): the same without the device */
-/* For pthread_atfork(), in the child: no channel of the parent's is to be touched. */
-void seats_forget_all(void);
+
+struct locals;
+/* A thread ends: its channels are for others. */
+void seats_stand_up(struct locals *l);
 
 /* This thread's own channel, if it was the last it used. */
 static inline struct channel *seats_mine(const struct seats *t)

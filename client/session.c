@@ -9,25 +9,43 @@
 #include <unistd.h>
 
 #include "client/registry.h"
+#include "client/wiped.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/denial.h"
 
 #define LEASE_MARGIN_MIN_NS (50 * NSEC_PER_MSEC)
+
+static int make_vitals(struct session *s, struct why *why)
+{
+	void *page = NULL;
+	int rc = wiped_map(&page, why);
+
+	_Static_assert(sizeof(struct vitals) <= WIPED_BYTES, "a page holds them");
+	s->vitals = page;
+	if (rc == 0)
+		atomic_init(&s->vitals->epoch, 1);
+	return rc;
+}
 
 int session_init(struct session *s, struct why *why)
 {
 	int rc;
 
+	s->wake_fd = s->cancel_fd = -1;
 	turnstile_init(&s->control);
 	turnstile_init(&s->sender);
 	pthread_mutex_init(&s->buffers_lock, NULL);
 	pthread_mutex_init(&s->table, NULL);
 	atomic_init(&s->watch_fd, -1);
+	rc = make_vitals(s, why);
+	if (rc)
+		return rc;
 	s->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	s->cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (s->wake_fd < 0 || s->cancel_fd < 0) {
 		rc = -errno;
-		return why_set(why, rc, "eventfd: %s", strerror(-rc));
+		return denial_explain(DENIED_FILE, rc, "eventfd", why);
 	}
 	return 0;
 }
@@ -60,6 +78,7 @@ void session_abandon(struct session *s)
 	buffers_destroy(&s->buffers);
 	mark_remove(&s->mark);
 	free(s->device);
+	wiped_unmap(s->vitals);
 	explicit_bzero(s->secret, sizeof(s->secret));
 }
 
@@ -104,12 +123,12 @@ bool session_connected(const struct session *s)
 
 void session_lease_extend(struct session *s, uint64_t sent_ns)
 {
-	uint64_t ttl = atomic_load(&s->ttl_ms) * NSEC_PER_MSEC;
+	uint64_t ttl = atomic_load(&s->vitals->ttl_ms) * NSEC_PER_MSEC;
 	uint64_t margin = ttl / 20 > LEASE_MARGIN_MIN_NS ? ttl / 20 : LEASE_MARGIN_MIN_NS;
 	uint64_t until = sent_ns + (ttl > margin ? ttl - margin : 0);
-	uint64_t old = atomic_load(&s->lease_ns);
+	uint64_t old = atomic_load(&s->vitals->lease_ns);
 
-	while (old < until && !atomic_compare_exchange_weak(&s->lease_ns, &old, until))
+	while (old < until && !atomic_compare_exchange_weak(&s->vitals->lease_ns, &old, until))
 		;
 }
 
@@ -120,7 +139,7 @@ int session_renew(struct session *s, struct why *why)
 
 	session_sender_lock(s);
 	sent = clock_boot_ns();
-	if (sent >= atomic_load(&s->lease_ns))
+	if (sent >= atomic_load(&s->vitals->lease_ns))
 		rc = -ESTALE; /* a renewal does not bring back what has expired */
 	else if (session_connected(s))
 		rc = endpoint_put_word(
@@ -136,7 +155,7 @@ void session_wake_keeper(struct session *s)
 	uint64_t one = 1;
 
 	if (write(s->wake_fd, &one, sizeof(one)) < 0)
-		log_debug("eventfd: %s", strerror(errno));
+		log_debug("eventfd: %s", why_errno(errno));
 }
 
 /* The server does not know us any more: whatever we had there is gone. */
@@ -163,7 +182,7 @@ static int greet(struct session *s, struct endpoint *ep, uint64_t deadline_ns,
 	int rc;
 
 	if (!s->resumable && getrandom(s->id, sizeof(s->id), 0) != sizeof(s->id))
-		return why_set(why, -EIO, "getrandom: %s", strerror(errno));
+		return why_set(why, -EIO, "getrandom: %s", why_errno(errno));
 	memcpy(hello.session_id, s->id, sizeof(hello.session_id));
 	if (s->resumable)
 		memcpy(hello.secret, s->secret, sizeof(hello.secret));
@@ -197,7 +216,7 @@ static void install(
 	s->board_rkey = reply->board_rkey;
 	atomic_store(&s->watch_fd, endpoint_fd(ep));
 	session_sender_unlock(s);
-	atomic_store(&s->ttl_ms, reply->ttl_ms);
+	atomic_store(&s->vitals->ttl_ms, reply->ttl_ms);
 	session_lease_extend(s, sent_ns);
 	session_wake_keeper(s);
 }

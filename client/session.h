@@ -44,6 +44,16 @@ struct request {
 	uint8_t body[MESSAGE_MAX];
 };
 
+/*
+ * What data calls look at all the time: nothing that changes often is near. A child process finds it zeroed
+ * (client/wiped.h), and with it nothing that a channel remembers is as it was.
+ */
+struct vitals {
+	_Atomic uint64_t epoch; /* changes when anything a channel remembers does; never 0 */
+	_Atomic uint32_t ttl_ms;
+	_Atomic uint64_t lease_ns; /* until then we may touch remote memory */
+};
+
 /* NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding): what never changes is not beside what does */
 struct session {
 	struct target target;
@@ -79,12 +89,7 @@ struct session {
 	uint64_t generation;      /* of the connection; the channels of another one are dead */
 	struct tenure tenure;
 	_Atomic uint32_t channels; /* that were ever made */
-
-	/* What data calls look at all the time: nothing that changes often is near. */
-	_Alignas(64) _Atomic uint64_t epoch; /* changes when anything a channel remembers does */
-	_Atomic uint32_t ttl_ms;
-	_Atomic uint64_t lease_ns; /* until then we may touch remote memory */
-	_Alignas(64) char end[0];
+	struct vitals *vitals;
 };
 
 /* Zeroed memory becomes a session that is not connected. 0, -ENOMEM, -EMFILE. */
@@ -111,7 +116,7 @@ void session_disconnect(struct session *s);
 /* With the table: what channels remember is to be looked at again. */
 static inline void session_next_epoch(struct session *s)
 {
-	atomic_fetch_add(&s->epoch, 1);
+	atomic_fetch_add(&s->vitals->epoch, 1);
 }
 
 /* The sender, for a short message; nobody keeps it for long. */
@@ -121,7 +126,7 @@ void session_sender_unlock(struct session *s);
 /* May remote memory be touched now? */
 static inline bool session_lease_good(const struct session *s)
 {
-	return clock_boot_ns() < atomic_load_explicit(&s->lease_ns, memory_order_relaxed);
+	return clock_boot_ns() < atomic_load_explicit(&s->vitals->lease_ns, memory_order_relaxed);
 }
 
 /* A sign of life was sent then, and was acknowledged. */

@@ -20,13 +20,13 @@ static inline bool is_clear(
 	const struct pipeline *p = &ch->pipeline;
 
 	return bytes - 1 < BOUNCE_PIECE_MAX && local && p->ep && !endpoint_broken(p->ep) &&
-	       atomic_load_explicit(&ch->session->epoch, memory_order_acquire) == ch->epoch &&
+	       atomic_load_explicit(&ch->vitals->epoch, memory_order_acquire) == ch->epoch &&
 	       keys_find(&ch->keys, remote, bytes, rkey) && !poison_find(local, bytes);
 }
 
 static inline bool is_leased(const struct channel *ch, uint64_t now_ns)
 {
-	return now_ns < atomic_load_explicit(&ch->session->lease_ns, memory_order_relaxed);
+	return now_ns < atomic_load_explicit(&ch->vitals->lease_ns, memory_order_relaxed);
 }
 
 /* The registered buffer that holds it, which is mostly the one of the last time. */

@@ -3,27 +3,37 @@
 
 #include <elf.h>
 #include <execinfo.h>
+#include <inttypes.h>
 #include <link.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <utlist.h>
 
 #include "common/symbol.h"
 
 #define OWN_FRAMES_MAX 8 /* between backtrace() and the application */
+#define CODE_SIZE 112
 #define BUCKETS (SITES_CACHED * 2)
 
 struct entry {
 	struct stack stack;
-	uint32_t number;
+	struct site site;
+};
+
+struct code {
+	struct code *next;
+	char text[];
 };
 
 struct sites {
 	struct entry *buckets[BUCKETS]; /* open addressing, never more than half full */
 	unsigned count;
-	unsigned long long unloads; /* dlclose() calls when the cache was last right */
+	unsigned long long unloads; /* when the cache was last right */
+	struct code *codes;         /* whoever has a text may keep it */
+	unsigned ncodes;
 };
 
 void stack_prepare(void)
@@ -31,6 +41,13 @@ void stack_prepare(void)
 	void *frame;
 
 	(void)backtrace(&frame, 1);
+}
+
+static int count_unloads(struct dl_phdr_info *info, size_t size, void *arg)
+{
+	(void)size;
+	*(unsigned long long *)arg = info->dlpi_subs;
+	return 1;
 }
 
 void stack_capture(struct stack *out, void *caller)
@@ -42,6 +59,8 @@ void stack_capture(struct stack *out, void *caller)
 	while (first < n && frames[first] != caller)
 		first++;
 	out->depth = 0;
+	out->unloads = 0;
+	dl_iterate_phdr(count_unloads, &out->unloads);
 	if (first == n) /* the caller's frames cannot be unwound: its own address is what we have */
 		out->addresses[out->depth++] = caller;
 	for (; first < n && out->depth < SITE_DEPTH_MAX; first++)
@@ -200,17 +219,14 @@ void sites_clear(struct sites *s)
 
 void sites_destroy(struct sites *s)
 {
+	struct code *code, *next;
+
 	if (!s)
 		return;
 	sites_clear(s);
+	LL_FOREACH_SAFE (s->codes, code, next)
+		free(code);
 	free(s);
-}
-
-static int count_unloads(struct dl_phdr_info *info, size_t size, void *arg)
-{
-	(void)size;
-	*(unsigned long long *)arg = info->dlpi_subs;
-	return 1;
 }
 
 static bool same_stack(const struct stack *a, const struct stack *b)
@@ -233,24 +249,21 @@ static struct entry **bucket_of(struct sites *s, const struct stack *stack)
 	return &s->buckets[i];
 }
 
-bool sites_find(struct sites *s, const struct stack *stack, uint32_t *out_number)
+bool sites_find(struct sites *s, const struct stack *stack, struct site *out)
 {
-	unsigned long long unloads = 0;
 	struct entry **bucket;
 
-	/* The same address may be other code now. */
-	dl_iterate_phdr(count_unloads, &unloads);
-	if (unloads != s->unloads)
+	if (stack->unloads != s->unloads)
 		sites_clear(s);
-	s->unloads = unloads;
+	s->unloads = stack->unloads;
 	bucket = bucket_of(s, stack);
 	if (!*bucket)
 		return false;
-	*out_number = (*bucket)->number;
+	*out = (*bucket)->site;
 	return true;
 }
 
-bool sites_add(struct sites *s, const struct stack *stack, uint32_t number)
+bool sites_add(struct sites *s, const struct stack *stack, struct site site)
 {
 	struct entry **bucket = bucket_of(s, stack);
 
@@ -260,9 +273,34 @@ bool sites_add(struct sites *s, const struct stack *stack, uint32_t number)
 	if (!*bucket)
 		return false;
 	(*bucket)->stack = *stack;
-	(*bucket)->number = number;
+	(*bucket)->site = site;
 	s->count++;
 	return true;
+}
+
+const char *sites_code(struct sites *s, const struct site_description *d)
+{
+	const char *path = d->paths[0] ? d->paths[0] : "", *slash = strrchr(path, '/');
+	char text[CODE_SIZE];
+	struct code *code;
+	int n;
+
+	if (!d->request.nframes || !*path)
+		return NULL;
+	n = snprintf(text, sizeof(text), "%.80s+0x%" PRIx64, slash ? slash + 1 : path,
+		d->request.frames[0].offset);
+	LL_FOREACH (s->codes, code)
+		if (strcmp(code->text, text) == 0)
+			return code->text;
+	if (s->ncodes >= SITES_CACHED)
+		return NULL;
+	code = malloc(sizeof(*code) + (size_t)n + 1);
+	if (!code)
+		return NULL;
+	memcpy(code->text, text, (size_t)n + 1);
+	LL_PREPEND(s->codes, code);
+	s->ncodes++;
+	return code->text;
 }
 
 void site_resolve(const struct site_description *d, uint32_t number, struct site_names_request *out)

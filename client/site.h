@@ -7,7 +7,8 @@
  * a thread in the background (client/namer.h). At most SITES_CACHED stacks are told apart; what
  * comes after is site 0, unknown.
  *
- * The caller locks.
+ * The caller locks, but not what asks the loader (stacks and descriptions): another thread may have the
+ * loader's locks and call the library, in a constructor of what it loads.
  */
 #ifndef RMEM_CLIENT_SITE_H
 #define RMEM_CLIENT_SITE_H
@@ -22,6 +23,7 @@
 struct stack {
 	unsigned depth;
 	void *addresses[SITE_DEPTH_MAX]; /* return addresses, the innermost first */
+	unsigned long long unloads; /* dlclose() calls so far: the same address may be other code */
 };
 
 /* Load what unwinding needs, so that it does not happen inside the first allocation. */
@@ -37,7 +39,7 @@ struct site_description {
 		[SITE_DEPTH_MAX]; /* whole, where the request may hold only the end; may be NULL */
 };
 
-/* Returns NULL if out of memory. */
+/* Returns NULL if out of memory. With no lock of ours. */
 struct site_description *site_describe(const struct stack *stack);
 void site_description_destroy(struct site_description *d); /* NULL is fine */
 
@@ -47,11 +49,22 @@ struct sites *sites_create(void); /* or NULL */
 void sites_destroy(struct sites *s);
 void sites_clear(struct sites *s); /* the server that numbered them is another one now */
 
-/* Is it in the cache? Forgets everything first when code was unloaded since the last call. */
-bool sites_find(struct sites *s, const struct stack *stack, uint32_t *out_number);
+struct site {
+	uint32_t number;  /* the server's; 0: it has none for it */
+	const char *code; /* of its innermost frame, as sites_code() */
+};
 
-/* Remember the number, if there is room; false: full. */
-bool sites_add(struct sites *s, const struct stack *stack, uint32_t number);
+/* Is it in the cache? Forgets everything first when code was unloaded since the last call. */
+bool sites_find(struct sites *s, const struct stack *stack, struct site *out);
+
+/* Remember it, if there is room; false: full. */
+bool sites_add(struct sites *s, const struct stack *stack, struct site site);
+
+/*
+ * "program+0x1234", what addr2line(1) takes, for the line that allocates; it stays as long as the sites. NULL:
+ * unknown, or too many.
+ */
+const char *sites_code(struct sites *s, const struct site_description *d);
 
 /* Names for the frames of a description; frames without one say why in file. */
 void site_resolve(

@@ -5,6 +5,8 @@
 #include <signal.h>
 #include <string.h>
 
+#include "common/denial.h"
+
 int thread_start(
 	pthread_t *out, const char *name, void *(*main)(void *), void *arg, struct why *why)
 {
@@ -16,8 +18,7 @@ int thread_start(
 	rc = pthread_create(out, NULL, main, arg);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (rc)
-		return why_set(
-			why, -EAGAIN, "cannot start a thread: %s (see 'ulimit -u')", strerror(rc));
+		return denial_explain(DENIED_THREAD, -EAGAIN, "cannot start a thread", why);
 	pthread_setname_np(*out, name);
 	return 0;
 }

@@ -8,6 +8,7 @@
 #include "common/clock.h"
 #include "common/endpoint_impl.h"
 #include "common/log.h"
+#include "common/denial.h"
 #include "common/verbs.h"
 
 #define INLINE_WANTED 512
@@ -89,18 +90,7 @@ static int create_qp(struct endpoint *ep)
 
 int endpoint_explain(int rc, const char *what, struct why *why)
 {
-	if (rc == -ENOMEM)
-		return why_set(why, rc,
-			"%s: out of memory, or of lockable memory: raise that limit with 'ulimit "
-			"-l', memlock in /etc/security/limits.conf, or LimitMEMLOCK= of a systemd "
-			"unit",
-			what);
-	if (rc == -EMFILE)
-		return why_set(why, rc,
-			"%s: this process has too many open files: raise the limit with 'ulimit "
-			"-n', or LimitNOFILE= of a systemd unit",
-			what);
-	return rc ? why_set(why, rc, "%s: %s", what, strerror(-rc)) : 0;
+	return rc ? denial_explain(DENIED_PINNED, rc, what, why) : 0;
 }
 
 static int choose_domain(struct endpoint *ep, struct domain *given, struct why *why)

@@ -139,7 +139,7 @@ static int judge_reply(struct endpoint *ep, enum message_type type, uint32_t seq
 		goto bad;
 	*refused = true;
 	return why_set(
-		why, header.status, "%s", refusal.why[0] ? refusal.why : strerror(-header.status));
+		why, header.status, "%s", refusal.why[0] ? refusal.why : why_errno(-header.status));
 bad:
 	endpoint_break(ep);
 	return why_set(why, -EPROTO, "rmemd at %s sent a malformed reply to a %s request",

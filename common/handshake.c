@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/denial.h"
 #include "common/verbs.h"
 
 /* Reasons of an InfiniBand CM rejection (IBTA 12.6.7.2) that mean something to us. */
@@ -53,7 +54,7 @@ static int next_event(
 	while (rdma_get_cm_event(h->channel, out)) {
 		if (errno != EAGAIN && errno != EINTR)
 			return why_set(why, -errno, "the RDMA connection manager failed: %s",
-				strerror(errno));
+				why_errno(errno));
 		rc = handshake_wait(h->channel->fd, -1, h->cancel_fd, h->deadline_ns);
 		if (rc == -ETIMEDOUT)
 			return why_set(why, rc,
@@ -62,17 +63,21 @@ static int next_event(
 				h->peer, doing);
 		if (rc)
 			return why_set(why, rc, "%s while %s",
-				rc == -ECANCELED ? "cancelled" : strerror(-rc), doing);
+				rc == -ECANCELED ? "cancelled" : why_errno(-rc), doing);
 	}
 	return 0;
 }
 
 static int unreachable(const struct handshake *h, int status, struct why *why)
 {
+	int rc = denial_of_devices(why);
+
+	if (rc)
+		return rc;
 	return why_set(why, -EHOSTUNREACH,
 		"no RDMA route to %s (%s): is it up, and in a network of a local RDMA device "
 		"('rdma link')?",
-		h->peer, strerror(status < 0 ? -status : EHOSTUNREACH));
+		h->peer, why_errno(status < 0 ? -status : EHOSTUNREACH));
 }
 
 /* Wait for the event that ends a resolution step. */
@@ -105,20 +110,19 @@ static int open_channel(struct handshake *h, struct why *why)
 	int rc;
 
 	h->channel = rdma_create_event_channel();
-	if (!h->channel && (errno == EMFILE || errno == ENFILE || errno == ENOMEM))
-		return why_set(why, -errno, "rdma_create_event_channel: %s", strerror(errno));
-	if (!h->channel)
-		return why_set(why, -ENODEV,
-			"the RDMA connection manager cannot be used (%s): load the module rdma_ucm "
-			"and "
-			"see who may open /dev/infiniband/rdma_cm",
-			strerror(errno));
+	rc = h->channel ? 0 : verbs_errno();
+	if (rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM)
+		return denial_explain(DENIED_DEVICE, rc, "rdma_create_event_channel", why);
+	if (rc) {
+		(void)denial_explain(
+			DENIED_DEVICE, rc, "the RDMA connection manager cannot be used", why);
+		return -ENODEV;
+	}
 	rc = verbs_set_nonblocking(h->channel->fd);
 	if (rc)
-		return why_set(why, rc, "fcntl: %s", strerror(-rc));
+		return why_set(why, rc, "fcntl: %s", why_errno(-rc));
 	if (rdma_create_id(h->channel, &h->id, NULL, RDMA_PS_TCP)) {
-		rc = verbs_errno();
-		return why_set(why, rc, "rdma_create_id: %s", strerror(-rc));
+		return denial_explain(DENIED_DEVICE, verbs_errno(), "rdma_create_id", why);
 	}
 	return 0;
 }
@@ -207,7 +211,7 @@ static int judge_rejection(
 			why, -EUSERS, "rmemd at %s has all the clients it can keep", h->peer);
 	return why_set(why, p.status < 0 && p.status > -4096 ? p.status : -EPROTO,
 		"rmemd at %s rejected the connection: %s", h->peer,
-		p.status < 0 && p.status > -4096 ? strerror(-p.status) : "without a reason");
+		p.status < 0 && p.status > -4096 ? why_errno(-p.status) : "without a reason");
 }
 
 static int judge_connected(
@@ -252,13 +256,13 @@ int handshake_connect(struct handshake *h, enum purpose purpose, struct why *why
 	preamble_put(&w, &p);
 	rc = verbs_err(ibv_query_device(h->id->verbs, &device));
 	if (rc)
-		return why_set(why, rc, "ibv_query_device: %s", strerror(-rc));
+		return why_set(why, rc, "ibv_query_device: %s", why_errno(-rc));
 	param.initiator_depth =
 		(uint8_t)(device.max_qp_init_rd_atom < UINT8_MAX ? device.max_qp_init_rd_atom
 								 : UINT8_MAX);
 	if (rdma_connect(h->id, &param)) {
 		rc = verbs_errno();
-		return why_set(why, rc, "rdma_connect to %s: %s", h->peer, strerror(-rc));
+		return why_set(why, rc, "rdma_connect to %s: %s", h->peer, why_errno(-rc));
 	}
 	rc = next_event(h, &event, "connecting", why);
 	if (rc)

@@ -195,9 +195,9 @@ void identity_self(struct identity *out, const char *job)
 	out->exe[n > 0 ? n : 0] = '\0';
 	read_cmdline(out->cmdline, sizeof(out->cmdline));
 	if (!job)
-		job = getenv("RMEM_JOB");
+		job = secure_getenv("RMEM_JOB");
 	if (!job)
-		job = getenv("SLURM_JOB_ID");
+		job = secure_getenv("SLURM_JOB_ID");
 	if (job)
 		snprintf(out->job, sizeof(out->job), "%s", job);
 	identity_clean(out);

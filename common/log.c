@@ -3,8 +3,8 @@
 
 #include <errno.h>
 #include <stdatomic.h>
-#include <stdbool.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +17,7 @@
 enum log_level log_threshold = LOG_LEVEL_OFF;
 
 static const char *log_prefix = "rmem";
+static bool log_to_journal;
 
 static atomic_uint lost;      /* lines, since a line last got through */
 static atomic_bool cut_short; /* what was written last has no end */
@@ -37,6 +38,8 @@ int log_parse_level(const char *text, enum log_level *out)
 void log_init(const char *prefix, enum log_level threshold)
 {
 	log_prefix = prefix;
+	/* Once: other threads of the program may change the environment later. */
+	log_to_journal = secure_getenv("JOURNAL_STREAM") != NULL;
 	log_threshold = threshold;
 }
 
@@ -47,7 +50,7 @@ static size_t begin_line(char *line, size_t size, enum log_level level)
 	static const int priority[] = { 6, 3, 4, 6, 7 };
 	size_t n = 0;
 
-	if (!isatty(STDERR_FILENO) && getenv("JOURNAL_STREAM"))
+	if (log_to_journal && !isatty(STDERR_FILENO))
 		n = (size_t)snprintf(line, size, "<%d>", priority[level]);
 	n += (size_t)snprintf(line + n, size - n, "%s: %s%s", log_prefix,
 		level == LOG_LEVEL_INFO ? "" : level_names[level],

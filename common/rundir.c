@@ -32,7 +32,7 @@ int rundir_system_socket(uint16_t port, char *buf, size_t size)
 
 int rundir_admin_socket(uint16_t port, char *buf, size_t size)
 {
-	const char *dir = getenv("XDG_RUNTIME_DIR");
+	const char *dir = secure_getenv("XDG_RUNTIME_DIR");
 
 	/* a relative path is to be ignored: it would depend on where the caller happens to be */
 	if (geteuid() == 0 || !dir || dir[0] != '/')

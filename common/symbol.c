@@ -75,7 +75,7 @@ int symbol_open(const char *path, const uint8_t build_id[BUILD_ID_SIZE], struct 
 		rc = -errno;
 		if (!path[0])
 			return why_set(why, rc, "code outside any file");
-		return why_set(why, rc, "%s: %s", path, strerror(-rc));
+		return why_set(why, rc, "%s: %s", path, why_errno(-rc));
 	}
 	f = calloc(1, sizeof(*f));
 	if (f)

@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/denial.h"
+
 static bool is_local_name(const char *host)
 {
 	struct in6_addr v6;
@@ -88,7 +90,7 @@ static int check_device(const char *device, struct why *why)
 	char names[256] = "";
 	bool found = false;
 	size_t n = 0;
-	int count = 0;
+	int count = 0, rc;
 
 	list = ibv_get_device_list(&count);
 	if (!list && errno == ENOMEM)
@@ -103,6 +105,9 @@ static int check_device(const char *device, struct why *why)
 	}
 	if (list)
 		ibv_free_device_list(list);
+	rc = list && count > 0 ? 0 : denial_of_devices(why);
+	if (rc)
+		return rc;
 	if (!list || count == 0)
 		return why_set(why, -ENODEV,
 			"this machine has no RDMA device: see 'rdma link'; a network interface can "
@@ -185,8 +190,8 @@ static void set_port(struct sockaddr_storage *addr, uint16_t port)
 static int no_address(int rc, const char *device, struct why *why)
 {
 	if (rc != -ENOENT && rc != -ENODEV)
-		return why_set(why, rc, "looking for this machine's RDMA address: %s%s",
-			strerror(-rc), rc == -EMFILE ? ": raise the limit with 'ulimit -n'" : "");
+		return denial_explain(
+			DENIED_DEVICE, rc, "looking for this machine's RDMA address", why);
 	return why_set(why, -ENODEV,
 		"%s%s has no IP address: give its network interface one and bring it up",
 		device ? "RDMA device " : "no RDMA device here", device ? device : "");

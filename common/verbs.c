@@ -101,7 +101,7 @@ int verbs_find_port(
 	err = verbs_err(ibv_query_device(ctx, &device));
 	if (err)
 		return why_set(why, err, "cannot query device %s: %s",
-			ibv_get_device_name(ctx->device), strerror(-err));
+			ibv_get_device_name(ctx->device), why_errno(-err));
 	for (unsigned port = 1; port <= device.phys_port_cnt; port++) {
 		struct ibv_port_attr attr;
 

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 void why_fill(struct why *why, const char *fmt, ...)
 {
@@ -16,4 +17,11 @@ void why_fill(struct why *why, const char *fmt, ...)
 	vsnprintf(why->text, sizeof(why->text), fmt, ap);
 	va_end(ap);
 	errno = saved_errno;
+}
+
+const char *why_errno(int err)
+{
+	const char *text = strerrordesc_np(err);
+
+	return text ? text : "unknown error";
 }

@@ -22,6 +22,12 @@ struct why {
 /* Leaves errno alone: err may be -errno. */
 void why_fill(struct why *why, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/*
+ * strerror(3) without its locks: that may look for a translation, and load what converts its characters
+ * (with the lock that dlopen() takes). Never NULL, a constant.
+ */
+const char *why_errno(int err);
+
 static inline int why_same_error(int err)
 {
 	return err;

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
+#include <event2/event.h>
 #include <event2/listener.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -16,11 +17,13 @@
 
 #include "common/log.h"
 #include "common/message.h"
+#include "common/denial.h"
 #include "server/answer.h"
 #include "server/server.h"
 
 #define CLIENTS_MAX 32
 #define IDLE_SECONDS 60
+#define RETRY_SECONDS 1
 
 /* One rmemctl on the socket. */
 struct client {
@@ -37,6 +40,8 @@ struct admin {
 	struct client *clients;
 	unsigned nclients;
 	struct answerer *answerer;
+	struct event *retry;
+	bool refused; /* the last accept(2) failed */
 };
 
 static void drop(struct client *client)
@@ -127,6 +132,7 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
 	struct admin *a = arg;
 	struct client *client = a->nclients < CLIENTS_MAX ? calloc(1, sizeof(*client)) : NULL;
 
+	a->refused = false;
 	(void)listener;
 	(void)address;
 	(void)size;
@@ -149,6 +155,32 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
 	bufferevent_setwatermark(client->stream, EV_READ, 0, (size_t)4 * REPORT_REQUEST_SIZE);
 	bufferevent_set_timeouts(client->stream, &idle, &idle);
 	bufferevent_enable(client->stream, EV_READ | EV_WRITE);
+}
+
+static void on_retry(evutil_socket_t fd, short what, void *arg)
+{
+	struct admin *a = arg;
+
+	(void)fd;
+	(void)what;
+	evconnlistener_enable(a->listener);
+}
+
+/* It would be tried again at once, and for ever. */
+static void on_accept_error(struct evconnlistener *listener, void *arg)
+{
+	static const struct timeval pause = { .tv_sec = RETRY_SECONDS };
+	struct admin *a = arg;
+	struct why why;
+
+	if (!a->refused)
+		(void)denial_explain(
+			DENIED_FILE, -errno, "nobody can be served on the admin socket", &why);
+	if (!a->refused)
+		log_warn("%s", why.text);
+	a->refused = true;
+	if (event_add(a->retry, &pause) == 0)
+		evconnlistener_disable(listener);
 }
 
 /* A socket file without a listener is what a killed rmemd leaves. */
@@ -217,6 +249,7 @@ static int listen_on(struct admin *a, const char *path, struct why *why)
 		return why_set(why, err,
 			"cannot listen on the admin socket %s: %s; name another with --admin", path,
 			strerror(-err));
+	evconnlistener_set_error_cb(a->listener, on_accept_error);
 	return 0;
 }
 
@@ -229,6 +262,9 @@ int admin_start(struct server *s, struct admin **out, struct why *why)
 		return why_set(why, -ENOMEM, "out of memory");
 	a->server = s;
 	err = answerer_create(s, &a->answerer);
+	a->retry = evtimer_new(s->base, on_retry, a);
+	if (!a->retry)
+		err = -ENOMEM;
 	if (err)
 		why_set(why, err, "out of memory");
 	else
@@ -253,6 +289,8 @@ void admin_stop(struct admin *a)
 		evconnlistener_free(a->listener);
 		unlink(a->server->options.admin_socket);
 	}
+	if (a->retry)
+		event_free(a->retry);
 	answerer_destroy(a->answerer);
 	free(a);
 }

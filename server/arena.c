@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "common/addr.h"
+#include "common/denial.h"
 #include "common/units.h"
 #include "numa/place.h"
 #include "numa/topology.h"
@@ -161,6 +162,26 @@ static int size_file(struct arena *a, const char *name, struct why *why)
 	return 0;
 }
 
+static int explain(int err, const char *doing, const char *size, unsigned node, struct why *why)
+{
+	char text[96];
+
+	snprintf(text, sizeof(text), "%s %s of NUMA node %u", doing, size, node);
+	return denial_explain(DENIED_CALL, err, text, why);
+}
+
+/*
+ * Containers often forbid mbind(2), and some kernels have none. Where there is one node, memory is there anyhow.
+ */
+static int bind_to_node(const struct arena *a, const struct topology *t)
+{
+	int err = place_memory(t, a->node, a->base, a->bytes);
+
+	if ((err == -EPERM || err == -ENOSYS) && topology_count(t) == 1)
+		return 0;
+	return err;
+}
+
 static int map_file(struct arena *a, const struct topology *t, bool huge, struct why *why)
 {
 	char size[UNITS_TEXT_SIZE];
@@ -175,13 +196,11 @@ static int map_file(struct arena *a, const struct topology *t, bool huge, struct
 			"(/sys/devices/system/node/node%u/hugepages/), or use a smaller --size",
 			a->node, size, a->node);
 	if (map == MAP_FAILED)
-		return why_set(
-			why, -errno, "cannot map node %u's %s: %s", a->node, size, strerror(errno));
+		return explain(-errno, "mapping", size, a->node, why);
 	a->base = map;
-	err = place_memory(t, a->node, map, a->bytes);
+	err = bind_to_node(a, t);
 	if (err)
-		return why_set(why, err, "cannot bind %s to NUMA node %u: %s", size, a->node,
-			strerror(-err));
+		return explain(err, "mbind, for", size, a->node, why);
 	/* Fewer TLB misses in the NIC and here, where the mount allows it (huge=advise). */
 	if (!huge)
 		(void)madvise(map, a->bytes, MADV_HUGEPAGE);
@@ -221,9 +240,11 @@ static int populate(struct arena *a, const struct arena_config *c, bool huge, st
 		return why_set(why, err,
 			"this kernel cannot populate memory (MADV_POPULATE_WRITE): Linux 5.14 or "
 			"newer is needed");
+	case -EAGAIN:
+		return denial_explain(
+			DENIED_THREAD, err, "no thread can be started to touch the memory", why);
 	default:
-		return why_set(
-			why, err, "cannot give node %u its %s: %s", a->node, size, strerror(-err));
+		return explain(err, "touching", size, a->node, why);
 	}
 }
 

@@ -3,11 +3,13 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "common/log.h"
+#include "common/denial.h"
 #include "common/verbs.h"
 #include "server/destroy.h"
 
@@ -64,12 +66,11 @@ static int open_chunks(struct device *d, const struct pool_node *n, struct why *
 			left < d->region_max ? left : d->region_max, addr_make(0, n->node, offset),
 			IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_MW_BIND);
 		if (!chunks[i]) {
-			int err = verbs_errno();
+			char doing[96];
 
-			return why_set(why, err,
-				"%s: cannot register the memory of node %u (%s); with ENOMEM: "
-				"raise the memlock limit (ulimit -l, LimitMEMLOCK=)",
-				device_name(d), n->node, strerror(-err));
+			snprintf(doing, sizeof(doing), "%.60s: registering the memory of node %u",
+				device_name(d), n->node);
+			return denial_explain(DENIED_PINNED, verbs_errno(), doing, why);
 		}
 	}
 	return 0;
@@ -146,10 +147,10 @@ int device_open(
 			device_name(d));
 	d->pd = ibv_alloc_pd(verbs);
 	if (!d->pd)
-		return why_set(why, verbs_errno(), "%s: no protection domain", device_name(d));
+		return denial_explain(DENIED_PINNED, verbs_errno(), "a protection domain", why);
 	d->channel = ibv_create_comp_channel(verbs);
 	if (!d->channel) {
-		err = why_set(why, verbs_errno(), "%s: no completion channel", device_name(d));
+		err = denial_explain(DENIED_PINNED, verbs_errno(), "a completion channel", why);
 		goto fail;
 	}
 	err = verbs_set_nonblocking(d->channel->fd);

@@ -9,6 +9,7 @@
 
 #include "common/log.h"
 #include "common/message.h"
+#include "common/denial.h"
 #include "common/verbs.h"
 #include "server/connection.h"
 #include "server/destroy.h"
@@ -199,8 +200,7 @@ static int listen_on(struct listener *l, const struct options *o, struct why *wh
 	if (err)
 		return err;
 	if (rdma_create_id(l->channel, &l->id, NULL, RDMA_PS_TCP))
-		return why_set(why, verbs_errno(),
-			"no connection manager: is the rdma_ucm module loaded?");
+		return denial_explain(DENIED_DEVICE, verbs_errno(), "rdma_create_id", why);
 	if (rdma_bind_addr(l->id, (struct sockaddr *)&address) || rdma_listen(l->id, BACKLOG)) {
 		err = verbs_errno();
 		/* What the kernel says too when one of the two listens on all addresses. */
@@ -232,9 +232,8 @@ int listener_start(struct server *s, struct listener **out, struct why *why)
 	l->server = s;
 	l->channel = rdma_create_event_channel();
 	if (!l->channel) {
-		err = why_set(why, verbs_errno(),
-			"no connection manager events: is the rdma_ucm module loaded, and may this "
-			"user open /dev/infiniband/rdma_cm?");
+		err = denial_explain(DENIED_DEVICE, verbs_errno(),
+			"the RDMA connection manager cannot be used", why);
 		goto fail;
 	}
 	err = verbs_set_nonblocking(l->channel->fd);

@@ -8,6 +8,7 @@
 #include <sys/random.h>
 
 #include "common/clock.h"
+#include "common/denial.h"
 #include "server/destroy.h"
 
 #define DEADLINE_NS (2 * NSEC_PER_SEC)
@@ -119,14 +120,14 @@ int loopback_open(
 
 	l.cq = ibv_create_cq(pd->context, 16, NULL, NULL, 0);
 	if (!l.cq) {
-		err = why_set(why, verbs_errno(), "no completion queue");
+		err = denial_explain(DENIED_PINNED, verbs_errno(), "a completion queue", why);
 		goto fail;
 	}
 	l.holder = create_qp(pd, l.cq);
 	if (l.holder)
 		l.user = create_qp(pd, l.cq);
 	if (!l.user) {
-		err = why_set(why, verbs_errno(), "no queue pair");
+		err = denial_explain(DENIED_PINNED, verbs_errno(), "a queue pair", why);
 		goto fail;
 	}
 	err = connect_both(&l, port);

@@ -11,6 +11,7 @@
 
 #include "common/addr.h"
 #include "common/clock.h"
+#include "common/denial.h"
 #include "common/verbs.h"
 #include "server/destroy.h"
 #include "server/loopback.h"
@@ -134,13 +135,14 @@ static int target_open(const struct probe *p, struct target *t, bool tight)
 		t->first + (uint64_t)(region - t->memory),
 		IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_MW_BIND);
 	if (!t->region)
-		return why_set(p->note, verbs_errno(),
-			"memory cannot be registered for windows%s: RLIMIT_MEMLOCK may be too "
-			"small (ulimit -l, or LimitMEMLOCK= in the unit)",
-			p->remote_addresses ? " at a remote address" : "");
+		return denial_explain(DENIED_PINNED, verbs_errno(),
+			p->remote_addresses ? "registering memory for windows at a remote address"
+					    : "registering memory for windows",
+			p->note);
 	t->window = ibv_alloc_mw(p->pd, IBV_MW_TYPE_2);
 	if (!t->window)
-		return why_set(p->note, verbs_errno(), "no type-2 memory window");
+		return denial_explain(
+			DENIED_PINNED, verbs_errno(), "a type-2 memory window", p->note);
 	return 0;
 }
 
@@ -362,8 +364,8 @@ static int check_controls(struct probe *p, struct probe_result *r, struct why *w
 		return 0;
 	}
 	return why_set(why, err == -ENOMEM ? err : -EOPNOTSUPP,
-		"device %s cannot lend memory through type-2 windows: %s (%s)",
-		ibv_get_device_name(p->ctx->device), p->note->text, strerror(-err));
+		"device %s cannot lend memory through type-2 windows: %.420s",
+		ibv_get_device_name(p->ctx->device), p->note->text);
 }
 
 static int run_checks(struct probe *p, struct probe_result *r, struct why *why)
@@ -403,10 +405,8 @@ int probe_run(struct ibv_context *ctx, struct ibv_pd *pd, struct in_addr addr,
 	p.local = local;
 	p.local_mr = ibv_reg_mr(pd, p.local, p.page_bytes, IBV_ACCESS_LOCAL_WRITE);
 	if (!p.local_mr) {
-		err = why_set(why, verbs_errno(),
-			"device %s registers no memory: RLIMIT_MEMLOCK may be too small (ulimit "
-			"-l, or LimitMEMLOCK= in the unit)",
-			ibv_get_device_name(ctx->device));
+		err = denial_explain(
+			DENIED_PINNED, verbs_errno(), "registering memory with the device", why);
 	} else {
 		err = run_checks(&p, &result, why);
 		DESTROY("a region", ibv_dereg_mr(p.local_mr));

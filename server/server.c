@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/denial.h"
 #include "common/identity.h"
 #include "common/units.h"
 #include "common/verbs.h"
@@ -231,10 +232,11 @@ static int open_devices(struct server *s, struct why *why)
 	struct why last = { "" };
 
 	if (!list && (errno == ENOMEM || errno == EMFILE || errno == ENFILE))
-		return why_set(
-			why, -errno, "the RDMA devices cannot be listed: %s", strerror(errno));
+		return denial_explain(DENIED_DEVICE, -errno, "listing the RDMA devices", why);
 	if (!list || !*list) {
 		rdma_free_devices(list);
+		if (denial_of_devices(why))
+			return -ENODEV;
 		return why_set(why, -ENODEV,
 			"there is no RDMA device here: make one with soft-RoCE (modprobe rdma_rxe; "
 			"rdma link add rxe0 type rxe netdev IF) and look with rdma link");
@@ -343,7 +345,7 @@ static int start_loop(struct server *s, struct why *why)
 		err = watch_devices(s);
 	if (!err)
 		err = auditor_start(s, &s->auditor);
-	return err ? why_set(why, err, "the event loop does not start: %s", strerror(-err)) : 0;
+	return err ? denial_explain(DENIED_FILE, err, "the event loop does not start", why) : 0;
 }
 
 int server_start(struct server *s, const struct options *options, struct why *why)

@@ -60,6 +60,7 @@ RMEM_API void rmem_lock_destroy(struct rmem_lock *lock);
  *	0, or RMEM_LOCK_OWNER_DIED: it is held now
  *	-ETIMEDOUT	others have it. (Also: the server does not answer; see rmem_errmsg().)
  *	-EDEADLK	this handle has it already
+ *	-ESTALE		the memory that the lock was in is gone
  *	-EREMOTEIO	the connection broke, and it could not be found out whether it is held: call
  *			this again, or rmem_lock_release()
  *	-EILSEQ		the word holds what no lock has written
@@ -70,7 +71,10 @@ RMEM_API int rmem_lock_acquire(struct rmem_lock *lock, int timeout_ms);
 /*
  * Give the lock back. Everything that was written before by calls that have returned (or was reaped) is
  * there for the next holder.
- *	-ESTALE		it had been lost, as above; it is not held any more
+ *	-ESTALE		it had been lost, as above, or the memory it was in is gone (its owner has freed
+ *			it, or the server has reclaimed it); it is not held any more
+ *	-EFAULT		this session has detached or freed the memory: it can be released when that is
+ *			attached again
  *	-EINVAL		it is not held
  *	-EREMOTEIO, -ETIMEDOUT, -ECONNRESET: it may be held still: call this again
  */

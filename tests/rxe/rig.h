@@ -62,6 +62,7 @@ enum rig_port {
 	RIG_PORT_STALE,
 	RIG_PORT_CLOCK = 7571,
 	RIG_PORT_EXEC,
+	RIG_PORT_EMBEDDED,
 };
 
 #define RIG_LIMIT_MS \

@@ -364,6 +364,81 @@ static void test_restarts_under_contention(void **state)
 	close_scene(&sc);
 }
 
+/* Another session's handle for a lock in memory that is the scene's own. */
+struct guest {
+	struct rmem *rm;
+	struct rmem_share_key key;
+	rmem_addr_t addr;
+	struct rmem_lock *lock;
+};
+
+static struct guest guest_open(struct scene *sc)
+{
+	struct guest g = { .rm = lib_open(sc->at.rig->server, 0),
+		.addr = lib_alloc(sc->at.rm, 64) };
+
+	lib_succeed(rmem_share(sc->at.rm, g.addr, &g.key));
+	lib_succeed(rmem_attach(g.rm, g.addr, &g.key, NULL));
+	lib_succeed(rmem_lock_create(g.rm, g.addr, &g.lock));
+	assert_int_equal(rmem_lock_acquire(g.lock, 0), 0);
+	return g;
+}
+
+static void guest_close(struct guest *g)
+{
+	rmem_lock_destroy(g->lock);
+	lib_succeed(rmem_close(g->rm));
+}
+
+static void is_gone(int rc)
+{
+	if (rc != -ESTALE && rc != -EFAULT)
+		fail_msg("%d %s", rc, rmem_errmsg());
+}
+
+/* Its owner frees the memory, with the lock in it: the handle says so, and has nothing any more. */
+static void test_memory_gone(void **state)
+{
+	struct scene sc;
+	struct guest g;
+
+	open_scene(&sc, *state, peer_patient);
+	g = guest_open(&sc);
+	lib_succeed(rmem_free(sc.at.rm, g.addr));
+	lib_expect(rmem_lock_release(g.lock), -ESTALE, "is not held any more");
+	assert_int_equal(rmem_lock_release(g.lock), -EINVAL);
+	is_gone(rmem_lock_acquire(g.lock, 1000));
+	guest_close(&g);
+
+	g = guest_open(&sc);
+	lib_succeed(rmem_free(sc.at.rm, g.addr));
+	lib_expect(rmem_lock_acquire(g.lock, 1000), -ESTALE, "is not held any more");
+	assert_int_equal(rmem_lock_release(g.lock), -EINVAL);
+	is_gone(rmem_lock_acquire(g.lock, 1000));
+	guest_close(&g);
+	close_scene(&sc);
+}
+
+/* It is there, but not for this session just now. */
+static void test_memory_detached(void **state)
+{
+	struct scene sc;
+	struct guest g;
+
+	open_scene(&sc, *state, peer_patient);
+	g = guest_open(&sc);
+	lib_succeed(rmem_detach(g.rm, g.addr));
+	lib_expect(rmem_lock_release(g.lock), -EFAULT, "not in any allocation");
+	lib_expect(rmem_lock_acquire(g.lock, 1000), -EFAULT, "not in any allocation");
+	lib_succeed(rmem_attach(g.rm, g.addr, &g.key, NULL));
+	assert_int_equal(rmem_lock_acquire(g.lock, 0), -EDEADLK);
+	lib_succeed(rmem_lock_release(g.lock));
+	lib_succeed(rmem_lock_acquire(g.lock, 0));
+	guest_close(&g);
+	lib_succeed(rmem_free(sc.at.rm, g.addr));
+	close_scene(&sc);
+}
+
 static void test_errors(void **state)
 {
 	const uint64_t garbage = 0x1234567890abcdef;
@@ -410,6 +485,8 @@ int main(int argc, char **argv)
 		{ NULL, NULL },
 	};
 	const struct CMUnitTest tests[] = {
+		PEER_TEST(test_memory_gone),
+		PEER_TEST(test_memory_detached),
 		PEER_TEST(test_errors),
 		PEER_TEST(test_threads),
 		PEER_TEST(test_contention),

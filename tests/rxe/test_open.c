@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -169,25 +170,62 @@ static int use_in_child(struct rmem *rm, rmem_addr_t addr)
 	return rmem_close(rm) == 0 ? 0 : 4;
 }
 
+/* Without the handlers of pthread_atfork(), and those of the C library too. */
+static pid_t fork_bare(void)
+{
+	return (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+}
+
+/* Whose locks may have been taken by a thread of the parent: nothing that allocates. */
+static int copy_in_child(struct rmem *rm, struct rmem_queue *q, rmem_addr_t addr)
+{
+	char byte;
+
+	if (rmem_read(rm, &byte, addr, 1) != -EPERM || rmem_write(rm, addr, "x", 1) != -EPERM)
+		return 2;
+	if (!strstr(rmem_errmsg(), "fork"))
+		return 3;
+	if (rmem_start_write(q, addr, "x", 1, 0) != -EPERM || rmem_submit(q) != -EPERM)
+		return 4;
+	return 0;
+}
+
+static void use_in_children(struct rmem *rm, struct rmem_queue *q, rmem_addr_t addr)
+{
+	static pid_t (*const ways[])(void) = { fork, _Fork, fork_bare };
+
+	for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
+		int status;
+		pid_t pid;
+
+		lib_check(rm, addr, 100, 0); /* the shortest way of a copy is open now */
+		pid = ways[i]();
+		assert_true(pid >= 0);
+		if (pid == 0)
+			_exit(ways[i] == fork ? use_in_child(rm, addr)
+					      : copy_in_child(rm, q, addr));
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_int_equal(status, 0);
+		/* The parent's session is as it was. */
+		lib_check(rm, addr, 100, 0);
+	}
+}
+
 static void test_fork(void **state)
 {
 	struct rig *r = *state;
+	struct rmem_queue *q;
 	struct rmem *rm;
 	rmem_addr_t addr;
-	int status;
-	pid_t pid;
 
 	rig_start(r, NULL);
 	rm = lib_open(r->server, 0);
 	addr = lib_alloc(rm, 100);
-	pid = fork();
-	assert_true(pid >= 0);
-	if (pid == 0)
-		_exit(use_in_child(rm, addr));
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_int_equal(status, 0);
-	/* The parent's session is as it was. */
-	lib_check(rm, addr, 100, 0);
+	q = lib_queue(rm, 0);
+	lib_expect(
+		rmem_write(rm, 0, "x", 1), -EFAULT, ""); /* a thread's first sentence allocates */
+	use_in_children(rm, q, addr);
+	rmem_queue_destroy(q);
 	lib_succeed(rmem_free(rm, addr));
 	assert_int_equal(rig_ask_number(r, "status", "sessions.connected"), 1);
 	lib_succeed(rmem_close(rm));

@@ -76,9 +76,10 @@ static inline void tell_to_stop(bool stop)
 
 static inline const struct allocation *lend(struct pool *p, uint64_t bytes)
 {
+	const struct wish wish = { .bytes = bytes, .node = RMEM_NODE_ANY };
 	const struct allocation draft = { .session_serial = 1 }, *a;
 
-	assert_int_equal(pool_alloc(p, bytes, RMEM_NODE_ANY, &draft, &a), 0);
+	assert_int_equal(pool_alloc(p, &wish, &draft, &a), 0);
 	return a;
 }
 
@@ -112,9 +113,10 @@ static inline void assert_holds(struct pool *p, uint64_t bytes, char what)
 /* What the next clients would get, page by page; afterwards the pool is full. */
 static inline void assert_free_is_zero(struct pool *p)
 {
+	const struct wish page = { .bytes = BUDDY_MIN_BYTES, .node = RMEM_NODE_ANY };
 	const struct allocation draft = { .session_serial = 1 }, *a;
 
-	while (pool_alloc(p, BUDDY_MIN_BYTES, RMEM_NODE_ANY, &draft, &a) == 0) {
+	while (pool_alloc(p, &page, &draft, &a) == 0) {
 		const char *page = pool_pointer(p, a);
 
 		for (unsigned i = 0; i < BUDDY_MIN_BYTES; i++) {

@@ -96,8 +96,9 @@ static void threshold_decides(void **state)
 static void journald_gets_its_priorities(void **state)
 {
 	(void)state;
-	log_init("test", LOG_LEVEL_DEBUG);
 	setenv("JOURNAL_STREAM", "8:1", 1);
+	log_init("test", LOG_LEVEL_DEBUG);
+	unsetenv("JOURNAL_STREAM"); /* it was looked at once */
 	log_error("x");
 	assert_string_equal(next_line(), "<3>test: error: x\n");
 	log_warn("x");
@@ -106,7 +107,6 @@ static void journald_gets_its_priorities(void **state)
 	assert_string_equal(next_line(), "<6>test: x\n");
 	log_debug("x");
 	assert_string_equal(next_line(), "<7>test: debug: x\n");
-	unsetenv("JOURNAL_STREAM");
 }
 
 static void long_lines_are_cut_and_still_end(void **state)

@@ -220,7 +220,9 @@ static void use_pool(const struct datadir *data)
 		_exit(2);
 	for (;; (*steps)++) {
 		if (n < HELD_MAX && rnd(2) == 0 &&
-			pool_alloc(&p, 1 + rnd(40000), RMEM_NODE_ANY, &draft, &a) == 0) {
+			pool_alloc(&p,
+				&(struct wish){ .bytes = 1 + rnd(40000), .node = RMEM_NODE_ANY },
+				&draft, &a) == 0) {
 			fill(&p, a, 'O');
 			held[n++] = a;
 		} else if (n > 0) {

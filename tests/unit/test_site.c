@@ -139,31 +139,31 @@ static void test_cache(void **state)
 {
 	struct sites *sites = sites_create();
 	struct stack s = { .depth = 2 };
-	uint32_t number;
+	struct site site;
 
 	(void)state;
 	assert_non_null(sites);
 	for (uintptr_t i = 0; i < SITES_CACHED; i++) {
 		s.addresses[0] = (void *)(0x1000 + i);
-		assert_false(sites_find(sites, &s, &number));
-		assert_true(sites_add(sites, &s, (uint32_t)i + 1));
+		assert_false(sites_find(sites, &s, &site));
+		assert_true(sites_add(sites, &s, (struct site){ (uint32_t)i + 1, NULL }));
 	}
 	/* Full: no more, and nothing is lost. */
 	s.addresses[0] = (void *)1;
-	assert_false(sites_add(sites, &s, 5));
-	assert_false(sites_find(sites, &s, &number));
+	assert_false(sites_add(sites, &s, (struct site){ 5, NULL }));
+	assert_false(sites_find(sites, &s, &site));
 	for (uintptr_t i = 0; i < SITES_CACHED; i++) {
 		s.addresses[0] = (void *)(0x1000 + i);
-		assert_true(sites_find(sites, &s, &number));
-		assert_int_equal(number, i + 1);
+		assert_true(sites_find(sites, &s, &site));
+		assert_int_equal(site.number, i + 1);
 	}
 	/* A shorter stack with the same beginning is another site. */
 	s.depth = 1;
-	assert_false(sites_find(sites, &s, &number));
+	assert_false(sites_find(sites, &s, &site));
 	sites_clear(sites);
 	s.depth = 2;
-	assert_false(sites_find(sites, &s, &number));
-	assert_true(sites_add(sites, &s, 9));
+	assert_false(sites_find(sites, &s, &site));
+	assert_true(sites_add(sites, &s, (struct site){ 9, NULL }));
 	sites_destroy(sites);
 	sites_destroy(NULL);
 }

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "client/wiped.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <sys/mman.h>
+
+#include "common/denial.h"
+
+/* In a page that children find zeroed; NULL: the process has not been marked. */
+static _Atomic(atomic_bool *) mark;
+
+int wiped_map(void **out, struct why *why)
+{
+	void *page =
+		mmap(NULL, WIPED_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (page == MAP_FAILED)
+		return denial_explain(DENIED_MEMORY, -ENOMEM, "a page of the session", why);
+	if (madvise(page, WIPED_BYTES, MADV_WIPEONFORK)) {
+		int rc = -errno;
+
+		(void)munmap(page, WIPED_BYTES);
+		if (rc != -EINVAL)
+			return denial_explain(DENIED_CALL, rc, "madvise", why);
+		return why_set(why, rc,
+			"the kernel has no MADV_WIPEONFORK, with which child processes are kept "
+			"from the device: Linux 4.14 or later is needed");
+	}
+	*out = page;
+	return 0;
+}
+
+void wiped_unmap(void *page)
+{
+	if (page)
+		(void)munmap(page, WIPED_BYTES);
+}
+
+int wiped_mark_process(struct why *why)
+{
+	atomic_bool *expected = NULL;
+	void *page;
+	int rc;
+
+	if (atomic_load(&mark))
+		return 0;
+	rc = wiped_map(&page, why);
+	if (rc)
+		return rc;
+	atomic_store((atomic_bool *)page, true);
+	if (!atomic_compare_exchange_strong(&mark, &expected, (atomic_bool *)page))
+		wiped_unmap(page); /* another thread was faster */
+	return 0;
+}
+
+bool wiped_is_child(void)
+{
+	const atomic_bool *present = atomic_load(&mark);
+
+	return present && !atomic_load(present);
+}

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "common/denial.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "common/units.h"
+
+/* As it is now; "unlimited", a number, or a size. */
+static const char *limit_text(int resource, bool bytes, char buf[UNITS_TEXT_SIZE])
+{
+	struct rlimit limit;
+
+	if (getrlimit(resource, &limit))
+		return "unknown";
+	if (limit.rlim_cur == RLIM_INFINITY)
+		return "unlimited";
+	if (bytes)
+		return units_format_bytes(limit.rlim_cur, buf, UNITS_TEXT_SIZE);
+	snprintf(buf, UNITS_TEXT_SIZE, "%llu", (unsigned long long)limit.rlim_cur);
+	return buf;
+}
+
+static const char *remedy_of_files(int err, char *buf)
+{
+	char limit[UNITS_TEXT_SIZE];
+
+	if (err == -ENFILE)
+		return "the whole machine has too many: raise the sysctl fs.file-max";
+	snprintf(buf, DENIAL_TEXT_SIZE,
+		"RLIMIT_NOFILE, the limit of this process, is %s: raise it ('ulimit -n', "
+		"LimitNOFILE= of a systemd unit, --ulimit nofile= of a container)",
+		limit_text(RLIMIT_NOFILE, false, limit));
+	return buf;
+}
+
+static const char *remedy_of_memory(char *buf)
+{
+	char limit[UNITS_TEXT_SIZE];
+
+	snprintf(buf, DENIAL_TEXT_SIZE,
+		"RLIMIT_AS ('ulimit -v') is %s; else see the control group's memory.max "
+		"(MemoryMax= "
+		"of a systemd unit, --memory of a container), vm.max_map_count and "
+		"vm.overcommit_memory",
+		limit_text(RLIMIT_AS, true, limit));
+	return buf;
+}
+
+static const char *remedy_of_pinned(char *buf)
+{
+	char lock[UNITS_TEXT_SIZE], all[UNITS_TEXT_SIZE];
+
+	snprintf(buf, DENIAL_TEXT_SIZE,
+		"RLIMIT_MEMLOCK is %s (raise it: 'ulimit -l', memlock in "
+		"/etc/security/limits.conf, "
+		"LimitMEMLOCK= of a systemd unit, --ulimit memlock= of a container); else "
+		"RLIMIT_AS "
+		"('ulimit -v'), which is %s, or the control group's memory.max",
+		limit_text(RLIMIT_MEMLOCK, true, lock), limit_text(RLIMIT_AS, true, all));
+	return buf;
+}
+
+static const char *remedy_of_threads(char *buf)
+{
+	char users[UNITS_TEXT_SIZE], all[UNITS_TEXT_SIZE];
+
+	snprintf(buf, DENIAL_TEXT_SIZE,
+		"RLIMIT_NPROC ('ulimit -u', LimitNPROC=), for all threads of the user, is %s; else "
+		"see "
+		"the control group's pids.max (TasksMax= of a systemd unit, --pids-limit of a "
+		"container), kernel.threads-max, and RLIMIT_AS ('ulimit -v'), which is %s",
+		limit_text(RLIMIT_NPROC, false, users), limit_text(RLIMIT_AS, true, all));
+	return buf;
+}
+
+static const char *remedy_of_device(int err, char *buf)
+{
+	if (err == -ENOENT || err == -ENXIO || err == -ENODEV)
+		return "load the modules ib_uverbs and rdma_ucm, see 'rdma link', and give a "
+		       "container the device files (--device=/dev/infiniband)";
+	snprintf(buf, DENIAL_TEXT_SIZE,
+		"let uid %u read and write /dev/infiniband/uverbs* and /dev/infiniband/rdma_cm "
+		"(their "
+		"group or a udev rule; DeviceAllow= of a systemd unit; --device=/dev/infiniband of "
+		"a "
+		"container)",
+		(unsigned)geteuid());
+	return buf;
+}
+
+const char *denial_remedy(enum denial what, int err, char buf[DENIAL_TEXT_SIZE])
+{
+	switch (err) {
+	case -EMFILE:
+	case -ENFILE:
+		return remedy_of_files(err, buf);
+	case -ENOMEM:
+		if (what == DENIED_THREAD)
+			return remedy_of_threads(buf);
+		return what == DENIED_PINNED ? remedy_of_pinned(buf) : remedy_of_memory(buf);
+	case -EAGAIN:
+		if (what == DENIED_THREAD)
+			return remedy_of_threads(buf);
+		return what == DENIED_PINNED || what == DENIED_DEVICE
+			       ? "the control group's limit of RDMA objects: raise rdma.max, or "
+				 "hold less of what rdma.current counts"
+			       : "";
+	case -ENOENT:
+	case -ENXIO:
+	case -ENODEV:
+		return what == DENIED_DEVICE ? remedy_of_device(err, buf) : "";
+	case -EACCES:
+	case -EPERM:
+	case -ENOSYS:
+		/* Without a capability a limit of 0 is answered like that. */
+		if (what == DENIED_PINNED && err == -EPERM)
+			return remedy_of_pinned(buf);
+		return what == DENIED_DEVICE && err != -ENOSYS
+			       ? remedy_of_device(err, buf)
+			       : "the kernel has no such call, or the seccomp profile of a "
+				 "container (--security-opt seccomp=, --cap-add), "
+				 "SystemCallFilter= "
+				 "of a systemd unit or a security module forbids it";
+	default:
+		return "";
+	}
+}
+
+int denial_explain(enum denial what, int err, const char *doing, struct why *why)
+{
+	char buf[DENIAL_TEXT_SIZE];
+	const char *remedy = denial_remedy(what, err, buf);
+
+	return why_set(why, err, "%s: %s%s%s", doing, why_errno(-err), *remedy ? ": " : "", remedy);
+}
+
+/* ---- devices ---- */
+
+#define CLASS_DIR "/sys/class/infiniband_verbs"
+#define SPARE_DESCRIPTORS 12 /* what a connection takes, and a few */
+
+/* As an errno, whether so many more can be had. */
+static int check_descriptors(void)
+{
+	int fds[SPARE_DESCRIPTORS], n = 0, err = 0;
+
+	while (!err && n < SPARE_DESCRIPTORS) {
+		fds[n] = eventfd(0, EFD_CLOEXEC);
+		if (fds[n] < 0)
+			err = -errno;
+		else
+			n++;
+	}
+	while (n > 0)
+		close(fds[--n]);
+	return err == -EMFILE || err == -ENFILE ? err : 0;
+}
+
+static int try_open(const char *name)
+{
+	char path[300];
+	int fd;
+
+	snprintf(path, sizeof(path), "/dev/infiniband/%.255s", name);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	close(fd);
+	return 0;
+}
+
+/* All devices that the kernel has, and what connects them. 0 too if there are none. */
+static int check_devices(void)
+{
+	DIR *dir = opendir(CLASS_DIR);
+	const struct dirent *entry;
+	bool any = false;
+	int err = 0;
+
+	while (dir && !err && (entry = readdir(dir))) {
+		if (strncmp(entry->d_name, "uverbs", 6) != 0)
+			continue;
+		any = true;
+		err = try_open(entry->d_name);
+	}
+	if (dir)
+		closedir(dir);
+	return any && !err ? try_open("rdma_cm") : err;
+}
+
+int denial_of_devices(struct why *why)
+{
+	int err = check_descriptors();
+
+	if (err)
+		return denial_explain(DENIED_FILE, err,
+			"there are not enough descriptors for an RDMA connection", why);
+	err = check_devices();
+	if (!err)
+		return 0;
+	(void)denial_explain(
+		DENIED_DEVICE, err, "there is an RDMA device, which this process cannot open", why);
+	return -ENODEV;
+}

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A thread is inside dlopen(), in a constructor, or in a callback of dl_iterate_phdr(): it has locks of the
+ * loader, and may call the library. Whatever others do meanwhile with a lock of the library's must not need
+ * those, or nobody goes on.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <link.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "client/explain.h"
+#include "client/site.h"
+
+#define ADDR 0x1000
+#define LIMIT_S 20
+
+static sem_t blocked, go_on;
+
+void blocker_constructor(void);
+
+__attribute__((visibility("default"))) void blocker_constructor(void)
+{
+	sem_post(&blocked);
+	sem_wait(&go_on);
+}
+
+static void *load(void *unused)
+{
+	(void)unused;
+	return dlopen(BLOCKER_PATH, RTLD_NOW);
+}
+
+static int block(struct dl_phdr_info *info, size_t size, void *unused)
+{
+	(void)info, (void)size, (void)unused;
+	blocker_constructor();
+	return 1;
+}
+
+static void *iterate(void *unused)
+{
+	(void)unused;
+	dl_iterate_phdr(block, NULL);
+	return NULL;
+}
+
+/* What is done with locks of the library's: sentences, and the table of sites. */
+
+static struct session session;
+static struct sites *sites;
+static struct site_description *description;
+static struct stack stack;
+static struct why explained;
+
+static void *work(void *unused)
+{
+	struct operation op = { .kind = OPERATION_READ };
+	const struct failure f = {
+		.op = &op, .remote = ADDR, .bytes = 8, .status = IBV_WC_REM_ACCESS_ERR
+	};
+	struct site site;
+
+	(void)unused;
+	explain_failure(&f, &session, "peer", &explained);
+	(void)sites_find(sites, &stack, &site);
+	(void)sites_code(sites, description);
+	(void)sites_add(sites, &stack, (struct site){ 1, NULL });
+	return explained.text;
+}
+
+static void test_while(void *(*holds)(void *))
+{
+	struct timespec until;
+	pthread_t holder, worker;
+	int rc;
+
+	assert_int_equal(pthread_create(&holder, NULL, holds, NULL), 0);
+	sem_wait(&blocked);
+	explained.text[0] = '\0';
+	assert_int_equal(pthread_create(&worker, NULL, work, NULL), 0);
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += LIMIT_S;
+	rc = pthread_timedjoin_np(worker, NULL, &until);
+	sem_post(&go_on);
+	if (rc)
+		pthread_join(worker, NULL);
+	pthread_join(holder, NULL);
+	assert_int_equal(rc, 0);
+	assert_non_null(strstr(explained.text, "made at site 7, test_loader+0x"));
+}
+
+static void test_constructor(void **state)
+{
+	(void)state;
+	test_while(load);
+}
+
+static void test_iteration(void **state)
+{
+	(void)state;
+	test_while(iterate);
+}
+
+static int prepare(void **state)
+{
+	struct origin origin = { .site = 7 };
+
+	(void)state;
+	sem_init(&blocked, 0, 0);
+	sem_init(&go_on, 0, 0);
+	pthread_mutex_init(&session.table, NULL);
+	stack_prepare();
+	stack_capture(&stack, __builtin_return_address(0));
+	stack.addresses[0] = (char *)prepare + 1;
+	description = site_describe(&stack);
+	sites = sites_create();
+	origin.code = sites_code(sites, description);
+	return allocations_reserve(&session.allocations) ||
+	       allocations_add(&session.allocations, ADDR, 4096, origin);
+}
+
+static int tidy(void **state)
+{
+	(void)state;
+	allocations_destroy(&session.allocations);
+	site_description_destroy(description);
+	sites_destroy(sites);
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_constructor),
+		cmocka_unit_test(test_iteration),
+	};
+
+	return cmocka_run_group_tests(tests, prepare, tidy);
+}
