@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "client/request.h"
-#include "client/thread.h"
+#include "common/thread.h"
 #include "common/clock.h"
 #include "common/handshake.h"
 #include "common/log.h"
