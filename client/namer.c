@@ -41,7 +41,7 @@ static void naming_destroy(struct errand *e)
 /* Send the names of one site. -ESTALE: nobody wants them any more. */
 static int send_names(struct session *s, const struct naming *naming)
 {
-	uint64_t deadline = clock_boot_ns() + s->timeout_ns;
+	uint64_t deadline = session_deadline(s);
 	struct why why = { "" };
 	struct wire reply;
 	int rc;
