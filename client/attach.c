@@ -6,7 +6,6 @@
 #include "client/explain.h"
 #include "client/lookup.h"
 #include "client/recovery.h"
-#include "common/clock.h"
 
 /* Everything outstanding completes. 0 or -ECONNRESET. */
 static int drain(struct channel *ch, struct why *why)
@@ -27,7 +26,7 @@ static int mark_stale(struct session *s, const struct own *gone, struct why *why
 
 	pthread_mutex_lock(&s->table);
 	own = allocations_find(&s->allocations, gone->addr);
-	if (own && own->serial == gone->serial)
+	if (own && own->serial == gone->serial && own->state == OWN_LIVE)
 		allocations_set_state(&s->allocations, own, OWN_STALE);
 	session_next_epoch(s);
 	pthread_mutex_unlock(&s->table);
@@ -47,8 +46,8 @@ static int attach(struct channel *ch, const struct own *own, struct why *why)
 		return rc;
 	memcpy(request.key, own->key, sizeof(request.key)); /* all zero if it is our own */
 	attach_request_put(&body, &request);
-	rc = endpoint_call(ch->pipeline.ep, MESSAGE_ATTACH, ++ch->seq, &body,
-		clock_boot_ns() + ch->session->timeout_ns, &reply, why);
+	rc = endpoint_call(ch->pipeline.ep, MESSAGE_ATTACH, ++ch->seq, &body, channel_deadline(ch),
+		&reply, why);
 	if (rc == -ESTALE || rc == -ENOENT)
 		return mark_stale(ch->session, own, why);
 	if (rc == -ETIMEDOUT) /* a reply that comes later would be taken for another's */

@@ -24,6 +24,7 @@ struct channel *channel_create(struct session *s)
 	ch->number = atomic_fetch_add(&s->channels, 1) + 1;
 	ch->buffers_version = UINT64_MAX;
 	ch->epoch = UINT64_MAX;
+	ch->until_ns = UINT64_MAX;
 	ch->pipeline.buffers = &ch->buffers;
 	ch->pipeline.key = lookup_known_key;
 	ch->pipeline.ctx = ch;
@@ -115,11 +116,28 @@ int channel_start(struct channel *ch, struct operation *op, struct why *why)
 	return rc;
 }
 
+#define NOT_LEASED 1
+
+/* Hand over what was built, but never past the lease: the memory may be somebody else's by then. */
+static int post(struct channel *ch, struct why *why)
+{
+	if (channel_unposted(ch) == 0)
+		return 0;
+	return session_lease_good(ch->session) ? pipeline_post(&ch->pipeline, why) : NOT_LEASED;
+}
+
 void channel_post(struct channel *ch, struct why *why)
 {
-	/* If the connection has broken, whoever waits for the operations will find out. */
+	/* If it does not go, whoever waits for the operations will find out. */
 	if (ch->pipeline.ep)
-		(void)pipeline_post(&ch->pipeline, why);
+		(void)post(ch, why);
+}
+
+/* Nothing will help: all that is left fails. */
+static void give_up(struct channel *ch, int rc)
+{
+	pipeline_detach(&ch->pipeline);
+	pipeline_fail(&ch->pipeline, rc);
 }
 
 void channel_advance(struct channel *ch, uint64_t deadline_ns, struct why *why)
@@ -130,16 +148,22 @@ void channel_advance(struct channel *ch, uint64_t deadline_ns, struct why *why)
 
 	while (first && ch->pipeline.first == first) {
 		lookup_refresh(ch);
-		if ((rc || !channel_is_usable(ch)) && recovery_run(ch, false, began, why))
+		if ((rc || !channel_is_connected(ch)) && recovery_run(ch, false, began, why))
 			return;
 		pipeline_build(&ch->pipeline, why);
-		rc = pipeline_post(&ch->pipeline, why);
+		rc = post(ch, why);
 		if (rc == 0 && !pipeline_is_idle(&ch->pipeline))
 			rc = deadline_ns ? pipeline_wait(&ch->pipeline, deadline_ns)
-					 : pipeline_poll(&ch->pipeline);
-		if (rc)
+					 : pipeline_poll(&ch->pipeline, began);
+		if (rc == -EPERM)
+			return give_up(ch, rc);
+		if (rc == NOT_LEASED && clock_boot_ns() > began + ch->session->timeout_ns)
+			return give_up(ch, why_set(why, -ETIMEDOUT,
+						   "the lease ends faster than rmemd answers"));
+		if (rc < 0)
 			recovery_note_failure(ch, why);
-		else if (deadline_ns != PIPELINE_FOREVER && clock_boot_ns() >= deadline_ns)
+		else if (rc == 0 && deadline_ns != PIPELINE_FOREVER &&
+			 clock_boot_ns() >= deadline_ns)
 			break;
 	}
 	/* What has become possible, while the caller looks at what has completed. */

@@ -44,8 +44,9 @@ struct channel {
 	uint64_t began_as_of; /* with began_ns: as_of then */
 	struct why shortcut_failure; /* ... and what happened to it */
 	unsigned connects;           /* so far */
-	struct channel *next;        /* of the session */
-	struct channel *next_free;   /* of those that no thread has */
+	uint64_t until_ns; /* coming back has to be over then; UINT64_MAX: it is not doing that */
+	struct channel *next;      /* of the session */
+	struct channel *next_free; /* of those that no thread has */
 	struct shortcut shortcut;
 	struct pipeline pipeline;
 };
@@ -98,6 +99,14 @@ static inline bool channel_is_busy(const struct channel *ch)
 static inline uint64_t channel_unposted(const struct channel *ch)
 {
 	return ch->pipeline.built - ch->pipeline.posted;
+}
+
+/* When a request that is made on it now has to be answered. */
+static inline uint64_t channel_deadline(const struct channel *ch)
+{
+	const uint64_t deadline = session_deadline(ch->session);
+
+	return deadline < ch->until_ns ? deadline : ch->until_ns;
 }
 
 /* Start one operation on an idle channel, and wait for it (as far as it goes): its status. */

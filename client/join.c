@@ -16,6 +16,7 @@
 struct invitation {
 	struct join_request request;
 	struct domain *domain;
+	struct target_path path; /* the session's, to the same server */
 	uint64_t generation, tenure;
 };
 
@@ -50,6 +51,7 @@ static int get_invitation(
 		memcpy(out->request.secret, s->secret, sizeof(s->secret));
 		out->request.channel = ch->number;
 		out->domain = domain_hold(s->domain);
+		out->path = s->paths[0];
 		out->generation = s->generation;
 		out->tenure = s->tenure.number; /* which control keeps as it is, too */
 	}
@@ -76,7 +78,8 @@ static int connect_once(struct channel *ch, uint64_t deadline_ns, struct why *wh
 	struct session *s = ch->session;
 	struct invitation invitation;
 	struct endpoint_attr attr = {
-		.target = &s->target,
+		.paths = &invitation.path,
+		.npaths = 1,
 		.purpose = PURPOSE_CHANNEL,
 		.deadline_ns = deadline_ns,
 		.cancel_fd = s->cancel_fd,
@@ -140,6 +143,7 @@ int join_session(struct channel *ch, uint64_t deadline_ns, struct why *why)
 	case -ETIMEDOUT:
 	case -ECANCELED:
 	case -ENOMEM:
+	case -EPERM:
 	case -EUSERS:
 	case -EOWNERDEAD:
 		return rc;

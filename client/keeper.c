@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "client/request.h"
-#include "client/thread.h"
+#include "common/thread.h"
 #include "common/clock.h"
 #include "common/handshake.h"
 #include "common/log.h"
@@ -27,7 +27,8 @@ static bool watch(struct session *s)
 {
 	bool good;
 
-	session_sender_lock(s);
+	/* Nobody has it for longer than a message may take. */
+	(void)session_sender_lock(s, TURNSTILE_FOREVER);
 	if (s->endpoint)
 		endpoint_watch(s->endpoint);
 	good = session_connected(s);
@@ -38,7 +39,7 @@ static bool watch(struct session *s)
 /* One attempt to get the connection, or the lease, back. */
 static int recover(struct session *s)
 {
-	uint64_t deadline = clock_boot_ns() + s->timeout_ns;
+	uint64_t deadline = session_deadline(s);
 	struct why why = { "" };
 	int rc;
 

@@ -3,36 +3,45 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "client/thread.h"
 #include "client/request.h"
 #include "common/clock.h"
+#include "common/errand.h"
 #include "common/log.h"
+#include "common/thread.h"
 
 #define RETRY_NS NSEC_PER_SEC
 
 struct naming {
+	struct errand errand; /* first: it finds the names */
 	struct naming *next;
 	struct site_description *description;
 	uint32_t number;
 	uint64_t serial;
-	struct site_names_request *names; /* once they are known */
+	struct site_names_request names; /* once that is done */
 };
 
-static void naming_destroy(struct naming *naming)
+static void resolve(struct errand *e)
 {
+	struct naming *naming = (struct naming *)e;
+
+	site_resolve(naming->description, naming->number, &naming->names);
+}
+
+static void naming_destroy(struct errand *e)
+{
+	struct naming *naming = (struct naming *)e;
+
 	site_description_destroy(naming->description);
-	free(naming->names);
 	free(naming);
 }
 
 /* Send the names of one site. -ESTALE: nobody wants them any more. */
 static int send_names(struct session *s, const struct naming *naming)
 {
-	uint64_t deadline = clock_boot_ns() + s->timeout_ns;
+	uint64_t deadline = session_deadline(s);
 	struct why why = { "" };
 	struct wire reply;
 	int rc;
@@ -44,7 +53,7 @@ static int send_names(struct session *s, const struct naming *naming)
 	if (rc == 0 && s->serial != naming->serial)
 		rc = -ESTALE;
 	if (rc == 0) {
-		site_names_request_put(request_begin(s), naming->names);
+		site_names_request_put(request_begin(s), &naming->names);
 		rc = request_call(s, MESSAGE_SITE_NAMES, deadline, &reply, &why);
 	}
 	session_unlock(s);
@@ -55,30 +64,22 @@ static int send_names(struct session *s, const struct naming *naming)
 
 /*
  * Looking names up is seconds of computing for a large program with debug information, and nobody waits
- * for it: whoever else wants to run on this processor, runs. Otherwise a scheduler that grants whole
- * slices (EEVDF) makes every call of the program wait for one.
+ * for it: it is an idle errand. Otherwise a scheduler that grants whole slices (EEVDF) makes every call of the
+ * program wait for one. This thread is none of that kind: it takes locks that calls wait for.
+ *
+ * Find and send; true: done with it, one way or the other.
  */
-static void set_policy(int policy)
-{
-	const struct sched_param param = { 0 };
-
-	if (pthread_setschedparam(pthread_self(), policy, &param))
-		log_debug("no scheduling policy %d", policy);
-}
-
-/* Find and send; true: done with it, one way or the other. */
 static bool work(struct session *s, struct naming *naming)
 {
-	int rc;
+	struct why why = { "" };
+	int rc = naming->errand.started ? 0 : errand_start(&naming->errand, &why);
 
-	if (!naming->names) {
-		naming->names = malloc(sizeof(*naming->names));
-		if (!naming->names)
-			return false;
-		set_policy(SCHED_IDLE);
-		site_resolve(naming->description, naming->number, naming->names);
-		set_policy(SCHED_OTHER); /* before any lock that others wait for */
+	if (rc) {
+		log_debug("names of site %u: %s", naming->number, why.text);
+		return true;
 	}
+	if (errand_wait(&naming->errand, ERRAND_FOREVER))
+		return false;
 	rc = send_names(s, naming);
 	return rc != -ETIMEDOUT && rc != -ECONNRESET && rc != -ECANCELED;
 }
@@ -117,7 +118,7 @@ static void *namer_main(void *arg)
 		n->first = naming->next;
 		if (!n->first)
 			n->last = &n->first;
-		naming_destroy(naming);
+		errand_leave(&naming->errand);
 	}
 	n->idle = true;
 	pthread_cond_broadcast(&n->changed);
@@ -151,6 +152,10 @@ void namer_add(struct namer *n, struct site_description *d, uint32_t number, uin
 		site_description_destroy(d);
 		return;
 	}
+	naming->errand.run = resolve;
+	naming->errand.destroy = naming_destroy;
+	naming->errand.idle = true;
+	naming->errand.name = "rmem-resolver";
 	naming->description = d;
 	naming->number = number;
 	naming->serial = serial;
@@ -177,6 +182,8 @@ void namer_stop(struct namer *n, uint64_t deadline_ns)
 		if (pthread_cond_timedwait(&n->changed, &n->lock, &until))
 			break;
 	n->cancelled = true;
+	if (n->first)
+		errand_cancel(&n->first->errand);
 	pthread_mutex_unlock(&n->lock);
 	if (write(n->session->cancel_fd, &one, sizeof(one)) < 0)
 		log_debug("cannot cancel the namer");
@@ -185,7 +192,7 @@ void namer_stop(struct namer *n, uint64_t deadline_ns)
 		struct naming *naming = n->first;
 
 		n->first = naming->next;
-		naming_destroy(naming);
+		errand_leave(&naming->errand);
 	}
 	pthread_cond_destroy(&n->changed);
 	pthread_mutex_destroy(&n->lock);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The thread that finds the names of new call sites and sends them to the server. Reading debug
- * information can take seconds, so it is neither done in the program's threads nor in the one that
- * renews the lease.
+ * The thread that has the names of new call sites found, one after the other, and sends them to the server.
+ * Reading debug information can take seconds, or minutes on a busy machine, so it is neither done in the
+ * program's threads nor in the one that renews the lease, nor in this one, which rmem_close() waits for: it is
+ * an errand (common/errand.h).
  */
 #ifndef RMEM_CLIENT_NAMER_H
 #define RMEM_CLIENT_NAMER_H
@@ -35,7 +36,8 @@ void namer_add(struct namer *n, struct site_description *d, uint32_t number, uin
 
 /*
  * Wait until everything was sent, at most until the deadline, then cancel (make cancel_fd readable)
- * and end. A namer that was not started is fine.
+ * and end. Names that are being looked up are given up; the thread that does it ends by itself, also when
+ * the session is gone. A namer that was not started is fine.
  */
 void namer_stop(struct namer *n, uint64_t deadline_ns);
 

@@ -104,7 +104,7 @@ void pipeline_detach(struct pipeline *p)
 	p->ep = NULL;
 	pins_clear(&p->pins);
 	bounce_release(&p->bounce, p->bounce.head);
-	p->built = p->posted = p->done = p->writes_end = 0;
+	p->built = p->posted = p->done = p->writes_end = p->waited_for = 0;
 	for (struct operation *op = p->first; op; op = op->following) {
 		op->outstanding = 0;
 		if (operation_is_unplanned(op))
@@ -272,16 +272,34 @@ static int take(struct pipeline *p, const struct ibv_wc *wc, int n)
 	return 0;
 }
 
-int pipeline_poll(struct pipeline *p)
+/* None has come: is the oldest that is on its way overdue? Then the connection is over: -ECONNRESET. */
+static int judge_silence(struct pipeline *p, uint64_t now_ns)
+{
+	if (pipeline_is_idle(p))
+		return 0;
+	if (p->waited_for != p->done + 1) {
+		p->waited_for = p->done + 1;
+		p->waited_since_ns = now_ns;
+	}
+	if (now_ns < p->waited_since_ns + PIPELINE_PROGRESS_NS)
+		return 0;
+	endpoint_break(p->ep);
+	return pipeline_wait(p, PIPELINE_FOREVER);
+}
+
+int pipeline_poll(struct pipeline *p, uint64_t now_ns)
 {
 	struct ibv_wc wc[REAP_BATCH];
-	int n;
+	int n, all = 0;
 
 	do {
 		n = endpoint_poll(p->ep, wc, REAP_BATCH);
 		if (n < 0 || (n > 0 && take(p, wc, n)))
 			return -ECONNRESET;
+		all += n;
 	} while (n == REAP_BATCH || (n > 0 && p->failure.op));
+	if (all == 0)
+		return judge_silence(p, now_ns);
 	/* All will be flushed: that does not take long. */
 	return p->failure.op ? pipeline_wait(p, PIPELINE_FOREVER) : 0;
 }
@@ -293,8 +311,11 @@ int pipeline_wait(struct pipeline *p, uint64_t deadline_ns)
 	do {
 		int n = deadline_ns == PIPELINE_FOREVER || p->failure.op
 				? endpoint_reap(p->ep, wc, REAP_BATCH, PIPELINE_PROGRESS_NS)
-				: endpoint_wait(p->ep, wc, REAP_BATCH, deadline_ns);
+				: endpoint_wait(
+					  p->ep, wc, REAP_BATCH, deadline_ns, PIPELINE_LOOK_NS);
 
+		if (n == 0)
+			return judge_silence(p, clock_boot_ns());
 		if (n < 0 || take(p, wc, n))
 			return -ECONNRESET;
 	} while (p->failure.op);

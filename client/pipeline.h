@@ -32,8 +32,12 @@
 
 #define PIPELINE_DEPTH 128 /* work requests, built and not completed; a power of 2 */
 
-/* Nothing completes for so long: the connection is given up. The device's own retries end sooner. */
+/*
+ * Nothing completes for so long: the connection is given up. The device's own retries end sooner. Who does not
+ * wait for that long looks from time to time.
+ */
 #define PIPELINE_PROGRESS_NS (10 * NSEC_PER_SEC)
+#define PIPELINE_LOOK_NS (5 * NSEC_PER_SEC)
 
 enum way { WAY_INLINE, WAY_IN_PLACE, WAY_PINNED, WAY_BOUNCED, WAYS };
 
@@ -91,7 +95,9 @@ struct pipeline {
 	uint64_t depth;               /* of the connection, at most PIPELINE_DEPTH */
 	uint64_t built, posted, done; /* work requests: done <= posted <= built */
 	uint64_t writes_end;          /* behind the last write that was built */
-	bool apart;                   /* endpoint_keeps_apart() */
+	uint64_t waited_for; /* the oldest on its way, counted from 1; 0: nobody has looked */
+	uint64_t waited_since_ns;
+	bool apart; /* endpoint_keeps_apart() */
 	struct bounce bounce;
 	struct ibv_mr *bounce_mr;
 	struct domain *domain; /* that bounce_mr is registered in */
@@ -134,7 +140,7 @@ static inline void pipeline_add_built(struct pipeline *p, struct operation *op)
 /* Make work requests of what was started, as far as there is room. */
 void pipeline_build(struct pipeline *p, struct why *why);
 
-/* Hand what was built to the device with one doorbell. 0 or -ECONNRESET. */
+/* Hand what was built to the device with one doorbell. 0, -ECONNRESET, or -EPERM (endpoint_post()). */
 int pipeline_post(struct pipeline *p, struct why *why);
 
 #define PIPELINE_FOREVER UINT64_MAX
@@ -143,7 +149,7 @@ int pipeline_post(struct pipeline *p, struct why *why);
  * Take in completions: those that are there, or wait for the first until the deadline. Operations complete.
  * -ECONNRESET: the connection broke, and nothing more will come; p->failure says on what.
  */
-int pipeline_poll(struct pipeline *p);
+int pipeline_poll(struct pipeline *p, uint64_t now_ns);
 int pipeline_wait(struct pipeline *p, uint64_t deadline_ns);
 
 static inline bool pipeline_is_idle(const struct pipeline *p)

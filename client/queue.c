@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 #include <utlist.h>
 
@@ -34,6 +35,8 @@ struct rmem_queue {
 	bool armed;        /* the next completion makes it readable */
 	bool quiet;        /* the last look found nothing: the caller may wait for the descriptor */
 	int wake_fd;       /* makes it readable without a completion */
+	int timer_fd;      /* ... when nothing has come for long */
+	uint64_t timer_ns; /* when that is; 0: it is not set */
 	struct why trouble; /* what operations that have failed ran into, of late */
 };
 
@@ -108,7 +111,7 @@ RMEM_API int rmem_queue_create(
 	q->rm = rm;
 	q->depth = depth;
 	q->mask = ring - 1;
-	q->epoll_fd = q->wake_fd = -1;
+	q->epoll_fd = q->wake_fd = q->timer_fd = -1;
 	q->quiet = true;
 	pthread_mutex_lock(&rm->queues_lock);
 	DL_APPEND(rm->queues, q);
@@ -123,8 +126,19 @@ static void release(struct rmem_queue *q)
 		close(q->epoll_fd);
 	if (q->wake_fd >= 0)
 		close(q->wake_fd);
+	if (q->timer_fd >= 0)
+		close(q->timer_fd);
 	free(q->operations);
 	free(q);
+}
+
+static void take_away(struct rmem_queue *q)
+{
+	pthread_mutex_lock(&q->rm->queues_lock);
+	DL_DELETE(q->rm->queues, q);
+	pthread_mutex_unlock(&q->rm->queues_lock);
+	seats_remove(&q->rm->seats, q->channel);
+	release(q);
 }
 
 RMEM_API void rmem_queue_destroy(struct rmem_queue *q)
@@ -135,18 +149,19 @@ RMEM_API void rmem_queue_destroy(struct rmem_queue *q)
 		return;
 	while (channel_is_busy(q->channel))
 		channel_advance(q->channel, PIPELINE_FOREVER, &why);
-	pthread_mutex_lock(&q->rm->queues_lock);
-	DL_DELETE(q->rm->queues, q);
-	pthread_mutex_unlock(&q->rm->queues_lock);
-	seats_remove(&q->rm->seats, q->channel);
-	release(q);
+	take_away(q);
 }
 
-void queues_destroy(struct rmem *rm)
+void queues_destroy(struct rmem *rm, uint64_t deadline_ns)
 {
-	while (rm->queues)
-		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): what was destroyed is out of the list */
-		rmem_queue_destroy(rm->queues);
+	struct rmem_queue *q, *next;
+	struct why why;
+
+	DL_FOREACH_SAFE (rm->queues, q, next) {
+		while (channel_is_busy(q->channel) && clock_boot_ns() < deadline_ns)
+			channel_advance(q->channel, deadline_ns, &why);
+		take_away(q);
+	}
 }
 
 void queues_abandon(struct rmem *rm)
@@ -199,6 +214,15 @@ static void watch_connection(struct rmem_queue *q)
 	q->armed = false;
 }
 
+/* Of a connection that is dead nothing may ever come: the caller is to look after a while, and finds out. */
+static void set_timer(struct rmem_queue *q)
+{
+	struct itimerspec when = { .it_value = { .tv_sec = PIPELINE_LOOK_NS / NSEC_PER_SEC } };
+
+	if (!q->timer_ns && timerfd_settime(q->timer_fd, 0, &when, NULL) == 0)
+		q->timer_ns = clock_boot_ns() + PIPELINE_LOOK_NS;
+}
+
 /* Before looking for completions: what the descriptor has announced is being seen to. */
 static void disarm(struct rmem_queue *q)
 {
@@ -206,6 +230,9 @@ static void disarm(struct rmem_queue *q)
 	uint64_t unused;
 
 	(void)!read(q->wake_fd, &unused, sizeof(unused));
+	if (q->timer_ns && clock_boot_ns() >= q->timer_ns &&
+		read(q->timer_fd, &unused, sizeof(unused)) > 0)
+		q->timer_ns = 0;
 	if (!ep || q->connects != q->channel->connects)
 		return;
 	if (q->armed)
@@ -218,6 +245,7 @@ static void disarm(struct rmem_queue *q)
 static bool arm(struct rmem_queue *q)
 {
 	watch_connection(q);
+	set_timer(q);
 	if (q->armed || !q->channel->pipeline.ep)
 		return false;
 	q->armed = endpoint_arm(q->channel->pipeline.ep) == 0;
@@ -494,17 +522,19 @@ RMEM_API int rmem_reap(struct rmem_queue *q, struct rmem_completion *out, int ma
 
 static int make_descriptor(struct rmem_queue *q, struct why *why)
 {
-	struct epoll_event event = { .events = EPOLLIN };
 	int rc;
 
 	if (q->wake_fd < 0)
 		q->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (q->wake_fd < 0) {
+	if (q->timer_fd < 0)
+		q->timer_fd = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (q->wake_fd < 0 || q->timer_fd < 0) {
 		rc = -errno;
-		return denial_explain(DENIED_FILE, rc, "eventfd", why);
+		return denial_explain(DENIED_FILE, rc,
+			q->wake_fd < 0 ? "eventfd" : "timerfd_create", why);
 	}
 	q->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	if (q->epoll_fd < 0 || epoll_ctl(q->epoll_fd, EPOLL_CTL_ADD, q->wake_fd, &event)) {
+	if (q->epoll_fd < 0 || !watch(q, q->wake_fd) || !watch(q, q->timer_fd)) {
 		rc = -errno;
 		if (q->epoll_fd >= 0)
 			close(q->epoll_fd);

@@ -3,10 +3,12 @@
 #ifndef RMEM_CLIENT_QUEUE_H
 #define RMEM_CLIENT_QUEUE_H
 
+#include <stdint.h>
+
 struct rmem;
 
-/* Finish and destroy all queues of a session. */
-void queues_destroy(struct rmem *rm);
+/* Finish and destroy all queues of a session; what has not completed by the deadline is given up. */
+void queues_destroy(struct rmem *rm, uint64_t deadline_ns);
 void queues_abandon(struct rmem *rm); /* in a child after fork(): only memory */
 
 #endif

@@ -152,17 +152,22 @@ int recovery_run(struct channel *ch, bool wanted, uint64_t began_ns, struct why 
 	/* A little earlier than the caller's limit: within that he is to know. */
 	uint64_t deadline = began_ns + ch->session->timeout_ns / 8 * 7;
 	uint64_t least = clock_boot_ns() + RECOVER_MIN_NS;
+	uint64_t closing = atomic_load(&ch->session->closing_ns);
 	struct why trouble = { "" };
 	int rc = -ECONNRESET;
 
 	if (deadline < least)
 		deadline = least;
+	if (deadline > closing)
+		deadline = closing;
 	if (!channel_is_connected(ch)) {
 		flush(ch, why);
 		pipeline_detach(&ch->pipeline);
 	}
-	if (wanted || is_worth_it(ch)) {
+	if ((wanted || is_worth_it(ch)) && clock_boot_ns() < deadline) {
+		ch->until_ns = deadline;
 		rc = come_back(ch, deadline, &trouble);
+		ch->until_ns = UINT64_MAX;
 		/* What went wrong on the way does not matter to those who got there. */
 		if ((rc || has_failed(ch)) && trouble.text[0])
 			add_trouble(why, &trouble);

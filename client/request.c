@@ -18,6 +18,7 @@ static int connect_error(int rc)
 	case -ETIMEDOUT:
 	case -ECANCELED:
 	case -ENOMEM:
+	case -EPERM:
 		return rc;
 	default:
 		return -ECONNRESET;
@@ -43,19 +44,23 @@ static int ensure_connected(struct session *s, uint64_t deadline_ns, struct why 
 	return 0;
 }
 
-static int send_pending(struct session *s, struct why *why)
+/* -ETIMEDOUT: it is on its way, if its generation is the connection's; else it has to be sent. */
+static int send_pending(struct session *s, uint64_t deadline_ns, struct why *why)
 {
 	struct request *r = &s->pending;
 	struct wire body = wire_over(r->body, sizeof(r->body));
 	int rc;
 
 	body.pos = r->bytes;
+	if (session_sender_lock(s, deadline_ns))
+		return why_set(why, -ETIMEDOUT, "others' messages to rmemd do not get through");
 	r->generation = s->generation;
-	session_sender_lock(s);
 	r->sent_ns = clock_boot_ns();
-	rc = endpoint_send(s->endpoint, r->type, r->seq, &body, why);
+	rc = endpoint_send(s->endpoint, r->type, r->seq, &body, deadline_ns, why);
 	session_sender_unlock(s);
-	return rc;
+	if (rc == -EBUSY)
+		r->generation = 0;
+	return rc == -EBUSY ? -ETIMEDOUT : rc;
 }
 
 /* Carry the pending request through: 0 and the reply, the server's refusal, or an error. */
@@ -74,7 +79,7 @@ static int finish_pending(
 			return why_set(why, -ESTALE,
 				"the lease had ended and the server has reclaimed the session");
 		if (r->generation != s->generation) {
-			rc = send_pending(s, why);
+			rc = send_pending(s, deadline_ns, why);
 			if (rc == -ECONNRESET && clock_boot_ns() < deadline_ns)
 				continue;
 			if (rc == -EMSGSIZE)
@@ -181,9 +186,7 @@ static int prove(struct session *s, uint64_t deadline_ns, struct why *why)
 	}
 	if (!refused)
 		return rc == -ESTALE ? 0 : rc; /* replaced: the new session's lease is good */
-	session_sender_lock(s);
 	endpoint_break(s->endpoint);
-	session_sender_unlock(s);
 	return ensure_connected(s, deadline_ns, why);
 }
 

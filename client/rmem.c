@@ -105,15 +105,21 @@ static int say_goodbye(struct rmem *rm, uint64_t deadline_ns, struct why *why)
 	return rc == -ESTALE ? 0 : rc;
 }
 
-static int teardown(struct rmem *rm, struct why *why)
+/*
+ * Until the deadline: half of the time for operations that are outstanding, half of what is left for names, so that
+ * there is time for the goodbye.
+ */
+static int teardown(struct rmem *rm, uint64_t deadline, struct why *why)
 {
-	uint64_t deadline = deadline_of(rm), one = 1;
-	uint64_t names = clock_boot_ns() + NAMES_LIMIT_NS;
+	uint64_t now = clock_boot_ns(), one = 1, names;
 	struct session *s = &rm->session;
 	int rc;
 
-	queues_destroy(rm);
-	namer_stop(&rm->namer, names < deadline ? names : deadline);
+	atomic_store(&s->closing_ns, deadline);
+	queues_destroy(rm, deadline > now ? now + (deadline - now) / 2 : now);
+	now = clock_boot_ns();
+	names = deadline > now ? (deadline - now) / 2 : 0;
+	namer_stop(&rm->namer, now + (names < NAMES_LIMIT_NS ? names : NAMES_LIMIT_NS));
 	if (write(s->cancel_fd, &one, sizeof(one)) < 0)
 		log_debug("eventfd: %s", why_errno(errno));
 	keeper_stop(&rm->keeper);
@@ -131,6 +137,7 @@ static int teardown(struct rmem *rm, struct why *why)
 
 RMEM_API int rmem_open(const char *server, const struct rmem_open_attr *attr, struct rmem **out)
 {
+	uint64_t deadline = clock_boot_ns();
 	struct why why = { "" };
 	struct rmem *rm = NULL;
 	int rc;
@@ -153,8 +160,9 @@ RMEM_API int rmem_open(const char *server, const struct rmem_open_attr *attr, st
 	rc = session_init(&rm->session, &why);
 	if (rc == 0)
 		rc = configure(rm, server, attr, &why);
+	deadline += rm->session.timeout_ns;
 	if (rc == 0)
-		rc = session_connect(&rm->session, deadline_of(rm), &why);
+		rc = session_connect(&rm->session, deadline, &why);
 	if (rc == 0)
 		rc = keeper_start(&rm->keeper, &rm->session, &why);
 	if (rc == 0)
@@ -162,7 +170,7 @@ RMEM_API int rmem_open(const char *server, const struct rmem_open_attr *attr, st
 	if (rc) {
 		struct why ignored = { "" };
 
-		teardown(rm, &ignored);
+		teardown(rm, deadline, &ignored);
 		return call_done(rc, "rmem_open", &why);
 	}
 	*out = rm;
@@ -183,7 +191,7 @@ RMEM_API int rmem_close(struct rmem *rm)
 		free(rm);
 		return 0;
 	}
-	return call_done(teardown(rm, &why), "rmem_close", &why);
+	return call_done(teardown(rm, deadline_of(rm), &why), "rmem_close", &why);
 }
 
 /* What rmem_alloc() is asked for, and where. */

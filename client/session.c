@@ -15,6 +15,7 @@
 #include "common/denial.h"
 
 #define LEASE_MARGIN_MIN_NS (50 * NSEC_PER_MSEC)
+#define RENEWAL_LIMIT_NS (10 * NSEC_PER_SEC) /* the connection is over before that */
 
 static int make_vitals(struct session *s, struct why *why)
 {
@@ -33,6 +34,7 @@ int session_init(struct session *s, struct why *why)
 	int rc;
 
 	s->wake_fd = s->cancel_fd = -1;
+	atomic_init(&s->closing_ns, UINT64_MAX);
 	turnstile_init(&s->control);
 	turnstile_init(&s->sender);
 	pthread_mutex_init(&s->buffers_lock, NULL);
@@ -60,8 +62,9 @@ void session_disconnect(struct session *s)
 	s->generation++;
 	session_next_epoch(s);
 	pthread_mutex_unlock(&s->table);
-	session_sender_lock(s);
+	/* First, so that whoever has the sender, and waits for what he has sent, leaves it. */
 	endpoint_break(ep);
+	(void)session_sender_lock(s, TURNSTILE_FOREVER);
 	s->endpoint = NULL;
 	atomic_store(&s->watch_fd, -1);
 	session_sender_unlock(s);
@@ -106,9 +109,9 @@ void session_unlock(struct session *s)
 	turnstile_leave(&s->control);
 }
 
-void session_sender_lock(struct session *s)
+int session_sender_lock(struct session *s, uint64_t deadline_ns)
 {
-	(void)turnstile_enter(&s->sender, TURNSTILE_FOREVER);
+	return turnstile_enter(&s->sender, deadline_ns);
 }
 
 void session_sender_unlock(struct session *s)
@@ -134,20 +137,21 @@ void session_lease_extend(struct session *s, uint64_t sent_ns)
 
 int session_renew(struct session *s, struct why *why)
 {
-	uint64_t sent;
+	uint64_t sent = clock_boot_ns();
 	int rc = -ECONNRESET;
 
-	session_sender_lock(s);
+	if (session_sender_lock(s, sent + RENEWAL_LIMIT_NS))
+		return why_set(why, -ETIMEDOUT, "others' messages do not get through");
 	sent = clock_boot_ns();
 	if (sent >= atomic_load(&s->vitals->lease_ns))
 		rc = -ESTALE; /* a renewal does not bring back what has expired */
 	else if (session_connected(s))
-		rc = endpoint_put_word(
-			s->endpoint, s->board_addr, s->board_rkey, ++s->board_value, why);
+		rc = endpoint_put_word(s->endpoint, s->board_addr, s->board_rkey, ++s->board_value,
+			sent + RENEWAL_LIMIT_NS, why);
 	session_sender_unlock(s);
 	if (rc == 0)
 		session_lease_extend(s, sent);
-	return rc == -EACCES ? -ECONNRESET : rc;
+	return rc == -EACCES || rc == -EPERM ? -ECONNRESET : rc == -EBUSY ? -ETIMEDOUT : rc;
 }
 
 void session_wake_keeper(struct session *s)
@@ -210,8 +214,10 @@ static void install(
 	tenure_begin(s, reply->ticket);
 	session_next_epoch(s);
 	pthread_mutex_unlock(&s->table);
-	session_sender_lock(s);
+	(void)session_sender_lock(s, TURNSTILE_FOREVER); /* nobody has anything to send on */
 	s->endpoint = ep;
+	s->paths[0] = *endpoint_path(ep);
+	s->npaths = 1;
 	s->board_addr = reply->board_addr;
 	s->board_rkey = reply->board_rkey;
 	atomic_store(&s->watch_fd, endpoint_fd(ep));
@@ -221,10 +227,24 @@ static void install(
 	session_wake_keeper(s);
 }
 
+/* Where is it? A name is asked for once; which address this machine's device has, nobody else has to say. */
+static int find_server(struct session *s, uint64_t deadline_ns, struct why *why)
+{
+	int n;
+
+	if (s->npaths && !s->target.local)
+		return 0;
+	n = target_resolve(&s->target, s->device, deadline_ns, s->paths, why);
+	if (n < 0)
+		return n;
+	s->npaths = n;
+	return 0;
+}
+
 static int connect_once(struct session *s, uint64_t deadline_ns, struct why *why)
 {
 	struct endpoint_attr attr = {
-		.target = &s->target,
+		.paths = s->paths,
 		.device = s->device,
 		.purpose = PURPOSE_SESSION,
 		.deadline_ns = deadline_ns,
@@ -236,6 +256,10 @@ static int connect_once(struct session *s, uint64_t deadline_ns, struct why *why
 	uint64_t sent;
 	int rc;
 
+	rc = find_server(s, deadline_ns, why);
+	if (rc)
+		return rc;
+	attr.npaths = s->npaths;
 	rc = endpoint_connect(&attr, &ep, why);
 	if (rc)
 		return rc;

@@ -59,12 +59,19 @@ struct session {
 	struct target target;
 	char *device; /* NULL: any */
 	uint64_t timeout_ns;
+	_Atomic uint64_t closing_ns; /* rmem_close() is to be over; UINT64_MAX: not called yet */
 	struct identity identity;
 	struct mark mark;
 	int wake_fd;   /* wakes the keeper */
 	int cancel_fd; /* ends every wait: closing */
 
 	struct turnstile control;
+	/*
+	 * The ways to the server; the one, once it was reached: a name may mean another machine the next time
+	 * somebody asks, which does not know this session.
+	 */
+	struct target_path paths[TARGET_PATHS_MAX];
+	int npaths;     /* 0: nobody has asked yet */
 	bool resumable; /* the server knows id and secret */
 	uint8_t id[ID_SIZE], secret[ID_SIZE];
 	uint64_t serial; /* changes when this process gets a new session: all before is stale */
@@ -119,8 +126,8 @@ static inline void session_next_epoch(struct session *s)
 	atomic_fetch_add(&s->vitals->epoch, 1);
 }
 
-/* The sender, for a short message; nobody keeps it for long. */
-void session_sender_lock(struct session *s);
+/* The sender, for a short message, at most until the deadline: 0 or -ETIMEDOUT. */
+int session_sender_lock(struct session *s, uint64_t deadline_ns);
 void session_sender_unlock(struct session *s);
 
 /* May remote memory be touched now? */
@@ -131,8 +138,17 @@ static inline bool session_lease_good(const struct session *s)
 
 /* A sign of life was sent then, and was acknowledged. */
 void session_lease_extend(struct session *s, uint64_t sent_ns);
-/* One-sided renewal. 0, -ECONNRESET, or -ESTALE if it is too late for that. */
+/* One-sided renewal. 0, -ECONNRESET, -ETIMEDOUT, -ECANCELED, or -ESTALE if it is too late for that. */
 int session_renew(struct session *s, struct why *why);
+
+/* When a call that begins now has to be over, for all that it waits for. */
+static inline uint64_t session_deadline(const struct session *s)
+{
+	const uint64_t deadline = clock_boot_ns() + s->timeout_ns;
+	const uint64_t closing = atomic_load(&s->closing_ns);
+
+	return deadline < closing ? deadline : closing;
+}
 
 void session_wake_keeper(struct session *s);
 

@@ -83,8 +83,9 @@ static inline void count(struct traffic *t, enum way way, size_t bytes)
 	traffic_add(&t->doorbells, 1);
 }
 
+/* error: of ibv_post_send(). */
 static __attribute__((cold, noinline)) bool broke(struct channel *ch, enum operation_kind kind,
-	const struct ibv_send_wr *wr, const struct ibv_wc *wc, uint64_t began_ns)
+	const struct ibv_send_wr *wr, const struct ibv_wc *wc, uint64_t began_ns, int error)
 {
 	struct operation op = { .kind = kind };
 	const struct failure f = {
@@ -98,7 +99,11 @@ static __attribute__((cold, noinline)) bool broke(struct channel *ch, enum opera
 	endpoint_break(ch->pipeline.ep);
 	ch->began_ns = began_ns;
 	ch->began_as_of = ch->as_of;
-	explain_failure(&f, ch->session, endpoint_peer(ch->pipeline.ep), &ch->shortcut_failure);
+	if (endpoint_is_refusal(error))
+		(void)endpoint_explain_refusal(&ch->shortcut_failure);
+	else
+		explain_failure(
+			&f, ch->session, endpoint_peer(ch->pipeline.ep), &ch->shortcut_failure);
 	log_info("%s", ch->shortcut_failure.text);
 	return false;
 }
@@ -114,6 +119,7 @@ static inline __attribute__((always_inline)) bool copy(
 	uint32_t rkey;
 	enum way way;
 	uint64_t now;
+	int error;
 
 	if (unlikely(p->first || !is_clear(ch, local, remote, bytes, &rkey)))
 		return false;
@@ -129,13 +135,14 @@ static inline __attribute__((always_inline)) bool copy(
 	aim(wr, kind, way, IBV_SEND_SIGNALED, remote, rkey);
 	wc.status = IBV_WC_GENERAL_ERR; /* what is said if none comes */
 	wc.vendor_err = 0;
-	if (unlikely(ibv_post_send(port->qp, wr, &bad)))
-		return broke(ch, kind, wr, &wc, now);
+	error = ibv_post_send(port->qp, wr, &bad);
+	if (unlikely(error))
+		return broke(ch, kind, wr, &wc, now, error);
 	count(&p->traffic, way, bytes); /* while the device works */
 	if (ibv_poll_cq(port->cq, 1, &wc) < 1)
 		(void)endpoint_reap(p->ep, &wc, 1, PIPELINE_PROGRESS_NS);
 	if (unlikely(wc.status != IBV_WC_SUCCESS))
-		return broke(ch, kind, wr, &wc, now);
+		return broke(ch, kind, wr, &wc, now, 0);
 	if (way == WAY_BOUNCED && kind == OPERATION_READ)
 		memcpy(local, p->bounce.memory, bytes);
 	return true;

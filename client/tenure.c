@@ -107,11 +107,8 @@ int tenure_settle(struct session *s, uint64_t generation, uint64_t deadline_ns, 
 
 	if (rc)
 		return rc;
-	if (s->generation == generation && s->endpoint) {
-		session_sender_lock(s);
+	if (s->generation == generation && s->endpoint)
 		endpoint_break(s->endpoint);
-		session_sender_unlock(s);
-	}
 	rc = request_ready(s, deadline_ns, why);
 	session_unlock(s);
 	return rc;

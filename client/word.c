@@ -29,9 +29,12 @@ int word_settle(struct rmem *rm, struct why *why)
 
 int word_read(struct rmem *rm, rmem_addr_t addr, uint64_t *out, struct why *why)
 {
-	int rc = -EREMOTEIO;
+	uint64_t until = clock_boot_ns() + rm->session.timeout_ns;
+	int rc = rmem_fetch_add(rm, addr, 0, out);
 
-	for (int tries = 0; (rc == -EREMOTEIO || rc == -ECONNRESET) && tries < READ_TRIES; tries++)
+	for (int tries = 1; (rc == -EREMOTEIO || rc == -ECONNRESET) && tries < READ_TRIES &&
+			    clock_boot_ns() < until;
+		tries++)
 		rc = rmem_fetch_add(rm, addr, 0, out);
 	if (rc)
 		why_set(why, rc, "%s", rmem_errmsg());

@@ -139,6 +139,7 @@ static int attempt(const struct endpoint_attr *attr, const struct target_path *p
 	ep->send_depth = attr->send_depth ? attr->send_depth : 1;
 	ep->shake.deadline_ns = attr->deadline_ns;
 	ep->shake.cancel_fd = attr->cancel_fd;
+	ep->path = *path;
 	rc = handshake_resolve(&ep->shake, path, attr->device, why);
 	if (rc == 0)
 		rc = choose_domain(ep, attr->domain, why);
@@ -199,6 +200,7 @@ static int connect_errno(int rc)
 	case -EMFILE:
 	case -ENODEV:
 	case -ENOMEM:
+	case -EPERM:
 	case -EPROTO:
 	case -ETIMEDOUT:
 	case -EUSERS:
@@ -214,14 +216,10 @@ static int connect_errno(int rc)
 
 int endpoint_connect(const struct endpoint_attr *attr, struct endpoint **out, struct why *why)
 {
-	struct target_path paths[TARGET_PATHS_MAX];
-	int n, rc = -EHOSTUNREACH;
+	int rc = -EHOSTUNREACH;
 
-	n = target_resolve(attr->target, attr->device, paths, why);
-	if (n < 0)
-		return connect_errno(n);
-	for (int i = 0; i < n; i++) {
-		rc = try_path(attr, &paths[i], out, why);
+	for (int i = 0; i < attr->npaths; i++) {
+		rc = try_path(attr, &attr->paths[i], out, why);
 		if (rc == 0 || rc == -ECANCELED || rc == -ETIMEDOUT)
 			break;
 	}
@@ -278,15 +276,28 @@ int endpoint_reset(const struct endpoint *ep, struct why *why)
 	return why_set(why, -ECONNRESET, "the connection to rmemd at %s broke", ep->shake.peer);
 }
 
+int endpoint_explain_refusal(struct why *why)
+{
+	return why_set(why, -EPERM,
+		"the kernel lets this process send nothing any more, because its credentials "
+		"(setuid, setgid, capabilities) have changed since it opened the RDMA device: "
+		"change them before the first rmem_open()");
+}
+
 int endpoint_post(
 	struct endpoint *ep, struct ibv_send_wr *list, struct ibv_send_wr **bad, struct why *why)
 {
+	int rc;
+
 	*bad = list;
 	if (endpoint_broken(ep))
 		return endpoint_reset(ep, why);
-	if (ibv_post_send(ep->shake.id->qp, list, bad)) {
+	rc = ibv_post_send(ep->shake.id->qp, list, bad);
+	if (rc) {
 		endpoint_break(ep);
-		return endpoint_reset(ep, why);
+		/* Soft-RoCE posts by write(2), which the kernel checks (ib_safe_file_access()). */
+		return endpoint_is_refusal(rc) ? endpoint_explain_refusal(why)
+					       : endpoint_reset(ep, why);
 	}
 	return 0;
 }
@@ -366,10 +377,17 @@ int endpoint_reap(struct endpoint *ep, struct ibv_wc *wc, int max, uint64_t limi
 	return note_failures(ep, wc, n);
 }
 
-int endpoint_wait(struct endpoint *ep, struct ibv_wc *wc, int max, uint64_t deadline_ns)
+int endpoint_wait(
+	struct endpoint *ep, struct ibv_wc *wc, int max, uint64_t deadline_ns, uint64_t limit_ns)
 {
-	int n = endpoint_completions(ep, &ep->send, wc, max, deadline_ns, -1);
+	uint64_t began = 0, until;
+	int n = cq_spin(&ep->send, wc, max, &began);
 
+	if (n == 0) {
+		until = clock_boot_ns() + limit_ns;
+		n = sleep_for(ep, &ep->send, wc, max, began,
+			deadline_ns < until ? deadline_ns : until, -1);
+	}
 	if (n == -ETIMEDOUT)
 		return 0;
 	if (n < 0) {
@@ -438,6 +456,11 @@ bool endpoint_keeps_apart(const struct endpoint *ep)
 uint32_t endpoint_send_depth(const struct endpoint *ep)
 {
 	return ep->send_depth;
+}
+
+const struct target_path *endpoint_path(const struct endpoint *ep)
+{
+	return &ep->path;
 }
 
 const char *endpoint_peer(const struct endpoint *ep)

@@ -4,7 +4,8 @@
  *
  * ASSUMPTIONS	Two roles may run at once, each in one thread at a time: the sender (endpoint_send,
  *		_post, _poll, _reap, _wait, _put_word) and the receiver (endpoint_receive). Whoever calls
- *		endpoint_send or _put_word finds the send queue empty and leaves it empty.
+ *		endpoint_send or _put_word finds nothing of the others in the send queue and leaves nothing
+ *		there, unless its time was over first: then the next of these two waits for that, too.
  *		endpoint_call plays both. Waiting threads look after the connection manager's events;
  *		when nobody waits, somebody calls endpoint_watch() when endpoint_fd() is readable.
  * ERRORS	-ECONNRESET: the connection is over (endpoint_broken() is then true, for ever);
@@ -16,6 +17,7 @@
 #ifndef RMEM_COMMON_ENDPOINT_H
 #define RMEM_COMMON_ENDPOINT_H
 
+#include <errno.h>
 #include <infiniband/verbs.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -41,7 +43,8 @@ struct endpoint_port {
 };
 
 struct endpoint_attr {
-	const struct target *target;
+	const struct target_path *paths; /* to try, in order */
+	int npaths;
 	const char *device; /* NULL: the one routed to the server */
 	enum purpose purpose;
 	uint64_t deadline_ns;
@@ -52,8 +55,8 @@ struct endpoint_attr {
 
 /*
  * Connect and check that it is an rmemd.
- *	-ENODEV -EHOSTUNREACH -ECONNREFUSED -ETIMEDOUT -EPROTO -EUSERS -ENOMEM -ECANCELED, or what
- *	the server's rejection says
+ *	-ENODEV -EHOSTUNREACH -ECONNREFUSED -ECONNRESET -ETIMEDOUT -EPROTO -EUSERS -ENOMEM
+ *	-ECANCELED, or what the server's rejection says
  */
 int endpoint_connect(const struct endpoint_attr *attr, struct endpoint **out, struct why *why);
 
@@ -63,20 +66,26 @@ void endpoint_destroy(struct endpoint *ep);
 /*
  * One request and its reply. body holds the encoded request without the header; *out reads the
  * reply behind its header and is valid until the next endpoint_send(). A refusal returns its
- * (negative) status, with the server's reason in why, and *out is not written.
+ * (negative) status, with the server's reason in why, and *out is not written. After -ETIMEDOUT and -ECANCELED
+ * the answer may still come.
  */
 int endpoint_call(struct endpoint *ep, enum message_type type, uint32_t seq,
 	const struct wire *body, uint64_t deadline_ns, struct wire *out, struct why *why);
 
-/* The two halves of endpoint_call(). *refused tells a status of the server from one of our own. */
+/*
+ * The two halves of endpoint_call(). endpoint_send() waits until it has arrived; after -ETIMEDOUT or -ECANCELED it
+ * is on its way. -EBUSY: one before it is, and this one was not sent. *refused tells a status of the server from
+ * one of our own.
+ */
 int endpoint_send(struct endpoint *ep, enum message_type type, uint32_t seq,
-	const struct wire *body, struct why *why);
+	const struct wire *body, uint64_t deadline_ns, struct why *why);
 int endpoint_receive(struct endpoint *ep, enum message_type type, uint32_t seq,
 	uint64_t deadline_ns, struct wire *out, bool *refused, struct why *why);
 
 /*
  * Post a list of work requests with one doorbell; the caller signals at least the last. 0; or
- * -ECONNRESET, and *bad is the first that was not posted: those before it will complete, flushed.
+ * -ECONNRESET, and *bad is the first that was not posted: those before it will complete, flushed. -EPERM: the
+ * same, and no other connection of this process will do: its credentials are not those it had.
  */
 int endpoint_post(
 	struct endpoint *ep, struct ibv_send_wr *list, struct ibv_send_wr **bad, struct why *why);
@@ -87,8 +96,9 @@ int endpoint_post(
  */
 int endpoint_reap(struct endpoint *ep, struct ibv_wc *wc, int max, uint64_t limit_ns);
 
-/* The same, but nothing is broken if none comes by the deadline: 0. */
-int endpoint_wait(struct endpoint *ep, struct ibv_wc *wc, int max, uint64_t deadline_ns);
+/* The same, but nothing is broken if none comes by the deadline, or within the limit: 0. */
+int endpoint_wait(
+	struct endpoint *ep, struct ibv_wc *wc, int max, uint64_t deadline_ns, uint64_t limit_ns);
 
 /* The same without waiting: 0 if there is none. */
 int endpoint_poll(struct endpoint *ep, struct ibv_wc *wc, int max);
@@ -101,9 +111,12 @@ int endpoint_completion_fd(const struct endpoint *ep);
 int endpoint_arm(struct endpoint *ep);
 void endpoint_disarm(struct endpoint *ep);
 
-/* Write one 64-bit word in host byte order, and wait until it is there. 0, -EACCES, -ECONNRESET. */
-int endpoint_put_word(
-	struct endpoint *ep, uint64_t addr, uint32_t rkey, uint64_t value, struct why *why);
+/*
+ * Write one 64-bit word in host byte order, and wait until it is there. 0, -EACCES, and what endpoint_send()
+ * returns.
+ */
+int endpoint_put_word(struct endpoint *ep, uint64_t addr, uint32_t rkey, uint64_t value,
+	uint64_t deadline_ns, struct why *why);
 
 /* Stop all traffic: every posted work request completes with an error. */
 void endpoint_break(struct endpoint *ep);
@@ -143,7 +156,17 @@ bool endpoint_has_atomics(const struct endpoint *ep);
  * within a host none are.
  */
 bool endpoint_keeps_apart(const struct endpoint *ep);
-uint32_t endpoint_send_depth(const struct endpoint *ep); /* at most what was asked for */
-const char *endpoint_peer(const struct endpoint *ep);    /* "10.0.0.1:7471" */
+uint32_t endpoint_send_depth(const struct endpoint *ep);            /* at most what was asked for */
+const char *endpoint_peer(const struct endpoint *ep);               /* "10.0.0.1:7471" */
+const struct target_path *endpoint_path(const struct endpoint *ep); /* that led there */
+
+/* Has the kernel refused what was asked for because of who asked? (The result of ibv_post_send().) */
+static inline bool endpoint_is_refusal(int error)
+{
+	return error == EACCES || error == EPERM;
+}
+
+/* -EPERM, and a sentence about it. */
+int endpoint_explain_refusal(struct why *why);
 
 #endif

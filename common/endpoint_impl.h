@@ -26,7 +26,10 @@ struct endpoint {
 	uint32_t write_pieces, read_pieces;
 	bool has_atomics;
 	bool keeps_apart;
-	int held; /* receive buffer in the caller's hands, or -1 */
+	int held;         /* receive buffer in the caller's hands, or -1 */
+	bool sending;     /* the last message was posted, and nobody has seen its completion */
+	uint64_t sent_ns; /* then */
+	struct target_path path;
 	bool connected;
 };
 

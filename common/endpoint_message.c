@@ -7,7 +7,7 @@
 #include "common/endpoint_impl.h"
 #include "common/verbs.h"
 
-/* A posted SEND is acknowledged by the peer's NIC, or fails by itself, before this. */
+/* A posted SEND is acknowledged by the peer's NIC, or fails by itself, before this. Else the connection is over. */
 #define SEND_LIMIT_NS (10 * NSEC_PER_SEC)
 
 int endpoint_create_buffers(struct endpoint *ep, struct why *why)
@@ -45,8 +45,61 @@ int endpoint_post_receives(struct endpoint *ep)
 	return rc;
 }
 
-int endpoint_put_word(
-	struct endpoint *ep, uint64_t addr, uint32_t rkey, uint64_t value, struct why *why)
+/*
+ * Wait for what was posted last. Who has no more time leaves it on its way (-ETIMEDOUT, -ECANCELED): whoever
+ * comes next waits for it first. -ECONNRESET, -EACCES: it failed.
+ */
+static int await_sent(struct endpoint *ep, uint64_t deadline_ns, struct why *why)
+{
+	const uint64_t give_up_ns = ep->sent_ns + SEND_LIMIT_NS;
+	struct ibv_wc wc;
+	int n, rc;
+
+	n = endpoint_completions(ep, &ep->send, &wc, 1,
+		deadline_ns < give_up_ns ? deadline_ns : give_up_ns, ep->shake.cancel_fd);
+	if (n == -ECANCELED)
+		return why_set(why, n, "cancelled");
+	if (n == -ETIMEDOUT && deadline_ns < give_up_ns)
+		return why_set(why, n,
+			"what was sent to rmemd at %s has not arrived yet: is it gone, or the "
+			"network to it?",
+			ep->shake.peer);
+	ep->sending = false;
+	if (n > 0 && wc.status == IBV_WC_SUCCESS)
+		return 0;
+	endpoint_break(ep);
+	if (n < 0)
+		return endpoint_reset(ep, why);
+	rc = verbs_wc_errno(wc.status);
+	return why_set(why, rc == -EACCES ? rc : -ECONNRESET,
+		"the connection to rmemd at %s broke: %s", ep->shake.peer,
+		ibv_wc_status_str(wc.status));
+}
+
+/* -EBUSY: the message before is still on its way, and this one was not sent. */
+static int post_and_wait(
+	struct endpoint *ep, struct ibv_send_wr *wr, uint64_t deadline_ns, struct why *why)
+{
+	struct ibv_send_wr *bad;
+	int rc = endpoint_post(ep, wr, &bad, why);
+
+	if (rc)
+		return rc;
+	ep->sending = true;
+	ep->sent_ns = clock_boot_ns();
+	return await_sent(ep, deadline_ns, why);
+}
+
+/* The buffer is free, and the send queue empty. */
+static int finish_earlier(struct endpoint *ep, uint64_t deadline_ns, struct why *why)
+{
+	int rc = ep->sending ? await_sent(ep, deadline_ns, why) : 0;
+
+	return rc == -ETIMEDOUT ? -EBUSY : rc == -EACCES ? -ECONNRESET : rc;
+}
+
+int endpoint_put_word(struct endpoint *ep, uint64_t addr, uint32_t rkey, uint64_t value,
+	uint64_t deadline_ns, struct why *why)
 {
 	uint8_t *buffer = ep->buffers + RECEIVE_BUFFERS * MESSAGE_MAX;
 	struct ibv_sge sge = {
@@ -61,28 +114,18 @@ int endpoint_put_word(
 		.send_flags = IBV_SEND_SIGNALED,
 		.wr.rdma = { .remote_addr = addr, .rkey = rkey },
 	};
-	struct ibv_send_wr *bad;
-	struct ibv_wc wc;
-	int rc;
+	int rc = finish_earlier(ep, deadline_ns, why);
 
+	if (rc)
+		return rc;
 	memcpy(buffer, &value, sizeof(value));
 	if (ep->port.inline_bytes >= sizeof(value))
 		wr.send_flags |= IBV_SEND_INLINE;
-	rc = endpoint_post(ep, &wr, &bad, why);
-	if (rc)
-		return rc;
-	rc = endpoint_reap(ep, &wc, 1, SEND_LIMIT_NS);
-	if (rc < 0)
-		return endpoint_reset(ep, why);
-	rc = wc.status == IBV_WC_SUCCESS ? 0 : verbs_wc_errno(wc.status);
-	return rc ? why_set(why, rc == -EACCES ? rc : -ECONNRESET,
-			    "the connection to rmemd at %s broke: %s", ep->shake.peer,
-			    ibv_wc_status_str(wc.status))
-		  : 0;
+	return post_and_wait(ep, &wr, deadline_ns, why);
 }
 
 int endpoint_send(struct endpoint *ep, enum message_type type, uint32_t seq,
-	const struct wire *body, struct why *why)
+	const struct wire *body, uint64_t deadline_ns, struct why *why)
 {
 	uint8_t *buffer = ep->buffers + RECEIVE_BUFFERS * MESSAGE_MAX;
 	struct header header = { .type = (uint8_t)type, .seq = seq };
@@ -94,10 +137,10 @@ int endpoint_send(struct endpoint *ep, enum message_type type, uint32_t seq,
 		.opcode = IBV_WR_SEND,
 		.send_flags = IBV_SEND_SIGNALED,
 	};
-	struct ibv_send_wr *bad;
-	struct ibv_wc wc;
-	int rc;
+	int rc = finish_earlier(ep, deadline_ns, why);
 
+	if (rc)
+		return rc;
 	header_put(&w, &header);
 	if (body)
 		wire_put_bytes(&w, body->data, body->pos);
@@ -112,13 +155,8 @@ int endpoint_send(struct endpoint *ep, enum message_type type, uint32_t seq,
 	sge.length = (uint32_t)w.pos;
 	if (w.pos <= ep->port.inline_bytes)
 		wr.send_flags |= IBV_SEND_INLINE;
-	rc = endpoint_post(ep, &wr, &bad, why);
-	if (rc)
-		return rc;
-	rc = endpoint_reap(ep, &wc, 1, SEND_LIMIT_NS);
-	if (rc < 0 || wc.status != IBV_WC_SUCCESS)
-		return endpoint_reset(ep, why);
-	return 0;
+	rc = post_and_wait(ep, &wr, deadline_ns, why);
+	return rc == -EACCES ? -ECONNRESET : rc;
 }
 
 /* Look at a reply's header; 0, the server's refusal, or -EPROTO. */
@@ -180,8 +218,8 @@ int endpoint_call(struct endpoint *ep, enum message_type type, uint32_t seq,
 	bool refused;
 	int rc;
 
-	rc = endpoint_send(ep, type, seq, body, why);
+	rc = endpoint_send(ep, type, seq, body, deadline_ns, why);
 	if (rc)
-		return rc;
+		return rc == -EBUSY ? -ETIMEDOUT : rc;
 	return endpoint_receive(ep, type, seq, deadline_ns, out, &refused, why);
 }

@@ -187,6 +187,36 @@ static int wrong_version(const struct handshake *h, const struct preamble *p, st
 		h->peer, p->version, PROTOCOL_VERSION);
 }
 
+/* Is there a word from whoever rejected us? The connection manager fills up with zeroes. */
+static bool is_silent(const struct rdma_cm_event *event)
+{
+	const uint8_t *data = event->param.conn.private_data;
+
+	for (int i = 0; data && i < event->param.conn.private_data_len; i++)
+		if (data[i])
+			return false;
+	return true;
+}
+
+/* Without a preamble. */
+static int judge_foreign_rejection(
+	const struct handshake *h, const struct rdma_cm_event *event, struct why *why)
+{
+	if (event->status != REJECT_CONSUMER)
+		return why_set(why, -ECONNREFUSED,
+			"%s rejected the connection (reason %d of its RDMA connection manager)",
+			h->peer, event->status);
+	/* What the kernel says for a process that has the request and ends. */
+	if (is_silent(event))
+		return why_set(why, -ECONNRESET,
+			"%s rejected the connection without a word: rmemd has just ended there, or "
+			"it is not rmemd that listens; try again",
+			h->peer);
+	return why_set(why, -EPROTO,
+		"%s rejected the connection: something listens there, but it is not rmemd",
+		h->peer);
+}
+
 static int judge_rejection(
 	const struct handshake *h, const struct rdma_cm_event *event, struct why *why)
 {
@@ -199,11 +229,7 @@ static int judge_rejection(
 	if (event->status == REJECT_STALE_CONNECTION)
 		return why_set(why, -EAGAIN, "%s still holds an earlier connection", h->peer);
 	if (event->status != REJECT_CONSUMER || !get_preamble(event, &p))
-		return why_set(why, -EPROTO,
-			"%s rejected the connection (reason %d): something listens there, but it "
-			"is not "
-			"rmemd",
-			h->peer, event->status);
+		return judge_foreign_rejection(h, event, why);
 	if (p.status == -EPROTONOSUPPORT || p.version != PROTOCOL_VERSION)
 		return wrong_version(h, &p, why);
 	if (p.status == -EUSERS)

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "common/denial.h"
+#include "common/errand.h"
 
 static bool is_local_name(const char *host)
 {
@@ -215,10 +216,87 @@ static int resolve_local(
 	return 1;
 }
 
-int target_resolve(const struct target *t, const char *device,
+/* ---- names ---- */
+
+/* A name that is looked up, however long that takes. */
+struct question {
+	struct errand errand; /* first */
+	char host[TARGET_HOST_SIZE];
+	struct addrinfo *answer;
+	int rc; /* of getaddrinfo() */
+};
+
+static const struct addrinfo any_family = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM };
+
+static void ask(struct errand *e)
+{
+	struct question *q = (struct question *)e;
+
+	q->rc = getaddrinfo(q->host, NULL, &any_family, &q->answer);
+}
+
+static void question_destroy(struct errand *e)
+{
+	struct question *q = (struct question *)e;
+
+	if (q->answer)
+		freeaddrinfo(q->answer);
+	free(q);
+}
+
+static int explain_name(int rc, const char *host, struct why *why)
+{
+	return why_set(why, rc == EAI_MEMORY ? -ENOMEM : -EHOSTUNREACH,
+		"cannot find the address of '%s': %s", host, gai_strerror(rc));
+}
+
+/* Ask those who know names: a name server may be silent, and getaddrinfo() has no limit of ours. */
+static int look_up(const char *host, uint64_t deadline_ns, struct addrinfo **out, struct why *why)
+{
+	struct question *q = calloc(1, sizeof(*q));
+	int rc;
+
+	if (!q)
+		return why_set(why, -ENOMEM, "out of memory");
+	q->errand.run = ask;
+	q->errand.destroy = question_destroy;
+	q->errand.name = "rmem-lookup";
+	strcpy(q->host, host);
+	rc = errand_start(&q->errand, why);
+	if (rc == 0)
+		rc = errand_wait(&q->errand, deadline_ns);
+	if (rc == -ETIMEDOUT)
+		why_set(why, rc,
+			"nobody says in time what the address of '%s' is: do the name servers "
+			"answer (/etc/resolv.conf)? Or give the address instead",
+			host);
+	else if (rc == 0 && q->rc)
+		rc = explain_name(q->rc, host, why);
+	if (rc == 0) {
+		*out = q->answer;
+		q->answer = NULL;
+	}
+	errand_leave(&q->errand);
+	return rc;
+}
+
+/* An address is one already, and nobody has to be asked. */
+static int find_addresses(
+	const char *host, uint64_t deadline_ns, struct addrinfo **out, struct why *why)
+{
+	struct addrinfo hints = any_family;
+	int rc;
+
+	hints.ai_flags = AI_NUMERICHOST;
+	rc = getaddrinfo(host, NULL, &hints, out);
+	if (rc == EAI_NONAME)
+		return look_up(host, deadline_ns, out, why);
+	return rc ? explain_name(rc, host, why) : 0;
+}
+
+int target_resolve(const struct target *t, const char *device, uint64_t deadline_ns,
 	struct target_path paths[TARGET_PATHS_MAX], struct why *why)
 {
-	struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM };
 	struct addrinfo *list, *i;
 	int rc, n = 0, local = -ENOENT;
 
@@ -227,10 +305,9 @@ int target_resolve(const struct target *t, const char *device,
 		return rc;
 	if (t->local)
 		return resolve_local(t, device, &paths[0], why);
-	rc = getaddrinfo(t->host, NULL, &hints, &list);
+	rc = find_addresses(t->host, deadline_ns, &list, why);
 	if (rc)
-		return why_set(why, rc == EAI_MEMORY ? -ENOMEM : -EHOSTUNREACH,
-			"cannot find the address of '%s': %s", t->host, gai_strerror(rc));
+		return rc;
 	for (i = list; i && n < TARGET_PATHS_MAX; i = i->ai_next) {
 		if (i->ai_family != AF_INET && i->ai_family != AF_INET6)
 			continue;

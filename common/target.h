@@ -3,7 +3,8 @@
  * Where a server is: the text that people type, and the RDMA addresses it stands for.
  *
  * "This machine" (no text, localhost, a loopback literal) means the address of one of its RDMA
- * devices, because the connection manager knows no loopback interface. Any thread; nothing is kept.
+ * devices, because the connection manager knows no loopback interface. Any thread; nothing is kept. Who is to
+ * reach the same server again keeps the path: the next answer to a name may be another.
  */
 #ifndef RMEM_COMMON_TARGET_H
 #define RMEM_COMMON_TARGET_H
@@ -41,9 +42,11 @@ struct target_path {
  * The paths to try, in order; device may be NULL: any. Returns how many (> 0), or
  *	-ENODEV		there is no RDMA device, or not the named one, or it has no usable address
  *	-EHOSTUNREACH	the name has no address, or none of a family that the device has
- * May block as long as name resolution does.
+ *	-ETIMEDOUT	nobody has said by the deadline (on clock_boot_ns()); asking goes on in a thread that
+ *			ends by itself (common/errand.h)
+ *	-EAGAIN		that could not be started
  */
-int target_resolve(const struct target *t, const char *device,
+int target_resolve(const struct target *t, const char *device, uint64_t deadline_ns,
 	struct target_path paths[TARGET_PATHS_MAX], struct why *why);
 
 #define TARGET_TEXT_SIZE 64

@@ -87,15 +87,20 @@ static int read_all(struct conversation *t, char *text, uint64_t total, struct w
 int remote_ask(const struct target *server, const char *request, uint64_t deadline_ns, char **out,
 	size_t *out_size, struct why *why)
 {
-	struct endpoint_attr attr = { .target = server,
+	struct target_path paths[TARGET_PATHS_MAX];
+	struct endpoint_attr attr = { .paths = paths,
 		.purpose = PURPOSE_OBSERVER,
 		.deadline_ns = deadline_ns,
 		.cancel_fd = -1 };
 	struct conversation t = { .deadline_ns = deadline_ns };
 	uint64_t total;
 	char *text = NULL;
-	int err = endpoint_connect(&attr, &t.endpoint, why);
+	int err;
 
+	attr.npaths = target_resolve(server, NULL, deadline_ns, paths, why);
+	if (attr.npaths < 0)
+		return attr.npaths;
+	err = endpoint_connect(&attr, &t.endpoint, why);
 	if (err)
 		return err;
 	err = ask(&t, request, &total, why);

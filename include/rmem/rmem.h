@@ -13,7 +13,9 @@
  *
  * Errors that any call on an open struct rmem can return:
  *	-EINVAL		an argument is wrong; nothing was done
- *	-EPERM		called in a child after fork()
+ *	-EPERM		called in a child after fork(); or the kernel lets this process send nothing any more,
+ *			because its credentials have changed since rmem_open() (soft-RoCE: setuid(), setgid(),
+ *			capabilities): change them first
  *	-ESTALE		the lease may have ended and the memory may be lent to somebody else: its
  *			contents are gone for this process
  *	-ETIMEDOUT	the server does not answer
@@ -75,16 +77,18 @@ struct rmem_alloc_attr {
 
 /*
  * Open a session. server is "host" or "host:port" (an IPv6 literal in brackets); NULL means
- * $RMEM_SERVER, else (also if that is empty) this machine. attr may be NULL. Blocks for at most timeout_ms.
+ * $RMEM_SERVER, else (also if that is empty) this machine. attr may be NULL. Blocks for at most timeout_ms,
+ * whatever name servers do. A name is looked up here and never again: the session stays with that address.
  *	-EINVAL		also: server is an empty string, or no such text
  *	-ENODEV		no RDMA device here, or not the named one
- *	-EHOSTUNREACH	no RDMA route to the server
+ *	-EHOSTUNREACH	no RDMA route to the server, or nobody knows its name
  *	-ECONNREFUSED	nobody listens there
  *	-EPROTO		somebody listens, but it is not an rmemd of a version we can talk to
  *	-EUSERS		the server has all the sessions it can keep
  *	-EAGAIN		no thread could be started
- *	-ETIMEDOUT	somebody is there, but does not answer in time
- *	-ECONNRESET	the connection broke before the session was open: try again
+ *	-ETIMEDOUT	somebody is there, but does not answer in time; or no name server does
+ *	-ECONNRESET	the connection broke before the session was open, or was rejected without a word, as by an
+ *			rmemd that is just ending: try again
  *	-ENOMEM		out of memory, or of memory that may be locked
  *	-EMFILE		too many open files
  *	-EPERM		in a child after fork() of a process that had used the library: exec first
@@ -95,7 +99,9 @@ RMEM_API int rmem_open(const char *server, const struct rmem_open_attr *attr, st
 /*
  * Close a session. NULL is fine. Frees no remote memory: what is still allocated stays, is reported
  * as leaked by a closed session, and is kept until the server reclaims it. No other thread may be
- * inside a call on rm. Blocks until the server has said goodbye, at most timeout_ms.
+ * inside a call on rm. Blocks until the server has said goodbye, at most timeout_ms. Of that, what queues have
+ * outstanding gets a half at most, and is given up then (rmem_queue_destroy() waits for it); names of call sites
+ * that are still being looked up get a half of the rest, 3 s at most.
  */
 RMEM_API int rmem_close(struct rmem *rm);
 
@@ -152,8 +158,9 @@ RMEM_API int rmem_attach(
 RMEM_API int rmem_detach(struct rmem *rm, rmem_addr_t addr);
 
 /*
- * Copy between local and remote memory. Blocks until the bytes have arrived; after a failure the
- * destination may be partly written. 0 bytes is fine. The server's CPU takes no part.
+ * Copy between local and remote memory. Blocks until the bytes have arrived, however many there are, unless
+ * nothing arrives for 10 s: then the connection is given up, and a new one made. After a failure the destination
+ * may be partly written. 0 bytes is fine. The server's CPU takes no part.
  *	-EFAULT		the remote range is not wholly inside one allocation that is this session's, or
  *			attached; or AddressSanitizer forbids the local one. Nothing was sent,
  *			unless the allocation was freed, or detached, meanwhile. Or part of more than 64 KiB
@@ -297,7 +304,8 @@ struct rmem_completion {
  * Take up to max completions, and return how many. With none, wait until there is one: at most
  * timeout_ms; 0: do not wait; negative: as long as it takes. 0 also when nothing is outstanding. For a failed
  * one, rmem_errmsg() tells what the queue ran into last. Coming back after the connection broke takes at most
- * the session's timeout, whatever timeout_ms says.
+ * the session's timeout, whatever timeout_ms says. A connection on which nothing completes for 10 s (or 15 s, where
+ * nobody waits for that long) is given up.
  *	-EINVAL		max is less than 1, or q or out is NULL
  */
 RMEM_API int rmem_reap(struct rmem_queue *q, struct rmem_completion *out, int max, int timeout_ms);
@@ -305,7 +313,8 @@ RMEM_API int rmem_reap(struct rmem_queue *q, struct rmem_completion *out, int ma
 /*
  * Returns a descriptor for poll(2), epoll(7), or an event loop: readable when there may be something to reap.
  * Then call rmem_reap() with timeout_ms 0 until it returns 0. The queue's, until it is destroyed. Ask for
- * it before starting anything; a queue whose descriptor was never asked for saves the system calls.
+ * it before starting anything; a queue whose descriptor was never asked for saves the system calls. While
+ * something is outstanding it is readable every 5 s at least, so that a dead connection is noticed.
  */
 RMEM_API int rmem_queue_fd(struct rmem_queue *q);
 

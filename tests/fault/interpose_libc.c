@@ -169,6 +169,16 @@ EXPORT int pthread_create(
 		REAL(pthread_create)(out, attr, start, arg));
 }
 
+/* It is on its own from now on. */
+EXPORT int pthread_detach(pthread_t thread)
+{
+	int rc = REAL(pthread_detach)(thread);
+
+	if (rc == 0)
+		fault_destroyed(FAULT_OBJECT_thread, (void *)thread);
+	return rc;
+}
+
 EXPORT int pthread_join(pthread_t thread, void **result)
 {
 	int rc = REAL(pthread_join)(thread, result);

@@ -127,7 +127,7 @@ static int prepare(void **state)
 	sites = sites_create();
 	origin.code = sites_code(sites, description);
 	return allocations_reserve(&session.allocations) ||
-	       allocations_add(&session.allocations, ADDR, 4096, origin);
+	       allocations_add(&session.allocations, ADDR, 4096, 1, origin);
 }
 
 static int tidy(void **state)

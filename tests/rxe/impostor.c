@@ -54,7 +54,9 @@ static void answer(struct impostor *i, struct rdma_cm_event *event)
 
 	if (type == RDMA_CM_EVENT_CONNECT_REQUEST) {
 		i->asked++;
-		if (i->manner.accepts)
+		if (i->manner.vanishes)
+			kept = false;
+		else if (i->manner.accepts)
 			kept = welcome(i, id);
 		else
 			kept = rdma_reject(id, i->manner.data, i->manner.data_bytes) != 0;

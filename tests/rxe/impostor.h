@@ -15,6 +15,7 @@ struct impostor;
 
 struct impostor_manner {
 	bool accepts;     /* else rejects */
+	bool vanishes;    /* says nothing, and is gone: its end of the connection is destroyed */
 	const void *data; /* the private data of the answer; NULL: none */
 	uint8_t data_bytes;
 };

@@ -271,7 +271,9 @@ static void test_not_rmemd(void **state)
 		&(struct impostor_manner){
 			.accepts = true, .data = nonsense, .data_bytes = sizeof(nonsense) },
 		-EPROTO, "not rmemd");
-	meet_impostor(&(struct impostor_manner){ .accepts = false }, -EPROTO, "not rmemd");
+	/* As the kernel does for a process that has ended: who it was, nobody knows. */
+	meet_impostor(&(struct impostor_manner){ .accepts = false }, -ECONNRESET, "try again");
+	meet_impostor(&(struct impostor_manner){ .vanishes = true }, -ECONNRESET, "try again");
 	meet_impostor(
 		&(struct impostor_manner){
 			.accepts = false, .data = nonsense, .data_bytes = sizeof(nonsense) },

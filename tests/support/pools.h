@@ -113,10 +113,10 @@ static inline void assert_holds(struct pool *p, uint64_t bytes, char what)
 /* What the next clients would get, page by page; afterwards the pool is full. */
 static inline void assert_free_is_zero(struct pool *p)
 {
-	const struct wish page = { .bytes = BUDDY_MIN_BYTES, .node = RMEM_NODE_ANY };
+	const struct wish smallest = { .bytes = BUDDY_MIN_BYTES, .node = RMEM_NODE_ANY };
 	const struct allocation draft = { .session_serial = 1 }, *a;
 
-	while (pool_alloc(p, &page, &draft, &a) == 0) {
+	while (pool_alloc(p, &smallest, &draft, &a) == 0) {
 		const char *page = pool_pointer(p, a);
 
 		for (unsigned i = 0; i < BUDDY_MIN_BYTES; i++) {

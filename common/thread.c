@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "client/thread.h"
+#include "common/thread.h"
 
 #include <errno.h>
 #include <signal.h>

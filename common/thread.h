@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* A thread of our own inside somebody else's process: named, and it never runs their handlers. */
-#ifndef RMEM_CLIENT_THREAD_H
-#define RMEM_CLIENT_THREAD_H
+#ifndef RMEM_COMMON_THREAD_H
+#define RMEM_COMMON_THREAD_H
 
 #include <pthread.h>
 

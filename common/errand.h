@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Work that may take as long as it likes (a name server that is silent, debug information of a gigabyte): a
+ * thread of its own does it, and whoever wants it done waits for as long as there is time, and may then leave
+ * it. What was left ends by itself, and is destroyed later.
+ *
+ * The errand is the first member of a struct that the caller makes, which holds all that run() needs: nothing
+ * of the caller's outlives him otherwise. Nothing here takes a lock, and run() must not either: with an idle
+ * errand (SCHED_IDLE, from which a thread cannot come back without privileges) whoever waited for that lock
+ * would wait for an idle processor. The same goes for memory: what was allocated elsewhere is not freed in the
+ * errand's thread. That is why destroy() is called in the caller's, or in that of a later errand's caller.
+ */
+#ifndef RMEM_COMMON_ERRAND_H
+#define RMEM_COMMON_ERRAND_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/why.h"
+
+/* Zeroed memory, but for the two functions, is one that was not started. */
+struct errand {
+	void (*run)(struct errand *e);     /* in a thread of its own */
+	void (*destroy)(struct errand *e); /* frees it */
+	bool idle;                         /* runs only where nobody else wants to */
+	bool started;
+	const char *name; /* of the thread */
+	_Atomic uint32_t state;
+	struct errand *next; /* of those that were left and are done */
+};
+
+/* 0 or -EAGAIN: then it is as before. */
+int errand_start(struct errand *e, struct why *why);
+
+#define ERRAND_FOREVER UINT64_MAX
+
+/* Wait until it is done: 0; -ETIMEDOUT at the deadline (on clock_boot_ns()); -ECANCELED. */
+int errand_wait(struct errand *e, uint64_t deadline_ns);
+
+/* Another thread: whoever waits for it waits no longer. */
+void errand_cancel(struct errand *e);
+
+/* The caller is through with it: it is destroyed, now or when it is done. One that was not started is fine. */
+void errand_leave(struct errand *e);
+
+#endif

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Things outside of librmem that take as long as they like, made to. The test program has functions of the same
+ * names as the system's, which the dynamic linker finds first.
+ *
+ * Any thread.
+ */
+#ifndef RMEM_TESTS_RXE_SNAGS_H
+#define RMEM_TESTS_RXE_SNAGS_H
+
+#include <stdbool.h>
+
+/* From now on nobody finds a symbol (libdw); what waits goes on when it is switched off. */
+void snag_symbols(bool on);
+/* How many have begun to look for one while it was on. */
+unsigned snag_symbols_met(void);
+
+/* From now on name servers say nothing. */
+void snag_names(bool on);
+/* What getaddrinfo() says to a name that ends in ".snag" otherwise; and how often it was asked for one. */
+void snag_set_address(const char *address);
+unsigned snag_names_asked(void);
+
+/* The queues for completions that exist now never announce one again. Later ones do. */
+void snag_completions(void);
+/* Have they kept one back? */
+unsigned snag_completions_kept(void);
+
+#endif

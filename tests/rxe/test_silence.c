@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Others that say nothing. A name server: rmem_open() has a limit, and nobody asks again, so that a session stays
+ * with its server. The device: a connection on which nothing completes any more is given up, whoever waits
+ * for it, and however.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "tests/rxe/lib.h"
+#include "tests/rxe/rig.h"
+#include "tests/rxe/snags.h"
+
+#define TIMEOUT_MS 6000
+#define SLACK_MS 20000
+#define SILENCE_LIMIT_NS (60 * NSEC_PER_SEC) /* 15 s and coming back, on a slow machine */
+
+/* ---- names ---- */
+
+struct opening {
+	pthread_t thread;
+	char server[80];
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	bool done;
+	int rc;
+	char why[300];
+};
+
+static void *open_in_thread(void *arg)
+{
+	struct rmem_open_attr attr = RMEM_OPEN_ATTR_INIT;
+	struct opening *o = arg;
+	struct rmem *rm;
+	int rc;
+
+	attr.timeout_ms = TIMEOUT_MS;
+	rc = rmem_open(o->server, &attr, &rm);
+	pthread_mutex_lock(&o->lock);
+	o->rc = rc;
+	snprintf(o->why, sizeof(o->why), "%s", rmem_errmsg());
+	o->done = true;
+	pthread_cond_signal(&o->changed);
+	pthread_mutex_unlock(&o->lock);
+	return NULL;
+}
+
+static void name_server(const struct rig *r, char out[80])
+{
+	snprintf(out, 80, "rmemd.snag:%u", r->port);
+}
+
+static void test_silent_name_server(void **state)
+{
+	struct opening o = { .lock = PTHREAD_MUTEX_INITIALIZER,
+		.changed = PTHREAD_COND_INITIALIZER };
+	struct timespec until;
+	bool in_time;
+
+	name_server(*state, o.server);
+	snag_names(true);
+	assert_int_equal(pthread_create(&o.thread, NULL, open_in_thread, &o), 0);
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += (TIMEOUT_MS + SLACK_MS) / 1000;
+	pthread_mutex_lock(&o.lock);
+	while (!o.done && pthread_cond_timedwait(&o.changed, &o.lock, &until) == 0)
+		;
+	in_time = o.done;
+	pthread_mutex_unlock(&o.lock);
+	snag_names(false);
+	pthread_join(o.thread, NULL);
+	assert_true(in_time);
+	assert_int_equal(o.rc, -ETIMEDOUT);
+	assert_non_null(strstr(o.why, "rmemd.snag"));
+	assert_true(snag_names_asked() > 0);
+}
+
+static void test_name_is_asked_for_once(void **state)
+{
+	unsigned before = snag_names_asked();
+	struct rmem_completion done;
+	struct rig *r = *state;
+	char server[80], byte = 'x';
+	struct rmem_queue *q;
+	rmem_addr_t addr;
+	struct rmem *rm;
+
+	name_server(r, server);
+	rig_start(r, NULL);
+	snag_set_address(rig_host());
+	rm = lib_open(server, 0);
+	/* Whoever asks now gets to another machine. */
+	snag_set_address("192.0.2.1");
+	addr = lib_alloc(rm, 100);
+	lib_succeed(rmem_write(rm, addr, &byte, 1));
+	q = lib_queue(rm, 4);
+	rig_kill(r);
+	rig_start(r, NULL);
+	lib_succeed(rmem_start_write(q, addr, &byte, 1, 1));
+	assert_int_equal(rmem_reap(q, &done, 1, -1), 1);
+	lib_succeed(done.status);
+	lib_succeed(rmem_free(rm, addr));
+	lib_succeed(rmem_close(rm));
+	assert_int_equal(snag_names_asked() - before, 1);
+	rig_stop(r, false);
+}
+
+/* ---- completions ---- */
+
+struct waiter {
+	pthread_t thread;
+	struct rmem *rm;
+	rmem_addr_t addr;
+	struct rmem_queue *q;
+	int fd;
+	char failure[300];
+};
+
+static pthread_barrier_t barrier;
+
+static void note_failure(struct waiter *w, const char *what, int rc)
+{
+	snprintf(w->failure, sizeof(w->failure), "%s: %d %.200s", what, rc, rmem_errmsg());
+}
+
+/* Start one, and take it in by looking from time to time. */
+static void wait_in_parts(struct waiter *w, bool by_descriptor)
+{
+	uint64_t until = clock_boot_ns() + SILENCE_LIMIT_NS, word = 77;
+	struct pollfd fd = { .fd = w->fd, .events = POLLIN };
+	struct rmem_completion done = { .status = 1 };
+	int n = rmem_start_write(w->q, w->addr, &word, sizeof(word), 1);
+
+	if (n == 0)
+		n = rmem_submit(w->q);
+	while (n == 0 && clock_boot_ns() < until) {
+		if (by_descriptor)
+			(void)poll(&fd, 1, (int)(SILENCE_LIMIT_NS / NSEC_PER_MSEC));
+		n = rmem_reap(w->q, &done, 1, by_descriptor ? 0 : 500);
+	}
+	if (n != 1 || done.status)
+		note_failure(w, by_descriptor ? "descriptor" : "parts", n == 1 ? done.status : n);
+}
+
+static void *reap_in_parts(void *arg)
+{
+	pthread_barrier_wait(&barrier);
+	wait_in_parts(arg, false);
+	return NULL;
+}
+
+static void *reap_by_descriptor(void *arg)
+{
+	pthread_barrier_wait(&barrier);
+	wait_in_parts(arg, true);
+	return NULL;
+}
+
+static void *add(void *arg)
+{
+	struct waiter *w = arg;
+	uint64_t began, old = 0;
+	int rc = rmem_fetch_add(w->rm, w->addr, 1, &old);
+
+	if (rc)
+		note_failure(w, "the first rmem_fetch_add", rc);
+	pthread_barrier_wait(&barrier); /* all are ready */
+	pthread_barrier_wait(&barrier); /* and now it is silent */
+	began = clock_boot_ns();
+	rc = rmem_fetch_add(w->rm, w->addr, 1, &old);
+	if (rc != -EREMOTEIO || clock_boot_ns() > began + SILENCE_LIMIT_NS)
+		note_failure(w, "rmem_fetch_add", rc);
+	return NULL;
+}
+
+static void test_silent_device(void **state)
+{
+	void *(*const mains[3])(void *) = { reap_in_parts, reap_by_descriptor, add };
+	struct waiter w[3] = { 0 };
+	struct rmem_completion done;
+	struct rig *r = *state;
+	uint64_t word = 1;
+
+	rig_start(r, (const char *const[]){ "--size", "64M", "--ttl", "10m", NULL });
+	pthread_barrier_init(&barrier, NULL, 2);
+	for (int i = 0; i < 3; i++) {
+		w[i].rm = lib_open(r->server, 0);
+		w[i].addr = lib_alloc(w[i].rm, 64);
+		w[i].q = lib_queue(w[i].rm, 4);
+		w[i].fd = i == 1 ? rmem_queue_fd(w[i].q) : -1;
+		lib_succeed(rmem_start_write(w[i].q, w[i].addr, &word, sizeof(word), 1));
+		assert_int_equal(rmem_reap(w[i].q, &done, 1, -1), 1);
+	}
+	assert_int_equal(pthread_create(&w[2].thread, NULL, mains[2], &w[2]), 0);
+	pthread_barrier_wait(&barrier);
+	snag_completions();
+	pthread_barrier_wait(&barrier);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(pthread_create(&w[i].thread, NULL, mains[i], &w[i]), 0);
+		pthread_barrier_wait(&barrier);
+	}
+	for (int i = 0; i < 3; i++)
+		pthread_join(w[i].thread, NULL);
+	assert_true(snag_completions_kept() > 0);
+	for (int i = 0; i < 3; i++) {
+		assert_string_equal(w[i].failure, "");
+		lib_succeed(rmem_free(w[i].rm, w[i].addr));
+		lib_succeed(rmem_close(w[i].rm));
+	}
+	rig_stop(r, false);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		RIG_TEST(test_silent_name_server),
+		RIG_TEST(test_name_is_asked_for_once),
+		RIG_TEST(test_silent_device),
+	};
+
+	return rig_main(RIG_PORT_SILENCE, tests, sizeof(tests) / sizeof(tests[0]));
+}
