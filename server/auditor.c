@@ -118,7 +118,9 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	if (result)
 		complain(result);
 	audit_result_destroy(result);
-	scan(a);
+	/* Between the two scans of an audit on demand: one now would come too soon before its second. */
+	if (!a->waiters)
+		scan(a);
 }
 
 static void on_second_scan(evutil_socket_t fd, short what, void *arg)

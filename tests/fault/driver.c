@@ -120,6 +120,18 @@ size_t fault_choose(const struct fault_plan *plan, enum fault_kind kind, size_t 
 	return taken;
 }
 
+bool fault_happened(
+	enum fault_kind kind, const enum fault_kind absent[], uint64_t calls, unsigned fired)
+{
+	while (*absent != FAULT_NONE && *absent != kind)
+		absent++;
+	if (fired || (calls == 0 && *absent == kind))
+		return true;
+	fprintf(stderr, "**** %s: of %llu calls none failed, so nothing was tested\n",
+		fault_names[kind], (unsigned long long)calls);
+	return false;
+}
+
 /* ---- a run ---- */
 
 static void print_file(const char *path)

@@ -31,6 +31,13 @@ void fault_preload_end(void);
 size_t fault_choose(const struct fault_plan *plan, enum fault_kind kind, size_t limit,
 	uint64_t out[FAULT_CHOSEN_MAX], size_t *places);
 
+/*
+ * Did a call of this kind fail in any of its runs? If none did nothing was tested, and that is told; unless it was never
+ * called and need not be: absent lists such kinds, until FAULT_NONE.
+ */
+bool fault_happened(
+	enum fault_kind kind, const enum fault_kind absent[], uint64_t calls, unsigned fired);
+
 /* Is this kind to be tried, says $RMEM_FAULT_KIND (names with commas)? */
 bool fault_wanted(enum fault_kind kind);
 size_t fault_limit(size_t limit); /* unless $RMEM_FAULT_LIMIT says otherwise */

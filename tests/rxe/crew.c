@@ -16,6 +16,11 @@ int crew_main(int argc, char **argv, uint16_t port, const struct CMUnitTest *tes
 	return rig_main(window_mode ? port + 1 : port, tests, count);
 }
 
+bool crew_has_windows(void)
+{
+	return window_mode;
+}
+
 void crew_start(struct rig *r, const char *const options[])
 {
 	/* Nobody here renews by himself: a lease that is to end has a later --ttl, which is the one that counts. */

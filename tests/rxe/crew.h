@@ -29,6 +29,9 @@ struct crew {
  */
 int crew_main(int argc, char **argv, uint16_t port, const struct CMUnitTest *tests, size_t count);
 
+/* With the argument "window"? What has nothing to do with protection is tested without it only. */
+bool crew_has_windows(void);
+
 /* rmemd in that mode, with leases that do not end by accident, and these options (NULL: none) besides. */
 void crew_start(struct rig *r, const char *const options[]);
 

@@ -64,6 +64,8 @@ int rig_setup(void **state)
 	struct rig *r = &the_rig;
 	struct sockaddr_un address;
 
+	name_paths(r);
+	r->program = RMEMD_PATH;
 	remove_tree(r->data);
 	remove_tree(r->dir);
 	if (mkdir(r->dir, 0700))
@@ -112,9 +114,10 @@ int rig_main(uint16_t port, const struct CMUnitTest *tests, size_t count)
 		return 77;
 	}
 	*r = (struct rig){ .port = port, .notify = -1, .daemon.fd = -1 };
-	name_paths(r);
 	signal(SIGPIPE, SIG_IGN);
 	setvbuf(stdout, NULL, _IOLBF, 0);
+	if (getenv("RMEM_TEST_FILTER"))
+		cmocka_set_test_filter(getenv("RMEM_TEST_FILTER"));
 	/* One group each, so that the log of a failure is its own. */
 	for (size_t i = 0; i < count; i++) {
 		if (_cmocka_run_group_tests(tests[i].name, &tests[i], 1, NULL, NULL) == 0)
@@ -149,10 +152,11 @@ static void await_ready(struct rig *r)
 	assert_string_equal(text, "READY=1");
 }
 
-void rig_start(struct rig *r, const char *const options[])
+static void launch(struct rig *r, const char *const options[])
 {
-	const char *argv[OPTIONS_MAX] = { RMEMD_PATH, "--data", r->data, "--admin", r->admin,
-		"--size", "64M", "--audit-interval", "0", "--port" };
+	/* Audits go on in every test: whatever it does, they must not be in its way. */
+	const char *argv[OPTIONS_MAX] = { r->program, "--data", r->data, "--admin", r->admin,
+		"--size", "64M", "--audit-interval", "1s", "--port" };
 	char port[16];
 	size_t n = 10;
 	int log;
@@ -167,7 +171,24 @@ void rig_start(struct rig *r, const char *const options[])
 	assert_true(log >= 0);
 	process_start(&r->daemon, argv, (const int[]){ -1, log, log });
 	close(log);
+}
+
+void rig_start(struct rig *r, const char *const options[])
+{
+	launch(r, options);
 	await_ready(r);
+}
+
+int rig_start_refused(struct rig *r, const char *const options[])
+{
+	const char *const program = r->program;
+	int status;
+
+	launch(r, options);
+	status = process_wait(&r->daemon, RIG_LIMIT_MS, program);
+	if (!WIFEXITED(status))
+		fail_msg("rmemd ended with wait status %#x", (unsigned)status);
+	return WEXITSTATUS(status);
 }
 
 void rig_stop(struct rig *r, bool keeps_data)
@@ -205,6 +226,19 @@ void rig_freeze(struct rig *r)
 void rig_thaw(struct rig *r)
 {
 	process_signal(&r->daemon, SIGCONT);
+}
+
+bool rig_log_says(const struct rig *r, const char *text)
+{
+	FILE *f = fopen(r->log, "re");
+	char line[1024];
+	bool found = false;
+
+	while (f && !found && fgets(line, sizeof(line), f))
+		found = strstr(line, text) != NULL;
+	if (f)
+		fclose(f);
+	return found;
 }
 
 /* ---- reports ---- */

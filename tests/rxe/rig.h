@@ -32,8 +32,7 @@ enum rig_port {
 	RIG_PORT_STALL,
 	RIG_PORT_RESTART,
 	RIG_PORT_NUMA,
-	RIG_PORT_NOBODY, /* nobody ever listens there */
-	RIG_PORT_IMPOSTOR,
+	RIG_PORT_IMPOSTOR = 7488,
 	RIG_PORT_REPORTS,
 	RIG_PORT_REGISTERED,
 	RIG_PORT_EXAMPLES,
@@ -66,6 +65,8 @@ enum rig_port {
 	RIG_PORT_BOUNDS,
 	RIG_PORT_SILENCE,
 	RIG_PORT_LOST_RIGHTS,
+	RIG_PORT_SETTINGS = 7581,
+	RIG_PORT_HUGEPAGES,
 };
 
 #define RIG_LIMIT_MS \
@@ -76,6 +77,8 @@ struct rig {
 	uint16_t port;
 	int notify;      /* where rmemd says that it is ready */
 	char server[80]; /* "address:port", for rmem_open() */
+	const char
+		*program; /* rmemd; a test may set another one before it starts it, or other data */
 	char dir[64], data[64], admin[96], log[96], notify_path[96];
 };
 
@@ -92,8 +95,14 @@ int rig_main(uint16_t port, const struct CMUnitTest *tests, size_t count);
 
 const char *rig_host(void); /* $RMEM_HOST */
 
-/* Start rmemd with these options (NULL-terminated) and 64 MiB, and wait until it is ready. */
+/* Start rmemd with these options (NULL-terminated) and 64 MiB, and wait until it is ready. It audits every second. */
 void rig_start(struct rig *r, const char *const options[]);
+
+/* It must not start; returns its exit status. */
+int rig_start_refused(struct rig *r, const char *const options[]);
+
+/* Has any rmemd of this test written a line with this text? */
+bool rig_log_says(const struct rig *r, const char *text);
 
 /* SIGTERM; it must exit with 0, and leave its data if and only if somebody holds memory. */
 void rig_stop(struct rig *r, bool keeps_data);

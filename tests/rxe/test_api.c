@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Memory as the public header has it, sentence by sentence, against a real rmemd. Sessions: test_open.c. */
+/* Memory as the public header has it, sentence by sentence, against a real rmemd. Sessions: test_open.c; threads: test_threads.c. */
 #include "tests/rxe/rig.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -356,87 +355,6 @@ static void test_wrong_vectors(void **state)
 	rig_stop(r, false);
 }
 
-/* ---- threads ---- */
-
-struct worker {
-	pthread_t thread;
-	struct rmem *rm;
-	uint64_t seed;
-	char failure[256];
-};
-
-static int one_round(struct worker *w, uint8_t *buffer)
-{
-	const size_t bytes = 1 + random_below(&w->seed, 40000);
-	const uint64_t contents = random_u64(&w->seed) | 1;
-	rmem_addr_t addr;
-	int rc = rmem_alloc(w->rm, bytes, NULL, &addr);
-
-	if (rc)
-		return rc;
-	rc = rmem_read(w->rm, buffer, addr, bytes);
-	if (rc == 0 && pattern_check(buffer, bytes, 0) >= 0)
-		rc = -EBADMSG;
-	pattern_fill(buffer, bytes, contents);
-	if (rc == 0)
-		rc = rmem_write(w->rm, addr, buffer, bytes);
-	memset(buffer, 0, bytes);
-	if (rc == 0)
-		rc = rmem_read(w->rm, buffer, addr, bytes);
-	if (rc == 0 && pattern_check(buffer, bytes, contents) >= 0)
-		rc = -EBADMSG;
-	return rc ? rc : rmem_free(w->rm, addr);
-}
-
-static void *run_worker(void *arg)
-{
-	static const int rounds = 60;
-	struct worker *w = arg;
-	uint8_t *buffer = malloc(40000);
-
-	for (int i = 0; buffer && i < rounds && !w->failure[0]; i++) {
-		int rc = one_round(w, buffer);
-
-		if (rc)
-			snprintf(w->failure, sizeof(w->failure), "%d: %.200s", rc, rmem_errmsg());
-	}
-	/* Messages are each thread's own. */
-	if (rmem_free(w->rm, w->seed | 1) != -EINVAL || !strstr(rmem_errmsg(), "never allocated"))
-		snprintf(w->failure, sizeof(w->failure), "a free of nonsense: %.200s",
-			rmem_errmsg());
-	free(buffer);
-	return NULL;
-}
-
-static void test_threads(void **state)
-{
-	struct worker workers[4] = { 0 };
-	struct rig *r = *state;
-	struct rmem *rm;
-	json_t *leaks;
-
-	rig_start(r, NULL);
-	rm = lib_open(r->server, 0);
-	for (uint64_t i = 0; i < 4; i++) {
-		workers[i].rm = rm;
-		workers[i].seed = 100 + i;
-		assert_int_equal(
-			pthread_create(&workers[i].thread, NULL, run_worker, &workers[i]), 0);
-	}
-	for (int i = 0; i < 4; i++)
-		pthread_join(workers[i].thread, NULL);
-	for (int i = 0; i < 4; i++)
-		assert_string_equal(workers[i].failure, "");
-	leaks = rig_ask(r, "leaks");
-	assert_int_equal(rig_number(leaks, "summary.reachable.blocks"), 0);
-	rig_assert_accounted(leaks);
-	json_decref(leaks);
-	assert_int_equal(rig_ask_number(r, "status", "counters.allocs"), 4 * 60);
-	assert_int_equal(rig_ask_number(r, "status", "counters.resumes"), 0);
-	lib_succeed(rmem_close(rm));
-	rig_stop(r, false);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -448,7 +366,6 @@ int main(void)
 		RIG_TEST(test_range_across_two),
 		RIG_TEST(test_vectors),
 		RIG_TEST(test_wrong_vectors),
-		RIG_TEST(test_threads),
 	};
 
 	return rig_main(RIG_PORT_API, tests, sizeof(tests) / sizeof(tests[0]));

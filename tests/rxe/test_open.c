@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Sessions as the public header has them, sentence by sentence: open, close, fork; and servers that are none, or
- * of another version.
+ * of another version. Where nobody is at all: test_client_errors.c.
  */
 #include "tests/rxe/rig.h"
 
@@ -12,7 +12,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "common/clock.h"
 #include "tests/rxe/impostor.h"
 #include "tests/rxe/lib.h"
 #include "tests/rxe/raw.h"
@@ -77,41 +76,6 @@ static void test_wrong_server_text(void **state)
 	assert_ptr_equal(untouched, state);
 }
 
-static void test_nobody_there(void **state)
-{
-	struct rmem_open_attr attr = RMEM_OPEN_ATTR_INIT;
-	struct rmem *untouched = (struct rmem *)state;
-	uint64_t began_ns;
-	char server[80];
-	int rc;
-
-	attr.timeout_ms = RIG_LIMIT_MS;
-	snprintf(server, sizeof(server), "%s:%d", rig_host(), RIG_PORT_NOBODY);
-	lib_expect(rmem_open(server, &attr, &untouched), -ECONNREFUSED, server);
-
-	/* An address that nobody has: the limit is ours, not the connection manager's minute. */
-	attr.timeout_ms = 1500;
-	began_ns = clock_boot_ns();
-	rc = rmem_open("192.0.2.1", &attr, &untouched);
-	assert_true(rc == -EHOSTUNREACH || rc == -ETIMEDOUT);
-	lib_expect(rc, rc, "192.0.2.1");
-	assert_true(clock_boot_ns() - began_ns < 50 * NSEC_PER_SEC);
-	assert_ptr_equal(untouched, state);
-}
-
-static bool log_says(const struct rig *r, const char *text)
-{
-	FILE *log = fopen(r->log, "re");
-	char line[1024];
-	bool found = false;
-
-	assert_non_null(log);
-	while (!found && fgets(line, sizeof(line), log))
-		found = strstr(line, text) != NULL;
-	fclose(log);
-	return found;
-}
-
 /*
  * A server that does not answer is asked more than once. When it goes on, what was given up costs it nothing:
  * not a connection, not a line in its log.
@@ -129,8 +93,8 @@ static void test_given_up(void **state)
 	assert_ptr_equal(untouched, state);
 	rig_thaw(r);
 	rm = lib_open(r->server, 0); /* answered after those before it */
-	assert_true(log_says(r, "gave up before it was accepted"));
-	assert_false(log_says(r, "turned away"));
+	assert_true(rig_log_says(r, "gave up before it was accepted"));
+	assert_false(rig_log_says(r, "turned away"));
 	assert_int_equal(rig_ask_number(r, "status", "sessions.connected"), 1);
 	lib_succeed(rmem_close(rm));
 	rig_stop(r, false);
@@ -326,7 +290,6 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		RIG_TEST(test_open_and_close), /* first: no call has failed yet */
 		RIG_TEST(test_wrong_server_text),
-		RIG_TEST(test_nobody_there),
 		RIG_TEST(test_given_up),
 		RIG_TEST(test_close_frees_nothing),
 		RIG_TEST(test_fork),

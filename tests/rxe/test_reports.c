@@ -9,7 +9,7 @@
 #include "tests/rxe/client.h"
 #include "tests/rxe/outside.h"
 
-#define BLOCKS 60 /* enough for a report of several messages */
+#define BLOCKS 60 /* (as test_timed_audits() knows) enough for a report of several messages */
 #define ARGUMENTS(...) ((const char *const[]){ __VA_ARGS__, NULL })
 
 static struct rig_output here, there;
@@ -136,6 +136,30 @@ static void test_errors(void **state)
 	assert_string_equal(there.out, "");
 }
 
+static bool has_audited(const json_t *status, void *arg)
+{
+	return rig_number(status, "audits") >= *(long long *)arg;
+}
+
+/* Audits are made when nobody asks for one, and log what is lost. */
+static void test_timed_audits(void **state)
+{
+	const char *const options[] = { "--reclaim", "never", "--audit-interval", "300ms", NULL };
+	struct rig *r = *state;
+	long long audits = 3;
+	struct client *c;
+
+	rig_start(r, options);
+	c = start_holder(r);
+	client_kill(c);
+	rig_await_dead(r, c->pid);
+	audits += rig_ask_number(r, "status", "audits");
+	json_decref(rig_await(r, "status", has_audited, &audits, "three audits"));
+	assert_true(rig_log_says(r, "in 60 blocks definitely lost"));
+	assert_false(rig_log_says(r, "UNACCOUNTED"));
+	rig_stop(r, true);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -143,6 +167,7 @@ int main(int argc, char **argv)
 		RIG_TEST(test_every_report),
 		RIG_TEST(test_observers_leave_no_trace),
 		RIG_TEST(test_errors),
+		RIG_TEST(test_timed_audits),
 	};
 
 	if (argc > 1)

@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/*
- * What rmemd says about tickets (FENCE), across every way to lose a session. With the argument "window": the
- * same with windows that are invalidated.
- */
+/* What rmemd says about tickets (FENCE), across every way to lose a session. */
 #include <errno.h>
 #include <string.h>
 
