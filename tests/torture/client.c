@@ -50,8 +50,9 @@ static bool open_session(void)
 static void session(void)
 {
 	static struct worker workers[WORKERS];
-	int64_t end = heart_now() + (int64_t)(8000 + random_below(&me.seed, 25000)) * 1000000;
+	int64_t end = heart_now() + (int64_t)(3000 + random_below(&me.seed, 20000)) * 1000000;
 
+	me.leaves = random_below(&me.seed, 2);
 	atomic_store(&me.over, false);
 	memset(workers, 0, sizeof(workers));
 	for (unsigned i = 0; i < WORKERS; i++) {
@@ -62,7 +63,7 @@ static void session(void)
 	}
 	while (heart_now() < end && !client_calm())
 		heart_pause(50);
-	atomic_store(&me.over, !client_calm());
+	atomic_store(&me.over, true);
 	for (unsigned i = 0; i < WORKERS; i++)
 		pthread_join(workers[i].thread, NULL);
 	for (unsigned i = 0; i < WORKERS; i++)

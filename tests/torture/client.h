@@ -18,7 +18,8 @@ struct me {
 	struct rmem *rm;
 	int timeout_ms;
 	_Atomic unsigned gen; /* of the last allocation */
-	_Atomic bool over;    /* threads are to end, and leave what they have */
+	_Atomic bool over;    /* threads are to end */
+	bool leaves;          /* and leave what they have */
 };
 extern struct me me;
 

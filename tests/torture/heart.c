@@ -48,22 +48,27 @@ void heart_pause(int ms)
 	nanosleep(&t, NULL);
 }
 
-/* What was missing up to a moment, as the first beat after it knows. */
-static int64_t missing_until(int64_t ns)
+/* The number of the last beat before a moment, as far as is remembered. */
+static uint64_t beat_before(int64_t ns)
 {
-	uint64_t n = atomic_load(&nbeats), i = n;
+	uint64_t n = atomic_load(&nbeats), i = n - 1;
 
-	while (i > 1 && n - i < BEATS - 2 && atomic_load(&beats[(i - 2) % BEATS].at) >= ns)
+	while (i > 0 && n - i < BEATS - 2 && atomic_load(&beats[i % BEATS].at) > ns)
 		i--;
-	return atomic_load(&beats[(i - 1) % BEATS].missing);
+	return i;
 }
 
-/* What was missing between two moments, in the past. */
+static int64_t missing_at(uint64_t number)
+{
+	return atomic_load(&beats[number % BEATS].missing);
+}
+
+/* What was missing between two moments: from the last beat before the one to the first after the other. */
 static int64_t excuse(int64_t begin, int64_t end)
 {
-	while (atomic_load(&beats[(atomic_load(&nbeats) - 1) % BEATS].at) < end)
+	while (atomic_load(&beats[(atomic_load(&nbeats) - 1) % BEATS].at) <= end)
 		heart_pause(5);
-	return missing_until(end) - missing_until(begin);
+	return missing_at(beat_before(end) + 1) - missing_at(beat_before(begin));
 }
 
 static void enlist(void)
@@ -132,8 +137,7 @@ static void find_hung(int64_t now)
 
 		if (!begin || now - begin < w->call.bound_ns + HUNG)
 			continue;
-		spent = now - begin -
-			(atomic_load(&beats[(nbeats - 1) % BEATS].missing) - missing_until(begin));
+		spent = now - begin - (missing_at(nbeats - 1) - missing_at(beat_before(begin)));
 		if (spent < w->call.bound_ns + HUNG || begin != atomic_load(&w->begin))
 			continue;
 		board_complain(EVENT_OVER, 1, 0, 0,

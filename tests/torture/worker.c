@@ -299,7 +299,7 @@ static void step(struct worker *w)
 	}
 }
 
-/* All is calm: every block is read until it is known what it is, and given back. */
+/* Every block is read until it is known what it is, and given back. */
 static bool settle(struct worker *w)
 {
 	int64_t limit = heart_now() + CALM_MS * 1000000LL;
@@ -338,7 +338,7 @@ void *worker_run(void *arg)
 		abort();
 	while (!atomic_load(&me.over) && !client_calm())
 		step(w);
-	if (client_calm() && !settle(w))
+	if ((client_calm() || !me.leaves) && !settle(w) && client_calm())
 		board_complain(EVENT_STUCK, 1, 0, 0,
 			"STUCK: thread %u of owner %u has not come back: %s", w->number, me.owner,
 			rmem_errmsg());
