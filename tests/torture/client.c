@@ -110,7 +110,7 @@ static void hog(void)
 	}
 }
 
-int client_main(int argc, char **argv)
+int client_main(int argc, const char *const argv[])
 {
 	bool is_hog = argc > 7 && strcmp(argv[7], "hog") == 0;
 

@@ -24,7 +24,7 @@ struct me {
 extern struct me me;
 
 /* torture client BOARD SERVER OWNER SEED SLACK_MS [hog] */
-int client_main(int argc, char **argv);
+int client_main(int argc, const char *const argv[]);
 
 /* Everything is to be checked and freed now. */
 bool client_calm(void);
