@@ -129,6 +129,7 @@ static void detach(struct attached *a)
 	if (a->lock)
 		TIMED(CALL_LOCK_DESTROY, me.timeout_ms, (rmem_lock_destroy(a->lock), 0));
 	a->lock = NULL;
+	a->lock_unsure = false;
 	claims_ending(&a->claim);
 	rc = TIMED(CALL_DETACH, me.timeout_ms, rmem_detach(me.rm, a->addr));
 	board_note("detach", me.owner, a->slot->gen, 0, a->addr, a->slot->bytes, rc);
@@ -236,10 +237,6 @@ static void take_turn(struct worker *w, struct attached *a)
 
 	if (!a->lock)
 		return;
-	if (a->lock_unsure) {
-		release(a);
-		return;
-	}
 	rc = TIMED(CALL_LOCK_ACQUIRE, LOCK_WAIT_MS + me.timeout_ms,
 		rmem_lock_acquire(a->lock, LOCK_WAIT_MS));
 	note_result(a, CALL_LOCK_ACQUIRE, rc, was_lost);
@@ -256,6 +253,13 @@ void shelf_step(struct worker *w)
 	struct attached *a = &attached[random_below(&w->seed, ATTACHED)];
 	unsigned chance = (unsigned)random_below(&w->seed, 100);
 
+	/* Until a lost lock is released, all threads of the session get -EOWNERDEAD. */
+	for (int i = 0; i < ATTACHED; i++) {
+		if (attached[i].slot && attached[i].lock_unsure) {
+			release(&attached[i]);
+			return;
+		}
+	}
 	if (!a->slot)
 		attach(w);
 	else if (chance < 40)

@@ -267,13 +267,22 @@ static void swap_some(struct block *b)
 
 /* ---- what a thread does ---- */
 
+static unsigned places(const struct worker *w)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < WORKER_BLOCKS; i++)
+		n += !w->blocks[i];
+	return n;
+}
+
 static void step(struct worker *w)
 {
 	struct block *b = worker_some(w);
 	unsigned chance = (unsigned)random_below(&w->seed, 100);
 	unsigned unit, n;
 
-	if (!b || chance < 8) {
+	if (!b || (chance < 8 && places(w) > WORKER_SPARE)) {
 		worker_alloc(w, some_size(w));
 	} else if (chance < 28) {
 		write_some(w, b);
@@ -338,11 +347,11 @@ void *worker_run(void *arg)
 		abort();
 	while (!atomic_load(&me.over) && !client_calm())
 		step(w);
+	shelf_leave(w);
 	if ((client_calm() || !me.leaves) && !settle(w) && client_calm())
 		board_complain(EVENT_STUCK, 1, 0, 0,
 			"STUCK: thread %u of owner %u has not come back: %s", w->number, me.owner,
 			rmem_errmsg());
-	shelf_leave(w);
 	queue_end(w);
 	heart_retire();
 	return NULL;

@@ -11,6 +11,7 @@
 #include "tests/torture/block.h"
 
 #define WORKER_BLOCKS 9
+#define WORKER_SPARE 3   /* places for queue_free_in_flight() */
 #define WORKER_QUEUES 32 /* one after the other, in a session */
 #define WORKER_DEPTH 48
 
