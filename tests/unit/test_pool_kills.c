@@ -214,15 +214,14 @@ static uint64_t rnd(uint64_t below)
 
 static void use_pool(const struct datadir *data)
 {
-	const struct allocation draft = { .session_serial = 1 }, *held[HELD_MAX], *a;
+	const struct allocation *held[HELD_MAX], *a;
 	struct pool p;
 	unsigned n = 0;
 
 	if (try_open(&p, data, ARENA_BYTES, NULL) != 0)
 		_exit(2);
 	for (;; (*steps)++) {
-		if (n < HELD_MAX && rnd(2) == 0 &&
-			pool_alloc(&p, 1 + rnd(40000), RMEM_NODE_ANY, &draft, &a) == 0) {
+		if (n < HELD_MAX && rnd(2) == 0 && try_lend(&p, 1 + rnd(40000), &a) == 0) {
 			fill(&p, a, 'O');
 			held[n++] = a;
 		} else if (n > 0) {
