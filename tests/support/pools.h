@@ -74,12 +74,19 @@ static inline void tell_to_stop(bool stop)
 		sigtimedwait(&set, NULL, &at_once);
 }
 
+static inline int try_lend(struct pool *p, uint64_t bytes, const struct allocation **out)
+{
+	const struct allocation draft = { .session_serial = 1 };
+	const struct wish wish = { .bytes = bytes, .node = RMEM_NODE_ANY };
+
+	return pool_alloc(p, &wish, &draft, out);
+}
+
 static inline const struct allocation *lend(struct pool *p, uint64_t bytes)
 {
-	const struct wish wish = { .bytes = bytes, .node = RMEM_NODE_ANY };
-	const struct allocation draft = { .session_serial = 1 }, *a;
+	const struct allocation *a = NULL;
 
-	assert_int_equal(pool_alloc(p, &wish, &draft, &a), 0);
+	assert_int_equal(try_lend(p, bytes, &a), 0);
 	return a;
 }
 
@@ -113,10 +120,9 @@ static inline void assert_holds(struct pool *p, uint64_t bytes, char what)
 /* What the next clients would get, page by page; afterwards the pool is full. */
 static inline void assert_free_is_zero(struct pool *p)
 {
-	const struct wish smallest = { .bytes = BUDDY_MIN_BYTES, .node = RMEM_NODE_ANY };
-	const struct allocation draft = { .session_serial = 1 }, *a;
+	const struct allocation *a;
 
-	while (pool_alloc(p, &smallest, &draft, &a) == 0) {
+	while (try_lend(p, BUDDY_MIN_BYTES, &a) == 0) {
 		const char *page = pool_pointer(p, a);
 
 		for (unsigned i = 0; i < BUDDY_MIN_BYTES; i++) {
