@@ -2,6 +2,7 @@
 #include "tests/rxe/process.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -53,7 +54,8 @@ void process_start_speaker(struct process *p, const char *role, uint16_t port, v
 	int in[2], from[2];
 
 	snprintf(port_text, sizeof(port_text), "%u", port);
-	assert_int_equal(pipe(in) | pipe(from), 0);
+	/* Nobody else, it itself included, has the end whose closing it waits for. */
+	assert_int_equal(pipe2(in, O_CLOEXEC) | pipe2(from, O_CLOEXEC), 0);
 	process_start(p, argv, (const int[]){ in[0], from[1], -1 });
 	close(in[0]);
 	close(from[1]);

@@ -5,7 +5,6 @@
  */
 #include "tests/rxe/rig.h"
 
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -58,7 +57,6 @@ static void start(struct rig *r, struct image *image, const char *name)
 	char said;
 
 	process_start_speaker(&image->process, name, r->port, &said, sizeof(said), &image->input);
-	fcntl(image->input, F_SETFD, FD_CLOEXEC); /* not another image's too */
 }
 
 static bool is_lost(const json_t *leaks, void *arg)
