@@ -89,7 +89,7 @@ static int add(struct allocations *t, const struct own *new)
 		return rc;
 	memmove(&t->items[at + 1], &t->items[at], (t->count - at) * sizeof(*t->items));
 	t->items[at] = *new;
-	t->items[at].serial = ++t->serials;
+	t->items[at].serial = atomic_fetch_add(&t->serials, 1) + 1;
 	t->items[at].slot = t->slots[t->count];
 	t->count++;
 	return 0;
@@ -166,7 +166,7 @@ unsigned allocations_displace(struct allocations *t, uint64_t addr, uint64_t byt
 
 	for (size_t i = first_behind(t, addr); i < t->count && t->items[i].addr < addr + bytes;
 		i++) {
-		if (!t->items[i].attached || is_over(&t->items[i]))
+		if (is_over(&t->items[i]))
 			continue;
 		allocations_set_state(t, &t->items[i], OWN_STALE);
 		n++;

@@ -11,8 +11,9 @@
 #ifndef RMEM_CLIENT_ALLOCATIONS_H
 #define RMEM_CLIENT_ALLOCATIONS_H
 
-#include <stddef.h>
+#include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "common/message.h"
@@ -46,7 +47,7 @@ struct allocations {
 	struct own *items; /* by ascending address */
 	size_t count, capacity;
 	uint32_t *slots;  /* capacity of them: those from count on are free */
-	uint64_t serials; /* so far */
+	_Atomic uint64_t serials; /* so far; may be read without a lock */
 	size_t reserved;  /* STALE or FREED: the server may take these addresses for free */
 };
 
@@ -67,8 +68,8 @@ void allocations_remove(struct allocations *t, struct own *own);
 void allocations_set_state(struct allocations *t, struct own *own, enum own_state state);
 
 /*
- * The server has lent [addr, addr + bytes), so what was attached there is gone: it becomes STALE. Returns
- * how many did.
+ * The server has lent [addr, addr + bytes), so what was there is gone: mostly what was attached, and then freed by its
+ * owner. It becomes STALE. Returns how many did.
  */
 unsigned allocations_displace(struct allocations *t, uint64_t addr, uint64_t bytes);
 

@@ -86,8 +86,8 @@ int channel_start(struct channel *ch, struct operation *op, struct why *why)
 	int rc = check_local(op, why);
 
 	/* What the shortcut could not finish may only go on in the allocation that it was begun in. */
-	if (!op->as_of)
-		op->as_of = ch->began_ns ? ch->began_as_of : lookup_as_of(ch->session);
+	if (ch->began_ns)
+		op->as_of = ch->began_as_of;
 	if (ch->began_ns && rc == 0)
 		*why = ch->shortcut_failure;
 	/* What the shortcut could not finish was begun before the connection broke: as of the join. */

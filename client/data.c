@@ -6,6 +6,7 @@
 
 #include "client/call.h"
 #include "client/data.h"
+#include "client/lookup.h"
 #include "client/registry.h"
 #include "common/units.h"
 
@@ -43,6 +44,8 @@ static int copy(struct rmem *rm, enum operation_kind kind, const struct iovec *l
 
 	rc = call_enter(rm, &why);
 	if (rc == 0)
+		op.as_of = lookup_as_of(&rm->session);
+	if (rc == 0)
 		rc = operation_plan(&op, local, nlocal, remote, nremote, &why);
 	if (rc == 0 && op.left.left)
 		rc = run(rm, &op, &why);
@@ -78,6 +81,8 @@ int data_operate(struct rmem *rm, struct operation *op, uint64_t *out_old, const
 
 	op->old = &old;
 	rc = call_enter(rm, &why);
+	if (rc == 0)
+		op->as_of = lookup_as_of(&rm->session);
 	if (rc == 0)
 		rc = operation_check_word(op, &why);
 	if (rc == 0)

@@ -44,16 +44,6 @@ void lookup_refresh(struct channel *ch)
 	ch->epoch = epoch;
 }
 
-uint64_t lookup_as_of(struct session *s)
-{
-	uint64_t as_of;
-
-	pthread_mutex_lock(&s->table);
-	as_of = s->allocations.serials;
-	pthread_mutex_unlock(&s->table);
-	return as_of;
-}
-
 /*
  * A copy of the allocation that holds the range, if it may be used and was there when the operation was started: it
  * may have been freed since, and its address lent anew.
@@ -67,7 +57,7 @@ static int find_own(struct channel *ch, const struct rmem_iovec *piece, uint64_t
 
 	*out = (struct own){ 0 };
 	pthread_mutex_lock(&s->table);
-	ch->as_of = s->allocations.serials;
+	ch->as_of = lookup_as_of(s);
 	own = allocations_find_range(&s->allocations, piece->base, piece->len);
 	if (!own)
 		rc = explain_range(&s->allocations, piece->base, piece->len, why);

@@ -14,7 +14,10 @@
 void lookup_refresh(struct channel *ch);
 
 /* How many allocations the session has had: an operation that is started now means none with a later serial. */
-uint64_t lookup_as_of(struct session *s);
+static inline uint64_t lookup_as_of(struct session *s)
+{
+	return atomic_load_explicit(&s->allocations.serials, memory_order_relaxed);
+}
 
 /*
  * The key for a remote range of an operation of then. 0; -EAGAIN, and *own: there is none on this connection yet; -EFAULT, -ESTALE:

@@ -29,13 +29,13 @@ struct operation {
 	uint64_t *old;            /* where to put what was there; NULL is fine */
 	size_t pause_bytes;       /* build no work request beyond this many bytes left */
 	unsigned outstanding;     /* its work requests that are posted */
-	uint64_t as_of;    /* it means allocations with a serial up to this; 0: not started yet */
-	uint64_t tenure;   /* an atomic operation: to be sent in this one only; 0: in any */
-	bool begun;        /* an atomic operation: its work request has been built */
-	bool uncertain;    /* ... and posted, so that it may have been carried out */
-	unsigned failures; /* connections that broke on it */
-	int status;        /* once it has completed: 0 or a negative errno */
-	uint64_t tag;      /* the maker's */
+	uint64_t as_of;           /* lookup_as_of() when the program asked for it: what it means */
+	uint64_t tenure;          /* an atomic operation: to be sent in this one only; 0: in any */
+	bool begun;               /* an atomic operation: its work request has been built */
+	bool uncertain;           /* ... and posted, so that it may have been carried out */
+	unsigned failures;        /* connections that broke on it */
+	int status;               /* once it has completed: 0 or a negative errno */
+	uint64_t tag;             /* the maker's */
 	struct operation *following; /* started after it */
 	struct iovec one_local;      /* room for lists of one piece */
 	struct rmem_iovec one_remote;

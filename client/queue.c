@@ -15,6 +15,7 @@
 #include <utlist.h>
 
 #include "client/call.h"
+#include "client/lookup.h"
 #include "client/shortcut.h"
 #include "common/clock.h"
 #include "common/denial.h"
@@ -302,7 +303,10 @@ static struct operation *begin(
 	if (*rc)
 		return NULL;
 	op = &q->operations[q->started & q->mask];
-	*op = (struct operation){ .kind = kind, .fence = q->fence, .tag = tag };
+	*op = (struct operation){ .kind = kind,
+		.fence = q->fence,
+		.tag = tag,
+		.as_of = lookup_as_of(q->channel->session) };
 	return op;
 }
 
@@ -530,8 +534,8 @@ static int make_descriptor(struct rmem_queue *q, struct why *why)
 		q->timer_fd = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
 	if (q->wake_fd < 0 || q->timer_fd < 0) {
 		rc = -errno;
-		return denial_explain(DENIED_FILE, rc,
-			q->wake_fd < 0 ? "eventfd" : "timerfd_create", why);
+		return denial_explain(
+			DENIED_FILE, rc, q->wake_fd < 0 ? "eventfd" : "timerfd_create", why);
 	}
 	q->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (q->epoll_fd < 0 || !watch(q, q->wake_fd) || !watch(q, q->timer_fd)) {
