@@ -109,8 +109,8 @@ static void test_descriptor(void **state)
 	check_quiet(&l);
 	for (int kill = 0; kill < 3; kill++) {
 		run_loop(&l);
-		assert_true(l.wakeups <= LOOP_OPERATIONS);
-		assert_true(l.in_vain <= l.wakeups / 2 + 10);
+		/* A few are in vain: for a key, for what was reaped already. Not one after each that was not. */
+		assert_true(l.in_vain <= l.wakeups / 4);
 		check_quiet(&l);
 		/* The same descriptor, on the connection that comes next. */
 		rig_kill(d->rig);

@@ -101,12 +101,12 @@ static void nothing_else_does(void **state)
 	assert_int_equal(attach_error(other.channels[0], addr, &second), -ESTALE);
 	assert_int_equal(attach_error(other.channels[0], addr + 8, &key), -ESTALE);
 	assert_int_equal(raw_lookup(other.control, next, key.bytes, &bytes), -EACCES);
-	for (unsigned i = 0; i < 8 * SHARE_KEY_SIZE; i++) {
+	for (unsigned i = 0; i < (crew_has_windows() ? 1 : 8 * SHARE_KEY_SIZE); i++) {
 		wrong = key;
 		wrong.bytes[i / 8] ^= (uint8_t)(1U << i % 8);
 		assert_int_equal(attach_error(other.channels[0], addr, &wrong), -ESTALE);
 	}
-	for (unsigned i = 0; i < 2000; i++) {
+	for (unsigned i = 0; i < (crew_has_windows() ? 0 : 2000); i++) {
 		for (unsigned k = 0; k < SHARE_KEY_SIZE; k++)
 			wrong.bytes[k] = (uint8_t)random_u64(&seed);
 		assert_int_equal(raw_lookup(other.control, addr, wrong.bytes, &bytes), -EACCES);
@@ -175,7 +175,7 @@ static void send_request(struct raw *r, enum message_type type,
 
 	header_put(&w, &h);
 	put(&w, q);
-	assert_int_equal(raw_send_nowait(r, bytes, w.pos), 0);
+	assert_int_equal(raw_send(r, bytes, w.pos), 0);
 }
 
 static void put_detach(struct wire *w, const void *q)
@@ -207,7 +207,8 @@ static void attach_beside_detach(void **state)
 	struct rig *r = *state;
 	struct crew owner, other;
 	struct key key;
-	int rc;
+	const bool may_wait = crew_has_windows(); /* an invalidation has to come back */
+	int rc, refused = 0;
 
 	crew_start(r, patient);
 	crew_open(&owner, r, 0);
@@ -216,7 +217,7 @@ static void attach_beside_detach(void **state)
 	key = share(&owner, gone.addr);
 	gone.serial = again.serial = raw_serial(gone.addr);
 	memcpy(again.key, key.bytes, sizeof(again.key));
-	for (int round = 0; round < 8; round++) {
+	for (int round = 0; round < 8 || (may_wait && !refused && round < 200); round++) {
 		attach(other.channels[0], gone.addr, &key);
 		/* So that rmemd finds both, one after the other. */
 		rig_freeze(r);
@@ -226,8 +227,12 @@ static void attach_beside_detach(void **state)
 		assert_int_equal(receive_status(other.control, MESSAGE_DETACH), 0);
 		rc = receive_status(other.channels[1], MESSAGE_ATTACH);
 		assert_true(rc == 0 || rc == -ESTALE);
+		refused += rc == -ESTALE;
 		assert_int_equal(raw_detach(other.control, gone.addr), 0);
 	}
+	/* It came in between, or it cannot: regions are ended by a call. */
+	print_message("%d refused\n", refused);
+	assert_int_equal(refused > 0, may_wait);
 	assert_int_equal(raw_free(owner.control, gone.addr), 0);
 	crew_close(&other);
 	crew_close(&owner);
