@@ -33,6 +33,8 @@ int board_open(const char *path, int create)
 	if (map == MAP_FAILED)
 		return -errno;
 	board = map;
+	if (create)
+		board->began_ns = heart_now();
 	return 0;
 }
 
@@ -124,7 +126,8 @@ void board_complain(
 	out = open_memstream(&text, &length);
 	if (!out)
 		return;
-	fprintf(out, "torture: %.3f s: process %d: ", (double)heart_now() / 1e9, getpid());
+	fprintf(out, "torture: %.3f s: process %d: ", (double)(heart_now() - board->began_ns) / 1e9,
+		getpid());
 	va_start(ap, fmt);
 	vfprintf(out, fmt, ap);
 	va_end(ap);

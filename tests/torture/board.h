@@ -146,6 +146,7 @@ struct board_slot {
 
 struct board {
 	struct board_counts counts;
+	int64_t began_ns;
 	_Atomic int calm; /* no more faults: check everything, free it and end */
 	_Atomic uint64_t next_note;
 	struct board_note notes[BOARD_NOTES];

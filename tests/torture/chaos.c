@@ -388,15 +388,15 @@ static bool judge(struct chaos *x)
 	bool good;
 
 	if (x->crowd.config.host == 2) {
-		snprintf(path, sizeof(path), "%s/torture-counts-2", x->meet);
-		return report_save(path) == 0;
+		snprintf(path, sizeof(path), "%s/torture-report-2", x->meet);
+		return report_save(path) == 0 && report_clean();
 	}
 	await(x, "counts", false);
 	audit(x);
 	board_event(EVENT_RMEMD_EXPIRED, crowd_log_lines(&x->crowd, "expired: access revoked"));
 	board_event(EVENT_RMEMD_RECLAIMED, crowd_log_lines(&x->crowd, ": taking back "));
 	if (x->meet) {
-		snprintf(path, sizeof(path), "%s/torture-counts-2", x->meet);
+		snprintf(path, sizeof(path), "%s/torture-report-2", x->meet);
 		if (report_add(path))
 			return false;
 	}

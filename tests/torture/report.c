@@ -86,6 +86,14 @@ static bool wanted(enum when when, const struct report_scope *scope)
 	       (when == MUST_CLOCK && scope->clock);
 }
 
+bool report_clean(void)
+{
+	for (int e = 0; e < EVENTS; e++)
+		if (events[e].when == NEVER && board->counts.events[e])
+			return false;
+	return true;
+}
+
 bool report_print(const struct report_scope *scope)
 {
 	bool good = true;

@@ -16,6 +16,9 @@ struct report_scope {
 int report_save(const char *path);
 int report_add(const char *path);
 
+/* Nothing was wrong so far. */
+bool report_clean(void);
+
 /* Print everything. True: nothing was wrong, and everything happened. */
 bool report_print(const struct report_scope *scope);
 
