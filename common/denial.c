@@ -144,14 +144,15 @@ int denial_explain(enum denial what, int err, const char *doing, struct why *why
 /* ---- devices ---- */
 
 #define CLASS_DIR "/sys/class/infiniband_verbs"
-#define SPARE_DESCRIPTORS 12 /* what a connection takes, and a few */
+#define CONNECTION_DESCRIPTORS 12 /* what it takes, and a few */
+#define DESCRIPTORS_MAX 128
 
-/* As an errno, whether so many more can be had. */
-static int check_descriptors(void)
+int denial_of_descriptors(int wanted, struct why *why)
 {
-	int fds[SPARE_DESCRIPTORS], n = 0, err = 0;
+	int fds[DESCRIPTORS_MAX], n = 0, err = 0;
+	char doing[64];
 
-	while (!err && n < SPARE_DESCRIPTORS) {
+	while (!err && n < wanted && n < DESCRIPTORS_MAX) {
 		fds[n] = eventfd(0, EFD_CLOEXEC);
 		if (fds[n] < 0)
 			err = -errno;
@@ -160,7 +161,10 @@ static int check_descriptors(void)
 	}
 	while (n > 0)
 		close(fds[--n]);
-	return err == -EMFILE || err == -ENFILE ? err : 0;
+	if (err != -EMFILE && err != -ENFILE)
+		return 0;
+	snprintf(doing, sizeof(doing), "%d more descriptors are needed", wanted);
+	return denial_explain(DENIED_FILE, err, doing, why);
 }
 
 static int try_open(const char *name)
@@ -197,11 +201,10 @@ static int check_devices(void)
 
 int denial_of_devices(struct why *why)
 {
-	int err = check_descriptors();
+	int err = denial_of_descriptors(CONNECTION_DESCRIPTORS, why);
 
 	if (err)
-		return denial_explain(DENIED_FILE, err,
-			"there are not enough descriptors for an RDMA connection", why);
+		return err;
 	err = check_devices();
 	if (!err)
 		return 0;

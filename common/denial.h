@@ -26,6 +26,9 @@ int denial_explain(enum denial what, int err, const char *doing, struct why *why
 #define DENIAL_TEXT_SIZE 320
 const char *denial_remedy(enum denial what, int err, char buf[DENIAL_TEXT_SIZE]);
 
+/* Can so many more descriptors be had? 0, -EMFILE, -ENFILE. */
+int denial_of_descriptors(int wanted, struct why *why);
+
 /*
  * Verbs say "no device" and "no route" too when a device is there and may not be opened, or descriptors have run
  * out. 0: nothing of that kind is to be seen; else why tells, and -EMFILE, -ENFILE or -ENODEV.

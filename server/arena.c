@@ -170,18 +170,6 @@ static int explain(int err, const char *doing, const char *size, unsigned node, 
 	return denial_explain(DENIED_CALL, err, text, why);
 }
 
-/*
- * Containers often forbid mbind(2), and some kernels have none. Where there is one node, memory is there anyhow.
- */
-static int bind_to_node(const struct arena *a, const struct topology *t)
-{
-	int err = place_memory(t, a->node, a->base, a->bytes);
-
-	if ((err == -EPERM || err == -ENOSYS) && topology_count(t) == 1)
-		return 0;
-	return err;
-}
-
 static int map_file(struct arena *a, const struct topology *t, bool huge, struct why *why)
 {
 	char size[UNITS_TEXT_SIZE];
@@ -198,7 +186,7 @@ static int map_file(struct arena *a, const struct topology *t, bool huge, struct
 	if (map == MAP_FAILED)
 		return explain(-errno, "mapping", size, a->node, why);
 	a->base = map;
-	err = bind_to_node(a, t);
+	err = place_memory(t, a->node, map, a->bytes);
 	if (err)
 		return explain(err, "mbind, for", size, a->node, why);
 	/* Fewer TLB misses in the NIC and here, where the mount allows it (huge=advise). */

@@ -33,6 +33,7 @@
 #define OBSERVER_IDLE_NS (60 * NSEC_PER_SEC)
 #define GOODBYE_WITHIN_NS (1 * NSEC_PER_SEC)
 #define JUDGE_EVERY_NS (1 * NSEC_PER_SEC)
+#define DESCRIPTORS_MIN 64 /* for devices, files and rmemctl; clients take none */
 #define BOARD_BYTES ((size_t)SESSIONS_MAX * BOARD_LINE_BYTES)
 
 /* ---- time ---- */
@@ -333,10 +334,16 @@ static int catch_signals(struct server *s)
 	return 0;
 }
 
+static void log_event(int severity, const char *text)
+{
+	log_at(severity == EVENT_LOG_ERR ? LOG_LEVEL_ERROR : LOG_LEVEL_WARN, "libevent: %s", text);
+}
+
 static int start_loop(struct server *s, struct why *why)
 {
 	int err;
 
+	event_set_log_callback(log_event);
 	s->base = event_base_new();
 	err = s->base ? catch_signals(s) : -ENOMEM;
 	if (!err)
@@ -358,7 +365,9 @@ int server_start(struct server *s, const struct options *options, struct why *wh
 	s->data = (struct datadir){ .arenas = -1, .tables = -1 };
 	gethostname(s->host, sizeof(s->host) - 1);
 	hold_signals(SIG_BLOCK);
-	err = plan_memory(s, &sizes, why);
+	err = denial_of_descriptors(DESCRIPTORS_MIN, why);
+	if (!err)
+		err = plan_memory(s, &sizes, why);
 	if (!err)
 		err = open_devices(s, why);
 	if (!err)
