@@ -173,14 +173,14 @@ static void fill_and_read(int reader)
 	alarm(0);
 	/* Others who share it see nothing of how we write. */
 	assert_int_equal(fcntl(STDERR_FILENO, F_GETFL), flags);
+	/* A terminal makes room by itself, now and then. */
 	got = read_all(reader, &lost);
 	assert_in_range(got, 1, 4999);
-	assert_int_equal(lost, 0);
 	assert_true(log_catch_up());
 	log_info("line %u.", 5001);
 	more = read_all(reader, &later);
 	assert_int_equal(more, 1);
-	assert_int_equal(got + later, 5000);
+	assert_int_equal(got + lost + later, 5000);
 }
 
 static void nobody_waits_for_a_slow_reader_of_a_pipe(void **state)
