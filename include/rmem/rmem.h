@@ -110,7 +110,8 @@ RMEM_API int rmem_close(struct rmem *rm);
  * to give something back first, the answer waits for that.
  *	-EINVAL		bytes is 0, or the node does not exist on the server
  *	-EFBIG		bytes is more than one allocation can hold there (see rmemctl status)
- *	-ENOSPC		the pool (or that node of it) is full; rmem_errmsg() names the top holder
+ *	-ENOSPC		the pool (or that node of it) is full; rmem_errmsg() names the top holder. Where this session has
+ *			lost memory (-ESTALE) nothing is lent to it before rmem_free() has been called for that
  *	-EDQUOT		the server keeps no more allocations for one session
  */
 RMEM_API int rmem_alloc(
@@ -118,8 +119,11 @@ RMEM_API int rmem_alloc(
 
 /*
  * Give an allocation back. addr must be what rmem_alloc() returned; 0 is fine. One round trip; when
- * it returns 0 no access to the memory is possible any more.
+ * it returns 0 no access to the memory is possible any more. After -ETIMEDOUT and -ECONNRESET repeat it: until then the
+ * address is kept for it.
  *	-EINVAL		addr is an interior address, was freed already or was never allocated
+ *	-ESTALE		it was lost already, and is given up now: its address can be lent to this session again
+ *	-EIO		the server's device does not confirm that others have no access any more; it is lent to nobody
  */
 RMEM_API int rmem_free(struct rmem *rm, rmem_addr_t addr);
 
@@ -142,7 +146,7 @@ RMEM_API int rmem_share(struct rmem *rm, rmem_addr_t addr, struct rmem_share_key
  * (NULL is fine) is its size. It stays attached when the connection breaks, when this session's lease
  * ends and when the server is restarted, until rmem_detach() or its end. One round trip.
  *	-EACCES		the key does not fit what is at addr there, if anything is
- *	-EEXIST		it is attached already
+ *	-EEXIST		it is attached already; or what this session has lost there was not freed, or detached, yet
  *	-EINVAL		addr is not a remote address, or this session's own allocation
  */
 RMEM_API int rmem_attach(
