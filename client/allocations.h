@@ -46,9 +46,9 @@ struct own {
 struct allocations {
 	struct own *items; /* by ascending address */
 	size_t count, capacity;
-	uint32_t *slots;  /* capacity of them: those from count on are free */
+	uint32_t *slots;          /* capacity of them: those from count on are free */
 	_Atomic uint64_t serials; /* so far; may be read without a lock */
-	size_t reserved;  /* STALE or FREED: the server may take these addresses for free */
+	size_t reserved;          /* STALE or FREED: the server may take these addresses for free */
 };
 
 void allocations_destroy(struct allocations *t); /* zeroed is fine; may be used again */

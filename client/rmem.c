@@ -323,8 +323,7 @@ static int alloc_locked(
 	request.site = site.number;
 	/* Each round again finds out that at least one attached allocation is gone. */
 	while ((rc = ask_for_memory(s, &request, deadline_ns, &lent, why)) == 0) {
-		rc = accept_allocation(
-			s, &lent, (struct origin){ site.number, site.code }, why);
+		rc = accept_allocation(s, &lent, (struct origin){ site.number, site.code }, why);
 		if (rc != -EEXIST)
 			break;
 		rc = give_back(s, &lent, deadline_ns, why);

@@ -21,7 +21,7 @@
 #define ADDR_SERVER_SHIFT 48
 #define ADDR_NODE_SHIFT 42
 #define ADDR_MAX_NODES 64
-#define ADDR_SERVER 0 /* the only one in this version */
+#define ADDR_SERVER 0                                    /* the only one in this version */
 #define ADDR_OFFSET_MASK ((1ULL << ADDR_NODE_SHIFT) - 1) /* 4 TiB per node */
 
 static inline uint64_t addr_make(uint8_t server, unsigned node, uint64_t offset)

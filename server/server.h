@@ -76,7 +76,7 @@ struct relief {
 	enum hope hope;
 	uint64_t bytes; /* what was asked for */
 	int node;
-	bool picky; /* it was not to be just anywhere: no answer for others */
+	bool picky;            /* it was not to be just anywhere: no answer for others */
 	uint64_t answer_state; /* what state was then */
 	uint64_t state;        /* now, of everything that the answer depends on */
 	size_t ncandidates;    /* sessions that may lose what they hold, or soon */
