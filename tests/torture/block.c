@@ -115,7 +115,8 @@ static bool head_right(const struct block *b, unsigned unit, uint64_t word)
 	return word >= atomic_load(b->adds_done) && word <= atomic_load(b->adds_started);
 }
 
-void block_check(struct block *b, unsigned unit, unsigned n, const uint64_t *words, const char *how)
+void block_check(struct block *b, unsigned unit, unsigned n, const uint64_t *words, bool overtaken,
+	const char *how)
 {
 	const struct block_books t = { b->addr, me.owner, b->gen, b->hi };
 	unsigned wrong = 0, first = 0;
@@ -124,7 +125,8 @@ void block_check(struct block *b, unsigned unit, unsigned n, const uint64_t *wor
 		unsigned u = unit + i;
 
 		if (u < BLOCK_HEAD ? head_right(b, u, words[i])
-				   : block_word_right(&t, u, atomic_load(&b->lo[u]), words[i]))
+				   : block_word_right(&t, u, overtaken ? 0 : atomic_load(&b->lo[u]),
+					     words[i]))
 			continue;
 		if (!wrong++)
 			first = i;

@@ -62,9 +62,12 @@ unsigned block_start_write(struct block *b, unsigned unit, unsigned n, uint64_t 
 void block_end_write(
 	struct block *b, unsigned unit, unsigned n, unsigned seq, const struct lane *lane, int rc);
 
-/* Words that were read with success. */
-void block_check(
-	struct block *b, unsigned unit, unsigned n, const uint64_t *words, const char *how);
+/*
+ * Words that were read with success. overtaken: a later write is known to be done, and the read may have been before
+ * it, so that older words are right too.
+ */
+void block_check(struct block *b, unsigned unit, unsigned n, const uint64_t *words, bool overtaken,
+	const char *how);
 
 /* An addition begins: how many are known to be done. It has ended: what it found must be possible. */
 uint32_t block_start_add(struct block *b);

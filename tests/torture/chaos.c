@@ -49,7 +49,8 @@ enum blow {
 	BLOW_AUDIT,
 	BLOW_SPOIL,
 	BLOW_CUT,
-	BLOW_CLOCK,
+	BLOW_CLOCK_FORWARD,
+	BLOW_CLOCK_BACK,
 };
 
 struct chaos {
@@ -62,7 +63,7 @@ struct chaos {
 	struct timer timers[TIMERS];
 	bool spoiled, is_cut;
 	enum blow deck[DECK];
-	unsigned ncards;
+	unsigned ncards, decks;
 };
 
 /* The exit status of the program with these arguments. */
@@ -140,156 +141,176 @@ static int some(struct chaos *x, int from, int to)
 	return from + (int)random_below(&x->seed, (uint64_t)(to - from));
 }
 
-/* ---- blows ---- */
+/* ---- blows: each is true if it has struck, else it is tried again later ---- */
 
-static void stop_client(struct chaos *x, bool lasting)
+static bool stop_client(struct chaos *x, bool lasting)
 {
 	unsigned i = (unsigned)random_below(&x->seed, x->crowd.config.clients);
 	struct crowd_client *client = &x->crowd.clients[i];
 
 	if (!client->pid || client->stopped)
-		return;
+		return false;
 	crowd_signal(client, SIGSTOP);
 	board_event(lasting ? EVENT_STOPS_LONG : EVENT_STOPS_SHORT, 1);
 	if (!lasting) {
 		later(x, LATER_CONTINUE, some(x, 50, TTL_MS / 2), i);
-		return;
+		return true;
 	}
 	/* The memory of who is gone for sure is taken when another one needs it. */
 	later(x, LATER_HOG, 2 * TTL_MS + some(x, 300, 1500), i);
 	later(x, LATER_CONTINUE, 2 * TTL_MS + some(x, 2000, 5000), i);
+	return true;
 }
 
-static void kill_client(struct chaos *x)
+static bool kill_client(struct chaos *x)
 {
 	struct crowd_client *client =
 		&x->crowd.clients[random_below(&x->seed, x->crowd.config.clients)];
 
 	if (!client->pid)
-		return;
+		return false;
 	crowd_signal(client, SIGKILL);
 	board_event(EVENT_KILLS, 1);
+	return true;
 }
 
-static void stop_server(struct chaos *x)
+static bool end_server(struct chaos *x, int signo)
 {
 	if (!crowd_server_works(&x->crowd))
-		return;
+		return false;
+	crowd_end_server(&x->crowd, signo, some(x, 0, 2500));
+	return true;
+}
+
+static bool stop_server(struct chaos *x)
+{
+	if (!crowd_server_works(&x->crowd))
+		return false;
 	crowd_stop_server(&x->crowd, true);
 	later(x, LATER_CONTINUE_SERVER, some(x, 100, 3 * TTL_MS), 0);
+	return true;
 }
 
-static void audit(struct chaos *x)
+static bool audit(struct chaos *x)
 {
-	int status;
+	int status = crowd_server_works(&x->crowd) ? run(x, "audit", x->crowd.config.bin) : 2;
 
-	if (!crowd_server_works(&x->crowd))
-		return;
-	status = run(x, "audit", x->crowd.config.bin);
 	if (status == 0)
 		board_event(EVENT_AUDITS, 1);
 	else if (status == 1)
 		board_complain(EVENT_UNACCOUNTED, 1, 0, 0,
 			"UNACCOUNTED: rmemctl leaks does not find every byte");
+	return status == 0 || status == 1;
 }
 
-static void spoil(struct chaos *x)
+static bool spoil(struct chaos *x)
 {
 	char percent[8];
 
-	if (x->spoiled)
-		return;
 	snprintf(percent, sizeof(percent), "%d", some(x, 1, 6));
-	if (run(x, "spoil", percent))
-		return;
+	if (x->spoiled || run(x, "spoil", percent))
+		return false;
 	x->spoiled = true;
 	board_event(EVENT_WIRE_BAD, 1);
 	later(x, LATER_MEND, some(x, 2000, 8000), 0);
+	return true;
 }
 
-static void cut(struct chaos *x)
+static bool cut(struct chaos *x)
 {
 	if (x->is_cut || run(x, "cut", NULL))
-		return;
+		return false;
 	x->is_cut = true;
 	board_event(EVENT_WIRE_CUT, 1);
 	later(x, LATER_HEAL, some(x, 200, 3 * TTL_MS), 0);
+	return true;
 }
 
-static void step_clock(struct chaos *x)
+static bool step_clock(struct chaos *x, bool forward)
 {
-	bool forward = random_below(&x->seed, 2);
 	char seconds[16];
 
 	snprintf(seconds, sizeof(seconds), "%s%d", forward ? "" : "-", some(x, 3600, 30 * 3600));
-	if (run(x, "step", seconds) == 0)
-		board_event(forward ? EVENT_CLOCK_FORWARD : EVENT_CLOCK_BACK, 1);
+	if (run(x, "step", seconds))
+		return false;
+	board_event(forward ? EVENT_CLOCK_FORWARD : EVENT_CLOCK_BACK, 1);
+	return true;
 }
 
-static void strike(struct chaos *x, enum blow blow)
+static bool strike(struct chaos *x, enum blow blow)
 {
 	switch (blow) {
 	case BLOW_STOP_SHORT:
-		stop_client(x, false);
-		break;
 	case BLOW_STOP_LONG:
-		stop_client(x, true);
-		break;
+		return stop_client(x, blow == BLOW_STOP_LONG);
 	case BLOW_KILL:
-		kill_client(x);
-		break;
+		return kill_client(x);
 	case BLOW_HOG:
 		crowd_hog(&x->crowd);
-		break;
+		return true;
 	case BLOW_RMEMD_KILL:
+		return end_server(x, SIGKILL);
 	case BLOW_RMEMD_TERM:
-		crowd_end_server(
-			&x->crowd, blow == BLOW_RMEMD_KILL ? SIGKILL : SIGTERM, some(x, 0, 2500));
-		break;
+		return end_server(x, SIGTERM);
 	case BLOW_RMEMD_STOP:
-		stop_server(x);
-		break;
+		return stop_server(x);
 	case BLOW_AUDIT:
-		audit(x);
-		break;
+		return audit(x);
 	case BLOW_SPOIL:
-		spoil(x);
-		break;
+		return spoil(x);
 	case BLOW_CUT:
-		cut(x);
-		break;
-	case BLOW_CLOCK:
-		step_clock(x);
-		break;
+		return cut(x);
+	default:
+		return step_clock(x, blow == BLOW_CLOCK_FORWARD);
 	}
+}
+
+static void add_cards(struct chaos *x, const enum blow *cards, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		x->deck[x->ncards++] = cards[i];
+}
+
+static void swap_cards(struct chaos *x, unsigned i, unsigned j)
+{
+	enum blow card = x->deck[i];
+
+	x->deck[i] = x->deck[j];
+	x->deck[j] = card;
 }
 
 /* All that there is, in another order each time: so that each happens even in a short run. */
 static void shuffle(struct chaos *x)
 {
-	static const enum blow of_clients[] = { BLOW_STOP_LONG, BLOW_STOP_SHORT, BLOW_KILL,
+	static const enum blow clients[] = { BLOW_STOP_LONG, BLOW_STOP_SHORT, BLOW_KILL,
 		BLOW_STOP_LONG, BLOW_HOG };
-	static const enum blow of_server[] = { BLOW_RMEMD_KILL, BLOW_RMEMD_TERM, BLOW_RMEMD_STOP,
+	static const enum blow server[] = { BLOW_RMEMD_KILL, BLOW_RMEMD_TERM, BLOW_RMEMD_STOP,
 		BLOW_AUDIT };
-	static const enum blow of_wire[] = { BLOW_SPOIL, BLOW_CUT };
+	static const enum blow wire[] = { BLOW_SPOIL, BLOW_CUT };
+	static const enum blow clock[] = { BLOW_CLOCK_FORWARD, BLOW_CLOCK_BACK };
 
 	x->ncards = 0;
-	for (size_t i = 0; i < sizeof(of_clients) / sizeof(of_clients[0]); i++)
-		x->deck[x->ncards++] = of_clients[i];
-	for (size_t i = 0;
-		x->crowd.config.host == 1 && i < sizeof(of_server) / sizeof(of_server[0]); i++)
-		x->deck[x->ncards++] = of_server[i];
-	for (size_t i = 0; x->wire && i < sizeof(of_wire) / sizeof(of_wire[0]); i++)
-		x->deck[x->ncards++] = of_wire[i];
+	add_cards(x, clients, sizeof(clients) / sizeof(clients[0]));
+	if (x->crowd.config.host == 1)
+		add_cards(x, server, sizeof(server) / sizeof(server[0]));
+	if (x->wire)
+		add_cards(x, wire, sizeof(wire) / sizeof(wire[0]));
 	if (x->clock)
-		x->deck[x->ncards++] = BLOW_CLOCK;
-	for (unsigned i = x->ncards; i > 1; i--) {
-		unsigned j = (unsigned)random_below(&x->seed, i);
-		enum blow card = x->deck[i - 1];
+		add_cards(x, clock, sizeof(clock) / sizeof(clock[0]));
+	for (unsigned i = x->ncards; i > 1; i--)
+		swap_cards(x, i - 1, (unsigned)random_below(&x->seed, i));
+	x->decks++;
+}
 
-		x->deck[i - 1] = x->deck[j];
-		x->deck[j] = card;
-	}
+/* The next card; one that cannot be played now goes back. */
+static void play(struct chaos *x)
+{
+	if (!x->ncards)
+		shuffle(x);
+	if (strike(x, x->deck[x->ncards - 1]))
+		x->ncards--;
+	else
+		swap_cards(x, x->ncards - 1, (unsigned)random_below(&x->seed, x->ncards));
 }
 
 /* ---- the run ---- */
@@ -346,18 +367,27 @@ static bool await_server(struct chaos *x)
 	return true;
 }
 
+/* As long as was asked for; and longer, if that is too short for everything to happen once. */
+static bool rages(const struct chaos *x, int64_t began)
+{
+	int64_t asked = x->seconds * 1000 * MS, now = heart_now();
+
+	if (now - began < asked)
+		return true;
+	return !(x->decks > 1 || (x->decks == 1 && !x->ncards)) &&
+	       now - began < asked + MEET_MS / 2 * MS;
+}
+
 static void rage(struct chaos *x)
 {
-	int64_t end = heart_now() + x->seconds * 1000 * MS, next = heart_now() + 1500 * MS;
+	int64_t began = heart_now(), next = began + 1500 * MS;
 
-	while (heart_now() < end) {
+	while (rages(x, began)) {
 		tick(x, true);
 		if (heart_now() < next)
 			continue;
-		if (!x->ncards)
-			shuffle(x);
-		strike(x, x->deck[--x->ncards]);
-		next = heart_now() + some(x, 200, 2200) * MS;
+		play(x);
+		next = heart_now() + some(x, 100, 1900) * MS;
 	}
 }
 

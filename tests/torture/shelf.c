@@ -11,7 +11,7 @@
 #include "tests/torture/heart.h"
 
 #define ATTACHED 4
-#define LATEST 32U  /* of the slots, from which one is chosen */
+#define LATEST 16U  /* of the slots, from which one is chosen */
 #define LOCK_UNIT 1 /* words of a shared allocation: the lock, and the counter under it */
 #define TURN_UNIT 2
 #define LOCK_WAIT_MS 300
@@ -260,9 +260,11 @@ void shelf_step(struct worker *w)
 			return;
 		}
 	}
-	if (!a->slot)
+	for (int i = 0; i < 8 && !a->slot; i++)
 		attach(w);
-	else if (chance < 40)
+	if (!a->slot)
+		return;
+	if (chance < 40)
 		read_attached(w, a);
 	else if (chance < 65)
 		add_attached(a);

@@ -50,7 +50,7 @@ void worker_range(
 
 static uint64_t some_size(struct worker *w)
 {
-	static const uint64_t most[] = { 256, 4096, 4096, 4096, 16384, 32768, 65536,
+	static const uint64_t most[] = { 256, 1024, 2048, 4096, 4096, 4096, 16384, 32768, 65536,
 		BLOCK_MAX_BYTES };
 	uint64_t max = most[random_below(&w->seed, sizeof(most) / sizeof(most[0]))];
 
@@ -196,7 +196,7 @@ int worker_read(struct worker *w, struct block *b, unsigned unit, unsigned n, co
 	}
 	w->calls.done += rc == 0;
 	if (rc == 0)
-		block_check(b, unit, n, w->words, how);
+		block_check(b, unit, n, w->words, false, how);
 	block_result(b, call, rc, was_lost);
 	pause_after(rc);
 	return rc;
@@ -224,6 +224,7 @@ static void write_some(struct worker *w, struct block *b)
 		rc = TIMED(call, me.timeout_ms, rmem_writev(me.rm, local, pieces, remote, pieces));
 	}
 	board_note(board_call_name(call), me.owner, b->gen, seq, addr, n * 8UL, rc);
+	queue_overtaken(w, b);
 	block_end_write(b, unit, n, seq, &w->calls, rc);
 	w->calls.done += rc == 0;
 	block_result(b, call, rc, was_lost);
@@ -282,6 +283,8 @@ static void step(struct worker *w)
 	unsigned chance = (unsigned)random_below(&w->seed, 100);
 	unsigned unit, n;
 
+	if (w->number == 0 && random_below(&w->seed, 4) == 0)
+		shelf_step(w);
 	if (!b || (chance < 8 && places(w) > WORKER_SPARE)) {
 		worker_alloc(w, some_size(w));
 	} else if (chance < 28) {
@@ -303,8 +306,6 @@ static void step(struct worker *w)
 		free_some(w);
 	} else if (chance < 93 && w->nqueues < WORKER_QUEUES && w->q) {
 		queue_end(w);
-	} else if (w->number == 0) {
-		shelf_step(w);
 	}
 }
 

@@ -27,6 +27,7 @@ struct op {
 	struct block *block;
 	unsigned unit, n, seq;
 	bool was_lost;
+	bool overtaken; /* a read, by a write that waited */
 	uint32_t done_before;
 	uint64_t old;
 	uint64_t *words; /* in the worker's slab */
@@ -80,6 +81,9 @@ void queue_start(struct worker *w, struct block *b, unsigned count);
 /* Reap what is there; until nothing is outstanding. */
 void queue_reap(struct worker *w, int timeout_ms);
 void queue_drain(struct worker *w);
+
+/* A write by a call has been done beside what the queue has outstanding. */
+void queue_overtaken(struct worker *w, const struct block *b);
 
 /* Free a block while writes to it are in flight, and see that nothing lands in what is allocated next. */
 void queue_free_in_flight(struct worker *w);

@@ -129,12 +129,19 @@ static void finish(struct worker *w, struct op *op, int rc)
 	} else if (op->kind == OP_ADD) {
 		block_end_add(b, rc, op->done_before, op->old);
 	} else if (rc == 0) {
-		block_check(b, op->unit, op->n, op->words, "queued read");
+		block_check(b, op->unit, op->n, op->words, op->overtaken, "queued read");
 	}
 	lane(w)->done += rc == 0;
 	block_result(b, calls[op->kind], rc, op->was_lost);
 	if (b->state == BLOCK_FREED)
 		worker_drop(w, b);
+}
+
+void queue_overtaken(struct worker *w, const struct block *b)
+{
+	for (uint64_t i = w->reaped; i < w->started; i++)
+		if (w->ops[i % WORKER_DEPTH].block == b)
+			w->ops[i % WORKER_DEPTH].overtaken = true;
 }
 
 void queue_reap(struct worker *w, int timeout_ms)
