@@ -397,6 +397,19 @@ static bool is_dead(const json_t *sessions, void *arg)
 	return session && strcmp(rig_text(session, "state"), "dead") == 0;
 }
 
+static bool is_revoked(const json_t *sessions, void *arg)
+{
+	const json_t *session = rig_session(sessions, *(pid_t *)arg);
+
+	return session && strcmp(rig_text(session, "state"), "detached") == 0 &&
+	       strcmp(rig_text(session, "lease"), "courtesy") == 0;
+}
+
+void rig_await_revoked(struct rig *r, pid_t pid)
+{
+	json_decref(rig_await(r, "sessions", is_revoked, &pid, "access is revoked"));
+}
+
 void rig_await_dead(struct rig *r, pid_t pid)
 {
 	json_decref(rig_await(r, "sessions", is_dead, &pid, "the process is known to be dead"));

@@ -133,6 +133,9 @@ void rig_await_wiped(struct rig *r);
 /* Wait until it is known that this process, which has a session, is dead: that it is gone does not say that. */
 void rig_await_dead(struct rig *r, pid_t pid);
 
+/* Wait until the lease of this process has ended, and all its access with it. */
+void rig_await_revoked(struct rig *r, pid_t pid);
+
 /* The session of a process in a report of sessions, NULL if it has none. */
 const json_t *rig_session(const json_t *sessions, pid_t pid);
 

@@ -20,9 +20,9 @@
 #define SEEN_MIN 3 /* rounds in which operations were still on their way */
 #define ROUNDS_MAX 200
 
-static const char *const one_block[] = { "--size", "1M", "--ttl", "10m", NULL };
-static const char *const two_blocks[] = { "--size", "2M", "--ttl", "10m", NULL };
-static const char *const short_lease[] = { "--size", "4M", "--ttl", "3s", NULL };
+static const char *const one_block[] = { "--size", "0:1M", "--ttl", "10m", NULL };
+static const char *const two_blocks[] = { "--size", "0:2M", "--ttl", "10m", NULL };
+static const char *const short_lease[] = { "--size", "0:4M", "--ttl", "3s", NULL };
 
 static uint8_t data[BLOCK];
 
@@ -184,14 +184,6 @@ static void test_free_repeated(void **state)
 
 /* ---- lost, and not told yet ---- */
 
-static bool is_revoked(const json_t *sessions, void *arg)
-{
-	const json_t *session = rig_session(sessions, *(pid_t *)arg);
-
-	return session && strcmp(rig_text(session, "lease"), "expired") == 0 &&
-	       rig_number(session, "connections") == 0;
-}
-
 static void expect(struct client *c, enum client_call call, uint64_t addr, int err)
 {
 	const struct client_order order = { .call = call, .addr = addr, .bytes = BLOCK, .seed = 7 };
@@ -220,7 +212,7 @@ static void test_lost_without_a_word(void **state)
 		client_fill(victim, old[i], BLOCK, 7);
 	}
 	client_freeze(victim);
-	json_decref(rig_await(r, "sessions", is_revoked, &victim->pid, "access is revoked"));
+	rig_await_revoked(r, victim->pid);
 	other = client_start_puppet(r->server, RIG_LIMIT_MS);
 	client_open(other);
 	all = client_alloc(other, 4 * BLOCK, RMEM_NODE_ANY);

@@ -254,20 +254,12 @@ static void test_frozen_server_and_data(void **state)
 
 /* ---- a client stands still ---- */
 
-static bool is_revoked(const json_t *sessions, void *arg)
-{
-	const json_t *session = rig_session(sessions, *(pid_t *)arg);
-
-	return session && strcmp(rig_text(session, "state"), "detached") == 0 &&
-	       strcmp(rig_text(session, "lease"), "courtesy") == 0;
-}
-
 static void freeze_past_its_term(struct rig *r, struct sleeper *s)
 {
 	json_t *leaks;
 
 	client_freeze(s->client);
-	json_decref(rig_await(r, "sessions", is_revoked, &s->client->pid, "access is revoked"));
+	rig_await_revoked(r, s->client->pid);
 	/* It lives, so nothing of it is lost. */
 	leaks = rig_ask(r, "leaks");
 	assert_int_equal(rig_number(leaks, "summary.definite.blocks"), 0);
@@ -421,7 +413,7 @@ static void freeze_in_mid_call(struct rig *r, unsigned round)
 	while (worker->calls < 10 || worker->nheld < 2)
 		client_await_calls(worker, worker->calls + 1);
 	client_freeze(worker);
-	json_decref(rig_await(r, "sessions", is_revoked, &worker->pid, "access is revoked"));
+	rig_await_revoked(r, worker->pid);
 	other = client_start_puppet(r->server, RIG_LIMIT_MS);
 	client_open(other);
 	n = fill_up(other, addrs);
