@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "common/addr.h"
 #include "common/identity.h"
 
 void raw_session_init(struct raw_session *s)
@@ -83,11 +84,12 @@ int raw_bye(struct raw *r)
 /* What was last lent at an address, to any of this process: most tests name an allocation by that alone. */
 static struct {
 	uint64_t addr, serial;
-} lent_last[1 << 14];
+} lent_last[1 << 16];
 
+/* Two nodes of 128 MiB. */
 static size_t place_of(uint64_t addr)
 {
-	return (addr >> 12) % (sizeof(lent_last) / sizeof(lent_last[0]));
+	return (addr >> 12 & 0x7fff) | (addr_node(addr) & 1) << 15;
 }
 
 void raw_remember(uint64_t addr, uint64_t serial)
