@@ -86,12 +86,19 @@ static unsigned count_files(pid_t pid)
 
 void rig_footprint(struct rig *r, char out[RIG_FOOTPRINT_SIZE])
 {
-	static const char *const argv[] = { "/bin/sh", "-c", "rdma resource show", NULL };
 	static struct rig_output objects;
+	char command[160];
+	const char *const argv[] = { "/bin/sh", "-c", command, NULL };
 
+	snprintf(command, sizeof(command),
+		"for kind in pd cq qp cm_id mr ctx; do echo $kind "
+		"$(rdma resource show $kind | grep -cw 'pid %d'); done",
+		(int)r->daemon.pid);
 	run(r, argv, &objects);
 	if (objects.status != 0)
 		fail_msg("rdma resource show: %s", objects.err);
+	if (strncmp(objects.out, "pd 0", 4) == 0)
+		fail_msg("rdma resource show does not know rmemd: %s", objects.out);
 	snprintf(out, RIG_FOOTPRINT_SIZE, "%u files\n%.4000s", count_files(r->daemon.pid),
 		objects.out);
 }

@@ -22,8 +22,8 @@ void rig_ctl_remote(struct rig *r, const char *const arguments[], struct rig_out
 void rig_assert_serves(struct rig *r);
 
 /*
- * What rmemd has open: its file descriptors, and all RDMA objects of this machine (nobody else may
- * use RDMA meanwhile). Two that are equal mean that nothing was left over in between.
+ * What rmemd has open: its file descriptors and its RDMA objects (of it alone: other tests use the device at the
+ * same time). Two that are equal mean that nothing was left over in between.
  */
 #define RIG_FOOTPRINT_SIZE 4096
 void rig_footprint(struct rig *r, char out[RIG_FOOTPRINT_SIZE]);
