@@ -17,8 +17,8 @@
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
-static bool symbols_stuck, names_stuck;
-static unsigned symbols_met, names_asked;
+static bool symbols_stuck, symbols_refused, names_stuck;
+static unsigned symbols_met, names_met, names_asked;
 static char the_address[64];
 
 static void *real(const char *name)
@@ -43,7 +43,7 @@ static void set(bool *what, bool on)
 static void pass(const bool *stuck, unsigned *met)
 {
 	pthread_mutex_lock(&lock);
-	*met += 1;
+	*met += *stuck;
 	while (*stuck)
 		pthread_cond_wait(&changed, &lock);
 	pthread_mutex_unlock(&lock);
@@ -61,9 +61,10 @@ static unsigned look(const unsigned *count)
 
 /* ---- libdw ---- */
 
-void snag_symbols(bool on)
+void snag_symbols(enum snag how)
 {
-	set(&symbols_stuck, on);
+	set(&symbols_refused, how == SNAG_REFUSED);
+	set(&symbols_stuck, how == SNAG_STUCK);
 }
 
 unsigned snag_symbols_met(void)
@@ -74,8 +75,13 @@ unsigned snag_symbols_met(void)
 EXPORT void *dwfl_begin(const void *callbacks);
 EXPORT void *dwfl_begin(const void *callbacks)
 {
+	bool refused;
+
 	pass(&symbols_stuck, &symbols_met);
-	return REAL(dwfl_begin)(callbacks);
+	pthread_mutex_lock(&lock);
+	refused = symbols_refused;
+	pthread_mutex_unlock(&lock);
+	return refused ? NULL : REAL(dwfl_begin)(callbacks);
 }
 
 /* ---- names ---- */
@@ -111,7 +117,10 @@ EXPORT int getaddrinfo(
 
 	if (!is_ours(node) || (hints && hints->ai_flags & AI_NUMERICHOST))
 		return REAL(getaddrinfo)(node, service, hints, out);
-	pass(&names_stuck, &names_asked);
+	pthread_mutex_lock(&lock);
+	names_asked++;
+	pthread_mutex_unlock(&lock);
+	pass(&names_stuck, &names_met);
 	pthread_mutex_lock(&lock);
 	memcpy(address, the_address, sizeof(address));
 	pthread_mutex_unlock(&lock);

@@ -10,9 +10,13 @@
 
 #include <stdbool.h>
 
-/* From now on nobody finds a symbol (libdw); what waits goes on when it is switched off. */
-void snag_symbols(bool on);
-/* How many have begun to look for one while it was on. */
+/*
+ * What becomes of looking for symbols (libdw). What is stuck goes on when that is changed. Refused: at once, which
+ * saves a slow machine much work where it is not about them.
+ */
+enum snag { SNAG_NONE, SNAG_STUCK, SNAG_REFUSED };
+void snag_symbols(enum snag how);
+/* How many have got stuck. */
 unsigned snag_symbols_met(void);
 
 /* From now on name servers say nothing. */

@@ -64,6 +64,8 @@ enum {
 	FOREIGN = 128
 };
 
+enum { LOCAL = 256 }; /* it needs neither the server nor a session of its own */
+
 struct row {
 	const char *name;
 	int (*call)(struct place *p);
@@ -95,6 +97,15 @@ static int call_close(struct place *p)
 
 	p->rm = NULL;
 	return rc;
+}
+
+/* While the names of a call site are being looked up. */
+static int call_close_names(struct place *p)
+{
+	rmem_addr_t another;
+
+	(void)rmem_alloc(p->rm, 100, NULL, &another);
+	return call_close(p);
 }
 
 static int call_close_busy(struct place *p)
@@ -370,6 +381,7 @@ static const struct row rows[] = {
 	{ "rmem_close", call_close, 0, 0 },
 	{ "rmem_close warm", call_close, WARM, 0 },
 	{ "rmem_close busy", call_close_busy, WARM | QUEUE, 0 },
+	{ "rmem_close names", call_close_names, 0, 2 * TIMEOUT_MS },
 	{ "rmem_alloc", call_alloc, 0, 0 },
 	{ "rmem_free", call_free, 0, 0 },
 	{ "rmem_free warm", call_free, WARM, 0 },
@@ -382,8 +394,8 @@ static const struct row rows[] = {
 	{ "rmem_write warm", call_write, WARM, 0 },
 	{ "rmem_readv", call_readv, 0, 0 },
 	{ "rmem_writev", call_writev, WARM, 0 },
-	{ "rmem_buf_alloc", call_buf_alloc, 0, 0 },
-	{ "rmem_buf_register", call_buf_register, 0, 0 },
+	{ "rmem_buf_alloc", call_buf_alloc, LOCAL, 0 },
+	{ "rmem_buf_register", call_buf_register, LOCAL, 0 },
 	{ "rmem_buf_release", call_buf_release, BUFFER, 0 },
 	{ "rmem_fetch_add", call_fetch_add, 0, 0 },
 	{ "rmem_fetch_add warm", call_fetch_add, WARM, 0 },
@@ -401,23 +413,23 @@ static const struct row rows[] = {
 	{ "rmem_submit", call_submit, QUEUE | WARM, 0 },
 	{ "rmem_reap", call_reap, QUEUE | WARM, WAIT_MS + TIMEOUT_MS },
 	{ "rmem_queue_fd", call_queue_fd, QUEUE, 0 },
-	{ "rmem_stats", call_stats, 0, 0 },
-	{ "rmem_lock_create", call_lock_create, 0, 0 },
+	{ "rmem_stats", call_stats, LOCAL, 0 },
+	{ "rmem_lock_create", call_lock_create, LOCAL, 0 },
 	{ "rmem_lock_acquire", call_lock_acquire, LOCK | FOREIGN, WAIT_MS + 2 * TIMEOUT_MS },
 	{ "rmem_lock_acquire warm", call_lock_acquire, LOCK | FOREIGN | WARM,
 		WAIT_MS + 2 * TIMEOUT_MS },
 	{ "rmem_lock_release", call_lock_release, LOCK | HELD, 0 },
 	{ "rmem_lock_destroy", call_lock_destroy, LOCK | HELD, 0 },
-	{ "rmem_counter_create", call_counter_create, 0, 0 },
+	{ "rmem_counter_create", call_counter_create, LOCAL, 0 },
 	{ "rmem_counter_add", call_counter_add, COUNTER, 0 },
 	{ "rmem_counter_get", call_counter_get, COUNTER, 0 },
 	{ "rmem_counter_destroy", call_counter_destroy, COUNTER | WARM, 2 * TIMEOUT_MS },
-	{ "rmem_record_create", call_record_create, 0, 0 },
+	{ "rmem_record_create", call_record_create, LOCAL, 0 },
 	{ "rmem_record_read", call_record_read, RECORD, 0 },
 	{ "rmem_record_write", call_record_write, RECORD, WAIT_MS + 2 * TIMEOUT_MS },
 	{ "rmem_record_destroy", call_record_destroy, RECORD | WARM, WAIT_MS + 2 * TIMEOUT_MS },
-	{ "rmem_errmsg", call_words, 0, 0 },
-	{ "rmem_version", call_words, 0, 0 },
+	{ "rmem_errmsg", call_words, LOCAL, 0 },
+	{ "rmem_version", call_words, LOCAL, 0 },
 };
 #define ROWS (sizeof(rows) / sizeof(rows[0]))
 
@@ -465,8 +477,14 @@ static int warm_up(struct place *p)
 
 static int get_ready(struct place *p)
 {
-	int rc = open_to(&p->rm, p->rig->server);
+	int rc;
 
+	if (p->row->needs & LOCAL) {
+		p->rm = donor.rm;
+		p->addr = donor.addr;
+		return 0;
+	}
+	rc = open_to(&p->rm, p->rig->server);
 	if (rc == 0)
 		rc = rmem_alloc(p->rm, sizeof(p->bytes), NULL, &p->addr);
 	if (rc == 0 && p->row->needs & QUEUE)
@@ -507,7 +525,8 @@ static void *run(void *arg)
 	rmem_lock_destroy(p->lock);
 	rmem_counter_destroy(p->counter);
 	rmem_record_destroy(p->record);
-	(void)rmem_close(p->rm);
+	if (!(p->row->needs & LOCAL))
+		(void)rmem_close(p->rm);
 	return NULL;
 }
 
@@ -604,8 +623,12 @@ static void start_trouble(struct rig *r, unsigned trouble)
 	}
 	if (trouble & STOPPED)
 		rig_freeze(r);
-	if (trouble & BUSY)
+	if (trouble & BUSY) {
+		/* Real work, for which there is no processor. */
+		if (!(trouble & SYMBOLS))
+			snag_symbols(SNAG_NONE);
 		start_hogs();
+	}
 }
 
 static void end_trouble(struct rig *r, unsigned trouble)
@@ -617,7 +640,7 @@ static void end_trouble(struct rig *r, unsigned trouble)
 	}
 	if (trouble & STOPPED)
 		rig_thaw(r);
-	snag_symbols(false);
+	snag_symbols(SNAG_REFUSED);
 }
 
 /* Returns how many calls were late, or could not be made. */
@@ -628,7 +651,7 @@ static unsigned check(struct rig *r, unsigned trouble)
 	ready = back = 0;
 	go = over = false;
 	memset(places, 0, sizeof(places));
-	snag_symbols(trouble & SYMBOLS);
+	snag_symbols(trouble & SYMBOLS ? SNAG_STUCK : SNAG_REFUSED);
 	for (size_t i = 0; i < ROWS; i++) {
 		places[i].row = &rows[i];
 		places[i].rig = r;
@@ -677,33 +700,24 @@ static void check_in(struct rig *r, unsigned trouble)
 	lib_succeed(rmem_close(donor.rm));
 }
 
-static void test_no_trouble(void **state)
-{
-	check_in(*state, 0);
-	for (size_t i = 0; i < ROWS; i++)
-		if (places[i].rc && places[i].rc != -ETIMEDOUT) /* the lock is the donor's */
-			fail_msg("%s: %d", rows[i].name, places[i].rc);
-}
-
 static void test_server_stopped(void **state)
 {
 	check_in(*state, STOPPED);
 }
 
-static void test_symbols_slow(void **state)
-{
-	check_in(*state, SYMBOLS);
-	assert_true(snag_symbols_met() > 0); /* it was what it is about */
-}
-
+/* Calls need no symbols, so all of them work, if the machine is fast enough. */
 static void test_busy(void **state)
 {
 	check_in(*state, BUSY);
+	for (size_t i = 0; i < ROWS; i++)
+		if (places[i].rc && places[i].rc != -ETIMEDOUT) /* the lock is the donor's */
+			fail_msg("%s: %d", rows[i].name, places[i].rc);
 }
 
 static void test_all_at_once(void **state)
 {
 	check_in(*state, STOPPED | SYMBOLS | BUSY);
+	assert_true(snag_symbols_met() > 0); /* it was what it is about */
 }
 
 /* What is exported is in the table. */
@@ -754,9 +768,7 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		RIG_TEST(test_table_is_complete),
-		RIG_TEST(test_no_trouble),
 		RIG_TEST(test_server_stopped),
-		RIG_TEST(test_symbols_slow),
 		RIG_TEST(test_busy),
 		RIG_TEST(test_all_at_once),
 	};
