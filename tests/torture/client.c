@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "tests/support/random.h"
+#include "tests/torture/bound.h"
 #include "tests/torture/heart.h"
 #include "tests/torture/tag.h"
 #include "tests/torture/worker.h"
@@ -35,7 +36,7 @@ static bool open_session(void)
 	attr.timeout_ms = me.timeout_ms;
 	attr.job = "torture";
 	do {
-		rc = TIMED(CALL_OPEN, me.timeout_ms, rmem_open(me.server, &attr, &me.rm));
+		rc = TIMED(CALL_OPEN, bound_control(), rmem_open(me.server, &attr, &me.rm));
 		if (rc == 0) {
 			board_event(EVENT_SESSIONS, 1);
 			return true;
@@ -68,7 +69,7 @@ static void session(void)
 		pthread_join(workers[i].thread, NULL);
 	for (unsigned i = 0; i < WORKERS; i++)
 		worker_forget(&workers[i]);
-	TIMED(CALL_CLOSE, me.timeout_ms, rmem_close(me.rm));
+	TIMED(CALL_CLOSE, bound_control(), rmem_close(me.rm));
 }
 
 /* All the memory there is, for a moment: so whoever is gone loses his. */
@@ -81,14 +82,13 @@ static void hog(void)
 	int rc = 0;
 
 	while (n < HOG_BLOCKS && bytes >= 4096 && rc != -ETIMEDOUT && rc != -ECONNRESET) {
-		rc = TIMED(CALL_ALLOC, me.timeout_ms, rmem_alloc(me.rm, bytes, NULL, &addrs[n]));
+		rc = TIMED(CALL_ALLOC, bound_control(), rmem_alloc(me.rm, bytes, NULL, &addrs[n]));
 		if (rc) {
 			bytes /= 2;
 			continue;
 		}
 		board_note("hog", me.owner, n, 0, addrs[n], bytes, 0);
-		if (TIMED(CALL_READ, me.timeout_ms, rmem_read(me.rm, words, addrs[n], bytes)) ==
-			0) {
+		if (TIMED(CALL_READ, bound_copy(), rmem_read(me.rm, words, addrs[n], bytes)) == 0) {
 			for (size_t i = 0; i < bytes / 8; i++) {
 				if (!words[i])
 					continue;
@@ -105,7 +105,7 @@ static void hog(void)
 		board_event(EVENT_HOGS, 1);
 	heart_pause(HOG_HOLDS_MS);
 	while (n--) {
-		rc = TIMED(CALL_FREE, me.timeout_ms, rmem_free(me.rm, addrs[n]));
+		rc = TIMED(CALL_FREE, bound_control(), rmem_free(me.rm, addrs[n]));
 		board_note("hog frees", me.owner, n, 0, addrs[n], 1, rc);
 	}
 }
@@ -126,7 +126,7 @@ int client_main(int argc, const char *const argv[])
 	if (is_hog) {
 		if (open_session()) {
 			hog();
-			TIMED(CALL_CLOSE, me.timeout_ms, rmem_close(me.rm));
+			TIMED(CALL_CLOSE, bound_control(), rmem_close(me.rm));
 		}
 		return 0;
 	}

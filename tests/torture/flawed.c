@@ -157,18 +157,11 @@ static int carry_out(const struct job *j)
 static int now(enum what what, void *local, rmem_addr_t addr, size_t bytes, uint64_t add)
 {
 	const struct job j = { what, local, addr, bytes, 0, add, 0 };
-	bool late;
 	int rc;
 
 	pthread_mutex_lock(&lock);
 	rc = carry_out(&j);
-	late = flaw == FLAW_LATE && what == DO_READ && chance(100);
 	pthread_mutex_unlock(&lock);
-	if (late) {
-		struct timespec t = { LATE_S, 0 };
-
-		nanosleep(&t, NULL);
-	}
 	return rc;
 }
 
@@ -208,13 +201,18 @@ int rmem_close(struct rmem *rm)
 
 int rmem_alloc(struct rmem *rm, size_t bytes, const struct rmem_alloc_attr *attr, rmem_addr_t *out)
 {
+	const struct timespec t = { LATE_S, 0 };
+	bool late;
 	int rc;
 
 	(void)rm;
 	(void)attr;
 	pthread_mutex_lock(&lock);
 	rc = lend(bytes, out);
+	late = flaw == FLAW_LATE && chance(30);
 	pthread_mutex_unlock(&lock);
+	if (late)
+		nanosleep(&t, NULL);
 	return rc;
 }
 

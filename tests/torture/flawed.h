@@ -14,7 +14,7 @@ enum flaw {
 	FLAW_WRITE_LOST, /* a write says that it is done, and is not */
 	FLAW_NOT_WIPED,  /* fresh memory has its old bytes */
 	FLAW_REVIVED,    /* what was lost can be read again */
-	FLAW_LATE,       /* a read takes longer than it may */
+	FLAW_LATE,       /* an allocation takes longer than it may */
 	FLAWS
 };
 

@@ -7,6 +7,7 @@
 
 #include "rmem/objects.h"
 #include "tests/support/random.h"
+#include "tests/torture/bound.h"
 #include "tests/torture/client.h"
 #include "tests/torture/heart.h"
 
@@ -49,7 +50,7 @@ void shelf_publish(struct block *b)
 	s->bytes = b->bytes;
 	s->owner = me.owner;
 	s->gen = b->gen;
-	rc = TIMED(CALL_SHARE, me.timeout_ms, rmem_share(me.rm, b->addr, &s->key));
+	rc = TIMED(CALL_SHARE, bound_control(), rmem_share(me.rm, b->addr, &s->key));
 	if (rc == 0)
 		atomic_store(&s->open, true);
 	block_result(b, CALL_SHARE, rc, b->state == BLOCK_LOST);
@@ -106,7 +107,7 @@ static void attach(struct worker *w)
 	s = &board->slots[n - back];
 	if (!atomic_load(&s->open) || s->owner == me.owner)
 		return;
-	rc = TIMED(CALL_ATTACH, me.timeout_ms, rmem_attach(me.rm, s->addr, &s->key, &bytes));
+	rc = TIMED(CALL_ATTACH, bound_control(), rmem_attach(me.rm, s->addr, &s->key, &bytes));
 	board_note("attach", me.owner, s->gen, 0, s->addr, s->bytes, rc);
 	if (rc)
 		return;
@@ -127,11 +128,11 @@ static void detach(struct attached *a)
 	int rc = 0;
 
 	if (a->lock)
-		TIMED(CALL_LOCK_DESTROY, me.timeout_ms, (rmem_lock_destroy(a->lock), 0));
+		TIMED(CALL_LOCK_DESTROY, bound_copy(), (rmem_lock_destroy(a->lock), 0));
 	a->lock = NULL;
 	a->lock_unsure = false;
 	claims_ending(&a->claim);
-	rc = TIMED(CALL_DETACH, me.timeout_ms, rmem_detach(me.rm, a->addr));
+	rc = TIMED(CALL_DETACH, bound_control(), rmem_detach(me.rm, a->addr));
 	board_note("detach", me.owner, a->slot->gen, 0, a->addr, a->slot->bytes, rc);
 	/* After any error it is not used either. */
 	claims_remove(&a->claim);
@@ -152,8 +153,8 @@ static void read_attached(struct worker *w, struct attached *a)
 	for (unsigned i = 0; i < n; i++)
 		lo[i] = atomic_load(&a->slot->lo[unit + i]);
 	memset(w->words, 0xee, n * 8UL);
-	rc = TIMED(CALL_READ, me.timeout_ms,
-		rmem_read(me.rm, w->words, a->addr + unit * 8UL, n * 8UL));
+	rc = TIMED(
+		CALL_READ, bound_copy(), rmem_read(me.rm, w->words, a->addr + unit * 8UL, n * 8UL));
 	w->calls.done += rc == 0;
 	note_result(a, CALL_READ, rc, was_lost);
 	if (rc)
@@ -177,7 +178,7 @@ static void add_attached(struct attached *a)
 
 	atomic_fetch_add(&s->adds_started, 1);
 	before = atomic_load(&s->adds_done);
-	rc = TIMED(CALL_FETCH_ADD, me.timeout_ms, rmem_fetch_add(me.rm, a->addr, 1, &old));
+	rc = TIMED(CALL_FETCH_ADD, bound_copy(), rmem_fetch_add(me.rm, a->addr, 1, &old));
 	board_note("peer's add", me.owner, s->gen, (unsigned)old, a->addr, 8, rc);
 	if (rc == 0) {
 		atomic_fetch_add(&s->adds_done, 1);
@@ -192,7 +193,7 @@ static void add_attached(struct attached *a)
 
 static void release(struct attached *a)
 {
-	int rc = TIMED(CALL_LOCK_RELEASE, me.timeout_ms, rmem_lock_release(a->lock));
+	int rc = TIMED(CALL_LOCK_RELEASE, bound_copy(), rmem_lock_release(a->lock));
 
 	/* -EINVAL: an earlier try did it, and was not answered. */
 	a->lock_unsure = rc && rc != -ESTALE && !(rc == -EINVAL && a->lock_unsure);
@@ -213,14 +214,14 @@ static void turn(struct worker *w, struct attached *a)
 	int rc;
 
 	atomic_fetch_add(&s->turns_started, 1);
-	rc = TIMED(CALL_READ, me.timeout_ms, rmem_read(me.rm, &word, addr, 8));
+	rc = TIMED(CALL_READ, bound_copy(), rmem_read(me.rm, &word, addr, 8));
 	note_result(a, CALL_READ, rc, was_lost);
 	if (rc == 0 && (word < before || word >= atomic_load(&s->turns_started)))
 		complain(a, EVENT_WRONG_BYTES, CALL_READ, 0, "the count under the lock cannot be");
 	word++;
 	if (rc == 0) {
 		was_lost = a->lost;
-		rc = TIMED(CALL_WRITE, me.timeout_ms, rmem_write(me.rm, addr, &word, 8));
+		rc = TIMED(CALL_WRITE, bound_copy(), rmem_write(me.rm, addr, &word, 8));
 		note_result(a, CALL_WRITE, rc, was_lost);
 		board_note("turn", me.owner, s->gen, (unsigned)word, addr, 8, rc);
 		if (rc == 0)
@@ -237,7 +238,7 @@ static void take_turn(struct worker *w, struct attached *a)
 
 	if (!a->lock)
 		return;
-	rc = TIMED(CALL_LOCK_ACQUIRE, LOCK_WAIT_MS + me.timeout_ms,
+	rc = TIMED(CALL_LOCK_ACQUIRE, LOCK_WAIT_MS + 2 * bound_copy(),
 		rmem_lock_acquire(a->lock, LOCK_WAIT_MS));
 	note_result(a, CALL_LOCK_ACQUIRE, rc, was_lost);
 	a->lock_unsure = rc == -EREMOTEIO;

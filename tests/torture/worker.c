@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "tests/support/random.h"
+#include "tests/torture/bound.h"
 #include "tests/torture/client.h"
 #include "tests/torture/heart.h"
 #include "tests/torture/shelf.h"
@@ -76,7 +77,7 @@ struct block *worker_alloc(struct worker *w, uint64_t bytes)
 			place = &w->blocks[i];
 	if (!place)
 		return NULL;
-	rc = TIMED(CALL_ALLOC, me.timeout_ms, rmem_alloc(me.rm, bytes, NULL, &addr));
+	rc = TIMED(CALL_ALLOC, bound_control(), rmem_alloc(me.rm, bytes, NULL, &addr));
 	if (rc) {
 		if (rc != -ENOSPC && rc != -ETIMEDOUT && rc != -ECONNRESET)
 			board_complain(EVENT_WRONG_RESULT, 1, 0, 0,
@@ -135,7 +136,7 @@ bool worker_free(struct block *b)
 		board_event(EVENT_FREES_IN_FLIGHT, 1);
 	claims_ending(&b->claim);
 	board_note("free begins", me.owner, b->gen, b->seq, b->addr, b->bytes, 0);
-	rc = TIMED(CALL_FREE, me.timeout_ms, rmem_free(me.rm, b->addr));
+	rc = TIMED(CALL_FREE, bound_control(), rmem_free(me.rm, b->addr));
 	board_note("free", me.owner, b->gen, b->seq, b->addr, b->bytes, rc);
 	if (freed(b, rc)) {
 		claims_remove(&b->claim);
@@ -189,10 +190,10 @@ int worker_read(struct worker *w, struct block *b, unsigned unit, unsigned n, co
 
 	memset(w->words, 0xee, n * 8UL);
 	if (call == CALL_READ) {
-		rc = TIMED(call, me.timeout_ms, rmem_read(me.rm, w->words, addr, n * 8UL));
+		rc = TIMED(call, bound_copy(), rmem_read(me.rm, w->words, addr, n * 8UL));
 	} else {
 		pieces = cut(w, w->words, addr, n, local, remote);
-		rc = TIMED(call, me.timeout_ms, rmem_readv(me.rm, local, pieces, remote, pieces));
+		rc = TIMED(call, bound_copy(), rmem_readv(me.rm, local, pieces, remote, pieces));
 	}
 	w->calls.done += rc == 0;
 	if (rc == 0)
@@ -218,10 +219,10 @@ static void write_some(struct worker *w, struct block *b)
 	addr = b->addr + unit * 8UL;
 	seq = block_start_write(b, unit, n, w->words);
 	if (call == CALL_WRITE) {
-		rc = TIMED(call, me.timeout_ms, rmem_write(me.rm, addr, w->words, n * 8UL));
+		rc = TIMED(call, bound_copy(), rmem_write(me.rm, addr, w->words, n * 8UL));
 	} else {
 		pieces = cut(w, w->words, addr, n, local, remote);
-		rc = TIMED(call, me.timeout_ms, rmem_writev(me.rm, local, pieces, remote, pieces));
+		rc = TIMED(call, bound_copy(), rmem_writev(me.rm, local, pieces, remote, pieces));
 	}
 	board_note(board_call_name(call), me.owner, b->gen, seq, addr, n * 8UL, rc);
 	queue_overtaken(w, b);
@@ -241,7 +242,7 @@ static void add_some(struct block *b)
 	if (b->state == BLOCK_LIMBO)
 		return;
 	before = block_start_add(b);
-	rc = TIMED(CALL_FETCH_ADD, me.timeout_ms, rmem_fetch_add(me.rm, b->addr, 1, &old));
+	rc = TIMED(CALL_FETCH_ADD, bound_copy(), rmem_fetch_add(me.rm, b->addr, 1, &old));
 	board_note("fetch_add", me.owner, b->gen, (unsigned)old, b->addr, 8, rc);
 	block_end_add(b, rc, before, old);
 	block_result(b, CALL_FETCH_ADD, rc, was_lost);
@@ -254,7 +255,7 @@ static void swap_some(struct block *b)
 	bool was_lost = b->state == BLOCK_LOST;
 	uint32_t before = atomic_load(b->adds_done);
 	uint64_t old = 0;
-	int rc = TIMED(CALL_COMPARE_SWAP, me.timeout_ms,
+	int rc = TIMED(CALL_COMPARE_SWAP, bound_copy(),
 		rmem_compare_swap(me.rm, b->addr, ~0ULL, tag_make(me.owner, b->gen, 0, 0), &old));
 
 	if (rc == 0 && (old < before || old > atomic_load(b->adds_started)))
@@ -339,7 +340,7 @@ void *worker_run(void *arg)
 	struct worker *w = arg;
 
 	if (w->number % 2 == 0 &&
-		TIMED(CALL_BUF_ALLOC, 10000,
+		TIMED(CALL_BUF_ALLOC, BOUND_REGISTER_MS,
 			rmem_buf_alloc(me.rm, BLOCK_MAX_BYTES, &w->registered)) == 0)
 		w->words = w->registered;
 	else
@@ -375,7 +376,7 @@ void worker_forget(struct worker *w)
 		worker_drop(w, b);
 	}
 	if (w->registered) /* before the session is closed */
-		TIMED(CALL_BUF_RELEASE, 10000, rmem_buf_release(me.rm, w->registered));
+		TIMED(CALL_BUF_RELEASE, BOUND_REGISTER_MS, rmem_buf_release(me.rm, w->registered));
 	else
 		free(w->words);
 	free(w->slab);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "tests/support/random.h"
+#include "tests/torture/bound.h"
 #include "tests/torture/client.h"
 #include "tests/torture/heart.h"
 #include "tests/torture/tag.h"
@@ -31,7 +32,7 @@ static bool have(struct worker *w)
 	if (!w->slab || w->nqueues == WORKER_QUEUES)
 		return false;
 	attr.depth = WORKER_DEPTH;
-	rc = TIMED(CALL_QUEUE_CREATE, me.timeout_ms, rmem_queue_create(me.rm, &attr, &w->q));
+	rc = TIMED(CALL_QUEUE_CREATE, bound_come_back(), rmem_queue_create(me.rm, &attr, &w->q));
 	if (rc) {
 		w->q = NULL;
 		heart_pause(10);
@@ -50,15 +51,15 @@ static int start(struct worker *w, struct op *op)
 	switch (op->kind) {
 	case OP_WRITE:
 		op->seq = block_start_write(b, op->unit, op->n, op->words);
-		return TIMED(CALL_START_WRITE, me.timeout_ms,
+		return TIMED(CALL_START_WRITE, bound_start(),
 			rmem_start_write(w->q, addr, op->words, op->n * 8UL, w->started));
 	case OP_READ:
 		memset(op->words, 0xee, op->n * 8UL);
-		return TIMED(CALL_START_READ, me.timeout_ms,
+		return TIMED(CALL_START_READ, bound_start(),
 			rmem_start_read(w->q, op->words, addr, op->n * 8UL, w->started));
 	default:
 		op->done_before = block_start_add(b);
-		return TIMED(CALL_START_FETCH_ADD, me.timeout_ms,
+		return TIMED(CALL_START_FETCH_ADD, bound_start(),
 			rmem_start_fetch_add(w->q, b->addr, 1, &op->old, w->started));
 	}
 }
@@ -151,8 +152,7 @@ void queue_reap(struct worker *w, int timeout_ms)
 
 	if (!w->q || w->started == w->reaped)
 		return;
-	/* Coming back after a break takes at most the session's timeout, and none of ours on top. */
-	n = TIMED(CALL_REAP, timeout_ms + me.timeout_ms, rmem_reap(w->q, c, BATCH, timeout_ms));
+	n = TIMED(CALL_REAP, bound_reap(timeout_ms), rmem_reap(w->q, c, BATCH, timeout_ms));
 	if (n < 0)
 		board_complain(EVENT_WRONG_RESULT, 1, 0, 0, "WRONG RESULT: reap returned %d (%s)",
 			n, rmem_errmsg());
@@ -214,7 +214,7 @@ void queue_end(struct worker *w)
 	if (!w->q)
 		return;
 	board_event(EVENT_QUEUES_CUT, w->started != w->reaped);
-	TIMED(CALL_QUEUE_DESTROY, me.timeout_ms, (rmem_queue_destroy(w->q), 0));
+	TIMED(CALL_QUEUE_DESTROY, bound_copy(), (rmem_queue_destroy(w->q), 0));
 	w->q = NULL;
 	for (; w->reaped < w->started; w->reaped++) {
 		struct op *op = &w->ops[w->reaped % WORKER_DEPTH];
