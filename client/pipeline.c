@@ -253,18 +253,43 @@ static void fail(struct pipeline *p, const struct ibv_wc *wc)
 		p->works[i % PIPELINE_DEPTH].op->uncertain = false;
 }
 
+static bool expects_data(const struct pipeline *p, uint64_t number)
+{
+	const struct operation *op = p->works[number % PIPELINE_DEPTH].op;
+
+	return number >= p->done && op->kind != OPERATION_WRITE;
+}
+
+/*
+ * Where endpoint_is_ready() is to be asked: which work request failed? The one that is said to have succeeded, if the
+ * queue pair is in error since; the one before the first that was flushed, which needed no completion of its own.
+ */
+static void doubt(const struct pipeline *p, struct ibv_wc *wc)
+{
+	if (wc->status == IBV_WC_SUCCESS) {
+		if (expects_data(p, wc->wr_id) && !endpoint_is_ready(p->ep))
+			wc->status = IBV_WC_WR_FLUSH_ERR;
+	} else if (wc->status == IBV_WC_WR_FLUSH_ERR && wc->wr_id > p->done &&
+		   expects_data(p, wc->wr_id - 1)) {
+		wc->wr_id--;
+	}
+}
+
 /* 0, or -ECONNRESET when the last of those that failed has come. */
-static int take(struct pipeline *p, const struct ibv_wc *wc, int n)
+static int take(struct pipeline *p, struct ibv_wc *wc, int n)
 {
 	for (int i = 0; i < n; i++) {
-		if (p->failure.op) {
-			p->done = wc[i].wr_id + 1;
-		} else if (wc[i].status == IBV_WC_SUCCESS) {
-			finish(p, wc[i].wr_id + 1);
-		} else {
-			fail(p, &wc[i]);
-			p->done = wc[i].wr_id + 1;
+		const uint64_t end = wc[i].wr_id + 1;
+
+		if (p->apart && !p->failure.op)
+			doubt(p, &wc[i]);
+		if (!p->failure.op && wc[i].status == IBV_WC_SUCCESS) {
+			finish(p, end);
+			continue;
 		}
+		if (!p->failure.op)
+			fail(p, &wc[i]);
+		p->done = end;
 	}
 	if (p->failure.op)
 		return pipeline_is_idle(p) ? -ECONNRESET : 0;

@@ -141,6 +141,8 @@ static inline __attribute__((always_inline)) bool copy(
 	count(&p->traffic, way, bytes); /* while the device works */
 	if (ibv_poll_cq(port->cq, 1, &wc) < 1)
 		(void)endpoint_reap(p->ep, &wc, 1, PIPELINE_PROGRESS_NS);
+	if (unlikely(p->apart) && kind == OPERATION_READ && !endpoint_is_ready(p->ep))
+		wc.status = IBV_WC_WR_FLUSH_ERR;
 	if (unlikely(wc.status != IBV_WC_SUCCESS))
 		return broke(ch, kind, wr, &wc, now, 0);
 	if (way == WAY_BOUNCED && kind == OPERATION_READ)

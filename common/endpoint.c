@@ -453,6 +453,15 @@ bool endpoint_keeps_apart(const struct endpoint *ep)
 	return ep->keeps_apart;
 }
 
+bool endpoint_is_ready(const struct endpoint *ep)
+{
+	struct ibv_qp_init_attr init;
+	struct ibv_qp_attr attr;
+
+	return ibv_query_qp(ep->port.qp, &attr, IBV_QP_STATE, &init) == 0 &&
+	       attr.qp_state == IBV_QPS_RTS;
+}
+
 uint32_t endpoint_send_depth(const struct endpoint *ep)
 {
 	return ep->send_depth;

@@ -156,6 +156,13 @@ bool endpoint_has_atomics(const struct endpoint *ep);
  * within a host none are.
  */
 bool endpoint_keeps_apart(const struct endpoint *ep);
+
+/*
+ * Can the queue pair still send? A system call. When soft-RoCE cannot make sense of an answer to a read or an atomic, as
+ * of one that the network has doubled, it completes that with success and without its data, and then puts the queue
+ * pair into error (COMPST_ERROR in rxe_comp.c). Nothing else tells.
+ */
+bool endpoint_is_ready(const struct endpoint *ep);
 uint32_t endpoint_send_depth(const struct endpoint *ep);            /* at most what was asked for */
 const char *endpoint_peer(const struct endpoint *ep);               /* "10.0.0.1:7471" */
 const struct target_path *endpoint_path(const struct endpoint *ep); /* that led there */

@@ -255,9 +255,9 @@ static void test_server_of_another_version(void **state)
 
 	(void)state;
 	make_preamble(PROTOCOL_MAGIC, PROTOCOL_VERSION + 1, 0);
-	meet_impostor(&accepts, -EPROTO, "version 2");
+	meet_impostor(&accepts, -EPROTO, "speaks protocol version");
 	make_preamble(PROTOCOL_MAGIC, PROTOCOL_VERSION + 1, -EPROTONOSUPPORT);
-	meet_impostor(&rejects, -EPROTO, "version 2");
+	meet_impostor(&rejects, -EPROTO, "speaks protocol version");
 	make_preamble(PROTOCOL_MAGIC, PROTOCOL_VERSION, -EUSERS);
 	meet_impostor(&rejects, -EUSERS, "all the clients");
 }
