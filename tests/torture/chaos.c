@@ -157,8 +157,8 @@ static bool stop_client(struct chaos *x, bool lasting)
 		return true;
 	}
 	/* The memory of who is gone for sure is taken when another one needs it. */
-	later(x, LATER_HOG, 2 * TTL_MS + some(x, 300, 1500), i);
-	later(x, LATER_CONTINUE, 2 * TTL_MS + some(x, 2000, 5000), i);
+	later(x, LATER_HOG, 2 * TTL_MS + some(x, 300, 1000), i);
+	later(x, LATER_CONTINUE, 2 * TTL_MS + some(x, 3000, 8000), i);
 	return true;
 }
 

@@ -16,7 +16,8 @@
 #define HOG_BLOCKS 512
 #define HOG_BYTES (256UL << 10)
 #define HOG_HOLDS_MS 700
-#define OPEN_MS 90000 /* within which a session must be open, whatever happens to rmemd */
+#define HOG_PATIENCE 8 /* calls that fail otherwise */
+#define OPEN_MS 90000  /* within which a session must be open, whatever happens to rmemd */
 
 struct me me;
 
@@ -78,13 +79,16 @@ static void hog(void)
 	static rmem_addr_t addrs[HOG_BLOCKS];
 	static uint64_t words[HOG_BYTES / 8];
 	size_t bytes = HOG_BYTES;
-	unsigned n = 0;
+	unsigned n = 0, unanswered = 0;
 	int rc = 0;
 
-	while (n < HOG_BLOCKS && bytes >= 4096 && rc != -ETIMEDOUT && rc != -ECONNRESET) {
+	while (n < HOG_BLOCKS && bytes >= 4096 && unanswered < HOG_PATIENCE) {
 		rc = TIMED(CALL_ALLOC, bound_control(), rmem_alloc(me.rm, bytes, NULL, &addrs[n]));
 		if (rc) {
-			bytes /= 2;
+			if (rc == -ENOSPC)
+				bytes /= 2;
+			else
+				unanswered++;
 			continue;
 		}
 		board_note("hog", me.owner, n, 0, addrs[n], bytes, 0);
