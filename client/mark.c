@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "client/wiped.h"
 #include "common/presence.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -41,19 +42,25 @@ void mark_show(struct mark *m)
 	pthread_mutex_unlock(&lock);
 }
 
-void mark_remove(struct mark *m)
+static void take_out(const struct mark *m)
 {
 	struct mark **at;
 
-	if (!m->number)
-		return;
-	m->number = 0;
 	pthread_mutex_lock(&lock);
 	for (at = &shown; *at && *at != m; at = &(*at)->next)
 		;
 	if (*at)
 		__atomic_store_n(at, m->next, __ATOMIC_RELEASE);
 	pthread_mutex_unlock(&lock);
+}
+
+void mark_remove(struct mark *m)
+{
+	if (!m->number)
+		return;
+	m->number = 0;
+	if (!wiped_is_child()) /* where the lock may be taken for ever, after _Fork() or clone(2) */
+		take_out(m);
 	close_own(m);
 }
 

@@ -255,9 +255,8 @@ static int ask_for_memory(struct session *s, struct alloc_request *request, uint
 		const struct why refusal = *why;
 
 		why_fill(why,
-			"%.350s; not counting where allocations were that this program has lost "
-			"and not "
-			"yet given up: rmem_free() says -ESTALE for each, and gives it up",
+			"%.350s; addresses of allocations that this program has lost, and not yet "
+			"given up, are not used: rmem_free() each (it says -ESTALE)",
 			refusal.text);
 	}
 	if (rc)
@@ -268,26 +267,35 @@ static int ask_for_memory(struct session *s, struct alloc_request *request, uint
 	return 0;
 }
 
-/*
- * With control: take over what the server has lent. Its key comes at the first touch. -EEXIST: its owner had freed
- * what was attached there, and this is how we hear of it.
- */
-static int accept_allocation(
-	struct session *s, const struct alloc_reply *lent, struct origin origin, struct why *why)
+static bool was_to_be_avoided(const struct alloc_request *request, const struct alloc_reply *lent)
 {
-	unsigned displaced = 0;
+	for (unsigned i = 0; i < request->navoid; i++)
+		if (request->avoid[i].start < lent->addr + lent->bytes &&
+			lent->addr < request->avoid[i].end)
+			return true;
+	return false;
+}
+
+/*
+ * With control: take over what the server has lent. Its key comes at the first touch. -EEXIST: the owner of what is
+ * attached there has freed it, and this is how we hear of it, or another thread while we were asking: the next
+ * request says that its addresses are to be avoided.
+ */
+static int accept_allocation(struct session *s, const struct alloc_request *request,
+	const struct alloc_reply *lent, struct origin origin, struct why *why)
+{
 	int rc;
 
+	if (was_to_be_avoided(request, lent))
+		return why_set(why, -EPROTO, "rmemd lent memory that it was asked to avoid");
 	pthread_mutex_lock(&s->table);
 	rc = allocations_add(&s->allocations, lent->addr, lent->bytes, lent->serial, origin);
-	if (rc == -EEXIST)
-		displaced = allocations_displace(&s->allocations, lent->addr, lent->bytes);
-	if (displaced)
+	if (rc == -EEXIST && allocations_displace(&s->allocations, lent->addr, lent->bytes))
 		session_next_epoch(s);
 	pthread_mutex_unlock(&s->table);
-	if (rc == 0 || displaced)
+	if (rc == 0 || rc == -EEXIST)
 		return rc;
-	return why_set(why, -EPROTO, "rmemd lent memory that this session already has");
+	return why_set(why, -EPROTO, "rmemd lent memory that cannot be");
 }
 
 static int give_back(
@@ -321,9 +329,10 @@ static int alloc_locked(
 	if (rc)
 		return rc;
 	request.site = site.number;
-	/* Each round again finds out that at least one attached allocation is gone. */
+	/* Each round but the last adds a range to those that are avoided: it ends. */
 	while ((rc = ask_for_memory(s, &request, deadline_ns, &lent, why)) == 0) {
-		rc = accept_allocation(s, &lent, (struct origin){ site.number, site.code }, why);
+		rc = accept_allocation(
+			s, &request, &lent, (struct origin){ site.number, site.code }, why);
 		if (rc != -EEXIST)
 			break;
 		rc = give_back(s, &lent, deadline_ns, why);

@@ -109,27 +109,23 @@ static int check_attach(struct session *s, rmem_addr_t addr, struct why *why)
 	return why_set(why, -EINVAL, "0x%" PRIx64 " is this session's own allocation", addr);
 }
 
-/* What is attached in its place is gone, and stays in its place until it is detached. */
+/* What this session has there is gone, and keeps its addresses until the program has given it up. */
 static int add_attached(struct session *s, rmem_addr_t addr, const struct lookup_reply *found,
 	const struct rmem_share_key *key, struct why *why)
 {
-	const struct own *other;
 	int rc;
 
 	pthread_mutex_lock(&s->table);
 	rc = allocations_attach(&s->allocations, addr, found->bytes, found->serial, key->bytes);
 	if (rc == -EEXIST) {
 		allocations_displace(&s->allocations, addr, found->bytes);
-		other = allocations_overlap(&s->allocations, addr, found->bytes);
-		rc = other->state == OWN_STALE || other->state == OWN_FREED
-			     ? explain_in_the_way(other, why)
-			     : -EINVAL;
+		rc = explain_in_the_way(
+			allocations_overlap(&s->allocations, addr, found->bytes), why);
 	}
 	session_next_epoch(s);
 	pthread_mutex_unlock(&s->table);
-	return rc == -EINVAL
-		       ? why_set(why, -EPROTO, "rmemd shares memory that this session already has")
-		       : rc;
+	return rc == -EINVAL ? why_set(why, -EPROTO, "rmemd sent a malformed answer about a key")
+			     : rc;
 }
 
 static int attach_locked(struct session *s, rmem_addr_t addr, const struct rmem_share_key *key,

@@ -90,12 +90,14 @@ static int post_and_wait(
 	return await_sent(ep, deadline_ns, why);
 }
 
-/* The buffer is free, and the send queue empty. */
+/* The buffer is free, and the send queue empty. -EBUSY: they are not, so nothing can be sent. */
 static int finish_earlier(struct endpoint *ep, uint64_t deadline_ns, struct why *why)
 {
 	int rc = ep->sending ? await_sent(ep, deadline_ns, why) : 0;
 
-	return rc == -ETIMEDOUT ? -EBUSY : rc == -EACCES ? -ECONNRESET : rc;
+	if (rc == -ETIMEDOUT || rc == -ECANCELED)
+		return -EBUSY;
+	return rc == -EACCES ? -ECONNRESET : rc;
 }
 
 int endpoint_put_word(struct endpoint *ep, uint64_t addr, uint32_t rkey, uint64_t value,

@@ -78,7 +78,8 @@ static bool put(const char *line, size_t n)
 
 bool log_catch_up(void)
 {
-	unsigned missing = atomic_load(&lost);
+	/* Taken, so that two threads never report, and count back, the same lines. */
+	unsigned missing = atomic_exchange(&lost, 0);
 	char line[LINE_SIZE];
 	size_t n;
 
@@ -88,10 +89,10 @@ bool log_catch_up(void)
 	n += (size_t)snprintf(line + n, sizeof(line) - n,
 		"%u line%s lost here: the reader of this log was slow\n", missing,
 		missing == 1 ? "" : "s");
-	if (!put(line, n))
-		return false;
-	atomic_fetch_sub(&lost, missing);
-	return true;
+	if (put(line, n))
+		return true;
+	atomic_fetch_add(&lost, missing);
+	return false;
 }
 
 void log_line(enum log_level level, const char *fmt, ...)

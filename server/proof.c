@@ -91,18 +91,17 @@ void proof_announce(struct table *t, unsigned node, uint64_t bytes)
 
 static int make(int arena_fd, uint64_t run, struct proof *out)
 {
-	struct identity self;
+	uint64_t boot_clock; /* not needed: an inode is one file as long as the machine is up */
 	struct stat st;
 
 	if (fstat(arena_fd, &st) != 0)
 		return -errno;
-	identity_self(&self, "");
 	*out = (struct proof){ .state = PROOF_CLEAN,
 		.bytes = (uint64_t)st.st_size,
 		.device = st.st_dev,
 		.inode = st.st_ino,
 		.run = run };
-	memcpy(out->boot_id, self.boot_id, sizeof(out->boot_id));
+	identity_boot(out->boot_id, &boot_clock);
 	out->check = checksum(out);
 	return 0;
 }
