@@ -124,14 +124,14 @@ static unsigned free_under_calls(struct rig *r, struct rmem *rm, unsigned n)
 		news = lib_news(rm, &last);
 	while (lib_bytes(&news) == 0);
 	lib_succeed(rmem_free(rm, old));
+	new = alloc_wiped(r, rm);
+	assert_true(new == old);
 	for (unsigned i = 0; i < n; i++) {
 		pthread_join(writers[i].thread, NULL);
 		if (writers[i].rc)
 			assert_int_equal(writers[i].rc, -EFAULT);
 		refused += writers[i].rc != 0;
 	}
-	new = alloc_wiped(r, rm);
-	assert_true(new == old);
 	lib_check(rm, new, BLOCK, 0);
 	lib_succeed(rmem_free(rm, new));
 	rig_await_wiped(r);
