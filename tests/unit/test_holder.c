@@ -89,7 +89,8 @@ static void test_texts(void **state)
 	assert_string_equal(holder_evidence_text(HOLDER_PID_GONE), "pid gone, boot id same");
 	assert_string_equal(
 		holder_evidence_text(HOLDER_LEASE_OVER), "lease past its grace, transport dead");
-	assert_string_equal(holder_evidence_text(HOLDER_LET_GO), "pid same, session gone (exec)");
+	assert_string_equal(holder_evidence_text(HOLDER_LET_GO),
+		"pid same, session given up (exec, or a close that did not get through)");
 	assert_non_null(holder_evidence_text((enum holder_evidence)77));
 }
 
