@@ -20,6 +20,8 @@ static const enum fault_kind absent[] = { FAULT_posix_memalign, FAULT_ibv_query_
 	FAULT_rdma_accept, FAULT_rdma_reject, FAULT_ibv_destroy_qp, FAULT_ibv_dealloc_mw,
 	FAULT_NONE };
 
+#define KEPT_MAPPINGS 1 /* by the process, for good: the page that tells it from its children */
+
 /* What the fault leaves to be expected: the very thing that would not end, and what holds it. */
 static unsigned judge_left(
 	struct rig *r, const struct fault_plan *plan, enum fault_kind kind, const char *about)
@@ -29,11 +31,14 @@ static unsigned judge_left(
 	for (int i = 0; i < FAULT_OBJECTS; i++) {
 		bool memory = i == FAULT_OBJECT_heap || i == FAULT_OBJECT_mapping ||
 			      i == FAULT_OBJECT_thread;
+		long long left = plan->live[i];
 
-		if (plan->live[i] == 0 || (stuck && !memory && plan->live[i] > 0))
+		if (i == FAULT_OBJECT_mapping)
+			left -= KEPT_MAPPINGS;
+		if (left == 0 || (stuck && !memory && left > 0))
 			continue;
-		fault_complain(r, plan, FAULT_SCENARIO, about, "%lld left of kind %s",
-			(long long)plan->live[i], fault_object_names[i]);
+		fault_complain(r, plan, FAULT_SCENARIO, about, "%lld left of kind %s", left,
+			fault_object_names[i]);
 		return 1;
 	}
 	if (plan->unacknowledged == 0)
