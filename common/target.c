@@ -112,8 +112,7 @@ static int check_device(const char *device, struct why *why)
 	if (!list || count == 0)
 		return why_set(why, -ENODEV,
 			"this machine has no RDMA device: see 'rdma link'; a network interface can "
-			"be "
-			"made one with 'rdma link add rxe0 type rxe netdev IFACE'");
+			"be made one with 'rdma link add rxe0 type rxe netdev IFACE'");
 	if (device && !found)
 		return why_set(why, -ENODEV, "there is no RDMA device '%s' here; there is: %s",
 			device, names);
