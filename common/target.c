@@ -279,7 +279,7 @@ static int look_up(const char *host, uint64_t deadline_ns, struct addrinfo **out
 	return rc;
 }
 
-/* An address is one already, and nobody has to be asked. */
+/* What is written as an address needs no name server. */
 static int find_addresses(
 	const char *host, uint64_t deadline_ns, struct addrinfo **out, struct why *why)
 {
