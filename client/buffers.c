@@ -129,8 +129,7 @@ int buffers_explain_memory(size_t bytes, const char *else_, struct why *why)
 	if (getrlimit(RLIMIT_MEMLOCK, &limit) || limit.rlim_cur == RLIM_INFINITY)
 		return why_set(why, -ENOMEM,
 			"the RDMA device cannot register %zu bytes: out of memory (RLIMIT_MEMLOCK "
-			"is "
-			"unlimited): see the control group's memory.max, and 'ulimit -v'",
+			"is unlimited): see the control group's memory.max, and 'ulimit -v'",
 			bytes);
 	return why_set(why, -ENOMEM,
 		"the RDMA device cannot lock %zu bytes: out of memory, or over the limit of this "

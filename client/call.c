@@ -15,7 +15,7 @@ const char *call_errmsg(void)
 	return locals_message ? locals_message : "";
 }
 
-/* Who has left it at the errno has run out of memory, mostly. */
+/* A failure without a text is one of memory, mostly. */
 static void explain(int rc, const struct why *why, char *out)
 {
 	struct why best = *why;

@@ -33,8 +33,8 @@
 #define PIPELINE_DEPTH 128 /* work requests, built and not completed; a power of 2 */
 
 /*
- * Nothing completes for so long: the connection is given up. The device's own retries end sooner. Who does not
- * wait for that long looks from time to time.
+ * Nothing completes for so long: the connection is given up. The device's own retries end sooner. A call that
+ * waits for less looks this often whether it is so.
  */
 #define PIPELINE_PROGRESS_NS (10 * NSEC_PER_SEC)
 #define PIPELINE_LOOK_NS (5 * NSEC_PER_SEC)

@@ -361,7 +361,7 @@ static int alloc_once(
 	return rc;
 }
 
-/* The loader is asked while no lock of ours is held: whoever has its lock may be waiting for ours. */
+/* The loader is asked while no lock of ours is held: a thread that has its lock may be waiting for ours. */
 static int alloc_described(
 	struct rmem *rm, struct wish *wish, uint64_t deadline_ns, rmem_addr_t *out, struct why *why)
 {

@@ -62,7 +62,7 @@ void session_disconnect(struct session *s)
 	s->generation++;
 	session_next_epoch(s);
 	pthread_mutex_unlock(&s->table);
-	/* First, so that whoever has the sender, and waits for what he has sent, leaves it. */
+	/* First: it ends the wait of the thread that has the sender. */
 	endpoint_break(ep);
 	(void)session_sender_lock(s, TURNSTILE_FOREVER);
 	s->endpoint = NULL;
@@ -227,7 +227,10 @@ static void install(
 	session_wake_keeper(s);
 }
 
-/* Where is it? A name is asked for once; which address this machine's device has, nobody else has to say. */
+/*
+ * A name is looked up once. This machine's own address is found each time: no name server is needed for that, and
+ * it may have changed.
+ */
 static int find_server(struct session *s, uint64_t deadline_ns, struct why *why)
 {
 	int n;

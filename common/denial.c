@@ -46,8 +46,7 @@ static const char *remedy_of_memory(char *buf)
 
 	snprintf(buf, DENIAL_TEXT_SIZE,
 		"RLIMIT_AS ('ulimit -v') is %s; else see the control group's memory.max "
-		"(MemoryMax= "
-		"of a systemd unit, --memory of a container), vm.max_map_count and "
+		"(MemoryMax= of a systemd unit, --memory of a container), vm.max_map_count and "
 		"vm.overcommit_memory",
 		limit_text(RLIMIT_AS, true, limit));
 	return buf;
@@ -73,8 +72,7 @@ static const char *remedy_of_threads(char *buf)
 
 	snprintf(buf, DENIAL_TEXT_SIZE,
 		"RLIMIT_NPROC ('ulimit -u', LimitNPROC=), for all threads of the user, is %s; else "
-		"see "
-		"the control group's pids.max (TasksMax= of a systemd unit, --pids-limit of a "
+		"see the control group's pids.max (TasksMax= of a systemd unit, --pids-limit of a "
 		"container), kernel.threads-max, and RLIMIT_AS ('ulimit -v'), which is %s",
 		limit_text(RLIMIT_NPROC, false, users), limit_text(RLIMIT_AS, true, all));
 	return buf;
@@ -89,8 +87,7 @@ static const char *remedy_of_device(int err, char *buf)
 		"let uid %u read and write /dev/infiniband/uverbs* and /dev/infiniband/rdma_cm "
 		"(their "
 		"group or a udev rule; DeviceAllow= of a systemd unit; --device=/dev/infiniband of "
-		"a "
-		"container)",
+		"a container)",
 		(unsigned)geteuid());
 	return buf;
 }

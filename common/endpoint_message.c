@@ -46,8 +46,8 @@ int endpoint_post_receives(struct endpoint *ep)
 }
 
 /*
- * Wait for what was posted last. Who has no more time leaves it on its way (-ETIMEDOUT, -ECANCELED): whoever
- * comes next waits for it first. -ECONNRESET, -EACCES: it failed.
+ * Wait for what was posted last. -ETIMEDOUT, -ECANCELED: it is left on its way, and the next message waits for it
+ * first. -ECONNRESET, -EACCES: it failed.
  */
 static int await_sent(struct endpoint *ep, uint64_t deadline_ns, struct why *why)
 {

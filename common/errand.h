@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Work that may take as long as it likes (a name server that is silent, debug information of a gigabyte): a
- * thread of its own does it, and whoever wants it done waits for as long as there is time, and may then leave
- * it. What was left ends by itself, and is destroyed later.
+ * A background job that may take as long as it likes (a name server that is silent, debug information of a
+ * gigabyte). It has a thread of its own; its caller waits for as long as there is time, and may then leave it. A job
+ * that was left ends by itself, and is destroyed later.
  *
- * The errand is the first member of a struct that the caller makes, which holds all that run() needs: nothing
- * of the caller's outlives him otherwise. Nothing here takes a lock, and run() must not either: with an idle
- * errand (SCHED_IDLE, from which a thread cannot come back without privileges) whoever waited for that lock
- * would wait for an idle processor. The same goes for memory: what was allocated elsewhere is not freed in the
- * errand's thread. That is why destroy() is called in the caller's, or in that of a later errand's caller.
+ * The errand is the first member of a struct that the caller makes, which holds all that run() needs, because
+ * the caller may be gone. Nothing here takes a lock of ours, and run() must not either: the thread of an idle errand
+ * (SCHED_IDLE, which it cannot leave without privileges) may not run for minutes, and neither would a thread that
+ * waits for its lock. For the same reason that thread frees nothing that was allocated elsewhere: destroy() is called
+ * in the caller's thread, or in that of the caller of a later errand.
  */
 #ifndef RMEM_COMMON_ERRAND_H
 #define RMEM_COMMON_ERRAND_H

@@ -187,7 +187,7 @@ static int wrong_version(const struct handshake *h, const struct preamble *p, st
 		h->peer, p->version, PROTOCOL_VERSION);
 }
 
-/* Is there a word from whoever rejected us? The connection manager fills up with zeroes. */
+/* Does the rejection carry nothing? The connection manager fills up with zeroes. */
 static bool is_silent(const struct rdma_cm_event *event)
 {
 	const uint8_t *data = event->param.conn.private_data;

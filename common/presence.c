@@ -41,7 +41,7 @@ int presence_show(uint64_t *out_number)
 	if (fd < 0)
 		return fd;
 	size = make_address(&address, number);
-	/* Whoever reads the list of sockets may send something there: it is not kept. */
+	/* The name can be read in /proc/net/unix: what others send there is not kept. */
 	if (bind(fd, (struct sockaddr *)&address, size) || shutdown(fd, SHUT_RD)) {
 		err = -errno;
 		close(fd);

@@ -112,8 +112,7 @@ static int check_device(const char *device, struct why *why)
 	if (!list || count == 0)
 		return why_set(why, -ENODEV,
 			"this machine has no RDMA device: see 'rdma link'; a network interface can "
-			"be "
-			"made one with 'rdma link add rxe0 type rxe netdev IFACE'");
+			"be made one with 'rdma link add rxe0 type rxe netdev IFACE'");
 	if (device && !found)
 		return why_set(why, -ENODEV, "there is no RDMA device '%s' here; there is: %s",
 			device, names);
@@ -280,7 +279,7 @@ static int look_up(const char *host, uint64_t deadline_ns, struct addrinfo **out
 	return rc;
 }
 
-/* An address is one already, and nobody has to be asked. */
+/* What is written as an address needs no name server. */
 static int find_addresses(
 	const char *host, uint64_t deadline_ns, struct addrinfo **out, struct why *why)
 {

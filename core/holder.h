@@ -34,7 +34,8 @@ struct holder_facts {
 
 /*
  * HOLDER_NO_EVIDENCE: alive, or cannot know yet. A process that can be seen alive is never dead,
- * however late its lease is (unless it has let go of its session, which it can never use again); nor is one that is connected and renews its lease.
+ * however late its lease is, unless it has let go of its session, which it can never use again. Nor is one dead that is
+ * connected and renews its lease.
  */
 enum holder_evidence holder_judge(const struct holder_facts *f);
 

@@ -3,26 +3,18 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "common/addr.h"
 #include "core/buddy.h"
 #include "core/sites.h"
 
-/* Each step can be undone, so two records that differ in one word only never meet before the fold. */
 uint32_t ledger_record_check(const struct allocation *a)
 {
 	struct allocation copy = *a;
-	uint64_t words[sizeof(copy) / 8], hash = 0;
 
 	copy.state = 0;
 	copy.check = 0;
-	memcpy(words, &copy, sizeof(words));
-	for (unsigned i = 0; i < sizeof(words) / 8; i++) {
-		hash = (hash ^ words[i]) * 0x9e3779b97f4a7c15ULL;
-		hash ^= hash >> 32;
-	}
-	return (uint32_t)hash;
+	return (uint32_t)table_sum(&copy, sizeof(copy));
 }
 
 static bool is_state(uint32_t state)

@@ -249,3 +249,15 @@ bool table_next_extent(const struct table *t, uint32_t from, uint32_t *begin, ui
 	*end = last < t->count ? (uint32_t)last : t->count;
 	return *begin < t->count;
 }
+
+uint64_t table_sum(const void *record, size_t bytes)
+{
+	uint64_t word, sum = 0;
+
+	for (size_t at = 0; at < bytes; at += sizeof(word)) {
+		memcpy(&word, (const char *)record + at, sizeof(word));
+		sum = (sum ^ word) * 0x9e3779b97f4a7c15ULL;
+		sum ^= sum >> 32;
+	}
+	return sum;
+}

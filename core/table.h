@@ -75,6 +75,12 @@ int table_back(struct table *t, uint32_t slot);
 /* The next run [*begin, *end) of records at or after from that may hold anything. false: no more. */
 bool table_next_extent(const struct table *t, uint32_t from, uint32_t *begin, uint32_t *end);
 
+/*
+ * A sum over a record without its own sum: bytes, a multiple of 8. Records that differ in one word have different
+ * ones, because each step can be undone. (In its lower half alone: but for one time in 2^32.)
+ */
+uint64_t table_sum(const void *record, size_t bytes);
+
 #define TABLE_HEADER_BYTES 4096
 
 /* slot must be below count. */

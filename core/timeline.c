@@ -31,12 +31,7 @@ struct timeline {
 
 static uint64_t sum_of(const struct mark *m)
 {
-	uint64_t words[offsetof(struct mark, sum) / sizeof(uint64_t)], sum = 1;
-
-	memcpy(words, m, sizeof(words));
-	for (unsigned i = 0; i < sizeof(words) / sizeof(words[0]); i++)
-		sum = (sum ^ words[i]) * 0x9e3779b97f4a7c15U;
-	return sum;
+	return table_sum(m, offsetof(struct mark, sum));
 }
 
 static void keep(struct timeline *t, uint64_t now_ns)

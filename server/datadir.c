@@ -140,7 +140,7 @@ static void remove_arena(void *arg, const struct arena_entry *entry)
 		(void)arena_remove(r->dir->arenas, entry->node, entry->pool);
 }
 
-/* The ledger says whose arenas without proof are, and that without arenas there is nothing. */
+/* In an order that can be interrupted: as long as an arena is there, the ledger says of which pool it is. */
 void datadir_remove_files(const struct datadir *d, uint64_t pool)
 {
 	static const char *const tables[] = { DATADIR_LEDGER, DATADIR_SESSIONS, DATADIR_SITES,

@@ -154,7 +154,7 @@ static int look_at_tables(struct finding *f, struct why *why)
 	return 0;
 }
 
-/* One pool's. Who takes the pool's own file away takes only the proofs: the ledger says it too. */
+/* All tables must be of one pool. If the table "pool" is missing, only the proofs are lost: the others have its id too. */
 static int name_pool(struct finding *f, struct why *why)
 {
 	struct origin *o = f->origin;

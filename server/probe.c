@@ -413,8 +413,7 @@ int probe_run(struct ibv_context *ctx, struct ibv_pd *pd, struct in_addr addr,
 		if (!err && stuck)
 			err = why_set(why, -EIO,
 				"device %s does not destroy its memory windows: nothing could ever "
-				"be "
-				"taken back from who uses them",
+				"be taken back from who uses them",
 				ibv_get_device_name(ctx->device));
 	}
 	munmap(p.local, p.page_bytes);

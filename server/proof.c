@@ -15,15 +15,9 @@ _Static_assert(sizeof(struct proof) == 64, "proofs are 64 bytes");
 static uint32_t checksum(const struct proof *p)
 {
 	struct proof copy = *p;
-	uint64_t words[sizeof(copy) / 8], hash = 0;
 
 	copy.check = 0;
-	memcpy(words, &copy, sizeof(words));
-	for (unsigned i = 0; i < sizeof(words) / 8; i++) {
-		hash = (hash ^ words[i]) * 0x9e3779b97f4a7c15ULL;
-		hash ^= hash >> 32;
-	}
-	return (uint32_t)hash;
+	return (uint32_t)table_sum(&copy, sizeof(copy));
 }
 
 static bool is_whole(const struct proof *p)

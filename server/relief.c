@@ -238,7 +238,7 @@ void relief_survey(struct server *s)
 	s->relief.state = each_candidate(s, count, &s->relief.ncandidates);
 }
 
-/* Who looked last, anywhere, did not find room for less than that, and nothing has changed since. */
+/* The last look, which avoided no addresses, found no room for as much or less, and nothing has changed since. */
 static bool is_answered(const struct server *s, const struct wish *wish)
 {
 	const struct relief *r = &s->relief;

@@ -146,7 +146,7 @@ RMEM_API int rmem_share(struct rmem *rm, rmem_addr_t addr, struct rmem_share_key
  * (NULL is fine) is its size. It stays attached when the connection breaks, when this session's lease
  * ends and when the server is restarted, until rmem_detach() or its end. One round trip.
  *	-EACCES		the key does not fit what is at addr there, if anything is
- *	-EEXIST		it is attached already; or what this session has lost there was not freed, or detached, yet
+ *	-EEXIST		it is attached already; or this session has lost something there, and must free or detach that first
  *	-EINVAL		addr is not a remote address, or this session's own allocation
  */
 RMEM_API int rmem_attach(
