@@ -41,7 +41,7 @@ void wiped_unmap(void *page)
 int wiped_mark_process(struct why *why)
 {
 	atomic_bool *expected = NULL;
-	void *page;
+	void *page = NULL;
 	int rc;
 
 	if (atomic_load(&mark))

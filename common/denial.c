@@ -78,9 +78,14 @@ static const char *remedy_of_threads(char *buf)
 	return buf;
 }
 
+#define CM_DEVICE "/dev/infiniband/rdma_cm"
+
 static const char *remedy_of_device(int err, char *buf)
 {
-	if (err == -ENOENT || err == -ENXIO || err == -ENODEV)
+	/* librdmacm looks elsewhere when it may not open it, and says that there is nothing. */
+	bool closed = access(CM_DEVICE, F_OK) == 0 && access(CM_DEVICE, R_OK | W_OK) != 0;
+
+	if (!closed && (err == -ENOENT || err == -ENXIO || err == -ENODEV))
 		return "load the modules ib_uverbs and rdma_ucm, see 'rdma link', and give a "
 		       "container the device files (--device=/dev/infiniband)";
 	snprintf(buf, DENIAL_TEXT_SIZE,

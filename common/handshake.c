@@ -110,10 +110,10 @@ static int open_channel(struct handshake *h, struct why *why)
 	int rc;
 
 	h->channel = rdma_create_event_channel();
-	rc = h->channel ? 0 : verbs_errno();
-	if (rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM)
-		return denial_explain(DENIED_DEVICE, rc, "rdma_create_event_channel", why);
-	if (rc) {
+	if (!h->channel) {
+		rc = verbs_errno();
+		if (rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM)
+			return denial_explain(DENIED_DEVICE, rc, "rdma_create_event_channel", why);
 		(void)denial_explain(
 			DENIED_DEVICE, rc, "the RDMA connection manager cannot be used", why);
 		return -ENODEV;

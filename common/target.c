@@ -260,7 +260,7 @@ static int look_up(const char *host, uint64_t deadline_ns, struct addrinfo **out
 	q->errand.run = ask;
 	q->errand.destroy = question_destroy;
 	q->errand.name = "rmem-lookup";
-	strcpy(q->host, host);
+	snprintf(q->host, sizeof(q->host), "%s", host);
 	rc = errand_start(&q->errand, why);
 	if (rc == 0)
 		rc = errand_wait(&q->errand, deadline_ns);

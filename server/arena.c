@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <linux/magic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mman.h>
@@ -54,16 +55,22 @@ const char *arena_name(unsigned node, uint64_t pool, char buf[ARENA_NAME_SIZE])
 /* Only what arena_name() makes, now or in the days before pools had ids. */
 static bool parse_name(struct arena_entry *entry)
 {
-	char again[ARENA_NAME_SIZE];
+	static const char prefix[] = "arena-";
+	char again[ARENA_NAME_SIZE], *end;
+	unsigned long node;
 
-	if (sscanf(entry->name, "arena-%u-%16" SCNx64, &entry->node, &entry->pool) == 2 &&
-		strcmp(arena_name(entry->node, entry->pool, again), entry->name) == 0)
-		return entry->node < ADDR_MAX_NODES;
-	entry->pool = 0;
-	if (sscanf(entry->name, "arena-%u", &entry->node) != 1)
+	if (strncmp(entry->name, prefix, sizeof(prefix) - 1) != 0)
 		return false;
-	snprintf(again, sizeof(again), "arena-%u", entry->node);
-	return strcmp(again, entry->name) == 0 && entry->node < ADDR_MAX_NODES;
+	node = strtoul(entry->name + sizeof(prefix) - 1, &end, 10);
+	if (node >= ADDR_MAX_NODES)
+		return false;
+	entry->node = (unsigned)node;
+	entry->pool = *end == '-' ? strtoull(end + 1, NULL, 16) : 0;
+	if (*end == '-')
+		arena_name(entry->node, entry->pool, again);
+	else
+		snprintf(again, sizeof(again), "arena-%u", entry->node);
+	return strcmp(again, entry->name) == 0;
 }
 
 int arena_scan(int data_dir, void (*found)(void *arg, const struct arena_entry *entry), void *arg)

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/ledger.h"
@@ -74,9 +75,10 @@ static int refuse_spoiled(const struct finding *f, const char *name, struct why 
 /* Of a pool whose tables lie apart (hugetlbfs): the port of the rmemd that has them, or 0. */
 static unsigned find_port(uint64_t pool)
 {
+	static const char prefix[] = "rmemd-";
 	char path[RUNDIR_PATH_SIZE], *slash;
 	const struct dirent *entry;
-	unsigned found = 0, port;
+	unsigned found = 0;
 	DIR *list;
 
 	if (rundir_data_dir(0, path, sizeof(path)) != 0)
@@ -86,12 +88,16 @@ static unsigned find_port(uint64_t pool)
 	list = opendir(path);
 	while (list && !found && (entry = readdir(list)) != NULL) {
 		struct table_facts facts;
+		unsigned long port;
 
-		if (sscanf(entry->d_name, "rmemd-%u", &port) != 1 || port == 0 || port > UINT16_MAX)
+		if (strncmp(entry->d_name, prefix, sizeof(prefix) - 1) != 0)
 			continue;
-		snprintf(path, sizeof(path), "rmemd-%u/" DATADIR_POOL, port);
+		port = strtoul(entry->d_name + sizeof(prefix) - 1, NULL, 10);
+		if (port == 0 || port > UINT16_MAX)
+			continue;
+		snprintf(path, sizeof(path), "%s%lu/" DATADIR_POOL, prefix, port);
 		if (table_look(dirfd(list), path, &facts) == 0 && facts.mark.pool == pool)
-			found = port;
+			found = (unsigned)port;
 	}
 	if (list)
 		closedir(list);

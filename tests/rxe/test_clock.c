@@ -23,7 +23,7 @@
 #define BLOCK (64 * KIB)
 #define LOST 3
 
-static const char *const options[] = { "--size", "16M", "--ttl", "3s", NULL };
+static const char *const options[] = { "--size", "0:16M", "--ttl", "3s", NULL };
 
 struct scene {
 	struct client *living, *dead;
