@@ -97,12 +97,24 @@ static const char *remedy_of_device(int err, char *buf)
 	return buf;
 }
 
+static const char *remedy_of_size(char *buf)
+{
+	char limit[UNITS_TEXT_SIZE];
+
+	snprintf(buf, DENIAL_TEXT_SIZE,
+		"RLIMIT_FSIZE is %s: raise it ('ulimit -f', LimitFSIZE= of a systemd unit)",
+		limit_text(RLIMIT_FSIZE, true, limit));
+	return buf;
+}
+
 const char *denial_remedy(enum denial what, int err, char buf[DENIAL_TEXT_SIZE])
 {
 	switch (err) {
 	case -EMFILE:
 	case -ENFILE:
 		return remedy_of_files(err, buf);
+	case -EFBIG:
+		return remedy_of_size(buf);
 	case -ENOMEM:
 		if (what == DENIED_THREAD)
 			return remedy_of_threads(buf);

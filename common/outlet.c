@@ -50,6 +50,17 @@ static ssize_t write_to_reader(int fd, const void *bytes, size_t size)
 	return n;
 }
 
+void outlet_reserve(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDONLY); /* what is written there fails, as before */
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+}
+
 ssize_t outlet_write(int fd, const void *bytes, size_t size)
 {
 	struct stat st;

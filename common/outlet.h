@@ -18,4 +18,10 @@
  */
 ssize_t outlet_write(int fd, const void *bytes, size_t size);
 
+/*
+ * Descriptors 0 to 2 that are closed get something that nobody can write to. First of all in main(): otherwise the next
+ * file that is opened is stderr, and the log is written into it.
+ */
+void outlet_reserve(void);
+
 #endif

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #include "core/ledger_recover.h"
 #include "core/slotmap.h"
@@ -138,6 +139,13 @@ void ledger_close(struct ledger *l)
 	free(l->sessions);
 	free(l->links);
 	free(l);
+}
+
+uint64_t ledger_inode(const struct ledger *l)
+{
+	struct stat st;
+
+	return fstat(l->table.fd, &st) == 0 ? st.st_ino : 0;
 }
 
 uint32_t ledger_rejected(const struct ledger *l)

@@ -62,6 +62,7 @@ struct ledger;
  */
 int ledger_open(struct ledger **out, int dir, const char *name, uint32_t max);
 void ledger_close(struct ledger *l);              /* NULL is fine */
+uint64_t ledger_inode(const struct ledger *l);    /* of its file; 0: unknown */
 uint32_t ledger_rejected(const struct ledger *l); /* records left out by ledger_open() */
 
 /* The records left out, by ascending slot: any field may be wrong. Start with *cursor = 0; NULL ends. */

@@ -145,6 +145,21 @@ void sessions_close(struct sessions *s)
 	free(s);
 }
 
+void sessions_expect(struct sessions *s, uint32_t slot, uint64_t serial)
+{
+	const struct session_record *r = sessions_get(s, slot);
+
+	/* An older number in its place is a session that had been forgotten, a later one knows better than the ledger. */
+	if (r && r->serial < serial)
+		sessions_remove(s, slot);
+	else if (r)
+		return;
+	if (serial >= s->next_serial && serial != UINT64_MAX)
+		s->next_serial = serial + 1;
+	s->rejected += !slots_is_aside(&s->slots, slot);
+	slots_set_aside(&s->slots, slot);
+}
+
 uint32_t sessions_rejected(const struct sessions *s)
 {
 	return s->rejected;

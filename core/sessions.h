@@ -62,6 +62,13 @@ void sessions_close(struct sessions *s); /* NULL is fine */
 uint32_t sessions_rejected(const struct sessions *s);
 
 /*
+ * The ledger lists memory of the session with that serial number in that slot. If the table does not have it (its file
+ * was lost, damaged, or is an older copy), nobody else ever gets its number, nor its slot before a new process looks
+ * again; it counts as rejected. Before the first sessions_add().
+ */
+void sessions_expect(struct sessions *s, uint32_t slot, uint64_t serial);
+
+/*
  * A new record, CONNECTED, with a ticket; -EUSERS when the table is full (or tickets are), -EEXIST for an id that is in it, -ENOSPC
  * when the file cannot grow.
  */

@@ -64,6 +64,11 @@ void slots_set_aside(struct slots *s, uint32_t slot)
 	bitset_clear(&s->vacant, slot);
 }
 
+bool slots_is_aside(const struct slots *s, uint32_t slot)
+{
+	return slot < s->high && !bitset_test(&s->vacant, slot) && !bitset_test(&s->taken, slot);
+}
+
 uint32_t slots_next(const struct slots *s, uint32_t from)
 {
 	uint64_t slot = bitset_next(&s->taken, from);

@@ -30,6 +30,8 @@ void slots_give(struct slots *s, uint32_t slot);     /* a taken one */
 void slots_set_aside(struct slots *s, uint32_t slot);
 void slots_occupy(struct slots *s, uint32_t slot);
 
+bool slots_is_aside(const struct slots *s, uint32_t slot);
+
 static inline bool slots_has(const struct slots *s, uint32_t slot)
 {
 	return bitset_test(&s->taken, slot);

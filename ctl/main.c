@@ -4,6 +4,7 @@
 #include <locale.h>
 #include <stdio.h>
 
+#include "common/outlet.h"
 #include "ctl/help.h"
 #include "ctl/names.h"
 #include "ctl/options.h"
@@ -65,6 +66,7 @@ int main(int argc, char **argv)
 	struct options options;
 	struct why why = { "" };
 
+	outlet_reserve();
 	setlocale(LC_CTYPE, "");
 	if (options_parse(argc, argv, &options, &why))
 		return complain(STATUS_USAGE, &why);

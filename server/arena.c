@@ -144,7 +144,7 @@ static int open_file(struct arena *a, int data_dir, const char *name, struct why
 /* The file has the wanted size afterwards, or was made with it. */
 static int size_file(struct arena *a, const char *name, struct why *why)
 {
-	char have[UNITS_TEXT_SIZE], want[UNITS_TEXT_SIZE];
+	char have[UNITS_TEXT_SIZE], want[UNITS_TEXT_SIZE], doing[ARENA_NAME_SIZE + 8];
 	struct stat st;
 
 	if (fstat(a->fd, &st) != 0)
@@ -156,9 +156,10 @@ static int size_file(struct arena *a, const char *name, struct why *why)
 			name, (unsigned)geteuid());
 	if (st.st_size == 0) { /* new, or its maker was killed before this line */
 		a->created = true;
-		if (ftruncate(a->fd, (off_t)a->bytes) != 0)
-			return why_set(why, -errno, "cannot size %s: %s", name, strerror(errno));
-		return 0;
+		if (ftruncate(a->fd, (off_t)a->bytes) == 0)
+			return 0;
+		snprintf(doing, sizeof(doing), "sizing %s", name);
+		return denial_explain(DENIED_FILE, -errno, doing, why);
 	}
 	if ((uint64_t)st.st_size != a->bytes)
 		return why_set(why, -EEXIST,

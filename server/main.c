@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* rmemd: lend this machine's memory over RDMA and account for every byte of it. */
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "common/outlet.h"
 #include "common/units.h"
 #include "server/notify.h"
 #include "server/options.h"
@@ -32,6 +34,9 @@ int main(int argc, char **argv)
 	struct why why = { "" };
 	int err;
 
+	outlet_reserve();
+	signal(SIGXFSZ,
+		SIG_IGN); /* a file that may not grow is an error with a remedy, or a lost line */
 	log_init("rmemd", LOG_LEVEL_INFO);
 	switch (options_parse(&options, argc, argv, &why)) {
 	case OPTIONS_EXIT:

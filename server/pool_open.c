@@ -19,6 +19,7 @@
 #include <sys/random.h>
 
 #include "common/clock.h"
+#include "common/denial.h"
 #include "common/log.h"
 #include "common/units.h"
 #include "server/origin.h"
@@ -70,8 +71,11 @@ static int draw_number(uint64_t *out, struct why *why)
 
 static int fail_table(const struct datadir *data, const char *name, int err, struct why *why)
 {
-	return why_set(
-		why, err, "cannot make or open %s/%s: %s", data->tables_path, name, strerror(-err));
+	char remedy[DENIAL_TEXT_SIZE];
+	const char *helps = denial_remedy(DENIED_FILE, err, remedy);
+
+	return why_set(why, err, "cannot make or open %s/%s: %s%s%s", data->tables_path, name,
+		strerror(-err), *helps ? ". " : "", helps);
 }
 
 /* Those that are not there yet: of this pool, and no run has seen them. */
@@ -294,16 +298,21 @@ static int wipe_gaps(struct pool *p, struct gaps *g, struct why *why)
 	return err;
 }
 
+static struct proof_subject subject(const struct pool *p, const struct pool_node *n, uint64_t run)
+{
+	return (struct proof_subject){ n->arena.fd, ledger_inode(p->ledger), run };
+}
+
 static int clean_node(struct pool *p, struct pool_node *n, uint64_t run, struct why *why)
 {
+	const struct proof_subject of = subject(p, n, run);
 	struct gaps gaps = { .node = n,
 		.progress = { .node = n->node, .doing = "wiped", .said_ns = clock_boot_ns() },
 		.total_bytes = buddy_free_bytes(n->buddy) };
 	char bytes[UNITS_TEXT_SIZE];
 	int err;
 
-	if (n->arena.created ||
-		(!p->rejected && proof_holds(&p->proofs, n->node, n->arena.fd, run)))
+	if (n->arena.created || (!p->rejected && proof_holds(&p->proofs, n->node, &of)))
 		return 0;
 	if (!p->rejected)
 		log_warn("node %u: nothing proves that its free memory is zero (its files were "
@@ -325,8 +334,11 @@ static int prove(struct pool *p, const struct datadir *data, struct why *why)
 	err = table_mark(data->tables, DATADIR_LEDGER, &mark);
 	if (err)
 		return fail_table(data, DATADIR_LEDGER, err, why);
-	for (unsigned i = 0; i < p->nnodes && !err; i++)
-		err = proof_give(&p->proofs, p->nodes[i].node, p->nodes[i].arena.fd, mark.run);
+	for (unsigned i = 0; i < p->nnodes && !err; i++) {
+		const struct proof_subject of = subject(p, &p->nodes[i], mark.run);
+
+		err = proof_give(&p->proofs, p->nodes[i].node, &of);
+	}
 	return err ? fail_table(data, DATADIR_POOL, err, why) : 0;
 }
 

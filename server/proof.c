@@ -74,7 +74,7 @@ static void put(struct table *t, unsigned node, struct proof next)
 	p->inode = next.inode;
 	p->run = next.run;
 	memcpy(p->boot_id, next.boot_id, sizeof(p->boot_id));
-	p->reserved = 0;
+	p->ledger_inode = next.ledger_inode;
 	__atomic_store_n(&p->state, next.state, __ATOMIC_SEQ_CST);
 }
 
@@ -83,39 +83,39 @@ void proof_announce(struct table *t, unsigned node, uint64_t bytes)
 	put(t, node, (struct proof){ .state = PROOF_MAKING, .bytes = bytes });
 }
 
-static int make(int arena_fd, uint64_t run, struct proof *out)
+static int make(const struct proof_subject *of, struct proof *out)
 {
 	uint64_t boot_clock; /* not needed: an inode is one file as long as the machine is up */
 	struct stat st;
 
-	if (fstat(arena_fd, &st) != 0)
+	if (fstat(of->arena_fd, &st) != 0)
 		return -errno;
 	*out = (struct proof){ .state = PROOF_CLEAN,
 		.bytes = (uint64_t)st.st_size,
 		.device = st.st_dev,
 		.inode = st.st_ino,
-		.run = run };
+		.run = of->run,
+		.ledger_inode = of->ledger_inode };
 	identity_boot(out->boot_id, &boot_clock);
 	out->check = checksum(out);
 	return 0;
 }
 
-int proof_give(struct table *t, unsigned node, int arena_fd, uint64_t run)
+int proof_give(struct table *t, unsigned node, const struct proof_subject *of)
 {
 	struct proof p;
-	int err = make(arena_fd, run, &p);
+	int err = make(of, &p);
 
 	if (!err)
 		put(t, node, p);
 	return err;
 }
 
-bool proof_holds(const struct table *t, unsigned node, int arena_fd, uint64_t run)
+bool proof_holds(const struct table *t, unsigned node, const struct proof_subject *of)
 {
 	struct proof p;
 
-	return run != 0 && make(arena_fd, run, &p) == 0 &&
-	       memcmp(&p, proof_of(t, node), sizeof(p)) == 0;
+	return of->run != 0 && make(of, &p) == 0 && memcmp(&p, proof_of(t, node), sizeof(p)) == 0;
 }
 
 void proof_drop(struct table *t, unsigned node)

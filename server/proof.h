@@ -18,6 +18,13 @@
 
 #define PROOF_FORMAT 1
 
+/* What is proven: this file, beside this ledger. */
+struct proof_subject {
+	int arena_fd;
+	uint64_t ledger_inode;
+	uint64_t run;
+};
+
 /* Stored: values are never reused. */
 enum proof_state {
 	PROOF_NONE = 0,
@@ -33,7 +40,8 @@ struct proof {
 	uint64_t device, inode;
 	uint64_t run;
 	uint8_t boot_id[16];
-	uint64_t reserved;
+	uint64_t
+		ledger_inode; /* the ledger's file: a copy of it made during the run has the run's mark too */
 };
 
 /* What a file holds, of which nothing is changed. That it cannot be read, or a bad record: PROOF_NONE. */
@@ -46,9 +54,9 @@ int proof_open(struct table *t, int tables_dir, const char *name);
 void proof_announce(struct table *t, unsigned node, uint64_t bytes);
 
 /* All that the ledger of this run does not list in this file is zero. errno of fstat. */
-int proof_give(struct table *t, unsigned node, int arena_fd, uint64_t run);
+int proof_give(struct table *t, unsigned node, const struct proof_subject *of);
 
-bool proof_holds(const struct table *t, unsigned node, int arena_fd, uint64_t run);
+bool proof_holds(const struct table *t, unsigned node, const struct proof_subject *of);
 
 /* The arena is gone. */
 void proof_drop(struct table *t, unsigned node);

@@ -129,9 +129,20 @@ static int open_timeline(struct server *s)
 	return timeline_open(&s->timeline, s->data.tables, DATADIR_TIME, &clocks);
 }
 
-static int open_tables(struct server *s, struct why *why)
+static int open_sessions(struct server *s)
 {
 	int err = sessions_open(&s->records, s->data.tables, DATADIR_SESSIONS);
+	const struct allocation *a;
+	uint32_t cursor = 0;
+
+	while (!err && (a = ledger_next(s->pool.ledger, &cursor)) != NULL)
+		sessions_expect(s->records, a->session, a->session_serial);
+	return err;
+}
+
+static int open_tables(struct server *s, struct why *why)
+{
+	int err = open_sessions(s);
 
 	if (!err)
 		err = sites_open(&s->sites, s->data.tables, DATADIR_SITES);
@@ -154,8 +165,8 @@ static void report_rejected(const struct server *s)
 	uint32_t sessions = sessions_rejected(s->records), sites = sites_rejected(s->sites);
 
 	if (sessions || sites)
-		log_error("damaged records in %s are left out: %u sessions (nobody can say whose "
-			  "their memory is), %u call sites",
+		log_error("damaged or lost records in %s: %u sessions (nobody can say whose "
+			  "their memory is, and nobody gets it), %u call sites",
 			s->data.tables_path, sessions, sites);
 }
 

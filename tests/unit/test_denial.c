@@ -47,6 +47,8 @@ static void test_files(void **state)
 		"LimitNOFILE=", "container");
 	SAYS(say(RLIMIT_NOFILE, 37, DENIED_PINNED, -EMFILE), "is 37");
 	SAYS(say(RLIMIT_NOFILE, 37, DENIED_DEVICE, -ENFILE), "whole machine", "fs.file-max");
+	SAYS(say(RLIMIT_FSIZE, 1UL << 20, DENIED_FILE, -EFBIG), "RLIMIT_FSIZE is 1.0 MiB",
+		"ulimit -f", "LimitFSIZE=");
 }
 
 static void test_memory(void **state)

@@ -15,11 +15,13 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
 #include <cmocka.h>
 
 #include "common/log.h"
+#include "common/outlet.h"
 
 static int saved_stderr;
 static int pipe_fd[2];
@@ -280,6 +282,36 @@ static void levels_by_name(void **state)
 	}
 }
 
+/* A program that was started without them: its own files are not stderr, and stay as they are. */
+static void nothing_is_written_into_files(void **state)
+{
+	char path[] = "/tmp/rmem-test-log.XXXXXX";
+	int status, file = mkstemp(path);
+	struct stat st;
+	pid_t child;
+
+	(void)state;
+	assert_true(file >= 0);
+	close(file);
+	child = fork();
+	if (child == 0) {
+		for (int fd = 0; fd <= STDERR_FILENO; fd++)
+			close(fd);
+		outlet_reserve();
+		for (int fd = 0; fd <= STDERR_FILENO; fd++)
+			(void)!open(path, O_RDWR | O_CLOEXEC);
+		log_init("test", LOG_LEVEL_INFO);
+		log_info("not into a file");
+		_exit(fcntl(STDERR_FILENO, F_GETFD) < 0 || write(STDOUT_FILENO, "", 1) >= 0);
+	}
+	assert_true(child > 0);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_size, 0);
+	unlink(path);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -295,6 +327,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(nor_of_a_socket, redirect, restore),
 		cmocka_unit_test_setup_teardown(nor_of_a_terminal, redirect, restore),
 		cmocka_unit_test_setup_teardown(errno_survives, redirect, restore),
+		cmocka_unit_test(nothing_is_written_into_files),
 		cmocka_unit_test(levels_by_name),
 	};
 

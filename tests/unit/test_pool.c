@@ -328,6 +328,24 @@ static void test_older_ledger(void **state)
 	pool_close(&p);
 }
 
+/* A copy of the ledger that was made during the same run. */
+static void test_copied_ledger(void **state)
+{
+	struct datadir data = data_of(dir, *state);
+	struct pool p;
+
+	must_open(&p, &data, ARENA_BYTES);
+	fill(&p, lend(&p, 5000), 'L');
+	copy_file(dir, DATADIR_LEDGER, dir, "copy");
+	fill(&p, lend(&p, 300000), 'S');
+	pool_close(&p);
+	assert_int_equal(renameat(dir, "copy", dir, DATADIR_LEDGER), 0);
+	must_open(&p, &data, ARENA_BYTES);
+	assert_holds(&p, 5000, 'L');
+	assert_free_is_zero(&p);
+	pool_close(&p);
+}
+
 /* A whole copy is the pool as well, but no proof goes with it. */
 static void test_copied_pool(void **state)
 {
@@ -531,6 +549,7 @@ int main(void)
 		IN_DIR(test_lost_proofs),
 		IN_DIR(test_mixed_pools),
 		IN_DIR(test_older_ledger),
+		IN_DIR(test_copied_ledger),
 		IN_DIR(test_copied_pool),
 		IN_DIR(test_damaged_record),
 		IN_DIR(test_damage_stays_until_started),

@@ -267,6 +267,48 @@ static void test_torn_state(void **state)
 	sessions_close(s);
 }
 
+/* The file is lost: what was lent to its sessions is not handed to those who come next. */
+static void test_lost_file(void **state)
+{
+	struct sessions *s = reopen(NULL);
+	uint32_t slot;
+
+	(void)state;
+	for (uint32_t i = 0; i < 3; i++)
+		add(s, i);
+	sessions_close(s);
+	assert_int_equal(unlinkat(dir, NAME, 0), 0);
+	s = reopen(NULL);
+	for (unsigned block = 0; block < 4; block++)
+		sessions_expect(s, 2, 3);
+	sessions_expect(s, 0, 1);
+	assert_int_equal(sessions_rejected(s), 2);
+	slot = add(s, 7);
+	assert_int_equal(slot, 1);
+	assert_int_equal(sessions_get(s, slot)->serial, 4);
+	assert_int_equal(add(s, 8), 3);
+	sessions_expect(s, slot, 4);
+	assert_int_equal(sessions_rejected(s), 2);
+	sessions_close(s);
+}
+
+/* An older copy of the file: a session that was forgotten since does not hold what its successor was lent. */
+static void test_older_file(void **state)
+{
+	struct sessions *s = reopen(NULL);
+	uint32_t found;
+
+	(void)state;
+	assert_int_equal(add(s, 1), 0);
+	sessions_expect(s, 0, 2);
+	assert_int_equal(sessions_rejected(s), 1);
+	assert_null(sessions_get(s, 0));
+	assert_int_equal(sessions_find(s, names_of(1).id, &found), -ENOENT);
+	assert_int_equal(add(s, 2), 1);
+	assert_int_equal(sessions_get(s, 1)->serial, 3);
+	sessions_close(s);
+}
+
 static void test_noise(void **state)
 {
 	uint64_t seed = 0x9e3779b97f4a7c15ULL, accepted = 0;
@@ -321,6 +363,8 @@ int main(void)
 		IN_DIR(test_tickets),
 		IN_DIR(test_no_tickets_left),
 		IN_DIR(test_torn_state),
+		IN_DIR(test_lost_file),
+		IN_DIR(test_older_file),
 		IN_DIR(test_noise),
 		cmocka_unit_test(test_names),
 	};
