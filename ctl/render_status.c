@@ -65,6 +65,25 @@ static int put_devices(FILE *out, const json_t *answer, struct check *c)
 	return sheet_finish(&s, out);
 }
 
+static void put_cautions(FILE *out, const json_t *answer, struct check *c)
+{
+	const json_t *devices = field_list(c, answer, "devices");
+	json_t *device;
+	size_t i;
+
+	json_array_foreach(devices, i, device)
+	{
+		const char *caution = field_text(c, device, "caution");
+
+		if (!*caution)
+			continue;
+		text_put(out, field_text(c, device, "name"));
+		fputs(": ", out);
+		text_put(out, caution);
+		putc('\n', out);
+	}
+}
+
 static int put_nodes(FILE *out, const json_t *answer, struct check *c)
 {
 	static const struct sheet_column columns[] = {
@@ -187,6 +206,7 @@ int render_status(const json_t *answer, const struct view *view, FILE *out, stru
 	(void)view;
 	put_server(out, field_object(c, answer, "server"), c);
 	err = put_devices(out, answer, c);
+	put_cautions(out, answer, c);
 	if (err == 0)
 		err = put_nodes(out, answer, c);
 	put_holdings(out, answer, c);

@@ -20,6 +20,14 @@ const char *device_name(const struct device *d)
 	return ibv_get_device_name(d->verbs->device);
 }
 
+const char *device_caution(const struct device *d)
+{
+	return verbs_is_rxe(&d->attr) ? "soft-RoCE: no security boundary; on a network that "
+					"doubles packets a read can "
+					"succeed without its data"
+				      : "";
+}
+
 int device_address(struct ibv_context *verbs, struct in_addr *out)
 {
 	struct ibv_gid_entry entries[MAX_GIDS];

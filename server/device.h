@@ -47,6 +47,9 @@ void device_close(struct device *d); /* NULL-safe, half-built is fine */
 
 const char *device_name(const struct device *d);
 
+/* What its users should know, in a line without an end; "" mostly. */
+const char *device_caution(const struct device *d);
+
 /* The region that covers an allocation's bytes in WINDOW mode. */
 struct ibv_mr *device_chunk(const struct device *d, uint64_t addr);
 

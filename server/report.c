@@ -36,6 +36,7 @@ static json_t *make_devices(struct draft *d)
 		draft_set_text(d, o, "other_queue_pair", device->other_queue_pair);
 		draft_set_text(d, o, "revoked_key", device->revoked_key);
 		draft_set_text(d, o, "outside_window", device->outside_window);
+		draft_set_text(d, o, "caution", device->caution);
 		draft_append(d, list, o);
 	}
 	return list;

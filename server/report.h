@@ -42,6 +42,7 @@ struct report_device {
 	const char *protection; /* "window" or "region" */
 	const char *other_queue_pair, *revoked_key,
 		*outside_window; /* "refused", "allowed", "failed" */
+	const char *caution;     /* what to know before data that matters is given to it; "" */
 };
 
 struct report_terms {

@@ -93,7 +93,8 @@ static void fill_devices(struct view *v, struct server *s)
 			.protection = protection_name(d->protection),
 			.other_queue_pair = probe_outcome_name(d->probe.other_queue_pair),
 			.revoked_key = probe_outcome_name(d->probe.revoked_key),
-			.outside_window = probe_outcome_name(d->probe.outside_window) };
+			.outside_window = probe_outcome_name(d->probe.outside_window),
+			.caution = device_caution(d) };
 	}
 }
 

@@ -36,7 +36,8 @@ void party_resume(struct party *p, unsigned n)
 	assert_int_equal(raw_open(p->port, &p->session, &p->raw), 0);
 	p->renewed_ns = clock_boot_ns();
 	for (unsigned i = 0; i < n; i++) {
-		raw_remember(p->grants[i].addr, p->grants[i].serial); /* of another process, maybe */
+		/* It may have been another process's. */
+		raw_remember(p->grants[i].addr, p->grants[i].serial);
 		assert_int_equal(raw_attach(p->raw, p->grants[i].addr, &p->grants[i]), 0);
 	}
 }

@@ -213,7 +213,10 @@ static int alloc_on(struct raw *r, uint64_t bytes, int32_t node, uint32_t site)
 	struct alloc_reply got;
 	int err = RAW_ASK(r, MESSAGE_ALLOC, alloc, &q, alloc, &got);
 
-	return err ? err : raw_free(r, got.addr);
+	if (err)
+		return err;
+	raw_remember(got.addr, got.serial);
+	return raw_free(r, got.addr);
 }
 
 static void impossible_memory(void **state)
@@ -349,6 +352,7 @@ static void texts_that_are_none(void **state)
 		snprintf(names.names[0].file, sizeof(names.names[0].file), "%s", texts[i]);
 		assert_int_equal(RAW_TELL(raw, MESSAGE_SITE_NAMES, site_names, &names), 0);
 		assert_int_equal(RAW_ASK(raw, MESSAGE_ALLOC, alloc, &a, alloc, &g), 0);
+		raw_remember(g.addr, g.serial);
 		for (unsigned k = 0; k < sizeof(reports) / sizeof(reports[0]); k++)
 			json_decref(rig_ask(r, reports[k]));
 		rig_ctl(r, leaks, &out);

@@ -59,7 +59,7 @@ static inline struct stage make_stage(struct world *w)
 	s.world = w;
 	s.late_slot = UINT32_MAX;
 	s.device = (struct report_device){ "rxe0", "10.77.0.1", "region", "refused", "refused",
-		"allowed" };
+		"allowed", "not for data that matters" };
 	input(w);
 	for (unsigned i = 0; i < NODES; i++)
 		s.nodes[i] = (struct report_node){ .given = w->nodes[i],

@@ -27,7 +27,7 @@ static void test_status(void **state)
 	check_keys(at(answer, "damage"), "allocations sessions sites wiped_bytes");
 	check_keys(at(answer, "server"), SERVER_KEYS " data_dir admin_socket");
 	check_keys(item(answer, "devices", 0),
-		"name address protection other_queue_pair revoked_key outside_window");
+		"name address protection other_queue_pair revoked_key outside_window caution");
 	check_keys(item(answer, "nodes", 1), NODE_KEYS " page_bytes largest_free_bytes");
 	check_keys(at(answer, "sessions"), "connected detached closed dead");
 	check_keys(at(answer, "allocations"), "blocks bytes block_bytes");
