@@ -236,9 +236,10 @@ stop_hard() {
 }
 
 boot_failed() {
-	local id
+	local id load
+	read -r load _ </proc/loadavg
 	for ((id = 1; id <= HOSTS; id++)); do
-		echo "did not start within $BOOT_LIMIT_S s" >"$RUN/$id/failure"
+		echo "did not start within $BOOT_LIMIT_S s (too busy? load $load on $(nproc) processors)" >"$RUN/$id/failure"
 	done
 	kill_hosts
 }
@@ -358,7 +359,7 @@ explain_host() {
 		may_boot_again || note "host $1 stopped before its command ended"
 		return
 	fi
-	note "host $1: $why; softroce -v shows its log"
+	note "host $1: $why; scripts/softroce $MODE -v shows its log"
 	RESULT=$EXIT_OWN
 }
 
