@@ -14,7 +14,7 @@ KERNEL_ARGS="console=ttyS0 quiet panic=-1 oops=panic mitigations=off nokaslr tsc
 # A machine that shares two processors with others stands still for seconds; that is no lockup.
 KERNEL_ARGS+=" rcupdate.rcu_cpu_stall_timeout=300 watchdog_thresh=60 workqueue.watchdog_thresh=300"
 
-BOOT_LIMIT_S=180     # an emulated machine on a loaded host
+BOOT_LIMIT_S=400     # an emulated machine on a loaded host
 GRACE_S=5            # from TERM to KILL, from KILL to the end of the VM, and to the end of waiting for it
 PEER_GRACE_S=3       # how long a host may go on after the other has failed
 
