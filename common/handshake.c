@@ -59,7 +59,8 @@ static int next_event(
 		if (rc == -ETIMEDOUT)
 			return why_set(why, rc,
 				"%s did not answer in time while %s: is rmemd running there, and "
-				"does UDP port 4791 get through?",
+				"does UDP port 4791 get through? Or is one of the two machines too "
+				"busy?",
 				h->peer, doing);
 		if (rc)
 			return why_set(why, rc, "%s while %s",
