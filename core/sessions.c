@@ -314,6 +314,23 @@ struct session_record *sessions_next(const struct sessions *s, uint32_t *cursor,
 	return record(s, slot);
 }
 
+uint64_t sessions_latest_ns(const struct sessions *s, uint64_t limit_ns)
+{
+	const struct session_record *r;
+	uint64_t latest_ns = 0;
+	uint32_t cursor = 0, slot;
+
+	while ((r = sessions_next(s, &cursor, &slot)) != NULL) {
+		const uint64_t times[] = { r->opened_ns, r->seen_ns, r->state_since_ns,
+			r->expired_ns };
+
+		for (unsigned i = 0; i < sizeof(times) / sizeof(times[0]); i++)
+			if (times[i] > latest_ns && times[i] <= limit_ns)
+				latest_ns = times[i];
+	}
+	return latest_ns;
+}
+
 uint32_t sessions_count(const struct sessions *s)
 {
 	return s->slots.count;

@@ -104,6 +104,9 @@ void sessions_remove(struct sessions *s, uint32_t slot);
 struct session_record *sessions_next(
 	const struct sessions *s, uint32_t *cursor, uint32_t *out_slot);
 
+/* The latest time in any record, of those that are not after limit_ns; 0: none. */
+uint64_t sessions_latest_ns(const struct sessions *s, uint64_t limit_ns);
+
 uint32_t sessions_count(const struct sessions *s);
 
 const char *session_state_name(uint32_t state); /* "connected", "detached", "closed", "dead" */

@@ -309,6 +309,22 @@ static void test_older_file(void **state)
 	sessions_close(s);
 }
 
+static void test_latest_time(void **state)
+{
+	struct sessions *s = reopen(NULL);
+
+	(void)state;
+	assert_int_equal(sessions_latest_ns(s, UINT64_MAX), 0);
+	add(s, 1);
+	add(s, 2);
+	sessions_set_state(s, 0, SESSION_DEAD, HOLDER_NO_EVIDENCE, 5000);
+	assert_int_equal(sessions_latest_ns(s, UINT64_MAX), 5000);
+	assert_int_equal(sessions_latest_ns(s, 4999), 1002);
+	sessions_remove(s, 0);
+	assert_int_equal(sessions_latest_ns(s, UINT64_MAX), 1002);
+	sessions_close(s);
+}
+
 static void test_noise(void **state)
 {
 	uint64_t seed = 0x9e3779b97f4a7c15ULL, accepted = 0;
@@ -365,6 +381,7 @@ int main(void)
 		IN_DIR(test_torn_state),
 		IN_DIR(test_lost_file),
 		IN_DIR(test_older_file),
+		IN_DIR(test_latest_time),
 		IN_DIR(test_noise),
 		cmocka_unit_test(test_names),
 	};
