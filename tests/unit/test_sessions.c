@@ -268,6 +268,36 @@ static void test_torn_state(void **state)
 }
 
 /* The file is lost: what was lent to its sessions is not handed to those who come next. */
+/* Any bit of what says who it is: it is nobody's, and not another's. */
+static void test_another_name(void **state)
+{
+	struct sessions *s = reopen(NULL);
+
+	(void)state;
+	add(s, 1);
+	sessions_close(s);
+	for (size_t at = 0; at < sizeof(struct identity) + 2 * ID_SIZE; at++) {
+		const size_t where = at < 2 * ID_SIZE ? offsetof(struct session_record, id) + at
+						      : offsetof(struct session_record, identity) +
+								at - 2 * ID_SIZE;
+		int fd = open_file(NAME);
+		uint8_t was, is;
+
+		assert_int_equal(pread(fd, &was, 1, (off_t)(4096 + where)), 1);
+		close(fd);
+		is = was ^ (uint8_t)(1U << at % 8);
+		poke(0, where, &is, 1);
+		s = reopen(NULL);
+		assert_int_equal(sessions_rejected(s), 1);
+		assert_int_equal(sessions_count(s), 0);
+		sessions_close(s);
+		poke(0, where, &was, 1);
+	}
+	s = reopen(NULL);
+	assert_int_equal(sessions_count(s), 1);
+	sessions_close(s);
+}
+
 static void test_lost_file(void **state)
 {
 	struct sessions *s = reopen(NULL);
@@ -357,7 +387,7 @@ static void test_noise(void **state)
 		sessions_close(s);
 		unlinkat(dir, NAME, 0);
 	}
-	assert_true(accepted > 1000);
+	assert_true(accepted > 100); /* most have a byte of what has a checksum changed */
 }
 
 static void test_names(void **state)
@@ -379,6 +409,7 @@ int main(void)
 		IN_DIR(test_tickets),
 		IN_DIR(test_no_tickets_left),
 		IN_DIR(test_torn_state),
+		IN_DIR(test_another_name),
 		IN_DIR(test_lost_file),
 		IN_DIR(test_older_file),
 		IN_DIR(test_latest_time),
