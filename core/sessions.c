@@ -42,13 +42,27 @@ static uint64_t ticket_of(const struct session_record *r)
 	return r->ticket & ~SESSION_TICKET_RETIRED;
 }
 
+/* What says whose memory it is: one bit of a process's number less, and a holder that lives is called dead. */
+static uint64_t check_of(const struct session_record *r)
+{
+	struct session_record copy;
+
+	memcpy(&copy, r, sizeof(copy)); /* with what lies between the fields */
+	copy.state = copy.evidence = 0;
+	copy.ticket = copy.seen_ns = copy.state_since_ns = copy.expired_ns = 0;
+	copy.last_seq = 0;
+	copy.last_status = 0;
+	copy.check = 0;
+	return table_sum(&copy, sizeof(copy));
+}
+
 static bool is_possible(const struct session_record *r)
 {
 	const struct identity *who = &r->identity;
 
-	return r->state >= SESSION_CONNECTED && r->state <= SESSION_DEAD &&
-	       r->evidence <= HOLDER_LET_GO && r->serial != 0 && r->serial != UINT64_MAX &&
-	       ticket_of(r) != 0 && ticket_of(r) <= SESSION_TICKET_MAX &&
+	return r->check == check_of(r) && r->state >= SESSION_CONNECTED &&
+	       r->state <= SESSION_DEAD && r->evidence <= HOLDER_LET_GO && r->serial != 0 &&
+	       r->serial != UINT64_MAX && ticket_of(r) != 0 && ticket_of(r) <= SESSION_TICKET_MAX &&
 	       ends(who->host, sizeof(who->host)) && ends(who->exe, sizeof(who->exe)) &&
 	       ends(who->cmdline, sizeof(who->cmdline)) && ends(who->job, sizeof(who->job));
 }
@@ -178,6 +192,7 @@ static void publish(struct session_record *r, const uint8_t id[ID_SIZE],
 	r->last_seq = 0;
 	r->last_status = 0;
 	r->identity = *identity;
+	r->check = check_of(r);
 	__atomic_store_n(&r->state, SESSION_CONNECTED, __ATOMIC_RELEASE);
 }
 
@@ -312,6 +327,23 @@ struct session_record *sessions_next(const struct sessions *s, uint32_t *cursor,
 	*cursor = slot + 1;
 	*out_slot = slot;
 	return record(s, slot);
+}
+
+uint64_t sessions_latest_ns(const struct sessions *s, uint64_t limit_ns)
+{
+	const struct session_record *r;
+	uint64_t latest_ns = 0;
+	uint32_t cursor = 0, slot;
+
+	while ((r = sessions_next(s, &cursor, &slot)) != NULL) {
+		const uint64_t times[] = { r->opened_ns, r->seen_ns, r->state_since_ns,
+			r->expired_ns };
+
+		for (unsigned i = 0; i < sizeof(times) / sizeof(times[0]); i++)
+			if (times[i] > latest_ns && times[i] <= limit_ns)
+				latest_ns = times[i];
+	}
+	return latest_ns;
 }
 
 uint32_t sessions_count(const struct sessions *s)

@@ -14,7 +14,7 @@
 #include "common/message.h"
 #include "core/holder.h"
 
-#define SESSIONS_FORMAT 3 /* the version of what is stored */
+#define SESSIONS_FORMAT 4 /* the version of what is stored */
 #define SESSIONS_MAX 16384
 
 /* Stored: values are never reused. */
@@ -48,12 +48,13 @@ struct session_record {
 	uint32_t last_seq;   /* last request that was carried out, and */
 	int32_t last_status; /* what came of it: a repeated request gets the same answer */
 	struct identity identity;
+	uint64_t check; /* over what never changes: serial, id, secret, opened_ns, identity */
 };
 
 struct sessions;
 
 /*
- * What a former process left behind is indexed again. A record that cannot be right (a field out of
+ * What a former process left behind is indexed again. A record that cannot be right (a checksum, a field out of
  * range, a text without an end, an id or serial number twice) is left out and counted; its slot is
  * not used again. ERRORS: as table_open(), -ENOMEM.
  */
@@ -88,8 +89,8 @@ void sessions_retire_ticket(struct sessions *s, uint32_t slot);
 int sessions_renew_ticket(struct sessions *s, uint32_t slot);
 
 /*
- * The record in a slot; NULL if it is NONE or out of range. Callers may change all but state, id and
- * ticket.
+ * The record in a slot; NULL if it is NONE or out of range. Callers may change all but state, ticket and
+ * what has a checksum.
  */
 struct session_record *sessions_get(const struct sessions *s, uint32_t slot);
 
@@ -103,6 +104,9 @@ void sessions_remove(struct sessions *s, uint32_t slot);
 /* Every record that is not NONE, ascending: start with *cursor = 0; NULL at the end. */
 struct session_record *sessions_next(
 	const struct sessions *s, uint32_t *cursor, uint32_t *out_slot);
+
+/* The latest time in any record, of those that are not after limit_ns; 0: none. */
+uint64_t sessions_latest_ns(const struct sessions *s, uint64_t limit_ns);
 
 uint32_t sessions_count(const struct sessions *s);
 

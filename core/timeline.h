@@ -20,12 +20,13 @@ struct timeline_clocks {
 	uint8_t boot_id[16]; /* all 0: not known, and so never the same */
 	uint64_t boot_clock; /* whose boot clock (identity_boot()) */
 	uint64_t boot_ns;    /* what it shows */
-	uint64_t real_ns;    /* the wall clock: only for a beginning */
+	uint64_t
+		real_ns; /* the wall clock, or the latest time of any record: only for a beginning */
 };
 
 /*
- * A file that is damaged or of another layout is made anew, and time begins with it: then what is older has an age
- * of 0 or a wrong one, as with every wall clock. ERRORS: as table_open(), -ENOMEM.
+ * A file that is damaged or of another layout is made anew, and time begins with it, at real_ns: what passed before that is
+ * not counted. ERRORS: as table_open(), -ENOMEM.
  */
 int timeline_open(
 	struct timeline **out, int dir, const char *name, const struct timeline_clocks *clocks);

@@ -207,6 +207,9 @@ static int check_whole(struct finding *f, struct why *why)
 	if (f->any_arena && !f->born[LEDGER])
 		return refuse_lost(f, f->dir->tables_path, DATADIR_LEDGER, why);
 	for (unsigned i = 0; i < ADDR_MAX_NODES; i++) {
+		/* It was marked before anything was proven: without that, all would be removed as never lent. */
+		if (f->proofs[i].state == PROOF_CLEAN && f->born[LEDGER] && f->origin->run == 0)
+			return refuse_spoiled(f, DATADIR_LEDGER, why);
 		if (f->proofs[i].state == PROOF_CLEAN && f->origin->bytes[i] == 0)
 			return refuse_lost(
 				f, f->dir->arenas_path, arena_name(i, f->origin->pool, name), why);

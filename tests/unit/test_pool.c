@@ -399,6 +399,58 @@ static void test_damaged_record(void **state)
 	}
 }
 
+/* A byte of what is before the records, in either file: it is refused, or what is lent stays, and what is free is zero. */
+static void test_damaged_headers(void **state)
+{
+	static const char *const names[] = { DATADIR_LEDGER, DATADIR_POOL };
+	unsigned opened = 0, refused = 0;
+
+	for (unsigned i = 0; i < 2 * 3 * 48; i++) {
+		struct datadir data = data_of(dir, *state);
+		const char *name = names[i % 2];
+		const off_t at = i / 6;
+		struct why why = { "" };
+		uint8_t byte, was;
+		struct pool p;
+		int fd;
+
+		leave_pool(&data);
+		fd = open_file(name);
+		assert_int_equal(pread(fd, &was, 1, at), 1);
+		byte = (uint8_t)(i / 2 % 3 == 0 ? 0 : i / 2 % 3 == 1 ? 0xff : was ^ 1);
+		assert_int_equal(pwrite(fd, &byte, 1, at), 1);
+		if (try_open(&p, &data, ARENA_BYTES, &why) == 0) {
+			opened++;
+			assert_holds(&p, 5000, 'L');
+			assert_holds(&p, 100, 'M');
+			assert_free_is_zero(&p);
+			datadir_remove_files(&data, p.id);
+			pool_close(&p);
+		} else {
+			refused++;
+			assert_non_null(strstr(why.text, name));
+			assert_int_equal(pwrite(fd, &was, 1, at), 1);
+			leave_nothing(&data, ARENA_BYTES);
+		}
+		close(fd);
+	}
+	assert_true(opened > 50 && refused > 20);
+}
+
+/* "No run has seen this ledger" is not believed beside a proof of one: nothing is removed. */
+static void test_ledger_without_a_run(void **state)
+{
+	static const uint64_t none;
+	struct datadir data = data_of(dir, *state);
+	struct snapshot before;
+
+	leave_pool(&data);
+	poke_file(DATADIR_LEDGER, 32, &none, sizeof(none));
+	before = look(dir);
+	assert_refused(&data, ARENA_BYTES, -EUCLEAN, "/ledger is damaged");
+	assert_unchanged(before, dir);
+}
+
 /* Who stops before rmemd has started does not end what is damaged. */
 static void test_damage_stays_until_started(void **state)
 {
@@ -552,6 +604,8 @@ int main(void)
 		IN_DIR(test_copied_ledger),
 		IN_DIR(test_copied_pool),
 		IN_DIR(test_damaged_record),
+		IN_DIR(test_damaged_headers),
+		IN_DIR(test_ledger_without_a_run),
 		IN_DIR(test_damage_stays_until_started),
 		IN_DIR(test_whole_blocks_are_wiped),
 		IN_DIR(test_interrupted_wiping_goes_on),
