@@ -326,8 +326,10 @@ static int open_without_numa(struct fixture *f)
 	if (!forget_numa() || syscall(SYS_mbind, NULL, 0, 0, NULL, 0, 0) == 0 || errno != ENOSYS ||
 		topology_load(&t))
 		return 77;
-	if (topology_count(t) != 1)
+	if (topology_count(t) != 1) {
+		topology_destroy(t);
 		return 77;
+	}
 	const struct arena_config config = {
 		.data_dir = f->dir, .node = topology_at(t, 0)->node, .bytes = 1 << 20, .topology = t
 	};
@@ -335,6 +337,9 @@ static int open_without_numa(struct fixture *f)
 	err = arena_open(&arena, &config, &why);
 	if (err)
 		fprintf(stderr, "%s\n", why.text);
+	else
+		arena_close(&arena);
+	topology_destroy(t);
 	return err ? 1 : 0;
 }
 
