@@ -34,7 +34,7 @@ const char *holder_evidence_text(enum holder_evidence e)
 	case HOLDER_LEASE_OVER:
 		return "lease past its grace, transport dead";
 	case HOLDER_LET_GO:
-		return "pid same, session given up (exec, or a close that did not get through)";
+		return "pid same, session given up (killed just now, exec, or a lost close)";
 	}
 	return "unknown evidence";
 }

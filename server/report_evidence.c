@@ -31,7 +31,7 @@ static const struct {
 	[DEAD_PID_GONE] = { "holder-dead", "pid gone, boot id same", true },
 	[DEAD_LEASE_OVER] = { "holder-dead", "lease past its grace, transport dead", true },
 	[DEAD_LET_GO] = { "holder-dead",
-		"pid same, session given up (exec, or a close that did not get through)", true },
+		"pid same, session given up (killed just now, exec, or a lost close)", true },
 	[DEAD_UNPROVED] = { "holder-dead", "not proved", true },
 	[CLOSED] = { "holder-closed", "closed without freeing", true },
 	[DETACHED] = { "holder-detached", "may come back", true },

@@ -90,7 +90,7 @@ static void test_texts(void **state)
 	assert_string_equal(
 		holder_evidence_text(HOLDER_LEASE_OVER), "lease past its grace, transport dead");
 	assert_string_equal(holder_evidence_text(HOLDER_LET_GO),
-		"pid same, session given up (exec, or a close that did not get through)");
+		"pid same, session given up (killed just now, exec, or a lost close)");
 	assert_non_null(holder_evidence_text((enum holder_evidence)77));
 }
 
