@@ -128,7 +128,7 @@ static int post(struct channel *ch, struct why *why)
 
 void channel_post(struct channel *ch, struct why *why)
 {
-	/* If it does not go, whoever waits for the operations will find out. */
+	/* If it does not go, the thread that waits for the operations finds out. */
 	if (ch->pipeline.ep)
 		(void)post(ch, why);
 }

@@ -59,7 +59,7 @@ void mark_remove(struct mark *m)
 	if (!m->number)
 		return;
 	m->number = 0;
-	if (!wiped_is_child()) /* where the lock may be taken for ever, after _Fork() or clone(2) */
+	if (!wiped_is_child()) /* after _Fork() or clone(2) the lock may never be released */
 		take_out(m);
 	close_own(m);
 }

@@ -21,7 +21,7 @@ void seats_stand_up(struct locals *l)
 {
 	seat_now = (struct seat){ 0 };
 	if (wiped_is_child())
-		return; /* nothing of the parent's is touched, and its locks may be taken for ever */
+		return; /* the parent's locks may never be released in a child */
 	pthread_mutex_lock(&open_lock);
 	for (size_t i = 0; i < l->count; i++) {
 		struct seat *seat = &l->seats[i];

@@ -32,7 +32,7 @@ struct sites {
 	struct entry *buckets[BUCKETS]; /* open addressing, never more than half full */
 	unsigned count;
 	unsigned long long unloads; /* when the cache was last right */
-	struct code *codes;         /* whoever has a text may keep it */
+	struct code *codes;         /* a text stays valid as long as the sites */
 	unsigned ncodes;
 };
 

@@ -14,7 +14,7 @@
 
 enum { DONE = 1, LEFT = 2, CANCELLED = 4 };
 
-/* Left and done: whoever comes next frees them. */
+/* Left and done: the next errand frees them. */
 static struct errand *_Atomic finished;
 
 static void futex_wake(_Atomic uint32_t *word)

@@ -38,7 +38,7 @@ int errand_start(struct errand *e, struct why *why);
 /* Wait until it is done: 0; -ETIMEDOUT at the deadline (on clock_boot_ns()); -ECANCELED. */
 int errand_wait(struct errand *e, uint64_t deadline_ns);
 
-/* Another thread: whoever waits for it waits no longer. */
+/* Another thread: ends a wait for the errand. */
 void errand_cancel(struct errand *e);
 
 /* The caller is through with it: it is destroyed, now or when it is done. One that was not started is fine. */

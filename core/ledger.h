@@ -58,7 +58,7 @@ struct ledger;
  * max: allocations, and so slots, at most. What a former process left behind is indexed again; a
  * record that cannot be right (a checksum, a field out of range, a serial number twice, two blocks that
  * overlap: then the older one stays) is left out and counted. Its slot is not used, and its bytes stay
- * for whoever wants to know, until ledger_drop_rejected(). ERRORS: as table_open(), -ENOMEM.
+ * readable until ledger_drop_rejected(). ERRORS: as table_open(), -ENOMEM.
  */
 int ledger_open(struct ledger **out, int dir, const char *name, uint32_t max);
 void ledger_close(struct ledger *l);              /* NULL is fine */
