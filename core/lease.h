@@ -65,7 +65,7 @@ const char *lease_state_name(enum lease_state state); /* "live", "late", "courte
 /*
  * Does this process run at all? Somebody who does nothing else says so once per period, by a beat. Beats that are
  * missing are time in which it did not run: stopped, suspended, debugged, starved. The answer does not depend on how busy
- * whoever asks has been.
+ * the asking thread has been.
  */
 struct pulse {
 	uint64_t period_ns;
