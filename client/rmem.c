@@ -211,7 +211,7 @@ static int number_site(
 	struct rmem *rm, struct wish *wish, uint64_t deadline_ns, struct site *out, struct why *why)
 {
 	struct session *s = &rm->session;
-	struct site_reply reply;
+	struct site_reply reply = { 0 };
 	struct wire in;
 	int rc;
 
@@ -231,7 +231,8 @@ static int number_site(
 		if (wire_finish(&in) == 0)
 			out->number = reply.site;
 	}
-	if (rc == 0 && sites_add(rm->sites, &wish->stack, *out) && out->number) {
+	/* Names that another process, or an earlier session, has given are not looked up again. */
+	if (rc == 0 && sites_add(rm->sites, &wish->stack, *out) && out->number && !reply.named) {
 		namer_add(&rm->namer, wish->description, out->number, s->serial);
 		wish->description = NULL;
 	}

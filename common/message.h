@@ -175,7 +175,9 @@ enum message_type {
 #define SITE_REQUEST_FIELDS(X) \
 	X(list, modules, site_module, SITE_DEPTH_MAX) \
 	X(list, frames, site_frame, SITE_DEPTH_MAX)
-#define SITE_REPLY_FIELDS(X) X(u32, site, )
+#define SITE_REPLY_FIELDS(X) \
+	X(u32, site, ) \
+	X(u8, named, ) /* 1: the names of its frames are known already */
 
 #define SITE_NAME_FIELDS(X) \
 	X(text, function, 112) \

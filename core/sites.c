@@ -255,6 +255,13 @@ int sites_set_names(struct sites *s, const struct site_names_request *names)
 	return 0;
 }
 
+bool sites_named(const struct sites *s, uint32_t site)
+{
+	const struct site_record *r = sites_get(s, site);
+
+	return r && r->state == SITE_NAMED;
+}
+
 const struct site_record *sites_get(const struct sites *s, uint32_t site)
 {
 	return slots_has(&s->slots, site) ? record(s, site) : NULL;

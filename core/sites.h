@@ -9,6 +9,7 @@
 #ifndef RMEM_CORE_SITES_H
 #define RMEM_CORE_SITES_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "common/message.h"
@@ -47,6 +48,9 @@ int sites_lookup(const struct sites *s, const struct site_request *frames, uint3
 
 /* Names for a site's frames; the first ones stay (0). -ENOENT no such site, -EINVAL wrong number. */
 int sites_set_names(struct sites *s, const struct site_names_request *names);
+
+/* Does that site have names? */
+bool sites_named(const struct sites *s, uint32_t site);
 
 /* NULL for 0 and for what does not exist. */
 const struct site_record *sites_get(const struct sites *s, uint32_t site);

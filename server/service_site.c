@@ -35,6 +35,7 @@ int handle_site(struct connection *c, const struct header *h, struct wire *in)
 			err == -ENOSPC   ? "its table is full"
 			: err == -EDQUOT ? "this session has brought too many"
 					 : strerror(-err));
+	body.named = sites_named(c->server->sites, body.site);
 	connection_reply_begin(c, h->type, h->seq, 0, &r);
 	site_reply_put(&r.body, &body);
 	return connection_reply_send(c, &r, NULL);

@@ -356,7 +356,7 @@ static void empty_messages_have_their_sizes(void **state)
 		{ "site_module", 22 },
 		{ "site_frame", 9 },
 		{ "site_request", 2 },
-		{ "site_reply", 4 },
+		{ "site_reply", 5 },
 		{ "site_name", 8 },
 		{ "site_names_request", 5 },
 		{ "report_request", 2 },

@@ -184,9 +184,12 @@ static void test_names(void **state)
 	assert_int_equal(sites_set_names(s, &names), -ENOENT);
 	names = names_for(0, 3);
 	assert_int_equal(sites_set_names(s, &names), -ENOENT);
-	assert_int_equal(sites_get(s, site)->state, 1);
+	assert_false(sites_named(s, site));
+	assert_false(sites_named(s, 0));
+	assert_false(sites_named(s, UINT32_MAX));
 	names = names_for(site, 3);
 	assert_int_equal(sites_set_names(s, &names), 0);
+	assert_true(sites_named(s, site));
 	/* The first ones stay. */
 	strcpy(names.names[0].function, "forged");
 	assert_int_equal(sites_set_names(s, &names), 0);
