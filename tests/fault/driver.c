@@ -71,6 +71,13 @@ size_t fault_limit(size_t limit)
 	return text ? strtoul(text, NULL, 10) : limit;
 }
 
+uint32_t fault_depth(void)
+{
+	const char *text = getenv("RMEM_FAULT_DEPTH");
+
+	return text ? (uint32_t)strtoul(text, NULL, 10) : 0;
+}
+
 uint64_t fault_only_n(void)
 {
 	const char *only = getenv("RMEM_FAULT_N");
@@ -228,14 +235,16 @@ static void show_hang(const struct process *p)
 bool fault_scenario(struct rig *r, const char *mode, int files, struct fault_plan *plan,
 	const char *plan_path, const char *about)
 {
-	char number[16], out[128], err[128];
-	const char *const argv[] = { FAULT_SCENARIO, r->server, mode, number, NULL };
+	static unsigned runs;
+	char number[16], run[16], out[128], err[128];
+	const char *const argv[] = { FAULT_SCENARIO, r->server, mode, number, run, NULL };
 	struct pollfd ended = { .events = POLLIN };
 	struct process p;
 	int fds[3] = { -1 }, status;
 	bool late;
 
 	snprintf(number, sizeof(number), "%d", files);
+	snprintf(run, sizeof(run), "%u", ++runs);
 	snprintf(out, sizeof(out), "%s/scenario.out", r->dir);
 	snprintf(err, sizeof(err), "%s/scenario.err", r->dir);
 	fds[1] = open(out, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);

@@ -41,6 +41,8 @@ bool fault_happened(
 /* Is this kind to be tried, says $RMEM_FAULT_KIND (names with commas)? */
 bool fault_wanted(enum fault_kind kind);
 size_t fault_limit(size_t limit); /* unless $RMEM_FAULT_LIMIT says otherwise */
+/* How many calls deep a place is while calls are counted, says $RMEM_FAULT_DEPTH; 0: all. */
+uint32_t fault_depth(void);
 /* If $RMEM_FAULT_N is set, only that one call; else 0. */
 uint64_t fault_only_n(void);
 

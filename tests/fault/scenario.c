@@ -2,13 +2,14 @@
 /*
  * The program under test: a client that makes every call of librmem, while one thing fails.
  *
- *	scenario SERVER client|server|brief FILES
+ *	scenario SERVER client|server|brief FILES PATH
  *
  * Each call is a step. A step that fails as it should (verdict.h) is tried again, and must work in the end; with
  * "server" the fault is in rmemd. What was written with success is known byte by byte (holdings.h), and compared
  * in the end. Afterwards the main steps are done a second time, which shows that what the fault left behind
  * does no harm, and as many files must be open as FILES says (-1: not looked at, the number is printed). "brief"
- * does only these main steps, once.
+ * does only these main steps, once. PATH is a number of which each process has another: rmemd knows no names yet for the
+ * call stack that allocates.
  *
  * Exit status 0, or 1 with a line on standard error that says which step did what. What is left in
  * memory is counted by the interposer.
@@ -16,6 +17,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,8 +29,44 @@
 #include "tests/fault/transfers.h"
 #include "tests/fault/verdict.h"
 
+#define PATH_BITS 10 /* calls; the number of a path has so many bits */
+
 static const char *server;
 static bool brief;
+static unsigned long path;
+
+/* ---- call sites ---- */
+
+/* Looking names up takes far more time than all the rest: librmem is told at once that there are none. */
+__attribute__((visibility("default"))) void *dwfl_begin(const void *callbacks);
+__attribute__((visibility("default"))) void *dwfl_begin(const void *callbacks)
+{
+	(void)callbacks;
+	return NULL;
+}
+
+/* Call by a stack that tells the number of the path. */
+static __attribute__((noinline)) int call_by_path(
+	int (*call)(void), unsigned long left, unsigned bits, unsigned bit)
+{
+	int rc;
+
+	if (bits == 0)
+		return call();
+	if (left & 1) {
+		rc = call_by_path(call, left >> 1, bits - 1, 1);
+		__asm__ volatile("nop" ::"r"(rc), "r"(bit)); /* so that the compiler keeps both calls */
+	} else {
+		rc = call_by_path(call, left >> 1, bits - 1, 0);
+		__asm__ volatile("" ::"r"(rc), "r"(bit));
+	}
+	return rc;
+}
+
+static int alloc_small(void)
+{
+	return call_by_path(holdings_alloc_small, path, PATH_BITS, 0);
+}
 
 /* ---- the steps ---- */
 
@@ -54,7 +92,7 @@ static const struct step {
 	{ "buf_alloc", holdings_buf_alloc, VERDICT_ANY, false },
 	{ "alloc_big", holdings_alloc_big, VERDICT_ANY, false },
 	{ "buf_register", holdings_buf_register, VERDICT_ANY, false },
-	{ "alloc_small", holdings_alloc_small, VERDICT_ANY, true },
+	{ "alloc_small", alloc_small, VERDICT_ANY, true },
 	{ "write_inline", transfers_write_inline, VERDICT_ANY, true },
 	{ "write_copied", transfers_write_copied, VERDICT_ANY, false },
 	{ "write_pinned", transfers_write_pinned, VERDICT_ANY, false },
@@ -103,6 +141,49 @@ static void take_all(bool again)
 		verdict_judge(VERDICT_ANY, rc, rmem_errmsg());
 }
 
+/* How many threads this process has besides the main one. */
+static unsigned other_threads(void)
+{
+	DIR *dir = opendir("/proc/self/task");
+	const struct dirent *entry;
+	unsigned n = 0;
+
+	while (dir && (entry = readdir(dir)) != NULL)
+		n += entry->d_name[0] != '.';
+	if (dir)
+		closedir(dir);
+	return n ? n - 1 : 0;
+}
+
+/* Starts a background job of librmem. In a thread that ends, because librmem gives back what a thread has then. */
+static void *look_up_a_name(void *unused)
+{
+	struct rmem *rm = NULL;
+
+	(void)unused;
+	(void)rmem_open("no.such.host.invalid", NULL, &rm);
+	return NULL;
+}
+
+/*
+ * On a busy machine rmem_close() gives up looking for names. The thread that does it ends by itself, and what it
+ * held is freed when the next one is started.
+ */
+static void await_threads(void)
+{
+	pthread_t thread;
+
+	if (!other_threads())
+		return;
+	verdict_step("the end of all threads");
+	while (other_threads())
+		sched_yield();
+	if (pthread_create(&thread, NULL, look_up_a_name, NULL) || pthread_join(thread, NULL))
+		verdict_wrong("no thread");
+	while (other_threads())
+		sched_yield();
+}
+
 static int open_files(bool tell)
 {
 	DIR *dir = opendir("/proc/self/fd");
@@ -139,16 +220,18 @@ int main(int argc, char **argv)
 	pthread_t thread;
 	int wanted, files;
 
-	if (argc != 4) {
-		fprintf(stderr, "usage: scenario SERVER client|server|brief FILES\n");
+	if (argc != 5) {
+		fprintf(stderr, "usage: scenario SERVER client|server|brief FILES PATH\n");
 		return 2;
 	}
 	server = argv[1];
 	brief = strcmp(argv[2], "brief") == 0;
 	verdict_begin(strcmp(argv[2], "server") == 0);
 	wanted = (int)strtol(argv[3], NULL, 10);
+	path = strtoul(argv[4], NULL, 10);
 	if (pthread_create(&thread, NULL, run, NULL) || pthread_join(thread, NULL))
 		return 2;
+	await_threads();
 	files = open_files(false);
 	if (wanted < 0)
 		printf("%d\n", files);

@@ -187,6 +187,7 @@ static void test_at_work(void **state)
 	start_bystander(&s);
 	assert_true(fault_scenario(s.rig, "client", -1, NULL, NULL, "unharmed"));
 	note_live(&s);
+	s.plan->depth = fault_depth();
 	fault_plan_arm(s.plan, FAULT_NONE, 0);
 	assert_true(fault_scenario(s.rig, "client", -1, NULL, NULL, "counting"));
 	memcpy(&counted, s.plan, sizeof(counted));
