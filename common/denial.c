@@ -55,7 +55,11 @@ static const char *remedy_of_memory(char *buf)
 static const char *remedy_of_pinned(char *buf)
 {
 	char lock[UNITS_TEXT_SIZE], all[UNITS_TEXT_SIZE];
+	struct rlimit limit;
 
+	/* Then it is not that one. */
+	if (getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur == RLIM_INFINITY)
+		return remedy_of_memory(buf);
 	snprintf(buf, DENIAL_TEXT_SIZE,
 		"RLIMIT_MEMLOCK is %s (raise it: 'ulimit -l', memlock in "
 		"/etc/security/limits.conf, "

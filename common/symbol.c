@@ -49,8 +49,10 @@ static int open_locked(
 	struct symbol_file *f, int fd, const uint8_t build_id[BUILD_ID_SIZE], struct why *why)
 {
 	f->dwfl = dwfl_begin(&callbacks);
-	if (!f->dwfl)
+	if (!f->dwfl) {
+		close(fd);
 		return why_set(why, -ENOMEM, "libdw: %s", dwfl_errmsg(-1));
+	}
 	dwfl_report_begin(f->dwfl);
 	f->module = dwfl_report_offline(f->dwfl, f->path, f->path, fd);
 	if (!f->module) {

@@ -115,15 +115,13 @@ static bool reclaim_all(struct server *s)
 	return more || !budget; /* there may be others behind */
 }
 
-/* Sessions whose last block has been wiped can be forgotten. */
-static void forget_reclaimed(struct server *s)
+/* Sessions that are over can be forgotten with their last block, which may have been wiped just now. */
+static void forget_sessions(struct server *s)
 {
 	uint32_t cursor = 0, slot;
 
-	while (sessions_next(s->records, &cursor, &slot)) {
-		if (s->sessions[slot].reclaiming)
-			session_forget_if_done(s, &s->sessions[slot]);
-	}
+	while (sessions_next(s->records, &cursor, &slot))
+		session_forget_if_done(s, &s->sessions[slot]);
 }
 
 static void slice(evutil_socket_t fd, short what, void *arg)
@@ -147,7 +145,7 @@ static void slice(evutil_socket_t fd, short what, void *arg)
 	more |= access_end_some(s, &ends);
 	more |= pool_wipe(&s->pool, WIPE_BYTES_PER_SLICE);
 	if (!more)
-		forget_reclaimed(s);
+		forget_sessions(s);
 	service_retry_waiting(s);
 	if (more)
 		reaper_wake(s);

@@ -454,7 +454,7 @@ static void a_channel_replaces_its_predecessor(void **state)
 	crew_fill(w.channels[0], addr, other, 3);
 	for (w.session.channel = 1; w.session.channel < 4; w.session.channel++)
 		crew_join(&w);
-	for (int round = 0; round < 10; round++) {
+	for (int round = 0; round < 2; round++) { /* each waits until the device gives up */
 		key = crew_attach(w.channels[2], addr);
 		w.session.channel = 2;
 		crew_join(&w);

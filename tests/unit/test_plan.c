@@ -137,6 +137,38 @@ static void test_long_pieces_are_cut(void **state)
 	assert_int_equal(n, 4);
 }
 
+/* Where byte k of a list of two pieces is. */
+static uint64_t byte_at(const uint64_t base[2], const uint64_t len[2], uint64_t k)
+{
+	return k < len[0] ? base[0] + k : base[1] + (k - len[0]);
+}
+
+/* Offsets, lengths and sums of more than 32 bits, on both sides. (With real memory: tests/rxe/test_vast.c.) */
+static void test_beyond_32_bits(void **state)
+{
+	static const uint64_t gib = 1ULL << 30;
+	const uint64_t lbase[2] = { 0x100000, 0x7000000000 };
+	const uint64_t rbase[2] = { 0x9e00000000001000ULL, 0x9f00000000000000ULL };
+	const uint64_t llen[2] = { 4 * gib + 5, 5 * gib }, rlen[2] = { 6 * gib + 1, 3 * gib + 4 };
+	const struct iovec local[2] = { { (void *)lbase[0], llen[0] }, { (void *)lbase[1], llen[1] } };
+	const struct rmem_iovec remote[2] = { { rbase[0], rlen[0] }, { rbase[1], rlen[1] } };
+	struct plan_segment seg;
+	uint64_t k = 0;
+	struct plan p;
+
+	(void)state;
+	assert_int_equal(plan_start(&p, local, 2, remote, 2, NULL), 0);
+	for (; plan_peek(&p, &seg); plan_advance(&p, seg.len), k += seg.len) {
+		assert_true((uintptr_t)seg.local == byte_at(lbase, llen, k));
+		assert_true(seg.remote == byte_at(rbase, rlen, k));
+		assert_true((uintptr_t)seg.local + seg.len - 1 == byte_at(lbase, llen, k + seg.len - 1));
+		assert_true(seg.remote + seg.len - 1 == byte_at(rbase, rlen, k + seg.len - 1));
+	}
+	assert_true(k == 9 * gib + 5);
+	/* A sum that agrees in its lower 32 bits only. */
+	assert_int_equal(plan_start(&p, local, 1, &(struct rmem_iovec){ rbase[0], 5 }, 1, NULL), -EINVAL);
+}
+
 static void test_nothing_to_do(void **state)
 {
 	struct iovec local = { NULL, 0 };
@@ -225,6 +257,7 @@ int main(void)
 		cmocka_unit_test(test_shapes),
 		cmocka_unit_test(test_no_pieces),
 		cmocka_unit_test(test_long_pieces_are_cut),
+		cmocka_unit_test(test_beyond_32_bits),
 		cmocka_unit_test(test_nothing_to_do),
 		cmocka_unit_test(test_bad_lists),
 	};
