@@ -15,6 +15,7 @@ KERNEL_ARGS="console=ttyS0 quiet panic=-1 oops=panic mitigations=off nokaslr tsc
 KERNEL_ARGS+=" rcupdate.rcu_cpu_stall_timeout=300 watchdog_thresh=60 workqueue.watchdog_thresh=300"
 
 BOOT_LIMIT_S=400     # an emulated machine on a loaded host
+BOOT_LOOKS_S=10      # between two looks at whether a booting machine computes
 GRACE_S=5            # from TERM to KILL, from KILL to the end of the VM, and to the end of waiting for it
 PEER_GRACE_S=3       # how long a host may go on after the other has failed
 
@@ -244,13 +245,38 @@ boot_failed() {
 	kill_hosts
 }
 
+# What QEMU has computed so far, or would have if there had been a processor for it.
+busy_ms() { # NUMBER
+	cat "/proc/${QEMU[$1]}/task"/*/schedstat 2>/dev/null | awk '{ ns += $1 + $2 } END { printf "%d", ns / 1000000 }'
+}
+
+# An emulated kernel loses an interrupt once in some dozen boots, and waits for it for ever. One that boots computes
+# all the time: two looks at one that does not, and it is started over.
+look_at_boot() {
+	local id busy
+	(($(now_ms) >= NEXT_LOOK_MS)) || return 0
+	NEXT_LOOK_MS=$(($(now_ms) + BOOT_LOOKS_S * 1000))
+	for id in "${!QEMU[@]}"; do
+		[[ ! ${BOOTED[$id]:-} && ! ${GONE[$id]:-} ]] || continue
+		busy=$(busy_ms "$id")
+		if ((busy - BUSY_MS[id] >= BOOT_LOOKS_S * 100)); then
+			STILL[id]=0
+		elif ((++STILL[id] == 2)); then
+			trace "host $id does nothing any more"
+			kill_hosts
+		fi
+		BUSY_MS[id]=$busy
+	done
+}
+
 timed_out() {
 	note "time limit of $TIMEOUT reached"
 	RESULT=$EXIT_TIMEOUT
 	interrupt TERM
 }
 
-on_start() {
+on_start() { # NUMBER
+	BOOTED[$1]=1
 	((++STARTED == HOSTS)) || return 0
 	trace "command starts"
 	if [[ $TIMEOUT ]]; then set_deadline "$TIMEOUT_S" timed_out; else DEADLINE_MS=; fi
@@ -320,6 +346,7 @@ on_silence() {
 	for id in "${!QEMU[@]}"; do
 		[[ ${GONE[$id]:-} ]] || look_after "$id"
 	done
+	((STARTED == HOSTS)) || look_at_boot
 	if [[ $DEADLINE_MS ]] && (($(now_ms) >= DEADLINE_MS)); then
 		DEADLINE_MS=
 		"$AT_DEADLINE"
@@ -330,6 +357,7 @@ on_silence() {
 supervise() {
 	local id event argument
 	STARTED=0
+	NEXT_LOOK_MS=$(($(now_ms) + BOOT_LOOKS_S * 1000))
 	set_deadline "$BOOT_LIMIT_S" boot_failed
 	while ((${#GONE[@]} < HOSTS)); do
 		if ! next_event; then
@@ -337,7 +365,7 @@ supervise() {
 			continue
 		fi
 		case $event in
-		start) on_start ;;
+		start) on_start "$id" ;;
 		done) on_done "$id" "${argument:-$EXIT_KERNEL}" ;;
 		signal) on_signal "$argument" ;;
 		esac
@@ -380,7 +408,7 @@ check_kernel_logs() {
 	done
 }
 
-# An emulated kernel crashes while it boots once in a few hundred times. CMD has not run yet, so nothing is
+# An emulated kernel crashes while it boots once in a few hundred times, or stands still. CMD has not run yet, so nothing is
 # hidden by starting over, once.
 may_boot_again() {
 	((STARTED < HOSTS && RESULT == EXIT_KERNEL)) && [[ ! $INTERRUPTED && ! ${SOFTROCE_BOOTED:-} ]]
@@ -388,7 +416,7 @@ may_boot_again() {
 
 boot_again() {
 	may_boot_again || return 0
-	note "the emulated kernel crashed while booting, before the command: starting once more"
+	note "the emulated kernel did not come up, and the command has not run: starting once more"
 	[[ ! $VERBOSE ]] || check_kernel_logs
 	cleanup_vm
 	trap - EXIT
@@ -417,7 +445,7 @@ run_vm() {
 	unset RMEM_HOST RMEM_HOST_ID RMEM_PEER RMEM_SHARED
 	remove_stale_runs
 	RUN=$(mktemp -d "/tmp/softroce.$$.XXXXXX") || die "cannot make a directory in /tmp; see that it has room"
-	QEMU=() CONTROL=() READER=() OUT=() ERR=() MOMENTS=()
+	QEMU=() CONTROL=() READER=() OUT=() ERR=() MOMENTS=() BOOTED=() BUSY_MS=() STILL=()
 	FINISHED=() GONE=() RESULT='' INTERRUPTED='' DEADLINE_MS='' PARTIAL=''
 	mkdir -m 1777 "$RUN/shared"
 	mkfifo "$RUN/events"
@@ -438,6 +466,7 @@ run_vm() {
 			prepare_host "$id" "$@"
 		fi
 		start_host "$id"
+		BUSY_MS[id]=0 STILL[id]=0
 		while ((HOSTS == 2)) && [[ ! -e $RUN/wire ]] && kill -0 "${QEMU[1]}" 2>/dev/null; do
 			sleep 0.02
 		done
