@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -52,14 +53,17 @@ static const char *remedy_of_memory(char *buf)
 	return buf;
 }
 
+static bool may_lock_all(void)
+{
+	struct rlimit limit;
+
+	return getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur == RLIM_INFINITY;
+}
+
 static const char *remedy_of_pinned(char *buf)
 {
 	char lock[UNITS_TEXT_SIZE], all[UNITS_TEXT_SIZE];
-	struct rlimit limit;
 
-	/* Then it is not that one. */
-	if (getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur == RLIM_INFINITY)
-		return remedy_of_memory(buf);
 	snprintf(buf, DENIAL_TEXT_SIZE,
 		"RLIMIT_MEMLOCK is %s (raise it: 'ulimit -l', memlock in "
 		"/etc/security/limits.conf, "
@@ -122,7 +126,8 @@ const char *denial_remedy(enum denial what, int err, char buf[DENIAL_TEXT_SIZE])
 	case -ENOMEM:
 		if (what == DENIED_THREAD)
 			return remedy_of_threads(buf);
-		return what == DENIED_PINNED ? remedy_of_pinned(buf) : remedy_of_memory(buf);
+		return what == DENIED_PINNED && !may_lock_all() ? remedy_of_pinned(buf)
+								: remedy_of_memory(buf);
 	case -EAGAIN:
 		if (what == DENIED_THREAD)
 			return remedy_of_threads(buf);
@@ -138,7 +143,7 @@ const char *denial_remedy(enum denial what, int err, char buf[DENIAL_TEXT_SIZE])
 	case -EPERM:
 	case -ENOSYS:
 		/* Without a capability a limit of 0 is answered like that. */
-		if (what == DENIED_PINNED && err == -EPERM)
+		if (what == DENIED_PINNED && err == -EPERM && !may_lock_all())
 			return remedy_of_pinned(buf);
 		return what == DENIED_DEVICE && err != -ENOSYS
 			       ? remedy_of_device(err, buf)

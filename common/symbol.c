@@ -49,15 +49,14 @@ static int open_locked(
 	struct symbol_file *f, int fd, const uint8_t build_id[BUILD_ID_SIZE], struct why *why)
 {
 	f->dwfl = dwfl_begin(&callbacks);
-	if (!f->dwfl) {
-		close(fd);
-		return why_set(why, -ENOMEM, "libdw: %s", dwfl_errmsg(-1));
+	if (f->dwfl) {
+		dwfl_report_begin(f->dwfl);
+		f->module = dwfl_report_offline(f->dwfl, f->path, f->path, fd);
 	}
-	dwfl_report_begin(f->dwfl);
-	f->module = dwfl_report_offline(f->dwfl, f->path, f->path, fd);
 	if (!f->module) {
 		close(fd);
-		return why_set(why, -ENOEXEC, "%s: %s", f->path, dwfl_errmsg(-1));
+		return why_set(
+			why, f->dwfl ? -ENOEXEC : -ENOMEM, "%s: %s", f->path, dwfl_errmsg(-1));
 	}
 	/* From here on libdwfl owns fd. */
 	dwfl_report_end(f->dwfl, NULL, NULL);

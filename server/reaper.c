@@ -115,7 +115,7 @@ static bool reclaim_all(struct server *s)
 	return more || !budget; /* there may be others behind */
 }
 
-/* Sessions that are over can be forgotten with their last block, which may have been wiped just now. */
+/* Forget every session that is over and holds nothing. Its last block may have been wiped after its goodbye, just now. */
 static void forget_sessions(struct server *s)
 {
 	uint32_t cursor = 0, slot;

@@ -15,7 +15,7 @@ KERNEL_ARGS="console=ttyS0 quiet panic=-1 oops=panic mitigations=off nokaslr tsc
 KERNEL_ARGS+=" rcupdate.rcu_cpu_stall_timeout=300 watchdog_thresh=60 workqueue.watchdog_thresh=300"
 
 BOOT_LIMIT_S=400     # an emulated machine on a loaded host
-BOOT_LOOKS_S=10      # between two looks at whether a booting machine computes
+BOOT_LOOKS_S=10      # a booting machine is looked at so often
 GRACE_S=5            # from TERM to KILL, from KILL to the end of the VM, and to the end of waiting for it
 PEER_GRACE_S=3       # how long a host may go on after the other has failed
 
@@ -245,24 +245,26 @@ boot_failed() {
 	kill_hosts
 }
 
-# What QEMU has computed so far, or would have if there had been a processor for it.
+# Milliseconds that QEMU has computed, or waited for a processor. Nothing if the kernel does not say.
 busy_ms() { # NUMBER
-	cat "/proc/${QEMU[$1]}/task"/*/schedstat 2>/dev/null | awk '{ ns += $1 + $2 } END { printf "%d", ns / 1000000 }'
+	{ cat "/proc/${QEMU[$1]}/task"/*/schedstat 2>/dev/null || true; } |
+		awk '{ ns += $1 + $2 } END { if (NR) printf "%d", ns / 1000000 }'
 }
 
-# An emulated kernel loses an interrupt once in some dozen boots, and waits for it for ever. One that boots computes
-# all the time: two looks at one that does not, and it is started over.
+# Now and then (one boot in a dozen) an emulated kernel misses an interrupt and waits for ever. A kernel that boots
+# keeps its processor busy, so a host that was idle in two looks is killed, and softroce boots once more.
 look_at_boot() {
 	local id busy
 	(($(now_ms) >= NEXT_LOOK_MS)) || return 0
 	NEXT_LOOK_MS=$(($(now_ms) + BOOT_LOOKS_S * 1000))
 	for id in "${!QEMU[@]}"; do
-		[[ ! ${BOOTED[$id]:-} && ! ${GONE[$id]:-} ]] || continue
+		[[ ! -e $RUN/$id/ready && ! ${GONE[$id]:-} ]] || continue
 		busy=$(busy_ms "$id")
+		[[ $busy ]] || continue
 		if ((busy - BUSY_MS[id] >= BOOT_LOOKS_S * 100)); then
 			STILL[id]=0
 		elif ((++STILL[id] == 2)); then
-			trace "host $id does nothing any more"
+			note "host $id stands still while it boots"
 			kill_hosts
 		fi
 		BUSY_MS[id]=$busy
@@ -275,8 +277,7 @@ timed_out() {
 	interrupt TERM
 }
 
-on_start() { # NUMBER
-	BOOTED[$1]=1
+on_start() {
 	((++STARTED == HOSTS)) || return 0
 	trace "command starts"
 	if [[ $TIMEOUT ]]; then set_deadline "$TIMEOUT_S" timed_out; else DEADLINE_MS=; fi
@@ -365,7 +366,7 @@ supervise() {
 			continue
 		fi
 		case $event in
-		start) on_start "$id" ;;
+		start) on_start ;;
 		done) on_done "$id" "${argument:-$EXIT_KERNEL}" ;;
 		signal) on_signal "$argument" ;;
 		esac
@@ -408,8 +409,8 @@ check_kernel_logs() {
 	done
 }
 
-# An emulated kernel crashes while it boots once in a few hundred times, or stands still. CMD has not run yet, so nothing is
-# hidden by starting over, once.
+# Once in some hundred boots an emulated kernel crashes; more often it stands still (look_at_boot). CMD has not run
+# yet, so booting once more hides nothing.
 may_boot_again() {
 	((STARTED < HOSTS && RESULT == EXIT_KERNEL)) && [[ ! $INTERRUPTED && ! ${SOFTROCE_BOOTED:-} ]]
 }
@@ -445,7 +446,7 @@ run_vm() {
 	unset RMEM_HOST RMEM_HOST_ID RMEM_PEER RMEM_SHARED
 	remove_stale_runs
 	RUN=$(mktemp -d "/tmp/softroce.$$.XXXXXX") || die "cannot make a directory in /tmp; see that it has room"
-	QEMU=() CONTROL=() READER=() OUT=() ERR=() MOMENTS=() BOOTED=() BUSY_MS=() STILL=()
+	QEMU=() CONTROL=() READER=() OUT=() ERR=() MOMENTS=() BUSY_MS=() STILL=()
 	FINISHED=() GONE=() RESULT='' INTERRUPTED='' DEADLINE_MS='' PARTIAL=''
 	mkdir -m 1777 "$RUN/shared"
 	mkfifo "$RUN/events"

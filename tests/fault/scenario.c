@@ -8,8 +8,8 @@
  * "server" the fault is in rmemd. What was written with success is known byte by byte (holdings.h), and compared
  * in the end. Afterwards the main steps are done a second time, which shows that what the fault left behind
  * does no harm, and as many files must be open as FILES says (-1: not looked at, the number is printed). "brief"
- * does only these main steps, once. PATH is a number of which each process has another: rmemd knows no names yet for the
- * call stack that allocates.
+ * does only these main steps, once. PATH: the number of this run. The stack that allocates depends on it, so rmemd has no names
+ * for it yet (but for one in 8192).
  *
  * Exit status 0, or 1 with a line on standard error that says which step did what. What is left in
  * memory is counted by the interposer.
@@ -17,7 +17,6 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,7 +28,7 @@
 #include "tests/fault/transfers.h"
 #include "tests/fault/verdict.h"
 
-#define PATH_BITS 10 /* calls; the number of a path has so many bits */
+#define PATH_BITS 13 /* one stack frame for each; SITE_DEPTH_MAX is 16 */
 
 static const char *server;
 static bool brief;
@@ -37,15 +36,7 @@ static unsigned long path;
 
 /* ---- call sites ---- */
 
-/* Looking names up takes far more time than all the rest: librmem is told at once that there are none. */
-__attribute__((visibility("default"))) void *dwfl_begin(const void *callbacks);
-__attribute__((visibility("default"))) void *dwfl_begin(const void *callbacks)
-{
-	(void)callbacks;
-	return NULL;
-}
-
-/* Call by a stack that tells the number of the path. */
+/* Call with one frame for each bit of left: the frame returns to one of two places, by that bit. */
 static __attribute__((noinline)) int call_by_path(
 	int (*call)(void), unsigned long left, unsigned bits, unsigned bit)
 {
@@ -55,7 +46,8 @@ static __attribute__((noinline)) int call_by_path(
 		return call();
 	if (left & 1) {
 		rc = call_by_path(call, left >> 1, bits - 1, 1);
-		__asm__ volatile("nop" ::"r"(rc), "r"(bit)); /* so that the compiler keeps both calls */
+		__asm__ volatile("nop" ::"r"(rc),
+			"r"(bit)); /* the two calls differ, or the compiler would make one of them */
 	} else {
 		rc = call_by_path(call, left >> 1, bits - 1, 0);
 		__asm__ volatile("" ::"r"(rc), "r"(bit));
@@ -141,49 +133,6 @@ static void take_all(bool again)
 		verdict_judge(VERDICT_ANY, rc, rmem_errmsg());
 }
 
-/* How many threads this process has besides the main one. */
-static unsigned other_threads(void)
-{
-	DIR *dir = opendir("/proc/self/task");
-	const struct dirent *entry;
-	unsigned n = 0;
-
-	while (dir && (entry = readdir(dir)) != NULL)
-		n += entry->d_name[0] != '.';
-	if (dir)
-		closedir(dir);
-	return n ? n - 1 : 0;
-}
-
-/* Starts a background job of librmem. In a thread that ends, because librmem gives back what a thread has then. */
-static void *look_up_a_name(void *unused)
-{
-	struct rmem *rm = NULL;
-
-	(void)unused;
-	(void)rmem_open("no.such.host.invalid", NULL, &rm);
-	return NULL;
-}
-
-/*
- * On a busy machine rmem_close() gives up looking for names. The thread that does it ends by itself, and what it
- * held is freed when the next one is started.
- */
-static void await_threads(void)
-{
-	pthread_t thread;
-
-	if (!other_threads())
-		return;
-	verdict_step("the end of all threads");
-	while (other_threads())
-		sched_yield();
-	if (pthread_create(&thread, NULL, look_up_a_name, NULL) || pthread_join(thread, NULL))
-		verdict_wrong("no thread");
-	while (other_threads())
-		sched_yield();
-}
-
 static int open_files(bool tell)
 {
 	DIR *dir = opendir("/proc/self/fd");
@@ -231,7 +180,6 @@ int main(int argc, char **argv)
 	path = strtoul(argv[4], NULL, 10);
 	if (pthread_create(&thread, NULL, run, NULL) || pthread_join(thread, NULL))
 		return 2;
-	await_threads();
 	files = open_files(false);
 	if (wanted < 0)
 		printf("%d\n", files);

@@ -170,12 +170,6 @@ static void start_bystander(struct server *s)
 	client_fill(s->bystander, s->bytes, BYSTANDER_BYTES, 5);
 }
 
-static bool nobody_is_there(const json_t *sessions, void *arg)
-{
-	(void)arg;
-	return json_array_size(json_object_get(sessions, "sessions")) == 0;
-}
-
 static void test_at_work(void **state)
 {
 	struct server s = { .rig = *state };
@@ -204,7 +198,7 @@ static void test_at_work(void **state)
 	client_free(s.bystander, s.bytes);
 	client_close(s.bystander);
 	client_finish(s.bystander);
-	json_decref(rig_await(s.rig, "sessions", nobody_is_there, NULL, "no session is left"));
+	rig_await_no_session(s.rig);
 	assert_int_equal(rig_ask_number(s.rig, "status", "allocations.blocks"), 0);
 	assert_true(accounts_balance(&s));
 	assert_int_equal(s.wrong, 0);

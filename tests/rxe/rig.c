@@ -382,6 +382,17 @@ void rig_await_wiped(struct rig *r)
 	json_decref(rig_await(r, "status", is_wiped, NULL, "what was freed is wiped"));
 }
 
+static bool has_no_session(const json_t *sessions, void *arg)
+{
+	(void)arg;
+	return json_array_size(json_object_get(sessions, "sessions")) == 0;
+}
+
+void rig_await_no_session(struct rig *r)
+{
+	json_decref(rig_await(r, "sessions", has_no_session, NULL, "no session is left"));
+}
+
 const json_t *rig_session(const json_t *sessions, pid_t pid)
 {
 	const json_t *session;

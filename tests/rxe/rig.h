@@ -130,6 +130,9 @@ json_t *rig_await(
 /* Wait until all that was given back is wiped and can be lent again: an answer to a FREE does not say that. */
 void rig_await_wiped(struct rig *r);
 
+/* Wait until rmemd keeps no session any more. */
+void rig_await_no_session(struct rig *r);
+
 /* Wait until it is known that this process, which has a session, is dead: that it is gone does not say that. */
 void rig_await_dead(struct rig *r, pid_t pid);
 

@@ -100,26 +100,6 @@ static void test_zeroed_after_reuse(void **state)
 
 /* ---- arguments ---- */
 
-static bool nobody_is_there(const json_t *sessions, void *arg)
-{
-	(void)arg;
-	return json_array_size(json_object_get(sessions, "sessions")) == 0;
-}
-
-/* Wiping takes longer than the goodbye: a session that has given everything back is forgotten all the same. */
-static void test_close_while_wiping(void **state)
-{
-	struct rig *r = *state;
-	struct rmem *rm;
-
-	rig_start(r, (const char *const[]){ "--size", "0:256M", NULL });
-	rm = lib_open(r->server, 0);
-	lib_succeed(rmem_free(rm, lib_alloc(rm, 256 * MIB)));
-	lib_succeed(rmem_close(rm));
-	json_decref(rig_await(r, "sessions", nobody_is_there, NULL, "no session is left"));
-	rig_stop(r, false);
-}
-
 static void test_wrong_allocations(void **state)
 {
 	struct rmem_alloc_attr attr = RMEM_ALLOC_ATTR_INIT;
@@ -380,7 +360,6 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		RIG_TEST(test_bytes),
 		RIG_TEST(test_zeroed_after_reuse),
-		RIG_TEST(test_close_while_wiping),
 		RIG_TEST(test_wrong_allocations),
 		RIG_TEST(test_wrong_frees),
 		RIG_TEST(test_wrong_ranges),

@@ -169,6 +169,43 @@ static void many_sites(void **state)
 	speech_end(r);
 }
 
+/* ---- the goodbye ---- */
+
+static bool is_wiping(struct rig *r)
+{
+	json_t *status = rig_ask(r, "status");
+	const json_t *node;
+	bool wiping = false;
+	size_t i;
+
+	json_array_foreach(json_object_get(status, "nodes"), i, node) wiping =
+		wiping || rig_number(node, "quarantine_bytes") > 0;
+	json_decref(status);
+	return wiping;
+}
+
+/* What it gave back just before is still being wiped: the session is forgotten when that is over. */
+static void goodbye_while_wiping(void **state)
+{
+	struct rig *r = *state;
+	bool seen = false;
+
+	rig_start(r, (const char *const[]){ "--size", "0:1G", NULL });
+	for (int round = 0; !seen && round < 20; round++) {
+		struct grant_reply g;
+		struct raw *raw = speech_connect(r, MESSAGE_ALLOC);
+
+		assert_int_equal(raw_alloc(raw, 1UL << 30, &g), 0);
+		assert_int_equal(raw_free(raw, g.addr), 0);
+		assert_int_equal(raw_bye(raw), 0);
+		raw_close(raw);
+		seen = is_wiping(r);
+		rig_await_no_session(r);
+	}
+	assert_true(seen);
+	speech_end(r);
+}
+
 /* ---- other people's memory, impossible memory ---- */
 
 static void addresses_of_others(void **state)
@@ -371,6 +408,7 @@ int main(int argc, char **argv)
 		RIG_TEST(reports_that_do_not_exist),
 		RIG_TEST(sites_that_make_no_sense),
 		RIG_TEST(many_sites),
+		RIG_TEST(goodbye_while_wiping),
 		RIG_TEST(addresses_of_others),
 		RIG_TEST(impossible_memory),
 		RIG_TEST(sessions_of_others),

@@ -51,11 +51,28 @@ static void test_files(void **state)
 		"ulimit -f", "LimitFSIZE=");
 }
 
+/* To "unlimited", hard limit and all: true. */
+static bool raise_limit(int resource)
+{
+	const struct rlimit all = { RLIM_INFINITY, RLIM_INFINITY };
+
+	return setrlimit((enum __rlimit_resource)resource, &all) == 0;
+}
+
 static void test_memory(void **state)
 {
+	const char *text;
+
 	(void)state;
 	SAYS(say(RLIMIT_MEMLOCK, 64 * 1024, DENIED_PINNED, -ENOMEM), "RLIMIT_MEMLOCK is 64.0 KiB",
 		"ulimit -l", "limits.conf", "LimitMEMLOCK=", "memory.max");
+	/* Only where this user may raise it. */
+	if (raise_limit(RLIMIT_MEMLOCK)) {
+		text = say(RLIMIT_MEMLOCK, RLIM_INFINITY, DENIED_PINNED, -ENOMEM);
+		SAYS(text, "memory.max");
+		assert_null(strstr(text, "RLIMIT_MEMLOCK"));
+		SAYS(say(RLIMIT_MEMLOCK, RLIM_INFINITY, DENIED_PINNED, -EPERM), "seccomp");
+	}
 	SAYS(say(RLIMIT_AS, 1UL << 40, DENIED_MEMORY, -ENOMEM), "RLIMIT_AS", "is 1.0 TiB",
 		"memory.max", "max_map_count");
 }
