@@ -39,6 +39,8 @@ struct place {
 	struct rmem_counter *counter;
 	struct rmem_record *record;
 	void *buffer;
+	struct iovec local; /* lists of queued operations */
+	struct rmem_iovec remote;
 	char bytes[4096];
 	char failure[300]; /* while it was made ready */
 	int rc;
@@ -225,20 +227,19 @@ static int call_start_write(struct place *p)
 	return rmem_start_write(p->q, p->addr, p->bytes, 8, 1);
 }
 
+/* The lists are the queue's until the operation is reaped, or its queue is gone. */
 static int call_start_readv(struct place *p)
 {
-	const struct iovec local = { p->bytes, 100 };
-	const struct rmem_iovec remote = { p->addr, 100 };
-
-	return rmem_start_readv(p->q, &local, 1, &remote, 1, 1);
+	p->local = (struct iovec){ p->bytes, 100 };
+	p->remote = (struct rmem_iovec){ p->addr, 100 };
+	return rmem_start_readv(p->q, &p->local, 1, &p->remote, 1, 1);
 }
 
 static int call_start_writev(struct place *p)
 {
-	const struct iovec local = { p->bytes, 100 };
-	const struct rmem_iovec remote = { p->addr, 100 };
-
-	return rmem_start_writev(p->q, &local, 1, &remote, 1, 1);
+	p->local = (struct iovec){ p->bytes, 100 };
+	p->remote = (struct rmem_iovec){ p->addr, 100 };
+	return rmem_start_writev(p->q, &p->local, 1, &p->remote, 1, 1);
 }
 
 static int call_start_fetch_add(struct place *p)
@@ -771,15 +772,10 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		RIG_TEST(test_table_is_complete),
 		RIG_TEST(test_server_stopped),
-	};
-	/* Not part of the run: under emulation they end early without a word, and nobody knows yet why. */
-	const struct CMUnitTest busy[] = {
 		RIG_TEST(test_busy),
 		RIG_TEST(test_all_at_once),
 	};
 
-	if (argc == 2 && strcmp(argv[1], "busy") == 0)
-		return rig_main(RIG_PORT_BOUNDS, busy, sizeof(busy) / sizeof(busy[0]));
 	if (argc == 3 && strcmp(argv[1], "cut") == 0)
 		return be_cut_off(argv[2]);
 	return rig_main(RIG_PORT_BOUNDS, tests, sizeof(tests) / sizeof(tests[0]));
