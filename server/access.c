@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "server/access.h"
 
+#include <errno.h>
 #include <string.h>
 #include <utlist.h>
 
 #include "server/connection.h"
 #include "server/reaper.h"
-#include "server/service.h"
 
 #define INVALIDATIONS_MAX 16 /* on a connection at a time: they share its send queue with replies */
 #define ENDS_AT_ONCE \
@@ -16,7 +16,12 @@
 
 static struct grant **grants_of(struct server *s, const struct allocation *a)
 {
-	return &s->grants[ledger_slot(s->pool.ledger, a)];
+	return &s->reach[ledger_slot(s->pool.ledger, a)].grants;
+}
+
+struct wait **access_revoked(struct server *s, const struct allocation *a)
+{
+	return &s->reach[ledger_slot(s->pool.ledger, a)].revoked;
 }
 
 static struct ibv_mr *chunk_for(const struct connection *c, const struct allocation *a)
@@ -72,9 +77,12 @@ void access_bind_request(const struct grant *g, struct ibv_send_wr *wr)
 /* The last grant of an allocation that is given up is gone. */
 static void finish(struct server *s, const struct allocation *a)
 {
+	struct wait **revoked = access_revoked(s, a);
+
 	s->nrevoking--;
 	pool_quarantine(&s->pool, a);
-	service_freed(s, a);
+	reaper_wake(s);
+	wait_finish(revoked, 0);
 }
 
 /* ... and one of them will never be. */
@@ -82,7 +90,7 @@ static void give_up(struct server *s, const struct allocation *a)
 {
 	s->nrevoking--;
 	ledger_set_state(s->pool.ledger, a, ALLOCATION_ZOMBIE);
-	service_stuck(s, a);
+	wait_finish(access_revoked(s, a), -EIO);
 }
 
 static void begin_end(struct server *s, struct grant *g)
@@ -272,8 +280,8 @@ void access_ended(struct grant *g)
 	if (a)
 		DL_DELETE2(*grants_of(s, a), g, of_prev, of_next);
 	grant_free(g);
-	if (a && !was_given)
-		service_detached(s, a, c->session);
+	if (a && !was_given && c->session)
+		wait_finish(&c->session->grant_ended, 0);
 	if (a && a->state == ALLOCATION_REVOKING && !*grants_of(s, a))
 		finish(s, a);
 }
@@ -296,5 +304,5 @@ void access_bury(struct grant *g)
 	}
 	if (a->state == ALLOCATION_REVOKING)
 		give_up(s, a);
-	service_detach_stuck(s, a, session);
+	wait_finish(&session->grant_ended, 0);
 }

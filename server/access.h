@@ -20,6 +20,7 @@
 
 struct server;
 struct session;
+struct wait;
 
 /* The grant of this allocation on this connection, or NULL. */
 struct grant *access_find(const struct connection *c, const struct allocation *a);
@@ -31,14 +32,19 @@ int access_make(struct connection *c, const struct allocation *a, struct grant *
 void access_bind_request(const struct grant *g, struct ibv_send_wr *wr);
 
 /*
- * The allocation is REVOKING: end every grant of it, whosever, on connections that are going down too.
- * Those that cannot end here and now do so later; service_freed() is called when none is left, which may be
- * before this returns. A connection that cannot revoke its own is aborted: its end tries again.
+ * Who waits for an allocation that is REVOKING: it ends when the last grant has, or with -EIO when the device does not
+ * confirm the end of one.
+ */
+struct wait **access_revoked(struct server *s, const struct allocation *a);
+
+/*
+ * The allocation is REVOKING: end every grant of it, of all sessions, on connections that are going down too.
+ * Those that cannot end here and now do so later; the last may end before this returns. A connection that cannot revoke its own is aborted: its end tries again.
  * Returns how many there were.
  */
 unsigned access_end_all(struct server *s, const struct allocation *a);
 
-/* End those of one session. True: some are left, service_detached() is called for each that ends. */
+/* End those of one session. True: some are left; session->grant_ended tells of each that ends, or is stuck. */
 bool access_end_of(struct server *s, const struct allocation *a, const struct session *session);
 
 /* See to at most *budget of those that are queued. True: there is more that can be done now. */

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -194,6 +195,26 @@ void connection_established(struct connection *c)
 		c->state = CONNECTION_OPEN;
 }
 
+void connection_wait(struct connection *c, const struct header *h, struct wait **list,
+	void (*done)(struct wait *w, int result))
+{
+	c->pending.active = true;
+	c->pending.type = h->type;
+	c->pending.seq = h->seq;
+	wait_on(list, &c->pending.wait, done);
+}
+
+struct connection *connection_of_wait(struct wait *w)
+{
+	return (struct connection *)((char *)w - offsetof(struct connection, pending.wait));
+}
+
+struct header connection_take_pending(struct connection *c)
+{
+	c->pending.active = false;
+	return (struct header){ .type = c->pending.type, .seq = c->pending.seq };
+}
+
 void connection_abort(struct connection *c, const char *fmt, ...)
 {
 	struct ibv_qp_attr attr = { .qp_state = IBV_QPS_ERR };
@@ -208,13 +229,8 @@ void connection_abort(struct connection *c, const char *fmt, ...)
 	va_end(ap);
 	log_debug("connection from %s ends: %s", c->peer, reason);
 	c->state = CONNECTION_CLOSING;
-	if (c->deferred.active && c->deferred.type == MESSAGE_ALLOC)
-		DL_DELETE2(s->waiters, c, wait_prev, wait_next);
-	if (c->deferred.active && c->deferred.type == MESSAGE_HELLO)
-		c->deferred.resuming->waiter = NULL;
-	if (c->deferred.active && c->deferred.type == MESSAGE_JOIN)
-		c->deferred.resuming->njoining--;
-	c->deferred.active = false;
+	wait_cancel(&c->pending.wait);
+	c->pending.active = false;
 	admin_cancel(s->admin, c);
 	/* From here on the device refuses whatever the peer still sends on this queue pair. */
 	if (ibv_modify_qp(c->id->qp, &attr, IBV_QP_STATE))
@@ -292,7 +308,7 @@ bool connection_reap(struct connection *c, unsigned *budget)
 {
 	struct server *s = c->server;
 	struct session *session = c->session;
-	const uint32_t number = c->number;
+	struct wait *gone;
 
 	if (!revoke_some(c, budget))
 		return false;
@@ -302,12 +318,12 @@ bool connection_reap(struct connection *c, unsigned *budget)
 	(*budget)--;
 	DL_DELETE(s->dying, c);
 	s->nchannels -= c->purpose == PURPOSE_CHANNEL;
+	wait_move(&c->gone, &gone);
 	if (c->grants)
 		bury(c);
 	else
 		destroy(c);
-	if (session && session->njoining)
-		session_channel_reaped(s, session, number);
+	wait_finish(&gone, 0);
 	if (session)
 		session_reaped(s, session);
 	return true;

@@ -27,21 +27,20 @@
 
 enum connection_state { CONNECTION_ACCEPTING, CONNECTION_OPEN, CONNECTION_CLOSING };
 
-/* A request whose answer has to wait for something. At most one. */
-struct deferred {
+/* A request that is answered later, when its wait ends. At most one. */
+struct pending {
 	bool active;
 	uint8_t type;
 	uint32_t seq;
+	struct wait wait;
 	union {
-		/* ALLOC: for memory to be reclaimed, since then on the boot clock */
+		/* ALLOC: waits for room, since then on the boot clock */
 		struct {
 			struct alloc_request alloc;
 			uint64_t since_ns;
 		};
-		/* FREE: for its last grant to end; DETACH: for the last of this session */
-		const struct allocation *freeing;
-		/* HELLO: for the earlier connections to be gone; JOIN: for the one it replaces */
-		struct session *resuming;
+		const struct allocation *allocation; /* FREE, DETACH: waits for grants to end */
+		struct session *session;             /* HELLO, JOIN: waits for connections to be gone */
 	};
 };
 
@@ -62,7 +61,8 @@ struct connection {
 	struct ibv_mw *spares[CONNECTION_SPARES]; /* unbound windows to use again */
 	unsigned nspares;
 	unsigned replies; /* so far */
-	struct deferred deferred;
+	struct pending pending;
+	struct wait *gone; /* who waits for the reaper to be done with this one */
 	unsigned revoke_round;         /* so many rounds over its grants have left some */
 	bool warned;                   /* that windows cannot be revoked */
 	bool resting;                  /* the next one waits for a tick */
@@ -72,7 +72,6 @@ struct connection {
 	size_t report_bytes;
 	char peer[48];
 	struct connection *prev, *next;
-	struct connection *wait_prev, *wait_next; /* server.waiters */
 };
 
 /* Build a queue pair on the id of a CONNECT_REQUEST and accept. On failure the id is still open. */
@@ -80,6 +79,14 @@ int connection_accept(struct server *s, struct device *d, struct rdma_cm_id *id,
 	const struct rdma_conn_param *asked, enum purpose purpose);
 
 void connection_established(struct connection *c);
+
+/* The request is answered when the wait on that list ends; what else is to be known then is in c->pending. */
+void connection_wait(struct connection *c, const struct header *h, struct wait **list,
+	void (*done)(struct wait *w, int result));
+/* Whose request it is. */
+struct connection *connection_of_wait(struct wait *w);
+/* The request is answered now, or waits again. */
+struct header connection_take_pending(struct connection *c);
 
 /* Begin the end: after this no message is sent or handled. Safe to call again. */
 void connection_abort(struct connection *c, const char *fmt, ...)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * One handler per message type, called by server/service.c when the message is in order where it came.
- * Each answers, or sees to it that somebody does later (c->deferred). A negative errno ends the
+ * Each answers, or hangs a wait on what it has to wait for (connection_wait()). A negative errno ends the
  * connection: -EBADMSG for a malformed message, else what failed here.
  *
  *	service_session.c	HELLO JOIN BYE RENEW FENCE

@@ -11,7 +11,6 @@
 #include "server/access.h"
 #include "server/connection.h"
 #include "server/relief.h"
-#include "server/service.h"
 #include "server/session.h"
 
 /* One slice: about a millisecond of work natively, so that no client waits long for its turn. */
@@ -146,10 +145,13 @@ static void slice(evutil_socket_t fd, short what, void *arg)
 	more |= pool_wipe(&s->pool, WIPE_BYTES_PER_SLICE);
 	if (!more)
 		forget_sessions(s);
-	service_retry_waiting(s);
+	if (s->room) {
+		relief_survey(s);
+		wait_finish(&s->room, 0);
+	}
 	if (more)
 		reaper_wake(s);
-	else if (s->waiters)
+	else if (s->room)
 		wake_at(s, relief_next_ns(s));
 }
 
@@ -174,7 +176,7 @@ void reaper_tick(struct server *s, uint64_t now_ns)
 
 	DL_FOREACH (s->dying, c)
 		c->resting = false;
-	if (s->dying || s->waiters)
+	if (s->dying || s->room)
 		reaper_wake(s);
 	if (s->options.reclaim == RECLAIM_NEVER)
 		return;

@@ -47,7 +47,7 @@ static void drop_idlers(struct server *s, uint64_t now_ns)
 		next = c->next;
 		if (c->purpose == PURPOSE_OBSERVER && now_ns - c->active_ns > OBSERVER_IDLE_NS)
 			connection_abort(c, "an idle observer");
-		else if (c->purpose != PURPOSE_OBSERVER && !c->session && !c->deferred.active &&
+		else if (c->purpose != PURPOSE_OBSERVER && !c->session && !c->pending.active &&
 			 now_ns - c->opened_ns > HELLO_WITHIN_NS)
 			connection_abort(
 				c, "no %s came", c->purpose == PURPOSE_CHANNEL ? "JOIN" : "HELLO");
@@ -214,8 +214,8 @@ static int open_memory(struct server *s, const struct sizes *sizes, struct why *
 	if (err)
 		return err;
 	report_rejected(s);
-	s->grants = calloc(ledger_max(s->pool.ledger), sizeof(struct grant *));
-	return s->grants ? 0 : why_set(why, -ENOMEM, "out of memory");
+	s->reach = calloc(ledger_max(s->pool.ledger), sizeof(*s->reach));
+	return s->reach ? 0 : why_set(why, -ENOMEM, "out of memory");
 }
 
 /* ---- devices ---- */
@@ -481,7 +481,7 @@ static void close_memory(struct server *s)
 	sites_close(s->sites);
 	sessions_close(s->records);
 	free(s->sessions);
-	free(s->grants);
+	free(s->reach);
 	if (s->board && s->board != MAP_FAILED)
 		munmap(s->board, BOARD_BYTES);
 	datadir_close(&s->data);

@@ -26,6 +26,7 @@
 #include "server/grant.h"
 #include "server/options.h"
 #include "server/pool.h"
+#include "server/wait.h"
 
 #define DEVICES_MAX 16
 #ifndef CONNECTIONS_MAX /* a test reaches these limits in an rmemd that has smaller ones */
@@ -55,11 +56,16 @@ struct session {
 	struct connection *control; /* NULL: none that is open */
 	struct connection
 		*channels; /* open ones; there are none without an open control connection */
-	struct connection
-		*waiter;       /* whose HELLO is answered when the earlier connections are gone */
-	unsigned nchannels;    /* open */
-	unsigned njoining;     /* channels whose JOIN waits for the one they replace to be gone */
-	unsigned nconnections; /* all that have not been reaped: what may still have a grant */
+	struct wait *drained;     /* who waits for it to have no connection left */
+	struct wait *grant_ended; /* who waits for one of its grants to end, or to be stuck */
+	unsigned nchannels;       /* open */
+	unsigned nconnections;    /* all that have not been reaped: what may still have a grant */
+};
+
+/* Who reaches an allocation, by ledger slot. */
+struct reach {
+	struct grant *grants; /* one per connection at most */
+	struct wait *revoked; /* who waits for the last of them to end */
 };
 
 struct server_counters {
@@ -94,7 +100,7 @@ struct server {
 	struct sites *sites;
 	struct timeline *timeline; /* what time it is in records */
 	struct session *sessions;  /* by slot, SESSIONS_MAX of them */
-	struct grant **grants;     /* by ledger slot: an allocation's, one per connection at most */
+	struct reach *reach;       /* by ledger slot */
 	struct grant *ending;      /* to be ended by the reaper, oldest first */
 	unsigned nrevoking;        /* allocations that are given up and have grants left */
 	unsigned nreclaiming;      /* sessions whose blocks are still being given up */
@@ -107,8 +113,7 @@ struct server {
 	struct connection *connections; /* open ones, but for the channels of sessions */
 	unsigned nconnections, nobservers;
 	unsigned nchannels; /* until they are reaped */
-	struct connection
-		*waiters;         /* whose ALLOC waits for memory to be reclaimed, longest first */
+	struct wait *room;        /* who waits for memory to be reclaimed, longest first */
 	struct connection *dying; /* being torn down by the reaper */
 	struct connection *zombies; /* could not be torn down: kept for ever */
 	struct event *tick_event;

@@ -71,7 +71,7 @@ static bool acceptable(const struct connection *c, const struct header *h)
 {
 	if (h->type >= sizeof(handlers) / sizeof(handlers[0]) || !handlers[h->type].handle)
 		return false;
-	if (h->status != 0 || c->deferred.active)
+	if (h->status != 0 || c->pending.active)
 		return false;
 	if (!(handlers[h->type].purposes & ON(c->purpose)))
 		return false;

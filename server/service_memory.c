@@ -16,7 +16,6 @@
 #include "server/handlers.h"
 #include "server/reaper.h"
 #include "server/relief.h"
-#include "server/service.h"
 
 /* ---- ALLOC ---- */
 
@@ -157,22 +156,44 @@ static bool may_hope(struct connection *c, const struct alloc_request *q, uint64
 	return relief_seek(c->server, &wish);
 }
 
+static void room_may_have_come(struct wait *w, int result);
+
+static void await_room(struct connection *c, const struct header *h, const struct alloc_request *q,
+	uint64_t since_ns)
+{
+	c->pending.alloc = *q;
+	c->pending.since_ns = since_ns;
+	connection_wait(c, h, &c->server->room, room_may_have_come);
+}
+
+/* In the order in which they came: who still waits hangs itself up again behind those that came before. */
+static void room_may_have_come(struct wait *w, int result)
+{
+	struct connection *c = connection_of_wait(w);
+	const struct header h = connection_take_pending(c);
+	const struct alloc_request q = c->pending.alloc;
+	const uint64_t since_ns = c->pending.since_ns;
+	int err = try_alloc(c, &h, &q);
+
+	(void)result;
+	if (err == -ENOSPC && may_hope(c, &q, since_ns))
+		await_room(c, &h, &q, since_ns);
+	else if (err && refuse_alloc(c, &h, &q, err))
+		connection_abort(c, "cannot refuse its allocation");
+}
+
 /* Lend now, refuse now, or have it wait for what others have to give back; behind those who wait for that. */
-static int wait_for_room(
-	struct connection *c, const struct header *h, const struct alloc_request *q)
+static int lend_or_wait(struct connection *c, const struct header *h, const struct alloc_request *q)
 {
 	struct server *s = c->server;
 	const uint64_t now_ns = clock_boot_ns();
 	int err = try_alloc(c, h, q);
 
-	if (err == -ENOSPC && !s->waiters)
+	if (err == -ENOSPC && !s->room)
 		relief_survey(s);
-	if (err != -ENOSPC || !(s->waiters || may_hope(c, q, now_ns)))
+	if (err != -ENOSPC || !(s->room || may_hope(c, q, now_ns)))
 		return err ? refuse_alloc(c, h, q, err) : 0;
-	c->deferred = (struct deferred){
-		.active = true, .type = h->type, .seq = h->seq, .alloc = *q, .since_ns = now_ns
-	};
-	DL_APPEND2(s->waiters, c, wait_prev, wait_next);
+	await_room(c, h, q, now_ns);
 	reaper_wake(s);
 	return 0;
 }
@@ -188,32 +209,7 @@ int handle_alloc(struct connection *c, const struct header *h, struct wire *in)
 	a = made_by(c, h->seq);
 	if (a)
 		return reply_alloc(c, h, a);
-	return wait_for_room(c, h, &q);
-}
-
-/* In the order in which they came, so that nobody gets all the looks. */
-void service_retry_waiting(struct server *s)
-{
-	struct connection *c, *tmp;
-
-	if (s->waiters)
-		relief_survey(s);
-	DL_FOREACH_SAFE2(s->waiters, c, tmp, wait_next)
-	{
-		const struct header h = { .type = c->deferred.type, .seq = c->deferred.seq };
-		const struct alloc_request q = c->deferred.alloc;
-		int err = try_alloc(c, &h, &q);
-
-		if (err == -ENOSPC && may_hope(c, &q, c->deferred.since_ns))
-			continue;
-		if (c->state == CONNECTION_CLOSING)
-			continue; /* it went while being answered, and waits no more */
-		/* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): a list with a member has a head */
-		DL_DELETE2(s->waiters, c, wait_prev, wait_next);
-		c->deferred.active = false;
-		if (err && refuse_alloc(c, &h, &q, err))
-			connection_abort(c, "cannot refuse its allocation");
-	}
+	return lend_or_wait(c, h, &q);
 }
 
 /* ---- FREE ---- */
@@ -236,43 +232,21 @@ const struct allocation *handler_own(const struct connection *c, uint64_t addr, 
 	return a && a->state == ALLOCATION_LIVE ? a : NULL;
 }
 
-/* The control connection whose FREE waits for the grants of an allocation to end, or NULL. */
-static struct connection *waiting_for(struct server *s, const struct allocation *a)
+static void revoked(struct wait *w, int result)
 {
-	struct connection *c = s->sessions[a->session].control;
+	struct connection *c = connection_of_wait(w);
+	const struct header h = connection_take_pending(c);
 
-	return c && c->deferred.active && c->deferred.type == MESSAGE_FREE &&
-			       c->deferred.freeing == a
-		       ? c
-		       : NULL;
-}
-
-void service_freed(struct server *s, const struct allocation *a)
-{
-	struct connection *c = waiting_for(s, a);
-
-	reaper_wake(s);
-	if (!c)
-		return; /* it went meanwhile; who repeats the request is told that it is done */
-	c->deferred.active = false;
-	if (connection_reply_status(c, c->deferred.type, c->deferred.seq, 0, ""))
+	if (result)
+		connection_abort(c, "the device does not confirm the end of what it frees");
+	else if (connection_reply_status(c, h.type, h.seq, 0, ""))
 		connection_abort(c, "cannot answer");
 }
 
-void service_stuck(struct server *s, const struct allocation *a)
-{
-	struct connection *c = waiting_for(s, a);
-
-	if (c)
-		connection_abort(c, "the device does not confirm the end of what it frees");
-}
-
-/* The answer comes with the last grant's end. */
 static void wait_for_revoking(
 	struct connection *c, const struct header *h, const struct allocation *a)
 {
-	c->deferred =
-		(struct deferred){ .active = true, .type = h->type, .seq = h->seq, .freeing = a };
+	connection_wait(c, h, access_revoked(c->server, a), revoked);
 }
 
 /* A FREE of what is not lent any more: most likely repeated, because its answer was lost with a connection. */

@@ -10,14 +10,14 @@
 static void report_ready(void *arg, char *text)
 {
 	struct connection *c = arg;
-	const uint32_t seq = c->deferred.seq;
+	const uint32_t seq = c->pending.seq;
 	struct report_reply body;
 	struct reply r;
 
 	free(c->report);
 	c->report = text;
 	c->report_bytes = text ? strlen(text) : 0;
-	c->deferred.active = false;
+	c->pending.active = false;
 	body.total_bytes = c->report_bytes;
 	if (!text) {
 		connection_abort(c, "no report can be made");
@@ -36,7 +36,7 @@ int handle_report(struct connection *c, const struct header *h, struct wire *in)
 	report_request_get(in, &q);
 	if (wire_finish(in))
 		return -EBADMSG;
-	c->deferred = (struct deferred){ .active = true, .type = h->type, .seq = h->seq };
+	c->pending = (struct pending){ .active = true, .type = h->type, .seq = h->seq };
 	return admin_ask(c->server->admin, q.request, report_ready, c);
 }
 

@@ -6,7 +6,6 @@
 
 #include "rmem/rmem.h"
 #include "server/handlers.h"
-#include "server/service.h"
 #include "server/session.h"
 
 #define BOARD_NODE (ADDR_MAX_NODES - 1) /* the lease board's addresses: no arena has this node */
@@ -54,32 +53,55 @@ static int greet(struct connection *c, const struct header *h)
 	return err;
 }
 
+/* The earlier connections of the session are gone. */
+static void drained(struct wait *w, int result)
+{
+	struct connection *c = connection_of_wait(w);
+	const struct header h = connection_take_pending(c);
+	struct why why = { "" };
+	int err = session_resume(c, c->pending.session, &why);
+
+	(void)result;
+	err = err ? handler_refuse(c, &h, err, "%s", why.text) : greet(c, &h);
+	if (err)
+		connection_abort(c, "cannot answer: %s", strerror(-err));
+}
+
 int handle_hello(struct connection *c, const struct header *h, struct wire *in)
 {
 	struct hello_request hello;
 	struct why why = { "" };
+	struct wait **list;
 	int err;
 
 	hello_request_get(in, &hello);
 	if (wire_finish(in))
 		return -EBADMSG;
-	err = session_begin(c, &hello, &why);
+	err = session_begin(c, &hello, &list, &why);
 	if (err == -EINPROGRESS) {
-		c->deferred.seq = h->seq;
+		connection_wait(c, h, list, drained);
 		return 0;
 	}
 	return err ? handler_refuse(c, h, err, "%s", why.text) : greet(c, h);
 }
 
-void service_resume(struct connection *c)
+/* 0 or why it is no channel. */
+static int answer_join(struct connection *c, const struct header *h, int err, const struct why *why)
 {
-	const struct header h = { .type = c->deferred.type, .seq = c->deferred.seq };
-	struct why why = { "" };
-	int err;
+	return err ? handler_refuse(c, h, err, "%s", why->text)
+		   : connection_reply_status(c, h->type, h->seq, 0, "");
+}
 
-	c->deferred.active = false;
-	err = session_resume(c, c->deferred.resuming, &why);
-	err = err ? handler_refuse(c, &h, err, "%s", why.text) : greet(c, &h);
+/* The channel that this one replaces is gone. */
+static void replaced(struct wait *w, int result)
+{
+	struct connection *c = connection_of_wait(w);
+	const struct header h = connection_take_pending(c);
+	struct why why = { "" };
+	int err = session_rejoin(c, c->pending.session, &why);
+
+	(void)result;
+	err = answer_join(c, &h, err, &why);
 	if (err)
 		connection_abort(c, "cannot answer: %s", strerror(-err));
 }
@@ -88,32 +110,18 @@ int handle_join(struct connection *c, const struct header *h, struct wire *in)
 {
 	struct join_request q;
 	struct why why = { "" };
+	struct wait **list;
 	int err;
 
 	join_request_get(in, &q);
 	if (wire_finish(in))
 		return -EBADMSG;
-	err = session_join(c, &q, &why);
+	err = session_join(c, &q, &list, &why);
 	if (err == -EINPROGRESS) {
-		c->deferred.seq = h->seq;
+		connection_wait(c, h, list, replaced);
 		return 0;
 	}
-	return err ? handler_refuse(c, h, err, "%s", why.text)
-		   : connection_reply_status(c, h->type, h->seq, 0, "");
-}
-
-void service_rejoin(struct connection *c)
-{
-	const struct header h = { .type = c->deferred.type, .seq = c->deferred.seq };
-	struct why why = { "" };
-	int err;
-
-	c->deferred.active = false;
-	err = session_rejoin(c, c->deferred.resuming, &why);
-	err = err ? handler_refuse(c, &h, err, "%s", why.text)
-		  : connection_reply_status(c, h.type, h.seq, 0, "");
-	if (err)
-		connection_abort(c, "cannot answer: %s", strerror(-err));
+	return answer_join(c, h, err, &why);
 }
 
 int handle_bye(struct connection *c, const struct header *h, struct wire *in)

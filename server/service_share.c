@@ -13,7 +13,6 @@
 
 #include "server/access.h"
 #include "server/handlers.h"
-#include "server/service.h"
 
 /* A share key is a BLAKE2b hash under a session's secret. */
 _Static_assert(SHARE_KEY_SIZE >= crypto_generichash_BYTES_MIN, "too short for a hash");
@@ -94,6 +93,31 @@ int handle_lookup(struct connection *c, const struct header *h, struct wire *in)
 	return connection_reply_send(c, &r, NULL);
 }
 
+static void grant_ended(struct wait *w, int result);
+
+/* Until the session has no grant on the allocation any more. */
+static void await_ends(struct connection *c, const struct header *h, const struct allocation *a)
+{
+	c->pending.allocation = a;
+	connection_wait(c, h, &c->session->grant_ended, grant_ended);
+}
+
+/* Of this session, on this allocation or another. */
+static void grant_ended(struct wait *w, int result)
+{
+	struct connection *c = connection_of_wait(w);
+	const struct header h = connection_take_pending(c);
+	const struct allocation *a = c->pending.allocation;
+
+	(void)result;
+	if (access_is_stuck(c->server, a, c->session))
+		connection_abort(c, "the device does not confirm the end of what it detaches");
+	else if (access_has(c->server, a, c->session))
+		await_ends(c, &h, a);
+	else if (connection_reply_status(c, h.type, h.seq, 0, ""))
+		connection_abort(c, "cannot answer");
+}
+
 int handle_detach(struct connection *c, const struct header *h, struct wire *in)
 {
 	const struct allocation *a;
@@ -110,48 +134,17 @@ int handle_detach(struct connection *c, const struct header *h, struct wire *in)
 		return handler_refuse(c, h, -EIO,
 			"the device does not confirm that 0x%" PRIx64 " cannot be reached any more",
 			q.addr);
-	c->deferred =
-		(struct deferred){ .active = true, .type = h->type, .seq = h->seq, .freeing = a };
-	if (a && access_end_of(c->server, a, c->session))
-		return 0; /* the answer comes with the last one's end */
-	if (!c->deferred.active)
-		return 0; /* ... as it has */
-	c->deferred.active = false;
-	return connection_reply_status(c, h->type, h->seq, 0, "");
-}
-
-/* The control connection whose DETACH waits for the session's grants on an allocation, or NULL. */
-static struct connection *waiting(const struct allocation *a, struct session *session)
-{
-	struct connection *c = session ? session->control : NULL;
-
-	return c && c->deferred.active && c->deferred.type == MESSAGE_DETACH &&
-			       c->deferred.freeing == a
-		       ? c
-		       : NULL;
+	if (!a || !access_end_of(c->server, a, c->session))
+		return connection_reply_status(c, h->type, h->seq, 0, "");
+	if (c->state != CONNECTION_CLOSING)
+		await_ends(c, h, a);
+	return 0;
 }
 
 bool handler_is_detaching(const struct connection *c, const struct allocation *a)
 {
-	return waiting(a, c->session) != NULL;
-}
+	const struct connection *control = c->session->control;
 
-void service_detached(struct server *s, const struct allocation *a, struct session *session)
-{
-	struct connection *c = waiting(a, session);
-
-	if (!c || access_has(s, a, session))
-		return;
-	c->deferred.active = false;
-	if (connection_reply_status(c, c->deferred.type, c->deferred.seq, 0, ""))
-		connection_abort(c, "cannot answer");
-}
-
-void service_detach_stuck(struct server *s, const struct allocation *a, struct session *session)
-{
-	struct connection *c = waiting(a, session);
-
-	(void)s;
-	if (c)
-		connection_abort(c, "the device does not confirm the end of what it detaches");
+	return control && control->pending.active && control->pending.type == MESSAGE_DETACH &&
+	       control->pending.allocation == a;
 }

@@ -12,7 +12,6 @@
 #include "common/log.h"
 #include "server/connection.h"
 #include "server/heart.h"
-#include "server/service.h"
 
 struct session_record *session_record(struct server *s, const struct session *session)
 {
@@ -163,22 +162,22 @@ int session_resume(struct connection *c, struct session *session, struct why *wh
  * The earlier connections may have many grants, and the reaper takes them down in slices. Only the newest
  * waits: the client has given up on those before.
  */
-static int wait_for_the_earlier(struct connection *c, struct session *session)
+static int end_the_earlier(struct connection *c, struct session *session, struct wait ***out)
 {
 	static const char reason[] = "its client came back on another connection";
 
-	if (session->waiter)
-		connection_abort(session->waiter, "%s", reason);
+	if (session->drained)
+		connection_abort(connection_of_wait(session->drained), "%s", reason);
 	if (session->control)
 		connection_abort(session->control, "%s", reason);
-	session->waiter = c;
 	(void)lease_renew(&session->lease, clock_boot_ns()); /* a sign of life, if in time */
-	c->deferred =
-		(struct deferred){ .active = true, .type = MESSAGE_HELLO, .resuming = session };
+	c->pending.session = session;
+	*out = &session->drained;
 	return -EINPROGRESS;
 }
 
-static int resume(struct connection *c, const struct hello_request *hello, struct why *why)
+static int resume(struct connection *c, const struct hello_request *hello, struct wait ***out,
+	struct why *why)
 {
 	struct session *session;
 	int err = find(c->server, hello->session_id, hello->secret, &session, why);
@@ -188,13 +187,14 @@ static int resume(struct connection *c, const struct hello_request *hello, struc
 	if (err)
 		return err;
 	if (session->nconnections)
-		return wait_for_the_earlier(c, session);
+		return end_the_earlier(c, session, out);
 	return session_resume(c, session, why);
 }
 
-int session_begin(struct connection *c, const struct hello_request *hello, struct why *why)
+int session_begin(struct connection *c, const struct hello_request *hello, struct wait ***out,
+	struct why *why)
 {
-	return hello->resume ? resume(c, hello, why) : start(c, hello, why);
+	return hello->resume ? resume(c, hello, out, why) : start(c, hello, why);
 }
 
 static bool is_channel(const struct connection *c, const struct session *session, uint32_t number)
@@ -214,36 +214,21 @@ static struct connection *find_channel(
 	return c;
 }
 
-/* A JOIN of that number that waits for its predecessor to be gone. */
-static struct connection *find_joining(
-	struct server *s, const struct session *session, uint32_t number)
-{
-	struct connection *c = NULL;
-
-	if (session->njoining)
-		DL_FOREACH (s->connections, c) {
-			if (c->deferred.active && c->deferred.type == MESSAGE_JOIN &&
-				c->deferred.resuming == session && c->number == number)
-				break;
-		}
-	return c;
-}
-
 /*
  * What was sent on a channel that broke may still be on its way. The client repeats it on the new one, so it
- * must not be carried out later than that. True: something of the old one is left.
+ * must not be carried out later than that. Returns what is left of the old one, or NULL.
  */
-static bool end_predecessor(struct connection *c, struct session *session)
+static struct connection *end_predecessor(const struct connection *c, struct session *session)
 {
 	static const char reason[] = "another channel takes its place";
 	struct connection *old = find_channel(session->channels, session, c->number);
 
 	if (old)
 		connection_abort(old, "%s", reason);
-	old = find_joining(c->server, session, c->number);
-	if (old)
-		connection_abort(old, "%s", reason);
-	return find_channel(c->server->dying, session, c->number) != NULL;
+	old = find_channel(c->server->dying, session, c->number);
+	if (old && old->gone) /* a JOIN before this one, which the client has given up */
+		connection_abort(connection_of_wait(old->gone), "%s", reason);
+	return old;
 }
 
 int session_rejoin(struct connection *c, struct session *session, struct why *why)
@@ -268,30 +253,22 @@ int session_rejoin(struct connection *c, struct session *session, struct why *wh
 	return 0;
 }
 
-int session_join(struct connection *c, const struct join_request *q, struct why *why)
+int session_join(struct connection *c, const struct join_request *q, struct wait ***out,
+	struct why *why)
 {
+	struct connection *old;
 	struct session *session;
 	int err = find(c->server, q->session_id, q->secret, &session, why);
 
 	if (err)
 		return err;
 	c->number = q->channel;
-	if (!c->number || !end_predecessor(c, session))
+	old = c->number ? end_predecessor(c, session) : NULL;
+	if (!old)
 		return session_rejoin(c, session, why);
-	session->njoining++;
-	c->deferred =
-		(struct deferred){ .active = true, .type = MESSAGE_JOIN, .resuming = session };
+	c->pending.session = session;
+	*out = &old->gone;
 	return -EINPROGRESS;
-}
-
-void session_channel_reaped(struct server *s, struct session *session, uint32_t number)
-{
-	struct connection *c = number ? find_joining(s, session, number) : NULL;
-
-	if (!c)
-		return;
-	session->njoining--;
-	service_rejoin(c);
 }
 
 void session_leave(struct connection *channel)
@@ -418,14 +395,10 @@ static void detach(struct server *s, struct session *session)
 
 void session_reaped(struct server *s, struct session *session)
 {
-	struct connection *waiter = session->waiter;
-
 	if (--session->nconnections)
 		return;
-	session->waiter = NULL;
 	detach(s, session);
-	if (waiter)
-		service_resume(waiter);
+	wait_finish(&session->drained, 0);
 }
 
 static void expired(struct server *s, struct session *session)

@@ -17,26 +17,23 @@ void sessions_recover(struct server *s);
 /*
  * A HELLO on c. 0: c is the control connection of a session. -EEXIST, -EUSERS; when resuming -ESTALE
  * (gone or reclaimed) or -EACCES (wrong secret). -EINPROGRESS: the session still has earlier
- * connections. They are ended, c->deferred waits for that, and service_resume() will be called for it,
- * unless c ends first or a later HELLO takes its place (then c is aborted).
+ * connections. They are ended; wait on *out for that, and then call session_resume() for c->pending.session. A later
+ * HELLO takes its place: then c is aborted.
  */
-int session_begin(struct connection *c, const struct hello_request *hello, struct why *why);
-
+int session_begin(struct connection *c, const struct hello_request *hello, struct wait ***out,
+	struct why *why);
 /* What a HELLO that waited comes to, now that nothing is left of the session's earlier connections. */
 int session_resume(struct connection *c, struct session *session, struct why *why);
 
 /*
  * A JOIN on c. 0: c is a channel of that session. -ESTALE, -EACCES, -EUSERS. -EINPROGRESS: it replaces a
- * channel of which something is left. That is ended, c->deferred waits for it, and service_rejoin() will be
- * called, unless c ends first or a later JOIN of that number takes its place (then c is aborted).
+ * channel of which something is left. That is ended; wait on *out for it, and then call session_rejoin() for
+ * c->pending.session. A later JOIN of that number takes its place: then c is aborted.
  */
-int session_join(struct connection *c, const struct join_request *q, struct why *why);
-
+int session_join(struct connection *c, const struct join_request *q, struct wait ***out,
+	struct why *why);
 /* What a JOIN that waited comes to. */
 int session_rejoin(struct connection *c, struct session *session, struct why *why);
-
-/* A channel is gone, and some JOIN of its session waits: for this one? */
-void session_channel_reaped(struct server *s, struct session *session, uint32_t number);
 
 /*
  * Is whoever had this ticket out: no connection is left on which it acts, and none will ever be again? Then
