@@ -27,6 +27,7 @@
 
 /* One rmemctl on the socket. */
 struct client {
+	struct question question; /* first */
 	struct admin *admin;
 	struct bufferevent *stream;
 	bool asking; /* one request at a time; the next line waits */
@@ -48,7 +49,7 @@ static void drop(struct client *client)
 {
 	struct admin *a = client->admin;
 
-	admin_cancel(a, client);
+	wait_cancel(&client->question.wait);
 	DL_DELETE(a->clients, client);
 	a->nclients--;
 	bufferevent_free(client->stream);
@@ -58,9 +59,9 @@ static void drop(struct client *client)
 static const char no_memory[] = "{\"schema\":1,\"error\":{\"code\":\"ENOMEM\",\"message\":\"rmemd "
 				"has no memory for the answer\"}}";
 
-static void on_answer(void *arg, char *text)
+static void on_answer(struct question *q, char *text)
 {
-	struct client *client = arg;
+	struct client *client = (struct client *)q;
 	struct evbuffer *out = bufferevent_get_output(client->stream);
 
 	client->asking = false;
@@ -90,7 +91,7 @@ static bool serve(struct client *client)
 		if (strlen(line) >= REPORT_REQUEST_SIZE)
 			line[REPORT_REQUEST_SIZE] =
 				'\0'; /* and so no JSON any more: an error answer */
-		admin_ask(client->admin, line, on_answer, client);
+		admin_ask(client->admin, line, &client->question, on_answer);
 		free(line);
 	}
 	return true;
@@ -295,13 +296,8 @@ void admin_stop(struct admin *a)
 	free(a);
 }
 
-int admin_ask(struct admin *a, const char *request, admin_answer_fn answer, void *arg)
+void admin_ask(struct admin *a, const char *request, struct question *q,
+	void (*answer)(struct question *q, char *text))
 {
-	return answerer_ask(a->answerer, request, answer, arg);
-}
-
-void admin_cancel(struct admin *a, void *arg)
-{
-	if (a)
-		answerer_cancel(a->answerer, arg);
+	answerer_ask(a->answerer, request, q, answer);
 }

@@ -5,62 +5,34 @@
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
-#include <utlist.h>
 
 #include "common/units.h"
 #include "server/auditor.h"
 #include "server/view.h"
 
-/* Somebody who waits for an audit. */
-struct question {
-	struct answerer *answerer;
-	admin_answer_fn answer;
-	void *arg;
-	struct question *prev, *next;
-};
-
 struct answerer {
 	struct server *server;
-	struct question *questions;
 	struct view view; /* large, and used by one answer at a time */
 };
 
-/* Takes the report. The text goes to whoever asked, on one line. */
-static void deliver(json_t *report, admin_answer_fn answer, void *arg)
+/* Takes the report. The text goes to who asked, on one line. */
+static void deliver(json_t *report, struct question *q)
 {
 	char *text = report ? json_dumps(report, JSON_COMPACT) : NULL;
 
 	json_decref(report);
-	answer(arg, text);
+	q->answer(q, text);
 }
 
-static void on_audit(void *arg, const struct audit_result *result)
+static void audited(struct wait *w, int result)
 {
-	struct question *q = arg;
+	struct question *q = (struct question *)w;
 	struct answerer *a = q->answerer;
-	json_t *report;
 
 	view_fill(&a->view, a->server);
-	report = result ? report_leaks(&a->view.report, result)
-			: report_error(ENOMEM, "no memory for an audit");
-	DL_DELETE(a->questions, q);
-	deliver(report, q->answer, q->arg);
-	free(q);
-}
-
-static int ask_leaks(struct answerer *a, admin_answer_fn answer, void *arg)
-{
-	struct question *q = calloc(1, sizeof(*q));
-
-	if (!q)
-		return -ENOMEM;
-	*q = (struct question){ .answerer = a, .answer = answer, .arg = arg };
-	if (auditor_ask(a->server->auditor, on_audit, q)) {
-		free(q);
-		return -ENOMEM;
-	}
-	DL_APPEND(a->questions, q);
-	return 0;
+	deliver(result ? report_error(ENOMEM, "no memory for an audit")
+		       : report_leaks(&a->view.report, auditor_result(a->server->auditor)),
+		q);
 }
 
 static json_t *answer_map(struct answerer *a, const json_t *request)
@@ -106,38 +78,23 @@ static json_t *answer_now(struct answerer *a, const char *cmd, const json_t *req
 	return report_error(EOPNOTSUPP, "no such command: status, leaks, sessions, map, who-holds");
 }
 
-int answerer_ask(struct answerer *a, const char *text, admin_answer_fn answer, void *arg)
+void answerer_ask(struct answerer *a, const char *text, struct question *q,
+	void (*answer)(struct question *q, char *text))
 {
 	json_t *request = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
 	const char *cmd = json_string_value(json_object_get(request, "cmd"));
-	int err = 0;
 
+	q->answerer = a;
+	q->answer = answer;
 	if (!cmd)
 		deliver(report_error(EINVAL,
 				"a request is one line of JSON such as {\"cmd\":\"status\"}"),
-			answer, arg);
+			q);
 	else if (strcmp(cmd, "leaks") == 0)
-		err = ask_leaks(a, answer, arg);
+		auditor_wait(a->server->auditor, &q->wait, audited);
 	else
-		deliver(answer_now(a, cmd, request), answer, arg);
+		deliver(answer_now(a, cmd, request), q);
 	json_decref(request);
-	if (err)
-		answer(arg, NULL);
-	return 0;
-}
-
-void answerer_cancel(struct answerer *a, void *arg)
-{
-	struct question *q, *tmp;
-
-	DL_FOREACH_SAFE (a->questions, q, tmp) {
-		if (q->arg != arg)
-			continue;
-		auditor_cancel(a->server->auditor, q);
-		/* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): it is in the list */
-		DL_DELETE(a->questions, q);
-		free(q);
-	}
 }
 
 int answerer_create(struct server *s, struct answerer **out)
@@ -153,13 +110,5 @@ int answerer_create(struct server *s, struct answerer **out)
 
 void answerer_destroy(struct answerer *a)
 {
-	struct question *q, *tmp;
-
-	if (!a)
-		return;
-	DL_FOREACH_SAFE (a->questions, q, tmp) {
-		auditor_cancel(a->server->auditor, q);
-		free(q);
-	}
 	free(a);
 }

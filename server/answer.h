@@ -11,10 +11,10 @@
 struct answerer;
 
 int answerer_create(struct server *s, struct answerer **out);
-void answerer_destroy(struct answerer *a); /* NULL is fine; open questions are dropped */
+void answerer_destroy(struct answerer *a); /* NULL is fine */
 
-/* As admin_ask() and admin_cancel(). */
-int answerer_ask(struct answerer *a, const char *request, admin_answer_fn answer, void *arg);
-void answerer_cancel(struct answerer *a, void *arg);
+/* As admin_ask(). */
+void answerer_ask(struct answerer *a, const char *request, struct question *q,
+	void (*answer)(struct question *q, char *text));
 
 #endif

@@ -16,18 +16,13 @@
 /* Between the two scans of an audit on demand: long enough for a dying process to be gone. */
 static const struct timeval scan_gap = { .tv_usec = 50L * 1000 };
 
-struct waiter {
-	auditor_fn done;
-	void *arg;
-	struct waiter *next;
-};
-
 struct auditor {
 	struct server *server;
 	struct event *timer;       /* periodic audits */
 	struct event *second_scan; /* of an audit on demand */
 	struct audit_scan *previous;
-	struct waiter *waiters;
+	struct wait *waits;                 /* who waits for the audit on demand that has begun */
+	const struct audit_result *result; /* while they are told */
 	struct auditor_facts facts;
 };
 
@@ -119,57 +114,38 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 		complain(result);
 	audit_result_destroy(result);
 	/* Between the two scans of an audit on demand: one now would come too soon before its second. */
-	if (!a->waiters)
+	if (!a->waits)
 		scan(a);
 }
 
 static void on_second_scan(evutil_socket_t fd, short what, void *arg)
 {
 	struct auditor *a = arg;
-	struct waiter *waiters = a->waiters, *w, *tmp;
 	struct audit_result *result = audit(a);
 
 	(void)fd;
 	(void)what;
-	a->waiters = NULL; /* whoever asks from here on waits for the next audit */
-	LL_FOREACH_SAFE (waiters, w, tmp) {
-		w->done(w->arg, result);
-		free(w);
-	}
+	a->result = result;
+	wait_finish(&a->waits, result ? 0 : -ENOMEM); /* who asks meanwhile waits for the next audit */
+	a->result = NULL;
 	audit_result_destroy(result);
 	scan(a);
 }
 
-int auditor_ask(struct auditor *a, auditor_fn done, void *arg)
+void auditor_wait(struct auditor *a, struct wait *w, void (*done)(struct wait *w, int result))
 {
-	struct waiter *w = calloc(1, sizeof(*w));
-	bool first = !a->waiters;
+	const bool first = !a->waits;
 
-	if (!w)
-		return -ENOMEM;
-	w->done = done;
-	w->arg = arg;
-	LL_APPEND(a->waiters, w);
+	wait_on(&a->waits, w, done);
 	if (first) {
 		scan(a);
 		evtimer_add(a->second_scan, &scan_gap);
 	}
-	return 0;
 }
 
-void auditor_cancel(struct auditor *a, void *arg)
+const struct audit_result *auditor_result(const struct auditor *a)
 {
-	struct waiter *w, *tmp;
-
-	if (!a)
-		return;
-	LL_FOREACH_SAFE (a->waiters, w, tmp) {
-		if (w->arg != arg)
-			continue;
-		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): what was freed is out of the list */
-		LL_DELETE(a->waiters, w);
-		free(w);
-	}
+	return a->result;
 }
 
 struct auditor_facts auditor_facts(const struct auditor *a)
@@ -204,12 +180,8 @@ int auditor_start(struct server *s, struct auditor **out)
 
 void auditor_stop(struct auditor *a)
 {
-	struct waiter *w, *tmp;
-
 	if (!a)
 		return;
-	LL_FOREACH_SAFE (a->waiters, w, tmp)
-		free(w);
 	if (a->timer)
 		event_free(a->timer);
 	if (a->second_scan)

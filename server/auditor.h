@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "core/audit.h"
+#include "server/wait.h"
 
 struct auditor;
 struct server;
@@ -19,17 +20,14 @@ struct auditor_facts {
 	uint64_t duration_us; /* of its scans */
 };
 
-/* result is NULL when there was no memory for it; it is valid during the call only. */
-typedef void (*auditor_fn)(void *arg, const struct audit_result *result);
-
 int auditor_start(struct server *s, struct auditor **out);
-void auditor_stop(struct auditor *a); /* NULL is fine */
+void auditor_stop(struct auditor *a); /* NULL is fine; nobody waits any more */
 
-/* Audit now; done() is called later, from the loop. 0 or -ENOMEM. */
-int auditor_ask(struct auditor *a, auditor_fn done, void *arg);
+/* Audit soon; the wait ends from the loop with 0 or -ENOMEM. */
+void auditor_wait(struct auditor *a, struct wait *w, void (*done)(struct wait *w, int result));
 
-/* arg is going away. */
-void auditor_cancel(struct auditor *a, void *arg);
+/* While a wait ends with 0: what came out. */
+const struct audit_result *auditor_result(const struct auditor *a);
 
 struct auditor_facts auditor_facts(const struct auditor *a);
 

@@ -15,7 +15,6 @@
 #include "common/log.h"
 #include "common/verbs.h"
 #include "server/access.h"
-#include "server/admin.h"
 #include "server/destroy.h"
 #include "server/reaper.h"
 #include "server/service.h"
@@ -182,7 +181,7 @@ int connection_accept(struct server *s, struct device *d, struct rdma_cm_id *id,
 		return err;
 	}
 	id->context = c;
-	DL_APPEND(s->connections, c);
+	connection_move(c, &s->connections);
 	s->nchannels += purpose == PURPOSE_CHANNEL;
 	s->nconnections += purpose != PURPOSE_CHANNEL;
 	s->nobservers += purpose == PURPOSE_OBSERVER;
@@ -193,6 +192,14 @@ void connection_established(struct connection *c)
 {
 	if (c->state == CONNECTION_ACCEPTING)
 		c->state = CONNECTION_OPEN;
+}
+
+void connection_move(struct connection *c, struct connection **list)
+{
+	if (c->list)
+		DL_DELETE(*c->list, c);
+	DL_APPEND(*list, c);
+	c->list = list;
 }
 
 void connection_wait(struct connection *c, const struct header *h, struct wait **list,
@@ -231,19 +238,17 @@ void connection_abort(struct connection *c, const char *fmt, ...)
 	c->state = CONNECTION_CLOSING;
 	wait_cancel(&c->pending.wait);
 	c->pending.active = false;
-	admin_cancel(s->admin, c);
 	/* From here on the device refuses whatever the peer still sends on this queue pair. */
 	if (ibv_modify_qp(c->id->qp, &attr, IBV_QP_STATE))
 		log_warn("connection from %s: the queue pair does not go to error: %s", c->peer,
 			strerror(errno));
 	rdma_disconnect(c->id);
-	if (c->purpose == PURPOSE_CHANNEL && c->session)
-		session_leave(c);
-	else
-		DL_DELETE(s->connections, c);
 	s->nconnections -= c->purpose != PURPOSE_CHANNEL;
 	s->nobservers -= c->purpose == PURPOSE_OBSERVER;
-	DL_APPEND(s->dying, c);
+	if (c->purpose == PURPOSE_CHANNEL && c->session)
+		session_leave(c);
+	connection_move(c, &s->dying);
+	wait_finish(&c->closing, 0);
 	if (c->purpose == PURPOSE_SESSION)
 		session_lost_control(c);
 	reaper_wake(s);
@@ -266,7 +271,7 @@ static void bury(struct connection *c)
 	log_error("connection from %s: the device does not confirm the revocation of %u blocks: "
 		  "they are zombies now and will not be used again before rmemd restarts",
 		c->peer, n);
-	DL_APPEND(s->zombies, c);
+	connection_move(c, &s->zombies);
 }
 
 /*
@@ -316,13 +321,14 @@ bool connection_reap(struct connection *c, unsigned *budget)
 	if (!*budget)
 		return false;
 	(*budget)--;
-	DL_DELETE(s->dying, c);
 	s->nchannels -= c->purpose == PURPOSE_CHANNEL;
 	wait_move(&c->gone, &gone);
-	if (c->grants)
+	if (c->grants) {
 		bury(c);
-	else
+	} else {
+		DL_DELETE(s->dying, c);
 		destroy(c);
+	}
 	wait_finish(&gone, 0);
 	if (session)
 		session_reaped(s, session);

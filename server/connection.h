@@ -62,7 +62,8 @@ struct connection {
 	unsigned nspares;
 	unsigned replies; /* so far */
 	struct pending pending;
-	struct wait *gone; /* who waits for the reaper to be done with this one */
+	struct wait *closing; /* who waits for this one to be aborted */
+	struct wait *gone;    /* who waits for the reaper to be done with it */
 	unsigned revoke_round;         /* so many rounds over its grants have left some */
 	bool warned;                   /* that windows cannot be revoked */
 	bool resting;                  /* the next one waits for a tick */
@@ -71,6 +72,7 @@ struct connection {
 	char *report;                  /* what the peer's REPORT_READs read from */
 	size_t report_bytes;
 	char peer[48];
+	struct connection **list; /* the one it is in */
 	struct connection *prev, *next;
 };
 
@@ -79,6 +81,9 @@ int connection_accept(struct server *s, struct device *d, struct rdma_cm_id *id,
 	const struct rdma_conn_param *asked, enum purpose purpose);
 
 void connection_established(struct connection *c);
+
+/* From the list it is in to the end of another. */
+void connection_move(struct connection *c, struct connection **list);
 
 /* The request is answered when the wait on that list ends; what else is to be known then is in c->pending. */
 void connection_wait(struct connection *c, const struct header *h, struct wait **list,

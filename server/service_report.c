@@ -1,43 +1,68 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* REPORT, REPORT_READ: what operators ask over RDMA. */
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "server/admin.h"
 #include "server/handlers.h"
 
-static void report_ready(void *arg, char *text)
+/* What a REPORT waits for: its answer, or the end of its connection. */
+struct report {
+	struct question question; /* first */
+	struct wait closing;
+	struct connection *connection;
+};
+
+static void report_ready(struct question *q, char *text)
 {
-	struct connection *c = arg;
-	const uint32_t seq = c->pending.seq;
+	struct report *report = (struct report *)q;
+	struct connection *c = report->connection;
+	const struct header h = connection_take_pending(c);
 	struct report_reply body;
 	struct reply r;
 
+	wait_cancel(&report->closing);
+	free(report);
 	free(c->report);
 	c->report = text;
 	c->report_bytes = text ? strlen(text) : 0;
-	c->pending.active = false;
 	body.total_bytes = c->report_bytes;
 	if (!text) {
 		connection_abort(c, "no report can be made");
 		return;
 	}
-	connection_reply_begin(c, MESSAGE_REPORT, seq, 0, &r);
+	connection_reply_begin(c, h.type, h.seq, 0, &r);
 	report_reply_put(&r.body, &body);
 	if (connection_reply_send(c, &r, NULL))
 		connection_abort(c, "cannot answer");
 }
 
+static void connection_closing(struct wait *w, int result)
+{
+	struct report *report = (struct report *)((char *)w - offsetof(struct report, closing));
+
+	(void)result;
+	wait_cancel(&report->question.wait);
+	free(report);
+}
+
 int handle_report(struct connection *c, const struct header *h, struct wire *in)
 {
+	struct report *report = calloc(1, sizeof(*report));
 	struct report_request q;
 
 	report_request_get(in, &q);
-	if (wire_finish(in))
-		return -EBADMSG;
+	if (wire_finish(in) || !report) {
+		free(report);
+		return report ? -EBADMSG : -ENOMEM;
+	}
+	report->connection = c;
 	c->pending = (struct pending){ .active = true, .type = h->type, .seq = h->seq };
-	return admin_ask(c->server->admin, q.request, report_ready, c);
+	wait_on(&c->closing, &report->closing, connection_closing);
+	admin_ask(c->server->admin, q.request, &report->question, report_ready);
+	return 0;
 }
 
 int handle_report_read(struct connection *c, const struct header *h, struct wire *in)

@@ -244,8 +244,7 @@ int session_rejoin(struct connection *c, struct session *session, struct why *wh
 	if (c->number && find_channel(s->zombies, session, c->number))
 		return why_set(why, -EBUSY,
 			"the device does not confirm the end of this channel's last connection");
-	DL_DELETE(s->connections, c);
-	DL_APPEND(session->channels, c);
+	connection_move(c, &session->channels);
 	session->nchannels++;
 	session->nconnections++;
 	c->session = session;
@@ -275,7 +274,6 @@ void session_leave(struct connection *channel)
 {
 	struct session *session = channel->session;
 
-	DL_DELETE(session->channels, channel);
 	session->nchannels--;
 }
 
