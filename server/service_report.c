@@ -53,10 +53,12 @@ int handle_report(struct connection *c, const struct header *h, struct wire *in)
 	struct report *report = calloc(1, sizeof(*report));
 	struct report_request q;
 
+	if (!report)
+		return -ENOMEM;
 	report_request_get(in, &q);
-	if (wire_finish(in) || !report) {
+	if (wire_finish(in)) {
 		free(report);
-		return report ? -EBADMSG : -ENOMEM;
+		return -EBADMSG;
 	}
 	report->connection = c;
 	c->pending = (struct pending){ .active = true, .type = h->type, .seq = h->seq };
