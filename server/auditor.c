@@ -21,7 +21,7 @@ struct auditor {
 	struct event *timer;       /* periodic audits */
 	struct event *second_scan; /* of an audit on demand */
 	struct audit_scan *previous;
-	struct wait *waits;                 /* who waits for the audit on demand that has begun */
+	struct wait *waits;                /* who waits for the audit on demand that has begun */
 	const struct audit_result *result; /* while they are told */
 	struct auditor_facts facts;
 };
@@ -126,7 +126,8 @@ static void on_second_scan(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	a->result = result;
-	wait_finish(&a->waits, result ? 0 : -ENOMEM); /* who asks meanwhile waits for the next audit */
+	wait_finish(
+		&a->waits, result ? 0 : -ENOMEM); /* who asks meanwhile waits for the next audit */
 	a->result = NULL;
 	audit_result_destroy(result);
 	scan(a);

@@ -40,7 +40,7 @@ struct pending {
 			uint64_t since_ns;
 		};
 		const struct allocation *allocation; /* FREE, DETACH: waits for grants to end */
-		struct session *session;             /* HELLO, JOIN: waits for connections to be gone */
+		struct session *session; /* HELLO, JOIN: waits for connections to be gone */
 	};
 };
 
@@ -62,8 +62,8 @@ struct connection {
 	unsigned nspares;
 	unsigned replies; /* so far */
 	struct pending pending;
-	struct wait *closing; /* who waits for this one to be aborted */
-	struct wait *gone;    /* who waits for the reaper to be done with it */
+	struct wait *closing;          /* who waits for this one to be aborted */
+	struct wait *gone;             /* who waits for the reaper to be done with it */
 	unsigned revoke_round;         /* so many rounds over its grants have left some */
 	bool warned;                   /* that windows cannot be revoked */
 	bool resting;                  /* the next one waits for a tick */

@@ -55,7 +55,7 @@ struct session {
 	struct lease lease;
 	struct connection *control; /* NULL: none that is open */
 	struct connection
-		*channels; /* open ones; there are none without an open control connection */
+		*channels;        /* open ones; there are none without an open control connection */
 	struct wait *drained;     /* who waits for it to have no connection left */
 	struct wait *grant_ended; /* who waits for one of its grants to end, or to be stuck */
 	unsigned nchannels;       /* open */
@@ -112,9 +112,9 @@ struct server {
 	struct auditor *auditor;
 	struct connection *connections; /* open ones, but for the channels of sessions */
 	unsigned nconnections, nobservers;
-	unsigned nchannels; /* until they are reaped */
-	struct wait *room;        /* who waits for memory to be reclaimed, longest first */
-	struct connection *dying; /* being torn down by the reaper */
+	unsigned nchannels;         /* until they are reaped */
+	struct wait *room;          /* who waits for memory to be reclaimed, longest first */
+	struct connection *dying;   /* being torn down by the reaper */
 	struct connection *zombies; /* could not be torn down: kept for ever */
 	struct event *tick_event;
 	struct event *reaper_event;

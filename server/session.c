@@ -252,8 +252,8 @@ int session_rejoin(struct connection *c, struct session *session, struct why *wh
 	return 0;
 }
 
-int session_join(struct connection *c, const struct join_request *q, struct wait ***out,
-	struct why *why)
+int session_join(
+	struct connection *c, const struct join_request *q, struct wait ***out, struct why *why)
 {
 	struct connection *old;
 	struct session *session;

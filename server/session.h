@@ -30,8 +30,8 @@ int session_resume(struct connection *c, struct session *session, struct why *wh
  * channel of which something is left. That is ended; wait on *out for it, and then call session_rejoin() for
  * c->pending.session. A later JOIN of that number takes its place: then c is aborted.
  */
-int session_join(struct connection *c, const struct join_request *q, struct wait ***out,
-	struct why *why);
+int session_join(
+	struct connection *c, const struct join_request *q, struct wait ***out, struct why *why);
 /* What a JOIN that waited comes to. */
 int session_rejoin(struct connection *c, struct session *session, struct why *why);
 
