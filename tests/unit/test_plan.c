@@ -150,7 +150,8 @@ static void test_beyond_32_bits(void **state)
 	const uint64_t lbase[2] = { 0x100000, 0x7000000000 };
 	const uint64_t rbase[2] = { 0x9e00000000001000ULL, 0x9f00000000000000ULL };
 	const uint64_t llen[2] = { 4 * gib + 5, 5 * gib }, rlen[2] = { 6 * gib + 1, 3 * gib + 4 };
-	const struct iovec local[2] = { { (void *)lbase[0], llen[0] }, { (void *)lbase[1], llen[1] } };
+	const struct iovec local[2] = { { (void *)lbase[0], llen[0] },
+		{ (void *)lbase[1], llen[1] } };
 	const struct rmem_iovec remote[2] = { { rbase[0], rlen[0] }, { rbase[1], rlen[1] } };
 	struct plan_segment seg;
 	uint64_t k = 0;
@@ -161,12 +162,14 @@ static void test_beyond_32_bits(void **state)
 	for (; plan_peek(&p, &seg); plan_advance(&p, seg.len), k += seg.len) {
 		assert_true((uintptr_t)seg.local == byte_at(lbase, llen, k));
 		assert_true(seg.remote == byte_at(rbase, rlen, k));
-		assert_true((uintptr_t)seg.local + seg.len - 1 == byte_at(lbase, llen, k + seg.len - 1));
+		assert_true((uintptr_t)seg.local + seg.len - 1 ==
+			    byte_at(lbase, llen, k + seg.len - 1));
 		assert_true(seg.remote + seg.len - 1 == byte_at(rbase, rlen, k + seg.len - 1));
 	}
 	assert_true(k == 9 * gib + 5);
 	/* A sum that agrees in its lower 32 bits only. */
-	assert_int_equal(plan_start(&p, local, 1, &(struct rmem_iovec){ rbase[0], 5 }, 1, NULL), -EINVAL);
+	assert_int_equal(
+		plan_start(&p, local, 1, &(struct rmem_iovec){ rbase[0], 5 }, 1, NULL), -EINVAL);
 }
 
 static void test_nothing_to_do(void **state)
