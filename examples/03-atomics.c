@@ -39,32 +39,59 @@ static rmem_addr_t field(const struct worker *w, size_t offset)
 	return w->shared + offset;
 }
 
-/* Have the lock's word changed, also if an answer was lost. */
-static int change(const struct worker *w, uint64_t from, uint64_t to)
+/* Who has the lock? A word that others change is read by adding 0, which may be asked again. */
+static int ask(const struct worker *w, rmem_addr_t lock, uint64_t *out)
+{
+	int err;
+
+	do
+		err = rmem_fetch_add(w->rm, lock, 0, out);
+	while (err == -EREMOTEIO);
+	return err;
+}
+
+static int acquire(const struct worker *w)
 {
 	rmem_addr_t lock = field(w, offsetof(struct shared, lock));
 	uint64_t old;
 	int err;
 
 	for (;;) {
-		err = rmem_compare_swap(w->rm, lock, from, to, &old);
-		if (err == -EREMOTEIO)
-			err = rmem_read(w->rm, &old, lock, sizeof(old));
-		else if (err == 0 && old == from)
+		err = rmem_compare_swap(w->rm, lock, 0, w->id, &old);
+		if (err == 0 && old == 0)
 			return 0;
+		if (err == -EREMOTEIO)
+			err = ask(w, lock, &old);
 		if (err)
 			return err;
-		if (old == to) /* it was the one whose answer was lost */
+		if (old == w->id) /* the swap whose answer was lost took it */
 			return 0;
 		sched_yield();
 	}
+}
+
+static int release(const struct worker *w)
+{
+	rmem_addr_t lock = field(w, offsetof(struct shared, lock));
+	uint64_t old;
+	int err;
+
+	do {
+		err = rmem_compare_swap(w->rm, lock, w->id, 0, &old);
+		if (err == 0)
+			return 0;
+		if (err == -EREMOTEIO)
+			err = ask(w, lock, &old);
+	} while (err == 0 &&
+		 old == w->id); /* else the swap was done: only its owner lets go of a lock */
+	return err;
 }
 
 static int add_to_note(const struct worker *w)
 {
 	rmem_addr_t at = field(w, offsetof(struct shared, note));
 	uint64_t note = 0;
-	int err = change(w, 0, w->id);
+	int err = acquire(w);
 
 	if (err)
 		return err;
@@ -72,7 +99,7 @@ static int add_to_note(const struct worker *w)
 	note++;
 	if (err == 0)
 		err = rmem_write(w->rm, at, &note, sizeof(note));
-	return err ? err : change(w, w->id, 0);
+	return err ? err : release(w);
 }
 
 static void *work(void *arg)

@@ -57,7 +57,7 @@ static int play(rmem_addr_t note_at, const struct last *last)
 	uint64_t note = 0;
 	int err = rmem_lock_acquire(lock, -1);
 
-	/* The note is one word, and so never half written. Else this would be the time to mend it. */
+	/* A note of which its owner wrote a part, or nothing, would be mended now. This one is right either way. */
 	if (err == RMEM_LOCK_OWNER_DIED)
 		printf("process %d has the lock of one that is out\n", getpid());
 	err = err < 0 || rmem_read(rm, &note, note_at, sizeof(note));
