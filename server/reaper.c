@@ -174,6 +174,8 @@ void reaper_tick(struct server *s, uint64_t now_ns)
 	struct session_record *r;
 	struct connection *c;
 
+	/* A slice does so only when no work is left, which clients that free all the time can prevent. */
+	forget_sessions(s);
 	DL_FOREACH (s->dying, c)
 		c->resting = false;
 	if (s->dying || s->room)

@@ -421,7 +421,7 @@ boot_again() {
 	[[ ! $VERBOSE ]] || check_kernel_logs
 	cleanup_vm
 	trap - EXIT
-	SOFTROCE_BOOTED=1 exec "$0" "${ARGUMENTS[@]}"
+	SOFTROCE_BOOTED=1 exec "$BASH" "$LIB/../softroce" "${ARGUMENTS[@]}"
 }
 
 cleanup_vm() {
