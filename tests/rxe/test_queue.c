@@ -118,7 +118,7 @@ static void test_wrong_starts(void **state)
 	desk_destroy(&d);
 }
 
-#define LONG_BYTES (12 * MIB)
+#define LONG_BYTES (24 * MIB)
 #define LONG_TIMES 100 /* who did not run while it went sees nothing but its end */
 
 /* How often waiting was in vain until it came. */

@@ -131,7 +131,7 @@ static long long channels(struct rig *r)
 	return n;
 }
 
-#define BIG_BYTES (12 * MIB) /* several turns on a channel that is shared */
+#define BIG_BYTES (24 * MIB) /* several turns on a channel that is shared */
 
 static void *copy_big(void *arg)
 {
