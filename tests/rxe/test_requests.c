@@ -5,11 +5,8 @@
  * reason; nothing of it is kept, and every byte is accounted for.
  */
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "tests/rxe/client.h"
 #include "tests/rxe/outside.h"
@@ -206,65 +203,6 @@ static void goodbye_while_wiping(void **state)
 		rig_await_no_session(r);
 	}
 	assert_true(seen);
-	speech_end(r);
-}
-
-#define HOGS 4
-
-/* Gives rmemd something to wipe all the time. */
-static void hog(const struct rig *r)
-{
-	struct raw_session s;
-	struct alloc_reply a;
-	struct raw *raw;
-	int err = 0;
-
-	raw_session_init(&s);
-	if (raw_open(r->port, &s, &raw))
-		_exit(1);
-	while (!err || err == -ENOSPC) {
-		err = raw_alloc_only(raw, 32UL << 20, &a);
-		if (!err)
-			err = raw_free(raw, a.addr);
-	}
-	_exit(1);
-}
-
-static bool are_hogs_only(const json_t *sessions, void *arg)
-{
-	(void)arg;
-	return json_array_size(json_object_get(sessions, "sessions")) <= HOGS;
-}
-
-/* Sessions that are over are forgotten, however busy others keep rmemd. */
-static void goodbyes_beside_hogs(void **state)
-{
-	struct rig *r = *state;
-	pid_t hogs[HOGS];
-
-	rig_start(r, (const char *const[]){ "--size", "0:128M", NULL });
-	for (int i = 0; i < HOGS; i++) {
-		hogs[i] = fork();
-		if (hogs[i] == 0)
-			hog(r);
-		assert_true(hogs[i] > 0);
-	}
-	for (int i = 0; i < 8; i++) {
-		struct alloc_reply a;
-		struct raw *raw = speech_connect(r, MESSAGE_ALLOC);
-
-		if (raw_alloc_only(raw, 4096, &a) == 0)
-			assert_int_equal(raw_free(raw, a.addr), 0);
-		assert_int_equal(raw_bye(raw), 0);
-		raw_close(raw);
-	}
-	json_decref(
-		rig_await(r, "sessions", are_hogs_only, NULL, "only those that free all the time"));
-	for (int i = 0; i < HOGS; i++) {
-		assert_int_equal(waitpid(hogs[i], NULL, WNOHANG), 0); /* to the end */
-		kill(hogs[i], SIGKILL);
-		waitpid(hogs[i], NULL, 0);
-	}
 	speech_end(r);
 }
 
@@ -471,7 +409,6 @@ int main(int argc, char **argv)
 		RIG_TEST(sites_that_make_no_sense),
 		RIG_TEST(many_sites),
 		RIG_TEST(goodbye_while_wiping),
-		RIG_TEST(goodbyes_beside_hogs),
 		RIG_TEST(addresses_of_others),
 		RIG_TEST(impossible_memory),
 		RIG_TEST(sessions_of_others),
