@@ -39,7 +39,7 @@ static rmem_addr_t field(const struct worker *w, size_t offset)
 	return w->shared + offset;
 }
 
-/* Who has the lock? A word that others change is read by adding 0, which may be asked again. */
+/* The number of the worker that has the lock. Adding 0 reads the word, and changes nothing if it is repeated. */
 static int ask(const struct worker *w, rmem_addr_t lock, uint64_t *out)
 {
 	int err;

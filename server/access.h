@@ -39,7 +39,8 @@ struct wait **access_revoked(struct server *s, const struct allocation *a);
 
 /*
  * The allocation is REVOKING: end every grant of it, of all sessions, on connections that are going down too.
- * Those that cannot end here and now do so later; the last may end before this returns. A connection that cannot revoke its own is aborted: its end tries again.
+ * Those that cannot end here and now do so later; the last may end before this returns. A connection that
+ * cannot revoke its own is aborted: its end tries again.
  * Returns how many there were.
  */
 unsigned access_end_all(struct server *s, const struct allocation *a);

@@ -26,7 +26,7 @@ void auditor_stop(struct auditor *a); /* NULL is fine; nobody waits any more */
 /* Audit soon; the wait ends from the loop with 0 or -ENOMEM. */
 void auditor_wait(struct auditor *a, struct wait *w, void (*done)(struct wait *w, int result));
 
-/* While a wait ends with 0: what came out. */
+/* The result; valid while a wait is told 0. */
 const struct audit_result *auditor_result(const struct auditor *a);
 
 struct auditor_facts auditor_facts(const struct auditor *a);

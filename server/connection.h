@@ -88,7 +88,7 @@ void connection_move(struct connection *c, struct connection **list);
 /* The request is answered when the wait on that list ends; what else is to be known then is in c->pending. */
 void connection_wait(struct connection *c, const struct header *h, struct wait **list,
 	void (*done)(struct wait *w, int result));
-/* Whose request it is. */
+/* The connection whose pending request has that wait. */
 struct connection *connection_of_wait(struct wait *w);
 /* The request is answered now, or waits again. */
 struct header connection_take_pending(struct connection *c);

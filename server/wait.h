@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A wait hangs on a list of something that has not happened yet: a block is revoked, a session has no connection left,
- * there is room. Who has the list calls wait_finish() when it has happened, and knows nothing of those who wait.
+ * A wait hangs on the list of an event: a block is revoked, a session has no connection left, there is room. The code
+ * that brings the event about calls wait_finish(), which calls every wait on the list. It knows nothing of the waits.
  * The event loop only.
  */
 #ifndef RMEM_SERVER_WAIT_H

@@ -251,7 +251,7 @@ busy_ms() { # NUMBER
 		awk '{ ns += $1 + $2 } END { if (NR) printf "%d", ns / 1000000 }'
 }
 
-# Now and then (one boot in a dozen) an emulated kernel misses an interrupt and waits for ever. A kernel that boots
+# Now and then an emulated kernel misses an interrupt and waits for ever. A kernel that boots
 # keeps its processor busy, so a host that was idle in two looks is killed, and softroce boots once more.
 look_at_boot() {
 	local id busy
