@@ -17,6 +17,8 @@
 #define LARGE (1UL << 20)
 #define HELD_MAX 256
 
+static const char *const room[] = { "--size", "64M", NULL };
+
 struct world {
 	struct rig *rig;
 	struct fault_plan *plan;
@@ -30,7 +32,7 @@ static void begin(struct world *w, struct rig *rig)
 
 	*w = (struct world){ .rig = rig, .plan = fault_share(rig, "server-plan", path) };
 	fault_preload_begin(path, "");
-	rig_start(rig, NULL);
+	rig_start(rig, room);
 	fault_preload_end();
 	w->bystander = client_start_puppet(rig->server, RIG_LIMIT_MS);
 	client_open(w->bystander);
@@ -145,7 +147,7 @@ static void finish(struct world *w, rmem_addr_t zombie)
 	fault_unshare(w->plan);
 
 	/* Its queue pairs, windows and regions ended with it: the next one wipes the block, and has it back. */
-	rig_start(w->rig, NULL);
+	rig_start(w->rig, room);
 	leaks = rig_ask(w->rig, "leaks");
 	rig_assert_accounted(leaks);
 	assert_int_equal(rig_number(leaks, "summary.zombie.blocks"), 0);

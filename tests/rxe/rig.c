@@ -161,7 +161,7 @@ static void launch(struct rig *r, const char *const options[])
 {
 	/* Audits go on in every test: whatever it does, they must not be in its way. */
 	const char *argv[OPTIONS_MAX] = { r->program, "--data", r->data, "--admin", r->admin,
-		"--size", "64M", "--audit-interval", "1s", "--port" };
+		"--size", "16M", "--audit-interval", "1s", "--port" };
 	char port[16];
 	size_t n = 10;
 	int log;

@@ -95,7 +95,7 @@ int rig_main(uint16_t port, const struct CMUnitTest *tests, size_t count);
 
 const char *rig_host(void); /* $RMEM_HOST */
 
-/* Start rmemd with these options (NULL-terminated) and 64 MiB, and wait until it is ready. It audits every second. */
+/* Start rmemd with these options (NULL-terminated) and 16 MiB, and wait until it is ready. It audits every second. */
 void rig_start(struct rig *r, const char *const options[]);
 
 /* It must not start; returns its exit status. */

@@ -147,9 +147,11 @@ static void test_reap_waits_so_long(void **state)
 	uint8_t *bytes = lib_zeroes(LONG_BYTES);
 	unsigned in_vain = 0;
 	rmem_addr_t addr;
-	struct desk d;
+	struct desk d = { .rig = *state };
 
-	desk_create(&d, *state, 4);
+	rig_start(d.rig, (const char *const[]){ "--size", "64M", NULL });
+	desk_create_session(&d);
+	d.q = lib_queue(d.rm, 4);
 	addr = lib_alloc(d.rm, LONG_BYTES);
 	pattern_fill(bytes, LONG_BYTES, 5);
 	for (int i = 0; i < LONG_TIMES && !in_vain; i++) {
