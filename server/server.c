@@ -17,15 +17,15 @@
 #include "common/identity.h"
 #include "common/units.h"
 #include "common/verbs.h"
-#include "server/admin.h"
-#include "server/auditor.h"
-#include "server/connection.h"
-#include "server/heart.h"
-#include "server/limits.h"
-#include "server/listener.h"
-#include "server/origin.h"
-#include "server/reaper.h"
-#include "server/session.h"
+#include "server/admin/admin.h"
+#include "server/audit/auditor.h"
+#include "server/net/connection.h"
+#include "server/lease/heart.h"
+#include "server/memory/limits.h"
+#include "server/net/listener.h"
+#include "server/memory/origin.h"
+#include "server/lease/reaper.h"
+#include "server/lease/session.h"
 
 #define TICKS_PER_TTL 20
 #define TICK_MAX_MS 500
@@ -335,7 +335,7 @@ static void on_signal(evutil_socket_t number, short what, void *arg)
 }
 
 /*
- * Until the loop runs, a signal to stop waits: pre-faulting looks for it now and then (server/pool.c), and
+ * Until the loop runs, a signal to stop waits: pre-faulting looks for it now and then (server/memory/pool.c), and
  * the rest of a start is short. Threads made meanwhile inherit the mask.
  */
 static void hold_signals(int how)

@@ -15,18 +15,18 @@
 #include <stdint.h>
 
 #include "common/clock.h"
-#include "core/audit.h"
-#include "core/lease.h"
-#include "core/ledger.h"
-#include "core/sessions.h"
-#include "core/sites.h"
-#include "core/timeline.h"
-#include "server/datadir.h"
-#include "server/device.h"
-#include "server/grant.h"
-#include "server/options.h"
-#include "server/pool.h"
-#include "server/wait.h"
+#include "server/audit/audit.h"
+#include "server/lease/lease.h"
+#include "server/ledger/ledger.h"
+#include "server/ledger/sessions.h"
+#include "server/ledger/sites.h"
+#include "server/ledger/timeline.h"
+#include "server/memory/datadir.h"
+#include "server/net/device.h"
+#include "server/grant/grant.h"
+#include "server/base/options.h"
+#include "server/memory/pool.h"
+#include "server/base/wait.h"
 
 #define DEVICES_MAX 16
 #ifndef CONNECTIONS_MAX /* a test reaches these limits in an rmemd that has smaller ones */
@@ -131,7 +131,7 @@ struct server {
 	char host[64];
 };
 
-/* Now, as in records: server time (core/timeline.h). */
+/* Now, as in records: server time (server/ledger/timeline.h). */
 static inline uint64_t server_time_ns(const struct server *s)
 {
 	return timeline_at(s->timeline, clock_boot_ns());

@@ -15,7 +15,7 @@
 #include "common/units.h"
 #include "numa/topology.h"
 #include "rmem/rmem.h"
-#include "server/pool.h"
+#include "server/memory/pool.h"
 
 #define ARENA_BYTES (1 * MIB)
 

@@ -8,7 +8,7 @@
 
 #include "tests/support/world.h"
 
-#include "server/report.h"
+#include "server/admin/report.h"
 
 #define SECOND NSEC_PER_SEC
 #define MINUTE (60 * SECOND)

@@ -14,8 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/bitset.h"
-#include "core/buddy.h"
+#include "server/memory/bitset.h"
+#include "server/memory/buddy.h"
 
 #define AVOID_RANGES 5
 #define PAGE BUDDY_MIN_BYTES

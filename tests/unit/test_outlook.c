@@ -5,7 +5,7 @@
  */
 #include "tests/support/drafts.h"
 
-#include "core/outlook.h"
+#include "server/memory/outlook.h"
 
 #define NODES 2
 #define SESSIONS 6

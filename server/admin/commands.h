@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Requests of docs/ADMIN.md to answers: parses the JSON, gathers what a report needs to know about the
+ * running server, and waits for the audit where one is asked for. The event loop only.
+ */
+#ifndef RMEM_SERVER_ADMIN_COMMANDS_H
+#define RMEM_SERVER_ADMIN_COMMANDS_H
+
+#include "server/admin/admin.h"
+
+struct answerer;
+
+int answerer_create(struct server *s, struct answerer **out);
+void answerer_destroy(struct answerer *a); /* NULL is fine */
+
+/* As admin_ask(). */
+void answerer_ask(struct answerer *a, const char *request, struct question *q,
+	void (*answer)(struct question *q, char *text));
+
+#endif

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Whose memory is taken back when an allocation finds no room. What dead holders left is evidence, so it is
+ * taken only from those without whom there would be no room, and only if there is then: this is tried out first, on
+ * copies of the allocators (server/memory/outlook.h). The event loop only.
+ */
+#ifndef RMEM_SERVER_LEASE_RELIEF_H
+#define RMEM_SERVER_LEASE_RELIEF_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "server/memory/wish.h"
+#include "server/server.h"
+
+/*
+ * An allocation for which there is no room. True: there may be room soon, ask again when the reaper has come round; it may have been told whose memory to
+ * take. False: nothing that may be taken would make that room, and nothing has been.
+ *
+ * Those provably gone lose theirs before those whose lease is over, and each kind in the order in which they went. Who
+ * is first asked about is to be asked about first again: looking takes time, and there is a limit to how much.
+ */
+bool relief_seek(struct server *s, const struct wish *wish);
+
+/* Look who is gone. To be called before relief_seek(), once for all who are asked about at a time. */
+void relief_survey(struct server *s);
+
+/* When there will be time to look again, on the boot clock; may be past. */
+uint64_t relief_next_ns(const struct server *s);
+
+#endif
