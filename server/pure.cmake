@@ -3,7 +3,11 @@
 set(RMEM_PURE
 	audit/audit.c
 	audit/audit_merge.c
+	audit/finding.c
+	base/bitset.c
 	base/wait.c
+	ledger/allocation.c
+	ledger/evidence.c
 	ledger/ledger.c
 	ledger/ledger_recover.c
 	ledger/sessions.c
@@ -14,7 +18,6 @@ set(RMEM_PURE
 	ledger/timeline.c
 	lease/holder.c
 	lease/lease.c
-	memory/bitset.c
 	memory/buddy.c
 	memory/outlook.c
 	memory/wish.c)

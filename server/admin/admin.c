@@ -19,7 +19,7 @@
 #include "common/message.h"
 #include "common/denial.h"
 #include "server/admin/commands.h"
-#include "server/server.h"
+#include "server/base/options.h"
 
 #define CLIENTS_MAX 32
 #define IDLE_SECONDS 60
@@ -36,7 +36,8 @@ struct client {
 };
 
 struct admin {
-	struct server *server;
+	struct event_base *base;
+	const struct options *options;
 	struct evconnlistener *listener;
 	struct client *clients;
 	unsigned nclients;
@@ -91,7 +92,7 @@ static bool serve(struct client *client)
 		if (strlen(line) >= REPORT_REQUEST_SIZE)
 			line[REPORT_REQUEST_SIZE] =
 				'\0'; /* and so no JSON any more: an error answer */
-		admin_ask(client->admin, line, &client->question, on_answer);
+		answerer_ask(client->admin->answerer, line, &client->question, on_answer);
 		free(line);
 	}
 	return true;
@@ -144,7 +145,7 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
 		return;
 	}
 	client->admin = a;
-	client->stream = bufferevent_socket_new(a->server->base, fd, BEV_OPT_CLOSE_ON_FREE);
+	client->stream = bufferevent_socket_new(a->base, fd, BEV_OPT_CLOSE_ON_FREE);
 	if (!client->stream) {
 		free(client);
 		close(fd);
@@ -235,13 +236,13 @@ static int listen_on(struct admin *a, const char *path, struct why *why)
 			"the admin socket's path is longer than %zu bytes",
 			sizeof(address.sun_path) - 1);
 	memcpy(address.sun_path, path, strlen(path) + 1);
-	err = prepare_directory(&a->server->options, why);
+	err = prepare_directory(a->options, why);
 	if (!err)
 		err = remove_stale(&address, why);
 	if (err)
 		return err;
 	mask = umask(0117); /* owner and group */
-	a->listener = evconnlistener_new_bind(a->server->base, on_accept, a,
+	a->listener = evconnlistener_new_bind(a->base, on_accept, a,
 		LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 16, (struct sockaddr *)&address,
 		sizeof(address));
 	err = -errno;
@@ -254,22 +255,20 @@ static int listen_on(struct admin *a, const char *path, struct why *why)
 	return 0;
 }
 
-int admin_start(struct server *s, struct admin **out, struct why *why)
+int admin_start(struct event_base *base, const struct options *o, struct answerer *answerer,
+	struct admin **out, struct why *why)
 {
 	struct admin *a = calloc(1, sizeof(*a));
 	int err;
 
 	if (!a)
 		return why_set(why, -ENOMEM, "out of memory");
-	a->server = s;
-	err = answerer_create(s, &a->answerer);
-	a->retry = evtimer_new(s->base, on_retry, a);
-	if (!a->retry)
-		err = -ENOMEM;
-	if (err)
-		why_set(why, err, "out of memory");
-	else
-		err = listen_on(a, s->options.admin_socket, why);
+	a->base = base;
+	a->options = o;
+	a->answerer = answerer;
+	a->retry = evtimer_new(base, on_retry, a);
+	err = a->retry ? listen_on(a, o->admin_socket, why)
+		       : why_set(why, -ENOMEM, "out of memory");
 	if (err) {
 		admin_stop(a);
 		return err;
@@ -288,16 +287,9 @@ void admin_stop(struct admin *a)
 		drop(client);
 	if (a->listener) {
 		evconnlistener_free(a->listener);
-		unlink(a->server->options.admin_socket);
+		unlink(a->options->admin_socket);
 	}
 	if (a->retry)
 		event_free(a->retry);
-	answerer_destroy(a->answerer);
 	free(a);
-}
-
-void admin_ask(struct admin *a, const char *request, struct question *q,
-	void (*answer)(struct question *q, char *text))
-{
-	answerer_ask(a->answerer, request, q, answer);
 }

@@ -11,7 +11,7 @@
 #include "server/admin/snapshot.h"
 
 struct answerer {
-	struct server *server;
+	const struct sources *from;
 	struct view view; /* large, and used by one answer at a time */
 };
 
@@ -29,9 +29,9 @@ static void audited(struct wait *w, int result)
 	struct question *q = (struct question *)w;
 	struct answerer *a = q->answerer;
 
-	view_fill(&a->view, a->server);
+	view_fill(&a->view, a->from);
 	deliver(result ? report_error(ENOMEM, "no memory for an audit")
-		       : report_leaks(&a->view.report, auditor_result(a->server->auditor)),
+		       : report_leaks(&a->view.report, auditor_result(a->from->auditor)),
 		q);
 }
 
@@ -66,7 +66,7 @@ static json_t *answer_who_holds(struct answerer *a, const json_t *request)
 /* Everything that can be answered at once. */
 static json_t *answer_now(struct answerer *a, const char *cmd, const json_t *request)
 {
-	view_fill(&a->view, a->server);
+	view_fill(&a->view, a->from);
 	if (strcmp(cmd, "status") == 0)
 		return report_status(&a->view.report);
 	if (strcmp(cmd, "sessions") == 0)
@@ -91,19 +91,19 @@ void answerer_ask(struct answerer *a, const char *text, struct question *q,
 				"a request is one line of JSON such as {\"cmd\":\"status\"}"),
 			q);
 	else if (strcmp(cmd, "leaks") == 0)
-		auditor_wait(a->server->auditor, &q->wait, audited);
+		auditor_wait(a->from->auditor, &q->wait, audited);
 	else
 		deliver(answer_now(a, cmd, request), q);
 	json_decref(request);
 }
 
-int answerer_create(struct server *s, struct answerer **out)
+int answerer_create(const struct sources *from, struct answerer **out)
 {
 	struct answerer *a = calloc(1, sizeof(*a));
 
 	if (!a)
 		return -ENOMEM;
-	a->server = s;
+	a->from = from;
 	*out = a;
 	return 0;
 }

@@ -6,14 +6,16 @@
 #ifndef RMEM_SERVER_ADMIN_COMMANDS_H
 #define RMEM_SERVER_ADMIN_COMMANDS_H
 
-#include "server/admin/admin.h"
+#include "server/base/question.h"
 
 struct answerer;
+struct sources;
 
-int answerer_create(struct server *s, struct answerer **out);
+/* *from must stay where it is. -ENOMEM. */
+int answerer_create(const struct sources *from, struct answerer **out);
 void answerer_destroy(struct answerer *a); /* NULL is fine */
 
-/* As admin_ask(). */
+/* Any bytes up to their NUL: answer() is called once, from the loop or before this returns. */
 void answerer_ask(struct answerer *a, const char *request, struct question *q,
 	void (*answer)(struct question *q, char *text));
 

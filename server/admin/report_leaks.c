@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "server/admin/report_evidence.h"
+#include "server/admin/report.h"
 #include "server/admin/report_parts.h"
 
 #define HOLDERS_MAX 16 /* listed per record; all are counted */

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "server/admin/report.h"
 #include "server/admin/report_parts.h"
 
 static struct report_pages count_pages(

@@ -6,7 +6,9 @@
 #ifndef RMEM_SERVER_ADMIN_REPORT_PARTS_H
 #define RMEM_SERVER_ADMIN_REPORT_PARTS_H
 
-#include "server/admin/report.h"
+#include <jansson.h>
+
+#include "server/admin/report_view.h"
 
 struct draft {
 	const struct report_view *view;

@@ -10,17 +10,19 @@
 #include "rmem/rmem.h"
 #include "server/grant/access.h"
 #include "server/audit/auditor.h"
+#include "server/lease/reclaim.h"
 #include "server/lease/session.h"
+#include "server/rpc/handlers.h"
 
 #define PAGES_CHECKED_MAX 65536      /* of one range, evenly spread: about 15 ms */
 #define BLOCK_PAGES_MAX (1ULL << 20) /* of all blocks of an answer: a quarter of a second */
 
 static bool lease_of(void *arg, uint32_t slot, enum lease_state *out, uint64_t *out_for_ms)
 {
-	struct server *s = ((struct view *)arg)->server;
-	const struct session *session = &s->sessions[slot];
+	const struct leases *l = ((struct view *)arg)->from->leases;
+	const struct session *session = &l->sessions[slot];
 	uint64_t now_ns = clock_boot_ns();
-	const struct session_record *r = sessions_get(s->records, slot);
+	const struct session_record *r = sessions_get(l->records, slot);
 
 	if (!session->used || !r || r->state == SESSION_CLOSED)
 		return false;
@@ -31,20 +33,20 @@ static bool lease_of(void *arg, uint32_t slot, enum lease_state *out, uint64_t *
 
 static unsigned channels_of(void *arg, uint32_t slot)
 {
-	const struct session *session = &((struct view *)arg)->server->sessions[slot];
+	const struct session *session = &((struct view *)arg)->from->leases->sessions[slot];
 
 	return session->used ? session->nchannels : 0;
 }
 
 static unsigned attached_to(void *arg, const struct allocation *a)
 {
-	return access_count_others(((struct view *)arg)->server, a);
+	return access_count_others(((struct view *)arg)->from->access, a);
 }
 
 static void count_pages(void *arg, uint64_t addr, uint64_t bytes, struct report_pages *out)
 {
 	struct view *v = arg;
-	const struct pool_node *n = pool_find_node(&v->server->pool, addr_node(addr));
+	const struct pool_node *n = pool_find_node(v->from->leases->pool, addr_node(addr));
 	uint64_t max = PAGES_CHECKED_MAX;
 	struct pages_count count;
 
@@ -63,14 +65,14 @@ static void count_pages(void *arg, uint64_t addr, uint64_t bytes, struct report_
 		.absent = count.absent };
 }
 
-static void fill_nodes(struct view *v, struct server *s)
+static void fill_nodes(struct view *v, const struct pool *pool)
 {
 	struct audit_node given[ADDR_MAX_NODES];
 
-	v->report.nnodes = auditor_nodes(s, given);
+	v->report.nnodes = auditor_nodes(pool, given);
 	v->report.nodes = v->nodes;
 	for (size_t i = 0; i < v->report.nnodes; i++) {
-		const struct pool_node *n = &s->pool.nodes[i];
+		const struct pool_node *n = &pool->nodes[i];
 
 		v->nodes[i] = (struct report_node){ .given = given[i],
 			.size_bytes = n->arena.bytes,
@@ -79,12 +81,12 @@ static void fill_nodes(struct view *v, struct server *s)
 	}
 }
 
-static void fill_devices(struct view *v, struct server *s)
+static void fill_devices(struct view *v, const struct net *net)
 {
-	v->report.ndevices = s->ndevices;
+	v->report.ndevices = net->ndevices;
 	v->report.devices = v->devices;
-	for (unsigned i = 0; i < s->ndevices; i++) {
-		const struct device *d = &s->devices[i];
+	for (unsigned i = 0; i < net->ndevices; i++) {
+		const struct device *d = &net->devices[i];
 
 		if (!inet_ntop(AF_INET, &d->address, v->addresses[i], sizeof(v->addresses[i])))
 			v->addresses[i][0] = '\0';
@@ -98,58 +100,67 @@ static void fill_devices(struct view *v, struct server *s)
 	}
 }
 
-static struct report_counters counters_of(const struct server *s)
+static struct report_counters counters_of(const struct sources *from)
 {
-	const struct server_counters *c = &s->counters;
+	const struct leases *l = from->leases;
 
-	return (struct report_counters){ .allocs = c->allocs,
-		.frees = c->frees,
-		.attaches = c->attaches,
-		.resumes = c->resumes,
-		.expiries = c->expiries,
-		.reclaimed_blocks = c->reclaimed_blocks,
-		.reclaimed_bytes = c->reclaimed_bytes,
-		.refused_requests = c->refused_requests,
-		.stalls = c->stalls,
-		.stalled_ms = c->stalled_ns / NSEC_PER_MSEC };
+	return (struct report_counters){ .allocs = from->rpc->allocs,
+		.frees = from->rpc->frees,
+		.attaches = from->rpc->attaches,
+		.resumes = l->resumes,
+		.expiries = l->expiries,
+		.reclaimed_blocks = from->reclaim->blocks,
+		.reclaimed_bytes = from->reclaim->bytes,
+		.refused_requests = from->rpc->refused_requests,
+		.stalls = l->stalls,
+		.stalled_ms = l->stalled_ns / NSEC_PER_MSEC };
 }
 
-void view_fill(struct view *v, struct server *s)
+static void fill_server(struct view *v, const struct sources *from)
 {
-	const struct auditor_facts audits = auditor_facts(s->auditor);
+	const struct options *o = from->options;
+	const struct leases *l = from->leases;
+
+	v->report.server = (struct report_server){ .version = RMEM_VERSION,
+		.host = from->host,
+		.data_dir = o->data_dir,
+		.admin_socket = o->admin_socket,
+		.pid = (uint32_t)getpid(),
+		.port = o->port,
+		.started_ns = timeline_at(l->timeline, l->started_boot_ns),
+		.uptime_ms = (clock_boot_ns() - l->started_boot_ns) / NSEC_PER_MSEC };
+	v->report.terms = (struct report_terms){ .ttl_ms = o->ttl_ms,
+		.courtesy_ms = o->courtesy_ms,
+		.audit_interval_ms = o->audit_interval_ms,
+		.max_alloc_bytes = pool_max_alloc_bytes(l->pool, RMEM_NODE_ANY),
+		.reclaim = reclaim_text(o, v->reclaim, sizeof(v->reclaim)) };
+}
+
+void view_fill(struct view *v, const struct sources *from)
+{
+	const struct auditor_facts audits = auditor_facts(from->auditor);
+	const struct leases *l = from->leases;
 	struct report_view *r = &v->report;
 
 	memset(v, 0, sizeof(*v));
-	r->ledger = s->pool.ledger;
-	r->sessions = s->records;
-	r->sites = s->sites;
-	r->scan = auditor_scan(s->auditor);
-	r->now_ns = server_time_ns(s);
+	r->ledger = l->pool->ledger;
+	r->sessions = l->records;
+	r->sites = from->sites;
+	r->scan = auditor_scan(from->auditor);
+	r->now_ns = leases_time_ns(l);
 	r->now_real_ns = clock_real_ns();
-	r->server = (struct report_server){ .version = RMEM_VERSION,
-		.host = s->host,
-		.data_dir = s->options.data_dir,
-		.admin_socket = s->options.admin_socket,
-		.pid = (uint32_t)getpid(),
-		.port = s->options.port,
-		.started_ns = timeline_at(s->timeline, s->started_boot_ns),
-		.uptime_ms = (clock_boot_ns() - s->started_boot_ns) / NSEC_PER_MSEC };
-	fill_nodes(v, s);
-	fill_devices(v, s);
-	r->terms = (struct report_terms){ .ttl_ms = s->options.ttl_ms,
-		.courtesy_ms = s->options.courtesy_ms,
-		.audit_interval_ms = s->options.audit_interval_ms,
-		.max_alloc_bytes = pool_max_alloc_bytes(&s->pool, RMEM_NODE_ANY),
-		.reclaim = reclaim_text(&s->options, v->reclaim, sizeof(v->reclaim)) };
-	r->counters = counters_of(s);
-	r->damage = (struct report_damage){ .allocations = s->pool.rejected,
-		.sessions = sessions_rejected(s->records),
-		.sites = sites_rejected(s->sites),
-		.wiped_bytes = s->pool.unproven_bytes };
+	fill_server(v, from);
+	fill_nodes(v, l->pool);
+	fill_devices(v, from->net);
+	r->counters = counters_of(from);
+	r->damage = (struct report_damage){ .allocations = l->pool->rejected,
+		.sessions = sessions_rejected(l->records),
+		.sites = sites_rejected(from->sites),
+		.wiped_bytes = l->pool->unproven_bytes };
 	r->audits = (struct report_audits){ .serial = audits.serial,
 		.last_ns = audits.last_ns,
 		.duration_us = audits.duration_us };
-	v->server = s;
+	v->from = from;
 	v->block_pages = BLOCK_PAGES_MAX;
 	r->arg = v;
 	r->lease = lease_of;

@@ -6,7 +6,28 @@
 #include <netinet/in.h>
 
 #include "server/admin/report.h"
-#include "server/server.h"
+#include "server/net/net.h"
+
+struct access;
+struct auditor;
+struct leases;
+struct options;
+struct reclaim;
+struct rpc;
+struct sites;
+
+/* The rooms that reports tell of. */
+struct sources {
+	const struct options *options;
+	const char *host;
+	struct net *net;
+	struct access *access;
+	struct leases *leases;
+	struct reclaim *reclaim;
+	struct sites *sites;
+	struct rpc *rpc;
+	struct auditor *auditor;
+};
 
 struct view {
 	struct report_view report;
@@ -14,11 +35,11 @@ struct view {
 	struct report_device devices[DEVICES_MAX];
 	char addresses[DEVICES_MAX][INET_ADDRSTRLEN];
 	char reclaim[24];
-	struct server *server;
+	const struct sources *from;
 	uint64_t block_pages; /* that may still be asked for: everybody waits meanwhile */
 };
 
-/* Valid until the server's state changes; v must stay where it is. */
-void view_fill(struct view *v, struct server *s);
+/* Valid until the server's state changes; v must stay where it is, and *from. */
+void view_fill(struct view *v, const struct sources *from);
 
 #endif

@@ -263,19 +263,3 @@ void audit_result_destroy(struct audit_result *r)
 	audit_findings_destroy(r->findings, r->nfindings);
 	free(r);
 }
-
-const char *audit_kind_name(enum audit_kind kind)
-{
-	static const char *const names[AUDIT_KINDS] = {
-		[AUDIT_DEFINITE] = "definite",
-		[AUDIT_INDIRECT] = "indirect",
-		[AUDIT_POSSIBLE] = "possible",
-		[AUDIT_IDLE] = "idle",
-		[AUDIT_REACHABLE] = "reachable",
-		[AUDIT_LIMBO] = "limbo",
-		[AUDIT_ZOMBIE] = "zombie",
-		[AUDIT_SUPPRESSED] = "suppressed",
-	};
-
-	return (unsigned)kind < AUDIT_KINDS ? names[kind] : "unknown";
-}

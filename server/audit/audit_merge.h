@@ -7,7 +7,9 @@
 #ifndef RMEM_SERVER_AUDIT_AUDIT_MERGE_H
 #define RMEM_SERVER_AUDIT_AUDIT_MERGE_H
 
-#include "server/audit/audit.h"
+#include "server/audit/finding.h"
+#include "server/ledger/allocation.h"
+#include "server/ledger/sites.h"
 
 struct audit_cells;
 

@@ -2,6 +2,7 @@
 #include "server/audit/auditor.h"
 
 #include <errno.h>
+#include <event2/event.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,14 +11,14 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/units.h"
-#include "server/server.h"
 #include "server/lease/session.h"
 
 /* Between the two scans of an audit on demand: long enough for a dying process to be gone. */
 static const struct timeval scan_gap = { .tv_usec = 50L * 1000 };
 
 struct auditor {
-	struct server *server;
+	struct leases *leases;
+	const struct sites *sites;
 	struct event *timer;       /* periodic audits */
 	struct event *second_scan; /* of an audit on demand */
 	struct audit_scan *previous;
@@ -26,10 +27,10 @@ struct auditor {
 	struct auditor_facts facts;
 };
 
-size_t auditor_nodes(struct server *s, struct audit_node out[ADDR_MAX_NODES])
+size_t auditor_nodes(const struct pool *pool, struct audit_node out[ADDR_MAX_NODES])
 {
-	for (unsigned i = 0; i < s->pool.nnodes; i++) {
-		const struct pool_node *n = &s->pool.nodes[i];
+	for (unsigned i = 0; i < pool->nnodes; i++) {
+		const struct pool_node *n = &pool->nodes[i];
 
 		out[i] = (struct audit_node){ .node = n->node,
 			.registered_bytes = n->arena.bytes,
@@ -37,17 +38,17 @@ size_t auditor_nodes(struct server *s, struct audit_node out[ADDR_MAX_NODES])
 			.metadata_bytes =
 				0 }; /* sessions, sites and ledger are outside the arenas */
 	}
-	return s->pool.nnodes;
+	return pool->nnodes;
 }
 
-static struct audit_input input_of(struct server *s, struct audit_node nodes[ADDR_MAX_NODES])
+static struct audit_input input_of(const struct auditor *a, struct audit_node nodes[ADDR_MAX_NODES])
 {
-	return (struct audit_input){ .ledger = s->pool.ledger,
-		.sessions = s->records,
-		.sites = s->sites,
-		.now_ns = server_time_ns(s),
+	return (struct audit_input){ .ledger = a->leases->pool->ledger,
+		.sessions = a->leases->records,
+		.sites = a->sites,
+		.now_ns = leases_time_ns(a->leases),
 		.nodes = nodes,
-		.nnodes = auditor_nodes(s, nodes) };
+		.nnodes = auditor_nodes(a->leases->pool, nodes) };
 }
 
 /* Look at the holders, scan, and keep the scan for the next one to be compared with. */
@@ -57,8 +58,8 @@ static void scan(struct auditor *a)
 	struct audit_scan *fresh;
 	struct audit_input in;
 
-	session_judge_all(a->server);
-	in = input_of(a->server, nodes);
+	session_judge_all(a->leases);
+	in = input_of(a, nodes);
 	if (audit_scan_create(&in, &fresh)) {
 		log_error("no memory for an audit");
 		return;
@@ -91,8 +92,8 @@ static struct audit_result *audit(struct auditor *a)
 	struct audit_result *result;
 	struct audit_input in;
 
-	session_judge_all(a->server);
-	in = input_of(a->server, nodes);
+	session_judge_all(a->leases);
+	in = input_of(a, nodes);
 	if (audit_run(&in, a->previous, &result)) {
 		log_error("no memory for an audit");
 		return NULL;
@@ -159,18 +160,20 @@ const struct audit_scan *auditor_scan(const struct auditor *a)
 	return a->previous;
 }
 
-int auditor_start(struct server *s, struct auditor **out)
+int auditor_start(struct event_base *base, struct leases *leases, const struct sites *sites,
+	struct auditor **out)
 {
-	const uint64_t interval_ms = s->options.audit_interval_ms;
+	const uint64_t interval_ms = leases->options->audit_interval_ms;
 	const struct timeval interval = { .tv_sec = (time_t)(interval_ms / 1000),
 		.tv_usec = (suseconds_t)(interval_ms % 1000 * 1000) };
 	struct auditor *a = calloc(1, sizeof(*a));
 
 	if (!a)
 		return -ENOMEM;
-	a->server = s;
-	a->timer = event_new(s->base, -1, EV_PERSIST, on_timer, a);
-	a->second_scan = evtimer_new(s->base, on_second_scan, a);
+	a->leases = leases;
+	a->sites = sites;
+	a->timer = event_new(base, -1, EV_PERSIST, on_timer, a);
+	a->second_scan = evtimer_new(base, on_second_scan, a);
 	if (!a->timer || !a->second_scan || (interval_ms && evtimer_add(a->timer, &interval))) {
 		auditor_stop(a);
 		return -ENOMEM;

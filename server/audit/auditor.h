@@ -12,7 +12,10 @@
 #include "server/base/wait.h"
 
 struct auditor;
-struct server;
+struct event_base;
+struct leases;
+struct pool;
+struct sites;
 
 struct auditor_facts {
 	uint64_t serial;      /* audits so far */
@@ -20,7 +23,8 @@ struct auditor_facts {
 	uint64_t duration_us; /* of its scans */
 };
 
-int auditor_start(struct server *s, struct auditor **out);
+int auditor_start(struct event_base *base, struct leases *leases, const struct sites *sites,
+	struct auditor **out);
 void auditor_stop(struct auditor *a); /* NULL is fine; nobody waits any more */
 
 /* Audit soon; the wait ends from the loop with 0 or -ENOMEM. */
@@ -35,6 +39,6 @@ struct auditor_facts auditor_facts(const struct auditor *a);
 const struct audit_scan *auditor_scan(const struct auditor *a);
 
 /* The numbers of each node that the allocators know: for audits and reports. Returns how many. */
-size_t auditor_nodes(struct server *s, struct audit_node out[ADDR_MAX_NODES]);
+size_t auditor_nodes(const struct pool *pool, struct audit_node out[ADDR_MAX_NODES]);
 
 #endif

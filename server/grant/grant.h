@@ -25,6 +25,7 @@
 #include "server/ledger/ledger.h"
 #include "server/net/device.h"
 
+struct access;
 struct connection;
 
 /* How far its end has come: in the server's list, seen to, or never to be confirmed. */
@@ -32,6 +33,7 @@ enum grant_end { GRANT_GIVEN, GRANT_QUEUED, GRANT_ENDING, GRANT_STUCK };
 
 struct grant {
 	const struct allocation *allocation; /* NULL: the session's line of the lease board */
+	struct access *access;               /* NULL as well then */
 	struct connection *connection;       /* that it was bound on, and works on */
 	struct ibv_mr *own_region;           /* REGION mode */
 	struct ibv_mw *window;

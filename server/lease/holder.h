@@ -10,17 +10,7 @@
 #include <stdint.h>
 
 #include "common/identity.h"
-
-/* Stored in session records: values are never reused. */
-enum holder_evidence {
-	HOLDER_NO_EVIDENCE = 0,
-	HOLDER_CLOSED = 1, /* it said goodbye without freeing */
-	HOLDER_PID_GONE =
-		2, /* same boot, same pid namespace, no such process (or another start time) */
-	HOLDER_LEASE_OVER = 3, /* another host: lease past its grace and transport dead */
-	HOLDER_LET_GO =
-		4, /* the process lives, but no connection and no sign of the session is left */
-};
+#include "server/ledger/evidence.h"
 
 struct holder_facts {
 	bool closed;
@@ -38,8 +28,5 @@ struct holder_facts {
  * connected and renews its lease.
  */
 enum holder_evidence holder_judge(const struct holder_facts *f);
-
-/* "closed without freeing", "pid gone, boot id same", "lease past its grace, transport dead", … */
-const char *holder_evidence_text(enum holder_evidence e);
 
 #endif

@@ -6,7 +6,8 @@
 #include "common/clock.h"
 #include "server/memory/outlook.h"
 #include "rmem/rmem.h"
-#include "server/lease/reaper.h"
+#include "server/grant/access.h"
+#include "server/lease/reclaim.h"
 #include "server/lease/session.h"
 
 #define LEAVING_NS NSEC_PER_SEC /* a killed process's memory and descriptors are gone by then */
@@ -63,19 +64,20 @@ static enum rank rank_of(
  * given back besides.
  */
 static uint64_t each_candidate(
-	struct server *s, void (*found)(const struct candidate *c, void *arg), void *arg)
+	struct relief *r, void (*found)(const struct candidate *c, void *arg), void *arg)
 {
-	uint64_t now_ns = server_time_ns(s), state = s->pool.releases + s->pool.wipe_count;
-	const struct session_record *r;
+	struct leases *l = r->leases;
+	uint64_t now_ns = leases_time_ns(l), state = l->pool->releases + l->pool->wipe_count;
+	const struct session_record *record;
 	uint32_t cursor = 0, slot;
 
-	if (s->options.reclaim == RECLAIM_NEVER)
+	if (l->options->reclaim == RECLAIM_NEVER)
 		return state;
-	while ((r = sessions_next(s->records, &cursor, &slot))) {
-		const struct candidate c = { rank_of(&s->sessions[slot], r, now_ns), slot,
-			r->state_since_ns };
+	while ((record = sessions_next(l->records, &cursor, &slot))) {
+		const struct candidate c = { rank_of(&l->sessions[slot], record, now_ns), slot,
+			record->state_since_ns };
 
-		if (c.rank == STAYS || !ledger_session_count(s->pool.ledger, slot))
+		if (c.rank == STAYS || !ledger_session_count(l->pool->ledger, slot))
 			continue;
 		found(&c, arg);
 		state = (state ^ slot ^ (uint64_t)c.rank << 32 ^ c.since_ns) * 0x9e3779b97f4a7c15U;
@@ -102,26 +104,28 @@ static int in_turn(const void *left, const void *right)
 
 /* ---- what it would help ---- */
 
-static bool is_under_way(const struct server *s)
+static bool is_under_way(const struct relief *r)
 {
-	return s->pool.wipe_count || s->dying || s->nrevoking || s->nreclaiming;
+	const struct leases *l = r->leases;
+
+	return l->pool->wipe_count || l->net->dying || r->access->nrevoking || l->nreclaiming;
 }
 
 /* What is on its way back, as if it were there. */
-static void without_pending(const struct server *s, struct outlook *o)
+static void without_pending(const struct leases *l, struct outlook *o)
 {
 	const struct allocation *a;
 	uint32_t cursor = 0;
 
 	while ((a = ledger_next(o->ledger, &cursor))) {
-		if (a->state != ALLOCATION_LIVE || s->sessions[a->session].reclaiming)
+		if (a->state != ALLOCATION_LIVE || l->sessions[a->session].reclaiming)
 			outlook_without(o, a);
 	}
 }
 
-static bool open_outlook(struct server *s, const struct wish *wish, struct outlook *o)
+static bool open_outlook(struct relief *r, const struct wish *wish, struct outlook *o)
 {
-	const struct pool *p = &s->pool;
+	const struct pool *p = r->leases->pool;
 
 	*o = (struct outlook){ .ledger = p->ledger };
 	for (unsigned i = 0; i < p->nnodes; i++) {
@@ -133,8 +137,8 @@ static bool open_outlook(struct server *s, const struct wish *wish, struct outlo
 			return false;
 		}
 	}
-	if (is_under_way(s))
-		without_pending(s, o);
+	if (is_under_way(r))
+		without_pending(r->leases, o);
 	return true;
 }
 
@@ -153,16 +157,16 @@ static void add(const struct candidate *c, void *arg)
 }
 
 /* All of them, in turn. */
-static bool list_open(struct server *s, struct list *list)
+static bool list_open(struct relief *r, struct list *list)
 {
-	const size_t max = sessions_count(s->records) + 1;
+	const size_t max = sessions_count(r->leases->records) + 1;
 
 	*list = (struct list){ .candidates = calloc(max, sizeof(*list->candidates)),
 		.slots = calloc(max, sizeof(*list->slots)),
 		.needed = calloc(max, sizeof(*list->needed)) };
 	if (!list->candidates || !list->slots || !list->needed)
 		return false;
-	each_candidate(s, add, list);
+	each_candidate(r, add, list);
 	qsort(list->candidates, list->n, sizeof(*list->candidates), in_turn);
 	for (size_t i = 0; i < list->n; i++)
 		list->slots[i] = list->candidates[i].slot;
@@ -178,7 +182,7 @@ static void list_close(struct list *list)
 
 /* Who may be leaving is the last in turn: it is waited for, and until then nothing is taken from anybody. */
 static enum hope take_needed(
-	struct server *s, const struct wish *wish, const struct list *list, struct outlook *o)
+	struct relief *r, const struct wish *wish, const struct list *list, struct outlook *o)
 {
 	size_t n = outlook_choose(o, wish, list->slots, list->n, list->needed);
 
@@ -188,20 +192,21 @@ static enum hope take_needed(
 		return HOPE_LEAVING;
 	for (size_t i = 0; i < n; i++) {
 		if (list->needed[i])
-			reaper_reclaim(s, &s->sessions[list->slots[i]], "the pool is full");
+			reclaim_session(r->reclaim, &r->leases->sessions[list->slots[i]],
+				"the pool is full");
 	}
 	return HOPE_SOON;
 }
 
 /* False: there is no memory to try it out. */
-static bool look(struct server *s, const struct wish *wish, enum hope *out)
+static bool look(struct relief *r, const struct wish *wish, enum hope *out)
 {
 	struct outlook o;
 	struct list list;
-	bool ok = list_open(s, &list) && open_outlook(s, wish, &o);
+	bool ok = list_open(r, &list) && open_outlook(r, wish, &o);
 
 	if (ok) {
-		*out = outlook_has_room(&o, wish) ? HOPE_SOON : take_needed(s, wish, &list, &o);
+		*out = outlook_has_room(&o, wish) ? HOPE_SOON : take_needed(r, wish, &list, &o);
 		outlook_close(&o);
 	}
 	list_close(&list);
@@ -220,70 +225,68 @@ static uint64_t after_pause(uint64_t began_ns)
 }
 
 /* Who is dead as of now, or nearly: not of the last time somebody looked. */
-static void judge(struct server *s, uint64_t now_ns)
+static void judge(struct relief *r, uint64_t now_ns)
 {
 	uint64_t next_ns;
 
-	if (now_ns < s->relief.judge_ns)
+	if (now_ns < r->judge_ns)
 		return;
-	session_judge_all(s);
+	session_judge_all(r->leases);
 	next_ns = after_pause(now_ns);
-	s->relief.judge_ns = next_ns > now_ns + JUDGE_EVERY_NS ? next_ns : now_ns + JUDGE_EVERY_NS;
+	r->judge_ns = next_ns > now_ns + JUDGE_EVERY_NS ? next_ns : now_ns + JUDGE_EVERY_NS;
 }
 
-void relief_survey(struct server *s)
+void relief_survey(struct relief *r)
 {
-	judge(s, clock_boot_ns());
-	s->relief.ncandidates = 0;
-	s->relief.state = each_candidate(s, count, &s->relief.ncandidates);
+	judge(r, clock_boot_ns());
+	r->ncandidates = 0;
+	r->state = each_candidate(r, count, &r->ncandidates);
 }
 
 /* The last look, which avoided no addresses, found no room for as much or less, and nothing has changed since. */
-static bool is_answered(const struct server *s, const struct wish *wish)
+static bool is_answered(const struct relief *r, const struct wish *wish)
 {
-	const struct relief *r = &s->relief;
-
 	return r->hope != HOPE_SOON && r->answer_state == r->state && !r->picky &&
 	       (r->node == RMEM_NODE_ANY || r->node == wish->node) &&
 	       buddy_block_bytes(wish->bytes) >= buddy_block_bytes(r->bytes);
 }
 
 /* What cannot be tried out for want of memory is not taken, and no answer for others. */
-static bool look_and_remember(struct server *s, const struct wish *wish)
+static bool look_and_remember(struct relief *r, const struct wish *wish)
 {
 	const uint64_t began_ns = clock_boot_ns();
 	bool ok;
 
-	s->relief.hope = HOPE_SOON;
-	ok = look(s, wish, &s->relief.hope);
-	s->relief.bytes = wish->bytes;
-	s->relief.node = wish->node;
-	s->relief.picky = wish->navoid;
-	s->relief.answer_state = s->relief.state;
-	s->relief.next_ns = after_pause(began_ns);
+	r->hope = HOPE_SOON;
+	ok = look(r, wish, &r->hope);
+	r->bytes = wish->bytes;
+	r->node = wish->node;
+	r->picky = wish->navoid;
+	r->answer_state = r->state;
+	r->next_ns = after_pause(began_ns);
 	return ok;
 }
 
-bool relief_seek(struct server *s, const struct wish *wish)
+bool relief_seek(struct relief *r, const struct wish *wish)
 {
 	const uint64_t now_ns = clock_boot_ns();
 	const bool patient = now_ns - wish->since_ns < PATIENCE_NS;
-	const bool under_way = is_under_way(s);
+	const bool under_way = is_under_way(r);
 
 	if (under_way && patient)
 		return true;
-	if (!under_way && !s->relief.ncandidates)
+	if (!under_way && !r->ncandidates)
 		return false;
-	if (!is_answered(s, wish)) {
-		if (now_ns < s->relief.next_ns)
+	if (!is_answered(r, wish)) {
+		if (now_ns < r->next_ns)
 			return true;
-		if (!look_and_remember(s, wish))
+		if (!look_and_remember(r, wish))
 			return false;
 	}
-	return s->relief.hope == HOPE_SOON || (s->relief.hope == HOPE_LEAVING && patient);
+	return r->hope == HOPE_SOON || (r->hope == HOPE_LEAVING && patient);
 }
 
-uint64_t relief_next_ns(const struct server *s)
+uint64_t relief_next_ns(const struct relief *r)
 {
-	return s->relief.next_ns;
+	return r->next_ns;
 }

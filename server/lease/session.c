@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/random.h>
 #include <utlist.h>
@@ -10,45 +11,64 @@
 #include "common/clock.h"
 #include "common/identity.h"
 #include "common/log.h"
+#include "server/lease/holder.h"
 #include "server/net/connection.h"
-#include "server/lease/heart.h"
 
-struct session_record *session_record(struct server *s, const struct session *session)
+uint64_t leases_time_ns(const struct leases *l)
 {
-	return sessions_get(s->records, session->slot);
+	return timeline_at(l->timeline, clock_boot_ns());
 }
 
-volatile uint64_t *session_board(struct server *s, const struct session *session)
+uint64_t leases_age_ns(const struct leases *l, uint64_t since_ns)
 {
-	return (volatile uint64_t *)((char *)s->board + (size_t)session->slot * BOARD_LINE_BYTES);
+	const uint64_t now_ns = leases_time_ns(l);
+
+	return now_ns > since_ns ? now_ns - since_ns : 0;
 }
 
-static struct session *use_slot(struct server *s, uint32_t slot, uint64_t now_ns)
+struct session *session_of(const struct connection *c)
 {
-	struct session *session = &s->sessions[slot];
+	return (struct session *)((char *)c->grantee - offsetof(struct session, grantee));
+}
+
+struct session_record *session_record(const struct session *session)
+{
+	return sessions_get(session->leases->records, session->grantee.slot);
+}
+
+volatile uint64_t *session_board(const struct session *session)
+{
+	return (volatile uint64_t *)((char *)session->leases->board +
+				     (size_t)session->grantee.slot * BOARD_LINE_BYTES);
+}
+
+static struct session *use_slot(struct leases *l, uint32_t slot, uint64_t now_ns)
+{
+	struct session *session = &l->sessions[slot];
 
 	memset(session, 0, sizeof(*session));
 	session->used = true;
-	session->slot = slot;
-	*session_board(s, session) = 0;
+	session->leases = l;
+	session->grantee.slot = slot;
+	*session_board(session) = 0;
 	lease_start(&session->lease, now_ns);
 	return session;
 }
 
-void sessions_recover(struct server *s)
+void sessions_recover(struct leases *l)
 {
 	uint64_t now_ns = clock_boot_ns();
 	struct session_record *r;
 	uint32_t cursor = 0, slot;
 
-	while ((r = sessions_next(s->records, &cursor, &slot))) {
-		struct session *session = use_slot(s, slot, now_ns);
+	while ((r = sessions_next(l->records, &cursor, &slot))) {
+		struct session *session = use_slot(l, slot, now_ns);
 
 		if (r->state == SESSION_CONNECTED)
-			sessions_set_state(s->records, slot, SESSION_DETACHED, HOLDER_NO_EVIDENCE,
-				server_time_ns(s));
+			sessions_set_state(l->records, slot, SESSION_DETACHED, HOLDER_NO_EVIDENCE,
+				leases_time_ns(l));
 		r->expired_ns = 0;
-		session_forget_if_done(s, session);
+		session_forget_if_done(session);
 	}
 }
 
@@ -62,16 +82,29 @@ static bool same_secret(const uint8_t a[ID_SIZE], const uint8_t b[ID_SIZE])
 	return difference == 0;
 }
 
-static void take_control(struct connection *c, struct session *session)
+static void control_closing(struct wait *w, int result);
+static void channel_closing(struct wait *w, int result);
+static void connection_gone(struct wait *w, int result);
+
+/* It is the session's from now on. The session hears first of its end. */
+static void adopt(
+	struct connection *c, struct session *session, void (*closing)(struct wait *w, int result))
 {
-	c->session = session;
-	session->control = c;
+	c->grantee = &session->grantee;
 	session->nconnections++;
+	wait_on(&c->closing, &c->grantee_closing, closing);
+	wait_on(&c->gone, &c->grantee_gone, connection_gone);
 }
 
-static int start(struct connection *c, const struct hello_request *hello, struct why *why)
+static void take_control(struct connection *c, struct session *session)
 {
-	struct server *s = c->server;
+	session->control = c;
+	adopt(c, session, control_closing);
+}
+
+static int start(
+	struct leases *l, struct connection *c, const struct hello_request *hello, struct why *why)
+{
 	struct identity who = hello->identity;
 	uint8_t secret[ID_SIZE];
 	uint32_t slot;
@@ -80,79 +113,80 @@ static int start(struct connection *c, const struct hello_request *hello, struct
 	if (getrandom(secret, sizeof(secret), 0) != sizeof(secret))
 		return why_set(why, -EAGAIN, "the server has no random numbers");
 	identity_clean(&who);
-	err = sessions_add(s->records, hello->session_id, secret, &who, server_time_ns(s), &slot);
+	err = sessions_add(l->records, hello->session_id, secret, &who, leases_time_ns(l), &slot);
 	if (err == -EUSERS)
 		return why_set(why, err, "the server keeps %u sessions and has no room for more",
 			SESSIONS_MAX);
 	if (err)
 		return why_set(why, err, "the server refuses the session: %s", strerror(-err));
-	take_control(c, use_slot(s, slot, clock_boot_ns()));
+	take_control(c, use_slot(l, slot, clock_boot_ns()));
 	log_debug("session of %s[%u] on %s opened from %s", who.exe, who.pid, who.host, c->peer);
 	return 0;
 }
 
 /* 0 and the session that the peer has proved to be. */
-static int find(struct server *s, const uint8_t id[ID_SIZE], const uint8_t secret[ID_SIZE],
+static int find(struct leases *l, const uint8_t id[ID_SIZE], const uint8_t secret[ID_SIZE],
 	struct session **out, struct why *why)
 {
 	uint32_t slot;
 
-	if (sessions_find(s->records, id, &slot))
+	if (sessions_find(l->records, id, &slot))
 		return why_set(why, -ESTALE, "the server does not know this session (any more)");
-	if (!same_secret(sessions_get(s->records, slot)->secret, secret))
+	if (!same_secret(sessions_get(l->records, slot)->secret, secret))
 		return why_set(why, -EACCES, "the session's secret is wrong");
-	*out = &s->sessions[slot];
+	*out = &l->sessions[slot];
 	return 0;
 }
 
-static int check_resumable(struct server *s, const struct session *session, struct why *why)
+static int check_resumable(const struct session *session, struct why *why)
 {
 	/* What held nothing may have been forgotten with its last connection. */
 	if (!session->used)
 		return why_set(why, -ESTALE, "the server does not know this session (any more)");
-	if (session_record(s, session)->state == SESSION_CLOSED || session->reclaiming)
+	if (session_record(session)->state == SESSION_CLOSED || session->reclaiming)
 		return why_set(
 			why, -ESTALE, "the session is over and its memory is being taken back");
 	return 0;
 }
 
 /* It comes back under its ticket, or, if others may have been told that it does not, under a new one. */
-static int check_ticket(struct server *s, const struct session *session, struct why *why)
+static int check_ticket(const struct session *session, struct why *why)
 {
-	const struct session_record *r = session_record(s, session);
+	struct leases *l = session->leases;
+	const struct session_record *r = session_record(session);
 
 	if (session->lease.state < LEASE_EXPIRED && !(r->ticket & SESSION_TICKET_RETIRED))
 		return 0;
 	/* Under the old ticket something can still be written, so it has to stay. */
-	if (session->haunted)
+	if (session->grantee.has_stuck_qp)
 		return why_set(why, -ESTALE,
 			"the device has not confirmed the end of the session's earlier "
 			"connections");
-	if (sessions_renew_ticket(s->records, session->slot))
+	if (sessions_renew_ticket(l->records, session->grantee.slot))
 		return why_set(why, -ESTALE, "the server has no more tickets");
 	return 0;
 }
 
 int session_resume(struct connection *c, struct session *session, struct why *why)
 {
-	struct server *s = c->server;
+	struct leases *l = session->leases;
 	struct session_record *r;
-	int err = check_resumable(s, session, why);
+	int err = check_resumable(session, why);
 
 	if (!err)
-		err = check_ticket(s, session, why);
+		err = check_ticket(session, why);
 	if (err)
 		return err;
 	if (lease_resume(&session->lease, clock_boot_ns()))
 		return why_set(why, -ESTALE, "the session's lease and courtesy are over");
-	r = session_record(s, session);
-	session->lease.board = *session_board(s, session);
+	r = session_record(session);
+	session->lease.board = *session_board(session);
 	take_control(c, session);
 	r->expired_ns = 0;
-	r->seen_ns = server_time_ns(s);
-	sessions_set_state(
-		s->records, session->slot, SESSION_CONNECTED, HOLDER_NO_EVIDENCE, r->seen_ns);
-	s->counters.resumes++;
+	r->seen_ns = leases_time_ns(l);
+	sessions_set_state(l->records, session->grantee.slot, SESSION_CONNECTED, HOLDER_NO_EVIDENCE,
+		r->seen_ns);
+	l->resumes++;
 	log_info("session of %s[%u] on %s is back from %s", r->identity.exe, r->identity.pid,
 		r->identity.host, c->peer);
 	return 0;
@@ -176,14 +210,14 @@ static int end_the_earlier(struct connection *c, struct session *session, struct
 	return -EINPROGRESS;
 }
 
-static int resume(struct connection *c, const struct hello_request *hello, struct wait ***out,
-	struct why *why)
+static int resume(struct leases *l, struct connection *c, const struct hello_request *hello,
+	struct wait ***out, struct why *why)
 {
 	struct session *session;
-	int err = find(c->server, hello->session_id, hello->secret, &session, why);
+	int err = find(l, hello->session_id, hello->secret, &session, why);
 
 	if (!err)
-		err = check_resumable(c->server, session, why);
+		err = check_resumable(session, why);
 	if (err)
 		return err;
 	if (session->nconnections)
@@ -191,15 +225,15 @@ static int resume(struct connection *c, const struct hello_request *hello, struc
 	return session_resume(c, session, why);
 }
 
-int session_begin(struct connection *c, const struct hello_request *hello, struct wait ***out,
-	struct why *why)
+int session_begin(struct leases *l, struct connection *c, const struct hello_request *hello,
+	struct wait ***out, struct why *why)
 {
-	return hello->resume ? resume(c, hello, out, why) : start(c, hello, why);
+	return hello->resume ? resume(l, c, hello, out, why) : start(l, c, hello, why);
 }
 
 static bool is_channel(const struct connection *c, const struct session *session, uint32_t number)
 {
-	return c->session == session && c->number == number;
+	return c->grantee == &session->grantee && c->number == number;
 }
 
 static struct connection *find_channel(
@@ -225,39 +259,37 @@ static struct connection *end_predecessor(const struct connection *c, struct ses
 
 	if (old)
 		connection_abort(old, "%s", reason);
-	old = find_channel(c->server->dying, session, c->number);
-	if (old && old->gone) /* a JOIN before this one, which the client has given up */
-		connection_abort(connection_of_wait(old->gone), "%s", reason);
+	old = find_channel(c->net->dying, session, c->number);
+	/* Behind the session itself: a JOIN before this one, which the client has given up. */
+	if (old && old->grantee_gone.next)
+		connection_abort(connection_of_wait(old->grantee_gone.next), "%s", reason);
 	return old;
 }
 
 int session_rejoin(struct connection *c, struct session *session, struct why *why)
 {
-	struct server *s = c->server;
-
-	if (!session->control || session_record(s, session)->state != SESSION_CONNECTED)
+	if (!session->control || session_record(session)->state != SESSION_CONNECTED)
 		return why_set(why, -ESTALE,
 			"the session is not connected: a channel needs its control connection");
 	if (session->nchannels >= CHANNELS_PER_SESSION_MAX)
 		return why_set(why, -EUSERS, "a session can have at most %d channels",
 			CHANNELS_PER_SESSION_MAX);
-	if (c->number && find_channel(s->zombies, session, c->number))
+	if (c->number && find_channel(c->net->zombies, session, c->number))
 		return why_set(why, -EBUSY,
 			"the device does not confirm the end of this channel's last connection");
 	connection_move(c, &session->channels);
 	session->nchannels++;
-	session->nconnections++;
-	c->session = session;
-	log_debug("a channel of session %u from %s", session->slot, c->peer);
+	adopt(c, session, channel_closing);
+	log_debug("a channel of session %u from %s", session->grantee.slot, c->peer);
 	return 0;
 }
 
-int session_join(
-	struct connection *c, const struct join_request *q, struct wait ***out, struct why *why)
+int session_join(struct leases *l, struct connection *c, const struct join_request *q,
+	struct wait ***out, struct why *why)
 {
 	struct connection *old;
 	struct session *session;
-	int err = find(c->server, q->session_id, q->secret, &session, why);
+	int err = find(l, q->session_id, q->secret, &session, why);
 
 	if (err)
 		return err;
@@ -270,11 +302,15 @@ int session_join(
 	return -EINPROGRESS;
 }
 
-void session_leave(struct connection *channel)
+static struct connection *of_closing(struct wait *w)
 {
-	struct session *session = channel->session;
+	return (struct connection *)((char *)w - offsetof(struct connection, grantee_closing));
+}
 
-	session->nchannels--;
+static void channel_closing(struct wait *w, int result)
+{
+	(void)result;
+	session_of(of_closing(w))->nchannels--;
 }
 
 static void end_channels(struct session *session, const char *reason)
@@ -283,62 +319,67 @@ static void end_channels(struct session *session, const char *reason)
 		connection_abort(session->channels, "%s", reason);
 }
 
-void session_lost_control(struct connection *c)
+static void control_closing(struct wait *w, int result)
 {
-	if (!c->session)
-		return;
-	c->session->control = NULL;
-	end_channels(c->session, "its session's control connection ended");
+	struct session *session = session_of(of_closing(w));
+
+	(void)result;
+	session->control = NULL;
+	end_channels(session, "its session's control connection ended");
 }
 
-void session_forget_if_done(struct server *s, struct session *session)
+void session_forget_if_done(struct session *session)
 {
-	const struct session_record *r = session_record(s, session);
+	struct leases *l = session->leases;
+	const struct session_record *r = session_record(session);
 
-	if (!r || session->nconnections || ledger_session_count(s->pool.ledger, session->slot))
+	if (!r || session->nconnections ||
+		ledger_session_count(l->pool->ledger, session->grantee.slot))
 		return;
-	if (session->haunted)
+	if (session->grantee.has_stuck_qp)
 		return; /* whoever had this slot next could be kept alive by this one's client */
 	/* Whose lease is over and who holds nothing has nothing to come back to. */
 	if (r->state != SESSION_CLOSED && r->state != SESSION_DEAD && !session->reclaiming &&
 		session->lease.state < LEASE_EXPIRED)
 		return;
-	s->nreclaiming -= session->reclaiming && !session->reclaimed;
-	sessions_remove(s->records, session->slot);
+	l->nreclaiming -= session->reclaiming && !session->reclaimed;
+	sessions_remove(l->records, session->grantee.slot);
 	session->used = false;
 }
 
-bool session_is_out(struct server *s, uint64_t ticket)
+bool session_is_out(struct leases *l, uint64_t ticket)
 {
 	const struct session_record *r;
 	const struct session *session;
 	uint32_t slot;
 
 	/* Retired, forgotten, or it has another one by now: nothing of that happens before it is out. */
-	if (sessions_find_ticket(s->records, ticket, &slot))
+	if (sessions_find_ticket(l->records, ticket, &slot))
 		return true;
-	session = &s->sessions[slot];
-	r = session_record(s, session);
-	if (session->nconnections || session->haunted)
+	session = &l->sessions[slot];
+	r = session_record(session);
+	if (session->nconnections || session->grantee.has_stuck_qp)
 		return false;
 	if (r->state != SESSION_CLOSED && r->state != SESSION_DEAD && !session->reclaiming &&
 		session->lease.state < LEASE_EXPIRED)
 		return false;
-	sessions_retire_ticket(s->records, slot);
+	sessions_retire_ticket(l->records, slot);
 	return true;
 }
 
-void session_close(struct server *s, struct session *session)
+void session_close(struct session *session)
 {
+	struct leases *l = session->leases;
+
 	end_channels(session, "its client said goodbye");
-	sessions_set_state(
-		s->records, session->slot, SESSION_CLOSED, HOLDER_CLOSED, server_time_ns(s));
-	session_forget_if_done(s, session);
+	sessions_set_state(l->records, session->grantee.slot, SESSION_CLOSED, HOLDER_CLOSED,
+		leases_time_ns(l));
+	session_forget_if_done(session);
 }
 
-static bool just_restarted(const struct server *s, uint64_t now_ns)
+static bool just_restarted(const struct leases *l, uint64_t now_ns)
 {
-	return now_ns - s->started_boot_ns < s->terms.ttl_ns;
+	return now_ns - l->started_boot_ns < l->terms.ttl_ns;
 }
 
 /*
@@ -346,17 +387,18 @@ static bool just_restarted(const struct server *s, uint64_t now_ns)
  * which we stood still, and only a tick excuses everybody for that. The grace begins when we notice that a lease is over:
  * if we were busy until then, nobody could come back.
  */
-static void judge(struct server *s, struct session *session)
+static void judge(struct session *session)
 {
-	const uint64_t now_ns = s->stall_guard.last_ns;
-	const struct session_record *r = session_record(s, session);
+	struct leases *l = session->leases;
+	const uint64_t now_ns = l->stall_guard.last_ns;
+	const struct session_record *r = session_record(session);
 	bool expired = session->lease.state >= LEASE_EXPIRED;
 	struct holder_facts facts = {
 		.connected = session->nconnections > 0,
 		.lease_expired = expired,
 		.expired_for_ns = expired ? lease_since(&session->lease, now_ns) : 0,
-		.grace_ns = s->terms.ttl_ns,
-		.server_just_restarted = just_restarted(s, now_ns),
+		.grace_ns = l->terms.ttl_ns,
+		.server_just_restarted = just_restarted(l, now_ns),
 	};
 	enum holder_evidence evidence;
 
@@ -368,83 +410,94 @@ static void judge(struct server *s, struct session *session)
 		return;
 	log_info("session of %s[%u] on %s is dead (%s): %u blocks left", r->identity.exe,
 		r->identity.pid, r->identity.host, holder_evidence_text(evidence),
-		ledger_session_count(s->pool.ledger, session->slot));
-	sessions_set_state(s->records, session->slot, SESSION_DEAD, evidence, server_time_ns(s));
-	session_forget_if_done(s, session);
+		ledger_session_count(l->pool->ledger, session->grantee.slot));
+	sessions_set_state(
+		l->records, session->grantee.slot, SESSION_DEAD, evidence, leases_time_ns(l));
+	session_forget_if_done(session);
 }
 
-void session_judge_all(struct server *s)
+void session_judge_all(struct leases *l)
 {
 	uint32_t cursor = 0, slot;
 
-	while (sessions_next(s->records, &cursor, &slot))
-		judge(s, &s->sessions[slot]);
+	while (sessions_next(l->records, &cursor, &slot))
+		judge(&l->sessions[slot]);
 }
 
-static void detach(struct server *s, struct session *session)
+static void detach(struct session *session)
 {
-	if (session_record(s, session)->state == SESSION_CONNECTED) {
-		sessions_set_state(s->records, session->slot, SESSION_DETACHED, HOLDER_NO_EVIDENCE,
-			server_time_ns(s));
-		judge(s, session);
+	struct leases *l = session->leases;
+
+	if (session_record(session)->state == SESSION_CONNECTED) {
+		sessions_set_state(l->records, session->grantee.slot, SESSION_DETACHED,
+			HOLDER_NO_EVIDENCE, leases_time_ns(l));
+		judge(session);
 	}
-	session_forget_if_done(s, session);
+	session_forget_if_done(session);
 }
 
-void session_reaped(struct server *s, struct session *session)
+/* With all its grants. After the last connection the session is detached. */
+static void connection_gone(struct wait *w, int result)
 {
+	const struct connection *c =
+		(struct connection *)((char *)w - offsetof(struct connection, grantee_gone));
+	struct session *session = session_of(c);
+
+	(void)result;
 	if (--session->nconnections)
 		return;
-	detach(s, session);
+	detach(session);
 	wait_finish(&session->drained, 0);
 }
 
-static void expired(struct server *s, struct session *session)
+static void expired(struct session *session)
 {
-	struct session_record *r = session_record(s, session);
+	struct leases *l = session->leases;
+	struct session_record *r = session_record(session);
 
-	r->expired_ns = server_time_ns(s);
-	s->counters.expiries++;
+	r->expired_ns = leases_time_ns(l);
+	l->expiries++;
 	log_info("lease of %s[%u] on %s expired: access revoked, %u blocks kept", r->identity.exe,
 		r->identity.pid, r->identity.host,
-		ledger_session_count(s->pool.ledger, session->slot));
+		ledger_session_count(l->pool->ledger, session->grantee.slot));
 	if (session->control)
 		connection_abort(session->control, "its lease expired"); /* and all its channels */
 	else
-		session_forget_if_done(s, session);
+		session_forget_if_done(session);
 }
 
-static void tick(struct server *s, struct session *session, uint64_t now_ns)
+static void tick(struct session *session, uint64_t now_ns)
 {
-	struct session_record *r = session_record(s, session);
+	struct leases *l = session->leases;
+	struct session_record *r = session_record(session);
 
 	if (session->nconnections &&
-		lease_observe(&session->lease, *session_board(s, session), now_ns))
-		r->seen_ns = server_time_ns(s);
-	if (!lease_step(&session->lease, &s->terms, now_ns))
+		lease_observe(&session->lease, *session_board(session), now_ns))
+		r->seen_ns = leases_time_ns(l);
+	if (!lease_step(&session->lease, &l->terms, now_ns))
 		return;
 	if (session->lease.state == LEASE_EXPIRED)
-		expired(s, session);
+		expired(session);
 }
 
-void session_tick_all(struct server *s, uint64_t now_ns)
+void session_tick_all(struct leases *l, uint64_t now_ns)
 {
-	uint64_t gap_ns = stall_guard_tick(&s->stall_guard, now_ns, heart_ran_ns(s->heart, now_ns));
+	uint64_t gap_ns = stall_guard_tick(&l->stall_guard, now_ns, heart_ran_ns(l->heart, now_ns));
 	uint32_t cursor = 0, slot;
 
 	if (gap_ns) {
-		s->counters.stalls++;
-		s->counters.stalled_ns += gap_ns;
+		l->stalls++;
+		l->stalled_ns += gap_ns;
 		/* A busy machine does this all the time; a quarter of a lease is worth a line. */
-		log_at(gap_ns > s->terms.ttl_ns / 4 ? LOG_LEVEL_WARN : LOG_LEVEL_DEBUG,
+		log_at(gap_ns > l->terms.ttl_ns / 4 ? LOG_LEVEL_WARN : LOG_LEVEL_DEBUG,
 			"rmemd itself stood still for %u ms: no lease is charged for that",
 			(unsigned)(gap_ns / NSEC_PER_MSEC));
 	}
-	while (sessions_next(s->records, &cursor, &slot)) {
-		struct session *session = &s->sessions[slot];
+	while (sessions_next(l->records, &cursor, &slot)) {
+		struct session *session = &l->sessions[slot];
 
 		lease_excuse(&session->lease, gap_ns);
-		if (session->nconnections || session_record(s, session)->state == SESSION_DETACHED)
-			tick(s, session, now_ns);
+		if (session->nconnections || session_record(session)->state == SESSION_DETACHED)
+			tick(session, now_ns);
 	}
 }

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 
 #include "server/ledger/ledger_recover.h"
+#include "server/ledger/sessions.h"
 #include "server/ledger/slotmap.h"
 #include "server/ledger/table.h"
 
@@ -338,22 +339,4 @@ uint32_t ledger_max(const struct ledger *l)
 const struct allocation *ledger_at(const struct ledger *l, uint32_t slot)
 {
 	return slots_has(&l->slots, slot) ? record(l, slot) : NULL;
-}
-
-const char *allocation_state_name(uint32_t state)
-{
-	switch (state) {
-	case ALLOCATION_FREE:
-		return "free";
-	case ALLOCATION_LIVE:
-		return "live";
-	case ALLOCATION_REVOKING:
-		return "revoking";
-	case ALLOCATION_QUARANTINE:
-		return "quarantine";
-	case ALLOCATION_ZOMBIE:
-		return "zombie";
-	default:
-		return "unknown";
-	}
 }

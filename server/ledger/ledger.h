@@ -21,33 +21,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/*
- * Stored: values are never reused. Any two differ in every byte, so that damage to fewer than four of
- * them makes a state that does not exist, and never FREE: the memory of a damaged record is not lent.
- */
-enum allocation_state {
-	ALLOCATION_FREE = 0,
-	ALLOCATION_LIVE = 0x11111111,       /* lent */
-	ALLOCATION_REVOKING = 0x22222222,   /* given back or reclaimed; not confirmed by the NIC */
-	ALLOCATION_QUARANTINE = 0x44444444, /* nobody can reach it; being wiped */
-	ALLOCATION_ZOMBIE = 0x55555555,     /* the NIC did not confirm */
-};
-
-struct allocation {
-	uint32_t state;          /* enum allocation_state; written last, read first */
-	uint32_t session;        /* slot in the session table */
-	uint64_t session_serial; /* which session of that slot */
-	uint64_t addr;
-	uint64_t bytes;    /* asked for */
-	uint64_t birth_ns; /* server time (server/ledger/timeline.h) */
-	uint64_t serial;   /* unique, ascending, never 0: the allocation's id */
-	uint32_t site;     /* slot in the site table, 0: unknown */
-	uint32_t seq;      /* of the request that made it: a repeated request finds it */
-	uint8_t order;     /* log2 of the block's bytes */
-	uint8_t reserved[3];
-	uint32_t check; /* over all but state: ledger_record_check() */
-};
-_Static_assert(sizeof(struct allocation) == 64, "ledger records are 64 bytes");
+#include "server/ledger/allocation.h"
 
 struct ledger;
 
@@ -110,12 +84,5 @@ uint32_t ledger_max(const struct ledger *l);
 
 /* The record in a slot; NULL if it is FREE or out of range. */
 const struct allocation *ledger_at(const struct ledger *l, uint32_t slot);
-
-static inline uint64_t allocation_block_bytes(const struct allocation *a)
-{
-	return 1ULL << a->order;
-}
-
-const char *allocation_state_name(uint32_t state);
 
 #endif

@@ -5,7 +5,8 @@
 #include <stdlib.h>
 
 #include "common/addr.h"
-#include "server/memory/buddy.h"
+#include "server/base/block.h"
+#include "server/ledger/sessions.h"
 #include "server/ledger/sites.h"
 
 uint32_t ledger_record_check(const struct allocation *a)
@@ -36,8 +37,8 @@ bool ledger_record_is_possible(const struct allocation *a)
 	block = allocation_block_bytes(a);
 	return a->check == ledger_record_check(a) && is_state(a->state) &&
 	       a->session < SESSIONS_MAX && a->session_serial != 0 && a->serial != 0 &&
-	       a->serial != UINT64_MAX && a->site < SITES_MAX && block >= BUDDY_MIN_BYTES &&
-	       block <= BUDDY_MAX_BYTES && a->bytes > 0 && a->bytes <= block &&
+	       a->serial != UINT64_MAX && a->site < SITES_MAX && block >= BLOCK_MIN_BYTES &&
+	       block <= BLOCK_MAX_BYTES && a->bytes > 0 && a->bytes <= block &&
 	       addr_is_remote(a->addr) && a->addr % block == 0;
 }
 

@@ -9,8 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "server/ledger/ledger.h"
-#include "server/ledger/sessions.h"
+#include "server/ledger/allocation.h"
 #include "server/ledger/slots.h"
 #include "server/ledger/table.h"
 

@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 #include "common/message.h"
-#include "server/lease/holder.h"
+#include "server/ledger/evidence.h"
 
 #define SESSIONS_FORMAT 4 /* the version of what is stored */
 #define SESSIONS_MAX 16384

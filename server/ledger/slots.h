@@ -8,7 +8,7 @@
 #ifndef RMEM_SERVER_LEDGER_SLOTS_H
 #define RMEM_SERVER_LEDGER_SLOTS_H
 
-#include "server/memory/bitset.h"
+#include "server/base/bitset.h"
 
 #define SLOT_NONE UINT32_MAX
 

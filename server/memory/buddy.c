@@ -11,14 +11,14 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
-#include "server/memory/bitset.h"
+#include "server/base/bitset.h"
 
 #define ORDER_MIN 12
 #define ORDER_MAX 31
 #define ORDERS (ORDER_MAX - ORDER_MIN + 1)
 
-_Static_assert(1ULL << ORDER_MIN == BUDDY_MIN_BYTES, "the smallest order is the smallest block");
-_Static_assert(BUDDY_MIN_BYTES << (ORDERS - 1) == BUDDY_MAX_BYTES,
+_Static_assert(1ULL << ORDER_MIN == BLOCK_MIN_BYTES, "the smallest order is the smallest block");
+_Static_assert(BLOCK_MIN_BYTES << (ORDERS - 1) == BLOCK_MAX_BYTES,
 	"the largest order is the largest block");
 
 struct buddy {
@@ -41,7 +41,7 @@ static struct bitset *taken_set(struct buddy *b, unsigned order)
 /* The order whose blocks have exactly that many bytes, or 0. */
 static unsigned exact_order(uint64_t block_bytes)
 {
-	if (block_bytes < BUDDY_MIN_BYTES || block_bytes > BUDDY_MAX_BYTES ||
+	if (block_bytes < BLOCK_MIN_BYTES || block_bytes > BLOCK_MAX_BYTES ||
 		(block_bytes & (block_bytes - 1)) != 0)
 		return 0;
 	return (unsigned)__builtin_ctzll(block_bytes);
@@ -74,7 +74,7 @@ int buddy_create(uint64_t size_bytes, struct buddy **out)
 	struct buddy *b;
 	int err = 0;
 
-	if (size_bytes == 0 || size_bytes % BUDDY_MIN_BYTES != 0)
+	if (size_bytes == 0 || size_bytes % BLOCK_MIN_BYTES != 0)
 		return -EINVAL;
 	b = calloc(1, sizeof(*b));
 	if (!b)
@@ -128,10 +128,10 @@ void buddy_destroy(struct buddy *b)
 
 uint64_t buddy_block_bytes(uint64_t bytes)
 {
-	if (bytes == 0 || bytes > BUDDY_MAX_BYTES)
+	if (bytes == 0 || bytes > BLOCK_MAX_BYTES)
 		return 0;
-	if (bytes <= BUDDY_MIN_BYTES)
-		return BUDDY_MIN_BYTES;
+	if (bytes <= BLOCK_MIN_BYTES)
+		return BLOCK_MIN_BYTES;
 	return 1ULL << (64 - (unsigned)__builtin_clzll(bytes - 1));
 }
 
@@ -223,7 +223,7 @@ int buddy_alloc_outside(struct buddy *b, uint64_t bytes, const struct buddy_rang
 
 	if (bytes == 0)
 		return -EINVAL;
-	if (bytes > BUDDY_MAX_BYTES)
+	if (bytes > BLOCK_MAX_BYTES)
 		return -EFBIG;
 	order = exact_order(buddy_block_bytes(bytes));
 	if (!find(b, order, avoid, n, &place))

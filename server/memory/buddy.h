@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Buddy allocator over one arena: offsets only, the memory itself is never touched (Knowlton 1965;
- * Knuth, TAOCP 1, 2.5). Blocks are powers of two from BUDDY_MIN_BYTES up to BUDDY_MAX_BYTES, aligned
- * to their size. The arena's size is any multiple of BUDDY_MIN_BYTES. Of the free blocks of an
+ * Knuth, TAOCP 1, 2.5). Blocks are powers of two from BLOCK_MIN_BYTES up to BLOCK_MAX_BYTES, aligned
+ * to their size. The arena's size is any multiple of BLOCK_MIN_BYTES. Of the free blocks of an
  * order the lowest offset is taken first, so the same calls always give the same offsets.
  *
  * Pure; one thread. All memory is taken in buddy_create() and buddy_copy(); every call but these is O(log size).
@@ -13,19 +13,18 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define BUDDY_MIN_BYTES 4096ULL
-#define BUDDY_MAX_BYTES (1ULL << 31) /* mlx5 binds no window larger than 2 GiB */
+#include "server/base/block.h"
 
 struct buddy;
 
-/* -EINVAL if size_bytes is 0 or no multiple of BUDDY_MIN_BYTES, -ENOMEM. */
+/* -EINVAL if size_bytes is 0 or no multiple of BLOCK_MIN_BYTES, -ENOMEM. */
 int buddy_create(uint64_t size_bytes, struct buddy **out);
 void buddy_destroy(struct buddy *b); /* NULL is fine */
 
 /* Another in the same state, to try out what would happen. -ENOMEM. O(size): about a bit for a KiB. */
 int buddy_copy(const struct buddy *b, struct buddy **out);
 
-/* The block size that serves bytes (1 … BUDDY_MAX_BYTES), or 0 if none does. */
+/* The block size that serves bytes (1 … BLOCK_MAX_BYTES), or 0 if none does. */
 uint64_t buddy_block_bytes(uint64_t bytes);
 
 /* Offsets from start up to, and without, end. */
@@ -33,7 +32,7 @@ struct buddy_range {
 	uint64_t start, end;
 };
 
-/* Take a block for bytes. -EINVAL for 0, -EFBIG above BUDDY_MAX_BYTES, -ENOSPC. */
+/* Take a block for bytes. -EINVAL for 0, -EFBIG above BLOCK_MAX_BYTES, -ENOSPC. */
 int buddy_alloc(struct buddy *b, uint64_t bytes, uint64_t *out_offset);
 
 /* ... that has no byte in any of the ranges. O(n * log size). */

@@ -136,7 +136,7 @@ bool pool_wipe(struct pool *p, uint64_t budget_bytes)
 		arena_wipe(&n->arena, addr_offset(a->addr) + p->wiped_bytes, now);
 		p->wiped_bytes += now;
 		/* A block costs something even if it is small: that bounds their number too. */
-		cost = now > BUDDY_MIN_BYTES ? now : BUDDY_MIN_BYTES;
+		cost = now > BLOCK_MIN_BYTES ? now : BLOCK_MIN_BYTES;
 		budget_bytes -= cost < budget_bytes ? cost : budget_bytes;
 		if (p->wiped_bytes < allocation_block_bytes(a))
 			break;

@@ -101,7 +101,7 @@ static int mark_tables(const struct pool *p, const struct datadir *data, struct 
 static int open_ledger(struct pool *p, const struct datadir *data, const struct sizes *sizes,
 	const struct origin *origin, struct why *why)
 {
-	uint64_t pages = sizes_total(sizes) / BUDDY_MIN_BYTES;
+	uint64_t pages = sizes_total(sizes) / BLOCK_MIN_BYTES;
 	int err;
 
 	pages = pages > origin->ledger_count ? pages : origin->ledger_count;
@@ -373,7 +373,7 @@ int pool_open(struct pool *p, const struct datadir *data, const struct sizes *si
 	int err;
 
 	memset(p, 0, sizeof(*p));
-	p->block_max = BUDDY_MAX_BYTES;
+	p->block_max = BLOCK_MAX_BYTES;
 	err = open_all(p, data, sizes, topology, why);
 	if (err) {
 		pool_undo(p, data);

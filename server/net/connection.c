@@ -14,18 +14,14 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/verbs.h"
-#include "server/grant/access.h"
 #include "server/base/destroy.h"
-#include "server/lease/reaper.h"
-#include "server/rpc/dispatch.h"
-#include "server/lease/session.h"
+#include "server/base/work.h"
 
 #define BUFFERS (CONNECTION_RECVS + CONNECTION_SENDS)
 #define SIGNALED_EVERY 4    /* replies */
 #define SEND_QUEUE_DEPTH 32 /* that many replies, each with a bind in front, twice; and more */
 #define CQ_DEPTH (SEND_QUEUE_DEPTH + CONNECTION_RECVS)
 #define EVENTS_PER_TURN 64
-#define REVOKE_TRIES 5
 #define ACK_TIMEOUT_EXPONENT 16 /* 4.096 us × 2^16 = 0.27 s per try */
 #define RNR_RETRIES 6           /* 7 would mean: for ever */
 
@@ -88,16 +84,9 @@ static int create_buffers(struct connection *c)
 	return 0;
 }
 
-/*
- * Windows that are bound must be gone, and the queue pair in error or never used. Spares are not bound: the
- * completion of an invalidation has said so.
- */
-static void destroy(struct connection *c)
+/* The queue pair is in error or was never used. Spares are not bound: the completion of an invalidation has said so. */
+void connection_close(struct connection *c)
 {
-	bool left = false;
-
-	if (!c)
-		return;
 	c->state = CONNECTION_CLOSING;
 	for (unsigned i = 0; i < c->nspares; i++)
 		DESTROY("an unused memory window", ibv_dealloc_mw(c->spares[i]));
@@ -106,7 +95,7 @@ static void destroy(struct connection *c)
 	if (c->cq) {
 		ibv_ack_cq_events(c->cq, c->cq_events);
 		c->cq_events = 0;
-		left |= DESTROY("a completion queue", ibv_destroy_cq(c->cq)) != 0;
+		c->left |= DESTROY("a completion queue", ibv_destroy_cq(c->cq)) != 0;
 	}
 	/* Without its queue pair nobody writes there, whatever becomes of the region. */
 	if (c->buffers_region)
@@ -114,8 +103,12 @@ static void destroy(struct connection *c)
 	free(c->buffers);
 	free(c->report);
 	if (c->id)
-		left |= DESTROY("a connection's id", rdma_destroy_id(c->id)) != 0;
-	if (!left) /* else an event may still name it, and finds it CLOSING */
+		c->left |= DESTROY("a connection's id", rdma_destroy_id(c->id)) != 0;
+}
+
+void connection_free(struct connection *c)
+{
+	if (!c->left)
 		free(c);
 }
 
@@ -154,7 +147,7 @@ static void describe_peer(struct connection *c)
 		snprintf(c->peer, sizeof(c->peer), "?");
 }
 
-int connection_accept(struct server *s, struct device *d, struct rdma_cm_id *id,
+int connection_accept(struct net *net, struct device *d, struct rdma_cm_id *id,
 	const struct rdma_conn_param *asked, enum purpose purpose)
 {
 	struct connection *c = calloc(1, sizeof(*c));
@@ -162,7 +155,7 @@ int connection_accept(struct server *s, struct device *d, struct rdma_cm_id *id,
 
 	if (!c)
 		return -ENOMEM;
-	c->server = s;
+	c->net = net;
 	c->device = d;
 	c->id = id;
 	c->purpose = purpose;
@@ -177,14 +170,15 @@ int connection_accept(struct server *s, struct device *d, struct rdma_cm_id *id,
 		c->id = NULL; /* still the caller's */
 		if (id->qp)
 			rdma_destroy_qp(id);
-		destroy(c);
+		connection_close(c);
+		connection_free(c);
 		return err;
 	}
 	id->context = c;
-	connection_move(c, &s->connections);
-	s->nchannels += purpose == PURPOSE_CHANNEL;
-	s->nconnections += purpose != PURPOSE_CHANNEL;
-	s->nobservers += purpose == PURPOSE_OBSERVER;
+	connection_move(c, &net->connections);
+	net->nchannels += purpose == PURPOSE_CHANNEL;
+	net->nconnections += purpose != PURPOSE_CHANNEL;
+	net->nobservers += purpose == PURPOSE_OBSERVER;
 	return 0;
 }
 
@@ -225,7 +219,7 @@ struct header connection_take_pending(struct connection *c)
 void connection_abort(struct connection *c, const char *fmt, ...)
 {
 	struct ibv_qp_attr attr = { .qp_state = IBV_QPS_ERR };
-	struct server *s = c->server;
+	struct net *net = c->net;
 	char reason[256];
 	va_list ap;
 
@@ -243,96 +237,11 @@ void connection_abort(struct connection *c, const char *fmt, ...)
 		log_warn("connection from %s: the queue pair does not go to error: %s", c->peer,
 			strerror(errno));
 	rdma_disconnect(c->id);
-	s->nconnections -= c->purpose != PURPOSE_CHANNEL;
-	s->nobservers -= c->purpose == PURPOSE_OBSERVER;
-	if (c->purpose == PURPOSE_CHANNEL && c->session)
-		session_leave(c);
-	connection_move(c, &s->dying);
+	net->nconnections -= c->purpose != PURPOSE_CHANNEL;
+	net->nobservers -= c->purpose == PURPOSE_OBSERVER;
+	connection_move(c, &net->dying);
 	wait_finish(&c->closing, 0);
-	if (c->purpose == PURPOSE_SESSION)
-		session_lost_control(c);
-	reaper_wake(s);
-}
-
-/* The device refused again and again: give up for ever what it may still reach. */
-static void bury(struct connection *c)
-{
-	struct server *s = c->server;
-	struct grant *g;
-	unsigned n = 0;
-
-	DL_FOREACH (c->grants, g) {
-		c->session->haunted = true;
-		if (!g->allocation)
-			continue;
-		access_bury(g);
-		n++;
-	}
-	log_error("connection from %s: the device does not confirm the revocation of %u blocks: "
-		  "they are zombies now and will not be used again before rmemd restarts",
-		c->peer, n);
-	connection_move(c, &s->zombies);
-}
-
-/*
- * Revoke what is left, in rounds: one that fails goes behind the others, and is tried again in the next round, which
- * the next tick begins. True: nothing is left to try; what is still there has failed in every round.
- */
-static bool revoke_some(struct connection *c, unsigned *budget)
-{
-	while (c->grants && c->grants->revoke_tries < REVOKE_TRIES) {
-		struct grant *g = c->grants;
-		int err;
-
-		if (!*budget)
-			return false;
-		if (g->revoke_tries > c->revoke_round) {
-			c->revoke_round++;
-			c->resting = true;
-			return false;
-		}
-		(*budget)--;
-		err = grant_revoke(g);
-		if (!err) {
-			access_ended(g);
-			continue;
-		}
-		g->revoke_tries++;
-		if (!c->warned)
-			log_warn("connection from %s: a window cannot be revoked, and perhaps "
-				 "others: %s",
-				c->peer, strerror(-err));
-		c->warned = true;
-		DL_DELETE(c->grants, g);
-		DL_APPEND(c->grants, g);
-	}
-	return true;
-}
-
-bool connection_reap(struct connection *c, unsigned *budget)
-{
-	struct server *s = c->server;
-	struct session *session = c->session;
-	struct wait *gone;
-
-	if (!revoke_some(c, budget))
-		return false;
-	/* So does the queue pair: thousands may end at once. */
-	if (!*budget)
-		return false;
-	(*budget)--;
-	s->nchannels -= c->purpose == PURPOSE_CHANNEL;
-	wait_move(&c->gone, &gone);
-	if (c->grants) {
-		bury(c);
-	} else {
-		DL_DELETE(s->dying, c);
-		destroy(c);
-	}
-	wait_finish(&gone, 0);
-	if (session)
-		session_reaped(s, session);
-	return true;
+	work_wake(net->work);
 }
 
 static void handle_recv(struct connection *c, unsigned i, const struct ibv_wc *wc)
@@ -360,7 +269,7 @@ static void handle_recv(struct connection *c, unsigned i, const struct ibv_wc *w
 		return;
 	}
 	c->active_ns = clock_boot_ns();
-	service_handle(c, message, wc->byte_len);
+	c->net->events->message(c, message, wc->byte_len);
 }
 
 static void handle_completion(struct connection *c, const struct ibv_wc *wc)
@@ -379,7 +288,7 @@ static void handle_completion(struct connection *c, const struct ibv_wc *wc)
 		handle_recv(c, i, wc);
 		break;
 	case WR_INVALIDATE:
-		access_invalidated(
+		c->net->events->invalidated(
 			(struct grant *)(uintptr_t)(wc->wr_id & ~(uint64_t)WR_KIND_MASK));
 		break;
 	default: /* a reply was sent */
@@ -474,11 +383,10 @@ int connection_reply_status(
 	return connection_reply_send(c, &r, NULL);
 }
 
-int connection_post_invalidate(struct connection *c, struct grant *g)
+int connection_post_invalidate(struct connection *c, struct grant *g, struct ibv_send_wr *wr)
 {
-	struct ibv_send_wr wr, *bad;
+	struct ibv_send_wr *bad;
 
-	grant_invalidate_request(g, &wr);
-	wr.wr_id = (uint64_t)(uintptr_t)g | WR_INVALIDATE;
-	return verbs_err(ibv_post_send(c->id->qp, &wr, &bad));
+	wr->wr_id = (uint64_t)(uintptr_t)g | WR_INVALIDATE;
+	return verbs_err(ibv_post_send(c->id->qp, wr, &bad));
 }

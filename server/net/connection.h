@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * One RC queue pair of a client: message buffers, request and reply, the grants bound on it, and the one
- * way it ends. A session has one that carries its requests (PURPOSE_SESSION), and channels for data.
+ * One RC queue pair of a client: message buffers, request and reply, and the one way it ends. A session has one that
+ * carries its requests (PURPOSE_SESSION), and channels for data.
  *
  * A peer has one request outstanding. Two receive and two send buffers are all that it can make us
  * keep; a peer that sends more than that is cut off.
  *
- *	ACCEPTING ── established ──▶ OPEN ── any failure, expiry, goodbye ──▶ CLOSING ── reaper ──▶ gone
+ *	ACCEPTING ── established ──▶ OPEN ── any failure, expiry, goodbye ──▶ CLOSING ── torn down ──▶ gone
  *
- * CLOSING: the queue pair is in error. The reaper revokes grant by grant, in slices, and frees the
- * connection when the last one is confirmed. The event loop only.
+ * CLOSING: the queue pair is in error. It is torn down in slices (server/grant/teardown.h). The event loop only.
  */
 #ifndef RMEM_SERVER_NET_CONNECTION_H
 #define RMEM_SERVER_NET_CONNECTION_H
@@ -19,7 +18,8 @@
 #include <stdint.h>
 
 #include "common/message.h"
-#include "server/server.h"
+#include "server/base/wait.h"
+#include "server/net/net.h"
 
 #define CONNECTION_RECVS 2
 #define CONNECTION_SENDS 2
@@ -44,8 +44,12 @@ struct pending {
 	};
 };
 
+struct allocation;
+struct grantee;
+struct session;
+
 struct connection {
-	struct server *server;
+	struct net *net;
 	struct device *device;
 	struct rdma_cm_id *id;
 	struct ibv_cq *cq;
@@ -55,18 +59,20 @@ struct connection {
 	enum connection_state state;
 	enum purpose purpose;
 	uint32_t number;         /* the client's, of a channel; 0: none */
-	struct session *session; /* NULL before HELLO or JOIN, and for observers */
-	struct grant *grants;    /* all of them, the board line's too */
+	struct grantee *grantee; /* its session; NULL before HELLO or JOIN, and for observers */
+	struct wait grantee_closing, grantee_gone; /* the session's, on the two lists below */
+	struct grant *grants;                      /* all of them, the board line's too */
 	struct grant *board;
 	struct ibv_mw *spares[CONNECTION_SPARES]; /* unbound windows to use again */
 	unsigned nspares;
 	unsigned replies; /* so far */
 	struct pending pending;
-	struct wait *closing;          /* who waits for this one to be aborted */
-	struct wait *gone;             /* who waits for the reaper to be done with it */
-	unsigned revoke_round;         /* so many rounds over its grants have left some */
-	bool warned;                   /* that windows cannot be revoked */
-	bool resting;                  /* the next one waits for a tick */
+	struct wait *closing;  /* who waits for this one to be aborted */
+	struct wait *gone;     /* who waits for it to be torn down */
+	unsigned revoke_round; /* so many rounds over its grants have left some */
+	bool warned;           /* that windows cannot be revoked */
+	bool resting;          /* the next round waits for a tick */
+	bool left; /* an event may still name it: it stays CLOSING, and is never freed */
 	unsigned invalidating;         /* windows whose invalidation was posted */
 	uint64_t opened_ns, active_ns; /* boot time */
 	char *report;                  /* what the peer's REPORT_READs read from */
@@ -77,7 +83,7 @@ struct connection {
 };
 
 /* Build a queue pair on the id of a CONNECT_REQUEST and accept. On failure the id is still open. */
-int connection_accept(struct server *s, struct device *d, struct rdma_cm_id *id,
+int connection_accept(struct net *net, struct device *d, struct rdma_cm_id *id,
 	const struct rdma_conn_param *asked, enum purpose purpose);
 
 void connection_established(struct connection *c);
@@ -98,11 +104,11 @@ void connection_abort(struct connection *c, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 
 /*
- * End at most *budget grants of a CLOSING connection, and itself, and count them off. Returns true when the
- * connection is gone (freed, or moved to the zombies). c is then no longer valid. False: it took what there
- * was of the budget, or is resting: the device has refused something, and is asked again later.
+ * The end of a CLOSING connection without grants: its objects go. Its memory stays for those who wait on c->gone, until
+ * connection_free().
  */
-bool connection_reap(struct connection *c, unsigned *budget);
+void connection_close(struct connection *c);
+void connection_free(struct connection *c);
 
 /* What the device has finished; a bounded part of it, if there is no end to it. */
 void connection_poll_device(struct device *d);
@@ -122,7 +128,7 @@ int connection_reply_send(struct connection *c, struct reply *r, struct ibv_send
 int connection_reply_status(
 	struct connection *c, uint8_t type, uint32_t seq, int32_t status, const char *reason);
 
-/* Post one work request other than a reply; its signaled completion comes back with g. */
-int connection_post_invalidate(struct connection *c, struct grant *g);
+/* Post the invalidation of the grant's window; its completion is a net_events.invalidated. */
+int connection_post_invalidate(struct connection *c, struct grant *g, struct ibv_send_wr *wr);
 
 #endif

@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <event2/event.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,13 +14,12 @@
 #include "common/verbs.h"
 #include "server/net/connection.h"
 #include "server/base/destroy.h"
-#include "server/server.h"
 
 #define BACKLOG 128
 #define EVENTS_PER_TURN 16 /* a new connection may take a millisecond */
 
 struct listener {
-	struct server *server;
+	struct net *net;
 	struct rdma_event_channel *channel;
 	struct rdma_cm_id *id;
 	struct event *event;
@@ -39,16 +39,17 @@ static void turn_away(struct rdma_cm_id *id, int status)
 		log_debug("a rejection was not sent: %s", strerror(errno));
 }
 
-static bool has_no_room(const struct server *s, enum purpose purpose)
+static bool has_no_room(const struct net *net, enum purpose purpose)
 {
 	if (purpose == PURPOSE_CHANNEL)
-		return s->nchannels >= CHANNELS_MAX;
-	return s->nconnections >= CONNECTIONS_MAX ||
-	       (purpose == PURPOSE_OBSERVER && s->nobservers >= OBSERVERS_MAX);
+		return net->nchannels >= CHANNELS_MAX;
+	return net->nconnections >= CONNECTIONS_MAX ||
+	       (purpose == PURPOSE_OBSERVER && net->nobservers >= OBSERVERS_MAX);
 }
 
 /* 0, or why this peer cannot be served. */
-static int check_preamble(struct server *s, const struct rdma_conn_param *asked, enum purpose *out)
+static int check_preamble(
+	const struct net *net, const struct rdma_conn_param *asked, enum purpose *out)
 {
 	struct preamble preamble;
 	struct wire w;
@@ -63,17 +64,17 @@ static int check_preamble(struct server *s, const struct rdma_conn_param *asked,
 		return -EPROTONOSUPPORT;
 	if (preamble.purpose < PURPOSE_SESSION || preamble.purpose > PURPOSE_CHANNEL)
 		return -EPROTO;
-	if (has_no_room(s, (enum purpose)preamble.purpose))
+	if (has_no_room(net, (enum purpose)preamble.purpose))
 		return -EUSERS;
 	*out = (enum purpose)preamble.purpose;
 	return 0;
 }
 
-static struct device *find_device(struct server *s, const struct ibv_context *verbs)
+static struct device *find_device(struct net *net, const struct ibv_context *verbs)
 {
-	for (unsigned i = 0; i < s->ndevices; i++) {
-		if (s->devices[i].verbs == verbs)
-			return &s->devices[i];
+	for (unsigned i = 0; i < net->ndevices; i++) {
+		if (net->devices[i].verbs == verbs)
+			return &net->devices[i];
 	}
 	return NULL;
 }
@@ -92,15 +93,15 @@ static bool has_given_up(struct rdma_cm_id *id)
 }
 
 /* True if the id now belongs to a connection. */
-static bool on_request(struct server *s, struct rdma_cm_id *id, const struct rdma_conn_param *asked)
+static bool on_request(struct net *net, struct rdma_cm_id *id, const struct rdma_conn_param *asked)
 {
-	struct device *d = find_device(s, id->verbs);
+	struct device *d = find_device(net, id->verbs);
 	enum purpose purpose = PURPOSE_SESSION;
-	int err = d ? check_preamble(s, asked, &purpose) : -ENODEV;
+	int err = d ? check_preamble(net, asked, &purpose) : -ENODEV;
 	bool late = has_given_up(id);
 
 	if (!err && !late)
-		err = connection_accept(s, d, id, asked, purpose);
+		err = connection_accept(net, d, id, asked, purpose);
 	late |= err && has_given_up(id);
 	if (late) {
 		log_debug("a peer gave up before it was accepted");
@@ -158,7 +159,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 		if (rdma_get_cm_event(l->channel, &event))
 			break;
 		if (event->event == RDMA_CM_EVENT_CONNECT_REQUEST) {
-			if (!on_request(l->server, event->id, &event->param.conn))
+			if (!on_request(l->net, event->id, &event->param.conn))
 				refused = event->id;
 		} else {
 			on_event(l, event);
@@ -222,14 +223,14 @@ static int listen_on(struct listener *l, const struct options *o, struct why *wh
 	return 0;
 }
 
-int listener_start(struct server *s, struct listener **out, struct why *why)
+int listener_start(struct net *net, const struct options *o, struct listener **out, struct why *why)
 {
 	struct listener *l = calloc(1, sizeof(*l));
 	int err;
 
 	if (!l)
 		return why_set(why, -ENOMEM, "out of memory");
-	l->server = s;
+	l->net = net;
 	l->channel = rdma_create_event_channel();
 	if (!l->channel) {
 		err = denial_explain(DENIED_DEVICE, verbs_errno(),
@@ -240,10 +241,10 @@ int listener_start(struct server *s, struct listener **out, struct why *why)
 	if (err)
 		why_set(why, err, "fcntl: %s", strerror(-err));
 	else
-		err = listen_on(l, &s->options, why);
+		err = listen_on(l, o, why);
 	if (err)
 		goto fail;
-	l->event = event_new(s->base, l->channel->fd, EV_READ | EV_PERSIST, on_readable, l);
+	l->event = event_new(net->base, l->channel->fd, EV_READ | EV_PERSIST, on_readable, l);
 	if (!l->event || event_add(l->event, NULL)) {
 		err = why_set(why, -ENOMEM, "out of memory");
 		goto fail;

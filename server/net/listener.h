@@ -10,9 +10,11 @@
 #include "common/why.h"
 
 struct listener;
-struct server;
+struct net;
+struct options;
 
-int listener_start(struct server *s, struct listener **out, struct why *why);
+int listener_start(
+	struct net *net, const struct options *o, struct listener **out, struct why *why);
 void listener_stop(struct listener *l); /* NULL is fine */
 
 #endif

@@ -9,7 +9,6 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "server/rpc/handlers.h"
-#include "server/lease/session.h"
 
 /* ---- what handlers share ---- */
 
@@ -21,7 +20,7 @@ int handler_refuse(struct connection *c, const struct header *h, int status, con
 	va_start(ap, fmt);
 	vsnprintf(why, sizeof(why), fmt, ap);
 	va_end(ap);
-	c->server->counters.refused_requests++;
+	rpc_of(c)->refused_requests++;
 	log_debug("%s from %s refused: %s", message_name(h->type), c->peer, why);
 	return connection_reply_status(c, h->type, h->seq, status, why);
 }
@@ -36,7 +35,7 @@ int handler_refuse_grant(struct connection *c, const struct header *h, int err)
 
 struct session_record *handler_record(const struct connection *c)
 {
-	return session_record(c->server, c->session);
+	return session_record(session_of(c));
 }
 
 /* ---- dispatch ---- */
@@ -77,13 +76,13 @@ static bool acceptable(const struct connection *c, const struct header *h)
 		return false;
 	if (c->purpose == PURPOSE_OBSERVER)
 		return true;
-	if (handlers[h->type].opens != !c->session)
+	if (handlers[h->type].opens != !c->grantee)
 		return false;
 	/* After BYE there is nothing left to ask for. */
-	return !c->session || (handler_record(c) && handler_record(c)->state == SESSION_CONNECTED);
+	return !c->grantee || (handler_record(c) && handler_record(c)->state == SESSION_CONNECTED);
 }
 
-void service_handle(struct connection *c, uint8_t *message, size_t bytes)
+void rpc_dispatch(struct connection *c, uint8_t *message, size_t bytes)
 {
 	struct wire in = wire_over(message, bytes);
 	struct header h;
@@ -91,18 +90,18 @@ void service_handle(struct connection *c, uint8_t *message, size_t bytes)
 
 	header_get(&in, &h);
 	if (in.failed || !acceptable(c, &h)) {
-		c->server->counters.refused_requests++;
+		rpc_of(c)->refused_requests++;
 		connection_abort(c, "a message of %zu bytes (%s) that is not allowed here", bytes,
 			message_name(h.type));
 		return;
 	}
-	if (c->session && !lease_renew(&c->session->lease, clock_boot_ns())) {
+	if (c->grantee && !lease_renew(&session_of(c)->lease, clock_boot_ns())) {
 		connection_abort(c, "its lease expired");
 		return;
 	}
 	err = handlers[h.type].handle(c, &h, &in);
 	if (err) {
-		c->server->counters.refused_requests += err == -EBADMSG;
+		rpc_of(c)->refused_requests += err == -EBADMSG;
 		connection_abort(c, "%s request: %s", message_name(h.type), strerror(-err));
 	}
 }

@@ -13,7 +13,7 @@
 
 struct connection;
 
-/* A message arrived. It is answered now or later, or the peer is cut off. */
-void service_handle(struct connection *c, uint8_t *message, size_t bytes);
+/* A net_events.message: it is answered now or later, or the peer is cut off. */
+void rpc_dispatch(struct connection *c, uint8_t *message, size_t bytes);
 
 #endif

@@ -4,11 +4,11 @@
  * Each answers, or hangs a wait on what it has to wait for (connection_wait()). A negative errno ends the
  * connection: -EBADMSG for a malformed message, else what failed here.
  *
- *	service_session.c	HELLO JOIN BYE RENEW FENCE
- *	service_memory.c	ALLOC FREE ATTACH
- *	service_share.c		SHARE LOOKUP DETACH
- *	service_site.c		SITE SITE_NAMES
- *	service_report.c	REPORT REPORT_READ
+ *	session.c	HELLO JOIN BYE RENEW FENCE
+ *	memory.c	ALLOC FREE ATTACH
+ *	share.c		SHARE LOOKUP DETACH
+ *	site.c		SITE SITE_NAMES
+ *	report.c	REPORT REPORT_READ
  *
  * The event loop only.
  */
@@ -16,7 +16,36 @@
 #define RMEM_SERVER_RPC_HANDLERS_H
 
 #include "common/message.h"
+#include "server/base/question.h"
+#include "server/lease/session.h"
 #include "server/net/connection.h"
+
+struct access;
+struct reclaim;
+struct relief;
+struct sites;
+struct work;
+
+/* What handlers work on: the context of the connections' net. */
+struct rpc {
+	const struct options *options;
+	struct pool *pool;
+	struct access *access;
+	struct leases *leases;
+	struct relief *relief;
+	struct sites *sites;
+	const struct work *work;
+	/* How REPORT gets its answer: answer() is called once, from the loop or before this returns. */
+	void (*ask)(void *asked, const char *request, struct question *q,
+		void (*answer)(struct question *q, char *text));
+	void *asked;
+	uint64_t allocs, frees, attaches, refused_requests;
+};
+
+static inline struct rpc *rpc_of(const struct connection *c)
+{
+	return c->net->context;
+}
 
 typedef int handler_fn(struct connection *c, const struct header *h, struct wire *in);
 

@@ -13,27 +13,28 @@
 #include "common/units.h"
 #include "rmem/rmem.h"
 #include "server/grant/access.h"
+#include "server/ledger/sites.h"
 #include "server/rpc/handlers.h"
-#include "server/lease/reaper.h"
+#include "server/base/work.h"
 #include "server/lease/relief.h"
 
 /* ---- ALLOC ---- */
 
 /* Who holds most: what an operator, or the user of a full pool, wants to know first. */
-static void describe_top_holder(struct server *s, char *buf, size_t size)
+static void describe_top_holder(const struct leases *l, char *buf, size_t size)
 {
 	char bytes[UNITS_TEXT_SIZE], age[UNITS_TEXT_SIZE];
 	uint32_t cursor = 0, slot, top = 0;
 	const struct session_record *r;
 	uint64_t most = 0;
 
-	while (sessions_next(s->records, &cursor, &slot)) {
-		if (ledger_session_bytes(s->pool.ledger, slot) > most) {
-			most = ledger_session_bytes(s->pool.ledger, slot);
+	while (sessions_next(l->records, &cursor, &slot)) {
+		if (ledger_session_bytes(l->pool->ledger, slot) > most) {
+			most = ledger_session_bytes(l->pool->ledger, slot);
 			top = slot;
 		}
 	}
-	r = most ? sessions_get(s->records, top) : NULL;
+	r = most ? sessions_get(l->records, top) : NULL;
 	if (!r) {
 		snprintf(buf, size, "nobody holds anything");
 		return;
@@ -41,16 +42,16 @@ static void describe_top_holder(struct server *s, char *buf, size_t size)
 	snprintf(buf, size, "top holder %s[%u] on %s with %s in %u blocks, %s, open since %s",
 		r->identity.exe, r->identity.pid, r->identity.host,
 		units_format_bytes(most, bytes, sizeof(bytes)),
-		ledger_session_count(s->pool.ledger, top), session_state_name(r->state),
+		ledger_session_count(l->pool->ledger, top), session_state_name(r->state),
 		units_format_duration(
-			server_age_ns(s, r->opened_ns) / NSEC_PER_MSEC, age, sizeof(age)));
+			leases_age_ns(l, r->opened_ns) / NSEC_PER_MSEC, age, sizeof(age)));
 }
 
 static int refuse_full(struct connection *c, const struct header *h, const struct alloc_request *q)
 {
 	char asked[UNITS_TEXT_SIZE], block[UNITS_TEXT_SIZE], largest_text[UNITS_TEXT_SIZE];
 	char holder[384], where[24] = "pool";
-	struct pool *p = &c->server->pool;
+	struct pool *p = rpc_of(c)->pool;
 	uint64_t largest = 0;
 
 	for (unsigned i = 0; i < p->nnodes; i++) {
@@ -62,7 +63,7 @@ static int refuse_full(struct connection *c, const struct header *h, const struc
 	}
 	if (q->node != RMEM_NODE_ANY)
 		snprintf(where, sizeof(where), "node %d", q->node);
-	describe_top_holder(c->server, holder, sizeof(holder));
+	describe_top_holder(rpc_of(c)->leases, holder, sizeof(holder));
 	return handler_refuse(c, h, -ENOSPC,
 		"the %s is full: %s asked for, which takes a block of %s, largest free block %s; "
 		"%s; free something, or start rmemd with a larger --size",
@@ -82,7 +83,7 @@ static int refuse_alloc(
 	case -EFBIG:
 		return handler_refuse(c, h, err, "one allocation can hold at most %s here",
 			units_format_bytes(
-				pool_max_alloc_bytes(&c->server->pool, q->node), max, sizeof(max)));
+				pool_max_alloc_bytes(rpc_of(c)->pool, q->node), max, sizeof(max)));
 	case -EINVAL:
 		if (q->bytes == 0)
 			return handler_refuse(
@@ -90,7 +91,7 @@ static int refuse_alloc(
 		return handler_refuse(c, h, err, "the server has no NUMA node %d", q->node);
 	default:
 		return handler_refuse(c, h, err, "the ledger is full: %u allocations",
-			ledger_max(c->server->pool.ledger));
+			ledger_max(rpc_of(c)->pool->ledger));
 	}
 }
 
@@ -98,7 +99,7 @@ static int refuse_alloc(
 static const struct allocation *made_by(struct connection *c, uint32_t seq)
 {
 	const struct allocation *a =
-		ledger_next_of_session(c->server->pool.ledger, c->session->slot, NULL);
+		ledger_next_of_session(rpc_of(c)->pool->ledger, c->grantee->slot, NULL);
 
 	if (!a || a->seq != seq || a->state != ALLOCATION_LIVE ||
 		a->session_serial != handler_record(c)->serial)
@@ -127,11 +128,11 @@ static struct wish wish_of(const struct alloc_request *q, uint64_t since_ns)
 
 static int try_alloc(struct connection *c, const struct header *h, const struct alloc_request *q)
 {
-	struct server *s = c->server;
-	const struct allocation draft = { .session = c->session->slot,
+	struct rpc *rpc = rpc_of(c);
+	const struct allocation draft = { .session = c->grantee->slot,
 		.session_serial = handler_record(c)->serial,
-		.birth_ns = server_time_ns(s),
-		.site = sites_get(s->sites, q->site) ? q->site : 0,
+		.birth_ns = leases_time_ns(rpc->leases),
+		.site = sites_get(rpc->sites, q->site) ? q->site : 0,
 		.seq = h->seq };
 	const struct wish wish = wish_of(q, 0);
 	const struct allocation *a;
@@ -139,10 +140,10 @@ static int try_alloc(struct connection *c, const struct header *h, const struct 
 
 	if (q->node != RMEM_NODE_ANY && (q->node < 0 || q->node >= ADDR_MAX_NODES))
 		return -EINVAL;
-	err = pool_alloc(&s->pool, &wish, &draft, &a);
+	err = pool_alloc(rpc->pool, &wish, &draft, &a);
 	if (err)
 		return err;
-	s->counters.allocs++;
+	rpc->allocs++;
 	/* From here the request is answered: what follows is the reply's own trouble. */
 	if (reply_alloc(c, h, a))
 		connection_abort(c, "cannot answer its allocation");
@@ -153,7 +154,7 @@ static bool may_hope(struct connection *c, const struct alloc_request *q, uint64
 {
 	const struct wish wish = wish_of(q, since_ns);
 
-	return relief_seek(c->server, &wish);
+	return relief_seek(rpc_of(c)->relief, &wish);
 }
 
 static void room_may_have_come(struct wait *w, int result);
@@ -163,7 +164,7 @@ static void await_room(struct connection *c, const struct header *h, const struc
 {
 	c->pending.alloc = *q;
 	c->pending.since_ns = since_ns;
-	connection_wait(c, h, &c->server->room, room_may_have_come);
+	connection_wait(c, h, &rpc_of(c)->relief->room, room_may_have_come);
 }
 
 /* In the order in which they came: who still waits hangs itself up again behind those that came before. */
@@ -185,16 +186,16 @@ static void room_may_have_come(struct wait *w, int result)
 /* Lend now, refuse now, or have it wait for what others have to give back; behind those who wait for that. */
 static int lend_or_wait(struct connection *c, const struct header *h, const struct alloc_request *q)
 {
-	struct server *s = c->server;
+	struct rpc *rpc = rpc_of(c);
 	const uint64_t now_ns = clock_boot_ns();
 	int err = try_alloc(c, h, q);
 
-	if (err == -ENOSPC && !s->room)
-		relief_survey(s);
-	if (err != -ENOSPC || !(s->room || may_hope(c, q, now_ns)))
+	if (err == -ENOSPC && !rpc->relief->room)
+		relief_survey(rpc->relief);
+	if (err != -ENOSPC || !(rpc->relief->room || may_hope(c, q, now_ns)))
 		return err ? refuse_alloc(c, h, q, err) : 0;
 	await_room(c, h, q, now_ns);
-	reaper_wake(s);
+	work_wake(rpc->work);
 	return 0;
 }
 
@@ -217,9 +218,9 @@ int handle_alloc(struct connection *c, const struct header *h, struct wire *in)
 /* The allocation that a request names, in any state, if it is this session's. */
 static const struct allocation *named(const struct connection *c, uint64_t addr, uint64_t serial)
 {
-	const struct allocation *a = ledger_find(c->server->pool.ledger, addr);
+	const struct allocation *a = ledger_find(rpc_of(c)->pool->ledger, addr);
 
-	if (!a || a->serial != serial || a->session != c->session->slot ||
+	if (!a || a->serial != serial || a->session != c->grantee->slot ||
 		a->session_serial != handler_record(c)->serial)
 		return NULL;
 	return a;
@@ -246,7 +247,7 @@ static void revoked(struct wait *w, int result)
 static void wait_for_revoking(
 	struct connection *c, const struct header *h, const struct allocation *a)
 {
-	connection_wait(c, h, access_revoked(c->server, a), revoked);
+	connection_wait(c, h, access_revoked(rpc_of(c)->access, a), revoked);
 }
 
 /* A FREE of what is not lent any more: most likely repeated, because its answer was lost with a connection. */
@@ -282,10 +283,10 @@ int handle_free(struct connection *c, const struct header *h, struct wire *in)
 		return free_again(c, h, &q);
 	/* The intent first: if rmemd dies in between, the repeated request finds one or the other. */
 	handler_record(c)->last_seq = h->seq;
-	ledger_set_state(c->server->pool.ledger, a, ALLOCATION_REVOKING);
-	c->server->counters.frees++;
+	ledger_set_state(rpc_of(c)->pool->ledger, a, ALLOCATION_REVOKING);
+	rpc_of(c)->frees++;
 	wait_for_revoking(c, h, a);
-	access_end_all(c->server, a);
+	access_end_all(rpc_of(c)->access, a);
 	return 0;
 }
 
@@ -306,7 +307,7 @@ static int reply_grant(struct connection *c, const struct header *h, struct gran
 	grant_reply_put(&r.body, &body);
 	if (g->bound)
 		return connection_reply_send(c, &r, NULL);
-	access_bind_request(g, &bind);
+	access_bind_request(g->access, g, &bind);
 	err = connection_reply_send(c, &r, &bind);
 	if (!err)
 		grant_posted(g);
@@ -332,13 +333,13 @@ int handle_attach(struct connection *c, const struct header *h, struct wire *in)
 		return handler_refuse(c, h, -ESTALE,
 			"0x%" PRIx64 " is not held by this session, nor shared with it (any more)",
 			q.addr);
-	g = access_find(c, a);
+	g = access_find(rpc_of(c)->access, c, a);
 	/* Nor a new one: the DETACH would wait for that too, and nothing would end it. */
 	if ((g && g->end != GRANT_GIVEN) || handler_is_detaching(c, a))
 		return handler_refuse(c, h, -ESTALE, "0x%" PRIx64 " is being detached", q.addr);
-	err = g ? 0 : access_make(c, a, &g);
+	err = g ? 0 : access_make(rpc_of(c)->access, c, a, &g);
 	if (err)
 		return handler_refuse_grant(c, h, err);
-	c->server->counters.attaches++;
+	rpc_of(c)->attaches++;
 	return reply_grant(c, h, g);
 }

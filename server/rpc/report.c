@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/admin/admin.h"
 #include "server/rpc/handlers.h"
 
 /* What a REPORT waits for: its answer, or the end of its connection. */
@@ -63,7 +62,7 @@ int handle_report(struct connection *c, const struct header *h, struct wire *in)
 	report->connection = c;
 	c->pending = (struct pending){ .active = true, .type = h->type, .seq = h->seq };
 	wait_on(&c->closing, &report->closing, connection_closing);
-	admin_ask(c->server->admin, q.request, &report->question, report_ready);
+	rpc_of(c)->ask(rpc_of(c)->asked, q.request, &report->question, report_ready);
 	return 0;
 }
 

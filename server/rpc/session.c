@@ -6,7 +6,7 @@
 
 #include "rmem/rmem.h"
 #include "server/rpc/handlers.h"
-#include "server/lease/session.h"
+#include "server/grant/grant.h"
 
 #define BOARD_NODE (ADDR_MAX_NODES - 1) /* the lease board's addresses: no arena has this node */
 
@@ -14,8 +14,8 @@ static int make_board_grant(struct connection *c, struct extent *e)
 {
 	int err;
 
-	*e = (struct extent){ .memory = (void *)session_board(c->server, c->session),
-		.addr = addr_make(0, BOARD_NODE, (uint64_t)c->session->slot * BOARD_LINE_BYTES),
+	*e = (struct extent){ .memory = (void *)session_board(session_of(c)),
+		.addr = addr_make(0, BOARD_NODE, (uint64_t)c->grantee->slot * BOARD_LINE_BYTES),
 		.bytes = sizeof(uint64_t),
 		.access = IBV_ACCESS_REMOTE_WRITE };
 	err = grant_create(c->device->pd, e, NULL, NULL, &c->board);
@@ -37,11 +37,11 @@ static int greet(struct connection *c, const struct header *h)
 
 	if (err)
 		return handler_refuse_grant(c, h, err);
-	body = (struct hello_reply){ .ttl_ms = (uint32_t)c->server->options.ttl_ms,
+	body = (struct hello_reply){ .ttl_ms = (uint32_t)rpc_of(c)->options->ttl_ms,
 		.board_addr = e.addr,
 		.board_rkey = c->board->rkey,
-		.nodes = (uint8_t)c->server->pool.nnodes,
-		.max_alloc_bytes = pool_max_alloc_bytes(&c->server->pool, RMEM_NODE_ANY),
+		.nodes = (uint8_t)rpc_of(c)->pool->nnodes,
+		.max_alloc_bytes = pool_max_alloc_bytes(rpc_of(c)->pool, RMEM_NODE_ANY),
 		.ticket = handler_record(c)->ticket };
 	memcpy(body.secret, handler_record(c)->secret, ID_SIZE);
 	connection_reply_begin(c, h->type, h->seq, 0, &r);
@@ -77,7 +77,7 @@ int handle_hello(struct connection *c, const struct header *h, struct wire *in)
 	hello_request_get(in, &hello);
 	if (wire_finish(in))
 		return -EBADMSG;
-	err = session_begin(c, &hello, &list, &why);
+	err = session_begin(rpc_of(c)->leases, c, &hello, &list, &why);
 	if (err == -EINPROGRESS) {
 		connection_wait(c, h, list, drained);
 		return 0;
@@ -116,7 +116,7 @@ int handle_join(struct connection *c, const struct header *h, struct wire *in)
 	join_request_get(in, &q);
 	if (wire_finish(in))
 		return -EBADMSG;
-	err = session_join(c, &q, &list, &why);
+	err = session_join(rpc_of(c)->leases, c, &q, &list, &why);
 	if (err == -EINPROGRESS) {
 		connection_wait(c, h, list, replaced);
 		return 0;
@@ -128,13 +128,13 @@ int handle_bye(struct connection *c, const struct header *h, struct wire *in)
 {
 	if (wire_finish(in))
 		return -EBADMSG;
-	session_close(c->server, c->session);
+	session_close(session_of(c));
 	return connection_reply_status(c, h->type, h->seq, 0, "");
 }
 
 int handle_renew(struct connection *c, const struct header *h, struct wire *in)
 {
-	const struct renew_reply body = { .ttl_ms = (uint32_t)c->server->options.ttl_ms };
+	const struct renew_reply body = { .ttl_ms = (uint32_t)rpc_of(c)->options->ttl_ms };
 	struct reply r;
 
 	if (wire_finish(in))
@@ -153,9 +153,9 @@ int handle_fence(struct connection *c, const struct header *h, struct wire *in)
 	fence_request_get(in, &q);
 	if (wire_finish(in))
 		return -EBADMSG;
-	if (!sessions_gave_ticket(c->server->records, q.ticket))
+	if (!sessions_gave_ticket(rpc_of(c)->leases->records, q.ticket))
 		return handler_refuse(c, h, -EINVAL, "nobody has ever had that ticket");
-	body.out = session_is_out(c->server, q.ticket);
+	body.out = session_is_out(rpc_of(c)->leases, q.ticket);
 	connection_reply_begin(c, h->type, h->seq, 0, &r);
 	fence_reply_put(&r.body, &body);
 	return connection_reply_send(c, &r, NULL);

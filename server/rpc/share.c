@@ -38,13 +38,13 @@ static int make_key(
 const struct allocation *handler_shared(
 	struct connection *c, uint64_t addr, const uint8_t key[SHARE_KEY_SIZE])
 {
-	const struct allocation *a = ledger_find(c->server->pool.ledger, addr);
+	const struct allocation *a = ledger_find(rpc_of(c)->pool->ledger, addr);
 	const struct session_record *owner;
 	uint8_t right[SHARE_KEY_SIZE];
 
 	if (!a || a->state != ALLOCATION_LIVE)
 		return NULL;
-	owner = sessions_get(c->server->records, a->session);
+	owner = sessions_get(rpc_of(c)->leases->records, a->session);
 	if (!owner || owner->serial != a->session_serial || make_key(owner, a, right))
 		return NULL;
 	return sodium_memcmp(key, right, sizeof(right)) == 0 ? a : NULL;
@@ -99,7 +99,7 @@ static void grant_ended(struct wait *w, int result);
 static void await_ends(struct connection *c, const struct header *h, const struct allocation *a)
 {
 	c->pending.allocation = a;
-	connection_wait(c, h, &c->session->grant_ended, grant_ended);
+	connection_wait(c, h, &c->grantee->grant_ended, grant_ended);
 }
 
 /* Of this session, on this allocation or another. */
@@ -110,9 +110,9 @@ static void grant_ended(struct wait *w, int result)
 	const struct allocation *a = c->pending.allocation;
 
 	(void)result;
-	if (access_is_stuck(c->server, a, c->session))
+	if (access_is_stuck(rpc_of(c)->access, a, c->grantee))
 		connection_abort(c, "the device does not confirm the end of what it detaches");
-	else if (access_has(c->server, a, c->session))
+	else if (access_has(rpc_of(c)->access, a, c->grantee))
 		await_ends(c, &h, a);
 	else if (connection_reply_status(c, h.type, h.seq, 0, ""))
 		connection_abort(c, "cannot answer");
@@ -126,15 +126,15 @@ int handle_detach(struct connection *c, const struct header *h, struct wire *in)
 	detach_request_get(in, &q);
 	if (wire_finish(in))
 		return -EBADMSG;
-	a = ledger_find(c->server->pool.ledger, q.addr);
+	a = ledger_find(rpc_of(c)->pool->ledger, q.addr);
 	if (a && a->serial != q.serial)
 		a = NULL; /* what is meant is gone, and all access to it ended before */
 	/* Answered, not cut off: a request without an answer is sent again and again. */
-	if (a && access_is_stuck(c->server, a, c->session))
+	if (a && access_is_stuck(rpc_of(c)->access, a, c->grantee))
 		return handler_refuse(c, h, -EIO,
 			"the device does not confirm that 0x%" PRIx64 " cannot be reached any more",
 			q.addr);
-	if (!a || !access_end_of(c->server, a, c->session))
+	if (!a || !access_end_of(rpc_of(c)->access, a, c->grantee))
 		return connection_reply_status(c, h->type, h->seq, 0, "");
 	if (c->state != CONNECTION_CLOSING)
 		await_ends(c, h, a);
@@ -143,7 +143,7 @@ int handle_detach(struct connection *c, const struct header *h, struct wire *in)
 
 bool handler_is_detaching(const struct connection *c, const struct allocation *a)
 {
-	const struct connection *control = c->session->control;
+	const struct connection *control = session_of(c)->control;
 
 	return control && control->pending.active && control->pending.type == MESSAGE_DETACH &&
 	       control->pending.allocation == a;

@@ -6,8 +6,8 @@
  *
  * Pure; one thread. All memory is taken in bitset_create(); what is never touched costs none.
  */
-#ifndef RMEM_SERVER_MEMORY_BITSET_H
-#define RMEM_SERVER_MEMORY_BITSET_H
+#ifndef RMEM_SERVER_BASE_BITSET_H
+#define RMEM_SERVER_BASE_BITSET_H
 
 #include <stdbool.h>
 #include <stdint.h>

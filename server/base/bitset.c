@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "server/memory/bitset.h"
+#include "server/base/bitset.h"
 
 #include <errno.h>
 #include <stdlib.h>
