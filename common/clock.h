@@ -26,7 +26,7 @@ static inline uint64_t clock_boot_ns(void)
 
 /*
  * Only for what people read. It is set, forward and back, and says nothing about how long anything took:
- * durations that outlive a process are in server time (core/timeline.h).
+ * durations that outlive a process are in server time (server/ledger/timeline.h).
  */
 static inline uint64_t clock_real_ns(void)
 {

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "ctl/reports.h"
 
+#include "ctl/render.h"
+
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "ctl/reports.h"
 
+#include "ctl/render.h"
+
 #include "ctl/sheet.h"
 #include "ctl/text.h"
 

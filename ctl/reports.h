@@ -4,7 +4,8 @@
 #define RMEM_CTL_REPORTS_H
 
 #include "ctl/field.h"
-#include "ctl/render.h"
+
+struct view; /* ctl/render.h */
 
 /* Bad fields go into c; otherwise 0 or -ENOMEM. */
 typedef int render_fn(const json_t *answer, const struct view *view, FILE *out, struct check *c);

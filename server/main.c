@@ -8,7 +8,7 @@
 #include "common/outlet.h"
 #include "common/units.h"
 #include "server/notify.h"
-#include "server/options.h"
+#include "server/base/options.h"
 #include "server/server.h"
 
 enum exit_status { EXIT_STOPPED = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_ENVIRONMENT = 3 };

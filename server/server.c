@@ -17,15 +17,19 @@
 #include "common/identity.h"
 #include "common/units.h"
 #include "common/verbs.h"
-#include "server/admin.h"
-#include "server/auditor.h"
-#include "server/connection.h"
-#include "server/heart.h"
-#include "server/limits.h"
-#include "server/listener.h"
-#include "server/origin.h"
-#include "server/reaper.h"
-#include "server/session.h"
+#include "server/admin/admin.h"
+#include "server/admin/commands.h"
+#include "server/audit/auditor.h"
+#include "server/net/connection.h"
+#include "server/lease/heart.h"
+#include "server/memory/limits.h"
+#include "server/net/devices.h"
+#include "server/net/listener.h"
+#include "server/grant/teardown.h"
+#include "server/rpc/dispatch.h"
+#include "server/memory/origin.h"
+#include "server/lease/reaper.h"
+#include "server/lease/session.h"
 
 #define TICKS_PER_TTL 20
 #define TICK_MAX_MS 500
@@ -34,7 +38,6 @@
 #define GOODBYE_WITHIN_NS (1 * NSEC_PER_SEC)
 #define JUDGE_EVERY_NS (1 * NSEC_PER_SEC)
 #define DESCRIPTORS_MIN 64 /* for devices, files and rmemctl; clients take none */
-#define BOARD_BYTES ((size_t)SESSIONS_MAX * BOARD_LINE_BYTES)
 
 /* ---- time ---- */
 
@@ -43,15 +46,15 @@ static void drop_idlers(struct server *s, uint64_t now_ns)
 {
 	struct connection *c, *next;
 
-	for (c = s->connections; c; c = next) {
+	for (c = s->net.connections; c; c = next) {
 		next = c->next;
 		if (c->purpose == PURPOSE_OBSERVER && now_ns - c->active_ns > OBSERVER_IDLE_NS)
 			connection_abort(c, "an idle observer");
-		else if (c->purpose != PURPOSE_OBSERVER && !c->session && !c->pending.active &&
+		else if (c->purpose != PURPOSE_OBSERVER && !c->grantee && !c->pending.active &&
 			 now_ns - c->opened_ns > HELLO_WITHIN_NS)
 			connection_abort(
 				c, "no %s came", c->purpose == PURPOSE_CHANNEL ? "JOIN" : "HELLO");
-		else if (c->session && session_record(s, c->session)->state != SESSION_CONNECTED &&
+		else if (c->grantee && session_record(session_of(c))->state != SESSION_CONNECTED &&
 			 now_ns - c->active_ns > GOODBYE_WITHIN_NS)
 			connection_abort(c, "it said goodbye and stayed");
 	}
@@ -64,14 +67,14 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	session_tick_all(s, now_ns);
+	session_tick_all(&s->leases, now_ns);
 	drop_idlers(s, now_ns);
 	if (now_ns - s->judged_ns >= JUDGE_EVERY_NS) {
 		s->judged_ns = now_ns;
-		session_judge_all(s);
+		session_judge_all(&s->leases);
 	}
-	timeline_keep(s->timeline, now_ns);
-	reaper_tick(s, timeline_at(s->timeline, now_ns));
+	timeline_keep(s->leases.timeline, now_ns);
+	reaper_tick(&s->reaper, timeline_at(s->leases.timeline, now_ns));
 	(void)log_catch_up();
 }
 
@@ -84,14 +87,14 @@ static int start_tick(struct server *s)
 
 	ms = ms > TICK_MAX_MS ? TICK_MAX_MS : ms;
 	period = (struct timeval){ .tv_usec = (suseconds_t)(ms * 1000) };
-	s->terms = (struct lease_terms){ .ttl_ns = s->options.ttl_ms * NSEC_PER_MSEC,
+	s->leases.terms = (struct lease_terms){ .ttl_ns = s->options.ttl_ms * NSEC_PER_MSEC,
 		.courtesy_ns = s->options.courtesy_ms * NSEC_PER_MSEC };
-	err = heart_start(&s->heart, ms * NSEC_PER_MSEC);
+	err = heart_start(&s->leases.heart, ms * NSEC_PER_MSEC);
 	if (err)
 		return err;
 	now_ns = clock_boot_ns();
-	stall_guard_start(
-		&s->stall_guard, ms * NSEC_PER_MSEC, now_ns, heart_ran_ns(s->heart, now_ns));
+	stall_guard_start(&s->leases.stall_guard, ms * NSEC_PER_MSEC, now_ns,
+		heart_ran_ns(s->leases.heart, now_ns));
 	s->tick_event = event_new(s->base, -1, EV_PERSIST, on_tick, s);
 	return s->tick_event && event_add(s->tick_event, &period) == 0 ? 0 : -ENOMEM;
 }
@@ -128,7 +131,7 @@ static int choose_sizes(struct server *s, struct sizes *out, struct why *why)
 static uint64_t beginning_ns(const struct server *s)
 {
 	const uint64_t wall_ns = clock_real_ns();
-	uint64_t latest_ns = sessions_latest_ns(s->records, wall_ns);
+	uint64_t latest_ns = sessions_latest_ns(s->leases.records, wall_ns);
 	const struct allocation *a;
 	uint32_t cursor = 0;
 
@@ -142,17 +145,17 @@ static int open_timeline(struct server *s)
 	struct timeline_clocks clocks = { .boot_ns = clock_boot_ns(), .real_ns = beginning_ns(s) };
 
 	identity_boot(clocks.boot_id, &clocks.boot_clock);
-	return timeline_open(&s->timeline, s->data.tables, DATADIR_TIME, &clocks);
+	return timeline_open(&s->leases.timeline, s->data.tables, DATADIR_TIME, &clocks);
 }
 
 static int open_sessions(struct server *s)
 {
-	int err = sessions_open(&s->records, s->data.tables, DATADIR_SESSIONS);
+	int err = sessions_open(&s->leases.records, s->data.tables, DATADIR_SESSIONS);
 	const struct allocation *a;
 	uint32_t cursor = 0;
 
 	while (!err && (a = ledger_next(s->pool.ledger, &cursor)) != NULL)
-		sessions_expect(s->records, a->session, a->session_serial);
+		sessions_expect(s->leases.records, a->session, a->session_serial);
 	return err;
 }
 
@@ -167,10 +170,10 @@ static int open_tables(struct server *s, struct why *why)
 	if (err)
 		return why_set(why, err, "cannot open the tables in %s: %s", s->data.tables_path,
 			strerror(-err));
-	s->sessions = calloc(SESSIONS_MAX, sizeof(*s->sessions));
-	s->board =
+	s->leases.sessions = calloc(SESSIONS_MAX, sizeof(*s->leases.sessions));
+	s->leases.board =
 		mmap(NULL, BOARD_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (!s->sessions || s->board == MAP_FAILED)
+	if (!s->leases.sessions || s->leases.board == MAP_FAILED)
 		return why_set(why, -ENOMEM, "out of memory");
 	return 0;
 }
@@ -178,7 +181,7 @@ static int open_tables(struct server *s, struct why *why)
 /* Records that cannot be right were left out: never followed, but never silently either. */
 static void report_rejected(const struct server *s)
 {
-	uint32_t sessions = sessions_rejected(s->records), sites = sites_rejected(s->sites);
+	uint32_t sessions = sessions_rejected(s->leases.records), sites = sites_rejected(s->sites);
 
 	if (sessions || sites)
 		log_error("damaged or lost records in %s: %u sessions (nobody can say whose "
@@ -213,114 +216,11 @@ static int open_memory(struct server *s, const struct sizes *sizes, struct why *
 		err = open_tables(s, why);
 	if (err)
 		return err;
+	if (s->net.region_max < s->pool.block_max)
+		s->pool.block_max = s->net.region_max;
 	report_rejected(s);
-	s->reach = calloc(ledger_max(s->pool.ledger), sizeof(*s->reach));
-	return s->reach ? 0 : why_set(why, -ENOMEM, "out of memory");
-}
-
-/* ---- devices ---- */
-
-static bool wanted(const struct server *s, struct ibv_context *verbs)
-{
-	struct verbs_port port;
-	struct in_addr bind;
-
-	if (s->options.device)
-		return strcmp(ibv_get_device_name(verbs->device), s->options.device) == 0;
-	if (s->options.bind && inet_aton(s->options.bind, &bind))
-		return verbs_find_port(verbs, bind, &port, NULL) == 0;
-	return true;
-}
-
-static int no_device(
-	const struct server *s, struct ibv_context **list, const struct why *last, struct why *why)
-{
-	char names[256] = "";
-
-	if (last->text[0]) {
-		*why = *last;
-		return -ENODEV;
-	}
-	if (!s->options.device && s->options.bind)
-		return why_set(why, -ENODEV,
-			"%s is not the address of an RDMA device here: see rdma link, ip addr",
-			s->options.bind);
-	for (; *list; list++) {
-		size_t n = strlen(names);
-
-		snprintf(names + n, sizeof(names) - n, " %s", ibv_get_device_name((*list)->device));
-	}
-	return why_set(why, -ENODEV, "there is no RDMA device %s here; there is:%s",
-		s->options.device, names);
-}
-
-static int open_devices(struct server *s, struct why *why)
-{
-	struct ibv_context **list = rdma_get_devices(NULL);
-	struct why last = { "" };
-
-	if (!list && (errno == ENOMEM || errno == EMFILE || errno == ENFILE))
-		return denial_explain(DENIED_DEVICE, -errno, "listing the RDMA devices", why);
-	if (!list || !*list) {
-		rdma_free_devices(list);
-		if (denial_of_devices(why))
-			return -ENODEV;
-		return why_set(why, -ENODEV,
-			"there is no RDMA device here: make one with soft-RoCE (modprobe rdma_rxe; "
-			"rdma link add rxe0 type rxe netdev IF) and look with rdma link");
-	}
-	for (struct ibv_context **verbs = list; *verbs && s->ndevices < DEVICES_MAX; verbs++) {
-		struct device *d = &s->devices[s->ndevices];
-
-		if (!wanted(s, *verbs))
-			continue;
-		if (device_open(d, *verbs, s->options.protection, &last)) {
-			log_warn("%s", last.text);
-			continue;
-		}
-		if (d->region_max < s->pool.block_max)
-			s->pool.block_max = d->region_max;
-		log_info("%s: protection by %s (other queue pair %s, revoked key %s, outside the "
-			 "window %s)",
-			device_name(d), protection_name(d->protection),
-			probe_outcome_name(d->probe.other_queue_pair),
-			probe_outcome_name(d->probe.revoked_key),
-			probe_outcome_name(d->probe.outside_window));
-		s->ndevices++;
-	}
-	if (!s->ndevices)
-		no_device(s, list, &last, why);
-	rdma_free_devices(list);
-	return s->ndevices ? 0 : -ENODEV;
-}
-
-static int register_memory(struct server *s, struct why *why)
-{
-	int err = 0;
-
-	for (unsigned i = 0; i < s->ndevices && !err; i++)
-		err = device_register(&s->devices[i], &s->pool, why);
-	return err;
-}
-
-static void on_completions(evutil_socket_t fd, short what, void *arg)
-{
-	(void)fd;
-	(void)what;
-	connection_poll_device(arg);
-}
-
-static int watch_devices(struct server *s)
-{
-	for (unsigned i = 0; i < s->ndevices; i++) {
-		struct device *d = &s->devices[i];
-
-		d->event =
-			event_new(s->base, d->channel->fd, EV_READ | EV_PERSIST, on_completions, d);
-		if (!d->event || event_add(d->event, NULL))
-			return -ENOMEM;
-	}
-	return 0;
+	return access_open(&s->access, &s->pool, &s->work) ? why_set(why, -ENOMEM, "out of memory")
+							   : 0;
 }
 
 /* ---- start, run, stop ---- */
@@ -335,7 +235,7 @@ static void on_signal(evutil_socket_t number, short what, void *arg)
 }
 
 /*
- * Until the loop runs, a signal to stop waits: pre-faulting looks for it now and then (server/pool.c), and
+ * Until the loop runs, a signal to stop waits: pre-faulting looks for it now and then (server/memory/pool.c), and
  * the rest of a start is short. Threads made meanwhile inherit the mask.
  */
 static void hold_signals(int how)
@@ -371,15 +271,71 @@ static int start_loop(struct server *s, struct why *why)
 	int err;
 
 	event_set_log_callback(log_event);
-	s->base = event_base_new();
+	s->net.base = s->base = event_base_new();
 	err = s->base ? catch_signals(s) : -ENOMEM;
 	if (!err)
-		err = reaper_start(s);
+		err = reaper_start(&s->reaper, s->base);
 	if (!err)
-		err = watch_devices(s);
+		err = devices_watch(&s->net);
 	if (!err)
-		err = auditor_start(s, &s->auditor);
+		err = auditor_start(s->base, &s->leases, s->sites, &s->auditor);
 	return err ? denial_explain(DENIED_FILE, err, "the event loop does not start", why) : 0;
+}
+
+static void ask(void *answerer, const char *request, struct question *q,
+	void (*answer)(struct question *q, char *text))
+{
+	answerer_ask(answerer, request, q, answer);
+}
+
+static const struct net_events net_events = {
+	.message = rpc_dispatch,
+	.invalidated = access_invalidated,
+};
+
+/* Who knows whom. Nothing is open yet. */
+static void connect_rooms(struct server *s)
+{
+	s->net = (struct net){ .work = &s->work, .events = &net_events, .context = &s->rpc };
+	s->leases = (struct leases){ .options = &s->options, .net = &s->net, .pool = &s->pool };
+	s->reclaim =
+		(struct reclaim){ .leases = &s->leases, .access = &s->access, .work = &s->work };
+	s->relief = (struct relief){
+		.leases = &s->leases, .access = &s->access, .reclaim = &s->reclaim
+	};
+	s->reaper = (struct reaper){ .net = &s->net,
+		.pool = &s->pool,
+		.access = &s->access,
+		.leases = &s->leases,
+		.reclaim = &s->reclaim,
+		.relief = &s->relief,
+		.work = &s->work };
+	s->rpc = (struct rpc){ .options = &s->options,
+		.pool = &s->pool,
+		.access = &s->access,
+		.leases = &s->leases,
+		.relief = &s->relief,
+		.work = &s->work,
+		.ask = ask };
+}
+
+/* The tables are open. */
+static int start_admin(struct server *s, struct why *why)
+{
+	s->sources = (struct sources){ .options = &s->options,
+		.host = s->host,
+		.net = &s->net,
+		.access = &s->access,
+		.leases = &s->leases,
+		.reclaim = &s->reclaim,
+		.sites = s->sites,
+		.rpc = &s->rpc,
+		.auditor = s->auditor };
+	if (answerer_create(&s->sources, &s->answerer))
+		return why_set(why, -ENOMEM, "out of memory");
+	s->rpc.sites = s->sites;
+	s->rpc.asked = s->answerer;
+	return admin_start(s->base, &s->options, s->answerer, &s->admin, why);
 }
 
 int server_start(struct server *s, const struct options *options, struct why *why)
@@ -391,35 +347,36 @@ int server_start(struct server *s, const struct options *options, struct why *wh
 	s->options = *options;
 	s->data = (struct datadir){ .arenas = -1, .tables = -1 };
 	gethostname(s->host, sizeof(s->host) - 1);
+	connect_rooms(s);
 	hold_signals(SIG_BLOCK);
 	err = denial_of_descriptors(DESCRIPTORS_MIN, why);
 	if (!err)
 		err = plan_memory(s, &sizes, why);
 	if (!err)
-		err = open_devices(s, why);
+		err = devices_open(&s->net, &s->options, why);
 	if (!err)
 		err = open_memory(s, &sizes, why);
 	if (!err)
-		err = register_memory(s, why);
+		err = devices_register(&s->net, &s->pool, why);
 	if (!err)
 		err = start_loop(s, why);
 	if (!err)
-		err = admin_start(s, &s->admin, why);
+		err = start_admin(s, why);
 	if (err)
 		goto fail;
-	s->started_boot_ns = clock_boot_ns();
-	sessions_recover(s);
+	s->leases.started_boot_ns = clock_boot_ns();
+	sessions_recover(&s->leases);
 	err = start_tick(s);
 	if (err) {
 		why_set(why, err, "no timer: %s", strerror(-err));
 		goto fail;
 	}
-	err = listener_start(s, &s->listener, why);
+	err = listener_start(&s->net, &s->options, &s->listener, why);
 	if (err)
 		goto fail;
 	pool_settle(&s->pool);
 	s->started = true;
-	reaper_wake(s); /* what an earlier run left to be wiped */
+	work_wake(&s->work); /* what an earlier run left to be wiped */
 	return 0;
 fail:
 	server_stop(s);
@@ -434,10 +391,9 @@ int server_run(struct server *s)
 
 static void close_connections(struct server *s)
 {
-	while (s->connections)
-		connection_abort(s->connections, "rmemd stops");
-	while (s->dying)
-		reaper_finish_connection(s, s->dying);
+	while (s->net.connections)
+		connection_abort(s->net.connections, "rmemd stops");
+	teardown_all(&s->net);
 }
 
 static void log_kept(const struct server *s)
@@ -477,13 +433,13 @@ static void close_memory(struct server *s)
 	if (s->data.arenas >= 0)
 		leave_data(s);
 	pool_close(&s->pool);
-	timeline_close(s->timeline);
+	timeline_close(s->leases.timeline);
 	sites_close(s->sites);
-	sessions_close(s->records);
-	free(s->sessions);
-	free(s->reach);
-	if (s->board && s->board != MAP_FAILED)
-		munmap(s->board, BOARD_BYTES);
+	sessions_close(s->leases.records);
+	free(s->leases.sessions);
+	access_close(&s->access);
+	if (s->leases.board && s->leases.board != MAP_FAILED)
+		munmap(s->leases.board, BOARD_BYTES);
 	datadir_close(&s->data);
 	topology_destroy(s->topology);
 }
@@ -492,17 +448,14 @@ void server_stop(struct server *s)
 {
 	close_connections(s);
 	admin_stop(s->admin);
+	answerer_destroy(s->answerer);
 	auditor_stop(s->auditor);
 	listener_stop(s->listener);
-	reaper_stop(s);
-	for (unsigned i = 0; i < s->ndevices; i++) {
-		if (s->devices[i].event)
-			event_free(s->devices[i].event);
-		device_close(&s->devices[i]);
-	}
+	reaper_stop(&s->reaper);
+	devices_close(&s->net);
 	if (s->tick_event)
 		event_free(s->tick_event);
-	heart_stop(s->heart);
+	heart_stop(s->leases.heart);
 	for (unsigned i = 0; i < 2; i++) {
 		if (s->signal_events[i])
 			event_free(s->signal_events[i]);

@@ -22,8 +22,8 @@
 #include "numa/pages.h"
 #include "numa/place.h"
 #include "numa/topology.h"
-#include "server/arena.h"
-#include "server/limits.h"
+#include "server/memory/arena.h"
+#include "server/memory/limits.h"
 
 #define POOL 0x123ULL
 

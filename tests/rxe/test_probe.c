@@ -18,7 +18,7 @@
 
 #include "common/clock.h"
 #include "common/verbs.h"
-#include "server/probe.h"
+#include "server/net/probe.h"
 
 static struct ibv_context *context;
 static struct in_addr address;

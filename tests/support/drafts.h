@@ -12,8 +12,8 @@
 
 #include "common/addr.h"
 #include "common/units.h"
-#include "core/buddy.h"
-#include "core/ledger.h"
+#include "server/memory/buddy.h"
+#include "server/ledger/ledger.h"
 
 #define NAME "ledger"
 #define MAX 256

@@ -15,7 +15,7 @@
 #include "common/units.h"
 #include "numa/topology.h"
 #include "rmem/rmem.h"
-#include "server/pool.h"
+#include "server/memory/pool.h"
 
 #define ARENA_BYTES (1 * MIB)
 
@@ -122,10 +122,10 @@ static inline void assert_free_is_zero(struct pool *p)
 {
 	const struct allocation *a;
 
-	while (try_lend(p, BUDDY_MIN_BYTES, &a) == 0) {
+	while (try_lend(p, BLOCK_MIN_BYTES, &a) == 0) {
 		const char *page = pool_pointer(p, a);
 
-		for (unsigned i = 0; i < BUDDY_MIN_BYTES; i++) {
+		for (unsigned i = 0; i < BLOCK_MIN_BYTES; i++) {
 			if (page[i])
 				fail_msg("0x%" PRIx64 " is lent with old contents: %02x",
 					a->addr + i, (unsigned char)page[i]);

@@ -8,7 +8,7 @@
 
 #include "tests/support/world.h"
 
-#include "server/report.h"
+#include "server/admin/report.h"
 
 #define SECOND NSEC_PER_SEC
 #define MINUTE (60 * SECOND)
@@ -83,7 +83,7 @@ static inline struct stage make_stage(struct world *w)
 			.uptime_ms = 5000 },
 		.nnodes = NODES,
 		.ndevices = 1,
-		.terms = { 10000, 86400000, 60000, BUDDY_MAX_BYTES, "pressure" },
+		.terms = { 10000, 86400000, 60000, BLOCK_MAX_BYTES, "pressure" },
 		.counters = { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 },
 		.audits = { 8841, LATER, 1840 },
 		.lease = stage_lease,

@@ -19,8 +19,8 @@
 
 #include "common/clock.h"
 #include "common/units.h"
-#include "core/audit.h"
-#include "core/buddy.h"
+#include "server/audit/audit.h"
+#include "server/memory/buddy.h"
 
 #define ARENA (64 * MIB)
 #define NODES 2

@@ -14,11 +14,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/bitset.h"
-#include "core/buddy.h"
+#include "server/base/bitset.h"
+#include "server/memory/buddy.h"
 
 #define AVOID_RANGES 5
-#define PAGE BUDDY_MIN_BYTES
+#define PAGE BLOCK_MIN_BYTES
 #define MODEL_PAGES_MAX 2048
 #define TAKEN_MAX MODEL_PAGES_MAX
 
@@ -66,7 +66,7 @@ static bool model_is_free_block(const struct model *m, uint64_t offset, uint64_t
 	uint64_t parent = offset & ~(2 * bytes - 1);
 
 	return model_is_free(m, offset, bytes) &&
-	       (bytes == BUDDY_MAX_BYTES || !model_is_free(m, parent, 2 * bytes));
+	       (bytes == BLOCK_MAX_BYTES || !model_is_free(m, parent, 2 * bytes));
 }
 
 /* What is not to be used, a bit for each page that has a byte of it. */
@@ -276,9 +276,9 @@ static void test_block_bytes(void **state)
 	assert_int_equal(buddy_block_bytes(1), 4096);
 	assert_int_equal(buddy_block_bytes(4096), 4096);
 	assert_int_equal(buddy_block_bytes(4097), 8192);
-	assert_int_equal(buddy_block_bytes(BUDDY_MAX_BYTES), BUDDY_MAX_BYTES);
-	assert_int_equal(buddy_block_bytes(BUDDY_MAX_BYTES - 1), BUDDY_MAX_BYTES);
-	assert_int_equal(buddy_block_bytes(BUDDY_MAX_BYTES + 1), 0);
+	assert_int_equal(buddy_block_bytes(BLOCK_MAX_BYTES), BLOCK_MAX_BYTES);
+	assert_int_equal(buddy_block_bytes(BLOCK_MAX_BYTES - 1), BLOCK_MAX_BYTES);
+	assert_int_equal(buddy_block_bytes(BLOCK_MAX_BYTES + 1), 0);
 	assert_int_equal(buddy_block_bytes(UINT64_MAX), 0);
 }
 
@@ -293,14 +293,14 @@ static void test_bad_arguments(void **state)
 	assert_null(b);
 	assert_int_equal(buddy_create(16 * PAGE, &b), 0);
 	assert_int_equal(buddy_alloc(b, 0, &offset), -EINVAL);
-	assert_int_equal(buddy_alloc(b, BUDDY_MAX_BYTES + 1, &offset), -EFBIG);
-	assert_int_equal(buddy_alloc(b, BUDDY_MAX_BYTES, &offset), -ENOSPC);
+	assert_int_equal(buddy_alloc(b, BLOCK_MAX_BYTES + 1, &offset), -EFBIG);
+	assert_int_equal(buddy_alloc(b, BLOCK_MAX_BYTES, &offset), -ENOSPC);
 	assert_int_equal(buddy_reserve(b, 0, 0), -EINVAL);
 	assert_int_equal(buddy_reserve(b, 0, PAGE + 1), -EINVAL);
 	assert_int_equal(buddy_reserve(b, 0, 2048), -EINVAL);
 	assert_int_equal(buddy_reserve(b, PAGE, 2 * PAGE), -EINVAL);
 	assert_int_equal(buddy_reserve(b, UINT64_MAX - PAGE + 1, PAGE), -EINVAL);
-	assert_int_equal(buddy_reserve(b, 0, 2 * BUDDY_MAX_BYTES), -EINVAL);
+	assert_int_equal(buddy_reserve(b, 0, 2 * BLOCK_MAX_BYTES), -EINVAL);
 	assert_int_equal(buddy_free(b, 0, PAGE), -EINVAL);
 	assert_int_equal(buddy_free(b, 0, 0), -EINVAL);
 	assert_int_equal(offset, 5);
@@ -320,15 +320,15 @@ static void test_large(void **state)
 	assert_int_equal(buddy_alloc(b, 1, &offset), 0);
 	assert_int_equal(offset, 1ULL << 40);
 	for (uint64_t i = 0; i < 512; i++) {
-		assert_int_equal(buddy_alloc(b, BUDDY_MAX_BYTES, &offset), 0);
-		assert_int_equal(offset, i * BUDDY_MAX_BYTES);
+		assert_int_equal(buddy_alloc(b, BLOCK_MAX_BYTES, &offset), 0);
+		assert_int_equal(offset, i * BLOCK_MAX_BYTES);
 	}
 	assert_int_equal(buddy_free_bytes(b), 0);
 	assert_int_equal(buddy_largest_free_bytes(b), 0);
 	for (uint64_t i = 512; i-- > 0;)
-		assert_int_equal(buddy_free(b, i * BUDDY_MAX_BYTES, BUDDY_MAX_BYTES), 0);
+		assert_int_equal(buddy_free(b, i * BLOCK_MAX_BYTES, BLOCK_MAX_BYTES), 0);
 	assert_int_equal(buddy_free(b, 1ULL << 40, PAGE), 0);
-	assert_int_equal(buddy_largest_free_bytes(b), BUDDY_MAX_BYTES);
+	assert_int_equal(buddy_largest_free_bytes(b), BLOCK_MAX_BYTES);
 	buddy_destroy(b);
 }
 

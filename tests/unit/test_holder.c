@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <cmocka.h>
 
-#include "core/holder.h"
+#include "server/lease/holder.h"
 
 #define GRACE 1000
 

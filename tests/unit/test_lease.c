@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "core/lease.h"
+#include "server/lease/lease.h"
 
 #define TTL 10000ULL
 #define COURTESY 50000ULL

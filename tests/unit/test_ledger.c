@@ -4,8 +4,8 @@
 
 #include <errno.h>
 
-#include "core/sessions.h"
-#include "core/sites.h"
+#include "server/ledger/sessions.h"
+#include "server/ledger/sites.h"
 
 static void test_moves(void **state)
 {

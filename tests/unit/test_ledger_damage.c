@@ -4,9 +4,9 @@
 
 #include <errno.h>
 
-#include "core/ledger_recover.h"
-#include "core/sessions.h"
-#include "core/sites.h"
+#include "server/ledger/ledger_recover.h"
+#include "server/ledger/sessions.h"
+#include "server/ledger/sites.h"
 
 static const uint32_t states[] = { ALLOCATION_FREE, ALLOCATION_LIVE, ALLOCATION_REVOKING,
 	ALLOCATION_QUARANTINE, ALLOCATION_ZOMBIE, 5 };

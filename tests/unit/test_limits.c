@@ -8,8 +8,8 @@
 #include <sys/stat.h>
 
 #include "numa/topology.h"
-#include "server/cgroup.h"
-#include "server/limits.h"
+#include "server/memory/cgroup.h"
+#include "server/memory/limits.h"
 
 static struct topology *machine(const char *description)
 {

@@ -5,11 +5,11 @@
  */
 #include "tests/support/drafts.h"
 
-#include "core/outlook.h"
+#include "server/memory/outlook.h"
 
 #define NODES 2
 #define SESSIONS 6
-#define PAGE BUDDY_MIN_BYTES
+#define PAGE BLOCK_MIN_BYTES
 #define PAGES (ARENA / PAGE / 16) /* of a node: few, so that MAX allocations fill it */
 
 struct pool {

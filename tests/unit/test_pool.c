@@ -10,8 +10,8 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
-#include "server/origin.h"
-#include "server/proof.h"
+#include "server/memory/origin.h"
+#include "server/memory/proof.h"
 
 #define PORT 64999 /* nobody's */
 

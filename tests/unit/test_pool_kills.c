@@ -10,7 +10,7 @@
 #include <sys/ptrace.h>
 #include <sys/wait.h>
 
-#include "server/arena.h"
+#include "server/memory/arena.h"
 
 #define STOPS_MAX 3000 /* twice the system calls of a start; under sanitizers there are more */
 

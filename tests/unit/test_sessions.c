@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "core/sessions.h"
+#include "server/ledger/sessions.h"
 
 #define NAME "sessions"
 #define SIZE sizeof(struct session_record)

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "core/sites.h"
+#include "server/ledger/sites.h"
 
 #define NAME "sites"
 #define SIZE sizeof(struct site_record)

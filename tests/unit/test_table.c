@@ -11,8 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "core/slotmap.h"
-#include "core/table.h"
+#include "server/ledger/slotmap.h"
+#include "server/ledger/table.h"
 
 #define NAME "table"
 

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
-#include "core/timeline.h"
+#include "server/ledger/timeline.h"
 
 #define NAME "time"
 #define HOUR (3600 * NSEC_PER_SEC)

@@ -7,7 +7,7 @@
 
 #include <errno.h>
 
-#include "server/wait.h"
+#include "server/base/wait.h"
 
 #define WAITS 4
 

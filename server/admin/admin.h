@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The admin interface (docs/ADMIN.md): requests as JSON text, answers as JSON text, over a unix socket.
+ * Reads only: nothing here changes what is lent. The event loop only.
+ */
+#ifndef RMEM_SERVER_ADMIN_ADMIN_H
+#define RMEM_SERVER_ADMIN_ADMIN_H
+
+#include "common/why.h"
+
+struct admin;
+struct answerer;
+struct event_base;
+struct options;
+
+/* Listen on the socket path; a stale socket of a dead rmemd is replaced, a living one is an error. */
+int admin_start(struct event_base *base, const struct options *o, struct answerer *answerer,
+	struct admin **out, struct why *why);
+void admin_stop(struct admin *a); /* NULL is fine */
+
+#endif

@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "server/admin/report.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/admin/report_parts.h"
+
+json_t *report_error(int err, const char *message)
+{
+	const char *code = strerrorname_np(err < 0 ? -err : err);
+	struct draft d = { .view = NULL };
+	json_t *answer = json_object(), *error = json_object();
+
+	draft_set(&d, error, "code", json_string(code ? code : "EIO"));
+	draft_set_text(&d, error, "message", message);
+	draft_set(&d, answer, "schema", json_integer(1));
+	draft_set(&d, answer, "error", error);
+	return draft_finish(&d, answer);
+}
+
+/* ---- status ---- */
+
+static json_t *make_devices(struct draft *d)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < d->view->ndevices; i++) {
+		const struct report_device *device = &d->view->devices[i];
+		json_t *o = json_object();
+
+		draft_set_text(d, o, "name", device->name);
+		draft_set_text(d, o, "address", device->address);
+		draft_set_text(d, o, "protection", device->protection);
+		draft_set_text(d, o, "other_queue_pair", device->other_queue_pair);
+		draft_set_text(d, o, "revoked_key", device->revoked_key);
+		draft_set_text(d, o, "outside_window", device->outside_window);
+		draft_set_text(d, o, "caution", device->caution);
+		draft_append(d, list, o);
+	}
+	return list;
+}
+
+static json_t *make_nodes(struct draft *d)
+{
+	struct audit_node given[ADDR_MAX_NODES], nodes[ADDR_MAX_NODES];
+	struct audit_input in = part_audit_input(d->view, given);
+	size_t n = audit_count_nodes(&in, nodes);
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < n; i++) {
+		const struct report_node *known = part_find_node(d->view, nodes[i].node);
+		json_t *o = part_node(d, &nodes[i]);
+
+		draft_set_number(d, o, "page_bytes", known ? known->page_bytes : 0);
+		draft_set_number(d, o, "largest_free_bytes", known ? known->largest_free_bytes : 0);
+		draft_append(d, list, o);
+	}
+	return list;
+}
+
+static json_t *make_session_counts(struct draft *d)
+{
+	const struct session_record *r;
+	uint64_t counts[SESSION_DEAD + 1] = { 0 };
+	uint32_t cursor = 0, slot;
+	json_t *o = json_object();
+
+	while ((r = sessions_next(d->view->sessions, &cursor, &slot)) != NULL)
+		counts[r->state <= SESSION_DEAD ? r->state : SESSION_NONE]++;
+	for (uint32_t state = SESSION_CONNECTED; state <= SESSION_DEAD; state++)
+		draft_set_number(d, o, session_state_name(state), counts[state]);
+	return o;
+}
+
+static uint64_t count_channels(const struct report_view *view, uint32_t slot)
+{
+	return view->channels ? view->channels(view->arg, slot) : 0;
+}
+
+static uint64_t count_all_channels(const struct report_view *view)
+{
+	uint32_t cursor = 0, slot;
+	uint64_t n = 0;
+
+	while (sessions_next(view->sessions, &cursor, &slot) != NULL)
+		n += count_channels(view, slot);
+	return n;
+}
+
+static void share_add(struct share *share, const struct allocation *a)
+{
+	share->blocks++;
+	share->bytes += a->bytes;
+	share->block_bytes += allocation_block_bytes(a);
+}
+
+static json_t *make_allocations(struct draft *d)
+{
+	const struct allocation *a;
+	struct share all = { .blocks = 0 };
+	uint32_t cursor = 0;
+	json_t *o = json_object();
+
+	while ((a = ledger_next(d->view->ledger, &cursor)) != NULL)
+		share_add(&all, a);
+	draft_set_number(d, o, "blocks", all.blocks);
+	draft_set_number(d, o, "bytes", all.bytes);
+	draft_set_number(d, o, "block_bytes", all.block_bytes);
+	return o;
+}
+
+static json_t *make_counters(struct draft *d)
+{
+	const struct report_counters *c = &d->view->counters;
+	json_t *o = json_object();
+
+	draft_set_number(d, o, "allocs", c->allocs);
+	draft_set_number(d, o, "frees", c->frees);
+	draft_set_number(d, o, "attaches", c->attaches);
+	draft_set_number(d, o, "resumes", c->resumes);
+	draft_set_number(d, o, "expiries", c->expiries);
+	draft_set_number(d, o, "reclaimed_blocks", c->reclaimed_blocks);
+	draft_set_number(d, o, "reclaimed_bytes", c->reclaimed_bytes);
+	draft_set_number(d, o, "refused_requests", c->refused_requests);
+	return o;
+}
+
+static json_t *make_damage(struct draft *d)
+{
+	const struct report_damage *damage = &d->view->damage;
+	json_t *o = json_object();
+
+	draft_set_number(d, o, "allocations", damage->allocations);
+	draft_set_number(d, o, "sessions", damage->sessions);
+	draft_set_number(d, o, "sites", damage->sites);
+	draft_set_number(d, o, "wiped_bytes", damage->wiped_bytes);
+	return o;
+}
+
+json_t *report_status(const struct report_view *view)
+{
+	struct draft d = { .view = view };
+	json_t *answer = draft_begin(&d, "status");
+	json_t *server = json_object_get(answer, "server");
+
+	draft_set_text(&d, server, "data_dir", view->server.data_dir);
+	draft_set_text(&d, server, "admin_socket", view->server.admin_socket);
+	draft_set(&d, answer, "devices", make_devices(&d));
+	draft_set(&d, answer, "nodes", make_nodes(&d));
+	draft_set_number(&d, answer, "max_alloc_bytes", view->terms.max_alloc_bytes);
+	draft_set(&d, answer, "sessions", make_session_counts(&d));
+	draft_set_number(&d, answer, "channels", count_all_channels(view));
+	draft_set(&d, answer, "allocations", make_allocations(&d));
+	draft_set_number(&d, answer, "ttl_ms", view->terms.ttl_ms);
+	draft_set_number(&d, answer, "courtesy_ms", view->terms.courtesy_ms);
+	draft_set_text(&d, answer, "reclaim", view->terms.reclaim);
+	draft_set_number(&d, answer, "audit_interval_ms", view->terms.audit_interval_ms);
+	draft_set_number(&d, answer, "audits", view->audits.serial);
+	draft_set_time(&d, answer, "last_audit_ns", view->audits.last_ns);
+	draft_set_number(&d, answer, "stalls", view->counters.stalls);
+	draft_set_number(&d, answer, "stalled_ms", view->counters.stalled_ms);
+	draft_set_number(&d, answer, "sites", sites_count(view->sites));
+	draft_set(&d, answer, "counters", make_counters(&d));
+	draft_set(&d, answer, "damage", make_damage(&d));
+	return draft_finish(&d, answer);
+}
+
+/* ---- sessions ---- */
+
+struct listed {
+	uint32_t slot;
+	const struct session_record *record;
+	struct share share;
+};
+
+static int by_share(const void *left, const void *right)
+{
+	const struct listed *l = left, *r = right;
+
+	if (l->share.block_bytes != r->share.block_bytes)
+		return l->share.block_bytes > r->share.block_bytes ? -1 : 1;
+	return memcmp(l->record->id, r->record->id, ID_SIZE);
+}
+
+/* list has room for every session. */
+static size_t list_sessions(const struct report_view *view, struct listed *list)
+{
+	const struct session_record *r;
+	uint32_t cursor = 0, slot;
+	size_t n = 0;
+
+	while ((r = sessions_next(view->sessions, &cursor, &slot)) != NULL) {
+		const struct allocation *a = NULL;
+		struct listed *at = &list[n++];
+
+		*at = (struct listed){ .slot = slot, .record = r };
+		while ((a = ledger_next_of_session(view->ledger, slot, a)) != NULL) {
+			if (a->session_serial == r->serial)
+				share_add(&at->share, a);
+		}
+	}
+	qsort(list, n, sizeof(*list), by_share);
+	return n;
+}
+
+json_t *report_sessions(const struct report_view *view)
+{
+	/* One more than there are: a size of 0 may give NULL. */
+	struct listed *list = calloc((size_t)sessions_count(view->sessions) + 1, sizeof(*list));
+	struct draft d = { .view = view, .failed = !list };
+	json_t *answer = draft_begin(&d, "sessions"), *sessions = json_array();
+	size_t n = list ? list_sessions(view, list) : 0;
+
+	for (size_t i = 0; i < n; i++) {
+		json_t *o = part_holder(&d, list[i].slot, list[i].record, &list[i].share);
+
+		draft_set_number(&d, o, "channels", count_channels(view, list[i].slot));
+		draft_append(&d, sessions, o);
+	}
+	draft_set(&d, answer, "sessions", sessions);
+	free(list);
+	return draft_finish(&d, answer);
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The answers of docs/ADMIN.md as JSON, made from the tables and from what the server says about
+ * itself. Knows nothing of verbs, sockets or the event loop: a function of its arguments, so the same
+ * state gives the same bytes, and a test needs no server.
+ *
+ * Every function returns a new reference, or NULL when there is no memory for the answer.
+ */
+#ifndef RMEM_SERVER_ADMIN_REPORT_H
+#define RMEM_SERVER_ADMIN_REPORT_H
+
+#include <jansson.h>
+#include <stdint.h>
+
+#include "server/admin/report_view.h"
+
+#define REPORT_MAP_LIMIT 1000 /* blocks, when the request names no limit */
+#define REPORT_MAP_MAX 65536  /* whatever it names: peers may ask, and everybody waits meanwhile */
+
+json_t *report_status(const struct report_view *view);
+json_t *report_leaks(const struct report_view *view, const struct audit_result *result);
+json_t *report_sessions(const struct report_view *view);
+
+/* node < 0: the blocks of all nodes. */
+json_t *report_map(const struct report_view *view, uint64_t limit, int node);
+
+/* An error answer when nobody holds it. */
+json_t *report_who_holds(const struct report_view *view, uint64_t addr);
+
+/* err: an errno, negative or not. */
+json_t *report_error(int err, const char *message);
+
+#endif

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "server/admin/report_evidence.h"
+#include "server/admin/report.h"
+#include "server/admin/report_parts.h"
+
+#define HOLDERS_MAX 16 /* listed per record; all are counted */
+
+static json_t *make_audit(struct draft *d, const struct audit_result *result)
+{
+	json_t *o = json_object();
+
+	draft_set_number(d, o, "serial", d->view->audits.serial);
+	draft_set_time(d, o, "time_ns", result->now_ns);
+	draft_set_number(d, o, "scans_agreeing", 2);
+	draft_set_number(d, o, "scans_needed", 2);
+	draft_set_number(d, o, "duration_us", d->view->audits.duration_us);
+	return o;
+}
+
+/* Sessions that nothing can be said about yet: their memory is limbo. */
+static uint64_t count_unjudged(const struct sessions *sessions)
+{
+	const struct session_record *r;
+	uint32_t cursor = 0, slot;
+	uint64_t n = 0;
+
+	while ((r = sessions_next(sessions, &cursor, &slot)) != NULL)
+		n += r->state == SESSION_DETACHED ||
+		     (r->state == SESSION_CONNECTED && r->expired_ns != 0);
+	return n;
+}
+
+static json_t *make_coverage(struct draft *d, const struct audit_result *result)
+{
+	json_t *o = json_object();
+
+	draft_set_number(d, o, "allocations_total", result->allocations_total);
+	draft_set_number(d, o, "allocations_audited", result->allocations_audited);
+	draft_set_number(d, o, "allocations_without_site", result->allocations_without_site);
+	draft_set_number(d, o, "orphans", result->orphans);
+	draft_set_number(d, o, "sessions_total", result->sessions_total);
+	draft_set_number(d, o, "sessions_not_scanned", count_unjudged(d->view->sessions));
+	/* They were leaks, most of them, and have no record any more. */
+	draft_set_number(d, o, "reclaimed_blocks", d->view->counters.reclaimed_blocks);
+	draft_set_number(d, o, "reclaimed_bytes", d->view->counters.reclaimed_bytes);
+	return o;
+}
+
+static json_t *make_holders(struct draft *d, const struct audit_finding *f)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < f->nholders && i < HOLDERS_MAX; i++) {
+		const struct audit_holder *h = &f->holders[i];
+		const struct share share = { h->blocks, h->bytes, h->block_bytes };
+
+		draft_append(d, list,
+			part_holder(d, h->session,
+				part_session(d->view, h->session, h->session_serial), &share));
+	}
+	return list;
+}
+
+static void set_ages(struct draft *d, json_t *o, const struct audit_finding *f)
+{
+	draft_set_time(d, o, "birth_min_ns", f->birth_min_ns);
+	draft_set_time(d, o, "birth_max_ns", f->birth_max_ns);
+	draft_set_number(d, o, "age_min_ms", part_ago_ms(d->view, f->birth_max_ns));
+	draft_set_number(d, o, "age_avg_ms", f->blocks ? f->age_sum_ms / f->blocks : 0);
+	draft_set_number(d, o, "age_max_ms", part_ago_ms(d->view, f->birth_min_ns));
+}
+
+static json_t *make_nodes(struct draft *d, uint64_t nodes)
+{
+	json_t *list = json_array();
+
+	for (unsigned i = 0; i < ADDR_MAX_NODES; i++) {
+		if (nodes >> i & 1)
+			draft_append(d, list, json_integer(i));
+	}
+	return list;
+}
+
+static json_t *make_record(struct draft *d, const struct audit_finding *f)
+{
+	json_t *o = json_object();
+	char id[16];
+
+	snprintf(id, sizeof(id), "%08" PRIx32, (uint32_t)(f->id >> 32));
+	draft_set(d, o, "id", json_string(id));
+	draft_set(d, o, "kind", json_string(audit_kind_name(f->kind)));
+	draft_set_number(d, o, "blocks", f->blocks);
+	draft_set_number(d, o, "bytes", f->bytes);
+	draft_set_number(d, o, "block_bytes", f->block_bytes);
+	draft_set_number(d, o, "waste_bytes", f->block_bytes - f->bytes);
+	set_ages(d, o, f);
+	draft_set(d, o, "nodes", make_nodes(d, f->nodes));
+	draft_set_number(d, o, "unconfirmed_blocks", f->unconfirmed);
+	draft_set(d, o, "holders", make_holders(d, f));
+	draft_set_number(d, o, "holders_total", f->nholders);
+	draft_set(d, o, "stack", part_stack(d, f->site));
+	draft_set(d, o, "evidence", evidence_list(d, f));
+	return o;
+}
+
+static json_t *make_summary(struct draft *d, const struct audit_result *result)
+{
+	json_t *o = json_object();
+
+	for (unsigned i = 0; i < AUDIT_KINDS; i++) {
+		json_t *total = json_object();
+
+		draft_set_number(d, total, "blocks", result->totals[i].blocks);
+		draft_set_number(d, total, "bytes", result->totals[i].bytes);
+		draft_set(d, o, audit_kind_name((enum audit_kind)i), total);
+	}
+	return o;
+}
+
+json_t *report_leaks(const struct report_view *view, const struct audit_result *result)
+{
+	/* All ages are counted to the moment of the audit, not to that of the question or the answer. */
+	struct report_view then = *view;
+	struct draft d = { .view = &then };
+	json_t *answer = draft_begin(&d, "leaks");
+	json_t *records = json_array(), *nodes = json_array();
+
+	then.now_ns = result->now_ns;
+	then.now_real_ns -= view->now_ns - result->now_ns;
+	for (size_t i = 0; i < result->nfindings; i++)
+		draft_append(&d, records, make_record(&d, &result->findings[i]));
+	for (size_t i = 0; i < result->nnodes; i++)
+		draft_append(&d, nodes, part_node(&d, &result->nodes[i]));
+	draft_set(&d, answer, "audit", make_audit(&d, result));
+	draft_set(&d, answer, "coverage", make_coverage(&d, result));
+	draft_set(&d, answer, "records", records);
+	draft_set(&d, answer, "summary", make_summary(&d, result));
+	draft_set(&d, answer, "nodes", nodes);
+	return draft_finish(&d, answer);
+}

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Where things are: map, and who-holds. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "server/admin/report.h"
+#include "server/admin/report_parts.h"
+
+static struct report_pages count_pages(
+	const struct report_view *view, uint64_t addr, uint64_t bytes)
+{
+	struct report_pages pages = { .checked = 0 };
+
+	if (view->pages && bytes > 0)
+		view->pages(view->arg, addr, bytes, &pages);
+	return pages;
+}
+
+static json_t *make_node(struct draft *d, const struct audit_node *node)
+{
+	const struct report_node *known = part_find_node(d->view, node->node);
+	struct report_pages pages = count_pages(d->view,
+		addr_make(d->view->server.number, node->node, 0), known ? known->size_bytes : 0);
+	json_t *o = part_node(d, node);
+
+	draft_set_number(d, o, "size_bytes", known ? known->size_bytes : 0);
+	draft_set_number(d, o, "page_bytes", known ? known->page_bytes : 0);
+	draft_set_number(d, o, "largest_free_bytes", known ? known->largest_free_bytes : 0);
+	draft_set_number(d, o, "pages_checked", pages.checked);
+	draft_set_number(d, o, "pages_on_node", pages.on_node);
+	draft_set_number(d, o, "pages_elsewhere", pages.elsewhere);
+	draft_set_number(d, o, "pages_absent", pages.absent);
+	return o;
+}
+
+static json_t *make_nodes(struct draft *d)
+{
+	struct audit_node given[ADDR_MAX_NODES], nodes[ADDR_MAX_NODES];
+	struct audit_input in = part_audit_input(d->view, given);
+	size_t n = audit_count_nodes(&in, nodes);
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < n; i++)
+		draft_append(d, list, make_node(d, &nodes[i]));
+	return list;
+}
+
+static void set_owner(struct draft *d, json_t *o, const struct allocation *a)
+{
+	const struct session_record *r = part_session(d->view, a->session, a->session_serial);
+	char id[2 * ID_SIZE + 1];
+
+	if (!r) {
+		draft_set(d, o, "session", json_null());
+		draft_set(d, o, "pid", json_null());
+		draft_set(d, o, "exe", json_null());
+		return;
+	}
+	for (unsigned i = 0; i < ID_SIZE; i++)
+		snprintf(id + 2 * (size_t)i, 3, "%02x", r->id[i]);
+	draft_set(d, o, "session", json_string(id));
+	draft_set_number(d, o, "pid", r->identity.pid);
+	draft_set_text(d, o, "exe", r->identity.exe);
+}
+
+static void set_attached(struct draft *d, json_t *o, const struct allocation *a)
+{
+	draft_set_number(d, o, "attached_sessions",
+		d->view->attached ? d->view->attached(d->view->arg, a) : 0);
+}
+
+static json_t *make_block(struct draft *d, const struct allocation *a)
+{
+	struct report_pages pages = count_pages(d->view, a->addr, allocation_block_bytes(a));
+	json_t *o = json_object();
+
+	draft_set_addr(d, o, "addr", a->addr);
+	draft_set_number(d, o, "node", addr_node(a->addr));
+	draft_set_number(d, o, "bytes", a->bytes);
+	draft_set_number(d, o, "block_bytes", allocation_block_bytes(a));
+	draft_set(d, o, "state", json_string(allocation_state_name(a->state)));
+	set_owner(d, o, a);
+	draft_set_time(d, o, "birth_ns", a->birth_ns);
+	draft_set_number(d, o, "age_ms", part_ago_ms(d->view, a->birth_ns));
+	set_attached(d, o, a);
+	draft_set_number(d, o, "pages_checked", pages.checked);
+	draft_set_number(d, o, "pages_on_node", pages.on_node);
+	return o;
+}
+
+static int by_addr(const void *left, const void *right)
+{
+	const struct allocation *l = *(const struct allocation *const *)left;
+	const struct allocation *r = *(const struct allocation *const *)right;
+
+	return l->addr < r->addr ? -1 : l->addr > r->addr;
+}
+
+/* All that are wanted, by address; list has room for the whole ledger. */
+static size_t list_blocks(const struct ledger *ledger, int node, const struct allocation **list)
+{
+	const struct allocation *a;
+	uint32_t cursor = 0;
+	size_t n = 0;
+
+	while ((a = ledger_next(ledger, &cursor)) != NULL) {
+		if (node < 0 || addr_node(a->addr) == (unsigned)node)
+			list[n++] = a;
+	}
+	qsort(list, n, sizeof(*list), by_addr);
+	return n;
+}
+
+json_t *report_map(const struct report_view *view, uint64_t limit, int node)
+{
+	/* One more than there are: a size of 0 may give NULL. */
+	const struct allocation **list =
+		calloc((size_t)ledger_count(view->ledger) + 1, sizeof(const struct allocation *));
+	struct draft d = { .view = view, .failed = !list };
+	json_t *answer = draft_begin(&d, "map"), *blocks = json_array();
+	size_t n = list ? list_blocks(view->ledger, node, list) : 0;
+
+	for (size_t i = 0; i < n && i < limit; i++)
+		draft_append(&d, blocks, make_block(&d, list[i]));
+	draft_set(&d, answer, "nodes", make_nodes(&d));
+	draft_set(&d, answer, "blocks", blocks);
+	draft_set_number(&d, answer, "blocks_total", n);
+	free(list);
+	return draft_finish(&d, answer);
+}
+
+/* ---- who-holds ---- */
+
+static json_t *refuse(const struct report_view *view, uint64_t addr)
+{
+	const struct report_node *node = part_find_node(view, addr_node(addr));
+	char message[160];
+	int err = ENOENT;
+
+	if (!addr_is_remote(addr)) {
+		err = EINVAL;
+		snprintf(message, sizeof(message),
+			"0x%" PRIx64 " is no remote address: those begin with 0x9e", addr);
+	} else if (addr_server(addr) != view->server.number) {
+		snprintf(message, sizeof(message),
+			"0x%" PRIx64 " is of server %u, and this is server %u: ask that one", addr,
+			addr_server(addr), view->server.number);
+	} else if (!node || addr_offset(addr) >= node->size_bytes) {
+		snprintf(message, sizeof(message),
+			"0x%" PRIx64 " is outside of the pool: see rmemctl map", addr);
+	} else {
+		snprintf(message, sizeof(message), "nobody holds 0x%" PRIx64 ": it is free", addr);
+	}
+	return report_error(err, message);
+}
+
+static json_t *make_allocation(struct draft *d, const struct allocation *a, uint64_t addr)
+{
+	struct audit_node nodes[ADDR_MAX_NODES];
+	struct audit_input in = part_audit_input(d->view, nodes);
+	json_t *o = json_object();
+
+	draft_set_number(d, o, "id", a->serial);
+	draft_set_addr(d, o, "addr", a->addr);
+	draft_set_number(d, o, "offset_bytes", addr - a->addr);
+	draft_set_number(d, o, "node", addr_node(a->addr));
+	draft_set_number(d, o, "bytes", a->bytes);
+	draft_set_number(d, o, "block_bytes", allocation_block_bytes(a));
+	draft_set(d, o, "state", json_string(allocation_state_name(a->state)));
+	draft_set(d, o, "kind", json_string(audit_kind_name(audit_judge(&in, d->view->scan, a))));
+	draft_set_time(d, o, "birth_ns", a->birth_ns);
+	draft_set_number(d, o, "age_ms", part_ago_ms(d->view, a->birth_ns));
+	set_attached(d, o, a);
+	return o;
+}
+
+/* With all that its session holds. */
+static json_t *make_holder(struct draft *d, const struct allocation *a)
+{
+	const struct session_record *r = part_session(d->view, a->session, a->session_serial);
+	const struct allocation *other = NULL;
+	struct share share = { .blocks = 0 };
+
+	while ((other = ledger_next_of_session(d->view->ledger, a->session, other)) != NULL) {
+		if (other->session_serial != a->session_serial)
+			continue;
+		share.blocks++;
+		share.bytes += other->bytes;
+		share.block_bytes += allocation_block_bytes(other);
+	}
+	return part_holder(d, a->session, r, &share);
+}
+
+json_t *report_who_holds(const struct report_view *view, uint64_t addr)
+{
+	const struct allocation *a = ledger_find_containing(view->ledger, addr);
+	struct draft d = { .view = view };
+	json_t *answer;
+
+	if (!a)
+		return refuse(view, addr);
+	answer = draft_begin(&d, "who-holds");
+	draft_set_addr(&d, answer, "addr", addr);
+	draft_set(&d, answer, "allocation", make_allocation(&d, a, addr));
+	draft_set(&d, answer, "holder", make_holder(&d, a));
+	draft_set(&d, answer, "stack", part_stack(&d, a->site));
+	return draft_finish(&d, answer);
+}

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "server/admin/snapshot.h"
+
+#include <arpa/inet.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "numa/pages.h"
+#include "rmem/rmem.h"
+#include "server/grant/access.h"
+#include "server/audit/auditor.h"
+#include "server/lease/reclaim.h"
+#include "server/lease/session.h"
+#include "server/rpc/handlers.h"
+
+#define PAGES_CHECKED_MAX 65536      /* of one range, evenly spread: about 15 ms */
+#define BLOCK_PAGES_MAX (1ULL << 20) /* of all blocks of an answer: a quarter of a second */
+
+static bool lease_of(void *arg, uint32_t slot, enum lease_state *out, uint64_t *out_for_ms)
+{
+	const struct leases *l = ((struct view *)arg)->from->leases;
+	const struct session *session = &l->sessions[slot];
+	uint64_t now_ns = clock_boot_ns();
+	const struct session_record *r = sessions_get(l->records, slot);
+
+	if (!session->used || !r || r->state == SESSION_CLOSED)
+		return false;
+	*out = session->lease.state;
+	*out_for_ms = lease_since(&session->lease, now_ns) / NSEC_PER_MSEC;
+	return true;
+}
+
+static unsigned channels_of(void *arg, uint32_t slot)
+{
+	const struct session *session = &((struct view *)arg)->from->leases->sessions[slot];
+
+	return session->used ? session->nchannels : 0;
+}
+
+static unsigned attached_to(void *arg, const struct allocation *a)
+{
+	return access_count_others(((struct view *)arg)->from->access, a);
+}
+
+static void count_pages(void *arg, uint64_t addr, uint64_t bytes, struct report_pages *out)
+{
+	struct view *v = arg;
+	const struct pool_node *n = pool_find_node(v->from->leases->pool, addr_node(addr));
+	uint64_t max = PAGES_CHECKED_MAX;
+	struct pages_count count;
+
+	if (!n || addr_offset(addr) > n->arena.bytes || bytes > n->arena.bytes - addr_offset(addr))
+		return;
+	if (bytes < n->arena.bytes && v->block_pages < max)
+		max = v->block_pages;
+	if (max == 0 || pages_locate(n->arena.base + addr_offset(addr), bytes, n->arena.page_bytes,
+				n->node, max, &count))
+		return;
+	if (bytes < n->arena.bytes)
+		v->block_pages -= count.checked < v->block_pages ? count.checked : v->block_pages;
+	*out = (struct report_pages){ .checked = count.checked,
+		.on_node = count.on_node,
+		.elsewhere = count.elsewhere,
+		.absent = count.absent };
+}
+
+static void fill_nodes(struct view *v, const struct pool *pool)
+{
+	struct audit_node given[ADDR_MAX_NODES];
+
+	v->report.nnodes = auditor_nodes(pool, given);
+	v->report.nodes = v->nodes;
+	for (size_t i = 0; i < v->report.nnodes; i++) {
+		const struct pool_node *n = &pool->nodes[i];
+
+		v->nodes[i] = (struct report_node){ .given = given[i],
+			.size_bytes = n->arena.bytes,
+			.page_bytes = n->arena.page_bytes,
+			.largest_free_bytes = buddy_largest_free_bytes(n->buddy) };
+	}
+}
+
+static void fill_devices(struct view *v, const struct net *net)
+{
+	v->report.ndevices = net->ndevices;
+	v->report.devices = v->devices;
+	for (unsigned i = 0; i < net->ndevices; i++) {
+		const struct device *d = &net->devices[i];
+
+		if (!inet_ntop(AF_INET, &d->address, v->addresses[i], sizeof(v->addresses[i])))
+			v->addresses[i][0] = '\0';
+		v->devices[i] = (struct report_device){ .name = device_name(d),
+			.address = v->addresses[i],
+			.protection = protection_name(d->protection),
+			.other_queue_pair = probe_outcome_name(d->probe.other_queue_pair),
+			.revoked_key = probe_outcome_name(d->probe.revoked_key),
+			.outside_window = probe_outcome_name(d->probe.outside_window),
+			.caution = device_caution(d) };
+	}
+}
+
+static struct report_counters counters_of(const struct sources *from)
+{
+	const struct leases *l = from->leases;
+
+	return (struct report_counters){ .allocs = from->rpc->allocs,
+		.frees = from->rpc->frees,
+		.attaches = from->rpc->attaches,
+		.resumes = l->resumes,
+		.expiries = l->expiries,
+		.reclaimed_blocks = from->reclaim->blocks,
+		.reclaimed_bytes = from->reclaim->bytes,
+		.refused_requests = from->rpc->refused_requests,
+		.stalls = l->stalls,
+		.stalled_ms = l->stalled_ns / NSEC_PER_MSEC };
+}
+
+static void fill_server(struct view *v, const struct sources *from)
+{
+	const struct options *o = from->options;
+	const struct leases *l = from->leases;
+
+	v->report.server = (struct report_server){ .version = RMEM_VERSION,
+		.host = from->host,
+		.data_dir = o->data_dir,
+		.admin_socket = o->admin_socket,
+		.pid = (uint32_t)getpid(),
+		.port = o->port,
+		.started_ns = timeline_at(l->timeline, l->started_boot_ns),
+		.uptime_ms = (clock_boot_ns() - l->started_boot_ns) / NSEC_PER_MSEC };
+	v->report.terms = (struct report_terms){ .ttl_ms = o->ttl_ms,
+		.courtesy_ms = o->courtesy_ms,
+		.audit_interval_ms = o->audit_interval_ms,
+		.max_alloc_bytes = pool_max_alloc_bytes(l->pool, RMEM_NODE_ANY),
+		.reclaim = reclaim_text(o, v->reclaim, sizeof(v->reclaim)) };
+}
+
+void view_fill(struct view *v, const struct sources *from)
+{
+	const struct auditor_facts audits = auditor_facts(from->auditor);
+	const struct leases *l = from->leases;
+	struct report_view *r = &v->report;
+
+	memset(v, 0, sizeof(*v));
+	r->ledger = l->pool->ledger;
+	r->sessions = l->records;
+	r->sites = from->sites;
+	r->scan = auditor_scan(from->auditor);
+	r->now_ns = leases_time_ns(l);
+	r->now_real_ns = clock_real_ns();
+	fill_server(v, from);
+	fill_nodes(v, l->pool);
+	fill_devices(v, from->net);
+	r->counters = counters_of(from);
+	r->damage = (struct report_damage){ .allocations = l->pool->rejected,
+		.sessions = sessions_rejected(l->records),
+		.sites = sites_rejected(from->sites),
+		.wiped_bytes = l->pool->unproven_bytes };
+	r->audits = (struct report_audits){ .serial = audits.serial,
+		.last_ns = audits.last_ns,
+		.duration_us = audits.duration_us };
+	v->from = from;
+	v->block_pages = BLOCK_PAGES_MAX;
+	r->arg = v;
+	r->lease = lease_of;
+	r->channels = channels_of;
+	r->attached = attached_to;
+	r->pages = count_pages;
+}

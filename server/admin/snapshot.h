@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What reports may know about the running server (server/admin/report.h), gathered. The event loop only. */
+#ifndef RMEM_SERVER_ADMIN_SNAPSHOT_H
+#define RMEM_SERVER_ADMIN_SNAPSHOT_H
+
+#include <netinet/in.h>
+
+#include "server/admin/report.h"
+#include "server/net/net.h"
+
+struct access;
+struct auditor;
+struct leases;
+struct options;
+struct reclaim;
+struct rpc;
+struct sites;
+
+/* The rooms that reports tell of. */
+struct sources {
+	const struct options *options;
+	const char *host;
+	struct net *net;
+	struct access *access;
+	struct leases *leases;
+	struct reclaim *reclaim;
+	struct sites *sites;
+	struct rpc *rpc;
+	struct auditor *auditor;
+};
+
+struct view {
+	struct report_view report;
+	struct report_node nodes[ADDR_MAX_NODES];
+	struct report_device devices[DEVICES_MAX];
+	char addresses[DEVICES_MAX][INET_ADDRSTRLEN];
+	char reclaim[24];
+	const struct sources *from;
+	uint64_t block_pages; /* that may still be asked for: everybody waits meanwhile */
+};
+
+/* Valid until the server's state changes; v must stay where it is, and *from. */
+void view_fill(struct view *v, const struct sources *from);
+
+#endif

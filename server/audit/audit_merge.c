@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "server/audit/audit_merge.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "common/clock.h"
+#include "server/ledger/slotmap.h"
+
+#define CELLS_MIN 64
+
+struct cell {
+	enum audit_kind kind;
+	uint32_t site;
+	struct audit_holder share;
+	uint64_t birth_min_ns, birth_max_ns;
+	uint64_t age_sum_ms;
+	uint64_t nodes;
+	uint32_t unconfirmed;
+};
+
+struct audit_cells {
+	struct cell *cells;
+	size_t count, room;
+	uint32_t *buckets; /* open addressing: index + 1, 0 is empty; twice room of them */
+};
+
+static uint32_t hash_cell(enum audit_kind kind, uint32_t site, uint64_t serial)
+{
+	return slotmap_hash(serial * AUDIT_KINDS + (uint64_t)kind) ^ slotmap_hash(site);
+}
+
+int audit_cells_create(struct audit_cells **out)
+{
+	struct audit_cells *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return -ENOMEM;
+	*out = c;
+	return 0;
+}
+
+void audit_cells_destroy(struct audit_cells *c)
+{
+	if (!c)
+		return;
+	free(c->cells);
+	free(c->buckets);
+	free(c);
+}
+
+static uint32_t *probe(const struct audit_cells *c, enum audit_kind kind, uint32_t site,
+	uint64_t serial, uint32_t session)
+{
+	size_t mask = 2 * c->room - 1;
+	size_t at = hash_cell(kind, site, serial) & mask;
+
+	for (;; at = (at + 1) & mask) {
+		const struct cell *cell;
+
+		if (c->buckets[at] == 0)
+			return &c->buckets[at];
+		cell = &c->cells[c->buckets[at] - 1];
+		if (cell->kind == kind && cell->site == site &&
+			cell->share.session_serial == serial && cell->share.session == session)
+			return &c->buckets[at];
+	}
+}
+
+/* Room for one more, with at least half of the buckets empty. */
+static int make_room(struct audit_cells *c)
+{
+	size_t room = c->room ? 2 * c->room : CELLS_MIN;
+	struct cell *cells;
+	uint32_t *buckets;
+
+	if (c->count < c->room)
+		return 0;
+	cells = realloc(c->cells, room * sizeof(*cells));
+	if (!cells)
+		return -ENOMEM;
+	c->cells = cells;
+	buckets = calloc(2 * room, sizeof(*buckets));
+	if (!buckets)
+		return -ENOMEM;
+	free(c->buckets);
+	c->buckets = buckets;
+	c->room = room;
+	for (size_t i = 0; i < c->count; i++)
+		*probe(c, cells[i].kind, cells[i].site, cells[i].share.session_serial,
+			cells[i].share.session) = (uint32_t)(i + 1);
+	return 0;
+}
+
+static struct cell *find_or_make(struct audit_cells *c, const struct audit_member *m)
+{
+	const struct allocation *a = m->allocation;
+	uint32_t *bucket;
+
+	if (make_room(c) != 0)
+		return NULL;
+	bucket = probe(c, m->kind, m->site, a->session_serial, a->session);
+	if (*bucket == 0) {
+		c->cells[c->count] = (struct cell){ .kind = m->kind,
+			.site = m->site,
+			.birth_min_ns = UINT64_MAX,
+			.share = { .session = a->session,
+				.session_serial = a->session_serial,
+				.orphan = m->orphan } };
+		*bucket = (uint32_t)++c->count;
+	}
+	return &c->cells[*bucket - 1];
+}
+
+static uint64_t min_of(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+static uint64_t max_of(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
+/* A birth of long ago may be garbage: the sum must not wrap around for it. */
+static uint64_t add_saturating(uint64_t a, uint64_t b)
+{
+	return a > UINT64_MAX - b ? UINT64_MAX : a + b;
+}
+
+int audit_cells_add(struct audit_cells *c, const struct audit_member *m)
+{
+	const struct allocation *a = m->allocation;
+	struct cell *cell = find_or_make(c, m);
+	uint64_t age_ns = m->now_ns > a->birth_ns ? m->now_ns - a->birth_ns : 0;
+
+	if (!cell)
+		return -ENOMEM;
+	cell->share.blocks++;
+	cell->share.bytes += a->bytes;
+	cell->share.block_bytes += allocation_block_bytes(a);
+	cell->birth_min_ns = min_of(cell->birth_min_ns, a->birth_ns);
+	cell->birth_max_ns = max_of(cell->birth_max_ns, a->birth_ns);
+	cell->age_sum_ms = add_saturating(cell->age_sum_ms, age_ns / NSEC_PER_MSEC);
+	cell->nodes |= 1ULL << addr_node(a->addr);
+	cell->unconfirmed += m->unconfirmed;
+	return 0;
+}
+
+/* Findings together, and within one the holders in their order. */
+static int by_finding(const void *left, const void *right)
+{
+	const struct cell *l = left, *r = right;
+
+	if (l->kind != r->kind)
+		return l->kind < r->kind ? -1 : 1;
+	if (l->site != r->site)
+		return l->site < r->site ? -1 : 1;
+	if (l->share.bytes != r->share.bytes)
+		return l->share.bytes > r->share.bytes ? -1 : 1;
+	if (l->share.session_serial != r->share.session_serial)
+		return l->share.session_serial < r->share.session_serial ? -1 : 1;
+	return l->share.session < r->share.session ? -1 : l->share.session > r->share.session;
+}
+
+/* Made of what is the same on every server and in every run: the kind and the frames. */
+static uint64_t finding_id(enum audit_kind kind, uint64_t site_hash)
+{
+	uint64_t id = site_hash ^ ((uint64_t)kind + 1) * 0x9e3779b97f4a7c15ULL;
+
+	id = (id ^ id >> 33) * 0xff51afd7ed558ccdULL;
+	id = (id ^ id >> 33) * 0xc4ceb9fe1a85ec53ULL;
+	return id ^ id >> 33;
+}
+
+static void absorb(struct audit_finding *f, const struct cell *cell)
+{
+	f->blocks += cell->share.blocks;
+	f->bytes += cell->share.bytes;
+	f->block_bytes += cell->share.block_bytes;
+	f->birth_min_ns = min_of(f->birth_min_ns, cell->birth_min_ns);
+	f->birth_max_ns = max_of(f->birth_max_ns, cell->birth_max_ns);
+	f->age_sum_ms = add_saturating(f->age_sum_ms, cell->age_sum_ms);
+	f->nodes |= cell->nodes;
+	f->unconfirmed += cell->unconfirmed;
+	f->holders[f->nholders++] = cell->share;
+}
+
+/* The finding that the n cells make. */
+static int make_finding(
+	struct audit_finding *f, const struct cell *cells, size_t n, const struct sites *sites)
+{
+	const struct site_record *site = sites_get(sites, cells->site);
+
+	*f = (struct audit_finding){ .kind = cells->kind,
+		.site = cells->site,
+		.id = finding_id(cells->kind, site ? site->hash : 0),
+		.birth_min_ns = UINT64_MAX };
+	f->holders = calloc(n, sizeof(*f->holders));
+	if (!f->holders)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++)
+		absorb(f, &cells[i]);
+	return 0;
+}
+
+static int by_size(const void *left, const void *right)
+{
+	const struct audit_finding *l = left, *r = right;
+
+	if (l->kind != r->kind)
+		return l->kind < r->kind ? -1 : 1;
+	if (l->bytes != r->bytes)
+		return l->bytes > r->bytes ? -1 : 1;
+	if (l->id != r->id)
+		return l->id < r->id ? -1 : 1;
+	return l->site < r->site ? -1 : l->site > r->site;
+}
+
+int audit_cells_merge(struct audit_cells *c, const struct sites *sites, struct audit_result *r)
+{
+	struct audit_finding *findings;
+	size_t n = 0;
+
+	if (c->count == 0)
+		return 0;
+	findings = calloc(c->count, sizeof(*findings));
+	if (!findings)
+		return -ENOMEM;
+	/* The buckets are of no use any more once the cells move. */
+	qsort(c->cells, c->count, sizeof(*c->cells), by_finding);
+	for (size_t begin = 0, end; begin < c->count; begin = end) {
+		const struct cell *first = &c->cells[begin];
+
+		end = begin + 1;
+		while (end < c->count && c->cells[end].kind == first->kind &&
+			c->cells[end].site == first->site)
+			end++;
+		if (make_finding(&findings[n], first, end - begin, sites) != 0) {
+			audit_findings_destroy(findings, n);
+			return -ENOMEM;
+		}
+		n++;
+	}
+	qsort(findings, n, sizeof(*findings), by_size);
+	r->findings = findings;
+	r->nfindings = n;
+	return 0;
+}
+
+void audit_findings_destroy(struct audit_finding *findings, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		free(findings[i].holders);
+	free(findings);
+}

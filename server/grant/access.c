@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "server/grant/access.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <utlist.h>
+
+#include "server/base/wait.h"
+#include "server/base/work.h"
+#include "server/memory/pool.h"
+#include "server/net/connection.h"
+
+#define INVALIDATIONS_MAX 16 /* on a connection at a time: they share its send queue with replies */
+#define ENDS_AT_ONCE \
+	64 /* what a session can have on one allocation, nearly; more is for the reaper */
+
+#define WINDOW_ACCESS (IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_ATOMIC)
+
+static struct grant **grants_of(const struct access *access, const struct allocation *a)
+{
+	return &access->reach[ledger_slot(access->pool->ledger, a)].grants;
+}
+
+struct wait **access_revoked(struct access *access, const struct allocation *a)
+{
+	return &access->reach[ledger_slot(access->pool->ledger, a)].revoked;
+}
+
+static struct ibv_mr *chunk_for(const struct connection *c, const struct allocation *a)
+{
+	return c->device->protection == PROTECTION_WINDOW ? device_chunk(c->device, a->addr) : NULL;
+}
+
+static struct extent extent_of(const struct access *access, const struct allocation *a)
+{
+	return (struct extent){ .memory = pool_pointer(access->pool, a),
+		.addr = a->addr,
+		.bytes = a->bytes,
+		.access = WINDOW_ACCESS };
+}
+
+struct grant *access_find(
+	const struct access *access, const struct connection *c, const struct allocation *a)
+{
+	struct grant *g = *grants_of(access, a);
+
+	while (g && g->connection != c)
+		g = g->of_next; /* at most one per connection of the session */
+	return g;
+}
+
+int access_make(
+	struct access *access, struct connection *c, const struct allocation *a, struct grant **out)
+{
+	const struct extent e = extent_of(access, a);
+	struct ibv_mw *spare = c->nspares ? c->spares[c->nspares - 1] : NULL;
+	struct grant **head = grants_of(access, a);
+	struct grant *g;
+	int err = grant_create(c->device->pd, &e, chunk_for(c, a), spare, &g);
+
+	if (err)
+		return err;
+	c->nspares -= spare != NULL;
+	g->allocation = a;
+	g->connection = c;
+	g->access = access;
+	DL_APPEND2(*head, g, of_prev, of_next);
+	DL_APPEND(c->grants, g);
+	*out = g;
+	return 0;
+}
+
+void access_bind_request(const struct access *access, const struct grant *g, struct ibv_send_wr *wr)
+{
+	const struct extent e = extent_of(access, g->allocation);
+
+	grant_bind_request(g, &e, chunk_for(g->connection, g->allocation), wr);
+}
+
+/* ---- ends ---- */
+
+/* The last grant of an allocation that is given up is gone. */
+static void finish(struct access *access, const struct allocation *a)
+{
+	struct wait **revoked = access_revoked(access, a);
+
+	access->nrevoking--;
+	pool_quarantine(access->pool, a);
+	work_wake(access->work);
+	wait_finish(revoked, 0);
+}
+
+/* ... and one of them will never be. */
+static void give_up(struct access *access, const struct allocation *a)
+{
+	access->nrevoking--;
+	ledger_set_state(access->pool->ledger, a, ALLOCATION_ZOMBIE);
+	wait_finish(access_revoked(access, a), -EIO);
+}
+
+static void begin_end(struct access *access, struct grant *g)
+{
+	if (g->end != GRANT_GIVEN)
+		return;
+	g->end = GRANT_QUEUED;
+	DL_APPEND2(access->ending, g, end_prev, end_next);
+}
+
+static void leave_queue(struct access *access, struct grant *g)
+{
+	if (g->end == GRANT_QUEUED)
+		DL_DELETE2(access->ending, g, end_prev, end_next);
+	g->end = GRANT_ENDING;
+}
+
+/* A queue pair in error carries nothing out any more: there, destroying the window does it. */
+static bool needs_invalidation(const struct grant *g)
+{
+	return g->bound && !g->own_region && g->connection->state != CONNECTION_CLOSING;
+}
+
+static void invalidate(struct grant *g)
+{
+	struct connection *c = g->connection;
+	struct ibv_send_wr wr;
+	int err;
+
+	grant_invalidate_request(g, &wr);
+	err = connection_post_invalidate(c, g, &wr);
+
+	if (err)
+		connection_abort(c, "an invalidation cannot be posted: %s", strerror(-err));
+	else
+		c->invalidating++;
+}
+
+/* False: its connection has no room for another invalidation now. */
+static bool end(struct access *access, struct grant *g)
+{
+	int err;
+
+	if (needs_invalidation(g)) {
+		if (g->connection->invalidating >= INVALIDATIONS_MAX)
+			return false;
+		leave_queue(access, g);
+		invalidate(g);
+		return true;
+	}
+	leave_queue(access, g);
+	err = grant_revoke(g);
+	if (err)
+		connection_abort(g->connection, "a window cannot be revoked: %s", strerror(-err));
+	else
+		access_ended(g);
+	return true;
+}
+
+bool access_end_some(struct access *access, unsigned *budget)
+{
+	bool moved = false;
+
+	while (access->ending && *budget) {
+		struct grant *g = access->ending;
+
+		(*budget)--;
+		if (end(access, g)) {
+			moved = true;
+		} else {
+			DL_DELETE2(access->ending, g, end_prev, end_next);
+			DL_APPEND2(access->ending, g, end_prev, end_next);
+		}
+	}
+	return access->ending && moved;
+}
+
+static void end_soon(struct access *access)
+{
+	unsigned budget = ENDS_AT_ONCE;
+
+	if (access_end_some(access, &budget))
+		work_wake(access->work);
+}
+
+unsigned access_end_all(struct access *access, const struct allocation *a)
+{
+	bool stuck = false;
+	unsigned n = 0;
+	struct grant *g;
+
+	access->nrevoking++;
+	if (!*grants_of(access, a)) {
+		finish(access, a);
+		return 0;
+	}
+	DL_FOREACH2(*grants_of(access, a), g, of_next)
+	{
+		stuck |= g->end == GRANT_STUCK;
+		begin_end(access, g);
+		n++;
+	}
+	if (stuck)
+		give_up(access, a);
+	end_soon(access);
+	return n;
+}
+
+static bool is_of(const struct grant *g, const struct grantee *grantee)
+{
+	return g->connection->grantee == grantee;
+}
+
+bool access_end_of(struct access *access, const struct allocation *a, const struct grantee *grantee)
+{
+	struct grant *g;
+
+	DL_FOREACH2(*grants_of(access, a), g, of_next)
+	{
+		if (is_of(g, grantee))
+			begin_end(access, g);
+	}
+	end_soon(access);
+	return access_has(access, a, grantee);
+}
+
+bool access_has(struct access *access, const struct allocation *a, const struct grantee *grantee)
+{
+	const struct grant *g = *grants_of(access, a);
+
+	while (g && !is_of(g, grantee))
+		g = g->of_next;
+	return g != NULL;
+}
+
+bool access_is_stuck(
+	struct access *access, const struct allocation *a, const struct grantee *grantee)
+{
+	const struct grant *g = *grants_of(access, a);
+
+	while (g && !(is_of(g, grantee) && g->end == GRANT_STUCK))
+		g = g->of_next;
+	return g != NULL;
+}
+
+unsigned access_count_others(struct access *access, const struct allocation *a)
+{
+	const struct grant *g;
+	unsigned n = 0;
+
+	access->counting++;
+	DL_FOREACH2(*grants_of(access, a), g, of_next)
+	{
+		struct grantee *grantee = g->connection->grantee;
+
+		if (grantee->slot == a->session || grantee->counted == access->counting)
+			continue;
+		grantee->counted = access->counting;
+		n++;
+	}
+	return n;
+}
+
+void access_invalidated(struct grant *g)
+{
+	struct connection *c = g->connection;
+
+	g->bound = false;
+	c->invalidating--;
+	if (g->access->ending)
+		work_wake(g->access->work); /* one of them may have waited for this room */
+	if (c->nspares < CONNECTION_SPARES) {
+		c->spares[c->nspares++] = g->window;
+		g->window = NULL;
+	}
+	if (grant_revoke(g)) /* a window that did not become a spare */
+		connection_abort(c, "a window cannot be destroyed");
+	else
+		access_ended(g);
+}
+
+void access_ended(struct grant *g)
+{
+	const struct allocation *a = g->allocation;
+	struct connection *c = g->connection;
+	struct access *access = g->access;
+	bool was_given = g->end == GRANT_GIVEN;
+
+	leave_queue(access, g);
+	/* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): a list with a member has a head */
+	DL_DELETE(c->grants, g);
+	if (a)
+		DL_DELETE2(*grants_of(access, a), g, of_prev, of_next);
+	grant_free(g);
+	if (a && !was_given && c->grantee)
+		wait_finish(&c->grantee->grant_ended, 0);
+	if (a && a->state == ALLOCATION_REVOKING && !*grants_of(access, a))
+		finish(access, a);
+}
+
+/*
+ * While the end of the owner's own access is not confirmed, nobody else may have the block. Where the end of another
+ * session's access is not confirmed, the owner keeps the block, and nobody has it after the owner.
+ */
+void access_mark_stuck(struct grant *g)
+{
+	struct access *access = g->access;
+	const struct allocation *a = g->allocation;
+	struct grantee *grantee = g->connection->grantee;
+
+	leave_queue(access, g);
+	g->end = GRANT_STUCK;
+	if (a->state == ALLOCATION_LIVE && a->session == grantee->slot) {
+		ledger_set_state(access->pool->ledger, a, ALLOCATION_REVOKING);
+		access->nrevoking++;
+	}
+	if (a->state == ALLOCATION_REVOKING)
+		give_up(access, a);
+	wait_finish(&grantee->grant_ended, 0);
+}
+
+int access_open(struct access *access, struct pool *pool, const struct work *work)
+{
+	*access = (struct access){ .pool = pool, .work = work };
+	access->reach = calloc(ledger_max(pool->ledger), sizeof(*access->reach));
+	return access->reach ? 0 : -ENOMEM;
+}
+
+void access_close(struct access *access)
+{
+	free(access->reach);
+	access->reach = NULL;
+}

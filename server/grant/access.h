@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Who reaches an allocation: its grants, at most one on each connection of its session, and of the sessions
+ * that it is shared with. A connection gets one when it asks (ATTACH), and each ends by one of three ways:
+ * revoked on the spot, by an invalidation whose completion came in, or by the end of its connection. All
+ * come to access_ended(); the last one of an allocation that is being given up sends it on to
+ * quarantine, and only that does.
+ *
+ *	access_make ──▶ bound ──┬── queued ── revoked, or invalidated ──┬──▶ access_ended
+ *	                        └── the connection is aborted, reaped ──┘
+ *
+ * Ends are queued and done in slices: an allocation may be shared with thousands.
+ *
+ * The event loop only.
+ */
+#ifndef RMEM_SERVER_GRANT_ACCESS_H
+#define RMEM_SERVER_GRANT_ACCESS_H
+
+#include "server/grant/grant.h"
+#include "server/grant/grantee.h"
+
+struct pool;
+struct wait;
+struct work;
+
+/* Who reaches an allocation, by ledger slot. */
+struct reach {
+	struct grant *grants; /* one per connection at most */
+	struct wait *revoked; /* who waits for the last of them to end */
+};
+
+struct access {
+	struct pool *pool;
+	const struct work
+		*work; /* woken for grants that are to end, and for memory that is to be wiped */
+	struct reach *reach;
+	struct grant *ending; /* queued, oldest first */
+	unsigned nrevoking;   /* allocations that are given up and have grants left */
+	unsigned counting;    /* how often sessions were counted */
+};
+
+/* The pool must be open. -ENOMEM. */
+int access_open(struct access *access, struct pool *pool, const struct work *work);
+void access_close(struct access *access); /* half-open is fine */
+
+/* The grant of this allocation on this connection, or NULL. */
+struct grant *access_find(
+	const struct access *access, const struct connection *c, const struct allocation *a);
+
+/* Make one, not bound yet. -ENOMEM, or what the device says. */
+int access_make(struct access *access, struct connection *c, const struct allocation *a,
+	struct grant **out);
+
+/* The work request that binds it; to be followed at once by grant_posted(). */
+void access_bind_request(
+	const struct access *access, const struct grant *g, struct ibv_send_wr *wr);
+
+/*
+ * Who waits for an allocation that is REVOKING: it ends when the last grant has, or with -EIO when the device does not
+ * confirm the end of one.
+ */
+struct wait **access_revoked(struct access *access, const struct allocation *a);
+
+/*
+ * The allocation is REVOKING: end every grant of it, of all sessions, on connections that are going down too.
+ * Those that cannot end here and now do so later; the last may end before this returns. A connection that
+ * cannot revoke its own is aborted: its end tries again.
+ * Returns how many there were.
+ */
+unsigned access_end_all(struct access *access, const struct allocation *a);
+
+/* End those of one session. True: some are left; grantee->grant_ended tells of each that ends, or is stuck. */
+bool access_end_of(
+	struct access *access, const struct allocation *a, const struct grantee *grantee);
+
+/* See to at most *budget of those that are queued. True: there is more that can be done now. */
+bool access_end_some(struct access *access, unsigned *budget);
+
+/* Has the session any on it? */
+bool access_has(struct access *access, const struct allocation *a, const struct grantee *grantee);
+/* ... and one whose end the device did not confirm? */
+bool access_is_stuck(
+	struct access *access, const struct allocation *a, const struct grantee *grantee);
+/* How many sessions have some that are not its owner? */
+unsigned access_count_others(struct access *access, const struct allocation *a);
+
+/* The invalidation of a grant has completed. */
+void access_invalidated(struct grant *g);
+
+/* The device has confirmed that nobody reaches the memory through it. Frees the grant. */
+void access_ended(struct grant *g);
+
+/* It never will: what may still be reached is a zombie from now on. The grant stays. */
+void access_mark_stuck(struct grant *g);
+
+#endif

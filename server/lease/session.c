@@ -1,0 +1,503 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "server/lease/session.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/random.h>
+#include <utlist.h>
+
+#include "common/clock.h"
+#include "common/identity.h"
+#include "common/log.h"
+#include "server/lease/holder.h"
+#include "server/net/connection.h"
+
+uint64_t leases_time_ns(const struct leases *l)
+{
+	return timeline_at(l->timeline, clock_boot_ns());
+}
+
+uint64_t leases_age_ns(const struct leases *l, uint64_t since_ns)
+{
+	const uint64_t now_ns = leases_time_ns(l);
+
+	return now_ns > since_ns ? now_ns - since_ns : 0;
+}
+
+struct session *session_of(const struct connection *c)
+{
+	return (struct session *)((char *)c->grantee - offsetof(struct session, grantee));
+}
+
+struct session_record *session_record(const struct session *session)
+{
+	return sessions_get(session->leases->records, session->grantee.slot);
+}
+
+volatile uint64_t *session_board(const struct session *session)
+{
+	return (volatile uint64_t *)((char *)session->leases->board +
+				     (size_t)session->grantee.slot * BOARD_LINE_BYTES);
+}
+
+static struct session *use_slot(struct leases *l, uint32_t slot, uint64_t now_ns)
+{
+	struct session *session = &l->sessions[slot];
+
+	memset(session, 0, sizeof(*session));
+	session->used = true;
+	session->leases = l;
+	session->grantee.slot = slot;
+	*session_board(session) = 0;
+	lease_start(&session->lease, now_ns);
+	return session;
+}
+
+void sessions_recover(struct leases *l)
+{
+	uint64_t now_ns = clock_boot_ns();
+	struct session_record *r;
+	uint32_t cursor = 0, slot;
+
+	while ((r = sessions_next(l->records, &cursor, &slot))) {
+		struct session *session = use_slot(l, slot, now_ns);
+
+		if (r->state == SESSION_CONNECTED)
+			sessions_set_state(l->records, slot, SESSION_DETACHED, HOLDER_NO_EVIDENCE,
+				leases_time_ns(l));
+		r->expired_ns = 0;
+		session_forget_if_done(session);
+	}
+}
+
+/* Takes the same time wherever the first difference is. */
+static bool same_secret(const uint8_t a[ID_SIZE], const uint8_t b[ID_SIZE])
+{
+	volatile uint8_t difference = 0;
+
+	for (unsigned i = 0; i < ID_SIZE; i++)
+		difference |= a[i] ^ b[i];
+	return difference == 0;
+}
+
+static void control_closing(struct wait *w, int result);
+static void channel_closing(struct wait *w, int result);
+static void connection_gone(struct wait *w, int result);
+
+/* It is the session's from now on. The session hears first of its end. */
+static void adopt(
+	struct connection *c, struct session *session, void (*closing)(struct wait *w, int result))
+{
+	c->grantee = &session->grantee;
+	session->nconnections++;
+	wait_on(&c->closing, &c->grantee_closing, closing);
+	wait_on(&c->gone, &c->grantee_gone, connection_gone);
+}
+
+static void take_control(struct connection *c, struct session *session)
+{
+	session->control = c;
+	adopt(c, session, control_closing);
+}
+
+static int start(
+	struct leases *l, struct connection *c, const struct hello_request *hello, struct why *why)
+{
+	struct identity who = hello->identity;
+	uint8_t secret[ID_SIZE];
+	uint32_t slot;
+	int err;
+
+	if (getrandom(secret, sizeof(secret), 0) != sizeof(secret))
+		return why_set(why, -EAGAIN, "the server has no random numbers");
+	identity_clean(&who);
+	err = sessions_add(l->records, hello->session_id, secret, &who, leases_time_ns(l), &slot);
+	if (err == -EUSERS)
+		return why_set(why, err, "the server keeps %u sessions and has no room for more",
+			SESSIONS_MAX);
+	if (err)
+		return why_set(why, err, "the server refuses the session: %s", strerror(-err));
+	take_control(c, use_slot(l, slot, clock_boot_ns()));
+	log_debug("session of %s[%u] on %s opened from %s", who.exe, who.pid, who.host, c->peer);
+	return 0;
+}
+
+/* 0 and the session that the peer has proved to be. */
+static int find(struct leases *l, const uint8_t id[ID_SIZE], const uint8_t secret[ID_SIZE],
+	struct session **out, struct why *why)
+{
+	uint32_t slot;
+
+	if (sessions_find(l->records, id, &slot))
+		return why_set(why, -ESTALE, "the server does not know this session (any more)");
+	if (!same_secret(sessions_get(l->records, slot)->secret, secret))
+		return why_set(why, -EACCES, "the session's secret is wrong");
+	*out = &l->sessions[slot];
+	return 0;
+}
+
+static int check_resumable(const struct session *session, struct why *why)
+{
+	/* What held nothing may have been forgotten with its last connection. */
+	if (!session->used)
+		return why_set(why, -ESTALE, "the server does not know this session (any more)");
+	if (session_record(session)->state == SESSION_CLOSED || session->reclaiming)
+		return why_set(
+			why, -ESTALE, "the session is over and its memory is being taken back");
+	return 0;
+}
+
+/* It comes back under its ticket, or, if others may have been told that it does not, under a new one. */
+static int check_ticket(const struct session *session, struct why *why)
+{
+	struct leases *l = session->leases;
+	const struct session_record *r = session_record(session);
+
+	if (session->lease.state < LEASE_EXPIRED && !(r->ticket & SESSION_TICKET_RETIRED))
+		return 0;
+	/* Under the old ticket something can still be written, so it has to stay. */
+	if (session->grantee.has_stuck_qp)
+		return why_set(why, -ESTALE,
+			"the device has not confirmed the end of the session's earlier "
+			"connections");
+	if (sessions_renew_ticket(l->records, session->grantee.slot))
+		return why_set(why, -ESTALE, "the server has no more tickets");
+	return 0;
+}
+
+int session_resume(struct connection *c, struct session *session, struct why *why)
+{
+	struct leases *l = session->leases;
+	struct session_record *r;
+	int err = check_resumable(session, why);
+
+	if (!err)
+		err = check_ticket(session, why);
+	if (err)
+		return err;
+	if (lease_resume(&session->lease, clock_boot_ns()))
+		return why_set(why, -ESTALE, "the session's lease and courtesy are over");
+	r = session_record(session);
+	session->lease.board = *session_board(session);
+	take_control(c, session);
+	r->expired_ns = 0;
+	r->seen_ns = leases_time_ns(l);
+	sessions_set_state(l->records, session->grantee.slot, SESSION_CONNECTED, HOLDER_NO_EVIDENCE,
+		r->seen_ns);
+	l->resumes++;
+	log_info("session of %s[%u] on %s is back from %s", r->identity.exe, r->identity.pid,
+		r->identity.host, c->peer);
+	return 0;
+}
+
+/*
+ * The earlier connections may have many grants, and the reaper takes them down in slices. Only the newest
+ * waits: the client has given up on those before.
+ */
+static int end_the_earlier(struct connection *c, struct session *session, struct wait ***out)
+{
+	static const char reason[] = "its client came back on another connection";
+
+	if (session->drained)
+		connection_abort(connection_of_wait(session->drained), "%s", reason);
+	if (session->control)
+		connection_abort(session->control, "%s", reason);
+	(void)lease_renew(&session->lease, clock_boot_ns()); /* a sign of life, if in time */
+	c->pending.session = session;
+	*out = &session->drained;
+	return -EINPROGRESS;
+}
+
+static int resume(struct leases *l, struct connection *c, const struct hello_request *hello,
+	struct wait ***out, struct why *why)
+{
+	struct session *session;
+	int err = find(l, hello->session_id, hello->secret, &session, why);
+
+	if (!err)
+		err = check_resumable(session, why);
+	if (err)
+		return err;
+	if (session->nconnections)
+		return end_the_earlier(c, session, out);
+	return session_resume(c, session, why);
+}
+
+int session_begin(struct leases *l, struct connection *c, const struct hello_request *hello,
+	struct wait ***out, struct why *why)
+{
+	return hello->resume ? resume(l, c, hello, out, why) : start(l, c, hello, why);
+}
+
+static bool is_channel(const struct connection *c, const struct session *session, uint32_t number)
+{
+	return c->grantee == &session->grantee && c->number == number;
+}
+
+static struct connection *find_channel(
+	struct connection *list, const struct session *session, uint32_t number)
+{
+	struct connection *c;
+
+	DL_FOREACH (list, c) {
+		if (is_channel(c, session, number))
+			break;
+	}
+	return c;
+}
+
+/*
+ * What was sent on a channel that broke may still be on its way. The client repeats it on the new one, so it
+ * must not be carried out later than that. Returns what is left of the old one, or NULL.
+ */
+static struct connection *end_predecessor(const struct connection *c, struct session *session)
+{
+	static const char reason[] = "another channel takes its place";
+	struct connection *old = find_channel(session->channels, session, c->number);
+
+	if (old)
+		connection_abort(old, "%s", reason);
+	old = find_channel(c->net->dying, session, c->number);
+	/* Behind the session itself: a JOIN before this one, which the client has given up. */
+	if (old && old->grantee_gone.next)
+		connection_abort(connection_of_wait(old->grantee_gone.next), "%s", reason);
+	return old;
+}
+
+int session_rejoin(struct connection *c, struct session *session, struct why *why)
+{
+	if (!session->control || session_record(session)->state != SESSION_CONNECTED)
+		return why_set(why, -ESTALE,
+			"the session is not connected: a channel needs its control connection");
+	if (session->nchannels >= CHANNELS_PER_SESSION_MAX)
+		return why_set(why, -EUSERS, "a session can have at most %d channels",
+			CHANNELS_PER_SESSION_MAX);
+	if (c->number && find_channel(c->net->zombies, session, c->number))
+		return why_set(why, -EBUSY,
+			"the device does not confirm the end of this channel's last connection");
+	connection_move(c, &session->channels);
+	session->nchannels++;
+	adopt(c, session, channel_closing);
+	log_debug("a channel of session %u from %s", session->grantee.slot, c->peer);
+	return 0;
+}
+
+int session_join(struct leases *l, struct connection *c, const struct join_request *q,
+	struct wait ***out, struct why *why)
+{
+	struct connection *old;
+	struct session *session;
+	int err = find(l, q->session_id, q->secret, &session, why);
+
+	if (err)
+		return err;
+	c->number = q->channel;
+	old = c->number ? end_predecessor(c, session) : NULL;
+	if (!old)
+		return session_rejoin(c, session, why);
+	c->pending.session = session;
+	*out = &old->gone;
+	return -EINPROGRESS;
+}
+
+static struct connection *of_closing(struct wait *w)
+{
+	return (struct connection *)((char *)w - offsetof(struct connection, grantee_closing));
+}
+
+static void channel_closing(struct wait *w, int result)
+{
+	(void)result;
+	session_of(of_closing(w))->nchannels--;
+}
+
+static void end_channels(struct session *session, const char *reason)
+{
+	while (session->channels)
+		connection_abort(session->channels, "%s", reason);
+}
+
+static void control_closing(struct wait *w, int result)
+{
+	struct session *session = session_of(of_closing(w));
+
+	(void)result;
+	session->control = NULL;
+	end_channels(session, "its session's control connection ended");
+}
+
+void session_forget_if_done(struct session *session)
+{
+	struct leases *l = session->leases;
+	const struct session_record *r = session_record(session);
+
+	if (!r || session->nconnections ||
+		ledger_session_count(l->pool->ledger, session->grantee.slot))
+		return;
+	if (session->grantee.has_stuck_qp)
+		return; /* whoever had this slot next could be kept alive by this one's client */
+	/* Whose lease is over and who holds nothing has nothing to come back to. */
+	if (r->state != SESSION_CLOSED && r->state != SESSION_DEAD && !session->reclaiming &&
+		session->lease.state < LEASE_EXPIRED)
+		return;
+	l->nreclaiming -= session->reclaiming && !session->reclaimed;
+	sessions_remove(l->records, session->grantee.slot);
+	session->used = false;
+}
+
+bool session_is_out(struct leases *l, uint64_t ticket)
+{
+	const struct session_record *r;
+	const struct session *session;
+	uint32_t slot;
+
+	/* Retired, forgotten, or it has another one by now: nothing of that happens before it is out. */
+	if (sessions_find_ticket(l->records, ticket, &slot))
+		return true;
+	session = &l->sessions[slot];
+	r = session_record(session);
+	if (session->nconnections || session->grantee.has_stuck_qp)
+		return false;
+	if (r->state != SESSION_CLOSED && r->state != SESSION_DEAD && !session->reclaiming &&
+		session->lease.state < LEASE_EXPIRED)
+		return false;
+	sessions_retire_ticket(l->records, slot);
+	return true;
+}
+
+void session_close(struct session *session)
+{
+	struct leases *l = session->leases;
+
+	end_channels(session, "its client said goodbye");
+	sessions_set_state(l->records, session->grantee.slot, SESSION_CLOSED, HOLDER_CLOSED,
+		leases_time_ns(l));
+	session_forget_if_done(session);
+}
+
+static bool just_restarted(const struct leases *l, uint64_t now_ns)
+{
+	return now_ns - l->started_boot_ns < l->terms.ttl_ns;
+}
+
+/*
+ * Is the holder of a detached session provably gone? As of the last tick: time since then may be one in
+ * which we stood still, and only a tick excuses everybody for that. The grace begins when we notice that a lease is over:
+ * if we were busy until then, nobody could come back.
+ */
+static void judge(struct session *session)
+{
+	struct leases *l = session->leases;
+	const uint64_t now_ns = l->stall_guard.last_ns;
+	const struct session_record *r = session_record(session);
+	bool expired = session->lease.state >= LEASE_EXPIRED;
+	struct holder_facts facts = {
+		.connected = session->nconnections > 0,
+		.lease_expired = expired,
+		.expired_for_ns = expired ? lease_since(&session->lease, now_ns) : 0,
+		.grace_ns = l->terms.ttl_ns,
+		.server_just_restarted = just_restarted(l, now_ns),
+	};
+	enum holder_evidence evidence;
+
+	if (r->state != SESSION_DETACHED)
+		return;
+	facts.process = identity_probe(&r->identity); /* system calls: only where it matters */
+	evidence = holder_judge(&facts);
+	if (evidence == HOLDER_NO_EVIDENCE)
+		return;
+	log_info("session of %s[%u] on %s is dead (%s): %u blocks left", r->identity.exe,
+		r->identity.pid, r->identity.host, holder_evidence_text(evidence),
+		ledger_session_count(l->pool->ledger, session->grantee.slot));
+	sessions_set_state(
+		l->records, session->grantee.slot, SESSION_DEAD, evidence, leases_time_ns(l));
+	session_forget_if_done(session);
+}
+
+void session_judge_all(struct leases *l)
+{
+	uint32_t cursor = 0, slot;
+
+	while (sessions_next(l->records, &cursor, &slot))
+		judge(&l->sessions[slot]);
+}
+
+static void detach(struct session *session)
+{
+	struct leases *l = session->leases;
+
+	if (session_record(session)->state == SESSION_CONNECTED) {
+		sessions_set_state(l->records, session->grantee.slot, SESSION_DETACHED,
+			HOLDER_NO_EVIDENCE, leases_time_ns(l));
+		judge(session);
+	}
+	session_forget_if_done(session);
+}
+
+/* With all its grants. After the last connection the session is detached. */
+static void connection_gone(struct wait *w, int result)
+{
+	const struct connection *c =
+		(struct connection *)((char *)w - offsetof(struct connection, grantee_gone));
+	struct session *session = session_of(c);
+
+	(void)result;
+	if (--session->nconnections)
+		return;
+	detach(session);
+	wait_finish(&session->drained, 0);
+}
+
+static void expired(struct session *session)
+{
+	struct leases *l = session->leases;
+	struct session_record *r = session_record(session);
+
+	r->expired_ns = leases_time_ns(l);
+	l->expiries++;
+	log_info("lease of %s[%u] on %s expired: access revoked, %u blocks kept", r->identity.exe,
+		r->identity.pid, r->identity.host,
+		ledger_session_count(l->pool->ledger, session->grantee.slot));
+	if (session->control)
+		connection_abort(session->control, "its lease expired"); /* and all its channels */
+	else
+		session_forget_if_done(session);
+}
+
+static void tick(struct session *session, uint64_t now_ns)
+{
+	struct leases *l = session->leases;
+	struct session_record *r = session_record(session);
+
+	if (session->nconnections &&
+		lease_observe(&session->lease, *session_board(session), now_ns))
+		r->seen_ns = leases_time_ns(l);
+	if (!lease_step(&session->lease, &l->terms, now_ns))
+		return;
+	if (session->lease.state == LEASE_EXPIRED)
+		expired(session);
+}
+
+void session_tick_all(struct leases *l, uint64_t now_ns)
+{
+	uint64_t gap_ns = stall_guard_tick(&l->stall_guard, now_ns, heart_ran_ns(l->heart, now_ns));
+	uint32_t cursor = 0, slot;
+
+	if (gap_ns) {
+		l->stalls++;
+		l->stalled_ns += gap_ns;
+		/* A busy machine does this all the time; a quarter of a lease is worth a line. */
+		log_at(gap_ns > l->terms.ttl_ns / 4 ? LOG_LEVEL_WARN : LOG_LEVEL_DEBUG,
+			"rmemd itself stood still for %u ms: no lease is charged for that",
+			(unsigned)(gap_ns / NSEC_PER_MSEC));
+	}
+	while (sessions_next(l->records, &cursor, &slot)) {
+		struct session *session = &l->sessions[slot];
+
+		lease_excuse(&session->lease, gap_ns);
+		if (session->nconnections || session_record(session)->state == SESSION_DETACHED)
+			tick(session, now_ns);
+	}
+}

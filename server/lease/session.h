@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The life of a session on the server: it begins with HELLO, outlives its connections, and its memory
+ * ends in one funnel (server/lease/reaper.h) whichever way it dies. The event loop only.
+ */
+#ifndef RMEM_SERVER_LEASE_SESSION_H
+#define RMEM_SERVER_LEASE_SESSION_H
+
+#include <stdint.h>
+
+#include "common/message.h"
+#include "server/base/options.h"
+#include "server/grant/grantee.h"
+#include "server/lease/heart.h"
+#include "server/lease/lease.h"
+#include "server/ledger/sessions.h"
+#include "server/ledger/timeline.h"
+#include "server/memory/pool.h"
+#include "server/net/connection.h"
+
+#define BOARD_LINE_BYTES 64
+#define BOARD_BYTES ((size_t)SESSIONS_MAX * BOARD_LINE_BYTES)
+
+/* What rmemd keeps about a session only while it runs; the rest is in its record. */
+struct session {
+	struct leases *leases;
+	struct grantee grantee;
+	bool used;
+	bool reclaiming;    /* its memory is being taken back */
+	bool reclaimed;     /* ... and all that can be has been: only zombies stay */
+	unsigned new_sites; /* call sites nobody knew before it */
+	struct lease lease;
+	struct connection *control; /* NULL: none that is open */
+	/* Open ones; there are none without an open control connection. */
+	struct connection *channels;
+	struct wait *drained;  /* who waits for it to have no connection left */
+	unsigned nchannels;    /* open */
+	unsigned nconnections; /* all that have not been torn down: what may still have a grant */
+};
+
+/* Every session, and the time that acts on it. */
+struct leases {
+	const struct options *options;
+	struct net *net;
+	struct pool *pool;
+	struct sessions *records;
+	struct timeline *timeline; /* what time it is in records */
+	struct session *sessions;  /* by slot, SESSIONS_MAX of them */
+	void *board;               /* SESSIONS_MAX lines, registered line by line */
+	struct lease_terms terms;
+	struct heart *heart; /* does this process run? */
+	struct stall_guard stall_guard;
+	uint64_t started_boot_ns;
+	unsigned nreclaiming; /* sessions whose blocks are still being given up */
+	uint64_t resumes, expiries, stalls, stalled_ns;
+};
+
+/* Now, as in records: server time (server/ledger/timeline.h). */
+uint64_t leases_time_ns(const struct leases *l);
+
+/* How long ago that was; 0 if it is still to come, which only a damaged record says. */
+uint64_t leases_age_ns(const struct leases *l, uint64_t since_ns);
+
+/* The session of a connection that has one. */
+struct session *session_of(const struct connection *c);
+
+/* Runtime state for every record found in the data directory: detached, with a fresh lease. */
+void sessions_recover(struct leases *l);
+
+/*
+ * A HELLO on c. 0: c is the control connection of a session. -EEXIST, -EUSERS; when resuming -ESTALE
+ * (gone or reclaimed) or -EACCES (wrong secret). -EINPROGRESS: the session still has earlier
+ * connections. They are ended; wait on *out for that, and then call session_resume() for c->pending.session. A later
+ * HELLO takes its place: then c is aborted.
+ */
+int session_begin(struct leases *l, struct connection *c, const struct hello_request *hello,
+	struct wait ***out, struct why *why);
+/* What a HELLO that waited comes to, now that nothing is left of the session's earlier connections. */
+int session_resume(struct connection *c, struct session *session, struct why *why);
+
+/*
+ * A JOIN on c. 0: c is a channel of that session. -ESTALE, -EACCES, -EUSERS. -EINPROGRESS: it replaces a
+ * channel of which something is left. That is ended; wait on *out for it, and then call session_rejoin() for
+ * c->pending.session. A later JOIN of that number takes its place: then c is aborted.
+ */
+int session_join(struct leases *l, struct connection *c, const struct join_request *q,
+	struct wait ***out, struct why *why);
+/* What a JOIN that waited comes to. */
+int session_rejoin(struct connection *c, struct session *session, struct why *why);
+
+/*
+ * Is whoever had this ticket out: no connection is left on which it acts, and none will ever be again? Then
+ * it is retired before this returns, so that no restart brings it back.
+ */
+bool session_is_out(struct leases *l, uint64_t ticket);
+
+/* The client said goodbye: what it did not free is leaked by a closed session. */
+void session_close(struct session *session);
+
+/* Look at the lease board and let time act on every lease. */
+void session_tick_all(struct leases *l, uint64_t now_ns);
+
+/* Look whether the holders that are not connected still exist. */
+void session_judge_all(struct leases *l);
+
+/* Forget the session if it holds nothing and is over, or its lease is. */
+void session_forget_if_done(struct session *session);
+
+struct session_record *session_record(const struct session *session);
+
+/* The line of the lease board that belongs to a session. */
+volatile uint64_t *session_board(const struct session *session);
+
+#endif

@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Beside the file there are three indexes, all by slot and all rebuilt by ledger_open(): which slots
+ * are taken, the slots by address, and per session a list with the youngest in front. Blocks are
+ * aligned to their size, so the block that contains an address starts at one of as many addresses as
+ * there are orders in use: a lookup tries just those.
+ */
+#include "server/ledger/ledger.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#include "server/ledger/ledger_recover.h"
+#include "server/ledger/sessions.h"
+#include "server/ledger/slotmap.h"
+#include "server/ledger/table.h"
+
+#define ORDERS 64
+
+struct links {
+	uint32_t older, younger; /* of the same session; slot + 1, 0: none */
+};
+
+struct holdings {
+	uint32_t youngest; /* slot + 1 */
+	uint32_t count;
+	uint64_t block_bytes;
+};
+
+struct ledger {
+	struct table table;
+	struct slots slots;
+	struct slotmap by_addr;
+	struct links *links;
+	struct holdings *sessions;
+	uint32_t per_order[ORDERS];
+	uint64_t next_serial;
+	uint32_t rejected;
+};
+
+static struct allocation *record(const struct ledger *l, uint32_t slot)
+{
+	return table_record(&l->table, slot);
+}
+
+static uint32_t *older_link(struct ledger *l, uint32_t younger, uint32_t session)
+{
+	return younger ? &l->links[younger - 1].older : &l->sessions[session].youngest;
+}
+
+/* Put a record, of a slot that is taken, into the indexes; it is the youngest of its session. */
+static void index_add(struct ledger *l, uint32_t slot)
+{
+	const struct allocation *a = record(l, slot);
+	struct holdings *h = &l->sessions[a->session];
+
+	slotmap_put(&l->by_addr, slot, slotmap_hash(a->addr));
+	l->links[slot] = (struct links){ .older = h->youngest };
+	if (h->youngest)
+		l->links[h->youngest - 1].younger = slot + 1;
+	h->youngest = slot + 1;
+	h->count++;
+	h->block_bytes += allocation_block_bytes(a);
+	l->per_order[a->order]++;
+}
+
+static void index_remove(struct ledger *l, uint32_t slot)
+{
+	const struct allocation *a = record(l, slot);
+	struct holdings *h = &l->sessions[a->session];
+	struct links links = l->links[slot];
+
+	slotmap_remove(&l->by_addr, slot);
+	*older_link(l, links.younger, a->session) = links.older;
+	if (links.older)
+		l->links[links.older - 1].younger = links.younger;
+	h->count--;
+	h->block_bytes -= allocation_block_bytes(a);
+	l->per_order[a->order]--;
+}
+
+static int recover(struct ledger *l)
+{
+	struct ledger_found found;
+	int err = ledger_recover(&l->table, &l->slots, &found);
+
+	if (err)
+		return err;
+	for (uint32_t i = 0; i < found.count; i++) {
+		slots_occupy(&l->slots, found.slots[i]);
+		index_add(l, found.slots[i]);
+	}
+	l->rejected = found.rejected;
+	l->next_serial = found.last_serial + 1;
+	free(found.slots);
+	return 0;
+}
+
+int ledger_open(struct ledger **out, int dir, const char *name, uint32_t max)
+{
+	const struct table_layout layout = { .magic = { 'r', 'm', 'e', 'm', 'l', 'e', 'd', 'g' },
+		.version = LEDGER_FORMAT,
+		.record_bytes = sizeof(struct allocation),
+		.count = max };
+	struct ledger *l;
+	int err;
+
+	if (max == 0 || max >= SLOT_NONE)
+		return -EINVAL;
+	l = calloc(1, sizeof(*l));
+	if (!l)
+		return -ENOMEM;
+	l->links = calloc(max, sizeof(*l->links));
+	l->sessions = calloc(SESSIONS_MAX, sizeof(*l->sessions));
+	err = l->links && l->sessions ? 0 : -ENOMEM;
+	if (!err)
+		err = slots_create(&l->slots, max);
+	if (!err)
+		err = slotmap_create(&l->by_addr, max);
+	if (!err)
+		err = table_open(&l->table, dir, name, &layout, NULL);
+	if (!err)
+		err = recover(l);
+	if (err) {
+		ledger_close(l);
+		return err;
+	}
+	*out = l;
+	return 0;
+}
+
+void ledger_close(struct ledger *l)
+{
+	if (!l)
+		return;
+	table_close(&l->table);
+	slotmap_destroy(&l->by_addr);
+	slots_destroy(&l->slots);
+	free(l->sessions);
+	free(l->links);
+	free(l);
+}
+
+uint64_t ledger_inode(const struct ledger *l)
+{
+	struct stat st;
+
+	return fstat(l->table.fd, &st) == 0 ? st.st_ino : 0;
+}
+
+uint32_t ledger_rejected(const struct ledger *l)
+{
+	return l->rejected;
+}
+
+const struct allocation *ledger_next_rejected(const struct ledger *l, uint32_t *cursor)
+{
+	uint32_t begin, end = *cursor;
+
+	while (l->rejected && table_next_extent(&l->table, end, &begin, &end)) {
+		begin = begin > *cursor ? begin : *cursor;
+		for (uint32_t slot = begin; slot < end; slot++) {
+			if (record(l, slot)->state == ALLOCATION_FREE || slots_has(&l->slots, slot))
+				continue;
+			*cursor = slot + 1;
+			return record(l, slot);
+		}
+	}
+	return NULL;
+}
+
+void ledger_drop_rejected(struct ledger *l)
+{
+	const struct allocation *a;
+	uint32_t cursor = 0;
+
+	while ((a = ledger_next_rejected(l, &cursor)) != NULL) {
+		uint32_t slot = ledger_slot(l, a);
+
+		slots_occupy(&l->slots, slot);
+		__atomic_store_n(&record(l, slot)->state, ALLOCATION_FREE, __ATOMIC_RELEASE);
+		slots_give(&l->slots, slot);
+	}
+	l->rejected = 0;
+}
+
+static void publish(struct allocation *a, const struct allocation *draft)
+{
+	/* Nothing of what follows may be moved before the store that made this record FREE. */
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	/* One store: a torn serial number could be mistaken for a later one. */
+	__atomic_store_n(&a->serial, draft->serial, __ATOMIC_RELAXED);
+	a->session = draft->session;
+	a->session_serial = draft->session_serial;
+	a->addr = draft->addr;
+	a->bytes = draft->bytes;
+	a->birth_ns = draft->birth_ns;
+	a->site = draft->site;
+	a->seq = draft->seq;
+	a->order = draft->order;
+	for (unsigned i = 0; i < sizeof(a->reserved); i++)
+		a->reserved[i] = 0;
+	a->check = draft->check;
+	__atomic_store_n(&a->state, ALLOCATION_LIVE, __ATOMIC_RELEASE);
+}
+
+int ledger_add(struct ledger *l, const struct allocation *draft, const struct allocation **out)
+{
+	struct allocation checked = *draft;
+	uint32_t slot;
+	int err;
+
+	checked.state = ALLOCATION_LIVE;
+	checked.serial = l->next_serial;
+	for (unsigned i = 0; i < sizeof(checked.reserved); i++)
+		checked.reserved[i] = 0;
+	checked.check = ledger_record_check(&checked);
+	if (l->next_serial == UINT64_MAX)
+		return -ENOSPC;
+	if (!ledger_record_is_possible(&checked))
+		return -EINVAL;
+	if (ledger_find_containing(l, draft->addr))
+		return -EEXIST;
+	err = slots_take(&l->slots, &slot);
+	if (err)
+		return err;
+	err = table_back(&l->table, slot);
+	if (err) {
+		slots_give(&l->slots, slot);
+		return err;
+	}
+	publish(record(l, slot), &checked);
+	l->next_serial++;
+	index_add(l, slot);
+	*out = record(l, slot);
+	return 0;
+}
+
+static bool may_move(uint32_t from, enum allocation_state to)
+{
+	switch (from) {
+	case ALLOCATION_LIVE:
+		return to == ALLOCATION_REVOKING;
+	case ALLOCATION_REVOKING:
+		return to == ALLOCATION_QUARANTINE || to == ALLOCATION_ZOMBIE;
+	case ALLOCATION_QUARANTINE:
+		return to == ALLOCATION_FREE;
+	case ALLOCATION_ZOMBIE:
+		return to == ALLOCATION_QUARANTINE;
+	default:
+		return false;
+	}
+}
+
+int ledger_set_state(struct ledger *l, const struct allocation *a, enum allocation_state state)
+{
+	uint32_t slot = a ? ledger_slot(l, a) : SLOT_NONE;
+
+	if (!a || ledger_at(l, slot) != a || !may_move(a->state, state))
+		return -EINVAL;
+	if (state == ALLOCATION_FREE)
+		index_remove(l, slot);
+	__atomic_store_n(&record(l, slot)->state, state, __ATOMIC_RELEASE);
+	if (state == ALLOCATION_FREE)
+		slots_give(&l->slots, slot);
+	return 0;
+}
+
+const struct allocation *ledger_find(const struct ledger *l, uint64_t addr)
+{
+	uint32_t slot = slotmap_first(&l->by_addr, slotmap_hash(addr));
+
+	while (slot != SLOT_NONE && record(l, slot)->addr != addr)
+		slot = slotmap_next(&l->by_addr, slot);
+	return slot == SLOT_NONE ? NULL : record(l, slot);
+}
+
+const struct allocation *ledger_find_containing(const struct ledger *l, uint64_t addr)
+{
+	for (unsigned order = 0; order < ORDERS; order++) {
+		const struct allocation *a;
+
+		if (l->per_order[order] == 0)
+			continue;
+		a = ledger_find(l, addr & ~((1ULL << order) - 1));
+		if (a && addr - a->addr < allocation_block_bytes(a))
+			return a;
+	}
+	return NULL;
+}
+
+const struct allocation *ledger_next(const struct ledger *l, uint32_t *cursor)
+{
+	uint32_t slot = slots_next(&l->slots, *cursor);
+
+	if (slot == SLOT_NONE)
+		return NULL;
+	*cursor = slot + 1;
+	return record(l, slot);
+}
+
+const struct allocation *ledger_next_of_session(
+	const struct ledger *l, uint32_t session, const struct allocation *prev)
+{
+	uint32_t at;
+
+	if (session >= SESSIONS_MAX)
+		return NULL;
+	at = prev ? l->links[ledger_slot(l, prev)].older : l->sessions[session].youngest;
+	return at ? record(l, at - 1) : NULL;
+}
+
+uint32_t ledger_session_count(const struct ledger *l, uint32_t session)
+{
+	return session < SESSIONS_MAX ? l->sessions[session].count : 0;
+}
+
+uint64_t ledger_session_bytes(const struct ledger *l, uint32_t session)
+{
+	return session < SESSIONS_MAX ? l->sessions[session].block_bytes : 0;
+}
+
+uint32_t ledger_count(const struct ledger *l)
+{
+	return l->slots.count;
+}
+
+uint32_t ledger_slot(const struct ledger *l, const struct allocation *a)
+{
+	return (uint32_t)(a - record(l, 0));
+}
+
+uint32_t ledger_max(const struct ledger *l)
+{
+	return l->table.count;
+}
+
+const struct allocation *ledger_at(const struct ledger *l, uint32_t slot)
+{
+	return slots_has(&l->slots, slot) ? record(l, slot) : NULL;
+}

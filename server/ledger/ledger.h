@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The ledger: who holds what, since when, from where. The one source of truth; the allocators' free
+ * lists are rebuilt from it.
+ *
+ * One 64-byte record per allocation, in a table (server/ledger/table.h). A record is filled while its state
+ * is FREE and published by the state word, and it is FREE again before its block is: a kill between
+ * any two instructions leaves every block either accounted for or free, never both.
+ *
+ *	FREE ──add──▶ LIVE ──▶ REVOKING ──▶ QUARANTINE ──▶ FREE
+ *	                          └──────▶ ZOMBIE (revoke not confirmed: never reused by this process;
+ *	                                           QUARANTINE when a new rmemd finds it)
+ *
+ * Pure but for its file. One thread writes; the pointers it hands out stay valid until ledger_close()
+ * but the caller must not change records except through these functions.
+ */
+#ifndef RMEM_SERVER_LEDGER_LEDGER_H
+#define RMEM_SERVER_LEDGER_LEDGER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "server/ledger/allocation.h"
+
+struct ledger;
+
+/* The version of all that is stored here: another one's file is refused. */
+#define LEDGER_FORMAT 2
+
+/*
+ * max: allocations, and so slots, at most. What a former process left behind is indexed again; a
+ * record that cannot be right (a checksum, a field out of range, a serial number twice, two blocks that
+ * overlap: then the older one stays) is left out and counted. Its slot is not used, and its bytes stay
+ * readable until ledger_drop_rejected(). ERRORS: as table_open(), -ENOMEM.
+ */
+int ledger_open(struct ledger **out, int dir, const char *name, uint32_t max);
+void ledger_close(struct ledger *l);              /* NULL is fine */
+uint64_t ledger_inode(const struct ledger *l);    /* of its file; 0: unknown */
+uint32_t ledger_rejected(const struct ledger *l); /* records left out by ledger_open() */
+
+/* The records left out, by ascending slot: any field may be wrong. Start with *cursor = 0; NULL ends. */
+const struct allocation *ledger_next_rejected(const struct ledger *l, uint32_t *cursor);
+
+/*
+ * Make the slots of the records left out FREE, and usable. Not before everything that no record of
+ * the ledger covers has been wiped: nobody can say which block theirs was.
+ */
+void ledger_drop_rejected(struct ledger *l);
+
+/*
+ * Publish a LIVE allocation: draft's state and serial are ignored. *out stays valid until the record
+ * is FREE again. -ENOSPC when every slot is taken or the file cannot grow, -EEXIST when addr is in a
+ * block of the ledger, -EINVAL for a draft that ledger_open() would leave out.
+ */
+int ledger_add(struct ledger *l, const struct allocation *draft, const struct allocation **out);
+
+/* Move along the arrows above; ALLOCATION_FREE ends the record. -EINVAL for any other move. */
+int ledger_set_state(struct ledger *l, const struct allocation *a, enum allocation_state state);
+
+/* The allocation (of any state but FREE) that starts at addr / whose block contains it, or NULL. */
+const struct allocation *ledger_find(const struct ledger *l, uint64_t addr);
+const struct allocation *ledger_find_containing(const struct ledger *l, uint64_t addr);
+
+/* Every record that is not FREE, by ascending slot: start with *cursor = 0; NULL at the end. */
+const struct allocation *ledger_next(const struct ledger *l, uint32_t *cursor);
+
+/*
+ * The allocations (of any state but FREE) of the session in a slot, youngest first: NULL starts,
+ * NULL ends. The current one may be freed when the next one has been fetched.
+ */
+const struct allocation *ledger_next_of_session(
+	const struct ledger *l, uint32_t session, const struct allocation *prev);
+
+/* Of that session, not FREE. O(1). */
+uint32_t ledger_session_count(const struct ledger *l, uint32_t session);
+uint64_t ledger_session_bytes(const struct ledger *l, uint32_t session); /* in blocks */
+
+uint32_t ledger_count(const struct ledger *l); /* not FREE */
+
+/* Which slot a record is in: what user-side arrays are indexed by. */
+uint32_t ledger_slot(const struct ledger *l, const struct allocation *a);
+uint32_t ledger_max(const struct ledger *l);
+
+/* The record in a slot; NULL if it is FREE or out of range. */
+const struct allocation *ledger_at(const struct ledger *l, uint32_t slot);
+
+#endif

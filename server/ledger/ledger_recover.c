@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "server/ledger/ledger_recover.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "common/addr.h"
+#include "server/base/block.h"
+#include "server/ledger/sessions.h"
+#include "server/ledger/sites.h"
+
+uint32_t ledger_record_check(const struct allocation *a)
+{
+	struct allocation copy = *a;
+
+	copy.state = 0;
+	copy.check = 0;
+	return (uint32_t)table_sum(&copy, sizeof(copy));
+}
+
+static bool is_state(uint32_t state)
+{
+	return state == ALLOCATION_LIVE || state == ALLOCATION_REVOKING ||
+	       state == ALLOCATION_QUARANTINE || state == ALLOCATION_ZOMBIE;
+}
+
+bool ledger_record_is_possible(const struct allocation *a)
+{
+	uint64_t block;
+
+	for (unsigned i = 0; i < sizeof(a->reserved); i++) {
+		if (a->reserved[i] != 0)
+			return false;
+	}
+	if (a->order >= 64)
+		return false;
+	block = allocation_block_bytes(a);
+	return a->check == ledger_record_check(a) && is_state(a->state) &&
+	       a->session < SESSIONS_MAX && a->session_serial != 0 && a->serial != 0 &&
+	       a->serial != UINT64_MAX && a->site < SITES_MAX && block >= BLOCK_MIN_BYTES &&
+	       block <= BLOCK_MAX_BYTES && a->bytes > 0 && a->bytes <= block &&
+	       addr_is_remote(a->addr) && a->addr % block == 0;
+}
+
+static const struct allocation *record(const struct table *t, uint32_t slot)
+{
+	return table_record(t, slot);
+}
+
+static int push(struct ledger_found *f, uint32_t *room, uint32_t slot)
+{
+	if (f->count == *room) {
+		uint32_t more = *room ? *room * 2 : 1024;
+		uint32_t *slots = realloc(f->slots, (size_t)more * sizeof(*slots));
+
+		if (!slots)
+			return -ENOMEM;
+		f->slots = slots;
+		*room = more;
+	}
+	f->slots[f->count++] = slot;
+	return 0;
+}
+
+/* Everything that is not FREE and possible by itself; and the last serial number, FREE or not. */
+static int collect(const struct table *t, struct slots *slots, struct ledger_found *f)
+{
+	uint32_t room = 0, begin = 0, end = 0;
+
+	while (table_next_extent(t, end, &begin, &end)) {
+		for (uint32_t slot = begin; slot < end; slot++) {
+			const struct allocation *a = record(t, slot);
+
+			if (a->serial > f->last_serial && a->serial != UINT64_MAX)
+				f->last_serial = a->serial;
+			if (a->state == ALLOCATION_FREE)
+				continue;
+			slots_set_aside(slots, slot);
+			if (!ledger_record_is_possible(a))
+				f->rejected++;
+			else if (push(f, &room, slot) != 0)
+				return -ENOMEM;
+		}
+	}
+	return 0;
+}
+
+static int by_serial(const void *left, const void *right, void *table)
+{
+	uint32_t lslot = *(const uint32_t *)left, rslot = *(const uint32_t *)right;
+	const struct allocation *l = record(table, lslot), *r = record(table, rslot);
+
+	if (l->serial != r->serial)
+		return l->serial < r->serial ? -1 : 1;
+	return lslot < rslot ? -1 : lslot > rslot;
+}
+
+static int by_addr(const void *left, const void *right, void *table)
+{
+	const struct allocation *l = record(table, *(const uint32_t *)left);
+	const struct allocation *r = record(table, *(const uint32_t *)right);
+
+	if (l->addr != r->addr)
+		return l->addr < r->addr ? -1 : 1;
+	return by_serial(left, right, table);
+}
+
+/* A serial number names one allocation: of several, the one in the lowest slot stays. */
+static void drop_doubles(const struct table *t, struct ledger_found *f)
+{
+	uint32_t kept = 0;
+
+	for (uint32_t i = 0; i < f->count; i++) {
+		if (kept > 0 &&
+			record(t, f->slots[kept - 1])->serial == record(t, f->slots[i])->serial)
+			f->rejected++;
+		else
+			f->slots[kept++] = f->slots[i];
+	}
+	f->count = kept;
+}
+
+/* A byte belongs to one allocation: of two that overlap, the older one stays. */
+static void drop_overlaps(const struct table *t, struct ledger_found *f)
+{
+	uint32_t kept = 0;
+
+	for (uint32_t i = 0; i < f->count; i++) {
+		const struct allocation *a = record(t, f->slots[i]);
+		const struct allocation *last = kept > 0 ? record(t, f->slots[kept - 1]) : NULL;
+
+		if (!last || a->addr - last->addr >= allocation_block_bytes(last)) {
+			f->slots[kept++] = f->slots[i];
+			continue;
+		}
+		f->rejected++;
+		if (a->serial < last->serial)
+			f->slots[kept - 1] = f->slots[i];
+	}
+	f->count = kept;
+}
+
+static void sort(const struct table *t, struct ledger_found *f,
+	int (*order)(const void *, const void *, void *))
+{
+	if (f->count > 1)
+		qsort_r(f->slots, f->count, sizeof(*f->slots), order, (void *)t);
+}
+
+int ledger_recover(const struct table *t, struct slots *slots, struct ledger_found *out)
+{
+	struct ledger_found f = { .slots = NULL };
+
+	if (collect(t, slots, &f) != 0) {
+		free(f.slots);
+		return -ENOMEM;
+	}
+	sort(t, &f, by_serial);
+	drop_doubles(t, &f);
+	sort(t, &f, by_addr);
+	drop_overlaps(t, &f);
+	sort(t, &f, by_serial);
+	*out = f;
+	return 0;
+}

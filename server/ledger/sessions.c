@@ -1,0 +1,370 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "server/ledger/sessions.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/ledger/slotmap.h"
+#include "server/ledger/table.h"
+
+struct sessions {
+	struct table table;
+	struct slots slots;
+	struct slotmap by_id;
+	struct slotmap by_ticket; /* those that are not retired */
+	uint64_t next_serial, next_ticket;
+	uint32_t rejected;
+};
+
+static struct session_record *record(const struct sessions *s, uint32_t slot)
+{
+	return table_record(&s->table, slot);
+}
+
+/* Ids are random numbers; clients choose them, so both halves count. */
+static uint32_t hash_id(const uint8_t id[ID_SIZE])
+{
+	uint64_t halves[2];
+
+	memcpy(halves, id, sizeof(halves));
+	return slotmap_hash(halves[0] ^ slotmap_hash(halves[1]));
+}
+
+static bool ends(const char *text, size_t size)
+{
+	return memchr(text, '\0', size) != NULL;
+}
+
+static uint64_t ticket_of(const struct session_record *r)
+{
+	return r->ticket & ~SESSION_TICKET_RETIRED;
+}
+
+/* What says whose memory it is: one bit of a process's number less, and a holder that lives is called dead. */
+static uint64_t check_of(const struct session_record *r)
+{
+	struct session_record copy;
+
+	memcpy(&copy, r, sizeof(copy)); /* with what lies between the fields */
+	copy.state = copy.evidence = 0;
+	copy.ticket = copy.seen_ns = copy.state_since_ns = copy.expired_ns = 0;
+	copy.last_seq = 0;
+	copy.last_status = 0;
+	copy.check = 0;
+	return table_sum(&copy, sizeof(copy));
+}
+
+static bool is_possible(const struct session_record *r)
+{
+	const struct identity *who = &r->identity;
+
+	return r->check == check_of(r) && r->state >= SESSION_CONNECTED &&
+	       r->state <= SESSION_DEAD && r->evidence <= HOLDER_LET_GO && r->serial != 0 &&
+	       r->serial != UINT64_MAX && ticket_of(r) != 0 && ticket_of(r) <= SESSION_TICKET_MAX &&
+	       ends(who->host, sizeof(who->host)) && ends(who->exe, sizeof(who->exe)) &&
+	       ends(who->cmdline, sizeof(who->cmdline)) && ends(who->job, sizeof(who->job));
+}
+
+static bool serial_is_known(
+	const struct sessions *s, const struct slotmap *by_serial, uint64_t serial)
+{
+	uint32_t slot = slotmap_first(by_serial, slotmap_hash(serial));
+
+	while (slot != SLOT_NONE && record(s, slot)->serial != serial)
+		slot = slotmap_next(by_serial, slot);
+	return slot != SLOT_NONE;
+}
+
+static void recover_record(struct sessions *s, struct slotmap *by_serial, uint32_t slot)
+{
+	const struct session_record *r = record(s, slot);
+	uint32_t other;
+
+	/* A forgotten session's serial number is not given out again either. */
+	if (r->serial >= s->next_serial && r->serial != UINT64_MAX)
+		s->next_serial = r->serial + 1;
+	if (ticket_of(r) >= s->next_ticket && ticket_of(r) <= SESSION_TICKET_MAX)
+		s->next_ticket = ticket_of(r) + 1;
+	if (r->state == SESSION_NONE)
+		return;
+	slots_set_aside(&s->slots, slot);
+	if (!is_possible(r) || sessions_find(s, r->id, &other) == 0 ||
+		serial_is_known(s, by_serial, r->serial) ||
+		sessions_find_ticket(s, ticket_of(r), &other) == 0) {
+		s->rejected++;
+		return;
+	}
+	slots_occupy(&s->slots, slot);
+	slotmap_put(&s->by_id, slot, hash_id(r->id));
+	slotmap_put(by_serial, slot, slotmap_hash(r->serial));
+	if (!(r->ticket & SESSION_TICKET_RETIRED))
+		slotmap_put(&s->by_ticket, slot, slotmap_hash(r->ticket));
+}
+
+static int recover(struct sessions *s)
+{
+	uint32_t begin = 0, end = 0;
+	struct slotmap by_serial;
+	int err = slotmap_create(&by_serial, SESSIONS_MAX);
+
+	if (err)
+		return err;
+	s->next_serial = s->next_ticket = 1;
+	while (table_next_extent(&s->table, end, &begin, &end)) {
+		for (uint32_t slot = begin; slot < end; slot++)
+			recover_record(s, &by_serial, slot);
+	}
+	slotmap_destroy(&by_serial);
+	return 0;
+}
+
+int sessions_open(struct sessions **out, int dir, const char *name)
+{
+	const struct table_layout layout = { .magic = { 'r', 'm', 'e', 'm', 's', 'e', 's', 's' },
+		.version = SESSIONS_FORMAT,
+		.record_bytes = sizeof(struct session_record),
+		.count = SESSIONS_MAX };
+	struct sessions *s = calloc(1, sizeof(*s));
+	int err;
+
+	if (!s)
+		return -ENOMEM;
+	err = slots_create(&s->slots, SESSIONS_MAX);
+	if (!err)
+		err = slotmap_create(&s->by_id, SESSIONS_MAX);
+	if (!err)
+		err = slotmap_create(&s->by_ticket, SESSIONS_MAX);
+	if (!err)
+		err = table_open(&s->table, dir, name, &layout, NULL);
+	if (!err)
+		err = recover(s);
+	if (err) {
+		sessions_close(s);
+		return err;
+	}
+	*out = s;
+	return 0;
+}
+
+void sessions_close(struct sessions *s)
+{
+	if (!s)
+		return;
+	table_close(&s->table);
+	slotmap_destroy(&s->by_ticket);
+	slotmap_destroy(&s->by_id);
+	slots_destroy(&s->slots);
+	free(s);
+}
+
+void sessions_expect(struct sessions *s, uint32_t slot, uint64_t serial)
+{
+	const struct session_record *r = sessions_get(s, slot);
+
+	/* An older number in its place is a session that had been forgotten, a later one knows better than the ledger. */
+	if (r && r->serial < serial)
+		sessions_remove(s, slot);
+	else if (r)
+		return;
+	if (serial >= s->next_serial && serial != UINT64_MAX)
+		s->next_serial = serial + 1;
+	s->rejected += !slots_is_aside(&s->slots, slot);
+	slots_set_aside(&s->slots, slot);
+}
+
+uint32_t sessions_rejected(const struct sessions *s)
+{
+	return s->rejected;
+}
+
+static void publish(struct session_record *r, const uint8_t id[ID_SIZE],
+	const uint8_t secret[ID_SIZE], const struct identity *identity, uint64_t now_ns)
+{
+	memcpy(r->id, id, ID_SIZE);
+	memcpy(r->secret, secret, ID_SIZE);
+	r->evidence = HOLDER_NO_EVIDENCE;
+	r->opened_ns = now_ns;
+	r->seen_ns = now_ns;
+	r->state_since_ns = now_ns;
+	r->expired_ns = 0;
+	r->last_seq = 0;
+	r->last_status = 0;
+	r->identity = *identity;
+	r->check = check_of(r);
+	__atomic_store_n(&r->state, SESSION_CONNECTED, __ATOMIC_RELEASE);
+}
+
+int sessions_add(struct sessions *s, const uint8_t id[ID_SIZE], const uint8_t secret[ID_SIZE],
+	const struct identity *identity, uint64_t now_ns, uint32_t *out_slot)
+{
+	struct session_record *r;
+	uint32_t slot;
+	int err;
+
+	if (sessions_find(s, id, &slot) == 0)
+		return -EEXIST;
+	if (s->next_serial == UINT64_MAX || s->next_ticket > SESSION_TICKET_MAX ||
+		slots_take(&s->slots, &slot) != 0)
+		return -EUSERS;
+	err = table_back(&s->table, slot);
+	if (err) {
+		slots_give(&s->slots, slot);
+		return err;
+	}
+	r = record(s, slot);
+	/* One store: a torn serial number could be mistaken for a later one. */
+	__atomic_store_n(&r->serial, s->next_serial++, __ATOMIC_RELAXED);
+	__atomic_store_n(&r->ticket, s->next_ticket++, __ATOMIC_RELAXED);
+	publish(r, id, secret, identity, now_ns);
+	slotmap_put(&s->by_ticket, slot, slotmap_hash(r->ticket));
+	slotmap_put(&s->by_id, slot, hash_id(id));
+	*out_slot = slot;
+	return 0;
+}
+
+int sessions_find(const struct sessions *s, const uint8_t id[ID_SIZE], uint32_t *out_slot)
+{
+	uint32_t slot = slotmap_first(&s->by_id, hash_id(id));
+
+	while (slot != SLOT_NONE && memcmp(record(s, slot)->id, id, ID_SIZE) != 0)
+		slot = slotmap_next(&s->by_id, slot);
+	if (slot == SLOT_NONE)
+		return -ENOENT;
+	*out_slot = slot;
+	return 0;
+}
+
+int sessions_find_ticket(const struct sessions *s, uint64_t ticket, uint32_t *out_slot)
+{
+	uint32_t slot = slotmap_first(&s->by_ticket, slotmap_hash(ticket));
+
+	while (slot != SLOT_NONE && record(s, slot)->ticket != ticket)
+		slot = slotmap_next(&s->by_ticket, slot);
+	if (slot == SLOT_NONE)
+		return -ENOENT;
+	*out_slot = slot;
+	return 0;
+}
+
+bool sessions_gave_ticket(const struct sessions *s, uint64_t ticket)
+{
+	return ticket != 0 && ticket < s->next_ticket;
+}
+
+/* One store each: a torn ticket could be mistaken for another's. */
+void sessions_retire_ticket(struct sessions *s, uint32_t slot)
+{
+	struct session_record *r = sessions_get(s, slot);
+
+	if (!r || r->ticket & SESSION_TICKET_RETIRED)
+		return;
+	slotmap_remove(&s->by_ticket, slot);
+	__atomic_store_n(&r->ticket, r->ticket | SESSION_TICKET_RETIRED, __ATOMIC_SEQ_CST);
+}
+
+int sessions_renew_ticket(struct sessions *s, uint32_t slot)
+{
+	struct session_record *r = sessions_get(s, slot);
+
+	if (!r || s->next_ticket > SESSION_TICKET_MAX)
+		return -EUSERS;
+	if (!(r->ticket & SESSION_TICKET_RETIRED))
+		slotmap_remove(&s->by_ticket, slot);
+	__atomic_store_n(&r->ticket, s->next_ticket++, __ATOMIC_SEQ_CST);
+	slotmap_put(&s->by_ticket, slot, slotmap_hash(r->ticket));
+	return 0;
+}
+
+struct session_record *sessions_get(const struct sessions *s, uint32_t slot)
+{
+	return slots_has(&s->slots, slot) ? record(s, slot) : NULL;
+}
+
+void sessions_set_state(struct sessions *s, uint32_t slot, enum session_state state,
+	enum holder_evidence evidence, uint64_t now_ns)
+{
+	struct session_record *r = sessions_get(s, slot);
+	bool with_evidence = state == SESSION_DEAD || state == SESSION_CLOSED;
+
+	if (!r || state == SESSION_NONE)
+		return;
+	/* A kill in between must not leave a session that is called dead without a reason. */
+	if (with_evidence) {
+		r->evidence = evidence;
+		r->state_since_ns = now_ns;
+	}
+	__atomic_store_n(&r->state, state, __ATOMIC_RELEASE);
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	if (!with_evidence) {
+		r->evidence = evidence;
+		r->state_since_ns = now_ns;
+	}
+}
+
+void sessions_remove(struct sessions *s, uint32_t slot)
+{
+	struct session_record *r = sessions_get(s, slot);
+
+	if (!r)
+		return;
+	slotmap_remove(&s->by_id, slot);
+	if (!(r->ticket & SESSION_TICKET_RETIRED))
+		slotmap_remove(&s->by_ticket, slot);
+	__atomic_store_n(&r->state, SESSION_NONE, __ATOMIC_RELEASE);
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	memset(r->secret, 0, sizeof(r->secret));
+	slots_give(&s->slots, slot);
+}
+
+struct session_record *sessions_next(const struct sessions *s, uint32_t *cursor, uint32_t *out_slot)
+{
+	uint32_t slot = slots_next(&s->slots, *cursor);
+
+	if (slot == SLOT_NONE)
+		return NULL;
+	*cursor = slot + 1;
+	*out_slot = slot;
+	return record(s, slot);
+}
+
+uint64_t sessions_latest_ns(const struct sessions *s, uint64_t limit_ns)
+{
+	const struct session_record *r;
+	uint64_t latest_ns = 0;
+	uint32_t cursor = 0, slot;
+
+	while ((r = sessions_next(s, &cursor, &slot)) != NULL) {
+		const uint64_t times[] = { r->opened_ns, r->seen_ns, r->state_since_ns,
+			r->expired_ns };
+
+		for (unsigned i = 0; i < sizeof(times) / sizeof(times[0]); i++)
+			if (times[i] > latest_ns && times[i] <= limit_ns)
+				latest_ns = times[i];
+	}
+	return latest_ns;
+}
+
+uint32_t sessions_count(const struct sessions *s)
+{
+	return s->slots.count;
+}
+
+const char *session_state_name(uint32_t state)
+{
+	switch (state) {
+	case SESSION_NONE:
+		return "none";
+	case SESSION_CONNECTED:
+		return "connected";
+	case SESSION_DETACHED:
+		return "detached";
+	case SESSION_CLOSED:
+		return "closed";
+	case SESSION_DEAD:
+		return "dead";
+	default:
+		return "unknown";
+	}
+}

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The session table: one record per client process that holds memory or is connected, with all that
+ * a leak report says about it. It outlives the connection, the process and (as a file) rmemd.
+ *
+ * Pure but for its file; one thread writes.
+ */
+#ifndef RMEM_SERVER_LEDGER_SESSIONS_H
+#define RMEM_SERVER_LEDGER_SESSIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/message.h"
+#include "server/ledger/evidence.h"
+
+#define SESSIONS_FORMAT 4 /* the version of what is stored */
+#define SESSIONS_MAX 16384
+
+/* Stored: values are never reused. */
+enum session_state {
+	SESSION_NONE = 0,
+	SESSION_CONNECTED = 1,
+	SESSION_DETACHED = 2, /* no connection: may come back */
+	SESSION_CLOSED = 3,   /* said goodbye */
+	SESSION_DEAD = 4,     /* proved gone */
+};
+
+/*
+ * A ticket says under which tenure of its lease a session acts: it gets another one when it comes back after
+ * its lease had expired. Locks are held under a ticket, so it is at most 40 bits long. One that is retired
+ * will not be acted under any more, whoever restarts.
+ */
+#define SESSION_TICKET_MAX ((1ULL << 40) - 1)
+#define SESSION_TICKET_RETIRED (1ULL << 63)
+
+struct session_record {
+	uint32_t state;    /* enum session_state; written last */
+	uint32_t evidence; /* enum holder_evidence, with DEAD and CLOSED */
+	uint64_t serial;   /* unique, ascending, never 0 */
+	uint64_t ticket;   /* unique, ascending, never 0; with SESSION_TICKET_RETIRED or without */
+	uint8_t id[ID_SIZE];
+	uint8_t secret[ID_SIZE];
+	uint64_t opened_ns; /* server time (server/ledger/timeline.h), like all below */
+	uint64_t seen_ns;   /* last sign of life */
+	uint64_t state_since_ns;
+	uint64_t expired_ns; /* when the lease expired, 0 if it has not */
+	uint32_t last_seq;   /* last request that was carried out, and */
+	int32_t last_status; /* what came of it: a repeated request gets the same answer */
+	struct identity identity;
+	uint64_t check; /* over what never changes: serial, id, secret, opened_ns, identity */
+};
+
+struct sessions;
+
+/*
+ * What a former process left behind is indexed again. A record that cannot be right (a checksum, a field out of
+ * range, a text without an end, an id or serial number twice) is left out and counted; its slot is
+ * not used again. ERRORS: as table_open(), -ENOMEM.
+ */
+int sessions_open(struct sessions **out, int dir, const char *name);
+void sessions_close(struct sessions *s); /* NULL is fine */
+uint32_t sessions_rejected(const struct sessions *s);
+
+/*
+ * The ledger lists memory of the session with that serial number in that slot. If the table does not have it (its file
+ * was lost, damaged, or is an older copy), nobody else ever gets its number, nor its slot before a new process looks
+ * again; it counts as rejected. Before the first sessions_add().
+ */
+void sessions_expect(struct sessions *s, uint32_t slot, uint64_t serial);
+
+/*
+ * A new record, CONNECTED, with a ticket; -EUSERS when the table is full (or tickets are), -EEXIST for an id that is in it, -ENOSPC
+ * when the file cannot grow.
+ */
+int sessions_add(struct sessions *s, const uint8_t id[ID_SIZE], const uint8_t secret[ID_SIZE],
+	const struct identity *identity, uint64_t now_ns, uint32_t *out_slot);
+
+/* The slot with that id, or -ENOENT. */
+int sessions_find(const struct sessions *s, const uint8_t id[ID_SIZE], uint32_t *out_slot);
+
+/* The slot of the session that has that ticket, not retired; or -ENOENT. */
+int sessions_find_ticket(const struct sessions *s, uint64_t ticket, uint32_t *out_slot);
+/* Has anybody ever had it? */
+bool sessions_gave_ticket(const struct sessions *s, uint64_t ticket);
+/* Its ticket is not its any more: from now on, and for every later process. */
+void sessions_retire_ticket(struct sessions *s, uint32_t slot);
+/* It gets another one. 0, or -EUSERS: there are no more. */
+int sessions_renew_ticket(struct sessions *s, uint32_t slot);
+
+/*
+ * The record in a slot; NULL if it is NONE or out of range. Callers may change all but state, ticket and
+ * what has a checksum.
+ */
+struct session_record *sessions_get(const struct sessions *s, uint32_t slot);
+
+/* state may be anything but NONE; a slot that is not in use is left alone. */
+void sessions_set_state(struct sessions *s, uint32_t slot, enum session_state state,
+	enum holder_evidence evidence, uint64_t now_ns);
+
+/* Forget the session and its secret; the slot may be used again. */
+void sessions_remove(struct sessions *s, uint32_t slot);
+
+/* Every record that is not NONE, ascending: start with *cursor = 0; NULL at the end. */
+struct session_record *sessions_next(
+	const struct sessions *s, uint32_t *cursor, uint32_t *out_slot);
+
+/* The latest time in any record, of those that are not after limit_ns; 0: none. */
+uint64_t sessions_latest_ns(const struct sessions *s, uint64_t limit_ns);
+
+uint32_t sessions_count(const struct sessions *s);
+
+const char *session_state_name(uint32_t state); /* "connected", "detached", "closed", "dead" */
+
+#endif

@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "server/ledger/sites.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/ledger/slotmap.h"
+#include "server/ledger/table.h"
+
+/* Stored: values are never reused. */
+enum site_state { SITE_FREE = 0, SITE_FRAMES = 1, SITE_NAMED = 2 };
+
+struct sites {
+	struct table table;
+	struct slots slots;
+	struct slotmap by_hash;
+	uint32_t rejected;
+};
+
+static struct site_record *record(const struct sites *s, uint32_t slot)
+{
+	return table_record(&s->table, slot);
+}
+
+static bool ends(const char *text, size_t size)
+{
+	return memchr(text, '\0', size) != NULL;
+}
+
+static bool frames_are_possible(const struct site_request *f)
+{
+	if (f->nframes == 0 || f->nframes > SITE_DEPTH_MAX || f->nmodules > SITE_DEPTH_MAX)
+		return false;
+	for (unsigned i = 0; i < f->nmodules; i++) {
+		if (!ends(f->modules[i].path, sizeof(f->modules[i].path)))
+			return false;
+	}
+	for (unsigned i = 0; i < f->nframes; i++) {
+		if (f->frames[i].module >= f->nmodules)
+			return false;
+	}
+	return true;
+}
+
+static bool names_are_possible(const struct site_names_request *n, unsigned nframes)
+{
+	if (n->nnames != nframes)
+		return false;
+	for (unsigned i = 0; i < n->nnames; i++) {
+		if (!ends(n->names[i].function, sizeof(n->names[i].function)) ||
+			!ends(n->names[i].file, sizeof(n->names[i].file)))
+			return false;
+	}
+	return true;
+}
+
+static const struct site_module *module_of(const struct site_request *f, unsigned frame)
+{
+	return &f->modules[f->frames[frame].module];
+}
+
+static bool has_build_id(const struct site_module *m)
+{
+	static const uint8_t none[BUILD_ID_SIZE];
+
+	return memcmp(m->build_id, none, BUILD_ID_SIZE) != 0;
+}
+
+static bool same_module(const struct site_module *a, const struct site_module *b)
+{
+	return memcmp(a->build_id, b->build_id, BUILD_ID_SIZE) == 0 &&
+	       (has_build_id(a) || strcmp(a->path, b->path) == 0);
+}
+
+static bool same_frames(const struct site_request *a, const struct site_request *b)
+{
+	if (a->nframes != b->nframes)
+		return false;
+	for (unsigned i = 0; i < a->nframes; i++) {
+		if (a->frames[i].offset != b->frames[i].offset ||
+			!same_module(module_of(a, i), module_of(b, i)))
+			return false;
+	}
+	return true;
+}
+
+/* FNV-1a, 64 bits (Fowler, Noll, Vo). */
+static uint64_t hash_bytes(uint64_t hash, const void *bytes, size_t n)
+{
+	const uint8_t *at = bytes;
+
+	while (n-- > 0)
+		hash = (hash ^ *at++) * 0x100000001b3ULL;
+	return hash;
+}
+
+/* Of what makes a stack: not of padding, of module numbers or of the byte order here. */
+static uint64_t hash_frames(const struct site_request *f)
+{
+	uint64_t hash = 0xcbf29ce484222325ULL;
+
+	for (unsigned i = 0; i < f->nframes; i++) {
+		const struct site_module *m = module_of(f, i);
+		uint8_t offset[8];
+
+		for (unsigned b = 0; b < 8; b++)
+			offset[b] = (uint8_t)(f->frames[i].offset >> (8 * b));
+		hash = hash_bytes(hash, m->build_id, BUILD_ID_SIZE);
+		if (!has_build_id(m))
+			hash = hash_bytes(hash, m->path, strlen(m->path) + 1);
+		hash = hash_bytes(hash, offset, sizeof(offset));
+	}
+	return hash;
+}
+
+static uint32_t find(const struct sites *s, const struct site_request *frames, uint64_t hash)
+{
+	uint32_t slot = slotmap_first(&s->by_hash, slotmap_hash(hash));
+
+	while (slot != SLOT_NONE && !same_frames(&record(s, slot)->frames, frames))
+		slot = slotmap_next(&s->by_hash, slot);
+	return slot;
+}
+
+static bool is_possible(const struct sites *s, const struct site_record *r)
+{
+	return (r->state == SITE_FRAMES || r->state == SITE_NAMED) &&
+	       frames_are_possible(&r->frames) && r->hash == hash_frames(&r->frames) &&
+	       (r->state != SITE_NAMED || names_are_possible(&r->names, r->frames.nframes)) &&
+	       find(s, &r->frames, r->hash) == SLOT_NONE;
+}
+
+static void recover(struct sites *s)
+{
+	uint32_t begin = 0, end = 0;
+
+	slots_set_aside(&s->slots, 0);
+	while (table_next_extent(&s->table, end, &begin, &end)) {
+		for (uint32_t slot = begin; slot < end; slot++) {
+			const struct site_record *r = record(s, slot);
+
+			if (r->state == SITE_FREE)
+				continue;
+			slots_set_aside(&s->slots, slot);
+			if (slot == 0 || !is_possible(s, r)) {
+				s->rejected++;
+				continue;
+			}
+			slots_occupy(&s->slots, slot);
+			slotmap_put(&s->by_hash, slot, slotmap_hash(r->hash));
+		}
+	}
+}
+
+int sites_open(struct sites **out, int dir, const char *name)
+{
+	const struct table_layout layout = { .magic = { 'r', 'm', 'e', 'm', 's', 'i', 't', 'e' },
+		.version = SITES_FORMAT,
+		.record_bytes = sizeof(struct site_record),
+		.count = SITES_MAX };
+	struct sites *s = calloc(1, sizeof(*s));
+	int err;
+
+	if (!s)
+		return -ENOMEM;
+	err = slots_create(&s->slots, SITES_MAX);
+	if (!err)
+		err = slotmap_create(&s->by_hash, SITES_MAX);
+	if (!err)
+		err = table_open(&s->table, dir, name, &layout, NULL);
+	if (err) {
+		sites_close(s);
+		return err;
+	}
+	recover(s);
+	*out = s;
+	return 0;
+}
+
+void sites_close(struct sites *s)
+{
+	if (!s)
+		return;
+	table_close(&s->table);
+	slotmap_destroy(&s->by_hash);
+	slots_destroy(&s->slots);
+	free(s);
+}
+
+uint32_t sites_rejected(const struct sites *s)
+{
+	return s->rejected;
+}
+
+int sites_lookup(const struct sites *s, const struct site_request *frames, uint32_t *out_site)
+{
+	uint32_t slot;
+
+	if (!frames_are_possible(frames))
+		return -EINVAL;
+	slot = find(s, frames, hash_frames(frames));
+	if (slot == SLOT_NONE)
+		return -ENOENT;
+	*out_site = slot;
+	return 0;
+}
+
+int sites_intern(struct sites *s, const struct site_request *frames, uint32_t *out_site)
+{
+	struct site_record *r;
+	uint64_t hash;
+	uint32_t slot;
+	int err;
+
+	if (!frames_are_possible(frames))
+		return -EINVAL;
+	hash = hash_frames(frames);
+	slot = find(s, frames, hash);
+	if (slot != SLOT_NONE) {
+		*out_site = slot;
+		return 0;
+	}
+	err = slots_take(&s->slots, &slot);
+	if (err)
+		return err;
+	err = table_back(&s->table, slot);
+	if (err) {
+		slots_give(&s->slots, slot);
+		return err;
+	}
+	r = record(s, slot);
+	r->hash = hash;
+	r->frames = *frames;
+	__atomic_store_n(&r->state, SITE_FRAMES, __ATOMIC_RELEASE);
+	slotmap_put(&s->by_hash, slot, slotmap_hash(hash));
+	*out_site = slot;
+	return 0;
+}
+
+int sites_set_names(struct sites *s, const struct site_names_request *names)
+{
+	struct site_record *r;
+
+	if (!sites_get(s, names->site))
+		return -ENOENT;
+	r = record(s, names->site);
+	if (!names_are_possible(names, r->frames.nframes))
+		return -EINVAL;
+	if (r->state == SITE_NAMED)
+		return 0;
+	r->names = *names;
+	__atomic_store_n(&r->state, SITE_NAMED, __ATOMIC_RELEASE);
+	return 0;
+}
+
+bool sites_named(const struct sites *s, uint32_t site)
+{
+	const struct site_record *r = sites_get(s, site);
+
+	return r && r->state == SITE_NAMED;
+}
+
+const struct site_record *sites_get(const struct sites *s, uint32_t site)
+{
+	return slots_has(&s->slots, site) ? record(s, site) : NULL;
+}
+
+uint32_t sites_count(const struct sites *s)
+{
+	return s->slots.count;
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A hash index over the slots of a table: from a 32-bit hash to the slots that were put in under it.
+ * The caller compares the keys. Chained through an array by slot, so that an entry costs 8 bytes and
+ * its share of the buckets, putting in cannot fail, and there is nothing to free per entry.
+ *
+ * Pure; one thread. Memory that is never touched is never used.
+ */
+#ifndef RMEM_SERVER_LEDGER_SLOTMAP_H
+#define RMEM_SERVER_LEDGER_SLOTMAP_H
+
+#include <stdint.h>
+
+#include "server/ledger/slots.h"
+
+struct slotmap {
+	uint32_t *buckets; /* slot + 1; 0 ends a chain */
+	uint32_t *chain;   /* by slot: the next one's slot + 1 */
+	uint32_t *hash;    /* by slot */
+	uint32_t nbuckets; /* a power of two */
+	uint32_t count;
+};
+
+int slotmap_create(struct slotmap *m, uint32_t max_slots); /* -ENOMEM */
+void slotmap_destroy(struct slotmap *m);                   /* of a zeroed struct is fine */
+
+void slotmap_put(struct slotmap *m, uint32_t slot, uint32_t hash);
+void slotmap_remove(struct slotmap *m, uint32_t slot); /* one that was put in */
+
+/* The slots with that hash, in no particular order; SLOT_NONE at the end. */
+uint32_t slotmap_first(const struct slotmap *m, uint32_t hash);
+uint32_t slotmap_next(const struct slotmap *m, uint32_t slot);
+
+/* All bits of the result depend on all bits of key. */
+static inline uint32_t slotmap_hash(uint64_t key)
+{
+	key ^= key >> 32;
+	key *= 0x9e3779b97f4a7c15ULL;
+	key ^= key >> 29;
+	key *= 0xd6e8feb86659fd93ULL;
+	return (uint32_t)(key >> 32);
+}
+
+#endif

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "server/ledger/timeline.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "server/ledger/table.h"
+
+#define MARKS 2
+
+/*
+ * What is kept. There are two, written in turn: a kill in the middle of one leaves the other. The sum over
+ * all before it says that a mark is whole.
+ */
+struct mark {
+	uint64_t turn; /* the higher one is the newer one, 0: none */
+	uint8_t boot_id[16];
+	uint64_t boot_clock;
+	uint64_t shift_ns; /* server time less boot time */
+	uint64_t last_ns;  /* server time */
+	uint64_t sum;
+};
+
+struct timeline {
+	struct table table;
+	struct mark mark; /* the newest one */
+};
+
+static uint64_t sum_of(const struct mark *m)
+{
+	return table_sum(m, offsetof(struct mark, sum));
+}
+
+static void keep(struct timeline *t, uint64_t now_ns)
+{
+	struct mark *m = &t->mark;
+
+	m->turn++;
+	m->last_ns = now_ns;
+	m->sum = sum_of(m);
+	*(struct mark *)table_record(&t->table, m->turn % MARKS) = *m;
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+
+/* False: there is no mark. */
+static bool find_newest(struct timeline *t)
+{
+	for (uint32_t i = 0; i < MARKS; i++) {
+		const struct mark *m = table_record(&t->table, i);
+
+		if (m->turn > t->mark.turn && m->turn % MARKS == i && m->sum == sum_of(m))
+			t->mark = *m;
+	}
+	return t->mark.turn > 0;
+}
+
+static bool is_same_clock(const struct mark *m, const struct timeline_clocks *clocks)
+{
+	static const uint8_t unknown[sizeof(m->boot_id)];
+
+	return memcmp(clocks->boot_id, unknown, sizeof(unknown)) != 0 &&
+	       memcmp(clocks->boot_id, m->boot_id, sizeof(m->boot_id)) == 0 &&
+	       clocks->boot_clock == m->boot_clock && clocks->boot_ns + m->shift_ns >= m->last_ns;
+}
+
+/* How late is it? */
+static void begin(struct timeline *t, const struct timeline_clocks *clocks)
+{
+	struct mark *m = &t->mark;
+	uint64_t now_ns = clocks->real_ns;
+
+	if (find_newest(t))
+		now_ns = is_same_clock(m, clocks) ? clocks->boot_ns + m->shift_ns : m->last_ns;
+	memcpy(m->boot_id, clocks->boot_id, sizeof(m->boot_id));
+	m->boot_clock = clocks->boot_clock;
+	m->shift_ns = now_ns - clocks->boot_ns;
+	keep(t, now_ns);
+}
+
+static int open_table(struct timeline *t, int dir, const char *name)
+{
+	const struct table_layout layout = { .magic = { 'r', 'm', 'e', 'm', 't', 'i', 'm', 'e' },
+		.version = 1,
+		.record_bytes = sizeof(struct mark),
+		.count = MARKS };
+	int err = table_open(&t->table, dir, name, &layout, NULL);
+
+	/* No reason to keep from anybody what else is in the directory. */
+	if (err == -EUCLEAN && unlinkat(dir, name, 0) == 0)
+		err = table_open(&t->table, dir, name, &layout, NULL);
+	return err ? err : table_back(&t->table, MARKS - 1);
+}
+
+int timeline_open(
+	struct timeline **out, int dir, const char *name, const struct timeline_clocks *clocks)
+{
+	struct timeline *t = calloc(1, sizeof(*t));
+	int err;
+
+	if (!t)
+		return -ENOMEM;
+	err = open_table(t, dir, name);
+	if (err) {
+		timeline_close(t);
+		return err;
+	}
+	begin(t, clocks);
+	*out = t;
+	return 0;
+}
+
+void timeline_close(struct timeline *t)
+{
+	if (!t)
+		return;
+	table_close(&t->table);
+	free(t);
+}
+
+uint64_t timeline_at(const struct timeline *t, uint64_t boot_ns)
+{
+	return boot_ns + t->mark.shift_ns;
+}
+
+void timeline_keep(struct timeline *t, uint64_t boot_ns)
+{
+	keep(t, timeline_at(t, boot_ns));
+}

@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "server/memory/arena.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <linux/magic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "common/addr.h"
+#include "common/denial.h"
+#include "common/units.h"
+#include "numa/place.h"
+#include "numa/topology.h"
+
+int arena_page_bytes(int data_dir, uint64_t *out_bytes, bool *out_huge, struct why *why)
+{
+	struct statfs fs;
+
+	if (fstatfs(data_dir, &fs) != 0)
+		return why_set(
+			why, -errno, "cannot examine the data directory: %s", strerror(errno));
+	switch ((unsigned long)fs.f_type) {
+	case TMPFS_MAGIC:
+		*out_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
+		break;
+	case HUGETLBFS_MAGIC:
+		*out_bytes = (uint64_t)fs.f_bsize; /* the huge pages' size, never 0 */
+		break;
+	default:
+		return why_set(why, -EOPNOTSUPP,
+			"the data directory is on neither tmpfs nor hugetlbfs, and only their "
+			"files can be lent to a network card: choose another one, such as "
+			"/dev/shm/rmemd");
+	}
+	if (out_huge)
+		*out_huge = (unsigned long)fs.f_type == HUGETLBFS_MAGIC;
+	return 0;
+}
+
+const char *arena_name(unsigned node, uint64_t pool, char buf[ARENA_NAME_SIZE])
+{
+	snprintf(buf, ARENA_NAME_SIZE, "arena-%u-%016" PRIx64, node, pool);
+	return buf;
+}
+
+/* Only what arena_name() makes, now or in the days before pools had ids. */
+static bool parse_name(struct arena_entry *entry)
+{
+	static const char prefix[] = "arena-";
+	char again[ARENA_NAME_SIZE], *end;
+	unsigned long node;
+
+	if (strncmp(entry->name, prefix, sizeof(prefix) - 1) != 0)
+		return false;
+	node = strtoul(entry->name + sizeof(prefix) - 1, &end, 10);
+	if (node >= ADDR_MAX_NODES)
+		return false;
+	entry->node = (unsigned)node;
+	entry->pool = *end == '-' ? strtoull(end + 1, NULL, 16) : 0;
+	if (*end == '-')
+		arena_name(entry->node, entry->pool, again);
+	else
+		snprintf(again, sizeof(again), "arena-%u", entry->node);
+	return strcmp(again, entry->name) == 0;
+}
+
+int arena_scan(int data_dir, void (*found)(void *arg, const struct arena_entry *entry), void *arg)
+{
+	int fd = openat(data_dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *list = fd >= 0 ? fdopendir(fd) : NULL;
+	const struct dirent *file;
+	int err = list ? 0 : -errno;
+
+	while (list && (file = readdir(list)) != NULL) {
+		struct arena_entry entry = { .name = file->d_name };
+		struct stat st;
+
+		if (!parse_name(&entry) ||
+			fstatat(data_dir, entry.name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+			continue;
+		entry.bytes = (uint64_t)st.st_size;
+		entry.held_bytes = (uint64_t)st.st_blocks * 512;
+		found(arg, &entry);
+	}
+	if (list)
+		closedir(list);
+	else if (fd >= 0)
+		close(fd);
+	return err;
+}
+
+static int check_config(const struct arena_config *c, uint64_t page_bytes, struct why *why)
+{
+	char page[UNITS_TEXT_SIZE], size[UNITS_TEXT_SIZE];
+
+	if (c->node >= ADDR_MAX_NODES || !topology_find(c->topology, c->node))
+		return why_set(
+			why, -ENODEV, "there is no NUMA node %u that has memory for us", c->node);
+	if (c->bytes > ADDR_OFFSET_MASK + 1)
+		return why_set(why, -EINVAL,
+			"node %u: %s is more than the %s that one node can lend", c->node,
+			units_format_bytes(c->bytes, size, sizeof(size)),
+			units_format_bytes(ADDR_OFFSET_MASK + 1, page, sizeof(page)));
+	if (c->bytes == 0 || (c->bytes & (page_bytes - 1)) != 0)
+		return why_set(why, -EINVAL,
+			"node %u: a size of %" PRIu64
+			" bytes is not a multiple of the data directory's pages of %s",
+			c->node, c->bytes, units_format_bytes(page_bytes, page, sizeof(page)));
+	return 0;
+}
+
+/* Open or make the file; a->created only once it is locked, so that no one else's is ever removed. */
+static int open_file(struct arena *a, int data_dir, const char *name, struct why *why)
+{
+	const int flags = O_RDWR | O_CLOEXEC | O_NOFOLLOW;
+	bool created = true;
+
+	a->fd = openat(data_dir, name, flags | O_CREAT | O_EXCL, 0600);
+	if (a->fd < 0 && errno == EEXIST) {
+		created = false;
+		a->fd = openat(data_dir, name, flags);
+	}
+	if (a->fd < 0)
+		return why_set(why, -errno, "cannot open %s in the data directory: %s", name,
+			strerror(errno));
+	if (flock(a->fd, LOCK_EX | LOCK_NB) != 0)
+		return why_set(why, errno == EWOULDBLOCK ? -EBUSY : -errno,
+			"%s is in use: another rmemd runs with this data directory; give this one "
+			"its own (--data)",
+			name);
+	a->created = created;
+	return 0;
+}
+
+/* The file has the wanted size afterwards, or was made with it. */
+static int size_file(struct arena *a, const char *name, struct why *why)
+{
+	char have[UNITS_TEXT_SIZE], want[UNITS_TEXT_SIZE], doing[ARENA_NAME_SIZE + 8];
+	struct stat st;
+
+	if (fstat(a->fd, &st) != 0)
+		return why_set(why, -errno, "cannot examine %s: %s", name, strerror(errno));
+	if (!S_ISREG(st.st_mode) || st.st_uid != geteuid())
+		return why_set(why, -EPERM,
+			"%s in the data directory is not a file of user %u: remove it, or use "
+			"another directory",
+			name, (unsigned)geteuid());
+	if (st.st_size == 0) { /* new, or its maker was killed before this line */
+		a->created = true;
+		if (ftruncate(a->fd, (off_t)a->bytes) == 0)
+			return 0;
+		snprintf(doing, sizeof(doing), "sizing %s", name);
+		return denial_explain(DENIED_FILE, -errno, doing, why);
+	}
+	if ((uint64_t)st.st_size != a->bytes)
+		return why_set(why, -EEXIST,
+			"%s in the data directory holds %s from an earlier run, but %s are wanted: "
+			"start without --size, which takes the sizes of the earlier run",
+			name, units_format_bytes((uint64_t)st.st_size, have, sizeof(have)),
+			units_format_bytes(a->bytes, want, sizeof(want)));
+	return 0;
+}
+
+static int explain(int err, const char *doing, const char *size, unsigned node, struct why *why)
+{
+	char text[96];
+
+	snprintf(text, sizeof(text), "%s %s of NUMA node %u", doing, size, node);
+	return denial_explain(DENIED_CALL, err, text, why);
+}
+
+static int map_file(struct arena *a, const struct topology *t, bool huge, struct why *why)
+{
+	char size[UNITS_TEXT_SIZE];
+	void *map;
+	int err;
+
+	units_format_bytes(a->bytes, size, sizeof(size));
+	map = mmap(NULL, a->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, a->fd, 0);
+	if (map == MAP_FAILED && huge && errno == ENOMEM)
+		return why_set(why, -ENOMEM,
+			"there are not enough free huge pages for node %u's %s: make more "
+			"(/sys/devices/system/node/node%u/hugepages/), or use a smaller --size",
+			a->node, size, a->node);
+	if (map == MAP_FAILED)
+		return explain(-errno, "mapping", size, a->node, why);
+	a->base = map;
+	err = place_memory(t, a->node, map, a->bytes);
+	if (err)
+		return explain(err, "mbind, for", size, a->node, why);
+	/* Fewer TLB misses in the NIC and here, where the mount allows it (huge=advise). */
+	if (!huge)
+		(void)madvise(map, a->bytes, MADV_HUGEPAGE);
+	return 0;
+}
+
+static int populate(struct arena *a, const struct arena_config *c, bool huge, struct why *why)
+{
+	char size[UNITS_TEXT_SIZE];
+	int err = prefault_range(c->topology, a->node, a->base, a->bytes, a->page_bytes,
+		c->progress, c->progress_arg);
+
+	units_format_bytes(a->bytes, size, sizeof(size));
+	switch (err) {
+	case 0:
+		return 0;
+	case -ECANCELED:
+		return why_set(why, err, "stopped while %s of node %u was being made ready", size,
+			a->node);
+	case -ENOSPC:
+		if (huge)
+			return why_set(why, err,
+				"node %u ran out of free huge pages for its %s: make more "
+				"(/sys/devices/system/node/node%u/hugepages/), or use a smaller "
+				"--size",
+				a->node, size, a->node);
+		return why_set(why, err,
+			"the data directory's tmpfs filled up before node %u had its %s: enlarge "
+			"it (mount -o remount,size=...), or use a smaller --size",
+			a->node, size);
+	case -ENOMEM:
+		return why_set(why, err,
+			"node %u, or this service's memory limit, ran out of memory before it had "
+			"its %s: use a smaller --size",
+			a->node, size);
+	case -EINVAL:
+		return why_set(why, err,
+			"this kernel cannot populate memory (MADV_POPULATE_WRITE): Linux 5.14 or "
+			"newer is needed");
+	case -EAGAIN:
+		return denial_explain(
+			DENIED_THREAD, err, "no thread can be started to touch the memory", why);
+	default:
+		return explain(err, "touching", size, a->node, why);
+	}
+}
+
+int arena_open(struct arena *out, const struct arena_config *config, struct why *why)
+{
+	struct arena a = { .node = config->node, .bytes = config->bytes, .fd = -1 };
+	char name[ARENA_NAME_SIZE];
+	bool huge;
+	int err;
+
+	arena_name(config->node, config->pool, name);
+	err = arena_page_bytes(config->data_dir, &a.page_bytes, &huge, why);
+	if (err)
+		return err;
+	err = check_config(config, a.page_bytes, why);
+	if (err)
+		return err;
+	err = open_file(&a, config->data_dir, name, why);
+	if (err)
+		goto fail;
+	err = size_file(&a, name, why);
+	if (err)
+		goto fail;
+	err = map_file(&a, config->topology, huge, why);
+	if (err)
+		goto fail;
+	err = populate(&a, config, huge, why);
+	if (err)
+		goto fail;
+	*out = a;
+	return 0;
+fail:
+	if (a.created)
+		(void)arena_remove(config->data_dir, a.node, config->pool);
+	arena_close(&a);
+	return err;
+}
+
+void arena_close(struct arena *a)
+{
+	if (!a)
+		return;
+	if (a->base)
+		munmap(a->base, a->bytes);
+	if (a->bytes > 0 && a->fd >= 0) /* a zeroed arena has no file, not file 0 */
+		close(a->fd);
+	*a = (struct arena){ .fd = -1 };
+}
+
+int arena_remove(int data_dir, unsigned node, uint64_t pool)
+{
+	char name[ARENA_NAME_SIZE];
+
+	if (unlinkat(data_dir, arena_name(node, pool, name), 0) != 0 && errno != ENOENT)
+		return -errno;
+	return 0;
+}
+
+int arena_wipe(struct arena *a, uint64_t offset, uint64_t bytes)
+{
+	if (offset > a->bytes || bytes > a->bytes - offset)
+		return -EINVAL;
+	memset(a->base + offset, 0, bytes);
+	return 0;
+}

@@ -1,0 +1,403 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "server/memory/limits.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "numa/topology.h"
+#include "server/memory/arena.h"
+#include "server/memory/cgroup.h"
+
+#define NODE_MAX_BYTES (ADDR_OFFSET_MASK + 1)
+
+static uint64_t round_down(uint64_t bytes, uint64_t unit)
+{
+	return bytes - bytes % unit;
+}
+
+static uint64_t min_u64(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+static uint64_t max_u64(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
+uint64_t sizes_total(const struct sizes *s)
+{
+	uint64_t total = 0;
+
+	for (size_t i = 0; i < s->count; i++)
+		total += s->nodes[i].bytes; /* 64 nodes of 4 TiB fit */
+	return total;
+}
+
+/* Nodes that an address can name; the others cannot lend. */
+static size_t usable_nodes(const struct topology *t)
+{
+	size_t n = 0;
+
+	while (n < topology_count(t) && topology_at(t, n)->node < ADDR_MAX_NODES)
+		n++;
+	return n;
+}
+
+static int no_such_node(const struct topology *t, unsigned long node, struct why *why)
+{
+	char list[160] = "";
+	size_t used = 0;
+
+	for (size_t i = 0; i < usable_nodes(t) && used < sizeof(list) - 16; i++)
+		used += (size_t)snprintf(list + used, sizeof(list) - used, "%s%u", i ? ", " : "",
+			topology_at(t, i)->node);
+	return why_set(why, -ENODEV, "there is no NUMA node %lu with memory here; there is: %s",
+		node, list);
+}
+
+static int add_size(struct sizes *s, const struct topology *t, unsigned long node, uint64_t bytes,
+	uint64_t page_bytes, struct why *why)
+{
+	char text[UNITS_TEXT_SIZE];
+
+	if (node >= ADDR_MAX_NODES || !topology_find(t, (unsigned)node))
+		return no_such_node(t, node, why);
+	for (size_t i = 0; i < s->count; i++) {
+		if (s->nodes[i].node == node)
+			return why_set(why, -EINVAL, "--size names node %lu twice", node);
+	}
+	if (bytes > NODE_MAX_BYTES)
+		return why_set(why, -EFBIG, "--size: a node can lend at most %s",
+			units_format_bytes(NODE_MAX_BYTES, text, sizeof(text)));
+	bytes = round_down(bytes, page_bytes);
+	if (bytes == 0)
+		return why_set(why, -EINVAL, "--size: node %lu would lend less than one page of %s",
+			node, units_format_bytes(page_bytes, text, sizeof(text)));
+	s->nodes[s->count++] = (struct sizes_node){ (unsigned)node, bytes };
+	return 0;
+}
+
+static int bad_size(const char *text, struct why *why)
+{
+	return why_set(why, -EINVAL,
+		"--size %.64s: wanted a size such as 4G, or sizes by node such as 0:4G,1:2G", text);
+}
+
+static int parse_even(const char *text, const struct topology *t, uint64_t page_bytes,
+	struct sizes *out, struct why *why)
+{
+	size_t n = usable_nodes(t);
+	uint64_t bytes;
+
+	if (units_parse_bytes(text, &bytes) != 0)
+		return bad_size(text, why);
+	for (size_t i = 0; i < n; i++) {
+		int err = add_size(out, t, topology_at(t, i)->node, bytes / n, page_bytes, why);
+
+		if (err)
+			return err;
+	}
+	return n > 0 ? 0 : no_such_node(t, 0, why);
+}
+
+/* One "NODE:SIZE" of n characters. */
+static int parse_item(const char *item, size_t n, const struct topology *t, uint64_t page_bytes,
+	struct sizes *out, struct why *why)
+{
+	char copy[32], *colon, *end;
+	unsigned long node;
+	uint64_t bytes;
+
+	if (n >= sizeof(copy))
+		return bad_size(item, why);
+	memcpy(copy, item, n);
+	copy[n] = '\0';
+	colon = strchr(copy, ':');
+	if (!colon || !isdigit((unsigned char)copy[0]))
+		return bad_size(item, why);
+	node = strtoul(copy, &end, 10); /* out of range: ULONG_MAX, which is no node */
+	if (end != colon || units_parse_bytes(colon + 1, &bytes) != 0)
+		return bad_size(item, why);
+	return add_size(out, t, node, bytes, page_bytes, why);
+}
+
+static int compare_nodes(const void *a, const void *b)
+{
+	const struct sizes_node *x = a, *y = b;
+
+	return (x->node > y->node) - (x->node < y->node);
+}
+
+int sizes_parse(const char *text, const struct topology *t, uint64_t page_bytes, struct sizes *out,
+	struct why *why)
+{
+	struct sizes s = { 0 };
+	int err = 0;
+
+	if (!strchr(text, ':')) {
+		err = parse_even(text, t, page_bytes, &s, why);
+	} else {
+		for (const char *item = text; !err;) {
+			size_t n = strcspn(item, ",");
+
+			err = parse_item(item, n, t, page_bytes, &s, why);
+			if (item[n] == '\0')
+				break;
+			item += n + 1;
+		}
+		qsort(s.nodes, s.count, sizeof(s.nodes[0]), compare_nodes);
+	}
+	if (err)
+		return err;
+	*out = s;
+	return 0;
+}
+
+/*
+ * May this process lock without limit? What the NIC pins is checked against CAP_IPC_LOCK of the
+ * initial user namespace, so a container's own root does not count.
+ */
+static bool can_lock_all(void)
+{
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct caps[_LINUX_CAPABILITY_U32S_3] = { { 0 } };
+	char map[64], *p = map;
+	bool initial;
+	FILE *f;
+
+	if (syscall(SYS_capget, &header, caps) != 0 ||
+		!(caps[CAP_TO_INDEX(CAP_IPC_LOCK)].effective & CAP_TO_MASK(CAP_IPC_LOCK)))
+		return false;
+	f = fopen("/proc/self/uid_map", "re");
+	if (!f)
+		return true; /* a kernel without user namespaces */
+	/* In the initial one every user is itself: "0 0 4294967295". */
+	initial = fgets(map, sizeof(map), f) && strtoul(p, &p, 10) == 0 &&
+		  strtoul(p, &p, 10) == 0 && strtoul(p, &p, 10) == UINT32_MAX;
+	fclose(f);
+	return initial;
+}
+
+static int read_memlock(struct limits *l, struct why *why)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_MEMLOCK, &limit) != 0)
+		return why_set(why, -errno, "cannot read RLIMIT_MEMLOCK: %s", strerror(errno));
+	l->memlock_soft_bytes = limit.rlim_cur == RLIM_INFINITY ? LIMITS_NONE : limit.rlim_cur;
+	l->memlock_hard_bytes = limit.rlim_max == RLIM_INFINITY ? LIMITS_NONE : limit.rlim_max;
+	if (can_lock_all())
+		l->memlock_soft_bytes = l->memlock_hard_bytes = LIMITS_NONE;
+	return 0;
+}
+
+static void add_file(void *arg, const struct arena_entry *entry)
+{
+	struct limits *l = arg;
+
+	if (!entry->pool) /* of an rmemd before pools had ids: it cannot be opened */
+		return;
+	l->files[entry->node].bytes = entry->bytes;
+	l->files[entry->node].held_bytes = entry->held_bytes;
+}
+
+int limits_read(int data_dir, struct limits *out, struct why *why)
+{
+	struct limits l = { 0 };
+	struct statvfs fs;
+	int err;
+
+	err = arena_page_bytes(data_dir, &l.page_bytes, &l.huge, why);
+	if (err)
+		return err;
+	if (fstatvfs(data_dir, &fs) != 0)
+		return why_set(
+			why, -errno, "cannot examine the data directory: %s", strerror(errno));
+	/* Both file systems show no size at all when they were mounted without a limit. */
+	l.fs_free_bytes = fs.f_blocks == 0 ? LIMITS_NONE : (uint64_t)fs.f_bavail * fs.f_frsize;
+	l.cgroup_free_bytes = cgroup_free_bytes();
+	err = arena_scan(data_dir, add_file, &l);
+	if (err)
+		return why_set(why, err, "cannot list the data directory: %s", strerror(-err));
+	err = read_memlock(&l, why);
+	if (err)
+		return err;
+	*out = l;
+	return 0;
+}
+
+/* Where a node's arena takes its memory from: ordinary pages, or one pool of huge ones. */
+static uint64_t node_free_bytes(const struct limits *l, const struct topology_node *n)
+{
+	if (!l->huge)
+		return n->free_bytes;
+	for (size_t i = 0; i < n->nhuge; i++) {
+		if (n->huge[i].page_bytes == l->page_bytes)
+			return n->huge[i].free_pages * l->page_bytes;
+	}
+	return 0;
+}
+
+/* Arenas of an earlier run decide: only their sizes can be opened. */
+static void sizes_of_files(const struct topology *t, const struct limits *l, struct sizes *s)
+{
+	for (size_t i = 0; i < usable_nodes(t); i++) {
+		unsigned node = topology_at(t, i)->node;
+
+		if (l->files[node].bytes > 0)
+			s->nodes[s->count++] = (struct sizes_node){ node, l->files[node].bytes };
+	}
+}
+
+static uint64_t default_bytes(const struct limits *l, const struct topology_node *n, size_t nnodes)
+{
+	uint64_t align = max_u64(l->page_bytes, LIMITS_ALIGN_BYTES);
+	uint64_t bytes = node_free_bytes(l, n);
+
+	if (!l->huge)
+		bytes /= 4;
+	if (l->fs_free_bytes != LIMITS_NONE)
+		bytes = min_u64(bytes, l->fs_free_bytes / 2 / nnodes);
+	if (!l->huge && l->cgroup_free_bytes != LIMITS_NONE)
+		bytes = min_u64(bytes, l->cgroup_free_bytes / 2 / nnodes);
+	if (l->memlock_hard_bytes != LIMITS_NONE)
+		bytes = min_u64(
+			bytes, l->memlock_hard_bytes > LIMITS_MEMLOCK_EXTRA
+				       ? (l->memlock_hard_bytes - LIMITS_MEMLOCK_EXTRA) / nnodes
+				       : 0);
+	bytes = round_down(min_u64(bytes, NODE_MAX_BYTES), align);
+	return max_u64(bytes, max_u64(LIMITS_NODE_MIN_BYTES, align));
+}
+
+/* The nodes that have a page free, with an even share of what is limited in all. */
+static void sizes_of_nodes(const struct topology *t, const struct limits *l, struct sizes *s)
+{
+	for (size_t i = 0; i < usable_nodes(t); i++) {
+		const struct topology_node *n = topology_at(t, i);
+
+		if (node_free_bytes(l, n) >= l->page_bytes)
+			s->nodes[s->count++].node = n->node;
+	}
+	for (size_t i = 0; i < s->count; i++)
+		s->nodes[i].bytes = default_bytes(l, topology_find(t, s->nodes[i].node), s->count);
+}
+
+int sizes_default(
+	const struct topology *t, const struct limits *l, struct sizes *out, struct why *why)
+{
+	struct sizes s = { 0 };
+
+	sizes_of_files(t, l, &s);
+	if (s.count == 0)
+		sizes_of_nodes(t, l, &s);
+	if (s.count == 0)
+		return why_set(why, -ENODEV, "no NUMA node has %s free",
+			l->huge ? "huge pages of the data directory's size" : "memory");
+	*out = s;
+	return 0;
+}
+
+static int check_node(const struct topology *t, const struct limits *l, const struct sizes_node *s,
+	struct why *why)
+{
+	const struct topology_node *n = s->node < ADDR_MAX_NODES ? topology_find(t, s->node) : NULL;
+	char want[UNITS_TEXT_SIZE], have[UNITS_TEXT_SIZE], page[UNITS_TEXT_SIZE];
+	uint64_t free_bytes;
+
+	if (!n)
+		return no_such_node(t, s->node, why);
+	units_format_bytes(s->bytes, want, sizeof(want));
+	if (s->bytes > n->total_bytes)
+		return why_set(why, -ENOMEM,
+			"node %u has %s of memory in all, but is to lend %s: use a smaller --size",
+			s->node, units_format_bytes(n->total_bytes, have, sizeof(have)), want);
+	free_bytes = node_free_bytes(l, n) + l->files[s->node].held_bytes;
+	if (s->bytes <= free_bytes)
+		return 0;
+	units_format_bytes(free_bytes, have, sizeof(have));
+	if (!l->huge)
+		return why_set(why, -ENOMEM,
+			"node %u has %s of free memory, but is to lend %s: use a smaller --size, "
+			"or --size NODE:SIZE,... to choose per node",
+			s->node, have, want);
+	return why_set(why, -ENOMEM,
+		"node %u has %s in free huge pages of %s, but is to lend %s: use a smaller --size, "
+		"or write a larger number to "
+		"/sys/devices/system/node/node%u/hugepages/hugepages-%llukB/nr_hugepages",
+		s->node, have, units_format_bytes(l->page_bytes, page, sizeof(page)), want, s->node,
+		(unsigned long long)(l->page_bytes / KIB));
+}
+
+static uint64_t memlock_needed(const struct sizes *s)
+{
+	return sizes_total(s) + LIMITS_MEMLOCK_EXTRA;
+}
+
+int limits_check(
+	const struct topology *t, const struct limits *l, const struct sizes *s, struct why *why)
+{
+	char want[UNITS_TEXT_SIZE], have[UNITS_TEXT_SIZE], pool[UNITS_TEXT_SIZE];
+	char extra[UNITS_TEXT_SIZE];
+	uint64_t fresh = 0; /* bytes that the file system still has to find */
+
+	for (size_t i = 0; i < s->count; i++) {
+		int err = check_node(t, l, &s->nodes[i], why);
+		uint64_t held;
+
+		if (err)
+			return err;
+		held = l->files[s->nodes[i].node].held_bytes;
+		fresh += s->nodes[i].bytes - min_u64(held, s->nodes[i].bytes);
+	}
+	if (fresh > l->fs_free_bytes)
+		return why_set(why, -ENOSPC,
+			"the data directory's file system has %s free, the pool needs %s there: "
+			"use a smaller --size, another --data, or enlarge it (mount -o "
+			"remount,size=...)",
+			units_format_bytes(l->fs_free_bytes, have, sizeof(have)),
+			units_format_bytes(fresh, want, sizeof(want)));
+	if (!l->huge && fresh > l->cgroup_free_bytes)
+		return why_set(why, -ENOMEM,
+			"this service's control group has %s left of its memory limit, the pool "
+			"needs %s: use a smaller --size, or raise MemoryMax= in the unit "
+			"(memory.max)",
+			units_format_bytes(l->cgroup_free_bytes, have, sizeof(have)),
+			units_format_bytes(fresh, want, sizeof(want)));
+	if (memlock_needed(s) > l->memlock_hard_bytes)
+		return why_set(why, -EPERM,
+			"RLIMIT_MEMLOCK is %s, but %s have to be locked, the "
+			"pool of %s, and %s for connections: raise it (`ulimit -l unlimited`, "
+			"memlock in /etc/security/limits.conf, LimitMEMLOCK=infinity in the unit), "
+			"run as root, or use a smaller --size",
+			units_format_bytes(l->memlock_hard_bytes, have, sizeof(have)),
+			units_format_bytes(memlock_needed(s), want, sizeof(want)),
+			units_format_bytes(sizes_total(s), pool, sizeof(pool)),
+			units_format_bytes(LIMITS_MEMLOCK_EXTRA, extra, sizeof(extra)));
+	return 0;
+}
+
+int limits_raise_memlock(const struct limits *l, const struct sizes *s, struct why *why)
+{
+	struct rlimit limit;
+
+	if (memlock_needed(s) <= l->memlock_soft_bytes)
+		return 0;
+	if (getrlimit(RLIMIT_MEMLOCK, &limit) != 0)
+		return why_set(why, -errno, "cannot read RLIMIT_MEMLOCK: %s", strerror(errno));
+	limit.rlim_cur = limit.rlim_max;
+	if (setrlimit(RLIMIT_MEMLOCK, &limit) != 0)
+		return why_set(why, -errno, "cannot raise RLIMIT_MEMLOCK to its hard limit: %s",
+			strerror(errno));
+	return 0;
+}

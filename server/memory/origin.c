@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "server/memory/origin.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/ledger/ledger.h"
+#include "server/ledger/sessions.h"
+#include "server/ledger/sites.h"
+#include "server/memory/arena.h"
+#include "server/memory/proof.h"
+
+#define TABLES 4
+#define SIZES_TEXT_SIZE 128
+
+struct expected {
+	const char *name, magic[9];
+	uint32_t version;
+};
+
+static const struct expected expected[TABLES] = {
+	{ DATADIR_POOL, "rmempool", PROOF_FORMAT },
+	{ DATADIR_LEDGER, "rmemledg", LEDGER_FORMAT },
+	{ DATADIR_SESSIONS, "rmemsess", SESSIONS_FORMAT },
+	{ DATADIR_SITES, "rmemsite", SITES_FORMAT },
+};
+
+enum { POOL, LEDGER };
+
+struct finding {
+	const struct datadir *dir;
+	struct origin *origin;
+	struct table_facts tables[TABLES];
+	bool born[TABLES];
+	struct proof proofs[ADDR_MAX_NODES];
+	bool old_arena; /* of an rmemd before pools had ids */
+	bool any_arena;
+	char strange[ARENA_NAME_SIZE]; /* an arena of another pool */
+	uint64_t strange_pool;
+};
+
+/* ---- sentences ---- */
+
+static int refuse_version(const struct finding *f, const char *name, bool older, struct why *why)
+{
+	char command[DATADIR_COMMAND_SIZE];
+
+	if (!older)
+		return why_set(why, -EUCLEAN,
+			"%s/%s is of a later version of rmemd, or no file of rmemd's at all: use "
+			"that version, or another --data and --port. Nothing was changed",
+			f->dir->tables_path, name);
+	return why_set(why, -EUCLEAN,
+		"an earlier version of rmemd left the files in %s: start that one again with the "
+		"options it had, stop it when nobody holds anything (it removes its files then), "
+		"and start this one; or use another --data and --port. Only to lose what is lent, "
+		"remove them: %s",
+		f->dir->tables_path, datadir_command(f->dir, command));
+}
+
+static int refuse_spoiled(const struct finding *f, const char *name, struct why *why)
+{
+	char command[DATADIR_COMMAND_SIZE];
+
+	return why_set(why, -EUCLEAN,
+		"%s/%s is damaged, or no file of rmemd's: put back the one that belongs there, or "
+		"use another --data and --port. Only to lose what is lent: %s",
+		f->dir->tables_path, name, datadir_command(f->dir, command));
+}
+
+/* Of a pool whose tables lie apart (hugetlbfs): the port of the rmemd that has them, or 0. */
+static unsigned find_port(uint64_t pool)
+{
+	static const char prefix[] = "rmemd-";
+	char path[RUNDIR_PATH_SIZE], *slash;
+	const struct dirent *entry;
+	unsigned found = 0;
+	DIR *list;
+
+	if (rundir_data_dir(0, path, sizeof(path)) != 0)
+		return 0;
+	slash = strrchr(path, '/');
+	*slash = '\0';
+	list = opendir(path);
+	while (list && !found && (entry = readdir(list)) != NULL) {
+		struct table_facts facts;
+		unsigned long port;
+
+		if (strncmp(entry->d_name, prefix, sizeof(prefix) - 1) != 0)
+			continue;
+		port = strtoul(entry->d_name + sizeof(prefix) - 1, NULL, 10);
+		if (port == 0 || port > UINT16_MAX)
+			continue;
+		snprintf(path, sizeof(path), "%s%lu/" DATADIR_POOL, prefix, port);
+		if (table_look(dirfd(list), path, &facts) == 0 && facts.mark.pool == pool)
+			found = (unsigned)port;
+	}
+	if (list)
+		closedir(list);
+	return found;
+}
+
+static int refuse_strange(const struct finding *f, struct why *why)
+{
+	unsigned port = find_port(f->strange_pool);
+
+	if (port)
+		return why_set(why, -EUCLEAN,
+			"%s/%s is memory of another pool, whose tables are those of --port %u: "
+			"start with that --port, or use another --data",
+			f->dir->arenas_path, f->strange, port);
+	if (f->any_arena)
+		return why_set(why, -EUCLEAN,
+			"%s/%s is memory of another pool than the other arenas there and the "
+			"tables in %s: move it away to where it came from (only to lose what it "
+			"holds, remove it)",
+			f->dir->arenas_path, f->strange, f->dir->tables_path);
+	return why_set(why, -EUCLEAN,
+		"%s/%s is memory of a pool whose tables are not in %s: start with the --port and "
+		"--data it had, or put its pool, ledger, sessions and sites there, or use another "
+		"--data. Only to lose what is lent: rm %s/arena-*",
+		f->dir->arenas_path, f->strange, f->dir->tables_path, f->dir->arenas_path);
+}
+
+static int refuse_lost(const struct finding *f, const char *path, const char *name, struct why *why)
+{
+	char command[DATADIR_COMMAND_SIZE];
+
+	return why_set(why, -ENOENT,
+		"%s/%s is missing, without which nobody knows what the other files hold: put it "
+		"back, or use another --data and --port. Only to lose what is lent: %s",
+		path, name, datadir_command(f->dir, command));
+}
+
+/* ---- what is there ---- */
+
+/* Tables that are whole, of this version. */
+static int look_at_tables(struct finding *f, struct why *why)
+{
+	for (unsigned i = 0; i < TABLES; i++) {
+		const struct expected *e = &expected[i];
+		struct table_facts *facts = &f->tables[i];
+		int err = table_look(f->dir->tables, e->name, facts);
+
+		f->born[i] = err == 0;
+		if (err == -ENOENT || err == -ENODATA)
+			continue;
+		if (err == -EUCLEAN || (!err && memcmp(facts->magic, e->magic, 8) != 0))
+			return refuse_spoiled(f, e->name, why);
+		if (err)
+			return why_set(why, err, "cannot read %s/%s: %s", f->dir->tables_path,
+				e->name, strerror(-err));
+		if (facts->version != e->version)
+			return refuse_version(f, e->name, facts->version < e->version, why);
+	}
+	return 0;
+}
+
+/* All tables must be of one pool. If the table "pool" is missing, only the proofs are lost: the others have its id too. */
+static int name_pool(struct finding *f, struct why *why)
+{
+	struct origin *o = f->origin;
+
+	for (unsigned i = 0; i < TABLES; i++) {
+		if (!f->born[i])
+			continue;
+		if (f->tables[i].mark.pool == 0)
+			return refuse_spoiled(f, expected[i].name, why);
+		if (!o->pool)
+			o->pool = f->tables[i].mark.pool;
+		if (f->tables[i].mark.pool != o->pool)
+			return why_set(why, -EUCLEAN,
+				"%s/%s is of another pool than the files beside it: put back the "
+				"one that belongs there, or use another --data and --port",
+				f->dir->tables_path, expected[i].name);
+	}
+	if (f->born[LEDGER]) {
+		o->run = f->tables[LEDGER].mark.run;
+		o->ledger_count = f->tables[LEDGER].count;
+	}
+	return 0;
+}
+
+static void look_at_arena(void *arg, const struct arena_entry *entry)
+{
+	struct finding *f = arg;
+
+	if (entry->pool == 0) {
+		f->old_arena = true;
+	} else if (entry->pool != f->origin->pool) {
+		snprintf(f->strange, sizeof(f->strange), "%s", entry->name);
+		f->strange_pool = entry->pool;
+	} else {
+		f->any_arena = true;
+		f->origin->bytes[entry->node] = entry->bytes;
+	}
+}
+
+static int check_whole(struct finding *f, struct why *why)
+{
+	char name[ARENA_NAME_SIZE];
+
+	if (f->any_arena && !f->born[LEDGER])
+		return refuse_lost(f, f->dir->tables_path, DATADIR_LEDGER, why);
+	for (unsigned i = 0; i < ADDR_MAX_NODES; i++) {
+		/* It was marked before anything was proven: without that, all would be removed as never lent. */
+		if (f->proofs[i].state == PROOF_CLEAN && f->born[LEDGER] && f->origin->run == 0)
+			return refuse_spoiled(f, DATADIR_LEDGER, why);
+		if (f->proofs[i].state == PROOF_CLEAN && f->origin->bytes[i] == 0)
+			return refuse_lost(
+				f, f->dir->arenas_path, arena_name(i, f->origin->pool, name), why);
+	}
+	return 0;
+}
+
+int origin_read(struct origin *out, const struct datadir *d, struct why *why)
+{
+	struct origin o = { .pool = 0 };
+	struct finding f = { .dir = d, .origin = &o };
+	int err = look_at_tables(&f, why);
+
+	if (!err)
+		err = name_pool(&f, why);
+	if (err)
+		return err;
+	proof_read(d->tables, DATADIR_POOL, f.proofs);
+	err = arena_scan(d->arenas, look_at_arena, &f);
+	if (err)
+		return why_set(why, err, "cannot list %s: %s", d->arenas_path, strerror(-err));
+	if (f.old_arena)
+		return refuse_version(&f, "", true, why);
+	if (f.strange[0])
+		return refuse_strange(&f, why);
+	err = check_whole(&f, why);
+	if (!err)
+		*out = o;
+	return err;
+}
+
+/* ---- sizes ---- */
+
+/* "0:64.0 MiB, 1:32.0 MiB": for people; what works is to leave --size out. */
+static const char *list_sizes(const struct origin *o, char text[SIZES_TEXT_SIZE])
+{
+	size_t used = 0;
+
+	text[0] = '\0';
+	for (unsigned i = 0; i < ADDR_MAX_NODES && used < SIZES_TEXT_SIZE - 40; i++) {
+		char size[UNITS_TEXT_SIZE];
+
+		if (o->bytes[i] == 0)
+			continue;
+		used += (size_t)snprintf(text + used, SIZES_TEXT_SIZE - used, "%s%s on node %u",
+			used ? ", " : "", units_format_bytes(o->bytes[i], size, sizeof(size)), i);
+	}
+	return text;
+}
+
+int origin_check_sizes(const struct origin *o, const struct sizes *sizes, struct why *why)
+{
+	uint64_t wanted[ADDR_MAX_NODES] = { 0 };
+	char list[SIZES_TEXT_SIZE];
+
+	if (!o->run) /* nothing in it was ever lent: it is made anew */
+		return 0;
+	for (size_t i = 0; i < sizes->count; i++)
+		wanted[sizes->nodes[i].node] = sizes->nodes[i].bytes;
+	for (unsigned i = 0; i < ADDR_MAX_NODES; i++) {
+		if (o->bytes[i] == 0 || o->bytes[i] == wanted[i])
+			continue;
+		return why_set(why, -EEXIST,
+			"the data directory holds the memory of an earlier run, %s, and --size "
+			"says otherwise about node %u: start without --size, which takes it as it "
+			"is. (If nobody holds anything, rmemd removes it when it stops; then any "
+			"--size will do.)",
+			list_sizes(o, list), i);
+	}
+	return 0;
+}

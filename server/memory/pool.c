@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "server/memory/pool.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "rmem/rmem.h"
+
+struct pool_node *pool_find_node(struct pool *p, unsigned node)
+{
+	for (unsigned i = 0; i < p->nnodes; i++) {
+		if (p->nodes[i].node == node)
+			return &p->nodes[i];
+	}
+	return NULL;
+}
+
+static void queue_wipe(struct pool *p, const struct allocation *a)
+{
+	uint32_t max = ledger_max(p->ledger);
+
+	p->wipe_queue[(p->wipe_head + p->wipe_count++) % max] = ledger_slot(p->ledger, a);
+}
+
+void pool_close(struct pool *p)
+{
+	for (unsigned i = 0; i < p->nnodes; i++) {
+		buddy_destroy(p->nodes[i].buddy);
+		arena_close(&p->nodes[i].arena);
+	}
+	ledger_close(p->ledger);
+	table_close(&p->proofs);
+	free(p->wipe_queue);
+	memset(p, 0, sizeof(*p));
+}
+
+static struct pool_node *roomiest(struct pool *p)
+{
+	struct pool_node *best = &p->nodes[0];
+
+	for (unsigned i = 1; i < p->nnodes; i++) {
+		if (buddy_free_bytes(p->nodes[i].buddy) > buddy_free_bytes(best->buddy))
+			best = &p->nodes[i];
+	}
+	return best;
+}
+
+static int take_block_on(struct pool_node *n, const struct wish *wish, uint64_t *out_offset)
+{
+	struct buddy_range avoid[AVOID_MAX];
+
+	return buddy_alloc_outside(
+		n->buddy, wish->bytes, avoid, wish_avoid_on(wish, n->node, avoid), out_offset);
+}
+
+/* A block of one node, or of any: the roomiest first, then (fragmentation) the others. */
+static int take_block(
+	struct pool *p, const struct wish *wish, struct pool_node **out, uint64_t *out_offset)
+{
+	const bool any = wish->node == RMEM_NODE_ANY;
+	struct pool_node *n = any ? roomiest(p) : pool_find_node(p, (unsigned)wish->node);
+	int err;
+
+	if (!n)
+		return -EINVAL;
+	if (wish->bytes > pool_max_alloc_bytes(p, wish->node))
+		return -EFBIG; /* nor if everybody gave back everything: do not try to make room */
+	err = take_block_on(n, wish, out_offset);
+	for (unsigned i = 0; err == -ENOSPC && any && i < p->nnodes; i++) {
+		n = &p->nodes[i];
+		err = take_block_on(n, wish, out_offset);
+	}
+	if (!err)
+		*out = n;
+	return err;
+}
+
+int pool_alloc(struct pool *p, const struct wish *wish, const struct allocation *draft,
+	const struct allocation **out)
+{
+	const uint64_t block_bytes = buddy_block_bytes(wish->bytes);
+	struct allocation filled = *draft;
+	struct pool_node *n;
+	uint64_t offset;
+	int err;
+
+	err = take_block(p, wish, &n, &offset);
+	if (err)
+		return err;
+	filled.addr = addr_make(ADDR_SERVER, n->node, offset);
+	filled.bytes = wish->bytes;
+	filled.order = (uint8_t)__builtin_ctzll(block_bytes);
+	err = ledger_add(p->ledger, &filled, out);
+	if (err) {
+		buddy_free(n->buddy, offset, block_bytes);
+		return err == -ENOSPC ? -EDQUOT : err;
+	}
+	return 0;
+}
+
+/* The record ends before its block can be taken again. */
+static void release(struct pool *p, const struct allocation *a)
+{
+	struct pool_node *n = pool_find_node(p, addr_node(a->addr));
+	uint64_t offset = addr_offset(a->addr), block_bytes = allocation_block_bytes(a);
+	int err;
+
+	p->releases++;
+	ledger_set_state(p->ledger, a, ALLOCATION_FREE);
+	err = buddy_free(n->buddy, offset, block_bytes);
+	if (err)
+		log_error("allocator and ledger disagree about node %u offset 0x%" PRIx64
+			  ": please report this",
+			n->node, offset);
+}
+
+void pool_quarantine(struct pool *p, const struct allocation *a)
+{
+	ledger_set_state(p->ledger, a, ALLOCATION_QUARANTINE);
+	queue_wipe(p, a);
+}
+
+bool pool_wipe(struct pool *p, uint64_t budget_bytes)
+{
+	while (p->wipe_count && budget_bytes) {
+		const struct allocation *a = ledger_at(p->ledger, p->wipe_queue[p->wipe_head]);
+		struct pool_node *n = pool_find_node(p, addr_node(a->addr));
+		/* All of it: the next holder's part of it may be larger. */
+		uint64_t left = allocation_block_bytes(a) - p->wiped_bytes;
+		uint64_t now = left < budget_bytes ? left : budget_bytes, cost;
+
+		arena_wipe(&n->arena, addr_offset(a->addr) + p->wiped_bytes, now);
+		p->wiped_bytes += now;
+		/* A block costs something even if it is small: that bounds their number too. */
+		cost = now > BLOCK_MIN_BYTES ? now : BLOCK_MIN_BYTES;
+		budget_bytes -= cost < budget_bytes ? cost : budget_bytes;
+		if (p->wiped_bytes < allocation_block_bytes(a))
+			break;
+		release(p, a);
+		p->wiped_bytes = 0;
+		p->wipe_head = (p->wipe_head + 1) % ledger_max(p->ledger);
+		p->wipe_count--;
+	}
+	return p->wipe_count > 0;
+}
+
+void *pool_pointer(struct pool *p, const struct allocation *a)
+{
+	struct pool_node *n = pool_find_node(p, addr_node(a->addr));
+
+	return n->arena.base + addr_offset(a->addr);
+}
+
+uint64_t pool_max_alloc_bytes(const struct pool *p, int node)
+{
+	uint64_t max = 0;
+
+	for (unsigned i = 0; i < p->nnodes; i++) {
+		uint64_t bytes;
+
+		if (node != RMEM_NODE_ANY && p->nodes[i].node != (unsigned)node)
+			continue;
+		bytes = 1ULL << (63 - __builtin_clzll(p->nodes[i].arena.bytes));
+
+		max = bytes > max ? bytes : max;
+	}
+	return max < p->block_max ? max : p->block_max;
+}

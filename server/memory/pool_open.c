@@ -1,0 +1,401 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * How a pool begins. The order is what keeps old bytes from being lent, wherever a start fails or is killed:
+ *
+ *  1. look at everything (origin.h); from here on all that is there is of one pool, or there is nothing
+ *  2. mark the tables with the pool's id, then make the ledger, then the arenas: an arena without a ledger
+ *     is one whose ledger was lost
+ *  3. take the blocks that the ledger lists, and wipe what is neither listed nor proven to be zero
+ *  4. mark the ledger with this run, then prove the arenas for this run: until both are there, nothing is
+ *     proven, and step 3 is done again. A ledger without a run never saw memory lent
+ */
+#include "server/memory/pool.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "common/clock.h"
+#include "common/denial.h"
+#include "common/log.h"
+#include "common/units.h"
+#include "server/memory/origin.h"
+#include "server/memory/proof.h"
+
+#define LEDGER_MAX (16U << 20)
+#define PROGRESS_NS (2 * NSEC_PER_SEC)
+#define WIPE_SLICE_BYTES (64 * MIB)
+#define REJECTED_LOGGED_MAX 8 /* records; the rest is counted */
+
+struct progress {
+	unsigned node;
+	const char *doing;
+	uint64_t said_ns;
+};
+
+/* Long work says how far it is, every few seconds, and ends when we are told to stop. */
+static bool report_progress(void *arg, uint64_t done_bytes, uint64_t total_bytes)
+{
+	struct progress *progress = arg;
+	char done[UNITS_TEXT_SIZE], total[UNITS_TEXT_SIZE];
+	uint64_t now_ns = clock_boot_ns();
+	sigset_t pending;
+
+	/* They are blocked until the loop takes them (server_start()). */
+	sigpending(&pending);
+	if (sigismember(&pending, SIGTERM) || sigismember(&pending, SIGINT))
+		return false;
+	if (now_ns - progress->said_ns < PROGRESS_NS)
+		return true;
+	progress->said_ns = now_ns;
+	log_info("node %u: %s of %s of memory %s", progress->node,
+		units_format_bytes(done_bytes, done, sizeof(done)),
+		units_format_bytes(total_bytes, total, sizeof(total)), progress->doing);
+	return true;
+}
+
+/* ---- tables ---- */
+
+static int draw_number(uint64_t *out, struct why *why)
+{
+	do {
+		if (getrandom(out, sizeof(*out), 0) != sizeof(*out))
+			return why_set(
+				why, -EIO, "no random number for the pool: %s", strerror(errno));
+	} while (*out == 0);
+	return 0;
+}
+
+static int fail_table(const struct datadir *data, const char *name, int err, struct why *why)
+{
+	char remedy[DENIAL_TEXT_SIZE];
+	const char *helps = denial_remedy(DENIED_FILE, err, remedy);
+
+	return why_set(why, err, "cannot make or open %s/%s: %s%s%s", data->tables_path, name,
+		strerror(-err), *helps ? ". " : "", helps);
+}
+
+/* Those that are not there yet: of this pool, and no run has seen them. */
+static int mark_tables(const struct pool *p, const struct datadir *data, struct why *why)
+{
+	static const char *const names[] = { DATADIR_POOL, DATADIR_LEDGER, DATADIR_SESSIONS,
+		DATADIR_SITES };
+	const struct table_mark mark = { .pool = p->id };
+	int err = 0;
+
+	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]) && !err; i++) {
+		struct table_facts facts;
+
+		if (table_look(data->tables, names[i], &facts) == 0)
+			continue;
+		err = table_mark(data->tables, names[i], &mark);
+		if (err)
+			return fail_table(data, names[i], err, why);
+	}
+	return 0;
+}
+
+static int open_ledger(struct pool *p, const struct datadir *data, const struct sizes *sizes,
+	const struct origin *origin, struct why *why)
+{
+	uint64_t pages = sizes_total(sizes) / BLOCK_MIN_BYTES;
+	int err;
+
+	pages = pages > origin->ledger_count ? pages : origin->ledger_count;
+	err = ledger_open(&p->ledger, data->tables, DATADIR_LEDGER,
+		pages < LEDGER_MAX ? (uint32_t)pages : LEDGER_MAX);
+	if (err)
+		return fail_table(data, DATADIR_LEDGER, err, why);
+	p->rejected = ledger_rejected(p->ledger);
+	p->wipe_queue = calloc(ledger_max(p->ledger), sizeof(*p->wipe_queue));
+	if (!p->wipe_queue)
+		return why_set(why, -ENOMEM, "no memory for the wipe queue");
+	return 0;
+}
+
+static int open_tables(struct pool *p, const struct datadir *data, const struct sizes *sizes,
+	struct origin *origin, struct why *why)
+{
+	int err = 0;
+
+	p->fresh = origin->run == 0;
+	if (p->fresh && origin->pool) {
+		/* A start that did not get far made it: nobody was lent a byte of it. */
+		datadir_remove_files(data, origin->pool);
+		*origin = (struct origin){ .pool = 0 };
+	}
+	p->id = origin->pool;
+	if (p->fresh)
+		err = draw_number(&p->id, why);
+	if (!err)
+		err = mark_tables(p, data, why);
+	if (err)
+		return err;
+	err = proof_open(&p->proofs, data->tables, DATADIR_POOL);
+	if (err)
+		return fail_table(data, DATADIR_POOL, err, why);
+	return open_ledger(p, data, sizes, origin, why);
+}
+
+/* ---- arenas ---- */
+
+static int open_node(struct pool *p, const struct sizes_node *size, const struct datadir *data,
+	const struct topology *topology, struct why *why)
+{
+	struct pool_node *n = &p->nodes[p->nnodes];
+	struct progress progress = {
+		.node = size->node, .doing = "made ready", .said_ns = clock_boot_ns()
+	};
+	const struct arena_config config = { .data_dir = data->arenas,
+		.node = size->node,
+		.pool = p->id,
+		.bytes = size->bytes,
+		.topology = topology,
+		.progress = report_progress,
+		.progress_arg = &progress };
+	int err;
+
+	memset(n, 0, sizeof(*n));
+	n->node = size->node;
+	err = arena_open(&n->arena, &config, why);
+	if (err)
+		return err;
+	p->nnodes++;
+	err = buddy_create(size->bytes, &n->buddy);
+	if (err)
+		return why_set(
+			why, err, "node %u: no memory for the allocator's own tables", size->node);
+	return 0;
+}
+
+static int open_nodes(struct pool *p, const struct datadir *data, const struct sizes *sizes,
+	const struct origin *origin, const struct topology *topology, struct why *why)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < sizes->count && !err; i++) {
+		const struct sizes_node *size = &sizes->nodes[i];
+		bool there = origin->bytes[size->node] != 0;
+
+		if (!there)
+			proof_announce(&p->proofs, size->node, size->bytes);
+		err = open_node(p, size, data, topology, why);
+		if (err && !there)
+			proof_drop(&p->proofs, size->node);
+	}
+	return err;
+}
+
+/* ---- blocks ---- */
+
+/* One record of an earlier run of rmemd: its block is taken again. */
+static int recover(struct pool *p, const struct allocation *a, struct why *why)
+{
+	struct pool_node *n = pool_find_node(p, addr_node(a->addr));
+
+	if (n && n->arena.created)
+		return why_set(why, -ENOENT,
+			"the ledger lists an allocation at 0x%" PRIx64
+			", but the arena of node %u is missing: put it back; or use another --data "
+			"and --port",
+			a->addr, n->node);
+	if (!n || buddy_reserve(n->buddy, addr_offset(a->addr), allocation_block_bytes(a)))
+		return why_set(why, -EUCLEAN,
+			"the ledger lists an allocation at 0x%" PRIx64
+			" that does not fit these arenas: it was kept with others, which have to "
+			"be put back beside it; or use another --data and --port",
+			a->addr);
+	if (a->state != ALLOCATION_LIVE)
+		/* The process whose NIC objects could reach it is gone: nothing to confirm. */
+		pool_quarantine(p, a);
+	return 0;
+}
+
+static int recover_all(struct pool *p, struct why *why)
+{
+	const struct allocation *a;
+	uint32_t cursor = 0;
+	int err = 0;
+
+	while (!err && (a = ledger_next(p->ledger, &cursor)) != NULL)
+		err = recover(p, a, why);
+	return err;
+}
+
+static void log_rejected(const struct pool *p)
+{
+	const struct allocation *a;
+	uint32_t cursor = 0, n = 0;
+
+	while (n++ < REJECTED_LOGGED_MAX && (a = ledger_next_rejected(p->ledger, &cursor)) != NULL)
+		log_error("record %u of the ledger is damaged and left out; it says: %s, %" PRIu64
+			  " bytes at 0x%" PRIx64 " of session %u, allocation %" PRIu64,
+			ledger_slot(p->ledger, a), allocation_state_name(a->state), a->bytes,
+			a->addr, a->session, a->serial);
+	if (p->rejected)
+		log_error("%u damaged records of the ledger are left out. Whose memory that was "
+			  "nobody can say: all memory that no other record lists is wiped now, "
+			  "before any of it is lent",
+			p->rejected);
+}
+
+struct gaps {
+	struct pool_node *node;
+	struct progress progress;
+	uint64_t wiped_bytes, total_bytes;
+};
+
+static int wipe_gap(struct gaps *g, uint64_t begin, uint64_t end, struct why *why)
+{
+	while (begin < end) {
+		uint64_t now = end - begin < WIPE_SLICE_BYTES ? end - begin : WIPE_SLICE_BYTES;
+
+		arena_wipe(&g->node->arena, begin, now);
+		begin += now;
+		g->wiped_bytes += now;
+		if (!report_progress(&g->progress, g->wiped_bytes, g->total_bytes))
+			return why_set(why, -ECANCELED,
+				"stopped while free memory of node %u was being wiped",
+				g->node->node);
+	}
+	return 0;
+}
+
+static int by_offset(const void *left, const void *right)
+{
+	const struct allocation *l = *(const struct allocation *const *)left;
+	const struct allocation *r = *(const struct allocation *const *)right;
+
+	return l->addr < r->addr ? -1 : l->addr > r->addr;
+}
+
+/* Everything of a node that the ledger does not list. */
+static int wipe_gaps(struct pool *p, struct gaps *g, struct why *why)
+{
+	const struct allocation *a,
+		**list = calloc((size_t)ledger_count(p->ledger) + 1, sizeof(const void *));
+	uint32_t cursor = 0, n = 0;
+	uint64_t from = 0;
+	int err = 0;
+
+	if (!list)
+		return why_set(why, -ENOMEM, "no memory to find what is to be wiped");
+	while ((a = ledger_next(p->ledger, &cursor)) != NULL) {
+		if (addr_node(a->addr) == g->node->node)
+			list[n++] = a;
+	}
+	qsort(list, n, sizeof(*list), by_offset);
+	for (uint32_t i = 0; i < n && !err; i++) {
+		err = wipe_gap(g, from, addr_offset(list[i]->addr), why);
+		from = addr_offset(list[i]->addr) + allocation_block_bytes(list[i]);
+	}
+	if (!err)
+		err = wipe_gap(g, from, g->node->arena.bytes, why);
+	free(list);
+	return err;
+}
+
+static struct proof_subject subject(const struct pool *p, const struct pool_node *n, uint64_t run)
+{
+	return (struct proof_subject){ n->arena.fd, ledger_inode(p->ledger), run };
+}
+
+static int clean_node(struct pool *p, struct pool_node *n, uint64_t run, struct why *why)
+{
+	const struct proof_subject of = subject(p, n, run);
+	struct gaps gaps = { .node = n,
+		.progress = { .node = n->node, .doing = "wiped", .said_ns = clock_boot_ns() },
+		.total_bytes = buddy_free_bytes(n->buddy) };
+	char bytes[UNITS_TEXT_SIZE];
+	int err;
+
+	if (n->arena.created || (!p->rejected && proof_holds(&p->proofs, n->node, &of)))
+		return 0;
+	if (!p->rejected)
+		log_warn("node %u: nothing proves that its free memory is zero (its files were "
+			 "copied or restored, or a start was killed): wiping %s",
+			n->node, units_format_bytes(gaps.total_bytes, bytes, sizeof(bytes)));
+	err = wipe_gaps(p, &gaps, why);
+	p->unproven_bytes += gaps.wiped_bytes;
+	return err;
+}
+
+/* From here on: what is free is zero, by the word of these two files together. */
+static int prove(struct pool *p, const struct datadir *data, struct why *why)
+{
+	struct table_mark mark = { .pool = p->id };
+	int err = draw_number(&mark.run, why);
+
+	if (err)
+		return err;
+	err = table_mark(data->tables, DATADIR_LEDGER, &mark);
+	if (err)
+		return fail_table(data, DATADIR_LEDGER, err, why);
+	for (unsigned i = 0; i < p->nnodes && !err; i++) {
+		const struct proof_subject of = subject(p, &p->nodes[i], mark.run);
+
+		err = proof_give(&p->proofs, p->nodes[i].node, &of);
+	}
+	return err ? fail_table(data, DATADIR_POOL, err, why) : 0;
+}
+
+static int open_all(struct pool *p, const struct datadir *data, const struct sizes *sizes,
+	const struct topology *topology, struct why *why)
+{
+	struct origin origin;
+	uint64_t run;
+	int err = origin_read(&origin, data, why);
+
+	if (!err)
+		err = origin_check_sizes(&origin, sizes, why);
+	if (!err)
+		err = open_tables(p, data, sizes, &origin, why);
+	if (err)
+		return err;
+	run = origin.run;
+	err = open_nodes(p, data, sizes, &origin, topology, why);
+	if (!err)
+		err = recover_all(p, why);
+	if (err)
+		return err;
+	log_rejected(p);
+	for (unsigned i = 0; i < p->nnodes && !err; i++)
+		err = clean_node(p, &p->nodes[i], run, why);
+	return err ? err : prove(p, data, why);
+}
+
+int pool_open(struct pool *p, const struct datadir *data, const struct sizes *sizes,
+	const struct topology *topology, struct why *why)
+{
+	int err;
+
+	memset(p, 0, sizeof(*p));
+	p->block_max = BLOCK_MAX_BYTES;
+	err = open_all(p, data, sizes, topology, why);
+	if (err) {
+		pool_undo(p, data);
+		pool_close(p);
+	}
+	return err;
+}
+
+void pool_settle(struct pool *p)
+{
+	ledger_drop_rejected(p->ledger);
+}
+
+/* A proof goes before its arena does: one that is left says that an arena was lost. */
+void pool_undo(struct pool *p, const struct datadir *data)
+{
+	if (p->fresh && p->id)
+		datadir_remove_files(data, p->id);
+	for (unsigned i = 0; i < p->nnodes && !p->fresh; i++) {
+		if (!p->nodes[i].arena.created)
+			continue;
+		proof_drop(&p->proofs, p->nodes[i].node);
+		(void)arena_remove(data->arenas, p->nodes[i].node, p->id);
+	}
+}

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "server/memory/proof.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/identity.h"
+
+_Static_assert(sizeof(struct proof) == 64, "proofs are 64 bytes");
+
+static uint32_t checksum(const struct proof *p)
+{
+	struct proof copy = *p;
+
+	copy.check = 0;
+	return (uint32_t)table_sum(&copy, sizeof(copy));
+}
+
+static bool is_whole(const struct proof *p)
+{
+	return (p->state == PROOF_MAKING || p->state == PROOF_CLEAN) && p->check == checksum(p);
+}
+
+static struct proof *proof_of(const struct table *t, unsigned node)
+{
+	return table_record(t, node);
+}
+
+void proof_read(int tables_dir, const char *name, struct proof out[ADDR_MAX_NODES])
+{
+	const size_t bytes = ADDR_MAX_NODES * sizeof(*out);
+	int fd = openat(tables_dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	ssize_t n = fd >= 0 ? pread(fd, out, bytes, TABLE_HEADER_BYTES) : 0;
+
+	if (fd >= 0)
+		close(fd);
+	n = n > 0 ? n : 0;
+	memset((char *)out + n, 0, bytes - (size_t)n);
+	for (unsigned i = 0; i < ADDR_MAX_NODES; i++) {
+		if (!is_whole(&out[i]))
+			out[i] = (struct proof){ .state = PROOF_NONE };
+	}
+}
+
+int proof_open(struct table *t, int tables_dir, const char *name)
+{
+	const struct table_layout layout = { .magic = { 'r', 'm', 'e', 'm', 'p', 'o', 'o', 'l' },
+		.version = PROOF_FORMAT,
+		.record_bytes = sizeof(struct proof),
+		.count = ADDR_MAX_NODES };
+	int err = table_open(t, tables_dir, name, &layout, NULL);
+
+	if (!err)
+		err = table_back(t, ADDR_MAX_NODES - 1);
+	if (err)
+		table_close(t);
+	return err;
+}
+
+/* In three steps, and a kill in between leaves a record that proves nothing. */
+static void put(struct table *t, unsigned node, struct proof next)
+{
+	struct proof *p = proof_of(t, node);
+
+	next.check = checksum(&next);
+	__atomic_store_n(&p->state, PROOF_NONE, __ATOMIC_SEQ_CST);
+	p->check = next.check;
+	p->bytes = next.bytes;
+	p->device = next.device;
+	p->inode = next.inode;
+	p->run = next.run;
+	memcpy(p->boot_id, next.boot_id, sizeof(p->boot_id));
+	p->ledger_inode = next.ledger_inode;
+	__atomic_store_n(&p->state, next.state, __ATOMIC_SEQ_CST);
+}
+
+void proof_announce(struct table *t, unsigned node, uint64_t bytes)
+{
+	put(t, node, (struct proof){ .state = PROOF_MAKING, .bytes = bytes });
+}
+
+static int make(const struct proof_subject *of, struct proof *out)
+{
+	uint64_t boot_clock; /* not needed: an inode is one file as long as the machine is up */
+	struct stat st;
+
+	if (fstat(of->arena_fd, &st) != 0)
+		return -errno;
+	*out = (struct proof){ .state = PROOF_CLEAN,
+		.bytes = (uint64_t)st.st_size,
+		.device = st.st_dev,
+		.inode = st.st_ino,
+		.run = of->run,
+		.ledger_inode = of->ledger_inode };
+	identity_boot(out->boot_id, &boot_clock);
+	out->check = checksum(out);
+	return 0;
+}
+
+int proof_give(struct table *t, unsigned node, const struct proof_subject *of)
+{
+	struct proof p;
+	int err = make(of, &p);
+
+	if (!err)
+		put(t, node, p);
+	return err;
+}
+
+bool proof_holds(const struct table *t, unsigned node, const struct proof_subject *of)
+{
+	struct proof p;
+
+	return of->run != 0 && make(of, &p) == 0 && memcmp(&p, proof_of(t, node), sizeof(p)) == 0;
+}
+
+void proof_drop(struct table *t, unsigned node)
+{
+	__atomic_store_n(&proof_of(t, node)->state, PROOF_NONE, __ATOMIC_SEQ_CST);
+}

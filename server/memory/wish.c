@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "server/memory/wish.h"
+
+#include "common/addr.h"
+
+/* A peer may send any range: one that is empty or reaches over other nodes does no harm. */
+unsigned wish_avoid_on(const struct wish *w, unsigned node, struct buddy_range out[AVOID_MAX])
+{
+	const uint64_t first = addr_make(ADDR_SERVER, node, 0), last = first + ADDR_OFFSET_MASK;
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < w->navoid; i++) {
+		const uint64_t start = w->avoid[i].start > first ? w->avoid[i].start : first;
+		const uint64_t end = w->avoid[i].end > last ? last + 1 : w->avoid[i].end;
+
+		if (start < end)
+			out[n++] = (struct buddy_range){ start - first, end - first };
+	}
+	return n;
+}

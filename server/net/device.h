@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * One RDMA device that rmemd serves: its protection domain, its completion channel and, where the
+ * device enforces the bounds of windows, the arenas' regions. Where it does not (rxe), every block
+ * gets a region of its own (server/grant/grant.h).
+ *
+ * No region here has remote rights: only windows grant access.
+ */
+#ifndef RMEM_SERVER_NET_DEVICE_H
+#define RMEM_SERVER_NET_DEVICE_H
+
+#include <infiniband/verbs.h>
+#include <netinet/in.h>
+
+#include "common/addr.h"
+#include "common/why.h"
+#include "server/base/options.h"
+#include "server/memory/pool.h"
+#include "server/net/probe.h"
+
+/* mlx5 refuses windows, and so regions worth binding to, of more than 2 GiB. */
+#define DEVICE_REGION_MAX (1ULL << 31)
+
+struct event;
+
+struct device {
+	struct ibv_context *verbs; /* owned by librdmacm */
+	struct ibv_pd *pd;
+	struct ibv_comp_channel *channel;
+	struct event *event; /* the loop's, on the channel */
+	struct ibv_device_attr attr;
+	uint64_t region_max;    /* bytes that one region may have; a power of 2 */
+	struct in_addr address; /* the one it was probed on */
+	struct probe_result probe;
+	enum protection protection;             /* WINDOW or REGION */
+	struct ibv_mr **chunks[ADDR_MAX_NODES]; /* WINDOW: by node, chunk; NULL-terminated */
+};
+
+/* -ENODEV: no usable address on it (why says so). Probes the device, which takes a moment. */
+int device_open(
+	struct device *d, struct ibv_context *verbs, enum protection wanted, struct why *why);
+
+/* Let the device reach the pool: in WINDOW mode by its arenas' regions, else grant by grant. */
+int device_register(struct device *d, const struct pool *pool, struct why *why);
+
+void device_close(struct device *d); /* NULL-safe, half-built is fine */
+
+const char *device_name(const struct device *d);
+
+/* What its users should know, in a line without an end; "" mostly. */
+const char *device_caution(const struct device *d);
+
+/* The region that covers an allocation's bytes in WINDOW mode. */
+struct ibv_mr *device_chunk(const struct device *d, uint64_t addr);
+
+/* The first RDMA IPv4 address of a device that is not link-local. -ENODEV. */
+int device_address(struct ibv_context *verbs, struct in_addr *out);
+
+#endif

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The devices that rmemd serves: found, probed, given the pool, watched. The event loop only. */
+#ifndef RMEM_SERVER_NET_DEVICES_H
+#define RMEM_SERVER_NET_DEVICES_H
+
+#include "server/net/net.h"
+
+/* Open and probe the devices that the options mean. -ENODEV, or what denies them. */
+int devices_open(struct net *net, const struct options *o, struct why *why);
+
+/* Let them reach the pool. */
+int devices_register(struct net *net, const struct pool *pool, struct why *why);
+
+/* Handle their completions in the loop net->base. -ENOMEM. */
+int devices_watch(struct net *net);
+
+/* No connection must be left but zombies. Half-open is fine. */
+void devices_close(struct net *net);
+
+#endif

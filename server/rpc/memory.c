@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * ALLOC, FREE, ATTACH. Memory is lent and taken back on the session's control connection; access to it is
+ * given on each connection that asks.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <utlist.h>
+
+#include "common/clock.h"
+#include "common/units.h"
+#include "rmem/rmem.h"
+#include "server/grant/access.h"
+#include "server/ledger/sites.h"
+#include "server/rpc/handlers.h"
+#include "server/base/work.h"
+#include "server/lease/relief.h"
+
+/* ---- ALLOC ---- */
+
+/* Who holds most: what an operator, or the user of a full pool, wants to know first. */
+static void describe_top_holder(const struct leases *l, char *buf, size_t size)
+{
+	char bytes[UNITS_TEXT_SIZE], age[UNITS_TEXT_SIZE];
+	uint32_t cursor = 0, slot, top = 0;
+	const struct session_record *r;
+	uint64_t most = 0;
+
+	while (sessions_next(l->records, &cursor, &slot)) {
+		if (ledger_session_bytes(l->pool->ledger, slot) > most) {
+			most = ledger_session_bytes(l->pool->ledger, slot);
+			top = slot;
+		}
+	}
+	r = most ? sessions_get(l->records, top) : NULL;
+	if (!r) {
+		snprintf(buf, size, "nobody holds anything");
+		return;
+	}
+	snprintf(buf, size, "top holder %s[%u] on %s with %s in %u blocks, %s, open since %s",
+		r->identity.exe, r->identity.pid, r->identity.host,
+		units_format_bytes(most, bytes, sizeof(bytes)),
+		ledger_session_count(l->pool->ledger, top), session_state_name(r->state),
+		units_format_duration(
+			leases_age_ns(l, r->opened_ns) / NSEC_PER_MSEC, age, sizeof(age)));
+}
+
+static int refuse_full(struct connection *c, const struct header *h, const struct alloc_request *q)
+{
+	char asked[UNITS_TEXT_SIZE], block[UNITS_TEXT_SIZE], largest_text[UNITS_TEXT_SIZE];
+	char holder[384], where[24] = "pool";
+	struct pool *p = rpc_of(c)->pool;
+	uint64_t largest = 0;
+
+	for (unsigned i = 0; i < p->nnodes; i++) {
+		uint64_t here = buddy_largest_free_bytes(p->nodes[i].buddy);
+
+		if ((q->node == RMEM_NODE_ANY || q->node == (int)p->nodes[i].node) &&
+			here > largest)
+			largest = here;
+	}
+	if (q->node != RMEM_NODE_ANY)
+		snprintf(where, sizeof(where), "node %d", q->node);
+	describe_top_holder(rpc_of(c)->leases, holder, sizeof(holder));
+	return handler_refuse(c, h, -ENOSPC,
+		"the %s is full: %s asked for, which takes a block of %s, largest free block %s; "
+		"%s; free something, or start rmemd with a larger --size",
+		where, units_format_bytes(q->bytes, asked, sizeof(asked)),
+		units_format_bytes(buddy_block_bytes(q->bytes), block, sizeof(block)),
+		units_format_bytes(largest, largest_text, sizeof(largest_text)), holder);
+}
+
+static int refuse_alloc(
+	struct connection *c, const struct header *h, const struct alloc_request *q, int err)
+{
+	char max[UNITS_TEXT_SIZE];
+
+	switch (err) {
+	case -ENOSPC:
+		return refuse_full(c, h, q);
+	case -EFBIG:
+		return handler_refuse(c, h, err, "one allocation can hold at most %s here",
+			units_format_bytes(
+				pool_max_alloc_bytes(rpc_of(c)->pool, q->node), max, sizeof(max)));
+	case -EINVAL:
+		if (q->bytes == 0)
+			return handler_refuse(
+				c, h, err, "an allocation of 0 bytes is not possible");
+		return handler_refuse(c, h, err, "the server has no NUMA node %d", q->node);
+	default:
+		return handler_refuse(c, h, err, "the ledger is full: %u allocations",
+			ledger_max(rpc_of(c)->pool->ledger));
+	}
+}
+
+/* A repeated ALLOC (its answer was lost with a connection) gets what the first one made. */
+static const struct allocation *made_by(struct connection *c, uint32_t seq)
+{
+	const struct allocation *a =
+		ledger_next_of_session(rpc_of(c)->pool->ledger, c->grantee->slot, NULL);
+
+	if (!a || a->seq != seq || a->state != ALLOCATION_LIVE ||
+		a->session_serial != handler_record(c)->serial)
+		return NULL;
+	return a;
+}
+
+static int reply_alloc(struct connection *c, const struct header *h, const struct allocation *a)
+{
+	const struct alloc_reply body = { .addr = a->addr, .bytes = a->bytes, .serial = a->serial };
+	struct reply r;
+
+	connection_reply_begin(c, h->type, h->seq, 0, &r);
+	alloc_reply_put(&r.body, &body);
+	return connection_reply_send(c, &r, NULL);
+}
+
+static struct wish wish_of(const struct alloc_request *q, uint64_t since_ns)
+{
+	return (struct wish){ .bytes = q->bytes,
+		.node = q->node,
+		.since_ns = since_ns,
+		.avoid = q->avoid,
+		.navoid = q->navoid };
+}
+
+static int try_alloc(struct connection *c, const struct header *h, const struct alloc_request *q)
+{
+	struct rpc *rpc = rpc_of(c);
+	const struct allocation draft = { .session = c->grantee->slot,
+		.session_serial = handler_record(c)->serial,
+		.birth_ns = leases_time_ns(rpc->leases),
+		.site = sites_get(rpc->sites, q->site) ? q->site : 0,
+		.seq = h->seq };
+	const struct wish wish = wish_of(q, 0);
+	const struct allocation *a;
+	int err;
+
+	if (q->node != RMEM_NODE_ANY && (q->node < 0 || q->node >= ADDR_MAX_NODES))
+		return -EINVAL;
+	err = pool_alloc(rpc->pool, &wish, &draft, &a);
+	if (err)
+		return err;
+	rpc->allocs++;
+	/* From here the request is answered: what follows is the reply's own trouble. */
+	if (reply_alloc(c, h, a))
+		connection_abort(c, "cannot answer its allocation");
+	return 0;
+}
+
+static bool may_hope(struct connection *c, const struct alloc_request *q, uint64_t since_ns)
+{
+	const struct wish wish = wish_of(q, since_ns);
+
+	return relief_seek(rpc_of(c)->relief, &wish);
+}
+
+static void room_may_have_come(struct wait *w, int result);
+
+static void await_room(struct connection *c, const struct header *h, const struct alloc_request *q,
+	uint64_t since_ns)
+{
+	c->pending.alloc = *q;
+	c->pending.since_ns = since_ns;
+	connection_wait(c, h, &rpc_of(c)->relief->room, room_may_have_come);
+}
+
+/* In the order in which they came: who still waits hangs itself up again behind those that came before. */
+static void room_may_have_come(struct wait *w, int result)
+{
+	struct connection *c = connection_of_wait(w);
+	const struct header h = connection_take_pending(c);
+	const struct alloc_request q = c->pending.alloc;
+	const uint64_t since_ns = c->pending.since_ns;
+	int err = try_alloc(c, &h, &q);
+
+	(void)result;
+	if (err == -ENOSPC && may_hope(c, &q, since_ns))
+		await_room(c, &h, &q, since_ns);
+	else if (err && refuse_alloc(c, &h, &q, err))
+		connection_abort(c, "cannot refuse its allocation");
+}
+
+/* Lend now, refuse now, or have it wait for what others have to give back; behind those who wait for that. */
+static int lend_or_wait(struct connection *c, const struct header *h, const struct alloc_request *q)
+{
+	struct rpc *rpc = rpc_of(c);
+	const uint64_t now_ns = clock_boot_ns();
+	int err = try_alloc(c, h, q);
+
+	if (err == -ENOSPC && !rpc->relief->room)
+		relief_survey(rpc->relief);
+	if (err != -ENOSPC || !(rpc->relief->room || may_hope(c, q, now_ns)))
+		return err ? refuse_alloc(c, h, q, err) : 0;
+	await_room(c, h, q, now_ns);
+	work_wake(rpc->work);
+	return 0;
+}
+
+int handle_alloc(struct connection *c, const struct header *h, struct wire *in)
+{
+	const struct allocation *a;
+	struct alloc_request q;
+
+	alloc_request_get(in, &q);
+	if (wire_finish(in))
+		return -EBADMSG;
+	a = made_by(c, h->seq);
+	if (a)
+		return reply_alloc(c, h, a);
+	return lend_or_wait(c, h, &q);
+}
+
+/* ---- FREE ---- */
+
+/* The allocation that a request names, in any state, if it is this session's. */
+static const struct allocation *named(const struct connection *c, uint64_t addr, uint64_t serial)
+{
+	const struct allocation *a = ledger_find(rpc_of(c)->pool->ledger, addr);
+
+	if (!a || a->serial != serial || a->session != c->grantee->slot ||
+		a->session_serial != handler_record(c)->serial)
+		return NULL;
+	return a;
+}
+
+const struct allocation *handler_own(const struct connection *c, uint64_t addr, uint64_t serial)
+{
+	const struct allocation *a = named(c, addr, serial);
+
+	return a && a->state == ALLOCATION_LIVE ? a : NULL;
+}
+
+static void revoked(struct wait *w, int result)
+{
+	struct connection *c = connection_of_wait(w);
+	const struct header h = connection_take_pending(c);
+
+	if (result)
+		connection_abort(c, "the device does not confirm the end of what it frees");
+	else if (connection_reply_status(c, h.type, h.seq, 0, ""))
+		connection_abort(c, "cannot answer");
+}
+
+static void wait_for_revoking(
+	struct connection *c, const struct header *h, const struct allocation *a)
+{
+	connection_wait(c, h, access_revoked(rpc_of(c)->access, a), revoked);
+}
+
+/* A FREE of what is not lent any more: most likely repeated, because its answer was lost with a connection. */
+static int free_again(struct connection *c, const struct header *h, const struct free_request *q)
+{
+	const struct allocation *a = named(c, q->addr, q->serial);
+
+	if (a && a->state == ALLOCATION_REVOKING) {
+		wait_for_revoking(c, h, a);
+		return 0;
+	}
+	if (a && a->state == ALLOCATION_ZOMBIE)
+		return handler_refuse(c, h, -EIO,
+			"the device does not confirm that 0x%" PRIx64 " cannot be reached any more",
+			q->addr);
+	if (a || handler_record(c)->last_seq == h->seq)
+		return connection_reply_status(c, h->type, h->seq, 0, "");
+	return handler_refuse(c, h, -EINVAL,
+		"0x%" PRIx64 " is not the start of the allocation of this session that is meant",
+		q->addr);
+}
+
+int handle_free(struct connection *c, const struct header *h, struct wire *in)
+{
+	const struct allocation *a;
+	struct free_request q;
+
+	free_request_get(in, &q);
+	if (wire_finish(in))
+		return -EBADMSG;
+	a = handler_own(c, q.addr, q.serial);
+	if (!a)
+		return free_again(c, h, &q);
+	/* The intent first: if rmemd dies in between, the repeated request finds one or the other. */
+	handler_record(c)->last_seq = h->seq;
+	ledger_set_state(rpc_of(c)->pool->ledger, a, ALLOCATION_REVOKING);
+	rpc_of(c)->frees++;
+	wait_for_revoking(c, h, a);
+	access_end_all(rpc_of(c)->access, a);
+	return 0;
+}
+
+/* ---- ATTACH ---- */
+
+/* Bind and tell in one post: the peer's next access finds the window. */
+static int reply_grant(struct connection *c, const struct header *h, struct grant *g)
+{
+	const struct allocation *a = g->allocation;
+	const struct grant_reply body = {
+		.addr = a->addr, .bytes = a->bytes, .serial = a->serial, .rkey = g->rkey
+	};
+	struct ibv_send_wr bind;
+	struct reply r;
+	int err;
+
+	connection_reply_begin(c, h->type, h->seq, 0, &r);
+	grant_reply_put(&r.body, &body);
+	if (g->bound)
+		return connection_reply_send(c, &r, NULL);
+	access_bind_request(g->access, g, &bind);
+	err = connection_reply_send(c, &r, &bind);
+	if (!err)
+		grant_posted(g);
+	return err;
+}
+
+int handle_attach(struct connection *c, const struct header *h, struct wire *in)
+{
+	const struct allocation *a;
+	struct attach_request q;
+	struct grant *g;
+	int err;
+
+	attach_request_get(in, &q);
+	if (wire_finish(in))
+		return -EBADMSG;
+	a = handler_own(c, q.addr, q.serial);
+	if (!a)
+		a = handler_shared(c, q.addr, q.key);
+	if (a && a->serial != q.serial)
+		a = NULL; /* the key fits what is there now, not what is meant */
+	if (!a)
+		return handler_refuse(c, h, -ESTALE,
+			"0x%" PRIx64 " is not held by this session, nor shared with it (any more)",
+			q.addr);
+	g = access_find(rpc_of(c)->access, c, a);
+	/* Nor a new one: the DETACH would wait for that too, and nothing would end it. */
+	if ((g && g->end != GRANT_GIVEN) || handler_is_detaching(c, a))
+		return handler_refuse(c, h, -ESTALE, "0x%" PRIx64 " is being detached", q.addr);
+	err = g ? 0 : access_make(rpc_of(c)->access, c, a, &g);
+	if (err)
+		return handler_refuse_grant(c, h, err);
+	rpc_of(c)->attaches++;
+	return reply_grant(c, h, g);
+}

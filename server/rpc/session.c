@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* HELLO, JOIN, BYE, RENEW, FENCE: how sessions and their connections begin and end. */
+#include <errno.h>
+#include <string.h>
+#include <utlist.h>
+
+#include "rmem/rmem.h"
+#include "server/rpc/handlers.h"
+#include "server/grant/grant.h"
+
+#define BOARD_NODE (ADDR_MAX_NODES - 1) /* the lease board's addresses: no arena has this node */
+
+static int make_board_grant(struct connection *c, struct extent *e)
+{
+	int err;
+
+	*e = (struct extent){ .memory = (void *)session_board(session_of(c)),
+		.addr = addr_make(0, BOARD_NODE, (uint64_t)c->grantee->slot * BOARD_LINE_BYTES),
+		.bytes = sizeof(uint64_t),
+		.access = IBV_ACCESS_REMOTE_WRITE };
+	err = grant_create(c->device->pd, e, NULL, NULL, &c->board);
+	if (err)
+		return err;
+	c->board->connection = c;
+	DL_APPEND(c->grants, c->board);
+	return 0;
+}
+
+/* The connection has its session: tell the peer all that it needs to know. */
+static int greet(struct connection *c, const struct header *h)
+{
+	struct hello_reply body;
+	struct ibv_send_wr bind;
+	struct extent e;
+	struct reply r;
+	int err = make_board_grant(c, &e);
+
+	if (err)
+		return handler_refuse_grant(c, h, err);
+	body = (struct hello_reply){ .ttl_ms = (uint32_t)rpc_of(c)->options->ttl_ms,
+		.board_addr = e.addr,
+		.board_rkey = c->board->rkey,
+		.nodes = (uint8_t)rpc_of(c)->pool->nnodes,
+		.max_alloc_bytes = pool_max_alloc_bytes(rpc_of(c)->pool, RMEM_NODE_ANY),
+		.ticket = handler_record(c)->ticket };
+	memcpy(body.secret, handler_record(c)->secret, ID_SIZE);
+	connection_reply_begin(c, h->type, h->seq, 0, &r);
+	hello_reply_put(&r.body, &body);
+	grant_bind_request(c->board, &e, NULL, &bind);
+	err = connection_reply_send(c, &r, &bind);
+	if (!err)
+		grant_posted(c->board);
+	return err;
+}
+
+/* The earlier connections of the session are gone. */
+static void drained(struct wait *w, int result)
+{
+	struct connection *c = connection_of_wait(w);
+	const struct header h = connection_take_pending(c);
+	struct why why = { "" };
+	int err = session_resume(c, c->pending.session, &why);
+
+	(void)result;
+	err = err ? handler_refuse(c, &h, err, "%s", why.text) : greet(c, &h);
+	if (err)
+		connection_abort(c, "cannot answer: %s", strerror(-err));
+}
+
+int handle_hello(struct connection *c, const struct header *h, struct wire *in)
+{
+	struct hello_request hello;
+	struct why why = { "" };
+	struct wait **list;
+	int err;
+
+	hello_request_get(in, &hello);
+	if (wire_finish(in))
+		return -EBADMSG;
+	err = session_begin(rpc_of(c)->leases, c, &hello, &list, &why);
+	if (err == -EINPROGRESS) {
+		connection_wait(c, h, list, drained);
+		return 0;
+	}
+	return err ? handler_refuse(c, h, err, "%s", why.text) : greet(c, h);
+}
+
+/* 0 or why it is no channel. */
+static int answer_join(struct connection *c, const struct header *h, int err, const struct why *why)
+{
+	return err ? handler_refuse(c, h, err, "%s", why->text)
+		   : connection_reply_status(c, h->type, h->seq, 0, "");
+}
+
+/* The channel that this one replaces is gone. */
+static void replaced(struct wait *w, int result)
+{
+	struct connection *c = connection_of_wait(w);
+	const struct header h = connection_take_pending(c);
+	struct why why = { "" };
+	int err = session_rejoin(c, c->pending.session, &why);
+
+	(void)result;
+	err = answer_join(c, &h, err, &why);
+	if (err)
+		connection_abort(c, "cannot answer: %s", strerror(-err));
+}
+
+int handle_join(struct connection *c, const struct header *h, struct wire *in)
+{
+	struct join_request q;
+	struct why why = { "" };
+	struct wait **list;
+	int err;
+
+	join_request_get(in, &q);
+	if (wire_finish(in))
+		return -EBADMSG;
+	err = session_join(rpc_of(c)->leases, c, &q, &list, &why);
+	if (err == -EINPROGRESS) {
+		connection_wait(c, h, list, replaced);
+		return 0;
+	}
+	return answer_join(c, h, err, &why);
+}
+
+int handle_bye(struct connection *c, const struct header *h, struct wire *in)
+{
+	if (wire_finish(in))
+		return -EBADMSG;
+	session_close(session_of(c));
+	return connection_reply_status(c, h->type, h->seq, 0, "");
+}
+
+int handle_renew(struct connection *c, const struct header *h, struct wire *in)
+{
+	const struct renew_reply body = { .ttl_ms = (uint32_t)rpc_of(c)->options->ttl_ms };
+	struct reply r;
+
+	if (wire_finish(in))
+		return -EBADMSG;
+	connection_reply_begin(c, h->type, h->seq, 0, &r);
+	renew_reply_put(&r.body, &body);
+	return connection_reply_send(c, &r, NULL);
+}
+
+int handle_fence(struct connection *c, const struct header *h, struct wire *in)
+{
+	struct fence_request q;
+	struct fence_reply body;
+	struct reply r;
+
+	fence_request_get(in, &q);
+	if (wire_finish(in))
+		return -EBADMSG;
+	if (!sessions_gave_ticket(rpc_of(c)->leases->records, q.ticket))
+		return handler_refuse(c, h, -EINVAL, "nobody has ever had that ticket");
+	body.out = session_is_out(rpc_of(c)->leases, q.ticket);
+	connection_reply_begin(c, h->type, h->seq, 0, &r);
+	fence_reply_put(&r.body, &body);
+	return connection_reply_send(c, &r, NULL);
+}

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * SHARE, LOOKUP, DETACH: an allocation is used by other sessions than its owner's.
+ *
+ * The key that admits them is a keyed hash: of the allocation's serial number, which no other one ever has,
+ * under its owner's secret. So nothing is stored, nothing can be guessed, and it ends with the
+ * allocation. Who has attached what is not stored either: it shows in the grants.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <sodium.h>
+#include <string.h>
+
+#include "server/grant/access.h"
+#include "server/rpc/handlers.h"
+
+/* A share key is a BLAKE2b hash under a session's secret. */
+_Static_assert(SHARE_KEY_SIZE >= crypto_generichash_BYTES_MIN, "too short for a hash");
+_Static_assert(SHARE_KEY_SIZE <= crypto_generichash_BYTES_MAX, "too long for a hash");
+_Static_assert(ID_SIZE >= crypto_generichash_KEYBYTES_MIN, "too short for a key of one");
+
+static int make_key(
+	const struct session_record *owner, const struct allocation *a, uint8_t out[SHARE_KEY_SIZE])
+{
+	static const char purpose[8] = "rmem-sh";
+	uint8_t text[sizeof(purpose) + 3 * sizeof(uint64_t)];
+
+	memcpy(text, purpose, sizeof(purpose));
+	memcpy(text + 8, &a->serial, sizeof(a->serial));
+	memcpy(text + 16, &a->addr, sizeof(a->addr));
+	memcpy(text + 24, &owner->serial, sizeof(owner->serial));
+	return crypto_generichash(
+		       out, SHARE_KEY_SIZE, text, sizeof(text), owner->secret, ID_SIZE) == 0
+		       ? 0
+		       : -EIO;
+}
+
+const struct allocation *handler_shared(
+	struct connection *c, uint64_t addr, const uint8_t key[SHARE_KEY_SIZE])
+{
+	const struct allocation *a = ledger_find(rpc_of(c)->pool->ledger, addr);
+	const struct session_record *owner;
+	uint8_t right[SHARE_KEY_SIZE];
+
+	if (!a || a->state != ALLOCATION_LIVE)
+		return NULL;
+	owner = sessions_get(rpc_of(c)->leases->records, a->session);
+	if (!owner || owner->serial != a->session_serial || make_key(owner, a, right))
+		return NULL;
+	return sodium_memcmp(key, right, sizeof(right)) == 0 ? a : NULL;
+}
+
+int handle_share(struct connection *c, const struct header *h, struct wire *in)
+{
+	const struct allocation *a;
+	struct share_request q;
+	struct share_reply body;
+	struct reply r;
+
+	share_request_get(in, &q);
+	if (wire_finish(in))
+		return -EBADMSG;
+	a = handler_own(c, q.addr, q.serial);
+	if (!a)
+		return handler_refuse(c, h, -ESTALE,
+			"0x%" PRIx64 " is not held by this session (any more)", q.addr);
+	if (make_key(handler_record(c), a, body.key))
+		return -EIO;
+	connection_reply_begin(c, h->type, h->seq, 0, &r);
+	share_reply_put(&r.body, &body);
+	return connection_reply_send(c, &r, NULL);
+}
+
+int handle_lookup(struct connection *c, const struct header *h, struct wire *in)
+{
+	const struct allocation *a;
+	struct lookup_request q;
+	struct lookup_reply body;
+	struct reply r;
+
+	lookup_request_get(in, &q);
+	if (wire_finish(in))
+		return -EBADMSG;
+	a = handler_shared(c, q.addr, q.key);
+	if (!a)
+		return handler_refuse(c, h, -EACCES,
+			"the key does not fit any allocation at 0x%" PRIx64
+			": it is another's, the address is not its beginning, or it is gone",
+			q.addr);
+	body = (struct lookup_reply){ .bytes = a->bytes, .serial = a->serial };
+	connection_reply_begin(c, h->type, h->seq, 0, &r);
+	lookup_reply_put(&r.body, &body);
+	return connection_reply_send(c, &r, NULL);
+}
+
+static void grant_ended(struct wait *w, int result);
+
+/* Until the session has no grant on the allocation any more. */
+static void await_ends(struct connection *c, const struct header *h, const struct allocation *a)
+{
+	c->pending.allocation = a;
+	connection_wait(c, h, &c->grantee->grant_ended, grant_ended);
+}
+
+/* Of this session, on this allocation or another. */
+static void grant_ended(struct wait *w, int result)
+{
+	struct connection *c = connection_of_wait(w);
+	const struct header h = connection_take_pending(c);
+	const struct allocation *a = c->pending.allocation;
+
+	(void)result;
+	if (access_is_stuck(rpc_of(c)->access, a, c->grantee))
+		connection_abort(c, "the device does not confirm the end of what it detaches");
+	else if (access_has(rpc_of(c)->access, a, c->grantee))
+		await_ends(c, &h, a);
+	else if (connection_reply_status(c, h.type, h.seq, 0, ""))
+		connection_abort(c, "cannot answer");
+}
+
+int handle_detach(struct connection *c, const struct header *h, struct wire *in)
+{
+	const struct allocation *a;
+	struct detach_request q;
+
+	detach_request_get(in, &q);
+	if (wire_finish(in))
+		return -EBADMSG;
+	a = ledger_find(rpc_of(c)->pool->ledger, q.addr);
+	if (a && a->serial != q.serial)
+		a = NULL; /* what is meant is gone, and all access to it ended before */
+	/* Answered, not cut off: a request without an answer is sent again and again. */
+	if (a && access_is_stuck(rpc_of(c)->access, a, c->grantee))
+		return handler_refuse(c, h, -EIO,
+			"the device does not confirm that 0x%" PRIx64 " cannot be reached any more",
+			q.addr);
+	if (!a || !access_end_of(rpc_of(c)->access, a, c->grantee))
+		return connection_reply_status(c, h->type, h->seq, 0, "");
+	if (c->state != CONNECTION_CLOSING)
+		await_ends(c, h, a);
+	return 0;
+}
+
+bool handler_is_detaching(const struct connection *c, const struct allocation *a)
+{
+	const struct connection *control = session_of(c)->control;
+
+	return control && control->pending.active && control->pending.type == MESSAGE_DETACH &&
+	       control->pending.allocation == a;
+}
