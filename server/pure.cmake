@@ -8,6 +8,7 @@ set(RMEM_PURE
 	base/wait.c
 	ledger/allocation.c
 	ledger/evidence.c
+	ledger/history.c
 	ledger/ledger.c
 	ledger/ledger_recover.c
 	ledger/sessions.c
@@ -19,5 +20,4 @@ set(RMEM_PURE
 	lease/holder.c
 	lease/lease.c
 	memory/buddy.c
-	memory/outlook.c
 	memory/wish.c)

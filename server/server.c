@@ -166,6 +166,8 @@ static int open_tables(struct server *s, struct why *why)
 	if (!err)
 		err = sites_open(&s->sites, s->data.tables, DATADIR_SITES);
 	if (!err)
+		err = history_open(&s->history, s->data.tables, DATADIR_HISTORY);
+	if (!err)
 		err = open_timeline(s);
 	if (err)
 		return why_set(why, err, "cannot open the tables in %s: %s", s->data.tables_path,
@@ -216,6 +218,10 @@ static int open_memory(struct server *s, const struct sizes *sizes, struct why *
 		err = open_tables(s, why);
 	if (err)
 		return err;
+	s->pool.emptied = session_emptied;
+	s->pool.context = &s->leases;
+	s->reclaim.history = s->history;
+	s->reclaim.sites = s->sites;
 	if (s->net.region_max < s->pool.block_max)
 		s->pool.block_max = s->net.region_max;
 	report_rejected(s);
@@ -282,10 +288,11 @@ static int start_loop(struct server *s, struct why *why)
 	return err ? denial_explain(DENIED_FILE, err, "the event loop does not start", why) : 0;
 }
 
+/* Anybody may ask over RDMA, but change nothing. */
 static void ask(void *answerer, const char *request, struct question *q,
 	void (*answer)(struct question *q, char *text))
 {
-	answerer_ask(answerer, request, q, answer);
+	answerer_ask(answerer, request, false, q, answer);
 }
 
 static const struct net_events net_events = {
@@ -300,21 +307,16 @@ static void connect_rooms(struct server *s)
 	s->leases = (struct leases){ .options = &s->options, .net = &s->net, .pool = &s->pool };
 	s->reclaim =
 		(struct reclaim){ .leases = &s->leases, .access = &s->access, .work = &s->work };
-	s->relief = (struct relief){
-		.leases = &s->leases, .access = &s->access, .reclaim = &s->reclaim
-	};
 	s->reaper = (struct reaper){ .net = &s->net,
 		.pool = &s->pool,
 		.access = &s->access,
-		.leases = &s->leases,
 		.reclaim = &s->reclaim,
-		.relief = &s->relief,
 		.work = &s->work };
 	s->rpc = (struct rpc){ .options = &s->options,
 		.pool = &s->pool,
 		.access = &s->access,
 		.leases = &s->leases,
-		.relief = &s->relief,
+		.reclaim = &s->reclaim,
 		.work = &s->work,
 		.ask = ask };
 }
@@ -329,6 +331,7 @@ static int start_admin(struct server *s, struct why *why)
 		.leases = &s->leases,
 		.reclaim = &s->reclaim,
 		.sites = s->sites,
+		.history = s->history,
 		.rpc = &s->rpc,
 		.auditor = s->auditor };
 	if (answerer_create(&s->sources, &s->answerer))
@@ -424,7 +427,12 @@ static void leave_data(struct server *s)
 		log_kept(s);
 		return;
 	}
-	datadir_remove_files(&s->data, s->pool.id);
+	if (history_news(s->history))
+		log_info("the history of what was taken back is kept in %s: %u lines that nobody "
+			 "has "
+			 "acknowledged",
+			s->data.tables_path, history_news(s->history));
+	datadir_remove_files(&s->data, s->pool.id, history_news(s->history) > 0);
 	datadir_remove(&s->data, true);
 }
 
@@ -435,6 +443,7 @@ static void close_memory(struct server *s)
 	pool_close(&s->pool);
 	timeline_close(s->leases.timeline);
 	sites_close(s->sites);
+	history_close(s->history);
 	sessions_close(s->leases.records);
 	free(s->leases.sessions);
 	access_close(&s->access);

@@ -20,8 +20,8 @@
 #include "server/grant/access.h"
 #include "server/lease/reaper.h"
 #include "server/lease/reclaim.h"
-#include "server/lease/relief.h"
 #include "server/lease/session.h"
+#include "server/ledger/history.h"
 #include "server/ledger/sites.h"
 #include "server/memory/datadir.h"
 #include "server/memory/pool.h"
@@ -44,11 +44,11 @@ struct server {
 	struct topology *topology;
 	struct pool pool;
 	struct sites *sites;
+	struct history *history;
 	struct net net;
 	struct access access;
 	struct leases leases;
 	struct reclaim reclaim;
-	struct relief relief;
 	struct reaper reaper;
 	struct rpc rpc;
 	struct sources sources;

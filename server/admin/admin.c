@@ -92,7 +92,7 @@ static bool serve(struct client *client)
 		if (strlen(line) >= REPORT_REQUEST_SIZE)
 			line[REPORT_REQUEST_SIZE] =
 				'\0'; /* and so no JSON any more: an error answer */
-		answerer_ask(client->admin->answerer, line, &client->question, on_answer);
+		answerer_ask(client->admin->answerer, line, true, &client->question, on_answer);
 		free(line);
 	}
 	return true;

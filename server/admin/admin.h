@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The admin interface (docs/ADMIN.md): requests as JSON text, answers as JSON text, over a unix socket.
- * Reads only: nothing here changes what is lent. The event loop only.
+ * Nothing here changes what is lent. The event loop only.
  */
 #ifndef RMEM_SERVER_ADMIN_ADMIN_H
 #define RMEM_SERVER_ADMIN_ADMIN_H

@@ -63,10 +63,43 @@ static json_t *answer_who_holds(struct answerer *a, const json_t *request)
 	return report_who_holds(&a->view.report, addr);
 }
 
+static json_t *answer_reclaimed(struct answerer *a, const json_t *request)
+{
+	const json_t *limit = json_object_get(request, "limit");
+
+	if (limit && (!json_is_integer(limit) || json_integer_value(limit) < 0))
+		return report_error(EINVAL, "limit is a number, 0 or more");
+	return report_reclaimed(&a->view.report,
+		limit ? (uint64_t)json_integer_value(limit) : REPORT_RECLAIMED_LIMIT);
+}
+
+static json_t *answer_acknowledge(struct answerer *a, const json_t *request, bool may_change)
+{
+	const json_t *id = json_object_get(request, "id");
+	const char *text = json_string_value(id);
+	const bool all = text && strcmp(text, "all") == 0;
+
+	if (!may_change)
+		return report_error(EPERM,
+			"only on the admin socket of the server's host: history is not "
+			"acknowledged over RDMA");
+	if (!all && (!json_is_integer(id) || json_integer_value(id) <= 0))
+		return report_error(EINVAL, "id is the number of a line of history, or \"all\"");
+	if (history_acknowledge(
+		    a->from->history, all ? HISTORY_ALL : (uint64_t)json_integer_value(id)))
+		return report_error(ENOENT, "there is no such line of history (any more)");
+	return report_reclaimed(&a->view.report, 0);
+}
+
 /* Everything that can be answered at once. */
-static json_t *answer_now(struct answerer *a, const char *cmd, const json_t *request)
+static json_t *answer_now(
+	struct answerer *a, const char *cmd, const json_t *request, bool may_change)
 {
 	view_fill(&a->view, a->from);
+	if (strcmp(cmd, "reclaimed") == 0)
+		return answer_reclaimed(a, request);
+	if (strcmp(cmd, "acknowledge") == 0)
+		return answer_acknowledge(a, request, may_change);
 	if (strcmp(cmd, "status") == 0)
 		return report_status(&a->view.report);
 	if (strcmp(cmd, "sessions") == 0)
@@ -75,10 +108,11 @@ static json_t *answer_now(struct answerer *a, const char *cmd, const json_t *req
 		return answer_map(a, request);
 	if (strcmp(cmd, "who-holds") == 0)
 		return answer_who_holds(a, request);
-	return report_error(EOPNOTSUPP, "no such command: status, leaks, sessions, map, who-holds");
+	return report_error(EOPNOTSUPP,
+		"no such command: status, leaks, reclaimed, acknowledge, sessions, map, who-holds");
 }
 
-void answerer_ask(struct answerer *a, const char *text, struct question *q,
+void answerer_ask(struct answerer *a, const char *text, bool may_change, struct question *q,
 	void (*answer)(struct question *q, char *text))
 {
 	json_t *request = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
@@ -93,7 +127,7 @@ void answerer_ask(struct answerer *a, const char *text, struct question *q,
 	else if (strcmp(cmd, "leaks") == 0)
 		auditor_wait(a->from->auditor, &q->wait, audited);
 	else
-		deliver(answer_now(a, cmd, request), q);
+		deliver(answer_now(a, cmd, request, may_change), q);
 	json_decref(request);
 }
 

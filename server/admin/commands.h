@@ -6,6 +6,8 @@
 #ifndef RMEM_SERVER_ADMIN_COMMANDS_H
 #define RMEM_SERVER_ADMIN_COMMANDS_H
 
+#include <stdbool.h>
+
 #include "server/base/question.h"
 
 struct answerer;
@@ -15,8 +17,11 @@ struct sources;
 int answerer_create(const struct sources *from, struct answerer **out);
 void answerer_destroy(struct answerer *a); /* NULL is fine */
 
-/* Any bytes up to their NUL: answer() is called once, from the loop or before this returns. */
-void answerer_ask(struct answerer *a, const char *request, struct question *q,
+/*
+ * request: any bytes up to their NUL. may_change: the requests that change something are allowed too. answer() is called
+ * once, from the loop or before this returns.
+ */
+void answerer_ask(struct answerer *a, const char *request, bool may_change, struct question *q,
 	void (*answer)(struct question *q, char *text));
 
 #endif

@@ -21,6 +21,11 @@ json_t *report_status(const struct report_view *view);
 json_t *report_leaks(const struct report_view *view, const struct audit_result *result);
 json_t *report_sessions(const struct report_view *view);
 
+#define REPORT_RECLAIMED_LIMIT 256 /* lines, when the request names no limit */
+
+/* What was taken back: the newest lines of history, at most limit; how many there are is always told. */
+json_t *report_reclaimed(const struct report_view *view, uint64_t limit);
+
 /* node < 0: the blocks of all nodes. */
 json_t *report_map(const struct report_view *view, uint64_t limit, int node);
 

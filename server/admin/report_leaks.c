@@ -43,9 +43,10 @@ static json_t *make_coverage(struct draft *d, const struct audit_result *result)
 	draft_set_number(d, o, "orphans", result->orphans);
 	draft_set_number(d, o, "sessions_total", result->sessions_total);
 	draft_set_number(d, o, "sessions_not_scanned", count_unjudged(d->view->sessions));
-	/* They were leaks, most of them, and have no record any more. */
+	/* Most of them were leaks, and are told of by the report "reclaimed". */
 	draft_set_number(d, o, "reclaimed_blocks", d->view->counters.reclaimed_blocks);
 	draft_set_number(d, o, "reclaimed_bytes", d->view->counters.reclaimed_bytes);
+	draft_set_number(d, o, "unacknowledged", history_news(d->view->history));
 	return o;
 }
 

@@ -8,6 +8,7 @@
 
 #include "server/audit/audit.h"
 #include "server/lease/lease.h"
+#include "server/ledger/history.h"
 
 /* All texts must be there ("" if unknown) and outlive the call. */
 struct report_server {
@@ -75,6 +76,7 @@ struct report_view {
 	const struct ledger *ledger;
 	const struct sessions *sessions;
 	const struct sites *sites;
+	const struct history *history;
 	const struct audit_scan
 		*scan;   /* the last one: who-holds calls definite what agrees with it; or NULL */
 	uint64_t now_ns; /* server time, like all times here */

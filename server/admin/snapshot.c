@@ -146,6 +146,7 @@ void view_fill(struct view *v, const struct sources *from)
 	r->ledger = l->pool->ledger;
 	r->sessions = l->records;
 	r->sites = from->sites;
+	r->history = from->history;
 	r->scan = auditor_scan(from->auditor);
 	r->now_ns = leases_time_ns(l);
 	r->now_real_ns = clock_real_ns();

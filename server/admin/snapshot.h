@@ -10,6 +10,7 @@
 
 struct access;
 struct auditor;
+struct history;
 struct leases;
 struct options;
 struct reclaim;
@@ -25,6 +26,7 @@ struct sources {
 	struct leases *leases;
 	struct reclaim *reclaim;
 	struct sites *sites;
+	struct history *history;
 	struct rpc *rpc;
 	struct auditor *auditor;
 };

@@ -29,20 +29,6 @@ int bitset_create(struct bitset *s, uint64_t bits)
 	return 0;
 }
 
-int bitset_copy(const struct bitset *from, struct bitset *out)
-{
-	uint64_t words = 0;
-	int err = bitset_create(out, from->bits[0]);
-
-	if (err)
-		return err;
-	for (unsigned level = 0; level < from->levels; level++)
-		words += (from->bits[level] + 63) / 64;
-	if (words)
-		memcpy(out->words[0], from->words[0], words * sizeof(*out->words[0]));
-	return 0;
-}
-
 void bitset_destroy(struct bitset *s)
 {
 	if (!s)

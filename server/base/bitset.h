@@ -23,8 +23,7 @@ struct bitset {
 
 /* Empty, for members below bits. -EINVAL when that is too large, -ENOMEM. 0 bits are fine. */
 int bitset_create(struct bitset *s, uint64_t bits);
-int bitset_copy(const struct bitset *from, struct bitset *out); /* -ENOMEM */
-void bitset_destroy(struct bitset *s);                          /* of a zeroed struct is fine */
+void bitset_destroy(struct bitset *s); /* of a zeroed struct is fine */
 
 /* i must be below bits. */
 void bitset_set(struct bitset *s, uint64_t i);

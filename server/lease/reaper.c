@@ -4,26 +4,18 @@
 #include <errno.h>
 #include <event2/event.h>
 
-#include "server/base/wait.h"
+#include "common/clock.h"
 #include "server/base/work.h"
 #include "server/grant/access.h"
 #include "server/grant/teardown.h"
 #include "server/lease/reclaim.h"
-#include "server/lease/relief.h"
-#include "server/lease/session.h"
+#include "server/memory/pool.h"
 
 /* One slice: about a millisecond of work natively, so that no client waits long for its turn. */
 #define REVOKES_PER_SLICE 64
 #define WIPE_BYTES_PER_SLICE (8ULL << 20)
-
-/* Forget every session that is over and holds nothing. Its last block may have been wiped after its goodbye, just now. */
-static void forget_sessions(struct leases *l)
-{
-	uint32_t cursor = 0, slot;
-
-	while (sessions_next(l->records, &cursor, &slot))
-		session_forget_if_done(&l->sessions[slot]);
-}
+#define RETRY_NS \
+	(20 * NSEC_PER_MSEC) /* of what waits for memory while there is nothing to do for it */
 
 static void slice(evutil_socket_t fd, short what, void *arg)
 {
@@ -36,16 +28,11 @@ static void slice(evutil_socket_t fd, short what, void *arg)
 	more |= reclaim_some(r->reclaim);
 	more |= access_end_some(r->access, &ends);
 	more |= pool_wipe(r->pool, WIPE_BYTES_PER_SLICE);
-	if (!more)
-		forget_sessions(r->leases);
-	if (r->relief->room) {
-		relief_survey(r->relief);
-		wait_finish(&r->relief->room, 0);
-	}
+	reclaim_retry(r->reclaim);
 	if (more)
 		work_wake(r->work);
-	else if (r->relief->room)
-		work_wake_at(r->work, relief_next_ns(r->relief));
+	else if (r->reclaim->room)
+		work_wake_at(r->work, clock_boot_ns() + RETRY_NS);
 }
 
 int reaper_start(struct reaper *r, struct event_base *base)
@@ -64,10 +51,6 @@ void reaper_stop(struct reaper *r)
 
 void reaper_tick(struct reaper *r, uint64_t now_ns)
 {
-	/* A slice does so only when no work is left, which clients that free all the time can prevent. */
-	forget_sessions(r->leases);
 	teardown_retry(r->net);
-	if (r->relief->room)
-		work_wake(r->work);
 	reclaim_tick(r->reclaim, now_ns);
 }

@@ -10,20 +10,16 @@
 
 struct access;
 struct event_base;
-struct leases;
 struct net;
 struct pool;
 struct reclaim;
-struct relief;
 struct work;
 
 struct reaper {
 	struct net *net;
 	struct pool *pool;
 	struct access *access;
-	struct leases *leases;
 	struct reclaim *reclaim;
-	struct relief *relief;
 	struct work *work;
 };
 

@@ -1,102 +1,204 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "server/lease/reclaim.h"
 
+#include <utlist.h>
+
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/units.h"
+#include "server/base/wait.h"
 #include "server/base/work.h"
 #include "server/grant/access.h"
 #include "server/lease/session.h"
+#include "server/ledger/history.h"
+#include "server/memory/wish.h"
 
-#define RECLAIMS_PER_SLICE 256
+#define BLOCKS_PER_SLICE 256
+#define LEAVING_NS NSEC_PER_SEC /* a killed process's memory and descriptors are gone by then */
+#define JUDGE_EVERY_NS (100 * NSEC_PER_MSEC)
+#define TAKE_MORE_NS NSEC_PER_SEC
+#define PATIENCE_NS (2 * NSEC_PER_SEC) /* most clients give up a second later */
+#define WAIT_MAX_NS (30 * NSEC_PER_SEC)
 
-void reclaim_session(struct reclaim *r, struct session *session, const char *why)
+/* ---- whose memory ---- */
+
+static void take(struct reclaim *r, struct session *session, const char *why)
 {
 	const struct session_record *record = session_record(session);
-	struct leases *l = r->leases;
-	uint32_t blocks = ledger_session_count(l->pool->ledger, session->grantee.slot);
+	const struct ledger *ledger = r->leases->pool->ledger;
+	const uint32_t slot = session->grantee.slot;
 	char bytes[UNITS_TEXT_SIZE];
 
-	if (session->reclaiming || session->nconnections)
-		return;
-	/* Their record ends with it: the log is what is left to look for them in. */
-	if (blocks)
-		log_warn("%s: taking back %s in %u blocks of %s[%u] on %s (%s)", why,
-			units_format_bytes(
-				ledger_session_bytes(l->pool->ledger, session->grantee.slot), bytes,
-				sizeof(bytes)),
-			blocks, record->identity.exe, record->identity.pid, record->identity.host,
-			session_state_name(record->state));
-	session->reclaiming = true;
-	l->nreclaiming++;
+	session->taking_bytes = ledger_session_bytes(ledger, slot);
+	session->taking_next = ledger_next_of_session(ledger, slot, NULL);
+	log_warn("%s: taking back %s in %u blocks of %s[%u] on %s (%s)", why,
+		units_format_bytes(session->taking_bytes, bytes, sizeof(bytes)),
+		ledger_session_count(ledger, slot), record->identity.exe, record->identity.pid,
+		record->identity.host, session_state_name(record->state));
+	session_begin_reclaim(session);
+	r->taking_bytes += session->taking_bytes;
+	DL_APPEND(r->taking, session);
 	work_wake(r->work);
 }
 
-/* Take back a slice of what a session holds. It has no connection, but others may have been given access. */
-static bool reclaim_slice(struct reclaim *r, struct session *session, unsigned *budget)
+/* From the first sessions of the list, until that much is taken, or the list ends. Returns how much was. */
+static uint64_t take_from(struct reclaim *r, enum session_list list, uint64_t bytes)
 {
-	struct leases *l = r->leases;
-	const struct allocation *a =
-		ledger_next_of_session(l->pool->ledger, session->grantee.slot, NULL);
+	const struct leases *l = r->leases;
+	uint64_t taken = 0;
+
+	while (taken < bytes && l->lists[list]) {
+		struct session *session = l->lists[list];
+
+		take(r, session, "the pool is full");
+		taken += session->taking_bytes;
+	}
+	return taken;
+}
+
+static bool take_for(struct reclaim *r, uint64_t bytes)
+{
+	uint64_t taken;
+
+	if (r->leases->options->reclaim == RECLAIM_NEVER)
+		return false;
+	taken = take_from(r, LISTED_GONE, bytes);
+	if (taken < bytes)
+		taken += take_from(r, LISTED_EXPIRED, bytes - taken);
+	return taken > 0;
+}
+
+/* The connection of a session has only just ended: if its process is on its way out, that is known in a moment. */
+static bool may_leave(const struct reclaim *r)
+{
+	const struct leases *l = r->leases;
+	const struct session *detached = l->lists[LISTED_DETACHED];
+
+	if (l->options->reclaim == RECLAIM_NEVER)
+		return false;
+	return l->lists[LISTED_LEAVING] ||
+	       (detached && leases_age_ns(l, session_record(detached->prev)->state_since_ns) <
+				    LEAVING_NS);
+}
+
+/* ---- when ---- */
+
+static void judge(struct reclaim *r, uint64_t now_ns)
+{
+	if (now_ns - r->judged_ns < JUDGE_EVERY_NS)
+		return;
+	r->judged_ns = now_ns;
+	session_judge_all(r->leases);
+}
+
+static bool is_under_way(const struct reclaim *r)
+{
+	return r->leases->pool->wipe_count || r->taking || r->access->nrevoking ||
+	       r->leases->net->dying;
+}
+
+bool reclaim_seek(struct reclaim *r, const struct wish *wish)
+{
+	const uint64_t now_ns = clock_boot_ns(), waited_ns = now_ns - wish->since_ns;
+	const uint64_t bytes = buddy_block_bytes(wish->bytes);
+	const bool enough = r->taking_bytes + r->leases->pool->wipe_bytes >= bytes;
+
+	judge(r, now_ns);
+	if (waited_ns >= WAIT_MAX_NS)
+		return false;
+	if (enough && now_ns - r->took_ns < TAKE_MORE_NS)
+		return true;
+	if (take_for(r, bytes)) {
+		r->took_ns = now_ns;
+		return true;
+	}
+	return enough || (waited_ns < PATIENCE_NS && (is_under_way(r) || may_leave(r)));
+}
+
+/* ---- slices ---- */
+
+static void give_up(struct reclaim *r, struct session *session, const struct allocation *a)
+{
+	const uint64_t bytes = allocation_block_bytes(a);
+
+	r->blocks++;
+	r->bytes += bytes;
+	r->taking_bytes -= bytes;
+	session->taking_bytes -= bytes;
+	history_note(r->history, session_record(session), sites_get(r->sites, a->site), a,
+		leases_time_ns(r->leases));
+	ledger_set_state(r->leases->pool->ledger, a, ALLOCATION_REVOKING);
+}
+
+/* The next LIVE one at or behind a: it stays until it is given up here. The others are under way, or zombies. */
+static const struct allocation *next_live(
+	const struct reclaim *r, const struct session *session, const struct allocation *a)
+{
+	while (a && a->state != ALLOCATION_LIVE)
+		a = ledger_next_of_session(r->leases->pool->ledger, session->grantee.slot, a);
+	return a;
+}
+
+/* A slice of what one session holds. It has no connection, but other sessions may have been given access. */
+static bool give_up_some(struct reclaim *r, struct session *session, unsigned *budget)
+{
+	const struct ledger *ledger = r->leases->pool->ledger;
+	const struct allocation *a = next_live(r, session, session->taking_next);
 
 	while (a && *budget) {
-		const struct allocation *next =
-			ledger_next_of_session(l->pool->ledger, session->grantee.slot, a);
+		const struct allocation *next = next_live(
+			r, session, ledger_next_of_session(ledger, session->grantee.slot, a));
 		unsigned ends;
 
-		/* Only LIVE blocks use budget: otherwise zombies would starve the slice. */
-		if (a->state == ALLOCATION_LIVE) {
-			r->blocks++;
-			r->bytes += allocation_block_bytes(a);
-			ledger_set_state(l->pool->ledger, a, ALLOCATION_REVOKING);
-			ends = access_end_all(r->access, a) + 1;
-			*budget -= ends < *budget ? ends : *budget;
-		}
+		give_up(r, session, a);
+		ends = access_end_all(r->access, a) + 1;
+		*budget -= ends < *budget ? ends : *budget;
 		a = next;
 	}
+	session->taking_next = a;
 	return a != NULL;
 }
 
 bool reclaim_some(struct reclaim *r)
 {
-	struct leases *l = r->leases;
-	unsigned budget = RECLAIMS_PER_SLICE;
-	uint32_t cursor = 0, slot;
-	bool more = false;
+	unsigned budget = BLOCKS_PER_SLICE;
 
-	while (budget && sessions_next(l->records, &cursor, &slot)) {
-		struct session *session = &l->sessions[slot];
+	while (r->taking && budget) {
+		struct session *session = r->taking;
 
-		if (!session->reclaiming || session->reclaimed)
-			continue;
-		session->reclaimed = !reclaim_slice(r, session, &budget);
-		l->nreclaiming -= session->reclaimed;
-		more |= !session->reclaimed;
+		if (give_up_some(r, session, &budget))
+			break;
+		r->taking_bytes -= session->taking_bytes; /* zombies */
+		DL_DELETE(r->taking, session);
+		session_forget_if_done(session); /* it may have held nothing */
 	}
-	return more || !budget; /* there may be others behind */
+	return r->taking != NULL;
+}
+
+void reclaim_retry(struct reclaim *r)
+{
+	wait_finish(&r->room, 0);
 }
 
 void reclaim_tick(struct reclaim *r, uint64_t now_ns)
 {
-	struct leases *l = r->leases;
-	struct session_record *record;
-	uint32_t cursor = 0, slot;
+	const struct leases *l = r->leases;
+	const uint64_t courtesy_ns = l->terms.courtesy_ns;
+	const uint64_t after_ns = l->options->reclaim_ms * NSEC_PER_MSEC;
+	const bool after = l->options->reclaim == RECLAIM_AFTER && after_ns < courtesy_ns;
+	struct session *session;
 
 	if (l->options->reclaim == RECLAIM_NEVER)
 		return;
-	while ((record = sessions_next(l->records, &cursor, &slot))) {
-		struct session *session = &l->sessions[slot];
-		bool gone = record->state == SESSION_CLOSED || record->state == SESSION_DEAD;
-		uint64_t gone_ns =
-			now_ns > record->state_since_ns ? now_ns - record->state_since_ns : 0;
+	while ((session = l->lists[LISTED_EXPIRED]) && session->lease.state == LEASE_LAPSED)
+		take(r, session, "its courtesy is over");
+	while ((session = l->lists[LISTED_GONE])) {
+		const uint64_t since_ns = session_record(session)->state_since_ns;
+		const uint64_t gone_ns = now_ns > since_ns ? now_ns - since_ns : 0;
 
-		if (session->nconnections)
-			continue;
-		if ((record->state == SESSION_DETACHED && session->lease.state == LEASE_LAPSED) ||
-			(gone && gone_ns >= l->terms.courtesy_ns))
-			reclaim_session(r, session, "its courtesy is over");
-		else if (gone && l->options->reclaim == RECLAIM_AFTER &&
-			 gone_ns >= l->options->reclaim_ms * NSEC_PER_MSEC)
-			reclaim_session(r, session, "gone for as long as --reclaim says");
+		if (gone_ns < (after ? after_ns : courtesy_ns))
+			break;
+		take(r, session,
+			after ? "gone for as long as --reclaim says" : "its courtesy is over");
 	}
 }

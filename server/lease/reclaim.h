@@ -1,5 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Taking the memory of sessions back, in slices. The event loop only. */
+/*
+ * Taking memory back when an allocation finds no room: from sessions that are provably gone, the earliest death first,
+ * then from those whose lease is over, in the same order. No session with a connection loses anything. What is taken
+ * leaves a line of history (server/ledger/history.h). The event loop only.
+ *
+ * An allocation without room waits on reclaim.room, and is tried again after each slice of long work:
+ *
+ *	not as many bytes as it asks for are on their way back	the next sessions in order lose theirs, until there are
+ *	... and nothing is left to take				it waits 2 s for what is on its way back, and for sessions
+ *								that may be leaving
+ *	as many are						it waits for them; fragmentation may make them useless, so
+ *								after a second the next sessions are taken, and after
+ *								half a minute it is refused
+ */
 #ifndef RMEM_SERVER_LEASE_RECLAIM_H
 #define RMEM_SERVER_LEASE_RECLAIM_H
 
@@ -7,22 +20,40 @@
 #include <stdint.h>
 
 struct access;
+struct history;
 struct leases;
 struct session;
+struct sites;
+struct wait;
+struct wish;
 struct work;
 
 struct reclaim {
 	struct leases *leases;
 	struct access *access;
+	struct history *history;
+	const struct sites *sites;
 	const struct work *work;
+	struct wait *room;      /* who waits for memory, longest first */
+	struct session *taking; /* whose blocks are being given up, first come first served */
+	uint64_t taking_bytes;  /* theirs, of blocks that are not given up yet */
+	uint64_t
+		took_ns; /* when memory was last taken for want of room; boot clock, like the next */
+	uint64_t judged_ns;     /* when holders were last looked at for want of room */
 	uint64_t blocks, bytes; /* taken back so far */
 };
 
-/* Take a session's memory back, and say in the log why. Nothing if it has a connection. */
-void reclaim_session(struct reclaim *r, struct session *session, const char *why);
+/*
+ * There is no room for the wish. True: it may have room soon; wait on r->room. False: it must be refused, because nothing
+ * that may be taken is left, or it has waited long enough.
+ */
+bool reclaim_seek(struct reclaim *r, const struct wish *wish);
 
 /* A slice of what is being taken back. True: there is more. */
 bool reclaim_some(struct reclaim *r);
+
+/* Try those that wait for memory again. */
+void reclaim_retry(struct reclaim *r);
 
 /* What the policy takes back by itself as time passes. now_ns: server time. */
 void reclaim_tick(struct reclaim *r, uint64_t now_ns);

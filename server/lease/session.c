@@ -42,6 +42,48 @@ volatile uint64_t *session_board(const struct session *session)
 				     (size_t)session->grantee.slot * BOARD_LINE_BYTES);
 }
 
+static enum session_list list_for(const struct session *session)
+{
+	const struct session_record *r = session_record(session);
+
+	if (!session->used || !r || session->reclaiming)
+		return LISTED_NOWHERE;
+	if (session->nconnections)
+		return r->state == SESSION_CLOSED ? LISTED_LEAVING : LISTED_NOWHERE;
+	switch (r->state) {
+	case SESSION_CLOSED:
+	case SESSION_DEAD:
+		return LISTED_GONE;
+	case SESSION_DETACHED:
+		return session->lease.state >= LEASE_EXPIRED ? LISTED_EXPIRED : LISTED_DETACHED;
+	default:
+		return LISTED_NOWHERE;
+	}
+}
+
+/* To be called after every change that list_for() looks at. */
+static void relist(struct session *session)
+{
+	struct session **lists = session->leases->lists;
+	enum session_list list = list_for(session);
+
+	if (list == session->listed)
+		return;
+	if (session->listed != LISTED_NOWHERE)
+		DL_DELETE(lists[session->listed], session);
+	session->listed = list;
+	if (list != LISTED_NOWHERE)
+		DL_APPEND(lists[list], session);
+}
+
+static void set_state(
+	struct session *session, enum session_state state, enum holder_evidence evidence)
+{
+	sessions_set_state(session->leases->records, session->grantee.slot, state, evidence,
+		leases_time_ns(session->leases));
+	relist(session);
+}
+
 static struct session *use_slot(struct leases *l, uint32_t slot, uint64_t now_ns)
 {
 	struct session *session = &l->sessions[slot];
@@ -55,6 +97,14 @@ static struct session *use_slot(struct leases *l, uint32_t slot, uint64_t now_ns
 	return session;
 }
 
+static int by_age(const void *left, const void *right)
+{
+	const uint64_t a = session_record(left)->state_since_ns;
+	const uint64_t b = session_record(right)->state_since_ns;
+
+	return a < b ? -1 : a > b;
+}
+
 void sessions_recover(struct leases *l)
 {
 	uint64_t now_ns = clock_boot_ns();
@@ -65,11 +115,13 @@ void sessions_recover(struct leases *l)
 		struct session *session = use_slot(l, slot, now_ns);
 
 		if (r->state == SESSION_CONNECTED)
-			sessions_set_state(l->records, slot, SESSION_DETACHED, HOLDER_NO_EVIDENCE,
-				leases_time_ns(l));
+			set_state(session, SESSION_DETACHED, HOLDER_NO_EVIDENCE);
 		r->expired_ns = 0;
+		relist(session);
 		session_forget_if_done(session);
 	}
+	for (int list = 0; list < SESSION_LISTS; list++)
+		DL_SORT(l->lists[list], by_age);
 }
 
 /* Takes the same time wherever the first difference is. */
@@ -94,6 +146,7 @@ static void adopt(
 	session->nconnections++;
 	wait_on(&c->closing, &c->grantee_closing, closing);
 	wait_on(&c->gone, &c->grantee_gone, connection_gone);
+	relist(session);
 }
 
 static void take_control(struct connection *c, struct session *session)
@@ -184,8 +237,7 @@ int session_resume(struct connection *c, struct session *session, struct why *wh
 	take_control(c, session);
 	r->expired_ns = 0;
 	r->seen_ns = leases_time_ns(l);
-	sessions_set_state(l->records, session->grantee.slot, SESSION_CONNECTED, HOLDER_NO_EVIDENCE,
-		r->seen_ns);
+	set_state(session, SESSION_CONNECTED, HOLDER_NO_EVIDENCE);
 	l->resumes++;
 	log_info("session of %s[%u] on %s is back from %s", r->identity.exe, r->identity.pid,
 		r->identity.host, c->peer);
@@ -342,9 +394,9 @@ void session_forget_if_done(struct session *session)
 	if (r->state != SESSION_CLOSED && r->state != SESSION_DEAD && !session->reclaiming &&
 		session->lease.state < LEASE_EXPIRED)
 		return;
-	l->nreclaiming -= session->reclaiming && !session->reclaimed;
-	sessions_remove(l->records, session->grantee.slot);
 	session->used = false;
+	relist(session);
+	sessions_remove(l->records, session->grantee.slot);
 }
 
 bool session_is_out(struct leases *l, uint64_t ticket)
@@ -369,11 +421,8 @@ bool session_is_out(struct leases *l, uint64_t ticket)
 
 void session_close(struct session *session)
 {
-	struct leases *l = session->leases;
-
 	end_channels(session, "its client said goodbye");
-	sessions_set_state(l->records, session->grantee.slot, SESSION_CLOSED, HOLDER_CLOSED,
-		leases_time_ns(l));
+	set_state(session, SESSION_CLOSED, HOLDER_CLOSED);
 	session_forget_if_done(session);
 }
 
@@ -411,28 +460,41 @@ static void judge(struct session *session)
 	log_info("session of %s[%u] on %s is dead (%s): %u blocks left", r->identity.exe,
 		r->identity.pid, r->identity.host, holder_evidence_text(evidence),
 		ledger_session_count(l->pool->ledger, session->grantee.slot));
-	sessions_set_state(
-		l->records, session->grantee.slot, SESSION_DEAD, evidence, leases_time_ns(l));
+	set_state(session, SESSION_DEAD, evidence);
 	session_forget_if_done(session);
 }
 
 void session_judge_all(struct leases *l)
 {
-	uint32_t cursor = 0, slot;
+	struct session *session, *next;
 
-	while (sessions_next(l->records, &cursor, &slot))
-		judge(&l->sessions[slot]);
+	DL_FOREACH_SAFE (l->lists[LISTED_DETACHED], session, next)
+		judge(session);
+	DL_FOREACH_SAFE (l->lists[LISTED_EXPIRED], session, next)
+		judge(session);
+}
+
+void session_begin_reclaim(struct session *session)
+{
+	session->reclaiming = true;
+	relist(session);
+}
+
+void session_emptied(void *leases, uint32_t slot)
+{
+	struct session *session = &((struct leases *)leases)->sessions[slot];
+
+	if (session->used)
+		session_forget_if_done(session);
 }
 
 static void detach(struct session *session)
 {
-	struct leases *l = session->leases;
-
 	if (session_record(session)->state == SESSION_CONNECTED) {
-		sessions_set_state(l->records, session->grantee.slot, SESSION_DETACHED,
-			HOLDER_NO_EVIDENCE, leases_time_ns(l));
+		set_state(session, SESSION_DETACHED, HOLDER_NO_EVIDENCE);
 		judge(session);
 	}
+	relist(session);
 	session_forget_if_done(session);
 }
 
@@ -476,6 +538,7 @@ static void tick(struct session *session, uint64_t now_ns)
 		r->seen_ns = leases_time_ns(l);
 	if (!lease_step(&session->lease, &l->terms, now_ns))
 		return;
+	relist(session);
 	if (session->lease.state == LEASE_EXPIRED)
 		expired(session);
 }

@@ -21,13 +21,26 @@
 #define BOARD_LINE_BYTES 64
 #define BOARD_BYTES ((size_t)SESSIONS_MAX * BOARD_LINE_BYTES)
 
+/* What a session that is not simply connected is listed by, each list in the order in which they came. */
+enum session_list {
+	LISTED_NOWHERE,
+	LISTED_LEAVING,  /* said goodbye, and has connections left */
+	LISTED_DETACHED, /* no connection, and may come back */
+	LISTED_EXPIRED,  /* the same, and its lease is over */
+	LISTED_GONE,     /* provably gone */
+	SESSION_LISTS
+};
+
 /* What rmemd keeps about a session only while it runs; the rest is in its record. */
 struct session {
 	struct leases *leases;
 	struct grantee grantee;
+	enum session_list listed;
+	struct session *prev, *next; /* in that list, or in that of struct reclaim */
 	bool used;
-	bool reclaiming;    /* its memory is being taken back */
-	bool reclaimed;     /* ... and all that can be has been: only zombies stay */
+	bool reclaiming; /* its memory is being taken back, or has been: it does not come back */
+	const struct allocation *taking_next; /* to be given up; with struct reclaim */
+	uint64_t taking_bytes;
 	unsigned new_sites; /* call sites nobody knew before it */
 	struct lease lease;
 	struct connection *control; /* NULL: none that is open */
@@ -46,12 +59,12 @@ struct leases {
 	struct sessions *records;
 	struct timeline *timeline; /* what time it is in records */
 	struct session *sessions;  /* by slot, SESSIONS_MAX of them */
-	void *board;               /* SESSIONS_MAX lines, registered line by line */
+	struct session *lists[SESSION_LISTS];
+	void *board; /* SESSIONS_MAX lines, registered line by line */
 	struct lease_terms terms;
 	struct heart *heart; /* does this process run? */
 	struct stall_guard stall_guard;
 	uint64_t started_boot_ns;
-	unsigned nreclaiming; /* sessions whose blocks are still being given up */
 	uint64_t resumes, expiries, stalls, stalled_ns;
 };
 
@@ -105,6 +118,12 @@ void session_judge_all(struct leases *l);
 
 /* Forget the session if it holds nothing and is over, or its lease is. */
 void session_forget_if_done(struct session *session);
+
+/* Its memory is being taken back from now on: it is listed nowhere, and does not come back. */
+void session_begin_reclaim(struct session *session);
+
+/* A pool's emptied(): the last block of the session in that slot is free. */
+void session_emptied(void *leases, uint32_t slot);
 
 struct session_record *session_record(const struct session *session);
 

@@ -94,27 +94,6 @@ int buddy_create(uint64_t size_bytes, struct buddy **out)
 	return 0;
 }
 
-int buddy_copy(const struct buddy *b, struct buddy **out)
-{
-	struct buddy *copy = calloc(1, sizeof(*copy));
-	int err = 0;
-
-	if (!copy)
-		return -ENOMEM;
-	copy->size_bytes = b->size_bytes;
-	copy->free_bytes = b->free_bytes;
-	for (unsigned i = 0; i < ORDERS && !err; i++) {
-		err = bitset_copy(&b->free[i], &copy->free[i]);
-		if (!err)
-			err = bitset_copy(&b->taken[i], &copy->taken[i]);
-	}
-	if (err)
-		buddy_destroy(copy);
-	else
-		*out = copy;
-	return err;
-}
-
 void buddy_destroy(struct buddy *b)
 {
 	if (!b)

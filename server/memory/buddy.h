@@ -5,7 +5,7 @@
  * to their size. The arena's size is any multiple of BLOCK_MIN_BYTES. Of the free blocks of an
  * order the lowest offset is taken first, so the same calls always give the same offsets.
  *
- * Pure; one thread. All memory is taken in buddy_create() and buddy_copy(); every call but these is O(log size).
+ * Pure; one thread. All memory is taken in buddy_create(); every other call is O(log size).
  */
 #ifndef RMEM_SERVER_MEMORY_BUDDY_H
 #define RMEM_SERVER_MEMORY_BUDDY_H
@@ -20,9 +20,6 @@ struct buddy;
 /* -EINVAL if size_bytes is 0 or no multiple of BLOCK_MIN_BYTES, -ENOMEM. */
 int buddy_create(uint64_t size_bytes, struct buddy **out);
 void buddy_destroy(struct buddy *b); /* NULL is fine */
-
-/* Another in the same state, to try out what would happen. -ENOMEM. O(size): about a bit for a KiB. */
-int buddy_copy(const struct buddy *b, struct buddy **out);
 
 /* The block size that serves bytes (1 … BLOCK_MAX_BYTES), or 0 if none does. */
 uint64_t buddy_block_bytes(uint64_t bytes);

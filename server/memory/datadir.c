@@ -141,7 +141,7 @@ static void remove_arena(void *arg, const struct arena_entry *entry)
 }
 
 /* In an order that can be interrupted: as long as an arena is there, the ledger says of which pool it is. */
-void datadir_remove_files(const struct datadir *d, uint64_t pool)
+void datadir_remove_files(const struct datadir *d, uint64_t pool, bool keep_history)
 {
 	static const char *const tables[] = { DATADIR_LEDGER, DATADIR_SESSIONS, DATADIR_SITES,
 		DATADIR_TIME };
@@ -151,6 +151,8 @@ void datadir_remove_files(const struct datadir *d, uint64_t pool)
 	(void)arena_scan(d->arenas, remove_arena, &r);
 	for (unsigned i = 0; i < sizeof(tables) / sizeof(tables[0]); i++)
 		unlinkat(d->tables, tables[i], 0);
+	if (!keep_history)
+		unlinkat(d->tables, DATADIR_HISTORY, 0);
 }
 
 void datadir_remove(const struct datadir *d, bool all)
@@ -165,10 +167,11 @@ const char *datadir_command(const struct datadir *d, char buf[DATADIR_COMMAND_SI
 {
 	if (d->tables == d->arenas)
 		snprintf(buf, DATADIR_COMMAND_SIZE,
-			"cd %s && rm -f arena-* pool ledger sessions sites time", d->arenas_path);
+			"cd %s && rm -f arena-* pool ledger sessions sites time history",
+			d->arenas_path);
 	else
 		snprintf(buf, DATADIR_COMMAND_SIZE,
-			"rm -f %s/arena-*; cd %s && rm -f pool ledger sessions sites time",
+			"rm -f %s/arena-*; cd %s && rm -f pool ledger sessions sites time history",
 			d->arenas_path, d->tables_path);
 	return buf;
 }

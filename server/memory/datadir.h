@@ -22,6 +22,7 @@
 #define DATADIR_SESSIONS "sessions"
 #define DATADIR_SITES "sites"
 #define DATADIR_TIME "time"
+#define DATADIR_HISTORY "history"
 
 struct datadir {
 	int arenas, tables; /* open directories; the same one unless on hugetlbfs */
@@ -37,15 +38,15 @@ void datadir_close(struct datadir *d);
 
 /*
  * Delete a pool's files, which must hold nothing: in an order in which a kill leaves behind what a start
- * takes for what it is.
+ * takes for what it is. The history may be kept: it is about memory that was taken back, and of no pool.
  */
-void datadir_remove_files(const struct datadir *d, uint64_t pool);
+void datadir_remove_files(const struct datadir *d, uint64_t pool, bool keep_history);
 
 /* Delete the directories if nothing is in them: all of them, or those that were made here. */
 void datadir_remove(const struct datadir *d, bool all);
 
 /* A command that deletes everything, for somebody who wants that: the last way out that a message names. */
-#define DATADIR_COMMAND_SIZE (2 * RUNDIR_PATH_SIZE + 64)
+#define DATADIR_COMMAND_SIZE (2 * RUNDIR_PATH_SIZE + 96)
 const char *datadir_command(const struct datadir *d, char buf[DATADIR_COMMAND_SIZE]);
 
 #endif

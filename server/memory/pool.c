@@ -24,6 +24,7 @@ static void queue_wipe(struct pool *p, const struct allocation *a)
 	uint32_t max = ledger_max(p->ledger);
 
 	p->wipe_queue[(p->wipe_head + p->wipe_count++) % max] = ledger_slot(p->ledger, a);
+	p->wipe_bytes += allocation_block_bytes(a);
 }
 
 void pool_close(struct pool *p)
@@ -107,15 +108,18 @@ static void release(struct pool *p, const struct allocation *a)
 {
 	struct pool_node *n = pool_find_node(p, addr_node(a->addr));
 	uint64_t offset = addr_offset(a->addr), block_bytes = allocation_block_bytes(a);
+	const uint32_t session = a->session;
 	int err;
 
-	p->releases++;
+	p->wipe_bytes -= block_bytes;
 	ledger_set_state(p->ledger, a, ALLOCATION_FREE);
 	err = buddy_free(n->buddy, offset, block_bytes);
 	if (err)
 		log_error("allocator and ledger disagree about node %u offset 0x%" PRIx64
 			  ": please report this",
 			n->node, offset);
+	if (p->emptied && !ledger_session_count(p->ledger, session))
+		p->emptied(p->context, session);
 }
 
 void pool_quarantine(struct pool *p, const struct allocation *a)
@@ -140,10 +144,10 @@ bool pool_wipe(struct pool *p, uint64_t budget_bytes)
 		budget_bytes -= cost < budget_bytes ? cost : budget_bytes;
 		if (p->wiped_bytes < allocation_block_bytes(a))
 			break;
-		release(p, a);
 		p->wiped_bytes = 0;
 		p->wipe_head = (p->wipe_head + 1) % ledger_max(p->ledger);
 		p->wipe_count--;
+		release(p, a);
 	}
 	return p->wipe_count > 0;
 }

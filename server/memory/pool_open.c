@@ -124,7 +124,7 @@ static int open_tables(struct pool *p, const struct datadir *data, const struct 
 	p->fresh = origin->run == 0;
 	if (p->fresh && origin->pool) {
 		/* A start that did not get far made it: nobody was lent a byte of it. */
-		datadir_remove_files(data, origin->pool);
+		datadir_remove_files(data, origin->pool, true);
 		*origin = (struct origin){ .pool = 0 };
 	}
 	p->id = origin->pool;
@@ -391,7 +391,7 @@ void pool_settle(struct pool *p)
 void pool_undo(struct pool *p, const struct datadir *data)
 {
 	if (p->fresh && p->id)
-		datadir_remove_files(data, p->id);
+		datadir_remove_files(data, p->id, true);
 	for (unsigned i = 0; i < p->nnodes && !p->fresh; i++) {
 		if (!p->nodes[i].arena.created)
 			continue;

@@ -34,10 +34,13 @@ struct pending {
 	uint32_t seq;
 	struct wait wait;
 	union {
-		/* ALLOC: waits for room, since then on the boot clock */
+		/* ALLOC, HELLO: wait for room, since then on the boot clock */
 		struct {
-			struct alloc_request alloc;
 			uint64_t since_ns;
+			union {
+				struct alloc_request alloc;
+				struct hello_request hello;
+			};
 		};
 		const struct allocation *allocation; /* FREE, DETACH: waits for grants to end */
 		struct session *session; /* HELLO, JOIN: waits for connections to be gone */

@@ -22,7 +22,6 @@
 
 struct access;
 struct reclaim;
-struct relief;
 struct sites;
 struct work;
 
@@ -32,7 +31,7 @@ struct rpc {
 	struct pool *pool;
 	struct access *access;
 	struct leases *leases;
-	struct relief *relief;
+	struct reclaim *reclaim;
 	struct sites *sites;
 	const struct work *work;
 	/* How REPORT gets its answer: answer() is called once, from the loop or before this returns. */

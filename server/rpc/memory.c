@@ -16,7 +16,7 @@
 #include "server/ledger/sites.h"
 #include "server/rpc/handlers.h"
 #include "server/base/work.h"
-#include "server/lease/relief.h"
+#include "server/lease/reclaim.h"
 
 /* ---- ALLOC ---- */
 
@@ -150,11 +150,15 @@ static int try_alloc(struct connection *c, const struct header *h, const struct 
 	return 0;
 }
 
-static bool may_hope(struct connection *c, const struct alloc_request *q, uint64_t since_ns)
+/* -EDQUOT: the ledger is full, and what makes room in it makes room for any block. */
+static bool may_have_room(
+	struct connection *c, const struct alloc_request *q, uint64_t since_ns, int err)
 {
-	const struct wish wish = wish_of(q, since_ns);
+	struct wish wish = wish_of(q, since_ns);
 
-	return relief_seek(rpc_of(c)->relief, &wish);
+	if (err == -EDQUOT)
+		wish.bytes = 1;
+	return (err == -ENOSPC || err == -EDQUOT) && reclaim_seek(rpc_of(c)->reclaim, &wish);
 }
 
 static void room_may_have_come(struct wait *w, int result);
@@ -164,10 +168,10 @@ static void await_room(struct connection *c, const struct header *h, const struc
 {
 	c->pending.alloc = *q;
 	c->pending.since_ns = since_ns;
-	connection_wait(c, h, &rpc_of(c)->relief->room, room_may_have_come);
+	connection_wait(c, h, &rpc_of(c)->reclaim->room, room_may_have_come);
 }
 
-/* In the order in which they came: who still waits hangs itself up again behind those that came before. */
+/* In the order in which they came: an allocation that still waits hangs itself up again behind those before it. */
 static void room_may_have_come(struct wait *w, int result)
 {
 	struct connection *c = connection_of_wait(w);
@@ -177,7 +181,7 @@ static void room_may_have_come(struct wait *w, int result)
 	int err = try_alloc(c, &h, &q);
 
 	(void)result;
-	if (err == -ENOSPC && may_hope(c, &q, since_ns))
+	if (may_have_room(c, &q, since_ns, err))
 		await_room(c, &h, &q, since_ns);
 	else if (err && refuse_alloc(c, &h, &q, err))
 		connection_abort(c, "cannot refuse its allocation");
@@ -186,16 +190,15 @@ static void room_may_have_come(struct wait *w, int result)
 /* Lend now, refuse now, or have it wait for what others have to give back; behind those who wait for that. */
 static int lend_or_wait(struct connection *c, const struct header *h, const struct alloc_request *q)
 {
-	struct rpc *rpc = rpc_of(c);
 	const uint64_t now_ns = clock_boot_ns();
 	int err = try_alloc(c, h, q);
 
-	if (err == -ENOSPC && !rpc->relief->room)
-		relief_survey(rpc->relief);
-	if (err != -ENOSPC || !(rpc->relief->room || may_hope(c, q, now_ns)))
-		return err ? refuse_alloc(c, h, q, err) : 0;
+	if (!err)
+		return 0;
+	if (!may_have_room(c, q, now_ns, err))
+		return refuse_alloc(c, h, q, err);
 	await_room(c, h, q, now_ns);
-	work_wake(rpc->work);
+	work_wake(rpc_of(c)->work);
 	return 0;
 }
 

@@ -5,6 +5,10 @@
 #include <utlist.h>
 
 #include "rmem/rmem.h"
+#include "common/clock.h"
+#include "server/base/work.h"
+#include "server/lease/reclaim.h"
+#include "server/memory/wish.h"
 #include "server/rpc/handlers.h"
 #include "server/grant/grant.h"
 
@@ -67,22 +71,60 @@ static void drained(struct wait *w, int result)
 		connection_abort(c, "cannot answer: %s", strerror(-err));
 }
 
-int handle_hello(struct connection *c, const struct header *h, struct wire *in)
+static void slot_may_have_come(struct wait *w, int result);
+
+/* The table of sessions is full: may one that is gone make room? */
+static bool await_slot(struct connection *c, const struct header *h,
+	const struct hello_request *hello, uint64_t since_ns)
 {
-	struct hello_request hello;
+	struct rpc *rpc = rpc_of(c);
+	const struct wish wish = { .bytes = 1, .node = RMEM_NODE_ANY, .since_ns = since_ns };
+
+	if (!reclaim_seek(rpc->reclaim, &wish))
+		return false;
+	c->pending.hello = *hello;
+	c->pending.since_ns = since_ns;
+	connection_wait(c, h, &rpc->reclaim->room, slot_may_have_come);
+	work_wake(rpc->work);
+	return true;
+}
+
+static int begin(struct connection *c, const struct header *h, const struct hello_request *hello,
+	uint64_t since_ns)
+{
 	struct why why = { "" };
 	struct wait **list;
-	int err;
+	int err = session_begin(rpc_of(c)->leases, c, hello, &list, &why);
 
-	hello_request_get(in, &hello);
-	if (wire_finish(in))
-		return -EBADMSG;
-	err = session_begin(rpc_of(c)->leases, c, &hello, &list, &why);
 	if (err == -EINPROGRESS) {
 		connection_wait(c, h, list, drained);
 		return 0;
 	}
+	if (err == -EUSERS && await_slot(c, h, hello, since_ns))
+		return 0;
 	return err ? handler_refuse(c, h, err, "%s", why.text) : greet(c, h);
+}
+
+static void slot_may_have_come(struct wait *w, int result)
+{
+	struct connection *c = connection_of_wait(w);
+	const struct header h = connection_take_pending(c);
+	const struct hello_request hello = c->pending.hello;
+	int err = begin(c, &h, &hello, c->pending.since_ns);
+
+	(void)result;
+	if (err)
+		connection_abort(c, "cannot answer: %s", strerror(-err));
+}
+
+int handle_hello(struct connection *c, const struct header *h, struct wire *in)
+{
+	struct hello_request hello;
+
+	hello_request_get(in, &hello);
+	if (wire_finish(in))
+		return -EBADMSG;
+	return begin(c, h, &hello, clock_boot_ns());
 }
 
 /* 0 or why it is no channel. */

@@ -170,6 +170,12 @@ static void start_bystander(struct server *s)
 	client_fill(s->bystander, s->bytes, BYSTANDER_BYTES, 5);
 }
 
+static bool is_one_session(const json_t *sessions, void *arg)
+{
+	(void)arg;
+	return json_array_size(json_object_get(sessions, "sessions")) == 1;
+}
+
 static void test_at_work(void **state)
 {
 	struct server s = { .rig = *state };
@@ -180,6 +186,7 @@ static void test_at_work(void **state)
 	start_preloaded(&s, path);
 	start_bystander(&s);
 	assert_true(fault_scenario(s.rig, "client", -1, NULL, NULL, "unharmed"));
+	json_decref(rig_await(s.rig, "sessions", is_one_session, NULL, "only the bystander is there"));
 	note_live(&s);
 	s.plan->depth = fault_depth();
 	fault_plan_arm(s.plan, FAULT_NONE, 0);

@@ -201,6 +201,9 @@ void rig_stop(struct rig *r, bool keeps_data)
 	char text[64];
 	int status;
 
+	/* What was taken back in the test would be kept too. */
+	if (!keeps_data)
+		json_decref(rig_ask(r, "{\"cmd\":\"acknowledge\",\"id\":\"all\"}"));
 	process_signal(&r->daemon, SIGTERM);
 	status = process_wait(&r->daemon, RIG_LIMIT_MS, "rmemd");
 	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)

@@ -163,7 +163,7 @@ static void test_pressure_takes_from_the_dead(void **state)
 	rig_stop(r, false);
 }
 
-/* ---- what taking back would not help ---- */
+/* ---- whose memory goes ---- */
 
 /* A full pool: one client holds all but the blocks of a victim, which is killed. Returns its pid. */
 static pid_t die_with(struct rig *r, struct client *keeper, const uint64_t *addrs, unsigned n)
@@ -206,43 +206,33 @@ static void assert_leaked(struct rig *r, unsigned blocks, unsigned reclaimed)
 	json_decref(leaks);
 }
 
-/*
- * Four pairs of neighbours. Of two pairs a dead holder has one block each, of the third another dead one has
- * both: only that one's make room for an allocation of two blocks, though it went last.
- */
-static void test_takes_only_what_helps(void **state)
+/* The earliest death first, and no more than as much as is asked for. */
+static void test_takes_in_order(void **state)
 {
 	struct rig *r = *state;
 	struct client *keeper;
-	uint64_t addrs[64], odd[2], got;
-	pid_t second;
+	uint64_t addrs[64];
+	pid_t first, second;
 
 	rig_start(r, (const char *const[]){ "--size", "32M", NULL });
 	keeper = open_client(r);
 	assert_int_equal(fill_up(keeper, addrs, 64), 8);
-	qsort(addrs, 8, sizeof(addrs[0]), compare_addrs);
-	odd[0] = addrs[1];
-	odd[1] = addrs[3];
-	die_with(r, keeper, odd, 2);
-	/* In vain: it is refused, and the dead one's blocks are still there, as evidence. */
-	assert_int_equal(alloc_error(keeper, 2 * BLOCK), -ENOSPC);
-	assert_int_equal(alloc_error(keeper, 4 * BLOCK), -ENOSPC);
-	assert_leaked(r, 2, 0);
-	second = die_with(r, keeper, &addrs[4], 2);
-	assert_int_equal(alloc_error(keeper, 4 * BLOCK), -ENOSPC);
-	assert_leaked(r, 4, 0);
-	assert_true(client_alloc(keeper, 2 * BLOCK, RMEM_NODE_ANY) == addrs[4]);
-	json_decref(rig_await(r, "sessions", is_forgotten, &second, "the helpful one is gone"));
-	assert_leaked(r, 2, 2);
-	/* For a single block it is the first one's turn. */
-	got = client_alloc(keeper, BLOCK, RMEM_NODE_ANY);
-	assert_true(got == odd[0] || got == odd[1]);
-	assert_leaked(r, 0, 4);
+	first = die_with(r, keeper, addrs, 2);
+	second = die_with(r, keeper, &addrs[2], 3);
+	assert_leaked(r, 5, 0);
+	client_alloc(keeper, BLOCK, RMEM_NODE_ANY);
+	json_decref(rig_await(r, "sessions", is_forgotten, &first, "the first one is gone"));
+	assert_leaked(r, 3, 2);
+	client_alloc(keeper, BLOCK, RMEM_NODE_ANY);
+	assert_leaked(r, 3, 2);
+	client_alloc(keeper, BLOCK, RMEM_NODE_ANY);
+	json_decref(rig_await(r, "sessions", is_forgotten, &second, "the second one is gone"));
+	assert_leaked(r, 0, 5);
 	client_close(keeper);
 	rig_stop(r, true);
 }
 
-/* Several dead ones have a part each of what is needed: all of them go at once, and nobody else. */
+/* Several dead ones have a part each of what is needed: one after the other loses its memory until there is room. */
 static void test_takes_from_several(void **state)
 {
 	struct rig *r = *state;
@@ -256,13 +246,55 @@ static void test_takes_from_several(void **state)
 	die_with(r, keeper, &addrs[5], 1);
 	for (unsigned i = 0; i < 4; i++)
 		die_with(r, keeper, &addrs[i], 1);
-	assert_int_not_equal(
-		alloc_error(keeper, 8 * BLOCK), 0); /* more than there is, or than a node has */
+	/* More than a node has when it is empty: nothing is taken for that. */
+	assert_int_equal(alloc_error(keeper, 8 * BLOCK), -EFBIG);
 	assert_leaked(r, 5, 0);
 	assert_true(client_alloc(keeper, 4 * BLOCK, RMEM_NODE_ANY) == addrs[0]);
-	assert_leaked(r, 1, 4);
+	assert_leaked(r, 0, 5);
 	client_close(keeper);
 	rig_stop(r, true);
+}
+
+static const json_t *line_at(const json_t *reclaimed, size_t i)
+{
+	return json_array_get(json_object_get(reclaimed, "lines"), i);
+}
+
+/* What was taken is told by a line of history, which outlives rmemd, until somebody has seen it. */
+static void test_history(void **state)
+{
+	static const char acknowledge[] = "{\"cmd\":\"acknowledge\",\"id\":\"all\"}";
+	struct rig *r = *state;
+	struct client *heir;
+	json_t *reclaimed;
+	uint64_t addr;
+	unsigned blocks;
+	pid_t dead;
+
+	rig_start(r, (const char *const[]){ "--size", "32M", NULL });
+	dead = fill_and_die(r, &blocks);
+	heir = open_client(r);
+	addr = client_alloc(heir, BLOCK, RMEM_NODE_ANY);
+	json_decref(rig_await(r, "sessions", is_forgotten, &dead, "the dead session is gone"));
+	assert_int_equal(rig_ask_number(r, "leaks", "coverage.unacknowledged"), 1);
+	client_free(heir, addr);
+	client_close(heir);
+	rig_await_no_session(r);
+	/* Nobody holds anything, and the history is kept all the same. */
+	rig_stop(r, true);
+	rig_start(r, (const char *const[]){ "--size", "32M", NULL });
+	reclaimed = rig_ask(r, "reclaimed");
+	assert_int_equal(rig_number(reclaimed, "lines_total"), 1);
+	assert_int_equal(rig_number(line_at(reclaimed, 0), "pid"), dead);
+	assert_int_equal(rig_number(line_at(reclaimed, 0), "blocks"), blocks);
+	assert_int_equal(rig_number(line_at(reclaimed, 0), "bytes"), (long long)(blocks * BLOCK));
+	assert_string_equal(
+		json_string_value(json_object_get(line_at(reclaimed, 0), "session_state")), "dead");
+	json_decref(reclaimed);
+	assert_int_equal(rig_ask_number(r, "leaks", "coverage.unacknowledged"), 1);
+	assert_int_equal(rig_ask_number(r, acknowledge, "unacknowledged"), 0);
+	assert_int_equal(rig_ask_number(r, "reclaimed", "lines_total"), 1);
+	rig_stop(r, false);
 }
 
 /* Nobody has to know yet that the holder is dead: whoever needs the room finds out. */
@@ -343,8 +375,9 @@ int main(int argc, char **argv)
 		RIG_TEST(test_error_names_top_holder),
 		RIG_TEST(test_never_keeps_the_dead),
 		RIG_TEST(test_pressure_takes_from_the_dead),
-		RIG_TEST(test_takes_only_what_helps),
+		RIG_TEST(test_takes_in_order),
 		RIG_TEST(test_takes_from_several),
+		RIG_TEST(test_history),
 		RIG_TEST(test_room_of_the_just_dead),
 		RIG_TEST(test_impossible_request),
 		RIG_TEST(test_reclaim_after_a_while),

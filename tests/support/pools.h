@@ -139,7 +139,7 @@ static inline void leave_nothing(const struct datadir *data, uint64_t bytes)
 	struct pool p;
 
 	must_open(&p, data, bytes);
-	datadir_remove_files(data, p.id);
+	datadir_remove_files(data, p.id, false);
 	pool_close(&p);
 }
 

@@ -217,23 +217,6 @@ static void check_like_new(struct buddy *b, struct model *m)
 	buddy_destroy(fresh);
 }
 
-/* What is done to a copy (here: everything is given back) is not done to the original. */
-static void try_copy(const struct buddy *b, const struct model *m)
-{
-	struct model *copied = calloc(1, sizeof(*copied));
-	struct buddy *copy;
-
-	assert_non_null(copied);
-	*copied = *m;
-	assert_int_equal(buddy_copy(b, &copy), 0);
-	assert_int_equal(buddy_size_bytes(copy), buddy_size_bytes(b));
-	check_counts(copy, copied);
-	check_like_new(copy, copied);
-	check_counts(b, m);
-	buddy_destroy(copy);
-	free(copied);
-}
-
 static void test_random(void **state)
 {
 	static const uint64_t sizes[] = { 1, 2, 3, 7, 64, 65, 255, 1000, 1024, 2047, 2048 };
@@ -260,8 +243,6 @@ static void test_random(void **state)
 				try_free(b, m);
 			if (i % 64 == 0)
 				check_counts(b, m);
-			if (i % 512 == 0)
-				try_copy(b, m);
 		}
 		check_like_new(b, m);
 		buddy_destroy(b);

@@ -149,7 +149,7 @@ static void test_port_is_named(void **state)
 	assert_int_equal(rundir_data_dir(PORT, path, sizeof(path)), 0);
 	assert_true(mkdir(path, 0700) == 0 || errno == EEXIST); /* of a run that failed */
 	theirs.tables = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	datadir_remove_files(&theirs, 1);
+	datadir_remove_files(&theirs, 1, false);
 	snprintf(theirs.tables_path, sizeof(theirs.tables_path), "%s", path);
 	leave_pool(&theirs);
 	assert_refused(&here, ARENA_BYTES, -EUCLEAN, "start with that --port");
@@ -424,7 +424,7 @@ static void test_damaged_headers(void **state)
 			assert_holds(&p, 5000, 'L');
 			assert_holds(&p, 100, 'M');
 			assert_free_is_zero(&p);
-			datadir_remove_files(&data, p.id);
+			datadir_remove_files(&data, p.id, false);
 			pool_close(&p);
 		} else {
 			refused++;

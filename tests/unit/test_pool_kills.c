@@ -84,7 +84,7 @@ static void start_and_remove(const struct datadir *data)
 	if (try_open(&p, data, ARENA_BYTES, NULL) != 0)
 		_exit(1);
 	raise(SIGSTOP);
-	datadir_remove_files(data, p.id);
+	datadir_remove_files(data, p.id, false);
 }
 
 /* ---- at every system call ---- */
@@ -145,7 +145,7 @@ static void kill_everywhere(const struct datadir *data, const struct scenario *s
 		if (s->holds[1])
 			assert_holds(&p, 100, 'M');
 		assert_free_is_zero(&p);
-		datadir_remove_files(data, p.id);
+		datadir_remove_files(data, p.id, false);
 		pool_close(&p);
 	}
 	printf("killed at %u places\n", stop / 2);

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "server/admin/report.h"
+#include "server/admin/report_parts.h"
+
+static json_t *make_frames(struct draft *d, const struct history_line *line)
+{
+	json_t *list = json_array();
+
+	for (unsigned i = 0; i < line->nframes; i++) {
+		json_t *frame = json_object();
+
+		draft_set_text(d, frame, "function", line->frames[i].function);
+		draft_set_text(d, frame, "file", line->frames[i].file);
+		draft_set_number(d, frame, "line", line->frames[i].line);
+		draft_append(d, list, frame);
+	}
+	return list;
+}
+
+static json_t *make_line(struct draft *d, const struct history_line *line)
+{
+	const struct identity *who = &line->identity;
+	json_t *o = json_object();
+	char site[24] = "";
+
+	if (line->site_hash)
+		snprintf(site, sizeof(site), "%016" PRIx64, line->site_hash);
+	draft_set_number(d, o, "id", line->id);
+	draft_set(d, o, "acknowledged", json_boolean(line->state == HISTORY_ACKNOWLEDGED));
+	draft_set_time(d, o, "taken_ns", line->taken_ns);
+	draft_set_number(d, o, "taken_ago_ms", part_ago_ms(d->view, line->taken_ns));
+	draft_set_time(d, o, "birth_min_ns", line->born_ns);
+	draft_set_number(d, o, "blocks", line->blocks);
+	draft_set_number(d, o, "bytes", line->bytes);
+	draft_set_number(d, o, "block_bytes", line->block_bytes);
+	draft_set_text(d, o, "exe", who->exe);
+	draft_set_number(d, o, "pid", who->pid);
+	draft_set_number(d, o, "uid", who->uid);
+	draft_set_text(d, o, "host", who->host);
+	draft_set_text(d, o, "job", who->job);
+	draft_set_number(d, o, "session_serial", line->session_serial);
+	draft_set(d, o, "session_state", json_string(session_state_name(line->session_state)));
+	draft_set(d, o, "evidence",
+		json_string(holder_evidence_text((enum holder_evidence)line->evidence)));
+	draft_set_number(d, o, "state_ms",
+		line->taken_ns > line->since_ns ? (line->taken_ns - line->since_ns) / 1000000 : 0);
+	draft_set_text(d, o, "site", site);
+	draft_set(d, o, "stack", make_frames(d, line));
+	return o;
+}
+
+json_t *report_reclaimed(const struct report_view *view, uint64_t limit)
+{
+	struct draft d = { .view = view };
+	json_t *answer = draft_begin(&d, "reclaimed");
+	const struct history_line *line;
+	json_t *lines = json_array();
+	uint64_t cursor = 0;
+
+	for (uint64_t n = 0; n < limit && (line = history_next(view->history, &cursor)); n++)
+		draft_append(&d, lines, make_line(&d, line));
+	draft_set_number(&d, answer, "lines_total", history_count(view->history));
+	draft_set_number(&d, answer, "unacknowledged", history_news(view->history));
+	draft_set(&d, answer, "lines", lines);
+	return draft_finish(&d, answer);
+}
