@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 
 #include "core/ledger_recover.h"
+#include "core/numbering.h"
 #include "core/slotmap.h"
 #include "core/table.h"
 
@@ -34,7 +35,7 @@ struct ledger {
 	struct links *links;
 	struct holdings *sessions;
 	uint32_t per_order[ORDERS];
-	uint64_t next_serial;
+	struct numbering serials;
 	uint32_t rejected;
 };
 
@@ -91,7 +92,7 @@ static int recover(struct ledger *l)
 		index_add(l, found.slots[i]);
 	}
 	l->rejected = found.rejected;
-	l->next_serial = found.last_serial + 1;
+	l->serials = found.serials;
 	free(found.slots);
 	return 0;
 }
@@ -211,11 +212,11 @@ int ledger_add(struct ledger *l, const struct allocation *draft, const struct al
 	int err;
 
 	checked.state = ALLOCATION_LIVE;
-	checked.serial = l->next_serial;
+	checked.serial = numbering_next(&l->serials);
 	for (unsigned i = 0; i < sizeof(checked.reserved); i++)
 		checked.reserved[i] = 0;
 	checked.check = ledger_record_check(&checked);
-	if (l->next_serial == UINT64_MAX)
+	if (checked.serial == 0)
 		return -ENOSPC;
 	if (!ledger_record_is_possible(&checked))
 		return -EINVAL;
@@ -230,7 +231,7 @@ int ledger_add(struct ledger *l, const struct allocation *draft, const struct al
 		return err;
 	}
 	publish(record(l, slot), &checked);
-	l->next_serial++;
+	(void)numbering_give(&l->serials);
 	index_add(l, slot);
 	*out = record(l, slot);
 	return 0;

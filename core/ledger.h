@@ -56,9 +56,9 @@ struct ledger;
 
 /*
  * max: allocations, and so slots, at most. What a former process left behind is indexed again; a
- * record that cannot be right (a checksum, a field out of range, a serial number twice, two blocks that
- * overlap: then the older one stays) is left out and counted. Its slot is not used, and its bytes stay
- * readable until ledger_drop_rejected(). ERRORS: as table_open(), -ENOMEM.
+ * record that cannot be right (a checksum, a field out of range, a serial number twice or one that was never given
+ * (core/numbering.h), two blocks that overlap: then the older one stays) is left out and counted. Its slot is not used,
+ * and its bytes stay readable until ledger_drop_rejected(). ERRORS: as table_open(), -ENOMEM.
  */
 int ledger_open(struct ledger **out, int dir, const char *name, uint32_t max);
 void ledger_close(struct ledger *l);              /* NULL is fine */

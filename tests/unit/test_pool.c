@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
+#include "core/ledger_recover.h"
 #include "server/origin.h"
 #include "server/proof.h"
 
@@ -399,6 +400,33 @@ static void test_damaged_record(void **state)
 	}
 }
 
+/* A record whose serial number was never given is damaged, however whole: its block is wiped, and lending goes on. */
+static void test_forged_serial(void **state)
+{
+	struct datadir data = data_of(dir, *state);
+	struct allocation record;
+	struct pool p;
+	int fd;
+
+	leave_pool(&data);
+	fd = open_file(DATADIR_LEDGER);
+	assert_int_equal(pread(fd, &record, sizeof(record), 4096), sizeof(record));
+	close(fd);
+	record.serial = UINT64_MAX - 1;
+	record.check = ledger_record_check(&record);
+	poke_file(DATADIR_LEDGER, 4096, &record, sizeof(record));
+	for (unsigned again = 0; again < 2; again++) {
+		must_open(&p, &data, ARENA_BYTES);
+		assert_int_equal(p.rejected, again ? 0 : 1);
+		assert_holds(&p, 100, 'M');
+		assert_int_equal(lend(&p, 4096)->serial, 3 + again);
+		pool_settle(&p);
+		if (again)
+			assert_free_is_zero(&p);
+		pool_close(&p);
+	}
+}
+
 /* A byte of what is before the records, in either file: it is refused, or what is lent stays, and what is free is zero. */
 static void test_damaged_headers(void **state)
 {
@@ -604,6 +632,7 @@ int main(void)
 		IN_DIR(test_copied_ledger),
 		IN_DIR(test_copied_pool),
 		IN_DIR(test_damaged_record),
+		IN_DIR(test_forged_serial),
 		IN_DIR(test_damaged_headers),
 		IN_DIR(test_ledger_without_a_run),
 		IN_DIR(test_damage_stays_until_started),
