@@ -326,6 +326,18 @@ uint32_t ledger_count(const struct ledger *l)
 	return l->slots.count;
 }
 
+uint64_t ledger_latest_ns(const struct ledger *l, uint64_t limit_ns)
+{
+	const struct allocation *a;
+	uint64_t latest_ns = 0;
+	uint32_t cursor = 0;
+
+	while ((a = ledger_next(l, &cursor)) != NULL)
+		if (a->birth_ns > latest_ns && a->birth_ns <= limit_ns)
+			latest_ns = a->birth_ns;
+	return latest_ns;
+}
+
 uint32_t ledger_slot(const struct ledger *l, const struct allocation *a)
 {
 	return (uint32_t)(a - record(l, 0));

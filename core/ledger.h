@@ -104,6 +104,9 @@ uint64_t ledger_session_bytes(const struct ledger *l, uint32_t session); /* in b
 
 uint32_t ledger_count(const struct ledger *l); /* not FREE */
 
+/* The latest birth of those that are not after limit_ns; 0: none. */
+uint64_t ledger_latest_ns(const struct ledger *l, uint64_t limit_ns);
+
 /* Which slot a record is in: what user-side arrays are indexed by. */
 uint32_t ledger_slot(const struct ledger *l, const struct allocation *a);
 uint32_t ledger_max(const struct ledger *l);

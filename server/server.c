@@ -121,25 +121,10 @@ static int choose_sizes(struct server *s, struct sizes *out, struct why *why)
 	return err;
 }
 
-/*
- * Where server time begins if its own file is lost: at the latest time that a record tells, so that nothing has become
- * older by what the wall clock did meanwhile. Times of sessions have no checksum, so none is believed that is to come.
- */
-static uint64_t beginning_ns(const struct server *s)
-{
-	const uint64_t wall_ns = clock_real_ns();
-	uint64_t latest_ns = sessions_latest_ns(s->records, wall_ns);
-	const struct allocation *a;
-	uint32_t cursor = 0;
-
-	while ((a = ledger_next(s->pool.ledger, &cursor)) != NULL)
-		latest_ns = a->birth_ns > latest_ns ? a->birth_ns : latest_ns;
-	return latest_ns ? latest_ns : wall_ns;
-}
-
 static int open_timeline(struct server *s)
 {
-	struct timeline_clocks clocks = { .boot_ns = clock_boot_ns(), .real_ns = beginning_ns(s) };
+	struct timeline_clocks clocks = { .boot_ns = clock_boot_ns(),
+		.real_ns = timeline_beginning_ns(s->records, s->pool.ledger, clock_real_ns()) };
 
 	identity_boot(clocks.boot_id, &clocks.boot_clock);
 	return timeline_open(&s->timeline, s->data.tables, DATADIR_TIME, &clocks);
