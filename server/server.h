@@ -137,14 +137,6 @@ static inline uint64_t server_time_ns(const struct server *s)
 	return timeline_at(s->timeline, clock_boot_ns());
 }
 
-/* How long ago that was; 0 if it is still to come, which only a damaged record says. */
-static inline uint64_t server_age_ns(const struct server *s, uint64_t since_ns)
-{
-	const uint64_t now_ns = server_time_ns(s);
-
-	return now_ns > since_ns ? now_ns - since_ns : 0;
-}
-
 /*
  * Check, map, register, probe, recover, listen. Reports progress in the log. On failure *why names
  * cause and remedy, and nothing is left open.

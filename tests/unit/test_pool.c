@@ -587,6 +587,44 @@ static void test_earlier_versions(void **state)
 	unlinkat(dir, arena_file(dir, name), 0);
 }
 
+static void lend_to(struct pool *p, uint32_t session, uint64_t bytes)
+{
+	const struct allocation draft = { .session = session, .session_serial = session };
+	const struct wish wish = { .bytes = bytes, .node = RMEM_NODE_ANY };
+	const struct allocation *a;
+
+	assert_int_equal(pool_alloc(p, &wish, &draft, &a), 0);
+}
+
+/* Each session is told what it holds itself, and of the others only how much that is. */
+static void test_full_pool(void **state)
+{
+	struct datadir data = data_of(dir, *state);
+	struct wish wish = { .bytes = 200000, .node = RMEM_NODE_ANY };
+	char node[32];
+	struct why why;
+	struct pool p;
+
+	must_open(&p, &data, ARENA_BYTES);
+	lend_to(&p, 1, 500000);
+	lend_to(&p, 2, 100000);
+	lend_to(&p, 2, 100000);
+	lend_to(&p, 3, 4096);
+	assert_int_equal(pool_explain_full(&p, &wish, 2, &why), -ENOSPC);
+	assert_string_equal(why.text,
+		"the pool is full: 195.3 KiB asked for, which takes a block of 256.0 KiB, largest "
+		"free block 128.0 KiB; of the whole pool this session holds 256.0 KiB in 2 blocks, "
+		"all others together 516.0 KiB (`rmemctl sessions` on the server tells who they "
+		"are); free something, or start rmemd with a larger --size");
+	assert_int_equal(pool_explain_full(&p, &wish, 4, &why), -ENOSPC);
+	assert_non_null(strstr(why.text, "holds 0 B in 0 blocks, all others together 772.0 KiB"));
+	wish.node = (int)p.nodes[0].node;
+	snprintf(node, sizeof(node), "the node %d is full: ", wish.node);
+	assert_int_equal(pool_explain_full(&p, &wish, 4, &why), -ENOSPC);
+	assert_ptr_equal(strstr(why.text, node), why.text);
+	pool_close(&p);
+}
+
 /* ---- directories ---- */
 
 static void test_one_user_at_a_time(void **state)
@@ -639,6 +677,7 @@ int main(void)
 		IN_DIR(test_whole_blocks_are_wiped),
 		IN_DIR(test_interrupted_wiping_goes_on),
 		cmocka_unit_test(test_sizes_of_two_nodes),
+		IN_DIR(test_full_pool),
 		IN_DIR(test_earlier_versions),
 		IN_DIR(test_one_user_at_a_time),
 	};
