@@ -98,8 +98,12 @@ static int start_tick(struct server *s)
 
 /* ---- memory ---- */
 
+/* So many may be open at a time. */
+#define ALL_CONNECTIONS (CONNECTIONS_MAX + CHANNELS_MAX)
+
 static int choose_sizes(struct server *s, struct sizes *out, struct why *why)
 {
+	struct why warning;
 	struct limits limits;
 	struct origin origin;
 	int err = origin_read(&origin, &s->data, why);
@@ -117,7 +121,9 @@ static int choose_sizes(struct server *s, struct sizes *out, struct why *why)
 	if (!err)
 		err = limits_check(s->topology, &limits, out, why);
 	if (!err)
-		err = limits_raise_memlock(&limits, out, why);
+		err = limits_raise_memlock(&limits, out, ALL_CONNECTIONS, why);
+	if (!err && limits_warn_connections(&limits, out, ALL_CONNECTIONS, &warning))
+		log_warn("%s", warning.text);
 	return err;
 }
 
