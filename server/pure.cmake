@@ -11,6 +11,7 @@ set(RMEM_PURE
 	ledger/history.c
 	ledger/ledger.c
 	ledger/ledger_recover.c
+	ledger/numbering.c
 	ledger/sessions.c
 	ledger/sites.c
 	ledger/slotmap.c

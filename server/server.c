@@ -101,8 +101,12 @@ static int start_tick(struct server *s)
 
 /* ---- memory ---- */
 
+/* So many may be open at a time. */
+#define ALL_CONNECTIONS (CONNECTIONS_MAX + CHANNELS_MAX)
+
 static int choose_sizes(struct server *s, struct sizes *out, struct why *why)
 {
+	struct why warning;
 	struct limits limits;
 	struct origin origin;
 	int err = origin_read(&origin, &s->data, why);
@@ -120,29 +124,17 @@ static int choose_sizes(struct server *s, struct sizes *out, struct why *why)
 	if (!err)
 		err = limits_check(s->topology, &limits, out, why);
 	if (!err)
-		err = limits_raise_memlock(&limits, out, why);
+		err = limits_raise_memlock(&limits, out, ALL_CONNECTIONS, why);
+	if (!err && limits_warn_connections(&limits, out, ALL_CONNECTIONS, &warning))
+		log_warn("%s", warning.text);
 	return err;
-}
-
-/*
- * Where server time begins if its own file is lost: at the latest time that a record tells, so that nothing has become
- * older by what the wall clock did meanwhile. Times of sessions have no checksum, so none is believed that is to come.
- */
-static uint64_t beginning_ns(const struct server *s)
-{
-	const uint64_t wall_ns = clock_real_ns();
-	uint64_t latest_ns = sessions_latest_ns(s->leases.records, wall_ns);
-	const struct allocation *a;
-	uint32_t cursor = 0;
-
-	while ((a = ledger_next(s->pool.ledger, &cursor)) != NULL)
-		latest_ns = a->birth_ns > latest_ns ? a->birth_ns : latest_ns;
-	return latest_ns ? latest_ns : wall_ns;
 }
 
 static int open_timeline(struct server *s)
 {
-	struct timeline_clocks clocks = { .boot_ns = clock_boot_ns(), .real_ns = beginning_ns(s) };
+	struct timeline_clocks clocks = { .boot_ns = clock_boot_ns(),
+		.real_ns =
+			timeline_beginning_ns(s->leases.records, s->pool.ledger, clock_real_ns()) };
 
 	identity_boot(clocks.boot_id, &clocks.boot_clock);
 	return timeline_open(&s->leases.timeline, s->data.tables, DATADIR_TIME, &clocks);

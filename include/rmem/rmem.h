@@ -110,8 +110,8 @@ RMEM_API int rmem_close(struct rmem *rm);
  * to give something back first, the answer waits for that.
  *	-EINVAL		bytes is 0, or the node does not exist on the server
  *	-EFBIG		bytes is more than one allocation can hold there (see rmemctl status)
- *	-ENOSPC		the pool (or that node of it) is full; rmem_errmsg() names the top holder. Where this session has
- *			lost memory (-ESTALE) nothing is lent to it before rmem_free() has been called for that
+ *	-ENOSPC		the pool (or that node of it) is full; rmem_errmsg() says how much of it this session holds. Where
+ *			it has lost memory (-ESTALE) nothing is lent to it before rmem_free() has been called for that
  *	-EDQUOT		the server keeps no more allocations for one session
  */
 RMEM_API int rmem_alloc(

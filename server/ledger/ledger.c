@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 
 #include "server/ledger/ledger_recover.h"
+#include "server/ledger/numbering.h"
 #include "server/ledger/sessions.h"
 #include "server/ledger/slotmap.h"
 #include "server/ledger/table.h"
@@ -35,7 +36,7 @@ struct ledger {
 	struct links *links;
 	struct holdings *sessions;
 	uint32_t per_order[ORDERS];
-	uint64_t next_serial;
+	struct numbering serials;
 	uint32_t rejected;
 };
 
@@ -92,7 +93,7 @@ static int recover(struct ledger *l)
 		index_add(l, found.slots[i]);
 	}
 	l->rejected = found.rejected;
-	l->next_serial = found.last_serial + 1;
+	l->serials = found.serials;
 	free(found.slots);
 	return 0;
 }
@@ -212,11 +213,11 @@ int ledger_add(struct ledger *l, const struct allocation *draft, const struct al
 	int err;
 
 	checked.state = ALLOCATION_LIVE;
-	checked.serial = l->next_serial;
+	checked.serial = numbering_next(&l->serials);
 	for (unsigned i = 0; i < sizeof(checked.reserved); i++)
 		checked.reserved[i] = 0;
 	checked.check = ledger_record_check(&checked);
-	if (l->next_serial == UINT64_MAX)
+	if (checked.serial == 0)
 		return -ENOSPC;
 	if (!ledger_record_is_possible(&checked))
 		return -EINVAL;
@@ -231,7 +232,7 @@ int ledger_add(struct ledger *l, const struct allocation *draft, const struct al
 		return err;
 	}
 	publish(record(l, slot), &checked);
-	l->next_serial++;
+	(void)numbering_give(&l->serials);
 	index_add(l, slot);
 	*out = record(l, slot);
 	return 0;
@@ -324,6 +325,18 @@ uint64_t ledger_session_bytes(const struct ledger *l, uint32_t session)
 uint32_t ledger_count(const struct ledger *l)
 {
 	return l->slots.count;
+}
+
+uint64_t ledger_latest_ns(const struct ledger *l, uint64_t limit_ns)
+{
+	const struct allocation *a;
+	uint64_t latest_ns = 0;
+	uint32_t cursor = 0;
+
+	while ((a = ledger_next(l, &cursor)) != NULL)
+		if (a->birth_ns > latest_ns && a->birth_ns <= limit_ns)
+			latest_ns = a->birth_ns;
+	return latest_ns;
 }
 
 uint32_t ledger_slot(const struct ledger *l, const struct allocation *a)

@@ -30,9 +30,9 @@ struct ledger;
 
 /*
  * max: allocations, and so slots, at most. What a former process left behind is indexed again; a
- * record that cannot be right (a checksum, a field out of range, a serial number twice, two blocks that
- * overlap: then the older one stays) is left out and counted. Its slot is not used, and its bytes stay
- * readable until ledger_drop_rejected(). ERRORS: as table_open(), -ENOMEM.
+ * record that cannot be right (a checksum, a field out of range, a serial number twice or one that was never given
+ * (server/ledger/numbering.h), two blocks that overlap: then the older one stays) is left out and counted. Its slot is not used,
+ * and its bytes stay readable until ledger_drop_rejected(). ERRORS: as table_open(), -ENOMEM.
  */
 int ledger_open(struct ledger **out, int dir, const char *name, uint32_t max);
 void ledger_close(struct ledger *l);              /* NULL is fine */
@@ -77,6 +77,9 @@ uint32_t ledger_session_count(const struct ledger *l, uint32_t session);
 uint64_t ledger_session_bytes(const struct ledger *l, uint32_t session); /* in blocks */
 
 uint32_t ledger_count(const struct ledger *l); /* not FREE */
+
+/* The latest birth of those that are not after limit_ns; 0: none. */
+uint64_t ledger_latest_ns(const struct ledger *l, uint64_t limit_ns);
 
 /* Which slot a record is in: what user-side arrays are indexed by. */
 uint32_t ledger_slot(const struct ledger *l, const struct allocation *a);

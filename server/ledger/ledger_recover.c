@@ -37,7 +37,7 @@ bool ledger_record_is_possible(const struct allocation *a)
 	block = allocation_block_bytes(a);
 	return a->check == ledger_record_check(a) && is_state(a->state) &&
 	       a->session < SESSIONS_MAX && a->session_serial != 0 && a->serial != 0 &&
-	       a->serial != UINT64_MAX && a->site < SITES_MAX && block >= BLOCK_MIN_BYTES &&
+	       a->serial <= SERIAL_MAX && a->site < SITES_MAX && block >= BLOCK_MIN_BYTES &&
 	       block <= BLOCK_MAX_BYTES && a->bytes > 0 && a->bytes <= block &&
 	       addr_is_remote(a->addr) && a->addr % block == 0;
 }
@@ -62,7 +62,10 @@ static int push(struct ledger_found *f, uint32_t *room, uint32_t slot)
 	return 0;
 }
 
-/* Everything that is not FREE and possible by itself; and the last serial number, FREE or not. */
+/*
+ * Everything that is not FREE and possible by itself; and all serial numbers. Those of FREE records too, and without a
+ * checksum: the last one that was given may be in a record that was just being filled again.
+ */
 static int collect(const struct table *t, struct slots *slots, struct ledger_found *f)
 {
 	uint32_t room = 0, begin = 0, end = 0;
@@ -71,8 +74,7 @@ static int collect(const struct table *t, struct slots *slots, struct ledger_fou
 		for (uint32_t slot = begin; slot < end; slot++) {
 			const struct allocation *a = record(t, slot);
 
-			if (a->serial > f->last_serial && a->serial != UINT64_MAX)
-				f->last_serial = a->serial;
+			numbering_found(&f->serials, a->serial);
 			if (a->state == ALLOCATION_FREE)
 				continue;
 			slots_set_aside(slots, slot);
@@ -83,6 +85,20 @@ static int collect(const struct table *t, struct slots *slots, struct ledger_fou
 		}
 	}
 	return 0;
+}
+
+/* Records with a serial number that was never given. */
+static void drop_invalid(const struct table *t, struct ledger_found *f)
+{
+	uint32_t kept = 0;
+
+	for (uint32_t i = 0; i < f->count; i++) {
+		if (numbering_is_valid(&f->serials, record(t, f->slots[i])->serial))
+			f->slots[kept++] = f->slots[i];
+		else
+			f->rejected++;
+	}
+	f->count = kept;
 }
 
 static int by_serial(const void *left, const void *right, void *table)
@@ -151,10 +167,12 @@ int ledger_recover(const struct table *t, struct slots *slots, struct ledger_fou
 {
 	struct ledger_found f = { .slots = NULL };
 
+	numbering_begin(&f.serials, SERIAL_MAX, SERIAL_REACH);
 	if (collect(t, slots, &f) != 0) {
 		free(f.slots);
 		return -ENOMEM;
 	}
+	drop_invalid(t, &f);
 	sort(t, &f, by_serial);
 	drop_doubles(t, &f);
 	sort(t, &f, by_addr);

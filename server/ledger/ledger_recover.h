@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "server/ledger/allocation.h"
+#include "server/ledger/numbering.h"
 #include "server/ledger/slots.h"
 #include "server/ledger/table.h"
 
@@ -17,7 +18,7 @@ struct ledger_found {
 	uint32_t *slots; /* of the good records, oldest first; the caller frees it */
 	uint32_t count;
 	uint32_t rejected;
-	uint64_t last_serial; /* the highest one ever given out, 0 if none was */
+	struct numbering serials; /* all that were found, of FREE records too */
 };
 
 /* Every slot that is not FREE is set aside in slots. -ENOMEM. */

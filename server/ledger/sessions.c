@@ -6,15 +6,19 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/ledger/numbering.h"
 #include "server/ledger/slotmap.h"
 #include "server/ledger/table.h"
+
+/* A thousand tickets a second use it up in six years; there are not quite six of it in all. */
+#define TICKET_REACH 200000000000ULL
 
 struct sessions {
 	struct table table;
 	struct slots slots;
 	struct slotmap by_id;
 	struct slotmap by_ticket; /* those that are not retired */
-	uint64_t next_serial, next_ticket;
+	struct numbering serials, tickets;
 	uint32_t rejected;
 };
 
@@ -56,13 +60,15 @@ static uint64_t check_of(const struct session_record *r)
 	return table_sum(&copy, sizeof(copy));
 }
 
-static bool is_possible(const struct session_record *r)
+/* All numbers of the table must have been found. */
+static bool is_possible(const struct sessions *s, const struct session_record *r)
 {
 	const struct identity *who = &r->identity;
 
 	return r->check == check_of(r) && r->state >= SESSION_CONNECTED &&
-	       r->state <= SESSION_DEAD && r->evidence <= HOLDER_LET_GO && r->serial != 0 &&
-	       r->serial != UINT64_MAX && ticket_of(r) != 0 && ticket_of(r) <= SESSION_TICKET_MAX &&
+	       r->state <= SESSION_DEAD && r->evidence <= HOLDER_LET_GO &&
+	       numbering_is_valid(&s->serials, r->serial) &&
+	       numbering_is_valid(&s->tickets, ticket_of(r)) &&
 	       ends(who->host, sizeof(who->host)) && ends(who->exe, sizeof(who->exe)) &&
 	       ends(who->cmdline, sizeof(who->cmdline)) && ends(who->job, sizeof(who->job));
 }
@@ -77,20 +83,30 @@ static bool serial_is_known(
 	return slot != SLOT_NONE;
 }
 
+/* Those of forgotten sessions too: they are not given again either. */
+static void find_numbers(struct sessions *s)
+{
+	uint32_t begin = 0, end = 0;
+
+	numbering_begin(&s->serials, SERIAL_MAX, SERIAL_REACH);
+	numbering_begin(&s->tickets, SESSION_TICKET_MAX, TICKET_REACH);
+	while (table_next_extent(&s->table, end, &begin, &end)) {
+		for (uint32_t slot = begin; slot < end; slot++) {
+			numbering_found(&s->serials, record(s, slot)->serial);
+			numbering_found(&s->tickets, ticket_of(record(s, slot)));
+		}
+	}
+}
+
 static void recover_record(struct sessions *s, struct slotmap *by_serial, uint32_t slot)
 {
 	const struct session_record *r = record(s, slot);
 	uint32_t other;
 
-	/* A forgotten session's serial number is not given out again either. */
-	if (r->serial >= s->next_serial && r->serial != UINT64_MAX)
-		s->next_serial = r->serial + 1;
-	if (ticket_of(r) >= s->next_ticket && ticket_of(r) <= SESSION_TICKET_MAX)
-		s->next_ticket = ticket_of(r) + 1;
 	if (r->state == SESSION_NONE)
 		return;
 	slots_set_aside(&s->slots, slot);
-	if (!is_possible(r) || sessions_find(s, r->id, &other) == 0 ||
+	if (!is_possible(s, r) || sessions_find(s, r->id, &other) == 0 ||
 		serial_is_known(s, by_serial, r->serial) ||
 		sessions_find_ticket(s, ticket_of(r), &other) == 0) {
 		s->rejected++;
@@ -111,7 +127,7 @@ static int recover(struct sessions *s)
 
 	if (err)
 		return err;
-	s->next_serial = s->next_ticket = 1;
+	find_numbers(s);
 	while (table_next_extent(&s->table, end, &begin, &end)) {
 		for (uint32_t slot = begin; slot < end; slot++)
 			recover_record(s, &by_serial, slot);
@@ -163,13 +179,13 @@ void sessions_expect(struct sessions *s, uint32_t slot, uint64_t serial)
 {
 	const struct session_record *r = sessions_get(s, slot);
 
-	/* An older number in its place is a session that had been forgotten, a later one knows better than the ledger. */
-	if (r && r->serial < serial)
-		sessions_remove(s, slot);
-	else if (r)
+	numbering_found(&s->serials, serial);
+	/* A later number knows better than the ledger, and so does any if the ledger's was never given. */
+	if (r && (r->serial >= serial || !numbering_is_valid(&s->serials, serial)))
 		return;
-	if (serial >= s->next_serial && serial != UINT64_MAX)
-		s->next_serial = serial + 1;
+	/* An older one is a session that had been forgotten. */
+	if (r)
+		sessions_remove(s, slot);
 	s->rejected += !slots_is_aside(&s->slots, slot);
 	slots_set_aside(&s->slots, slot);
 }
@@ -205,7 +221,7 @@ int sessions_add(struct sessions *s, const uint8_t id[ID_SIZE], const uint8_t se
 
 	if (sessions_find(s, id, &slot) == 0)
 		return -EEXIST;
-	if (s->next_serial == UINT64_MAX || s->next_ticket > SESSION_TICKET_MAX ||
+	if (!numbering_next(&s->serials) || !numbering_next(&s->tickets) ||
 		slots_take(&s->slots, &slot) != 0)
 		return -EUSERS;
 	err = table_back(&s->table, slot);
@@ -215,8 +231,8 @@ int sessions_add(struct sessions *s, const uint8_t id[ID_SIZE], const uint8_t se
 	}
 	r = record(s, slot);
 	/* One store: a torn serial number could be mistaken for a later one. */
-	__atomic_store_n(&r->serial, s->next_serial++, __ATOMIC_RELAXED);
-	__atomic_store_n(&r->ticket, s->next_ticket++, __ATOMIC_RELAXED);
+	__atomic_store_n(&r->serial, numbering_give(&s->serials), __ATOMIC_RELAXED);
+	__atomic_store_n(&r->ticket, numbering_give(&s->tickets), __ATOMIC_RELAXED);
 	publish(r, id, secret, identity, now_ns);
 	slotmap_put(&s->by_ticket, slot, slotmap_hash(r->ticket));
 	slotmap_put(&s->by_id, slot, hash_id(id));
@@ -250,7 +266,7 @@ int sessions_find_ticket(const struct sessions *s, uint64_t ticket, uint32_t *ou
 
 bool sessions_gave_ticket(const struct sessions *s, uint64_t ticket)
 {
-	return ticket != 0 && ticket < s->next_ticket;
+	return numbering_is_valid(&s->tickets, ticket);
 }
 
 /* One store each: a torn ticket could be mistaken for another's. */
@@ -268,11 +284,11 @@ int sessions_renew_ticket(struct sessions *s, uint32_t slot)
 {
 	struct session_record *r = sessions_get(s, slot);
 
-	if (!r || s->next_ticket > SESSION_TICKET_MAX)
+	if (!r || !numbering_next(&s->tickets))
 		return -EUSERS;
 	if (!(r->ticket & SESSION_TICKET_RETIRED))
 		slotmap_remove(&s->by_ticket, slot);
-	__atomic_store_n(&r->ticket, s->next_ticket++, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&r->ticket, numbering_give(&s->tickets), __ATOMIC_SEQ_CST);
 	slotmap_put(&s->by_ticket, slot, slotmap_hash(r->ticket));
 	return 0;
 }

@@ -55,8 +55,8 @@ struct sessions;
 
 /*
  * What a former process left behind is indexed again. A record that cannot be right (a checksum, a field out of
- * range, a text without an end, an id or serial number twice) is left out and counted; its slot is
- * not used again. ERRORS: as table_open(), -ENOMEM.
+ * range, a text without an end, an id, serial number or ticket twice, or a number that was never given
+ * (server/ledger/numbering.h)) is left out and counted; its slot is not used again. ERRORS: as table_open(), -ENOMEM.
  */
 int sessions_open(struct sessions **out, int dir, const char *name);
 void sessions_close(struct sessions *s); /* NULL is fine */
@@ -65,7 +65,8 @@ uint32_t sessions_rejected(const struct sessions *s);
 /*
  * The ledger lists memory of the session with that serial number in that slot. If the table does not have it (its file
  * was lost, damaged, or is an older copy), nobody else ever gets its number, nor its slot before a new process looks
- * again; it counts as rejected. Before the first sessions_add().
+ * again; it counts as rejected. A number that was never given takes no slot from a session. Before the first
+ * sessions_add().
  */
 void sessions_expect(struct sessions *s, uint32_t slot, uint64_t serial);
 

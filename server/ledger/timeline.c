@@ -7,16 +7,19 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "server/ledger/table.h"
 
 #define MARKS 2
+#define TIME_MAX_NS ((uint64_t)INT64_MAX) /* in 2262: no wall clock shows more */
+#define YEAR_NS (NSEC_PER_SEC * 3600 * 24 * 366)
 
 /*
  * What is kept. There are two, written in turn: a kill in the middle of one leaves the other. The sum over
  * all before it says that a mark is whole.
  */
 struct mark {
-	uint64_t turn; /* the higher one is the newer one, 0: none */
+	uint64_t turn; /* the one that follows the other is the newer one, 0: none */
 	uint8_t boot_id[16];
 	uint64_t boot_clock;
 	uint64_t shift_ns; /* server time less boot time */
@@ -38,23 +41,11 @@ static void keep(struct timeline *t, uint64_t now_ns)
 {
 	struct mark *m = &t->mark;
 
-	m->turn++;
+	m->turn = m->turn == UINT64_MAX ? MARKS : m->turn + 1;
 	m->last_ns = now_ns;
 	m->sum = sum_of(m);
 	*(struct mark *)table_record(&t->table, m->turn % MARKS) = *m;
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-}
-
-/* False: there is no mark. */
-static bool find_newest(struct timeline *t)
-{
-	for (uint32_t i = 0; i < MARKS; i++) {
-		const struct mark *m = table_record(&t->table, i);
-
-		if (m->turn > t->mark.turn && m->turn % MARKS == i && m->sum == sum_of(m))
-			t->mark = *m;
-	}
-	return t->mark.turn > 0;
 }
 
 static bool is_same_clock(const struct mark *m, const struct timeline_clocks *clocks)
@@ -66,14 +57,39 @@ static bool is_same_clock(const struct mark *m, const struct timeline_clocks *cl
 	       clocks->boot_clock == m->boot_clock && clocks->boot_ns + m->shift_ns >= m->last_ns;
 }
 
+/* How late is it, by this mark? */
+static uint64_t time_of(const struct mark *m, const struct timeline_clocks *clocks)
+{
+	return is_same_clock(m, clocks) ? clocks->boot_ns + m->shift_ns : m->last_ns;
+}
+
+/* A forged mark may be late, but it leaves time to go on. */
+static bool is_valid(const struct mark *m, const struct timeline_clocks *clocks)
+{
+	return m->turn != 0 && m->sum == sum_of(m) && time_of(m, clocks) <= TIME_MAX_NS;
+}
+
+/* False: there is no mark. */
+static bool find_newest(struct timeline *t, const struct timeline_clocks *clocks)
+{
+	for (uint32_t i = 0; i < MARKS; i++) {
+		const struct mark *m = table_record(&t->table, i);
+		const bool newer = t->mark.turn == 0 || (int64_t)(m->turn - t->mark.turn) > 0;
+
+		if (newer && m->turn % MARKS == i && is_valid(m, clocks))
+			t->mark = *m;
+	}
+	return t->mark.turn != 0;
+}
+
 /* How late is it? */
 static void begin(struct timeline *t, const struct timeline_clocks *clocks)
 {
 	struct mark *m = &t->mark;
 	uint64_t now_ns = clocks->real_ns;
 
-	if (find_newest(t))
-		now_ns = is_same_clock(m, clocks) ? clocks->boot_ns + m->shift_ns : m->last_ns;
+	if (find_newest(t, clocks))
+		now_ns = time_of(m, clocks);
 	memcpy(m->boot_id, clocks->boot_id, sizeof(m->boot_id));
 	m->boot_clock = clocks->boot_clock;
 	m->shift_ns = now_ns - clocks->boot_ns;
@@ -128,4 +144,14 @@ uint64_t timeline_at(const struct timeline *t, uint64_t boot_ns)
 void timeline_keep(struct timeline *t, uint64_t boot_ns)
 {
 	keep(t, timeline_at(t, boot_ns));
+}
+
+uint64_t timeline_beginning_ns(
+	const struct sessions *sessions, const struct ledger *ledger, uint64_t wall_ns)
+{
+	const uint64_t born_ns = ledger_latest_ns(ledger, wall_ns + YEAR_NS);
+	const uint64_t seen_ns = sessions_latest_ns(sessions, wall_ns);
+	const uint64_t latest_ns = born_ns > seen_ns ? born_ns : seen_ns;
+
+	return latest_ns ? latest_ns : wall_ns;
 }

@@ -339,9 +339,9 @@ static int check_node(const struct topology *t, const struct limits *l, const st
 		(unsigned long long)(l->page_bytes / KIB));
 }
 
-static uint64_t memlock_needed(const struct sizes *s)
+static uint64_t memlock_needed(const struct sizes *s, unsigned connections)
 {
-	return sizes_total(s) + LIMITS_MEMLOCK_EXTRA;
+	return sizes_total(s) + connections * LIMITS_CONNECTION_BYTES;
 }
 
 int limits_check(
@@ -374,24 +374,27 @@ int limits_check(
 			"(memory.max)",
 			units_format_bytes(l->cgroup_free_bytes, have, sizeof(have)),
 			units_format_bytes(fresh, want, sizeof(want)));
-	if (memlock_needed(s) > l->memlock_hard_bytes)
+	if (memlock_needed(s, LIMITS_CONNECTIONS_MIN) > l->memlock_hard_bytes)
 		return why_set(why, -EPERM,
 			"RLIMIT_MEMLOCK is %s, but %s have to be locked, the "
-			"pool of %s, and %s for connections: raise it (`ulimit -l unlimited`, "
+			"pool of %s, and %s for %u connections: raise it (`ulimit -l unlimited`, "
 			"memlock in /etc/security/limits.conf, LimitMEMLOCK=infinity in the unit), "
 			"run as root, or use a smaller --size",
 			units_format_bytes(l->memlock_hard_bytes, have, sizeof(have)),
-			units_format_bytes(memlock_needed(s), want, sizeof(want)),
+			units_format_bytes(
+				memlock_needed(s, LIMITS_CONNECTIONS_MIN), want, sizeof(want)),
 			units_format_bytes(sizes_total(s), pool, sizeof(pool)),
-			units_format_bytes(LIMITS_MEMLOCK_EXTRA, extra, sizeof(extra)));
+			units_format_bytes(LIMITS_MEMLOCK_EXTRA, extra, sizeof(extra)),
+			LIMITS_CONNECTIONS_MIN);
 	return 0;
 }
 
-int limits_raise_memlock(const struct limits *l, const struct sizes *s, struct why *why)
+int limits_raise_memlock(
+	const struct limits *l, const struct sizes *s, unsigned connections, struct why *why)
 {
 	struct rlimit limit;
 
-	if (memlock_needed(s) <= l->memlock_soft_bytes)
+	if (memlock_needed(s, connections) <= l->memlock_soft_bytes)
 		return 0;
 	if (getrlimit(RLIMIT_MEMLOCK, &limit) != 0)
 		return why_set(why, -errno, "cannot read RLIMIT_MEMLOCK: %s", strerror(errno));
@@ -400,4 +403,32 @@ int limits_raise_memlock(const struct limits *l, const struct sizes *s, struct w
 		return why_set(why, -errno, "cannot raise RLIMIT_MEMLOCK to its hard limit: %s",
 			strerror(errno));
 	return 0;
+}
+
+bool limits_warn_connections(
+	const struct limits *l, const struct sizes *s, unsigned connections, struct why *warning)
+{
+	const uint64_t pool_bytes = sizes_total(s), needed = memlock_needed(s, connections);
+	char have[UNITS_TEXT_SIZE], pool[UNITS_TEXT_SIZE], each[UNITS_TEXT_SIZE];
+	char want[UNITS_TEXT_SIZE];
+	uint64_t left = 0;
+
+	if (needed <= l->memlock_hard_bytes)
+		return false;
+	if (l->memlock_hard_bytes > pool_bytes)
+		left = l->memlock_hard_bytes - pool_bytes;
+	why_fill(warning,
+		"RLIMIT_MEMLOCK is %s: beside the pool of %s that is enough for %llu connections "
+		"of "
+		"%s each, but rmemd accepts %u. A client beyond that is turned away. If there may "
+		"be "
+		"so many, raise it to %s (`ulimit -l`, in KiB: %llu; memlock in "
+		"/etc/security/limits.conf; LimitMEMLOCK= in the unit)",
+		units_format_bytes(l->memlock_hard_bytes, have, sizeof(have)),
+		units_format_bytes(pool_bytes, pool, sizeof(pool)),
+		(unsigned long long)(left / LIMITS_CONNECTION_BYTES),
+		units_format_bytes(LIMITS_CONNECTION_BYTES, each, sizeof(each)), connections,
+		units_format_bytes(needed, want, sizeof(want)),
+		(unsigned long long)((needed + KIB - 1) / KIB));
+	return true;
 }

@@ -23,8 +23,14 @@ struct topology;
 #define LIMITS_NONE UINT64_MAX           /* no such limit */
 #define LIMITS_NODE_MIN_BYTES (16 * MIB) /* a default is never less */
 #define LIMITS_ALIGN_BYTES (2 * MIB)     /* a default is a multiple of this */
-#define LIMITS_MEMLOCK_EXTRA \
-	(16 * MIB) /* what is locked beside the pool: queues, messages, lease board */
+
+/*
+ * What a connection locks beside the pool: 16 KiB of message buffers, the page with its session's line of the lease board,
+ * and its queues where the driver takes them from this process's memory (mlx5 does).
+ */
+#define LIMITS_CONNECTION_BYTES (32 * KIB)
+#define LIMITS_CONNECTIONS_MIN 512 /* without the memory for so many rmemd does not start */
+#define LIMITS_MEMLOCK_EXTRA (LIMITS_CONNECTIONS_MIN * LIMITS_CONNECTION_BYTES)
 
 /* The bytes that nodes lend. A node that is not listed lends nothing. */
 struct sizes {
@@ -84,7 +90,15 @@ int sizes_default(
 int limits_check(
 	const struct topology *t, const struct limits *l, const struct sizes *s, struct why *why);
 
-/* Raise the soft RLIMIT_MEMLOCK as far as the sizes need; for sizes that limits_check() passed. */
-int limits_raise_memlock(const struct limits *l, const struct sizes *s, struct why *why);
+/* Raise the soft RLIMIT_MEMLOCK if sizes that limits_check() passed, and so many connections, need it. */
+int limits_raise_memlock(
+	const struct limits *l, const struct sizes *s, unsigned connections, struct why *why);
+
+/*
+ * Is less than so many connections need left to lock beside the pool? Then true, and *warning says for how many it is
+ * enough, and what helps. That is no reason not to start: there may never be so many.
+ */
+bool limits_warn_connections(
+	const struct limits *l, const struct sizes *s, unsigned connections, struct why *warning);
 
 #endif

@@ -3,11 +3,13 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/units.h"
 #include "rmem/rmem.h"
 
 struct pool_node *pool_find_node(struct pool *p, unsigned node)
@@ -101,6 +103,51 @@ int pool_alloc(struct pool *p, const struct wish *wish, const struct allocation 
 		return err == -ENOSPC ? -EDQUOT : err;
 	}
 	return 0;
+}
+
+static uint64_t largest_free_bytes(const struct pool *p, int node)
+{
+	uint64_t largest = 0;
+
+	for (unsigned i = 0; i < p->nnodes; i++) {
+		uint64_t here = buddy_largest_free_bytes(p->nodes[i].buddy);
+
+		if ((node == RMEM_NODE_ANY || node == (int)p->nodes[i].node) && here > largest)
+			largest = here;
+	}
+	return largest;
+}
+
+static uint64_t lent_bytes(const struct pool *p)
+{
+	uint64_t bytes = 0;
+
+	for (unsigned i = 0; i < p->nnodes; i++)
+		bytes += buddy_size_bytes(p->nodes[i].buddy) - buddy_free_bytes(p->nodes[i].buddy);
+	return bytes;
+}
+
+int pool_explain_full(
+	const struct pool *p, const struct wish *wish, uint32_t session, struct why *why)
+{
+	const uint64_t own_bytes = ledger_session_bytes(p->ledger, session);
+	char asked[UNITS_TEXT_SIZE], block[UNITS_TEXT_SIZE], largest[UNITS_TEXT_SIZE];
+	char own[UNITS_TEXT_SIZE], others[UNITS_TEXT_SIZE], where[24] = "pool";
+
+	if (wish->node != RMEM_NODE_ANY)
+		snprintf(where, sizeof(where), "node %d", wish->node);
+	units_format_bytes(wish->bytes, asked, sizeof(asked));
+	units_format_bytes(buddy_block_bytes(wish->bytes), block, sizeof(block));
+	units_format_bytes(largest_free_bytes(p, wish->node), largest, sizeof(largest));
+	units_format_bytes(own_bytes, own, sizeof(own));
+	units_format_bytes(lent_bytes(p) - own_bytes, others, sizeof(others));
+	return why_set(why, -ENOSPC,
+		"the %s is full: %s asked for, which takes a block of %s, largest free block %s; "
+		"of the whole pool this session holds %s in %u blocks, all others together %s "
+		"(`rmemctl sessions` on the server tells who they are); free something, or start "
+		"rmemd with a larger --size",
+		where, asked, block, largest, own, ledger_session_count(p->ledger, session),
+		others);
 }
 
 /* The record ends before its block can be taken again. */

@@ -79,6 +79,13 @@ struct pool_node *pool_find_node(struct pool *p, unsigned node);
 int pool_alloc(struct pool *p, const struct wish *wish, const struct allocation *draft,
 	const struct allocation **out);
 
+/*
+ * Why pool_alloc() said -ENOSPC, for the session in that slot: what it holds itself, and how much the others hold together.
+ * Not who they are: only the operator is told that. Returns -ENOSPC.
+ */
+int pool_explain_full(
+	const struct pool *p, const struct wish *wish, uint32_t session, struct why *why);
+
 /* No NIC can reach it any more: REVOKING → QUARANTINE, to be wiped. */
 void pool_quarantine(struct pool *p, const struct allocation *a);
 

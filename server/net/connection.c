@@ -16,6 +16,7 @@
 #include "common/verbs.h"
 #include "server/base/destroy.h"
 #include "server/base/work.h"
+#include "server/memory/limits.h"
 
 #define BUFFERS (CONNECTION_RECVS + CONNECTION_SENDS)
 #define SIGNALED_EVERY 4    /* replies */
@@ -24,6 +25,9 @@
 #define EVENTS_PER_TURN 64
 #define ACK_TIMEOUT_EXPONENT 16 /* 4.096 us × 2^16 = 0.27 s per try */
 #define RNR_RETRIES 6           /* 7 would mean: for ever */
+
+_Static_assert(LIMITS_CONNECTION_BYTES >= BUFFERS * MESSAGE_MAX + 4096,
+	"buffers, and the page with the line of the lease board");
 
 /* What a work request was, in the low bits of its id. */
 enum wr_kind { WR_RECV = 1, WR_SEND = 2, WR_INVALIDATE = 3, WR_KIND_MASK = 7 };

@@ -5,7 +5,6 @@
  */
 #include <errno.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 #include <utlist.h>
 
@@ -20,56 +19,22 @@
 
 /* ---- ALLOC ---- */
 
-/* Who holds most: what an operator, or the user of a full pool, wants to know first. */
-static void describe_top_holder(const struct leases *l, char *buf, size_t size)
+static struct wish wish_of(const struct alloc_request *q, uint64_t since_ns)
 {
-	char bytes[UNITS_TEXT_SIZE], age[UNITS_TEXT_SIZE];
-	uint32_t cursor = 0, slot, top = 0;
-	const struct session_record *r;
-	uint64_t most = 0;
-
-	while (sessions_next(l->records, &cursor, &slot)) {
-		if (ledger_session_bytes(l->pool->ledger, slot) > most) {
-			most = ledger_session_bytes(l->pool->ledger, slot);
-			top = slot;
-		}
-	}
-	r = most ? sessions_get(l->records, top) : NULL;
-	if (!r) {
-		snprintf(buf, size, "nobody holds anything");
-		return;
-	}
-	snprintf(buf, size, "top holder %s[%u] on %s with %s in %u blocks, %s, open since %s",
-		r->identity.exe, r->identity.pid, r->identity.host,
-		units_format_bytes(most, bytes, sizeof(bytes)),
-		ledger_session_count(l->pool->ledger, top), session_state_name(r->state),
-		units_format_duration(
-			leases_age_ns(l, r->opened_ns) / NSEC_PER_MSEC, age, sizeof(age)));
+	return (struct wish){ .bytes = q->bytes,
+		.node = q->node,
+		.since_ns = since_ns,
+		.avoid = q->avoid,
+		.navoid = q->navoid };
 }
 
 static int refuse_full(struct connection *c, const struct header *h, const struct alloc_request *q)
 {
-	char asked[UNITS_TEXT_SIZE], block[UNITS_TEXT_SIZE], largest_text[UNITS_TEXT_SIZE];
-	char holder[384], where[24] = "pool";
-	struct pool *p = rpc_of(c)->pool;
-	uint64_t largest = 0;
+	const struct wish wish = wish_of(q, 0);
+	struct why why;
+	int err = pool_explain_full(rpc_of(c)->pool, &wish, c->grantee->slot, &why);
 
-	for (unsigned i = 0; i < p->nnodes; i++) {
-		uint64_t here = buddy_largest_free_bytes(p->nodes[i].buddy);
-
-		if ((q->node == RMEM_NODE_ANY || q->node == (int)p->nodes[i].node) &&
-			here > largest)
-			largest = here;
-	}
-	if (q->node != RMEM_NODE_ANY)
-		snprintf(where, sizeof(where), "node %d", q->node);
-	describe_top_holder(rpc_of(c)->leases, holder, sizeof(holder));
-	return handler_refuse(c, h, -ENOSPC,
-		"the %s is full: %s asked for, which takes a block of %s, largest free block %s; "
-		"%s; free something, or start rmemd with a larger --size",
-		where, units_format_bytes(q->bytes, asked, sizeof(asked)),
-		units_format_bytes(buddy_block_bytes(q->bytes), block, sizeof(block)),
-		units_format_bytes(largest, largest_text, sizeof(largest_text)), holder);
+	return handler_refuse(c, h, err, "%s", why.text);
 }
 
 static int refuse_alloc(
@@ -115,15 +80,6 @@ static int reply_alloc(struct connection *c, const struct header *h, const struc
 	connection_reply_begin(c, h->type, h->seq, 0, &r);
 	alloc_reply_put(&r.body, &body);
 	return connection_reply_send(c, &r, NULL);
-}
-
-static struct wish wish_of(const struct alloc_request *q, uint64_t since_ns)
-{
-	return (struct wish){ .bytes = q->bytes,
-		.node = q->node,
-		.since_ns = since_ns,
-		.avoid = q->avoid,
-		.navoid = q->navoid };
 }
 
 static int try_alloc(struct connection *c, const struct header *h, const struct alloc_request *q)

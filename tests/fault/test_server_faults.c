@@ -186,7 +186,8 @@ static void test_at_work(void **state)
 	start_preloaded(&s, path);
 	start_bystander(&s);
 	assert_true(fault_scenario(s.rig, "client", -1, NULL, NULL, "unharmed"));
-	json_decref(rig_await(s.rig, "sessions", is_one_session, NULL, "only the bystander is there"));
+	json_decref(
+		rig_await(s.rig, "sessions", is_one_session, NULL, "only the bystander is there"));
 	note_live(&s);
 	s.plan->depth = fault_depth();
 	fault_plan_arm(s.plan, FAULT_NONE, 0);

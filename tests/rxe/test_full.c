@@ -41,18 +41,32 @@ static struct client *open_client(struct rig *r)
 	return c;
 }
 
-/* rmem_errmsg() of a full pool names who holds most: program, pid, bytes. */
-static void assert_names_holder(const char *why, pid_t pid, const char *bytes)
+/* rmem_errmsg() of a full pool: what this session and all others hold, and of whom it must be silent. */
+static void assert_tells(const char *why, const char *own, const char *others, pid_t other)
 {
 	char pid_text[24];
 
-	snprintf(pid_text, sizeof(pid_text), "[%d]", (int)pid);
-	if (!strstr(why, "full") || !strstr(why, pid_text) || !strstr(why, "test_full") ||
-		!strstr(why, bytes))
-		fail_msg("does not name test_full%s with %s: %s", pid_text, bytes, why);
+	snprintf(pid_text, sizeof(pid_text), "[%d]", (int)other);
+	if (!strstr(why, "full") || !strstr(why, own) || !strstr(why, others))
+		fail_msg("not \"%s\" and \"%s\": %s", own, others, why);
+	if (strstr(why, pid_text) || strstr(why, "test_full"))
+		fail_msg("names another client: %s", why);
 }
 
-static void test_error_names_top_holder(void **state)
+/* The operator sees who it is. */
+static void assert_shows_holder(struct rig *r, pid_t pid, const char *state, uint64_t bytes)
+{
+	json_t *sessions = rig_ask(r, "sessions");
+	const json_t *holder = rig_session(sessions, pid);
+
+	assert_non_null(holder);
+	assert_non_null(strstr(rig_text(holder, "exe"), "test_full"));
+	assert_string_equal(rig_text(holder, "state"), state);
+	assert_int_equal(rig_number(holder, "block_bytes"), (long long)bytes);
+	json_decref(sessions);
+}
+
+static void test_error_tells_amounts(void **state)
 {
 	struct client *small, *big;
 	uint64_t addrs[64], mine;
@@ -65,10 +79,13 @@ static void test_error_names_top_holder(void **state)
 	mine = client_alloc(small, BLOCK, RMEM_NODE_ANY);
 	n = fill_up(big, addrs, 64);
 	assert_int_equal(n, 7);
-	assert_names_holder(big->last.why, big->pid, "28.0 MiB");
-	/* The other, who holds little, is told the same; nothing of either is taken. */
+	assert_tells(big->last.why, "this session holds 28.0 MiB in 7 blocks",
+		"others together 4.0 MiB", small->pid);
+	/* The other one is told what it holds; nothing of either is taken. */
 	assert_int_equal(fill_up(small, &addrs[n], 1), 0);
-	assert_names_holder(small->last.why, big->pid, "28.0 MiB");
+	assert_tells(small->last.why, "this session holds 4.0 MiB in 1 blocks",
+		"others together 28.0 MiB", big->pid);
+	assert_shows_holder(r, big->pid, "connected", 7 * BLOCK);
 	assert_int_equal(rig_ask_number(r, "status", "allocations.blocks"), 8);
 	assert_int_equal(rig_ask_number(r, "status", "counters.reclaimed_blocks"), 0);
 	/* What is given back can be had again, and is zero. */
@@ -120,9 +137,9 @@ static void test_never_keeps_the_dead(void **state)
 	rig_await_dead(r, dead);
 	heir = open_client(r);
 	assert_int_equal(fill_up(heir, &addr, 1), 0);
-	assert_names_holder(heir->last.why, dead, "32.0 MiB");
-	if (!strstr(heir->last.why, "dead"))
-		fail_msg("does not say that the holder is dead: %s", heir->last.why);
+	assert_tells(heir->last.why, "this session holds 0 B in 0 blocks",
+		"others together 32.0 MiB", dead);
+	assert_shows_holder(r, dead, "dead", blocks * BLOCK);
 	leaks = rig_ask(r, "leaks");
 	assert_int_equal(rig_number(leaks, "summary.definite.blocks"), blocks);
 	assert_int_equal(rig_number(leaks, "summary.definite.bytes"), (long long)(blocks * BLOCK));
@@ -372,7 +389,7 @@ static void test_reclaim_after_a_while(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		RIG_TEST(test_error_names_top_holder),
+		RIG_TEST(test_error_tells_amounts),
 		RIG_TEST(test_never_keeps_the_dead),
 		RIG_TEST(test_pressure_takes_from_the_dead),
 		RIG_TEST(test_takes_in_order),

@@ -182,6 +182,52 @@ static void test_dropped(void **state)
 	ledger_close(l);
 }
 
+/*
+ * One record with a serial number that was never given, in every state, with its checksum or without: the next ones go on
+ * from the others' numbers, now and after the next start.
+ */
+static void test_forged_serial(void **state)
+{
+	static const uint64_t serials[] = { UINT64_MAX - 1, 1ULL << 63, 1ULL << 62 };
+
+	(void)state;
+	for (unsigned i = 0; i < 3 * 6 * 2; i++) {
+		struct allocation d, record = draft(65536, 5000, 2);
+		const struct allocation *a;
+		struct ledger *l;
+
+		unlinkat(dir, NAME, 0);
+		assert_int_equal(ledger_open(&l, dir, NAME, MAX), 0);
+		for (unsigned n = 0; n < 2; n++) {
+			d = draft(n * 4096ULL, 1, 2);
+			assert_int_equal(ledger_add(l, &d, &a), 0);
+		}
+		ledger_close(l);
+		record.serial = serials[i % 3];
+		record.state = states[i / 3 % 6];
+		if (i < 18)
+			put_sealed(2, &record);
+		else
+			put_record(2, &record);
+		assert_int_equal(ledger_open(&l, dir, NAME, MAX), 0);
+		assert_int_equal(ledger_count(l), 2);
+		assert_int_equal(ledger_rejected(l), record.state == ALLOCATION_FREE ? 0 : 1);
+		d = draft(1 * MIB, 1, 2);
+		assert_int_equal(ledger_add(l, &d, &a), 0);
+		assert_int_equal(a->serial, 3);
+		/* Its slot, and its number, may stay. */
+		ledger_drop_rejected(l);
+		ledger_close(l);
+		assert_int_equal(ledger_open(&l, dir, NAME, MAX), 0);
+		assert_int_equal(ledger_count(l), 3);
+		assert_int_equal(ledger_rejected(l), 0);
+		d = draft(2 * MIB, 1, 2);
+		assert_int_equal(ledger_add(l, &d, &a), 0);
+		assert_int_equal(a->serial, 4);
+		ledger_close(l);
+	}
+}
+
 /* Whatever is accepted from noise is possible, does not overlap, and the ledger goes on working. */
 static void use_what_was_found(struct ledger *l)
 {
@@ -247,6 +293,7 @@ int main(void)
 		IN_DIR(test_any_byte),
 		IN_DIR(test_dropped),
 		IN_DIR(test_overlaps),
+		IN_DIR(test_forged_serial),
 		IN_DIR(test_noise),
 	};
 

@@ -169,7 +169,7 @@ static void test_limits_check(void **state)
 	assert_int_equal(limits_check(t, &l, &s, &why), -EPERM);
 	assert_string_equal(why.text,
 		"RLIMIT_MEMLOCK is 8.0 MiB, but 8.0 GiB have to be locked, the pool of 8.0 GiB, "
-		"and 16.0 MiB for connections: raise it (`ulimit -l "
+		"and 16.0 MiB for 512 connections: raise it (`ulimit -l "
 		"unlimited`, memlock in /etc/security/limits.conf, LimitMEMLOCK=infinity in the "
 		"unit), run as root, or use a smaller --size");
 
@@ -199,14 +199,48 @@ static void test_memlock_is_raised(void **state)
 	after = before;
 	after.rlim_cur = 4096;
 	assert_int_equal(setrlimit(RLIMIT_MEMLOCK, &after), 0);
-	assert_int_equal(limits_raise_memlock(&l, &s, &why), 0); /* no limit: nothing to raise */
+	assert_int_equal(
+		limits_raise_memlock(&l, &s, 20000, &why), 0); /* no limit: nothing to raise */
 	assert_int_equal(getrlimit(RLIMIT_MEMLOCK, &after), 0);
 	assert_int_equal(after.rlim_cur, 4096);
-	l.memlock_soft_bytes = 4096;
-	assert_int_equal(limits_raise_memlock(&l, &s, &why), 0);
+	/* Enough for the pool and 1000 connections, but not for 1001. */
+	l.memlock_soft_bytes = MIB + 1000 * LIMITS_CONNECTION_BYTES;
+	assert_int_equal(limits_raise_memlock(&l, &s, 1000, &why), 0);
+	assert_int_equal(getrlimit(RLIMIT_MEMLOCK, &after), 0);
+	assert_int_equal(after.rlim_cur, 4096);
+	assert_int_equal(limits_raise_memlock(&l, &s, 1001, &why), 0);
 	assert_int_equal(getrlimit(RLIMIT_MEMLOCK, &after), 0);
 	assert_int_equal(after.rlim_cur, after.rlim_max);
 	assert_int_equal(setrlimit(RLIMIT_MEMLOCK, &before), 0);
+}
+
+/* A start with what is enough for some connections only: it goes on, and says for how many. */
+static void test_connections_are_counted(void **state)
+{
+	struct topology *t = machine(TWO_NODES);
+	struct sizes s = { 2, { { 0, 4 * GIB }, { 1, 4 * GIB } } };
+	struct limits l = no_limits();
+	struct why why = { "" };
+
+	(void)state;
+	assert_false(limits_warn_connections(&l, &s, 20736, &why));
+	l.memlock_hard_bytes = 8 * GIB + 20736 * LIMITS_CONNECTION_BYTES;
+	assert_false(limits_warn_connections(&l, &s, 20736, &why));
+	assert_string_equal(why.text, "");
+	l.memlock_hard_bytes--;
+	assert_true(limits_warn_connections(&l, &s, 20736, &why));
+	assert_non_null(strstr(why.text, "enough for 20735 connections"));
+	l.memlock_hard_bytes = 8 * GIB + LIMITS_MEMLOCK_EXTRA;
+	assert_int_equal(limits_check(t, &l, &s, &why), 0);
+	assert_true(limits_warn_connections(&l, &s, 20736, &why));
+	assert_string_equal(why.text,
+		"RLIMIT_MEMLOCK is 8.0 GiB: beside the pool of 8.0 GiB that is enough for 512 "
+		"connections of 32.0 KiB each, but rmemd accepts 20736. A client beyond that is "
+		"turned away. If there may be so many, raise it to 8.6 GiB (`ulimit -l`, in KiB: "
+		"9052160; memlock in /etc/security/limits.conf; LimitMEMLOCK= in the unit)");
+	l.memlock_hard_bytes--;
+	assert_int_equal(limits_check(t, &l, &s, &why), -EPERM);
+	topology_destroy(t);
 }
 
 static void write_file(const char *name, const char *text)
@@ -258,6 +292,7 @@ int main(void)
 		cmocka_unit_test(test_sizes_default),
 		cmocka_unit_test(test_limits_check),
 		cmocka_unit_test(test_memlock_is_raised),
+		cmocka_unit_test(test_connections_are_counted),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

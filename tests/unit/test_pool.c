@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
+#include "server/ledger/ledger_recover.h"
 #include "server/memory/origin.h"
 #include "server/memory/proof.h"
 
@@ -399,6 +400,33 @@ static void test_damaged_record(void **state)
 	}
 }
 
+/* A record whose serial number was never given is damaged, however whole: its block is wiped, and lending goes on. */
+static void test_forged_serial(void **state)
+{
+	struct datadir data = data_of(dir, *state);
+	struct allocation record;
+	struct pool p;
+	int fd;
+
+	leave_pool(&data);
+	fd = open_file(DATADIR_LEDGER);
+	assert_int_equal(pread(fd, &record, sizeof(record), 4096), sizeof(record));
+	close(fd);
+	record.serial = UINT64_MAX - 1;
+	record.check = ledger_record_check(&record);
+	poke_file(DATADIR_LEDGER, 4096, &record, sizeof(record));
+	for (unsigned again = 0; again < 2; again++) {
+		must_open(&p, &data, ARENA_BYTES);
+		assert_int_equal(p.rejected, again ? 0 : 1);
+		assert_holds(&p, 100, 'M');
+		assert_int_equal(lend(&p, 4096)->serial, 3 + again);
+		pool_settle(&p);
+		if (again)
+			assert_free_is_zero(&p);
+		pool_close(&p);
+	}
+}
+
 /* A byte of what is before the records, in either file: it is refused, or what is lent stays, and what is free is zero. */
 static void test_damaged_headers(void **state)
 {
@@ -559,6 +587,44 @@ static void test_earlier_versions(void **state)
 	unlinkat(dir, arena_file(dir, name), 0);
 }
 
+static void lend_to(struct pool *p, uint32_t session, uint64_t bytes)
+{
+	const struct allocation draft = { .session = session, .session_serial = session };
+	const struct wish wish = { .bytes = bytes, .node = RMEM_NODE_ANY };
+	const struct allocation *a;
+
+	assert_int_equal(pool_alloc(p, &wish, &draft, &a), 0);
+}
+
+/* Each session is told what it holds itself, and of the others only how much that is. */
+static void test_full_pool(void **state)
+{
+	struct datadir data = data_of(dir, *state);
+	struct wish wish = { .bytes = 200000, .node = RMEM_NODE_ANY };
+	char node[32];
+	struct why why;
+	struct pool p;
+
+	must_open(&p, &data, ARENA_BYTES);
+	lend_to(&p, 1, 500000);
+	lend_to(&p, 2, 100000);
+	lend_to(&p, 2, 100000);
+	lend_to(&p, 3, 4096);
+	assert_int_equal(pool_explain_full(&p, &wish, 2, &why), -ENOSPC);
+	assert_string_equal(why.text,
+		"the pool is full: 195.3 KiB asked for, which takes a block of 256.0 KiB, largest "
+		"free block 128.0 KiB; of the whole pool this session holds 256.0 KiB in 2 blocks, "
+		"all others together 516.0 KiB (`rmemctl sessions` on the server tells who they "
+		"are); free something, or start rmemd with a larger --size");
+	assert_int_equal(pool_explain_full(&p, &wish, 4, &why), -ENOSPC);
+	assert_non_null(strstr(why.text, "holds 0 B in 0 blocks, all others together 772.0 KiB"));
+	wish.node = (int)p.nodes[0].node;
+	snprintf(node, sizeof(node), "the node %d is full: ", wish.node);
+	assert_int_equal(pool_explain_full(&p, &wish, 4, &why), -ENOSPC);
+	assert_ptr_equal(strstr(why.text, node), why.text);
+	pool_close(&p);
+}
+
 /* ---- directories ---- */
 
 static void test_one_user_at_a_time(void **state)
@@ -604,12 +670,14 @@ int main(void)
 		IN_DIR(test_copied_ledger),
 		IN_DIR(test_copied_pool),
 		IN_DIR(test_damaged_record),
+		IN_DIR(test_forged_serial),
 		IN_DIR(test_damaged_headers),
 		IN_DIR(test_ledger_without_a_run),
 		IN_DIR(test_damage_stays_until_started),
 		IN_DIR(test_whole_blocks_are_wiped),
 		IN_DIR(test_interrupted_wiping_goes_on),
 		cmocka_unit_test(test_sizes_of_two_nodes),
+		IN_DIR(test_full_pool),
 		IN_DIR(test_earlier_versions),
 		IN_DIR(test_one_user_at_a_time),
 	};

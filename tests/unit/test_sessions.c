@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "server/ledger/sessions.h"
+#include "server/ledger/table.h"
 
 #define NAME "sessions"
 #define SIZE sizeof(struct session_record)
@@ -233,21 +234,108 @@ static void test_tickets(void **state)
 	sessions_close(s);
 }
 
+/* So many are given that none are left: only a row of records, one for each sixth of all tickets, makes that credible. */
 static void test_no_tickets_left(void **state)
 {
-	const uint64_t last = SESSION_TICKET_MAX;
 	struct sessions *s = reopen(NULL);
-	struct names names = names_of(2);
-	uint32_t slot = add(s, 1);
+	struct names names = names_of(7);
+	uint32_t slot;
 
 	(void)state;
+	for (uint32_t i = 0; i < 6; i++)
+		add(s, i);
 	sessions_close(s);
-	poke(slot, offsetof(struct session_record, ticket), &last, sizeof(last));
+	for (uint32_t i = 0; i < 6; i++) {
+		const uint64_t ticket = SESSION_TICKET_MAX - (5 - i) * (SESSION_TICKET_MAX / 6);
+
+		poke(i, offsetof(struct session_record, ticket), &ticket, sizeof(ticket));
+	}
 	s = reopen(NULL);
 	assert_int_equal(sessions_rejected(s), 0);
-	assert_int_equal(sessions_renew_ticket(s, slot), -EUSERS);
+	assert_int_equal(sessions_renew_ticket(s, 0), -EUSERS);
 	assert_int_equal(
 		sessions_add(s, names.id, names.secret, &names.identity, 0, &slot), -EUSERS);
+	sessions_close(s);
+}
+
+/* Give the record in a slot another number, with the checksum that it would have. */
+static void forge(uint32_t slot, size_t offset, uint64_t value)
+{
+	struct session_record r, sum;
+	int fd = open_file(NAME);
+
+	assert_int_equal(pread(fd, &r, SIZE, (off_t)(4096 + slot * SIZE)), SIZE);
+	close(fd);
+	memcpy((char *)&r + offset, &value, sizeof(value));
+	memcpy(&sum, &r, SIZE);
+	sum.state = sum.evidence = 0;
+	sum.ticket = sum.seen_ns = sum.state_since_ns = sum.expired_ns = 0;
+	sum.last_seq = 0;
+	sum.last_status = 0;
+	sum.check = 0;
+	r.check = table_sum(&sum, SIZE);
+	poke(slot, 0, &r, SIZE);
+}
+
+/* One record, of a session that is there or was, with a number that was never given: the others go on as if it had none. */
+static void test_forged_numbers(void **state)
+{
+	static const struct {
+		size_t offset;
+		uint64_t value;
+	} forged[] = {
+		{ offsetof(struct session_record, serial), UINT64_MAX - 1 },
+		{ offsetof(struct session_record, serial), 1ULL << 63 },
+		{ offsetof(struct session_record, ticket), SESSION_TICKET_MAX },
+		{ offsetof(struct session_record, ticket), 1ULL << 39 },
+		{ offsetof(struct session_record, ticket),
+			SESSION_TICKET_MAX | SESSION_TICKET_RETIRED },
+	};
+
+	(void)state;
+	for (unsigned i = 0; i < 2 * sizeof(forged) / sizeof(forged[0]); i++) {
+		const bool there = i % 2;
+		struct sessions *s;
+		uint32_t slot;
+
+		unlinkat(dir, NAME, 0);
+		s = reopen(NULL);
+		for (uint32_t n = 1; n <= 3; n++)
+			add(s, n);
+		if (!there)
+			sessions_remove(s, 1);
+		sessions_close(s);
+		forge(1, forged[i / 2].offset, forged[i / 2].value);
+		s = reopen(NULL);
+		assert_int_equal(sessions_rejected(s), there);
+		assert_int_equal(sessions_count(s), 2);
+		slot = add(s, 4);
+		assert_int_equal(slot, there ? 3 : 1);
+		assert_int_equal(sessions_get(s, slot)->serial, 4);
+		assert_int_equal(sessions_get(s, slot)->ticket, 4);
+		assert_int_equal(sessions_renew_ticket(s, 0), 0);
+		assert_int_equal(sessions_get(s, 0)->ticket, 5);
+		assert_false(sessions_gave_ticket(s, SESSION_TICKET_MAX));
+		/* Nor twice, after the next restart. */
+		s = reopen(s);
+		assert_int_equal(sessions_get(s, add(s, 5))->serial, 5);
+		sessions_close(s);
+	}
+}
+
+/* What the ledger says of a session: no new session is refused for it, and no other one forgotten. */
+static void test_forged_number_in_the_ledger(void **state)
+{
+	struct sessions *s = reopen(NULL);
+
+	(void)state;
+	assert_int_equal(add(s, 1), 0);
+	sessions_expect(s, 0, UINT64_MAX - 1);
+	sessions_expect(s, 1, UINT64_MAX - 1);
+	assert_int_equal(sessions_rejected(s), 1);
+	assert_non_null(sessions_get(s, 0));
+	assert_int_equal(add(s, 2), 2);
+	assert_int_equal(sessions_get(s, 2)->serial, 2);
 	sessions_close(s);
 }
 
@@ -408,6 +496,8 @@ int main(void)
 		IN_DIR(test_one_bad_field),
 		IN_DIR(test_tickets),
 		IN_DIR(test_no_tickets_left),
+		IN_DIR(test_forged_numbers),
+		IN_DIR(test_forged_number_in_the_ledger),
 		IN_DIR(test_torn_state),
 		IN_DIR(test_another_name),
 		IN_DIR(test_lost_file),

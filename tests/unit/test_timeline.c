@@ -8,7 +8,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/addr.h"
 #include "common/clock.h"
+#include "server/ledger/table.h"
 #include "server/ledger/timeline.h"
 
 #define NAME "time"
@@ -139,6 +141,115 @@ static void test_damage(void **state)
 	close(fd);
 }
 
+/* As server/ledger/timeline.c keeps them. */
+struct forged {
+	uint64_t turn;
+	uint8_t boot_id[16];
+	uint64_t boot_clock, shift_ns, last_ns, sum;
+};
+
+static void forge(struct forged mark)
+{
+	mark.sum = table_sum(&mark, offsetof(struct forged, sum));
+	poke_file(NAME, (off_t)(4096 + mark.turn % 2 * sizeof(mark)), &mark, sizeof(mark));
+}
+
+/* A mark of a time after which none comes: it is none, and the one before it is good. */
+static void test_time_never_ends(void **state)
+{
+	static const uint64_t ends[] = { UINT64_MAX, UINT64_MAX - 1, (uint64_t)INT64_MAX + 1 };
+
+	(void)state;
+	for (unsigned i = 0; i < 2 * sizeof(ends) / sizeof(ends[0]); i++) {
+		const bool same_boot = i % 2;
+		struct timeline_clocks later = first;
+		struct forged mark = { .turn = 3, .boot_clock = 40 };
+		struct timeline *t;
+
+		unlinkat(dir, NAME, 0);
+		t = open_at(&first); /* turn 1 */
+		timeline_keep(t, BOOT + HOUR);
+		timeline_close(t);
+		mark.boot_id[0] = same_boot ? 7 : 8;
+		mark.last_ns = same_boot ? 1 : ends[i / 2];
+		mark.shift_ns = ends[i / 2] - BOOT;
+		forge(mark);
+		later.real_ns = 1;
+		t = open_at(&later);
+		assert_int_equal(timeline_at(t, BOOT), WALL + HOUR);
+		timeline_close(t);
+	}
+}
+
+/* The number of a mark has no end either: what is kept after the highest is the newest. */
+static void test_turns_never_end(void **state)
+{
+	struct timeline *t = open_at(&first);
+	struct timeline_clocks other = first;
+
+	(void)state;
+	timeline_close(t);
+	forge((struct forged){ .turn = UINT64_MAX, .boot_id = { 8 }, .last_ns = 5 * HOUR });
+	forge((struct forged){ .turn = UINT64_MAX - 1, .boot_id = { 8 }, .last_ns = 4 * HOUR });
+	t = open_at(&first);
+	assert_int_equal(timeline_at(t, BOOT), 5 * HOUR);
+	timeline_close(t);
+	other.boot_ns = BOOT + HOUR;
+	t = open_at(&other);
+	assert_int_equal(timeline_at(t, BOOT + HOUR), 6 * HOUR);
+	other.boot_ns = BOOT;
+	for (unsigned i = 1; i <= 5; i++) {
+		timeline_keep(t, BOOT + HOUR);
+		timeline_close(t);
+		other.boot_id[0]++;
+		t = open_at(&other);
+		assert_int_equal(timeline_at(t, BOOT), (5 + i) * HOUR);
+	}
+	timeline_close(t);
+}
+
+static void add_birth(struct ledger *l, uint64_t offset, uint64_t birth_ns)
+{
+	const struct allocation draft = { .session_serial = 1,
+		.addr = addr_make(1, 0, offset),
+		.bytes = 4096,
+		.order = 12,
+		.birth_ns = birth_ns };
+	const struct allocation *a;
+
+	assert_int_equal(ledger_add(l, &draft, &a), 0);
+}
+
+/* Without its file: at the latest time of a record, but none that is too far to come. */
+static void test_beginning(void **state)
+{
+	static const uint8_t id[ID_SIZE], secret[ID_SIZE];
+	struct identity who = { .pid = 1 };
+	struct sessions *s;
+	struct ledger *l;
+	uint32_t slot;
+
+	(void)state;
+	assert_int_equal(sessions_open(&s, dir, "sessions"), 0);
+	assert_int_equal(ledger_open(&l, dir, "ledger", 16), 0);
+	assert_int_equal(timeline_beginning_ns(s, l, WALL), WALL);
+	add_birth(l, 0, WALL - HOUR);
+	assert_int_equal(timeline_beginning_ns(s, l, WALL), WALL - HOUR);
+	add_birth(l, 4096, UINT64_MAX - 1);
+	add_birth(l, 8192, WALL + 1000 * 24 * HOUR);
+	assert_int_equal(timeline_beginning_ns(s, l, WALL), WALL - HOUR);
+	assert_int_equal(sessions_add(s, id, secret, &who, WALL - 3 * HOUR, &slot), 0);
+	sessions_get(s, slot)->seen_ns = UINT64_MAX - 1;
+	assert_int_equal(timeline_beginning_ns(s, l, WALL), WALL - HOUR);
+	sessions_get(s, slot)->seen_ns = WALL - HOUR / 2;
+	assert_int_equal(timeline_beginning_ns(s, l, WALL), WALL - HOUR / 2);
+	/* The wall clock was set back. */
+	add_birth(l, 12288, WALL + 25 * HOUR);
+	assert_int_equal(timeline_beginning_ns(s, l, WALL), WALL + 25 * HOUR);
+	ledger_close(l);
+	sessions_close(s);
+}
+
 static void test_one_at_a_time(void **state)
 {
 	struct timeline *t = open_at(&first), *second;
@@ -156,6 +267,9 @@ int main(void)
 		IN_DIR(test_another_boot_goes_on),
 		IN_DIR(test_another_clock_goes_on),
 		IN_DIR(test_damage),
+		IN_DIR(test_time_never_ends),
+		IN_DIR(test_turns_never_end),
+		IN_DIR(test_beginning),
 		IN_DIR(test_one_at_a_time),
 	};
 
