@@ -21,6 +21,7 @@
 
 #include "ctl/render.h"
 #include "ctl/reply.h"
+#include "ctl/select.h"
 #include "ctl/verdict.h"
 #include "tests/support/random.h"
 
@@ -106,9 +107,10 @@ static bool seen_before(size_t i)
 }
 
 /* As rmemctl does: 0, 1 or the error; *out is what was printed. */
-static int judge(const struct golden *g, const json_t *answer, char **out)
+static int judge(const struct golden *g, const json_t *given, char **out)
 {
 	struct why why = { "" };
+	json_t *answer = json_deep_copy(given); /* records are taken out of it */
 	bool leaks = false;
 	size_t size;
 	FILE *stream;
@@ -117,6 +119,8 @@ static int judge(const struct golden *g, const json_t *answer, char **out)
 	*out = NULL;
 	if (err == 0 && g->report == REPORT_LEAKS)
 		err = verdict_leaks(answer, &leaks, &why);
+	if (err == 0 && g->report == REPORT_LEAKS)
+		err = select_leaks(answer, &g->view, &why);
 	if (err == 0) {
 		stream = open_memstream(out, &size);
 		assert_non_null(stream);
@@ -126,6 +130,7 @@ static int judge(const struct golden *g, const json_t *answer, char **out)
 		assert_int_equal(size > 0, err == 0);
 	}
 	assert_int_equal(why.text[0] != '\0', err != 0);
+	json_decref(answer);
 	return err ? err : leaks;
 }
 
