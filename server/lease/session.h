@@ -26,9 +26,10 @@ struct session {
 	struct leases *leases;
 	struct grantee grantee;
 	bool used;
-	bool reclaiming;    /* its memory is being taken back */
-	bool reclaimed;     /* ... and all that can be has been: only zombies stay */
-	unsigned new_sites; /* call sites nobody knew before it */
+	bool reclaiming;     /* its memory is being taken back */
+	bool reclaimed;      /* ... and all that can be has been: only zombies stay */
+	unsigned new_sites;  /* call sites nobody knew before it */
+	uint32_t attach_seq; /* of the last LOOKUP that was counted; 0: none */
 	struct lease lease;
 	struct connection *control; /* NULL: none that is open */
 	/* Open ones; there are none without an open control connection. */
