@@ -10,10 +10,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/inlining.h"
+
 struct symbol_file {
 	Dwfl *dwfl;
 	Dwfl_Module *module;
 	GElf_Addr bias; /* from link-time addresses to those that libdwfl made up */
+	struct inlining inlining;
 	char *path;
 };
 
@@ -102,6 +105,7 @@ void symbol_close(struct symbol_file *f)
 	if (!f)
 		return;
 	pthread_mutex_lock(&libdw_lock);
+	inlining_clear(&f->inlining);
 	if (f->dwfl)
 		dwfl_end(f->dwfl);
 	pthread_mutex_unlock(&libdw_lock);
@@ -124,6 +128,16 @@ static void copy_text(char *out, size_t size, const char *text)
 	memset(out + n, 0, size - n);
 }
 
+/* The function that the line of addr belongs to, which may be inlined in the one of the symbol table. */
+static const char *find_function(struct symbol_file *f, GElf_Addr addr)
+{
+	Dwarf_Addr bias;
+	const Dwarf_Die *unit = dwfl_module_addrdie(f->module, addr, &bias);
+	const char *name = unit ? inlining_name(&f->inlining, unit, addr - bias) : NULL;
+
+	return name ? name : dwfl_module_addrname(f->module, addr);
+}
+
 int symbol_lookup(struct symbol_file *f, uint64_t offset, struct site_name *out, struct why *why)
 {
 	GElf_Addr addr = offset + f->bias;
@@ -133,7 +147,7 @@ int symbol_lookup(struct symbol_file *f, uint64_t offset, struct site_name *out,
 	int number = 0;
 
 	pthread_mutex_lock(&libdw_lock);
-	function = dwfl_module_addrname(f->module, addr);
+	function = find_function(f, addr);
 	line = dwfl_module_getsrc(f->module, addr);
 	if (line)
 		file = dwfl_lineinfo(line, NULL, &number, NULL, NULL, NULL);

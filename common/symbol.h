@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Names for code addresses: function, file and line of an offset in a program or library, from its
- * debug information (also the separate kind under /usr/lib/debug), else from its symbol table.
+ * debug information (also the separate kind under /usr/lib/debug), else from its symbol table. Code of a
+ * function that was inlined has that function's name and line; there is no name then for the one around it.
  *
  * The file is read as it is on disk now, and believed only if it has the build id that the offset
  * belongs to. Slow (it may read hundreds of megabytes): never on a hot path. Any thread; calls take

@@ -2,6 +2,7 @@
 #include "ctl/field.h"
 
 #include <stdio.h>
+#include <string.h>
 
 void field_fail(struct check *c, const char *problem, const char *name)
 {
@@ -63,6 +64,16 @@ const char *field_text(struct check *c, const json_t *object, const char *name)
 		return text;
 	field_fail(c, "lacks", name);
 	return "";
+}
+
+enum kind field_kind(struct check *c, const json_t *record)
+{
+	const char *name = field_text(c, record, "kind");
+	enum kind kind = kind_parse(name, strlen(name));
+
+	if (kind == KINDS)
+		field_fail(c, "has an unknown kind", name);
+	return kind;
 }
 
 const json_t *field_object(struct check *c, const json_t *object, const char *name)

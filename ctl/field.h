@@ -13,6 +13,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "ctl/kind.h"
+
 struct check {
 	char what[96]; /* the first bad field; "": none */
 };
@@ -30,6 +32,9 @@ const char *field_text(struct check *c, const json_t *object, const char *name);
 
 /* NULL if the field is null or not there. */
 const char *field_text_or_null(struct check *c, const json_t *object, const char *name);
+
+/* Of a record. KINDS: one that schema 1 does not have, a bad field. */
+enum kind field_kind(struct check *c, const json_t *record);
 
 /* After a failure these return NULL, which every field_… function and jansson itself accept. */
 const json_t *field_object(struct check *c, const json_t *object, const char *name);

@@ -21,7 +21,7 @@ static const char common[] =
 	"  --server HOST[:PORT]  ask over RDMA\n"
 	"  --port N              the server's port (7471)\n"
 	"  --timeout DURATION    give up after this long (10s)\n"
-	"  --json                print the server's JSON instead of text\n"
+	"  --json                print JSON instead of text\n"
 	"  -h, --help            this text, or that of a command\n"
 	"  --version             print the version\n"
 	"\n"
@@ -44,7 +44,8 @@ static const struct {
 		"Audit now and report what is leaked, by call site, and that no byte of the pool\n"
 		"is unaccounted for. Exits with 1 if anything is definitely lost, if a revoke was\n"
 		"not confirmed or if bytes are unaccounted for, shown or not.\n",
-		"  --kinds LIST          show these kinds (definite,limbo,zombie), or all\n"
+		"  --kinds LIST          show these kinds (definite,limbo,zombie), or all (with\n"
+	"                        --json the default)\n"
 		"  -T, --top N           show at most N records\n"
 		"  -o, --older DURATION  show only records whose oldest block is that old\n",
 	},

@@ -9,6 +9,7 @@
 #include "ctl/names.h"
 #include "ctl/options.h"
 #include "ctl/reply.h"
+#include "ctl/select.h"
 #include "ctl/source.h"
 #include "ctl/text.h"
 #include "ctl/verdict.h"
@@ -32,6 +33,8 @@ static int print(const struct options *o, json_t *answer, bool *out_leaks, struc
 	*out_leaks = false;
 	if (err == 0 && o->report == REPORT_LEAKS)
 		err = verdict_leaks(answer, out_leaks, why);
+	if (err == 0 && o->report == REPORT_LEAKS)
+		err = select_leaks(answer, &o->view, why);
 	if (err == 0 && o->report == REPORT_MAP)
 		err = verdict_map(answer, o->view.node, why);
 	if (o->json && (err == 0 || err == -EREMOTEIO)) {

@@ -65,7 +65,7 @@ static const struct {
 struct parser {
 	struct options *options;
 	unsigned seen; /* bits: entries of belongs[] */
-	bool port_seen;
+	bool port_seen, kinds_seen;
 	struct why *why;
 };
 
@@ -120,6 +120,7 @@ static int parse_view(struct parser *p, int option, const char *text)
 				"--kinds %s: want a list of definite, indirect, possible, idle, "
 				"reachable, limbo, zombie, suppressed; or all",
 				text);
+		p->kinds_seen = true;
 		return 0;
 	case 'T':
 		if (parse_number(text, 10, INT64_MAX, &o->view.top) || o->view.top == 0)
@@ -285,6 +286,9 @@ int options_parse(int argc, char **argv, struct options *out, struct why *why)
 		.limit = DEFAULT_LIMIT,
 		.view = VIEW_INIT };
 	err = parse_options(&p, argc, argv);
+	/* a program chooses for itself, unless it asks us to */
+	if (out->json && !p.kinds_seen)
+		out->view.kinds = KINDS_ALL;
 	if (err == 0)
 		err = parse_operands(&p, argc - optind, argv + optind);
 	return err ? err : check_together(&p);

@@ -21,48 +21,64 @@ static const struct {
 
 #define NSHARES (sizeof(shares) / sizeof(shares[0]))
 
-/*
- * In the unit of the whole, which is named once: "64.0 GiB = live 40.1 + …". What would round to 0.0
- * there keeps a unit of its own, so that a line never hides bytes.
- */
-static void put_share(FILE *out, uint64_t bytes, uint64_t whole)
-{
-	char buf[UNITS_TEXT_SIZE];
-	double unit = 1;
+struct unit {
+	const char *name;
+	int64_t bytes;
+};
 
-	while ((double)whole / unit >= 1023.95)
-		unit *= 1024;
-	if (bytes == 0)
-		putc('0', out);
-	else if (unit > 1 && (double)bytes / unit >= 0.05)
-		fprintf(out, "%.1f", (double)bytes / unit);
-	else
-		fputs(units_format_bytes(bytes, buf, sizeof(buf)), out);
+/*
+ * The largest unit in which each term of a node's line is a whole number. With one unit and nothing rounded the printed
+ * terms add up, and can be compared at a glance.
+ */
+static struct unit common_unit(const json_t *node, struct check *c)
+{
+	static const char *const names[] = { "B", "KiB", "MiB", "GiB", "TiB" };
+	uint64_t whole = field_uint(c, node, "registered_bytes");
+	uint64_t bits = whole | (uint64_t)field_int(c, node, "unaccounted_bytes");
+	unsigned i = 0;
+
+	for (size_t k = 0; k < NSHARES; k++)
+		bits |= field_uint(c, node, shares[k].field);
+	while (i + 1 < sizeof(names) / sizeof(names[0]) && bits % (KIB << 10 * i) == 0 &&
+		whole >= KIB << 10 * i)
+		i++;
+	return (struct unit){ names[i], INT64_C(1) << 10 * i };
+}
+
+static void put_in(FILE *out, struct unit unit, int64_t bytes)
+{
+	fprintf(out, "%" PRId64 " %s", bytes / unit.bytes, unit.name);
 }
 
 void part_conservation(FILE *out, const json_t *node, struct check *c)
 {
 	char buf[UNITS_TEXT_SIZE];
-	uint64_t whole = field_uint(c, node, "registered_bytes");
-	int64_t unaccounted = field_int(c, node, "unaccounted_bytes");
+	int64_t whole = field_int(c, node, "registered_bytes");
+	struct unit unit = common_unit(node, c);
 
-	fprintf(out, "node%" PRIu64 " %s =", field_uint(c, node, "node"),
-		units_format_bytes(whole, buf, sizeof(buf)));
+	fprintf(out, "node%" PRIu64 " %s: ", field_uint(c, node, "node"),
+		units_format_bytes((uint64_t)whole, buf, sizeof(buf)));
+	put_in(out, unit, whole);
 	for (size_t i = 0; i < NSHARES; i++) {
-		fprintf(out, "%s%s ", i == 0 ? " " : " + ", shares[i].label);
-		put_share(out, field_uint(c, node, shares[i].field), whole);
+		fprintf(out, " %s %s ", i == 0 ? "=" : "+", shares[i].label);
+		put_in(out, unit, field_int(c, node, shares[i].field));
 	}
-	fprintf(out, "   UNACCOUNTED %" PRId64 "%s\n", unaccounted,
-		unaccounted == 0 ? "" : " bytes");
+	fputs("   UNACCOUNTED ", out);
+	put_in(out, unit, field_int(c, node, "unaccounted_bytes"));
+	putc('\n', out);
 }
 
 void part_node_cells(struct sheet *s, const json_t *node, struct check *c)
 {
+	char unaccounted[UNITS_TEXT_SIZE]; /* exact: any byte is a fault */
+
 	sheet_number(s, field_int(c, node, "node"));
 	sheet_bytes(s, field_uint(c, node, "registered_bytes"));
 	for (size_t i = 0; i < NSHARES; i++)
 		sheet_bytes(s, field_uint(c, node, shares[i].field));
-	sheet_number(s, field_int(c, node, "unaccounted_bytes"));
+	snprintf(unaccounted, sizeof(unaccounted), "%" PRId64 " B",
+		field_int(c, node, "unaccounted_bytes"));
+	sheet_text(s, unaccounted);
 }
 
 static void put_holder_state(FILE *out, const json_t *holder, struct check *c)

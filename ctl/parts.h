@@ -9,7 +9,7 @@
 #include "ctl/field.h"
 #include "ctl/sheet.h"
 
-/* "node0 64.0 GiB = live 40.1 + … UNACCOUNTED 0" and a newline. */
+/* "node0 64.0 GiB: 67108864 KiB = live 480 KiB + …   UNACCOUNTED 0 KiB" and a newline: exact, it adds up. */
 void part_conservation(FILE *out, const json_t *node, struct check *c);
 
 /* The cells of a table with the columns NODE_COLUMNS. */

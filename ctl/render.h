@@ -20,7 +20,7 @@ enum report { REPORT_STATUS, REPORT_LEAKS, REPORT_SESSIONS, REPORT_MAP, REPORT_W
 /* "status", …: the command, and the "report" of its answer. */
 const char *report_name(enum report report);
 
-/* What of a report is shown. It changes no verdict. */
+/* What of a report is shown. It changes no verdict. Records are left out before: select.h. */
 struct view {
 	unsigned kinds;    /* leaks: bits of enum kind */
 	uint64_t top;      /* leaks: records at most; 0: all */

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "ctl/parts.h"
+#include "ctl/select.h"
 #include "ctl/text.h"
 
 /* Where the id of a record goes, when the headline leaves room. */
@@ -56,8 +57,9 @@ static void put_header(FILE *out, const json_t *answer, struct check *c)
 	put_reclaimed(out, coverage, c);
 }
 
-static void put_headline(FILE *out, const json_t *record, enum kind kind, struct check *c)
+static void put_headline(FILE *out, const json_t *record, struct check *c)
 {
+	enum kind kind = field_kind(c, record);
 	char *line = NULL;
 	size_t size;
 	FILE *stream = open_memstream(&line, &size);
@@ -65,7 +67,7 @@ static void put_headline(FILE *out, const json_t *record, enum kind kind, struct
 	if (!stream)
 		return;
 	text_put_share(stream, field_uint(c, record, "bytes"), field_uint(c, record, "blocks"));
-	fprintf(stream, " %s", kind_phrase(kind));
+	fprintf(stream, " %s", kind < KINDS ? kind_phrase(kind) : "");
 	if (fclose(stream) == 0)
 		fprintf(out, "%-*s  record ", RECORD_COLUMN, line);
 	text_put(out, field_text(c, record, "id"));
@@ -139,44 +141,25 @@ static void put_evidence(FILE *out, const json_t *record, struct check *c)
 		putc('\n', out);
 }
 
-static void put_record(FILE *out, const json_t *record, enum kind kind, struct check *c)
+static void put_record(FILE *out, const json_t *record, struct check *c)
 {
-	put_headline(out, record, kind, c);
+	put_headline(out, record, c);
 	put_holders(out, record, c);
 	put_ages(out, record, c);
 	part_stack(out, field_list(c, record, "stack"), c);
 	put_evidence(out, record, c);
 }
 
-static void put_records(FILE *out, const json_t *answer, const struct view *view, struct check *c)
+static void put_records(FILE *out, const json_t *answer, struct check *c)
 {
 	const json_t *records = field_list(c, answer, "records");
-	uint64_t shown = 0, hidden = 0;
+	int64_t hidden = field_int_or_null(c, answer, SELECT_HIDDEN);
 	json_t *record;
 	size_t i;
 
-	json_array_foreach(records, i, record)
-	{
-		const char *name = field_text(c, record, "kind");
-		enum kind kind = kind_parse(name, strlen(name));
-
-		/* schema 1 has these kinds: leaving out another one would hide something */
-		if (kind == KINDS) {
-			field_fail(c, "has an unknown kind", name);
-			return;
-		}
-		if (!(view->kinds & KIND_BIT(kind)))
-			continue;
-		if (field_uint(c, record, "age_max_ms") < view->older_ms ||
-			(view->top && shown == view->top)) {
-			hidden++;
-			continue;
-		}
-		put_record(out, record, kind, c);
-		shown++;
-	}
-	if (hidden)
-		fprintf(out, "%" PRIu64 " more record%s not shown (--top, --older)\n", hidden,
+	json_array_foreach(records, i, record) put_record(out, record, c);
+	if (hidden > 0)
+		fprintf(out, "%" PRId64 " more record%s not shown (--top, --older)\n", hidden,
 			hidden == 1 ? "" : "s");
 }
 
@@ -200,8 +183,9 @@ int render_leaks(const json_t *answer, const struct view *view, FILE *out, struc
 	json_t *node;
 	size_t i;
 
+	(void)view; /* select_leaks() has left what it shows */
 	put_header(out, answer, c);
-	put_records(out, answer, view, c);
+	put_records(out, answer, c);
 	put_summary(out, answer, c);
 	json_array_foreach(nodes, i, node) part_conservation(out, node, c);
 	return 0;

@@ -166,6 +166,7 @@ static void put_counters(FILE *out, const json_t *answer, struct check *c)
 	put_count(out, counters, "allocs", " allocs, ", c);
 	put_count(out, counters, "frees", " frees, ", c);
 	put_count(out, counters, "attaches", " attaches, ", c);
+	put_count(out, counters, "keys_given", " keys given, ", c);
 	put_count(out, counters, "resumes", " resumes, ", c);
 	put_count(out, counters, "expiries", " expiries, ", c);
 	put_count(out, counters, "refused_requests", " refused requests, ", c);

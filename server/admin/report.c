@@ -119,6 +119,7 @@ static json_t *make_counters(struct draft *d)
 	draft_set_number(d, o, "allocs", c->allocs);
 	draft_set_number(d, o, "frees", c->frees);
 	draft_set_number(d, o, "attaches", c->attaches);
+	draft_set_number(d, o, "keys_given", c->keys_given);
 	draft_set_number(d, o, "resumes", c->resumes);
 	draft_set_number(d, o, "expiries", c->expiries);
 	draft_set_number(d, o, "reclaimed_blocks", c->reclaimed_blocks);

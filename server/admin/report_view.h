@@ -48,7 +48,7 @@ struct report_terms {
 };
 
 struct report_counters {
-	uint64_t allocs, frees, attaches, resumes, expiries;
+	uint64_t allocs, frees, attaches, keys_given, resumes, expiries;
 	uint64_t reclaimed_blocks, reclaimed_bytes;
 	uint64_t refused_requests;
 	uint64_t stalls, stalled_ms;

@@ -107,6 +107,7 @@ static struct report_counters counters_of(const struct sources *from)
 	return (struct report_counters){ .allocs = from->rpc->allocs,
 		.frees = from->rpc->frees,
 		.attaches = from->rpc->attaches,
+		.keys_given = from->rpc->keys_given,
 		.resumes = l->resumes,
 		.expiries = l->expiries,
 		.reclaimed_blocks = from->reclaim->blocks,

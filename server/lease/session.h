@@ -41,7 +41,8 @@ struct session {
 	bool reclaiming; /* its memory is being taken back, or has been: it does not come back */
 	const struct allocation *taking_next; /* to be given up; with struct reclaim */
 	uint64_t taking_bytes;
-	unsigned new_sites; /* call sites nobody knew before it */
+	unsigned new_sites;  /* call sites nobody knew before it */
+	uint32_t attach_seq; /* of the last LOOKUP that was counted; 0: none */
 	struct lease lease;
 	struct connection *control; /* NULL: none that is open */
 	/* Open ones; there are none without an open control connection. */

@@ -38,7 +38,9 @@ struct rpc {
 	void (*ask)(void *asked, const char *request, struct question *q,
 		void (*answer)(struct question *q, char *text));
 	void *asked;
-	uint64_t allocs, frees, attaches, refused_requests;
+	uint64_t allocs, frees, refused_requests;
+	uint64_t attaches;   /* sessions admitted to a shared allocation: LOOKUP */
+	uint64_t keys_given; /* keys of the NIC, one per allocation and connection: ATTACH */
 };
 
 static inline struct rpc *rpc_of(const struct connection *c)

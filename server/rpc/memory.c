@@ -299,6 +299,6 @@ int handle_attach(struct connection *c, const struct header *h, struct wire *in)
 	err = g ? 0 : access_make(rpc_of(c)->access, c, a, &g);
 	if (err)
 		return handler_refuse_grant(c, h, err);
-	rpc_of(c)->attaches++;
+	rpc_of(c)->keys_given++;
 	return reply_grant(c, h, g);
 }

@@ -71,6 +71,17 @@ int handle_share(struct connection *c, const struct header *h, struct wire *in)
 	return connection_reply_send(c, &r, NULL);
 }
 
+/* A repeated LOOKUP (its answer was lost with a connection) is the same rmem_attach(). */
+static void count_attach(struct connection *c, const struct header *h)
+{
+	struct session *session = session_of(c);
+
+	if (session->attach_seq == h->seq)
+		return;
+	session->attach_seq = h->seq;
+	rpc_of(c)->attaches++;
+}
+
 int handle_lookup(struct connection *c, const struct header *h, struct wire *in)
 {
 	const struct allocation *a;
@@ -87,6 +98,7 @@ int handle_lookup(struct connection *c, const struct header *h, struct wire *in)
 			"the key does not fit any allocation at 0x%" PRIx64
 			": it is another's, the address is not its beginning, or it is gone",
 			q.addr);
+	count_attach(c, h);
 	body = (struct lookup_reply){ .bytes = a->bytes, .serial = a->serial };
 	connection_reply_begin(c, h->type, h->seq, 0, &r);
 	lookup_reply_put(&r.body, &body);

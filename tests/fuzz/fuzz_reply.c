@@ -4,11 +4,12 @@
 #include <string.h>
 
 #include "ctl/reply.h"
+#include "ctl/select.h"
 #include "ctl/verdict.h"
 #include "tests/fuzz/fuzz.h"
 
 /* All or nothing, a reason with every failure, and nothing that a terminal would obey. */
-static void render(enum report report, const json_t *answer)
+static void render(enum report report, json_t *answer)
 {
 	const struct view view = { KINDS_ALL, 0, 0, -1, true };
 	struct why why = { "" };
@@ -16,14 +17,17 @@ static void render(enum report report, const json_t *answer)
 	size_t size;
 	FILE *out = open_memstream(&text, &size);
 	bool leaks;
-	int err;
+	int err = 0;
 
 	FUZZ_EXPECT(out);
 	if (report == REPORT_LEAKS) {
 		err = verdict_leaks(answer, &leaks, &why);
 		FUZZ_EXPECT(err == 0 || err == -EBADMSG);
+		err = select_leaks(answer, &view, &why);
+		FUZZ_EXPECT(err == 0 || err == -EBADMSG);
 	}
-	err = render_report(report, answer, &view, out, &why);
+	if (err == 0)
+		err = render_report(report, answer, &view, out, &why);
 	FUZZ_EXPECT(fclose(out) == 0);
 	FUZZ_EXPECT(err == 0 || err == -EBADMSG);
 	FUZZ_EXPECT((err == 0) == (size > 0));

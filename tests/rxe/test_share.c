@@ -61,8 +61,16 @@ static void a_key_admits(void **state)
 	assert_memory_equal(share(&owner, addr).bytes, key.bytes, sizeof(key));
 	assert_int_equal(raw_lookup(other.control, addr, key.bytes, &bytes), 0);
 	assert_int_equal(bytes, CREW_BLOCK);
+	/* Sent again, as after a broken connection, it is the same rmem_attach(). */
+	other.control->seq--;
+	assert_int_equal(raw_lookup(other.control, addr, key.bytes, &bytes), 0);
+	/* What rmem_attach() asks, and what the first access on each connection asks, are counted apart. */
+	assert_int_equal(rig_ask_number(r, "status", "counters.attaches"), 1);
+	assert_int_equal(rig_ask_number(r, "status", "counters.keys_given"), 0);
 	mine = crew_attach(owner.channels[0], addr);
 	theirs = attach(other.channels[0], addr, &key);
+	assert_int_equal(rig_ask_number(r, "status", "counters.attaches"), 1);
+	assert_int_equal(rig_ask_number(r, "status", "counters.keys_given"), 2);
 	assert_int_equal(rig_ask_number(r, "map", "blocks.0.attached_sessions"), 1);
 	crew_fill(owner.channels[0], addr, mine, 5);
 	crew_check(other.channels[0], addr, theirs, 5);

@@ -21,6 +21,7 @@
 
 #include "ctl/render.h"
 #include "ctl/reply.h"
+#include "ctl/select.h"
 #include "ctl/verdict.h"
 #include "tests/support/random.h"
 
@@ -106,9 +107,10 @@ static bool seen_before(size_t i)
 }
 
 /* As rmemctl does: 0, 1 or the error; *out is what was printed. */
-static int judge(const struct golden *g, const json_t *answer, char **out)
+static int judge(const struct golden *g, const json_t *given, char **out)
 {
 	struct why why = { "" };
+	json_t *answer = json_deep_copy(given); /* records are taken out of it */
 	bool leaks = false;
 	size_t size;
 	FILE *stream;
@@ -117,6 +119,8 @@ static int judge(const struct golden *g, const json_t *answer, char **out)
 	*out = NULL;
 	if (err == 0 && g->report == REPORT_LEAKS)
 		err = verdict_leaks(answer, &leaks, &why);
+	if (err == 0 && g->report == REPORT_LEAKS)
+		err = select_leaks(answer, &g->view, &why);
 	if (err == 0) {
 		stream = open_memstream(out, &size);
 		assert_non_null(stream);
@@ -126,6 +130,7 @@ static int judge(const struct golden *g, const json_t *answer, char **out)
 		assert_int_equal(size > 0, err == 0);
 	}
 	assert_int_equal(why.text[0] != '\0', err != 0);
+	json_decref(answer);
 	return err ? err : leaks;
 }
 
@@ -302,6 +307,112 @@ static void test_missing_field_is_named(void **state)
 	free(text);
 }
 
+/* The next number in a line and its unit, which it must have. */
+static long long next_bytes(char **at)
+{
+	static const char *const units[] = { " B", " KiB", " MiB", " GiB", " TiB" };
+	char *text = strpbrk(*at, "-0123456789");
+	long long bytes;
+
+	assert_non_null(text);
+	bytes = strtoll(text, at, 10);
+	for (int i = 0; i < 5; i++, bytes *= 1024) {
+		size_t n = strlen(units[i]);
+
+		if (strncmp(*at, units[i], n) == 0 && ((*at)[n] == ' ' || (*at)[n] == '\0')) {
+			*at += n;
+			return bytes;
+		}
+	}
+	fail_msg("no unit: %s", text);
+	return 0;
+}
+
+/* "node0 64.0 GiB: whole = live … + … UNACCOUNTED …", as it is printed. Returns whole. */
+static long long check_conservation(char *line)
+{
+	char *at = strchr(line, ':');
+	long long whole, sum = 0;
+
+	assert_non_null(at);
+	whole = next_bytes(&at);
+	for (int i = 0; i < 7; i++)
+		sum += next_bytes(&at);
+	if (whole != sum || *at)
+		fail_msg("%lld bytes in all, but %s", sum, line);
+	return whole;
+}
+
+static size_t check_lines(char *printed, long long whole)
+{
+	char *save = NULL;
+	size_t n = 0;
+
+	for (char *line = strtok_r(printed, "\n", &save); line;
+		line = strtok_r(NULL, "\n", &save)) {
+		if (strncmp(line, "node", 4) != 0)
+			continue;
+		n++;
+		if (check_conservation(line) != whole && whole)
+			fail_msg("not %lld bytes: %s", whole, line);
+	}
+	return n;
+}
+
+static void test_conservation_adds_up(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < NGOLDENS; i++) {
+		size_t size;
+		char *text = load(goldens[i].input, ".json", &size), *printed = NULL;
+		json_t *answer = json_loadb(text, size, 0, NULL);
+		const json_t *nodes = json_object_get(answer, "nodes");
+
+		if (goldens[i].report == REPORT_LEAKS && goldens[i].verdict >= 0) {
+			assert_true(judge(&goldens[i], answer, &printed) >= 0);
+			assert_int_equal(check_lines(printed, 0), json_array_size(nodes));
+		}
+		free(printed);
+		json_decref(answer);
+		free(text);
+	}
+}
+
+/* Registered, live, free, unaccounted; the others are 0. */
+static const long long terms[][4] = {
+	{ 0, 0, 0, 0 },
+	{ 1, 0, 0, 1 },
+	{ 1023, 1023, 0, 0 },
+	{ 1000003, 1, 1000001, 1 },
+	{ 4096, 4097, 0, -1 },
+	{ 1LL << 42, 4096, (1LL << 42) - 4096, 0 },
+	{ 3LL << 42, 1LL << 42, 2LL << 42, 0 },
+	{ INT64_MAX, INT64_MAX - 5, 5, 0 },
+	{ 5, 0, INT64_MAX, 5 - INT64_MAX },
+};
+
+static void test_conservation_of_odd_sizes(void **state)
+{
+	static const char *const fields[] = { "registered_bytes", "live_bytes", "free_bytes",
+		"unaccounted_bytes" };
+	const struct golden g = { "leaks-empty-pool", NULL, REPORT_LEAKS, 0, VIEW_INIT };
+	size_t size;
+	char *text = load(g.input, ".json", &size), *printed;
+	json_t *answer = json_loadb(text, size, 0, NULL);
+	json_t *node = json_array_get(json_object_get(answer, "nodes"), 0);
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(terms) / sizeof(terms[0]); i++) {
+		for (size_t k = 0; k < 4; k++)
+			json_object_set_new(node, fields[k], json_integer(terms[i][k]));
+		assert_true(judge(&g, answer, &printed) >= 0);
+		assert_int_equal(check_lines(printed, terms[i][0]), 1);
+		free(printed);
+	}
+	json_decref(answer);
+	free(text);
+}
+
 static void test_unknown_kind(void **state)
 {
 	struct golden g = { "leaks-clean", NULL, REPORT_LEAKS, 0, VIEW_INIT };
@@ -359,6 +470,8 @@ int main(void)
 		cmocka_unit_test(test_mutated_bytes),
 		cmocka_unit_test(test_every_value_replaced),
 		cmocka_unit_test(test_missing_field_is_named),
+		cmocka_unit_test(test_conservation_adds_up),
+		cmocka_unit_test(test_conservation_of_odd_sizes),
 		cmocka_unit_test(test_unknown_kind),
 		cmocka_unit_test(test_other_schema),
 		cmocka_unit_test(test_kinds),

@@ -32,8 +32,8 @@ static void test_status(void **state)
 	check_keys(at(answer, "sessions"), "connected detached closed dead");
 	check_keys(at(answer, "allocations"), "blocks bytes block_bytes");
 	check_keys(at(answer, "counters"),
-		"allocs frees attaches resumes expiries reclaimed_blocks reclaimed_bytes "
-		"refused_requests");
+		"allocs frees attaches keys_given resumes expiries reclaimed_blocks "
+		"reclaimed_bytes refused_requests");
 	assert_int_equal(number(answer, "schema"), 1);
 	assert_string_equal(text(answer, "report"), "status");
 	assert_int_equal(number(item(answer, "nodes", 1), "live_bytes"), 8192);
@@ -43,6 +43,8 @@ static void test_status(void **state)
 	assert_int_equal(number(at(answer, "sessions"), "dead"), 1);
 	assert_int_equal(number(answer, "channels"), 10 + a + 10 + b);
 	assert_int_equal(number(at(answer, "allocations"), "bytes"), 5000);
+	assert_int_equal(number(at(answer, "counters"), "attaches"), 3);
+	assert_int_equal(number(at(answer, "counters"), "keys_given"), 11);
 	assert_int_equal(number(at(answer, "counters"), "refused_requests"), 8);
 	assert_int_equal(number(answer, "stalled_ms"), 10);
 	assert_string_equal(text(item(answer, "devices", 0), "outside_window"), "allowed");

@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <jansson.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -259,6 +260,78 @@ static void test_reports(void **state)
 	}
 }
 
+/* "9f3a1c02 51c0ffee": the records of an answer. */
+static void list_records(const json_t *answer, char *buf, size_t size)
+{
+	json_t *record;
+	size_t i, n = 0;
+
+	buf[0] = '\0';
+	json_array_foreach(json_object_get(answer, "records"), i, record)
+	{
+		n += (size_t)snprintf(buf + n, size - n, "%s%s", i ? " " : "",
+			json_string_value(json_object_get(record, "id")));
+		assert_true(n < size);
+	}
+}
+
+struct selection {
+	const char *words, *records;
+	int hidden;
+};
+
+/* The records that are chosen, and all else as the server said it. */
+static void check_selection(const struct selection *s, const char *printed, json_t *whole)
+{
+	json_t *answer = json_loads(printed, 0, NULL);
+	char records[128];
+
+	assert_non_null(answer);
+	list_records(answer, records, sizeof(records));
+	if (strcmp(records, s->records) != 0)
+		fail_msg("%s: %s, expected %s", s->words, records, s->records);
+	assert_int_equal(json_integer_value(json_object_get(answer, "records_hidden")), s->hidden);
+	assert_int_equal(json_object_get(answer, "records_hidden") != NULL, s->hidden != 0);
+	json_object_del(answer, "records_hidden");
+	json_object_set(answer, "records", json_object_get(whole, "records"));
+	assert_true(json_equal(answer, whole));
+	json_decref(answer);
+}
+
+static void test_json_is_selected_like_text(void **state)
+{
+	static const struct selection all[] = {
+		{ "", "9f3a1c02 0badf00d 51c0ffee 77aa0011", 0 },
+		{ "--kinds definite,limbo,zombie ", "9f3a1c02 0badf00d 51c0ffee", 0 },
+		{ "--kinds limbo ", "51c0ffee", 0 },
+		{ "--kinds idle ", "", 0 },
+		{ "--older 400s ", "9f3a1c02 0badf00d 77aa0011", 1 },
+		{ "--older 401s ", "9f3a1c02 77aa0011", 2 },
+		{ "--older 1d ", "", 4 },
+		{ "--kinds limbo,zombie --older 10s ", "0badf00d", 1 },
+		{ "--top 1 --kinds zombie,limbo ", "0badf00d", 1 },
+		{ "--top 2 ", "9f3a1c02 0badf00d", 2 },
+	};
+	struct fixture *f = *state;
+	json_t *whole = json_load_file(TESTS_DIR "/golden/leaks-kinds.json", 0, NULL);
+	static struct outcome o;
+	char words[128];
+
+	assert_non_null(whole);
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+		pid_t server = start_server(f, ANSWER, "leaks-kinds");
+
+		snprintf(words, sizeof(words), "leaks %s--json --admin SOCKET", all[i].words);
+		run(f, words, &o);
+		assert_int_equal(wait_exit(server), 0);
+		/* what is not shown is still judged */
+		assert_int_equal(o.status, 1);
+		assert_string_equal(o.err, "");
+		check_selection(&all[i], o.out, whole);
+	}
+	json_decref(whole);
+}
+
 static void test_json_is_the_servers(void **state)
 {
 	struct fixture *f = *state;
@@ -423,6 +496,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_reports, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_json_is_the_servers, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_json_is_selected_like_text, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_error_answer, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_bad_servers, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_no_such_node, setup, teardown),

@@ -23,6 +23,38 @@ static __attribute__((noinline)) void a_function_to_find(void)
 }
 static const int its_line = __LINE__ - 4;
 
+/* Functions that are inlined, and what calls from inside return to. */
+static void *returns_to[4];
+
+static __attribute__((noinline)) void note_caller(unsigned i)
+{
+	returns_to[i] = __builtin_return_address(0);
+}
+
+static inline __attribute__((always_inline)) void inlined_twice(void)
+{
+	note_caller(1);
+	__asm__ volatile("");
+}
+static const int line_twice = __LINE__ - 3;
+
+static inline __attribute__((always_inline)) void inlined_once(void)
+{
+	note_caller(0);
+	inlined_twice();
+	note_caller(2);
+	__asm__ volatile("");
+}
+static const int line_once = __LINE__ - 3;
+
+static __attribute__((noinline)) void not_inlined(void)
+{
+	inlined_once();
+	note_caller(3);
+	__asm__ volatile("");
+}
+static const int line_outside = __LINE__ - 3;
+
 /* Where a loaded address is: the library's own description of a one-frame stack. */
 static struct site_description *describe(void *address)
 {
@@ -63,6 +95,62 @@ static void test_own_program(void **state)
 	site_description_destroy(d);
 }
 
+/* The last byte of the call that returned there, as in the frames of a stack. */
+static struct site_description *describe_call(unsigned i)
+{
+	not_inlined();
+	return describe((char *)returns_to[i] - 1);
+}
+
+static void test_inlined_functions(void **state)
+{
+	const struct {
+		const char *function;
+		int line;
+	} expected[] = {
+		{ "inlined_once", line_once - 2 },
+		{ "inlined_twice", line_twice },
+		{ "inlined_once", line_once },
+		{ "not_inlined", line_outside },
+	};
+
+	(void)state;
+	for (unsigned i = 0; i < 4; i++) {
+		struct site_description *d = describe_call(i);
+		struct site_name name;
+		struct why why;
+
+		assert_int_equal(look_up(d, d->paths[0], &name, &why), 0);
+		assert_string_equal(name.function, expected[i].function);
+		assert_string_equal(name.file, "test_symbol.c");
+		assert_int_equal(name.line, expected[i].line);
+		site_description_destroy(d);
+	}
+}
+
+/* Any order, and many times: what is known of a file by then changes no answer. */
+static void test_one_file_for_all(void **state)
+{
+	static const char *const expected[] = { "inlined_once", "inlined_twice", "inlined_once",
+		"not_inlined" };
+	struct site_description *d = describe_call(0);
+	struct symbol_file *f;
+	struct site_name name;
+	uint64_t first = d->request.frames[0].offset;
+
+	(void)state;
+	assert_int_equal(symbol_open(d->paths[0], d->request.modules[0].build_id, &f, NULL), 0);
+	for (unsigned n = 0; n < 400; n++) {
+		unsigned i = n * 7 % 4;
+		uint64_t offset = first + (uint64_t)((char *)returns_to[i] - (char *)returns_to[0]);
+
+		assert_int_equal(symbol_lookup(f, offset, &name, NULL), 0);
+		assert_string_equal(name.function, expected[i]);
+	}
+	symbol_close(f);
+	site_description_destroy(d);
+}
+
 static void test_shared_library(void **state)
 {
 	/* One that no sanitizer puts its own in front of. */
@@ -77,14 +165,14 @@ static void test_shared_library(void **state)
 	site_description_destroy(d);
 }
 
-/* A copy of a program without names, as packages are shipped. */
-static void strip_copy(const char *program, const char *out)
+/* A copy of a program without names, as packages are shipped; or with "-g" only without debug information. */
+static void strip_copy(const char *program, const char *option, const char *out)
 {
 	char command[2 * PATH_MAX];
 
 	if (system("strip --version >/dev/null 2>&1"))
 		skip();
-	snprintf(command, sizeof(command), "strip -o '%s' '%s'", out, program);
+	snprintf(command, sizeof(command), "strip %s -o '%s' '%s'", option, out, program);
 	assert_int_equal(system(command), 0);
 }
 
@@ -97,10 +185,29 @@ static void test_stripped_program(void **state)
 
 	(void)state;
 	close(mkstemp(path));
-	strip_copy(d->paths[0], path);
+	strip_copy(d->paths[0], "", path);
 	assert_int_equal(look_up(d, path, &name, &why), -ENOENT);
 	assert_non_null(strstr(why.text, "no symbol"));
 	assert_int_equal(name.line, 77);
+	unlink(path);
+	site_description_destroy(d);
+}
+
+/* Nothing says then that anything was inlined, nor which line it is. */
+static void test_without_debug_information(void **state)
+{
+	struct site_description *d = describe_call(1);
+	char path[] = "/tmp/test_symbol.XXXXXX";
+	struct site_name name;
+	struct why why;
+
+	(void)state;
+	close(mkstemp(path));
+	strip_copy(d->paths[0], "-g", path);
+	assert_int_equal(look_up(d, path, &name, &why), 0);
+	assert_string_equal(name.function, "not_inlined");
+	assert_string_equal(name.file, "");
+	assert_int_equal(name.line, 0);
 	unlink(path);
 	site_description_destroy(d);
 }
@@ -149,8 +256,11 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_own_program),
+		cmocka_unit_test(test_inlined_functions),
+		cmocka_unit_test(test_one_file_for_all),
 		cmocka_unit_test(test_shared_library),
 		cmocka_unit_test(test_stripped_program),
+		cmocka_unit_test(test_without_debug_information),
 		cmocka_unit_test(test_another_build),
 		cmocka_unit_test(test_no_program),
 		cmocka_unit_test(test_address_outside),
