@@ -40,7 +40,9 @@ static unsigned channels_of(void *arg, uint32_t slot)
 
 static unsigned attached_to(void *arg, const struct allocation *a)
 {
-	return access_count_others(((struct view *)arg)->from->access, a);
+	const struct sources *from = ((struct view *)arg)->from;
+
+	return access_count_others(from->access, a, &from->leases->sessions[a->session].grantee);
 }
 
 static void count_pages(void *arg, uint64_t addr, uint64_t bytes, struct report_pages *out)

@@ -11,11 +11,25 @@
 #include "server/memory/pool.h"
 #include "server/net/connection.h"
 
+#define HASH_NONFATAL_OOM 1
+#include <uthash.h>
+
 #define INVALIDATIONS_MAX 16 /* on a connection at a time: they share its send queue with replies */
 #define ENDS_AT_ONCE \
 	64 /* what a session can have on one allocation, nearly; more is for the reaper */
 
 #define WINDOW_ACCESS (IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_ATOMIC)
+
+struct attachment_key {
+	const struct grantee *grantee;
+	const struct allocation *allocation;
+};
+
+struct attachment {
+	struct attachment_key key;
+	struct grant *grants; /* one on each connection of the session at most, never none */
+	UT_hash_handle hh;
+};
 
 static struct grant **grants_of(const struct access *access, const struct allocation *a)
 {
@@ -40,13 +54,54 @@ static struct extent extent_of(const struct access *access, const struct allocat
 		.access = WINDOW_ACCESS };
 }
 
+static struct attachment *find_attachment(
+	const struct access *access, const struct grantee *grantee, const struct allocation *a)
+{
+	const struct attachment_key key = { grantee, a };
+	struct attachment *found;
+
+	HASH_FIND(hh, access->attachments, &key, sizeof(key), found);
+	return found;
+}
+
+/* NULL: out of memory. */
+static struct attachment *attach(
+	struct access *access, const struct grantee *grantee, const struct allocation *a)
+{
+	struct attachment *at = find_attachment(access, grantee, a);
+
+	if (at)
+		return at;
+	at = calloc(1, sizeof(*at));
+	if (!at)
+		return NULL;
+	at->key = (struct attachment_key){ grantee, a };
+	HASH_ADD(hh, access->attachments, key, sizeof(at->key), at);
+	if (!at->hh.tbl) { /* the hash table could not grow */
+		free(at);
+		return NULL;
+	}
+	access->reach[ledger_slot(access->pool->ledger, a)].nattachments++;
+	return at;
+}
+
+static void detach_if_empty(struct access *access, struct attachment *at)
+{
+	if (at->grants)
+		return;
+	access->reach[ledger_slot(access->pool->ledger, at->key.allocation)].nattachments--;
+	HASH_DEL(access->attachments, at);
+	free(at);
+}
+
 struct grant *access_find(
 	const struct access *access, const struct connection *c, const struct allocation *a)
 {
-	struct grant *g = *grants_of(access, a);
+	const struct attachment *at = find_attachment(access, c->grantee, a);
+	struct grant *g = at ? at->grants : NULL;
 
 	while (g && g->connection != c)
-		g = g->of_next; /* at most one per connection of the session */
+		g = g->at_next; /* at most one per connection of the session */
 	return g;
 }
 
@@ -55,17 +110,25 @@ int access_make(
 {
 	const struct extent e = extent_of(access, a);
 	struct ibv_mw *spare = c->nspares ? c->spares[c->nspares - 1] : NULL;
+	struct attachment *at = attach(access, c->grantee, a);
 	struct grant **head = grants_of(access, a);
 	struct grant *g;
-	int err = grant_create(c->device->pd, &e, chunk_for(c, a), spare, &g);
+	int err;
 
-	if (err)
+	if (!at)
+		return -ENOMEM;
+	err = grant_create(c->device->pd, &e, chunk_for(c, a), spare, &g);
+	if (err) {
+		detach_if_empty(access, at);
 		return err;
+	}
 	c->nspares -= spare != NULL;
 	g->allocation = a;
 	g->connection = c;
 	g->access = access;
+	g->attachment = at;
 	DL_APPEND2(*head, g, of_prev, of_next);
+	DL_APPEND2(at->grants, g, at_prev, at_next);
 	DL_APPEND(c->grants, g);
 	*out = g;
 	return 0;
@@ -205,59 +268,40 @@ unsigned access_end_all(struct access *access, const struct allocation *a)
 	return n;
 }
 
-static bool is_of(const struct grant *g, const struct grantee *grantee)
-{
-	return g->connection->grantee == grantee;
-}
-
 bool access_end_of(struct access *access, const struct allocation *a, const struct grantee *grantee)
 {
+	const struct attachment *at = find_attachment(access, grantee, a);
 	struct grant *g;
 
-	DL_FOREACH2(*grants_of(access, a), g, of_next)
-	{
-		if (is_of(g, grantee))
-			begin_end(access, g);
-	}
+	if (!at)
+		return false;
+	DL_FOREACH2(at->grants, g, at_next)
+	begin_end(access, g);
 	end_soon(access);
 	return access_has(access, a, grantee);
 }
 
 bool access_has(struct access *access, const struct allocation *a, const struct grantee *grantee)
 {
-	const struct grant *g = *grants_of(access, a);
-
-	while (g && !is_of(g, grantee))
-		g = g->of_next;
-	return g != NULL;
+	return find_attachment(access, grantee, a) != NULL;
 }
 
 bool access_is_stuck(
 	struct access *access, const struct allocation *a, const struct grantee *grantee)
 {
-	const struct grant *g = *grants_of(access, a);
+	const struct attachment *at = find_attachment(access, grantee, a);
+	const struct grant *g = at ? at->grants : NULL;
 
-	while (g && !(is_of(g, grantee) && g->end == GRANT_STUCK))
-		g = g->of_next;
+	while (g && g->end != GRANT_STUCK)
+		g = g->at_next;
 	return g != NULL;
 }
 
-unsigned access_count_others(struct access *access, const struct allocation *a)
+unsigned access_count_others(
+	const struct access *access, const struct allocation *a, const struct grantee *owner)
 {
-	const struct grant *g;
-	unsigned n = 0;
-
-	access->counting++;
-	DL_FOREACH2(*grants_of(access, a), g, of_next)
-	{
-		struct grantee *grantee = g->connection->grantee;
-
-		if (grantee->slot == a->session || grantee->counted == access->counting)
-			continue;
-		grantee->counted = access->counting;
-		n++;
-	}
-	return n;
+	return access->reach[ledger_slot(access->pool->ledger, a)].nattachments -
+	       (find_attachment(access, owner, a) != NULL);
 }
 
 void access_invalidated(struct grant *g)
@@ -288,8 +332,11 @@ void access_ended(struct grant *g)
 	leave_queue(access, g);
 	/* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): a list with a member has a head */
 	DL_DELETE(c->grants, g);
-	if (a)
+	if (a) {
 		DL_DELETE2(*grants_of(access, a), g, of_prev, of_next);
+		DL_DELETE2(g->attachment->grants, g, at_prev, at_next);
+		detach_if_empty(access, g->attachment);
+	}
 	grant_free(g);
 	if (a && !was_given && c->grantee)
 		wait_finish(&c->grantee->grant_ended, 0);

@@ -23,10 +23,13 @@ struct pool;
 struct wait;
 struct work;
 
+struct attachment; /* of a session to an allocation: its grants there */
+
 /* Who reaches an allocation, by ledger slot. */
 struct reach {
-	struct grant *grants; /* one per connection at most */
-	struct wait *revoked; /* who waits for the last of them to end */
+	struct grant *grants;  /* one per connection at most */
+	struct wait *revoked;  /* who waits for the last of them to end */
+	unsigned nattachments; /* sessions that have grants */
 };
 
 struct access {
@@ -34,9 +37,9 @@ struct access {
 	const struct work
 		*work; /* woken for grants that are to end, and for memory that is to be wiped */
 	struct reach *reach;
-	struct grant *ending; /* queued, oldest first */
-	unsigned nrevoking;   /* allocations that are given up and have grants left */
-	unsigned counting;    /* how often sessions were counted */
+	struct attachment *attachments; /* all, by session and allocation */
+	struct grant *ending;           /* queued, oldest first */
+	unsigned nrevoking;             /* allocations that are given up and have grants left */
 };
 
 /* The pool must be open. -ENOMEM. */
@@ -82,7 +85,8 @@ bool access_has(struct access *access, const struct allocation *a, const struct 
 bool access_is_stuck(
 	struct access *access, const struct allocation *a, const struct grantee *grantee);
 /* How many sessions have some that are not its owner? */
-unsigned access_count_others(struct access *access, const struct allocation *a);
+unsigned access_count_others(
+	const struct access *access, const struct allocation *a, const struct grantee *owner);
 
 /* The invalidation of a grant has completed. */
 void access_invalidated(struct grant *g);

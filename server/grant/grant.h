@@ -26,6 +26,7 @@
 #include "server/net/device.h"
 
 struct access;
+struct attachment;
 struct connection;
 
 /* How far its end has come: in the server's list, seen to, or never to be confirmed. */
@@ -44,6 +45,8 @@ struct grant {
 	struct grant *prev, *next;         /* of the connection */
 	struct grant *end_prev, *end_next; /* of those that are queued to end */
 	struct grant *of_prev, *of_next;   /* of the allocation */
+	struct grant *at_prev, *at_next;   /* of the attachment */
+	struct attachment *attachment;
 };
 
 struct extent {

@@ -11,7 +11,6 @@ struct wait;
 struct grantee {
 	uint32_t slot;            /* in the table of sessions */
 	struct wait *grant_ended; /* who waits for one of its grants to end, or to be stuck */
-	unsigned counted;         /* struct access, counting: when it was counted last */
 	bool has_stuck_qp; /* a queue pair that did not end may still write, at least a heartbeat */
 };
 
