@@ -36,7 +36,7 @@
 #define HELLO_WITHIN_NS (5 * NSEC_PER_SEC)
 #define OBSERVER_IDLE_NS (60 * NSEC_PER_SEC)
 #define GOODBYE_WITHIN_NS (1 * NSEC_PER_SEC)
-#define JUDGE_EVERY_NS (1 * NSEC_PER_SEC)
+#define CHECK_EVERY_NS (1 * NSEC_PER_SEC)
 #define DESCRIPTORS_MIN 64 /* for devices, files and rmemctl; clients take none */
 
 /* ---- time ---- */
@@ -69,9 +69,9 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	session_tick_all(&s->leases, now_ns);
 	drop_idlers(s, now_ns);
-	if (now_ns - s->judged_ns >= JUDGE_EVERY_NS) {
-		s->judged_ns = now_ns;
-		session_judge_all(&s->leases);
+	if (now_ns - s->checked_ns >= CHECK_EVERY_NS) {
+		s->checked_ns = now_ns;
+		session_check_liveness(&s->leases);
 	}
 	timeline_keep(s->leases.timeline, now_ns);
 	reaper_tick(&s->reaper, timeline_at(s->leases.timeline, now_ns));

@@ -56,8 +56,8 @@ struct server {
 	struct auditor *auditor;
 	struct answerer *answerer;
 	struct admin *admin;
-	bool started;       /* clients can have come */
-	uint64_t judged_ns; /* when holders were last looked at */
+	bool started;        /* clients can have come */
+	uint64_t checked_ns; /* when holders were last looked at */
 };
 
 /*

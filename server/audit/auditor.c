@@ -58,7 +58,7 @@ static void scan(struct auditor *a)
 	struct audit_scan *fresh;
 	struct audit_input in;
 
-	session_judge_all(a->leases);
+	session_check_liveness(a->leases);
 	in = input_of(a, nodes);
 	if (audit_scan_create(&in, &fresh)) {
 		log_error("no memory for an audit");
@@ -92,7 +92,7 @@ static struct audit_result *audit(struct auditor *a)
 	struct audit_result *result;
 	struct audit_input in;
 
-	session_judge_all(a->leases);
+	session_check_liveness(a->leases);
 	in = input_of(a, nodes);
 	if (audit_run(&in, a->previous, &result)) {
 		log_error("no memory for an audit");

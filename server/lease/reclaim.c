@@ -15,7 +15,7 @@
 
 #define BLOCKS_PER_SLICE 256
 #define LEAVING_NS NSEC_PER_SEC /* a killed process's memory and descriptors are gone by then */
-#define JUDGE_EVERY_NS (100 * NSEC_PER_MSEC)
+#define CHECK_EVERY_NS (100 * NSEC_PER_MSEC)
 #define TAKE_MORE_NS NSEC_PER_SEC
 #define PATIENCE_NS (2 * NSEC_PER_SEC) /* most clients give up a second later */
 #define WAIT_MAX_NS (30 * NSEC_PER_SEC)
@@ -83,12 +83,12 @@ static bool may_leave(const struct reclaim *r)
 
 /* ---- when ---- */
 
-static void judge(struct reclaim *r, uint64_t now_ns)
+static void check_liveness(struct reclaim *r, uint64_t now_ns)
 {
-	if (now_ns - r->judged_ns < JUDGE_EVERY_NS)
+	if (now_ns - r->checked_ns < CHECK_EVERY_NS)
 		return;
-	r->judged_ns = now_ns;
-	session_judge_all(r->leases);
+	r->checked_ns = now_ns;
+	session_check_liveness(r->leases);
 }
 
 static bool is_under_way(const struct reclaim *r)
@@ -103,7 +103,7 @@ bool reclaim_seek(struct reclaim *r, const struct wish *wish)
 	const uint64_t bytes = buddy_block_bytes(wish->bytes);
 	const bool enough = r->taking_bytes + r->leases->pool->wipe_bytes >= bytes;
 
-	judge(r, now_ns);
+	check_liveness(r, now_ns);
 	if (waited_ns >= WAIT_MAX_NS)
 		return false;
 	if (enough && now_ns - r->took_ns < TAKE_MORE_NS)

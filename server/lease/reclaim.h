@@ -39,7 +39,7 @@ struct reclaim {
 	uint64_t taking_bytes;  /* theirs, of blocks that are not given up yet */
 	uint64_t
 		took_ns; /* when memory was last taken for want of room; boot clock, like the next */
-	uint64_t judged_ns;     /* when holders were last looked at for want of room */
+	uint64_t checked_ns;    /* when holders were last looked at for want of room */
 	uint64_t blocks, bytes; /* taken back so far */
 };
 

@@ -31,6 +31,10 @@ struct session *session_of(const struct connection *c)
 	return (struct session *)((char *)c->grantee - offsetof(struct session, grantee));
 }
 
+#define CHECKED_AT_A_TIME 64    /* processes, with system calls: less than a millisecond */
+#define LOOKED_AT_A_TIME 1024   /* sessions, most of which are connected */
+#define LEAVING_NS NSEC_PER_SEC /* a killed process's memory and descriptors are gone by then */
+
 struct session_record *session_record(const struct session *session)
 {
 	return sessions_get(session->leases->records, session->grantee.slot);
@@ -436,7 +440,7 @@ static bool just_restarted(const struct leases *l, uint64_t now_ns)
  * which we stood still, and only a tick excuses everybody for that. The grace begins when we notice that a lease is over:
  * if we were busy until then, nobody could come back.
  */
-static void judge(struct session *session)
+static void check(struct session *session)
 {
 	struct leases *l = session->leases;
 	const uint64_t now_ns = l->stall_guard.last_ns;
@@ -464,14 +468,43 @@ static void judge(struct session *session)
 	session_forget_if_done(session);
 }
 
-void session_judge_all(struct leases *l)
+/* A process whose connection has just ended may be on its way out: the latest first. */
+static void check_latest(struct leases *l, unsigned *left)
 {
-	struct session *session, *next;
+	struct session *head = l->lists[LISTED_DETACHED];
+	struct session *session = head ? head->prev : NULL;
 
-	DL_FOREACH_SAFE (l->lists[LISTED_DETACHED], session, next)
-		judge(session);
-	DL_FOREACH_SAFE (l->lists[LISTED_EXPIRED], session, next)
-		judge(session);
+	while (session && *left > CHECKED_AT_A_TIME / 2 &&
+		leases_age_ns(l, session_record(session)->state_since_ns) < LEAVING_NS) {
+		struct session *earlier =
+			session != l->lists[LISTED_DETACHED] ? session->prev : NULL;
+
+		check(session);
+		(*left)--;
+		session = earlier;
+	}
+}
+
+void session_check_liveness(struct leases *l)
+{
+	unsigned left = CHECKED_AT_A_TIME;
+	uint32_t slot;
+
+	check_latest(l, &left);
+	/* The others in turn. */
+	for (unsigned n = 0; n < LOOKED_AT_A_TIME && left; n++) {
+		struct session *session;
+
+		if (!sessions_next(l->records, &l->check_cursor, &slot)) {
+			l->check_cursor = 0;
+			break;
+		}
+		session = &l->sessions[slot];
+		if (session->listed == LISTED_DETACHED || session->listed == LISTED_EXPIRED) {
+			check(session);
+			left--;
+		}
+	}
 }
 
 void session_begin_reclaim(struct session *session)
@@ -492,7 +525,7 @@ static void detach(struct session *session)
 {
 	if (session_record(session)->state == SESSION_CONNECTED) {
 		set_state(session, SESSION_DETACHED, HOLDER_NO_EVIDENCE);
-		judge(session);
+		check(session);
 	}
 	relist(session);
 	session_forget_if_done(session);

@@ -66,6 +66,7 @@ struct leases {
 	struct heart *heart; /* does this process run? */
 	struct stall_guard stall_guard;
 	uint64_t started_boot_ns;
+	uint32_t check_cursor; /* the next slot whose holder is looked at */
 	uint64_t resumes, expiries, stalls, stalled_ns;
 };
 
@@ -114,8 +115,11 @@ void session_close(struct session *session);
 /* Look at the lease board and let time act on every lease. */
 void session_tick_all(struct leases *l, uint64_t now_ns);
 
-/* Look whether the holders that are not connected still exist. */
-void session_judge_all(struct leases *l);
+/*
+ * Look whether holders that are not connected still exist: a bounded number of them, in turn. A session that is provably
+ * gone is DEAD then.
+ */
+void session_check_liveness(struct leases *l);
 
 /* Forget the session if it holds nothing and is over, or its lease is. */
 void session_forget_if_done(struct session *session);
