@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Calls that destroy an object of the device, the connection manager or the kernel. One that fails is made again
- * at once: what is left over is pinned memory, or a queue pair that is not there for anybody else. After that it is
+ * at once: a leftover is pinned memory, or a queue pair that no other client gets. After that it is
  * logged, and the object stays until rmemd ends, when the kernel destroys all of them, the newest first.
  *
- * A window that may be bound is more than that: whoever destroys one looks at the result (grant_revoke(),
- * server/net/probe.c), since neither its memory nor its queue pair may go while it exists.
+ * Callers that destroy a window which may be bound look at the result (grant_revoke(), server/net/probe.c): neither its
+ * memory nor its queue pair may go while the window exists.
  */
 #ifndef RMEM_SERVER_BASE_DESTROY_H
 #define RMEM_SERVER_BASE_DESTROY_H

@@ -159,7 +159,7 @@ static int parse_bind(struct options *o, const char *text, struct why *why)
 
 	if (inet_pton(AF_INET, text, &address) != 1)
 		return why_set(why, -EINVAL, "--bind %s: an IPv4 address is needed", text);
-	/* The connection manager would take it, and nobody could connect. */
+	/* The connection manager would accept it, and no client could connect. */
 	if (ntohl(address.s_addr) >> 24 == IN_LOOPBACKNET)
 		return why_set(why, -EINVAL,
 			"--bind %s: no RDMA device has a loopback address: see rdma link, ip addr",

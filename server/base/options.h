@@ -12,7 +12,7 @@
 
 enum protection { PROTECTION_AUTO, PROTECTION_WINDOW, PROTECTION_REGION };
 
-/* When memory of holders that are gone is taken back without anybody asking. */
+/* When memory of holders that are gone is taken back. */
 enum reclaim_policy {
 	RECLAIM_NEVER,
 	RECLAIM_PRESSURE, /* when an allocation would fail otherwise */

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Who reaches an allocation: its grants, at most one on each connection of its session, and of the sessions
- * that it is shared with. A connection gets one when it asks (ATTACH), and each ends by one of three ways:
- * revoked on the spot, by an invalidation whose completion came in, or by the end of its connection. All
- * come to access_ended(); the last one of an allocation that is being given up sends it on to
- * quarantine, and only that does.
+ * Which sessions reach an allocation: its grants, at most one on each connection of its session, and of the sessions
+ * that it is shared with. A connection gets a grant when it asks (ATTACH). A grant ends in one of three ways:
+ * revoked on the spot, by an invalidation that has completed, or by the end of its connection. All three
+ * call access_ended(). When the last grant of an allocation that is being given up ends, the allocation goes to
+ * quarantine.
  *
  *	access_make ──▶ bound ──┬── queued ── revoked, or invalidated ──┬──▶ access_ended
- *	                        └── the connection is aborted, reaped ──┘
+ *	                        └── the connection is aborted, torn down
  *
  * Ends are queued and done in slices: an allocation may be shared with thousands.
  *
@@ -28,7 +28,7 @@ struct attachment; /* of a session to an allocation: its grants there */
 /* Who reaches an allocation, by ledger slot. */
 struct reach {
 	struct grant *grants;  /* one per connection at most */
-	struct wait *revoked;  /* who waits for the last of them to end */
+	struct wait *revoked;  /* waits for the last of them to end */
 	unsigned nattachments; /* sessions that have grants */
 };
 
@@ -59,8 +59,8 @@ void access_bind_request(
 	const struct access *access, const struct grant *g, struct ibv_send_wr *wr);
 
 /*
- * Who waits for an allocation that is REVOKING: it ends when the last grant has, or with -EIO when the device does not
- * confirm the end of one.
+ * Waits for an allocation that is REVOKING: finished with 0 when its last grant has ended, with -EIO when the device does
+ * not confirm the end of one.
  */
 struct wait **access_revoked(struct access *access, const struct allocation *a);
 

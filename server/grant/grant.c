@@ -44,7 +44,7 @@ int grant_create(struct ibv_pd *pd, const struct extent *e, struct ibv_mr *chunk
 	*out = g;
 	return 0;
 fail:
-	if (g->own_region) /* no window was over it, and by itself it admits nobody */
+	if (g->own_region) /* no window was over it, and a region alone gives no access */
 		DESTROY("the region of a block", ibv_dereg_mr(g->own_region));
 	free(g);
 	return err;

@@ -33,8 +33,8 @@ static void mark_stuck(struct connection *c)
 }
 
 /*
- * Revoke what is left, in rounds: one that fails goes behind the others, and is tried again in the next round, which
- * the next tick begins. True: nothing is left to try; what is still there has failed in every round.
+ * Revoke the grants that are left, in rounds: a grant that fails is tried again in the next round, which begins at the
+ * next tick. True: no grant is left, or those that are have failed in every round.
  */
 static bool revoke_some(struct connection *c, unsigned *budget)
 {

@@ -54,7 +54,7 @@ bool lease_step(struct lease *l, const struct lease_terms *terms, uint64_t now_n
 /* The session came back and proved itself: LIVE again from any state but LAPSED (-ESTALE). */
 int lease_resume(struct lease *l, uint64_t now_ns);
 
-/* The server stood still for gap_ns: nobody is to blame for that time. */
+/* The server stood still for gap_ns: that time is not charged. */
 void lease_excuse(struct lease *l, uint64_t gap_ns);
 
 /* For how long it has been in its state. */
@@ -63,9 +63,8 @@ uint64_t lease_since(const struct lease *l, uint64_t now_ns);
 const char *lease_state_name(enum lease_state state); /* "live", "late", "courtesy", "lapsed" */
 
 /*
- * Does this process run at all? Somebody who does nothing else says so once per period, by a beat. Beats that are
- * missing are time in which it did not run: stopped, suspended, debugged, starved. The answer does not depend on how busy
- * the asking thread has been.
+ * Does this process run at all? A thread that does nothing else beats once per period. Missing beats are time in which
+ * the process did not run: stopped, suspended, debugged, starved. How busy the asking thread is does not matter.
  */
 struct pulse {
 	uint64_t period_ns;
@@ -79,10 +78,10 @@ void pulse_beat(struct pulse *p, uint64_t now_ns);
 uint64_t pulse_ran(const struct pulse *p, uint64_t now_ns);
 
 /*
- * Stall guard: notices that this process did not run. A tick that is late because of the process's own work is no
- * reason to excuse anybody: clients renew by themselves, so a look at the board afterwards tells who was silent.
+ * Stall guard: notices that this process did not run. A tick that is late because of the process's own work excuses no
+ * client: clients renew without the server, so the board shows afterwards which of them were silent.
  *
- * Call once per tick, before any lease_step(), with pulse_ran() of then; returns for how long everybody is to be
+ * Call once per tick, before any lease_step(), with pulse_ran() of then; returns for how long all clients are
  * excused, 0 if the tick came within three periods.
  */
 struct stall_guard {

@@ -34,8 +34,8 @@ struct reclaim {
 	struct history *history;
 	const struct sites *sites;
 	const struct work *work;
-	struct wait *room;      /* who waits for memory, longest first */
-	struct session *taking; /* whose blocks are being given up, first come first served */
+	struct wait *room;      /* waits for memory, longest first */
+	struct session *taking; /* sessions whose blocks are being given up, in order */
 	uint64_t taking_bytes;  /* theirs, of blocks that are not given up yet */
 	uint64_t
 		took_ns; /* when memory was last taken for want of room; boot clock, like the next */

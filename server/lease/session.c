@@ -393,8 +393,8 @@ void session_forget_if_done(struct session *session)
 		ledger_session_count(l->pool->ledger, session->grantee.slot))
 		return;
 	if (session->grantee.has_stuck_qp)
-		return; /* whoever had this slot next could be kept alive by this one's client */
-	/* Whose lease is over and who holds nothing has nothing to come back to. */
+		return; /* this one's client could keep the slot's next session alive */
+	/* A session whose lease is over and that holds nothing has nothing to come back to. */
 	if (r->state != SESSION_CLOSED && r->state != SESSION_DEAD && !session->reclaiming &&
 		session->lease.state < LEASE_EXPIRED)
 		return;
@@ -436,9 +436,9 @@ static bool just_restarted(const struct leases *l, uint64_t now_ns)
 }
 
 /*
- * Is the holder of a detached session provably gone? As of the last tick: time since then may be one in
- * which we stood still, and only a tick excuses everybody for that. The grace begins when we notice that a lease is over:
- * if we were busy until then, nobody could come back.
+ * Is the holder of a detached session provably gone? Judged as of the last tick: rmemd may have stood still since, and
+ * only a tick excuses clients for that. The grace begins when rmemd notices that a lease is over: while rmemd was
+ * busy, no client could come back.
  */
 static void check(struct session *session)
 {

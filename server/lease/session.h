@@ -41,13 +41,13 @@ struct session {
 	bool reclaiming; /* its memory is being taken back, or has been: it does not come back */
 	const struct allocation *taking_next; /* to be given up; with struct reclaim */
 	uint64_t taking_bytes;
-	unsigned new_sites;  /* call sites nobody knew before it */
+	unsigned new_sites;  /* call sites that were new with it */
 	uint32_t attach_seq; /* of the last LOOKUP that was counted; 0: none */
 	struct lease lease;
 	struct connection *control; /* NULL: none that is open */
 	/* Open ones; there are none without an open control connection. */
 	struct connection *channels;
-	struct wait *drained;  /* who waits for it to have no connection left */
+	struct wait *drained;  /* waits for it to have no connection left */
 	unsigned nchannels;    /* open */
 	unsigned nconnections; /* all that have not been torn down: what may still have a grant */
 };
@@ -104,8 +104,8 @@ int session_join(struct leases *l, struct connection *c, const struct join_reque
 int session_rejoin(struct connection *c, struct session *session, struct why *why);
 
 /*
- * Is whoever had this ticket out: no connection is left on which it acts, and none will ever be again? Then
- * it is retired before this returns, so that no restart brings it back.
+ * Is the session that had this ticket out: it has no connection, and none under this ticket ever again? Then the
+ * ticket is retired before this returns, so that no restart brings it back.
  */
 bool session_is_out(struct leases *l, uint64_t ticket);
 

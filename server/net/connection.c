@@ -101,7 +101,7 @@ void connection_close(struct connection *c)
 		c->cq_events = 0;
 		c->left |= DESTROY("a completion queue", ibv_destroy_cq(c->cq)) != 0;
 	}
-	/* Without its queue pair nobody writes there, whatever becomes of the region. */
+	/* No peer can write there without the queue pair, even if the region stays. */
 	if (c->buffers_region)
 		DESTROY("the region of message buffers", ibv_dereg_mr(c->buffers_region));
 	free(c->buffers);

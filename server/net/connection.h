@@ -70,8 +70,8 @@ struct connection {
 	unsigned nspares;
 	unsigned replies; /* so far */
 	struct pending pending;
-	struct wait *closing;  /* who waits for this one to be aborted */
-	struct wait *gone;     /* who waits for it to be torn down */
+	struct wait *closing;  /* waits for this connection to be aborted */
+	struct wait *gone;     /* waits for it to be torn down */
 	unsigned revoke_round; /* so many rounds over its grants have left some */
 	bool warned;           /* that windows cannot be revoked */
 	bool resting;          /* the next round waits for a tick */

@@ -80,9 +80,9 @@ static struct device *find_device(struct net *net, const struct ibv_context *ver
 }
 
 /*
- * Has the peer given up waiting? No event tells of that before the id is accepted, but the connection manager has no
- * attributes for the queue pair then. While more ask than we can answer in time, most of what is queued is like
- * that, and the time is for the others.
+ * Has the peer given up waiting? No event tells it before the id is accepted, but the connection manager then has no
+ * attributes for the queue pair. On an overloaded server most queued requests are such; skipping them leaves time for
+ * the others.
  */
 static bool has_given_up(struct rdma_cm_id *id)
 {

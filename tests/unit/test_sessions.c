@@ -277,21 +277,20 @@ static void forge(uint32_t slot, size_t offset, uint64_t value)
 	poke(slot, 0, &r, SIZE);
 }
 
+static const struct {
+	size_t offset;
+	uint64_t value;
+} forged[] = {
+	{ offsetof(struct session_record, serial), UINT64_MAX - 1 },
+	{ offsetof(struct session_record, serial), 1ULL << 63 },
+	{ offsetof(struct session_record, ticket), SESSION_TICKET_MAX },
+	{ offsetof(struct session_record, ticket), 1ULL << 39 },
+	{ offsetof(struct session_record, ticket), SESSION_TICKET_MAX | SESSION_TICKET_RETIRED },
+};
+
 /* One record, of a session that is there or was, with a number that was never given: the others go on as if it had none. */
 static void test_forged_numbers(void **state)
 {
-	static const struct {
-		size_t offset;
-		uint64_t value;
-	} forged[] = {
-		{ offsetof(struct session_record, serial), UINT64_MAX - 1 },
-		{ offsetof(struct session_record, serial), 1ULL << 63 },
-		{ offsetof(struct session_record, ticket), SESSION_TICKET_MAX },
-		{ offsetof(struct session_record, ticket), 1ULL << 39 },
-		{ offsetof(struct session_record, ticket),
-			SESSION_TICKET_MAX | SESSION_TICKET_RETIRED },
-	};
-
 	(void)state;
 	for (unsigned i = 0; i < 2 * sizeof(forged) / sizeof(forged[0]); i++) {
 		const bool there = i % 2;
