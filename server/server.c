@@ -410,6 +410,8 @@ static void leave_data(struct server *s)
 {
 	if (!s->started) {
 		pool_undo(&s->pool, &s->data);
+		if (s->history && !history_count(s->history))
+			unlinkat(s->data.tables, DATADIR_HISTORY, 0);
 		datadir_remove(&s->data, false);
 		return;
 	}

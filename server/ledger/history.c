@@ -89,14 +89,17 @@ int history_open(struct history **out, int dir, const char *name)
 		.record_bytes = sizeof(struct history_line),
 		.count = HISTORY_MAX };
 	struct history *h = calloc(1, sizeof(*h));
+	bool created = false;
 	int err;
 
 	if (!h)
 		return -ENOMEM;
-	err = table_open(&h->table, dir, name, &layout, NULL);
-	/* No reason to keep from anybody what else is in the directory. */
+	err = table_open(&h->table, dir, name, &layout, &created);
+	/* No reason to refuse everything else that is in the directory. */
 	if (err == -EUCLEAN && unlinkat(dir, name, 0) == 0)
-		err = table_open(&h->table, dir, name, &layout, NULL);
+		err = table_open(&h->table, dir, name, &layout, &created);
+	if (err && created)
+		unlinkat(dir, name, 0);
 	if (err) {
 		free(h);
 		return err;
