@@ -19,18 +19,21 @@ static int drain(struct channel *ch, struct why *why)
 	return rc;
 }
 
-/* The server says that it has nothing of ours there. */
+/* The server says that it has nothing of ours there: another thread has freed it meanwhile, or it is lost. */
 static int mark_stale(struct session *s, const struct own *gone, struct why *why)
 {
 	struct own *own;
+	bool lost;
 
 	pthread_mutex_lock(&s->table);
 	own = allocations_find(&s->allocations, gone->addr);
-	if (own && own->serial == gone->serial && own->state == OWN_LIVE)
+	lost = own && own->serial == gone->serial &&
+	       (own->state == OWN_LIVE || own->state == OWN_STALE);
+	if (lost)
 		allocations_set_state(&s->allocations, own, OWN_STALE);
 	session_next_epoch(s);
 	pthread_mutex_unlock(&s->table);
-	return explain_stale(gone, why);
+	return lost ? explain_stale(gone, why) : explain_freed(gone->addr, why);
 }
 
 /* Have a window bound on this connection. -ECONNRESET: it broke. */
