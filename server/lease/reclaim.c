@@ -101,12 +101,13 @@ bool reclaim_seek(struct reclaim *r, const struct wish *wish)
 {
 	const uint64_t now_ns = clock_boot_ns(), waited_ns = now_ns - wish->since_ns;
 	const uint64_t bytes = buddy_block_bytes(wish->bytes);
+	const uint64_t since_ns = r->took_ns > wish->since_ns ? r->took_ns : wish->since_ns;
 	const bool enough = r->taking_bytes + r->leases->pool->wipe_bytes >= bytes;
 
 	check_liveness(r, now_ns);
 	if (waited_ns >= WAIT_MAX_NS)
 		return false;
-	if (enough && now_ns - r->took_ns < TAKE_MORE_NS)
+	if (enough && now_ns - since_ns < TAKE_MORE_NS)
 		return true;
 	if (take_for(r, bytes)) {
 		r->took_ns = now_ns;

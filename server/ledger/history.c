@@ -2,6 +2,7 @@
 #include "server/ledger/history.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -89,16 +90,16 @@ int history_open(struct history **out, int dir, const char *name)
 		.record_bytes = sizeof(struct history_line),
 		.count = HISTORY_MAX };
 	struct history *h = calloc(1, sizeof(*h));
-	bool created = false;
+	const bool was_there = faccessat(dir, name, F_OK, 0) == 0;
 	int err;
 
 	if (!h)
 		return -ENOMEM;
-	err = table_open(&h->table, dir, name, &layout, &created);
+	err = table_open(&h->table, dir, name, &layout, NULL);
 	/* No reason to refuse everything else that is in the directory. */
 	if (err == -EUCLEAN && unlinkat(dir, name, 0) == 0)
-		err = table_open(&h->table, dir, name, &layout, &created);
-	if (err && created)
+		err = table_open(&h->table, dir, name, &layout, NULL);
+	if (err && !was_there)
 		unlinkat(dir, name, 0);
 	if (err) {
 		free(h);
