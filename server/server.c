@@ -102,7 +102,10 @@ static int start_tick(struct server *s)
 /* ---- memory ---- */
 
 /* So many may be open at a time. */
-#define ALL_CONNECTIONS (CONNECTIONS_MAX + CHANNELS_MAX)
+static unsigned all_connections(const struct server *s)
+{
+	return s->net.max_connections + s->net.max_channels + s->net.max_observers;
+}
 
 static int choose_sizes(struct server *s, struct sizes *out, struct why *why)
 {
@@ -124,8 +127,8 @@ static int choose_sizes(struct server *s, struct sizes *out, struct why *why)
 	if (!err)
 		err = limits_check(s->topology, &limits, out, why);
 	if (!err)
-		err = limits_raise_memlock(&limits, out, ALL_CONNECTIONS, why);
-	if (!err && limits_warn_connections(&limits, out, ALL_CONNECTIONS, &warning))
+		err = limits_raise_memlock(&limits, out, all_connections(s), why);
+	if (!err && limits_warn_connections(&limits, out, all_connections(s), &warning))
 		log_warn("%s", warning.text);
 	return err;
 }
@@ -155,6 +158,8 @@ static int open_tables(struct server *s, struct why *why)
 {
 	int err = open_sessions(s);
 
+	if (!err)
+		sessions_limit(s->leases.records, s->options.max_sessions);
 	if (!err)
 		err = sites_open(&s->sites, s->data.tables, DATADIR_SITES);
 	if (!err)
@@ -295,7 +300,13 @@ static const struct net_events net_events = {
 /* Who knows whom. Nothing is open yet. */
 static void connect_rooms(struct server *s)
 {
-	s->net = (struct net){ .work = &s->work, .events = &net_events, .context = &s->rpc };
+	s->net = (struct net){ .work = &s->work,
+		.events = &net_events,
+		.context = &s->rpc,
+		/* A few more: a client may come back before its earlier connection is known to be gone. */
+		.max_connections = s->options.max_sessions + s->options.max_sessions / 64,
+		.max_channels = s->options.max_channels,
+		.max_observers = s->options.max_observers };
 	s->leases = (struct leases){ .options = &s->options, .net = &s->net, .pool = &s->pool };
 	s->reclaim =
 		(struct reclaim){ .leases = &s->leases, .access = &s->access, .work = &s->work };

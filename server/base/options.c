@@ -32,6 +32,9 @@ static const char usage[] =
 	"a\n"
 	"                         DURATION after which memory of dead holders is taken back\n"
 	"  --audit-interval DUR   time between audits (default 60s; 0: only on demand)\n"
+	"  --max-sessions N       client processes at a time (default 16384, at most)\n"
+	"  --max-channels N       their further connections, for data (default 4096)\n"
+	"  --max-observers N      rmemctl over RDMA at a time (default 64)\n"
 	"  --protection MODE      auto (what the device enforces; the default), window or region\n"
 	"  --admin SOCKET         socket for rmemctl (default /run/rmemd/PORT.sock)\n"
 	"  --log-level LEVEL      error, warn, info (default) or debug\n"
@@ -51,6 +54,9 @@ enum option_key {
 	OPT_COURTESY,
 	OPT_RECLAIM,
 	OPT_AUDIT_INTERVAL,
+	OPT_MAX_SESSIONS,
+	OPT_MAX_CHANNELS,
+	OPT_MAX_OBSERVERS,
 	OPT_PROTECTION,
 	OPT_ADMIN,
 	OPT_LOG_LEVEL,
@@ -68,6 +74,9 @@ static const struct option long_options[] = {
 	{ "courtesy", required_argument, NULL, OPT_COURTESY },
 	{ "reclaim", required_argument, NULL, OPT_RECLAIM },
 	{ "audit-interval", required_argument, NULL, OPT_AUDIT_INTERVAL },
+	{ "max-sessions", required_argument, NULL, OPT_MAX_SESSIONS },
+	{ "max-channels", required_argument, NULL, OPT_MAX_CHANNELS },
+	{ "max-observers", required_argument, NULL, OPT_MAX_OBSERVERS },
 	{ "protection", required_argument, NULL, OPT_PROTECTION },
 	{ "admin", required_argument, NULL, OPT_ADMIN },
 	{ "log-level", required_argument, NULL, OPT_LOG_LEVEL },
@@ -99,6 +108,19 @@ static int parse_port(const char *text, uint16_t *out, struct why *why)
 	if (*text < '0' || *text > '9' || *end || port < 1 || port > 65535)
 		return why_set(why, -EINVAL, "--port %s: a port is a number from 1 to 65535", text);
 	*out = (uint16_t)port;
+	return 0;
+}
+
+static int parse_count(
+	const char *option, const char *text, unsigned max, unsigned *out, struct why *why)
+{
+	char *end;
+	unsigned long n = strtoul(text, &end, 10);
+
+	if (*text < '0' || *text > '9' || *end || n < 1 || n > max)
+		return why_set(
+			why, -EINVAL, "--%s %s: must be a number from 1 to %u", option, text, max);
+	*out = (unsigned)n;
 	return 0;
 }
 
@@ -206,6 +228,15 @@ static int apply(struct options *o, int key, const char *arg, struct why *why)
 			"audit-interval", arg, 0, year_ms, &o->audit_interval_ms, why);
 	case OPT_RECLAIM:
 		return parse_reclaim(o, arg, year_ms, why);
+	case OPT_MAX_SESSIONS:
+		return parse_count(
+			"max-sessions", arg, OPTIONS_MAX_SESSIONS, &o->max_sessions, why);
+	case OPT_MAX_CHANNELS:
+		return parse_count(
+			"max-channels", arg, OPTIONS_MAX_CHANNELS, &o->max_channels, why);
+	case OPT_MAX_OBSERVERS:
+		return parse_count(
+			"max-observers", arg, OPTIONS_MAX_OBSERVERS, &o->max_observers, why);
 	case OPT_PROTECTION:
 		return parse_protection(o, arg, why);
 	case OPT_LOG_LEVEL:
@@ -238,6 +269,9 @@ enum options_result options_parse(struct options *o, int argc, char **argv, stru
 	o->courtesy_ms = 24ULL * 3600 * 1000;
 	o->reclaim = RECLAIM_PRESSURE;
 	o->audit_interval_ms = 60ULL * 1000;
+	o->max_sessions = OPTIONS_MAX_SESSIONS;
+	o->max_channels = 4096;
+	o->max_observers = 64;
 	o->log_level = LOG_LEVEL_INFO;
 
 	opterr = 0;

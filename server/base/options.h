@@ -19,6 +19,10 @@ enum reclaim_policy {
 	RECLAIM_AFTER,    /* also when the holder has been provably gone for reclaim_ms */
 };
 
+#define OPTIONS_MAX_SESSIONS 16384 /* what the tables have room for; the default */
+#define OPTIONS_MAX_CHANNELS 65536
+#define OPTIONS_MAX_OBSERVERS 1024
+
 struct options {
 	const char *bind; /* address text, or NULL: all RDMA addresses */
 	uint16_t port;
@@ -32,6 +36,7 @@ struct options {
 	enum reclaim_policy reclaim;
 	uint64_t reclaim_ms;
 	uint64_t audit_interval_ms; /* 0: only on demand */
+	unsigned max_sessions, max_channels, max_observers;
 	enum protection protection;
 	enum log_level log_level;
 };

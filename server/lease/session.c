@@ -173,7 +173,7 @@ static int start(
 	err = sessions_add(l->records, hello->session_id, secret, &who, leases_time_ns(l), &slot);
 	if (err == -EUSERS)
 		return why_set(why, err, "the server keeps %u sessions and has no room for more",
-			SESSIONS_MAX);
+			l->options->max_sessions);
 	if (err)
 		return why_set(why, err, "the server refuses the session: %s", strerror(-err));
 	take_control(c, use_slot(l, slot, clock_boot_ns()));

@@ -20,6 +20,7 @@ struct sessions {
 	struct slotmap by_ticket; /* those that are not retired */
 	struct numbering serials, tickets;
 	uint32_t rejected;
+	uint32_t max; /* in use at a time */
 };
 
 static struct session_record *record(const struct sessions *s, uint32_t slot)
@@ -147,6 +148,7 @@ int sessions_open(struct sessions **out, int dir, const char *name)
 
 	if (!s)
 		return -ENOMEM;
+	s->max = SESSIONS_MAX;
 	err = slots_create(&s->slots, SESSIONS_MAX);
 	if (!err)
 		err = slotmap_create(&s->by_id, SESSIONS_MAX);
@@ -212,6 +214,11 @@ static void publish(struct session_record *r, const uint8_t id[ID_SIZE],
 	__atomic_store_n(&r->state, SESSION_CONNECTED, __ATOMIC_RELEASE);
 }
 
+void sessions_limit(struct sessions *s, uint32_t max)
+{
+	s->max = max < SESSIONS_MAX ? max : SESSIONS_MAX;
+}
+
 int sessions_add(struct sessions *s, const uint8_t id[ID_SIZE], const uint8_t secret[ID_SIZE],
 	const struct identity *identity, uint64_t now_ns, uint32_t *out_slot)
 {
@@ -221,8 +228,8 @@ int sessions_add(struct sessions *s, const uint8_t id[ID_SIZE], const uint8_t se
 
 	if (sessions_find(s, id, &slot) == 0)
 		return -EEXIST;
-	if (!numbering_next(&s->serials) || !numbering_next(&s->tickets) ||
-		slots_take(&s->slots, &slot) != 0)
+	if (s->slots.count >= s->max || !numbering_next(&s->serials) ||
+		!numbering_next(&s->tickets) || slots_take(&s->slots, &slot) != 0)
 		return -EUSERS;
 	err = table_back(&s->table, slot);
 	if (err) {

@@ -60,6 +60,9 @@ struct sessions;
  */
 int sessions_open(struct sessions **out, int dir, const char *name);
 void sessions_close(struct sessions *s); /* NULL is fine */
+
+/* At most so many from now on, up to SESSIONS_MAX, which is the limit as long as no other one is set. */
+void sessions_limit(struct sessions *s, uint32_t max);
 uint32_t sessions_rejected(const struct sessions *s);
 
 /*

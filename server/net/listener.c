@@ -42,9 +42,10 @@ static void turn_away(struct rdma_cm_id *id, int status)
 static bool has_no_room(const struct net *net, enum purpose purpose)
 {
 	if (purpose == PURPOSE_CHANNEL)
-		return net->nchannels >= CHANNELS_MAX;
-	return net->nconnections >= CONNECTIONS_MAX ||
-	       (purpose == PURPOSE_OBSERVER && net->nobservers >= OBSERVERS_MAX);
+		return net->nchannels >= net->max_channels;
+	if (purpose == PURPOSE_OBSERVER)
+		return net->nobservers >= net->max_observers;
+	return net->nconnections - net->nobservers >= net->max_connections;
 }
 
 /* 0, or why this peer cannot be served. */

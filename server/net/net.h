@@ -12,11 +12,6 @@
 #include "server/net/device.h"
 
 #define DEVICES_MAX 16
-#ifndef CONNECTIONS_MAX /* a test reaches these limits in an rmemd that has smaller ones */
-#define CONNECTIONS_MAX (16384 + 256) /* one per session, and observers */
-#define OBSERVERS_MAX 64
-#define CHANNELS_MAX 4096 /* of all sessions, and those that have not joined one yet */
-#endif
 
 struct connection;
 struct event_base;
@@ -41,6 +36,9 @@ struct net {
 	struct connection *dying;       /* being torn down */
 	struct connection *zombies;     /* could not be torn down: kept for ever */
 	unsigned nconnections, nobservers;
+	unsigned max_connections; /* of sessions */
+	unsigned max_channels;    /* of all sessions, and those that have not joined one yet */
+	unsigned max_observers;
 	unsigned nchannels;  /* until they are torn down */
 	uint64_t region_max; /* bytes that a region may have on every device */
 };

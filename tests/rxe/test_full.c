@@ -361,6 +361,33 @@ static void test_impossible_request(void **state)
 	rig_stop(r, true);
 }
 
+/* A table that is full of the dead has room for the living: the earliest death makes it. */
+static void test_table_full_of_the_dead(void **state)
+{
+	struct rig *r = *state;
+	pid_t dead[6];
+
+	rig_start(r, (const char *const[]){ "--size", "32M", "--max-sessions", "3", NULL });
+	for (unsigned i = 0; i < 6; i++) {
+		struct client *victim = open_client(r);
+
+		assert_int_equal(victim->failures, 0);
+		client_alloc(victim, BLOCK, RMEM_NODE_ANY);
+		client_kill(victim);
+		dead[i] = victim->pid;
+		rig_await_dead(r, dead[i]);
+	}
+	for (unsigned i = 0; i < 6; i++) {
+		json_t *sessions = rig_ask(r, "sessions");
+
+		assert_true(!rig_session(sessions, dead[i]) == (i < 3));
+		json_decref(sessions);
+	}
+	assert_leaked(r, 3, 3);
+	assert_int_equal(rig_ask_number(r, "reclaimed", "lines_total"), 3);
+	rig_stop(r, true);
+}
+
 static void test_reclaim_after_a_while(void **state)
 {
 	struct rig *r = *state;
@@ -397,6 +424,7 @@ int main(int argc, char **argv)
 		RIG_TEST(test_history),
 		RIG_TEST(test_room_of_the_just_dead),
 		RIG_TEST(test_impossible_request),
+		RIG_TEST(test_table_full_of_the_dead),
 		RIG_TEST(test_reclaim_after_a_while),
 	};
 
