@@ -35,14 +35,21 @@ struct golden {
 	struct view view;
 };
 
+#define VIEW_LINE(line) \
+	{ \
+		KINDS_DEFAULT, 0, 0, -1, false, line \
+	}
+
 static const struct golden goldens[] = {
 	{ "leaks-kinds", "leaks-kinds", REPORT_LEAKS, 1, VIEW_INIT },
-	{ "leaks-kinds", "leaks-kinds-all", REPORT_LEAKS, 1, { KINDS_ALL, 0, 0, -1, false } },
+	{ "leaks-kinds", "leaks-kinds-all", REPORT_LEAKS, 1,
+		{ KINDS_ALL, 0, 0, -1, false, VIEW_EVERY_LINE } },
 	{ "leaks-kinds", "leaks-kinds-limbo", REPORT_LEAKS, 1,
-		{ KIND_BIT(KIND_LIMBO), 0, 0, -1, false } },
-	{ "leaks-kinds", "leaks-kinds-top", REPORT_LEAKS, 1, { KINDS_DEFAULT, 1, 0, -1, false } },
+		{ KIND_BIT(KIND_LIMBO), 0, 0, -1, false, VIEW_EVERY_LINE } },
+	{ "leaks-kinds", "leaks-kinds-top", REPORT_LEAKS, 1,
+		{ KINDS_DEFAULT, 1, 0, -1, false, VIEW_EVERY_LINE } },
 	{ "leaks-kinds", "leaks-kinds-older", REPORT_LEAKS, 1,
-		{ KINDS_DEFAULT, 0, 400000, -1, false } },
+		{ KINDS_DEFAULT, 0, 400000, -1, false, VIEW_EVERY_LINE } },
 	{ "leaks-clean", "leaks-clean", REPORT_LEAKS, 0, VIEW_INIT },
 	{ "leaks-unaccounted", "leaks-unaccounted", REPORT_LEAKS, 1, VIEW_INIT },
 	{ "leaks-unresolved", "leaks-unresolved", REPORT_LEAKS, 1, VIEW_INIT },
@@ -54,11 +61,27 @@ static const struct golden goldens[] = {
 	{ "sessions", "sessions", REPORT_SESSIONS, 0, VIEW_INIT },
 	{ "sessions-none", "sessions-none", REPORT_SESSIONS, 0, VIEW_INIT },
 	{ "map", "map", REPORT_MAP, 0, VIEW_INIT },
-	{ "map", "map-blocks", REPORT_MAP, 0, { KINDS_DEFAULT, 0, 0, -1, true } },
-	{ "map", "map-node1", REPORT_MAP, 0, { KINDS_DEFAULT, 0, 0, 1, true } },
-	{ "map-cut", "map-cut", REPORT_MAP, 0, { KINDS_DEFAULT, 0, 0, -1, true } },
-	{ "map-empty", "map-empty", REPORT_MAP, 0, { KINDS_DEFAULT, 0, 0, -1, true } },
+	{ "map", "map-blocks", REPORT_MAP, 0, { KINDS_DEFAULT, 0, 0, -1, true, VIEW_EVERY_LINE } },
+	{ "map", "map-node1", REPORT_MAP, 0, { KINDS_DEFAULT, 0, 0, 1, true, VIEW_EVERY_LINE } },
+	{ "map-cut", "map-cut", REPORT_MAP, 0, { KINDS_DEFAULT, 0, 0, -1, true, VIEW_EVERY_LINE } },
+	{ "map-empty", "map-empty", REPORT_MAP, 0,
+		{ KINDS_DEFAULT, 0, 0, -1, true, VIEW_EVERY_LINE } },
 	{ "who-holds", "who-holds", REPORT_WHO_HOLDS, 0, VIEW_INIT },
+	{ "leaks-unacknowledged", "leaks-unacknowledged", REPORT_LEAKS, 1, VIEW_INIT },
+	{ "leaks-acknowledged", "leaks-acknowledged", REPORT_LEAKS, 0, VIEW_INIT },
+	{ "reclaimed", "reclaimed", REPORT_RECLAIMED, 0, VIEW_INIT },
+	{ "reclaimed-cut", "reclaimed-cut", REPORT_RECLAIMED, 0, VIEW_INIT },
+	{ "reclaimed-none", "reclaimed-none", REPORT_RECLAIMED, 0, VIEW_INIT },
+	{ "reclaimed-acknowledged", "reclaimed-acknowledged", REPORT_RECLAIMED, 0, VIEW_INIT },
+	{ "reclaimed-hostile-names", "reclaimed-hostile-names", REPORT_RECLAIMED, 0, VIEW_INIT },
+	{ "reclaimed-impossible", NULL, REPORT_RECLAIMED, -EBADMSG, VIEW_INIT },
+	{ "acknowledged-one", "acknowledged-one", REPORT_ACKNOWLEDGE, 0, VIEW_LINE(17) },
+	{ "acknowledged-one", NULL, REPORT_ACKNOWLEDGE, -EBADMSG, VIEW_INIT }, /* not all */
+	{ "acknowledged-all", "acknowledged-all", REPORT_ACKNOWLEDGE, 0, VIEW_INIT },
+	{ "acknowledged-all", "acknowledged-last", REPORT_ACKNOWLEDGE, 0, VIEW_LINE(17) },
+	{ "error-no-line", NULL, REPORT_ACKNOWLEDGE, -EREMOTEIO, VIEW_LINE(17) },
+	{ "error-acknowledge-remote", NULL, REPORT_ACKNOWLEDGE, -EREMOTEIO, VIEW_INIT },
+	{ "leaks-clean", NULL, REPORT_RECLAIMED, -EBADMSG, VIEW_INIT },
 	{ "error", NULL, REPORT_WHO_HOLDS, -EREMOTEIO, VIEW_INIT },
 	{ "status", NULL, REPORT_LEAKS, -EBADMSG, VIEW_INIT },
 };
