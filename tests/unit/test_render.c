@@ -74,7 +74,8 @@ static const struct golden goldens[] = {
 	{ "reclaimed-none", "reclaimed-none", REPORT_RECLAIMED, 0, VIEW_INIT },
 	{ "reclaimed-acknowledged", "reclaimed-acknowledged", REPORT_RECLAIMED, 0, VIEW_INIT },
 	{ "reclaimed-hostile-names", "reclaimed-hostile-names", REPORT_RECLAIMED, 0, VIEW_INIT },
-	{ "reclaimed-impossible", NULL, REPORT_RECLAIMED, -EBADMSG, VIEW_INIT },
+	{ "reclaimed-too-many", NULL, REPORT_RECLAIMED, -EBADMSG, VIEW_INIT },
+	{ "reclaimed-too-new", NULL, REPORT_RECLAIMED, -EBADMSG, VIEW_INIT },
 	{ "acknowledged-one", "acknowledged-one", REPORT_ACKNOWLEDGE, 0, VIEW_LINE(17) },
 	{ "acknowledged-one", NULL, REPORT_ACKNOWLEDGE, -EBADMSG, VIEW_INIT }, /* not all */
 	{ "acknowledged-all", "acknowledged-all", REPORT_ACKNOWLEDGE, 0, VIEW_INIT },
@@ -453,6 +454,34 @@ static void test_unknown_kind(void **state)
 	free(text);
 }
 
+/* An rmemd without history is clean without a count of it; what is no count is no answer. */
+static void test_unacknowledged(void **state)
+{
+	static const struct {
+		const char *value;
+		int verdict;
+	} all[] = { { NULL, 0 }, { "0", 0 }, { "1", 1 }, { "9223372036854775807", 1 },
+		{ "-1", -EBADMSG }, { "null", -EBADMSG }, { "\"1\"", -EBADMSG },
+		{ "true", -EBADMSG } };
+	const struct golden g = { "leaks-clean", NULL, REPORT_LEAKS, 0, VIEW_INIT };
+	size_t size;
+	char *text = load(g.input, ".json", &size), *printed;
+	json_t *answer = json_loadb(text, size, 0, NULL);
+	json_t *coverage = json_object_get(answer, "coverage");
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+		json_object_del(coverage, "unacknowledged");
+		if (all[i].value)
+			json_object_set_new(coverage, "unacknowledged",
+				json_loads(all[i].value, JSON_DECODE_ANY, NULL));
+		assert_int_equal(judge(&g, answer, &printed), all[i].verdict);
+		free(printed);
+	}
+	json_decref(answer);
+	free(text);
+}
+
 static void test_other_schema(void **state)
 {
 	static const char newer[] = "{\"schema\":2,\"report\":\"leaks\"}";
@@ -496,6 +525,7 @@ int main(void)
 		cmocka_unit_test(test_conservation_adds_up),
 		cmocka_unit_test(test_conservation_of_odd_sizes),
 		cmocka_unit_test(test_unknown_kind),
+		cmocka_unit_test(test_unacknowledged),
 		cmocka_unit_test(test_other_schema),
 		cmocka_unit_test(test_kinds),
 	};
