@@ -45,6 +45,20 @@ uint64_t field_uint(struct check *c, const json_t *object, const char *name)
 	return 0;
 }
 
+uint64_t field_uint_or_0(struct check *c, const json_t *object, const char *name)
+{
+	return json_object_get(object, name) ? field_uint(c, object, name) : 0;
+}
+
+bool field_bool(struct check *c, const json_t *object, const char *name)
+{
+	const json_t *value = get(c, object, name);
+
+	if (value && !json_is_boolean(value))
+		field_fail(c, "has no true or false in", name);
+	return json_is_true(value);
+}
+
 const char *field_text_or_null(struct check *c, const json_t *object, const char *name)
 {
 	const json_t *value = json_object_get(object, name);

@@ -25,8 +25,13 @@ void field_fail(struct check *c, const char *problem, const char *name);
 uint64_t field_uint(struct check *c, const json_t *object, const char *name);
 int64_t field_int(struct check *c, const json_t *object, const char *name);
 
+/* 0 if the field is not there: for what older servers do not count. */
+uint64_t field_uint_or_0(struct check *c, const json_t *object, const char *name);
+
 /* -1 if the field is null or not there: for what is never negative. */
 int64_t field_int_or_null(struct check *c, const json_t *object, const char *name);
+
+bool field_bool(struct check *c, const json_t *object, const char *name);
 
 const char *field_text(struct check *c, const json_t *object, const char *name);
 

@@ -9,7 +9,8 @@ static const char general[] =
 	"\n"
 	"Commands:\n"
 	"  status          the server: devices and their protection, memory, sessions, terms\n"
-	"  leaks           audit now; report leaks with holder, source line and evidence\n"
+	"  leaks           audit now; report leaks with holder, source line and evidence;\n"
+	"                  or what was taken back from holders that were gone\n"
 	"  sessions        who is or was connected, and holds what\n"
 	"  map             where the pool's memory is, and who has it\n"
 	"  who-holds ADDR  whose allocation contains a remote address\n"
@@ -25,12 +26,13 @@ static const char common[] =
 	"  -h, --help            this text, or that of a command\n"
 	"  --version             print the version\n"
 	"\n"
-	"Exit status: 0 clean, 1 leaks (leaks only), 2 wrong usage, 3 could not check.\n"
+	"Exit status: 0 clean, 1 leaks, or history of them that nobody has acknowledged\n"
+	"(leaks only), 2 wrong usage, 3 could not check.\n"
 	"The manual is rmemctl(1).\n";
 
 static const struct {
 	const char *usage, *options;
-} commands[REPORTS] = {
+} commands[REPORT_COMMANDS] = {
 	[REPORT_STATUS] = {
 		"Usage: rmemctl status [OPTION]...\n"
 		"\n"
@@ -43,11 +45,17 @@ static const struct {
 		"\n"
 		"Audit now and report what is leaked, by call site, and that no byte of the pool\n"
 		"is unaccounted for. Exits with 1 if anything is definitely lost, if a revoke was\n"
-		"not confirmed or if bytes are unaccounted for, shown or not.\n",
+		"not confirmed, if bytes are unaccounted for, shown or not, or if what was taken\n"
+		"back is not acknowledged. With --reclaimed or --ack: no audit, and never 1.\n",
 		"  --kinds LIST          show these kinds (definite,limbo,zombie), or all (with\n"
 	"                        --json the default)\n"
 		"  -T, --top N           show at most N records\n"
-		"  -o, --older DURATION  show only records whose oldest block is that old\n",
+		"  -o, --older DURATION  show only records whose oldest block is that old\n"
+		"  --reclaimed           show instead what was taken back from holders that were\n"
+	"                        gone: the lines of history, the newest first\n"
+		"  --limit N             with --reclaimed: at most N lines (256)\n"
+		"  --ack ID              acknowledge that line of history, or all; only on the\n"
+	"                        server's host\n",
 	},
 	[REPORT_SESSIONS] = {
 		"Usage: rmemctl sessions [OPTION]...\n"
@@ -76,9 +84,11 @@ static const struct {
 
 void help_put(FILE *out, const struct options *o)
 {
+	/* the reports beyond are options of leaks */
+	enum report report = o->report < REPORT_COMMANDS ? o->report : REPORT_LEAKS;
+
 	if (o->has_report)
-		fprintf(out, "%s\nOptions:\n%s", commands[o->report].usage,
-			commands[o->report].options);
+		fprintf(out, "%s\nOptions:\n%s", commands[report].usage, commands[report].options);
 	else
 		fputs(general, out);
 	fputs(common, out);

@@ -14,7 +14,8 @@
 
 #define DEFAULT_TIMEOUT_MS 10000
 #define MAX_TIMEOUT_MS (24ULL * 3600 * 1000)
-#define DEFAULT_LIMIT 1000
+#define DEFAULT_BLOCKS 1000
+#define DEFAULT_LINES 256
 
 enum {
 	OPTION_ADMIN = 256,
@@ -27,6 +28,8 @@ enum {
 	OPTION_LIMIT,
 	OPTION_NODE,
 	OPTION_BLOCKS,
+	OPTION_RECLAIMED,
+	OPTION_ACK,
 };
 
 static const struct option long_options[] = {
@@ -43,21 +46,28 @@ static const struct option long_options[] = {
 	{ "limit", required_argument, NULL, OPTION_LIMIT },
 	{ "node", required_argument, NULL, OPTION_NODE },
 	{ "blocks", no_argument, NULL, OPTION_BLOCKS },
+	{ "reclaimed", no_argument, NULL, OPTION_RECLAIMED },
+	{ "ack", required_argument, NULL, OPTION_ACK },
 	{ NULL, 0, NULL, 0 },
 };
 
-/* What only one command understands. */
+#define BIT(report) (1U << (report))
+
+/* What only some reports understand. */
 static const struct {
 	int option;
-	enum report report;
-	const char *text;
+	unsigned reports; /* bits */
+	const char *text, *where;
 } belongs[] = {
-	{ OPTION_KINDS, REPORT_LEAKS, "--kinds" },
-	{ 'T', REPORT_LEAKS, "--top" },
-	{ 'o', REPORT_LEAKS, "--older" },
-	{ OPTION_LIMIT, REPORT_MAP, "--limit" },
-	{ OPTION_NODE, REPORT_MAP, "--node" },
-	{ OPTION_BLOCKS, REPORT_MAP, "--blocks" },
+	{ OPTION_RECLAIMED, BIT(REPORT_RECLAIMED), "--reclaimed", "leaks" },
+	{ OPTION_ACK, BIT(REPORT_ACKNOWLEDGE), "--ack", "leaks" },
+	{ OPTION_KINDS, BIT(REPORT_LEAKS), "--kinds", "leaks" },
+	{ 'T', BIT(REPORT_LEAKS), "--top", "leaks" },
+	{ 'o', BIT(REPORT_LEAKS), "--older", "leaks" },
+	{ OPTION_LIMIT, BIT(REPORT_MAP) | BIT(REPORT_RECLAIMED), "--limit",
+		"map and of leaks --reclaimed" },
+	{ OPTION_NODE, BIT(REPORT_MAP), "--node", "map" },
+	{ OPTION_BLOCKS, BIT(REPORT_MAP), "--blocks", "map" },
 };
 
 #define NBELONGS (sizeof(belongs) / sizeof(belongs[0]))
@@ -65,7 +75,7 @@ static const struct {
 struct parser {
 	struct options *options;
 	unsigned seen; /* bits: entries of belongs[] */
-	bool port_seen, kinds_seen;
+	bool port_seen, kinds_seen, reclaimed_seen, ack_seen;
 	struct why *why;
 };
 
@@ -107,6 +117,19 @@ static int parse_timeout(struct parser *p, const char *text)
 	return 0;
 }
 
+static int parse_ack(struct parser *p, const char *text)
+{
+	uint64_t line = VIEW_EVERY_LINE;
+
+	if (strcmp(text, "all") != 0 &&
+		(parse_number(text, 10, INT64_MAX, &line) || line == VIEW_EVERY_LINE))
+		return why_set(p->why, -EINVAL,
+			"--ack %s: want the number of a line of history, or all", text);
+	p->options->view.line = line;
+	p->ack_seen = true;
+	return 0;
+}
+
 /* Those of one command; 1 if it is none of them. */
 static int parse_view(struct parser *p, int option, const char *text)
 {
@@ -145,6 +168,11 @@ static int parse_view(struct parser *p, int option, const char *text)
 	case OPTION_BLOCKS:
 		o->view.blocks = true;
 		return 0;
+	case OPTION_RECLAIMED:
+		p->reclaimed_seen = true;
+		return 0;
+	case OPTION_ACK:
+		return parse_ack(p, text);
 	default:
 		return 1;
 	}
@@ -210,8 +238,8 @@ static int parse_options(struct parser *p, int argc, char **argv)
 
 static int parse_command(struct parser *p, const char *word)
 {
-	for (unsigned i = 0; i < REPORTS; i++) {
-		if (strcmp(word, report_name((enum report)i)) == 0) {
+	for (unsigned i = 0; i < REPORT_COMMANDS; i++) {
+		if (strcmp(word, report_words((enum report)i)) == 0) {
 			p->options->report = (enum report)i;
 			p->options->has_report = true;
 			return 0;
@@ -253,15 +281,30 @@ static int parse_operands(struct parser *p, int n, char **words)
 	return wanted == 2 ? parse_addr(p, words[1]) : 0;
 }
 
+/* Which report of leaks that is. */
+static int choose_report(struct parser *p)
+{
+	struct options *o = p->options;
+
+	if (!o->has_report || o->report != REPORT_LEAKS)
+		return 0;
+	if (p->ack_seen && p->reclaimed_seen)
+		return why_set(p->why, -EINVAL, "--ack and --reclaimed: want one of them");
+	if (p->ack_seen)
+		o->report = REPORT_ACKNOWLEDGE;
+	if (p->reclaimed_seen)
+		o->report = REPORT_RECLAIMED;
+	return 0;
+}
+
 static int check_together(const struct parser *p)
 {
 	struct options *o = p->options;
 
 	for (size_t i = 0; i < NBELONGS; i++) {
-		if ((p->seen & 1U << i) && o->has_report && o->report != belongs[i].report)
+		if ((p->seen & 1U << i) && o->has_report && !(belongs[i].reports & BIT(o->report)))
 			return why_set(p->why, -EINVAL, "%s is an option of %s, not of %s",
-				belongs[i].text, report_name(belongs[i].report),
-				report_name(o->report));
+				belongs[i].text, belongs[i].where, report_words(o->report));
 	}
 	if (o->admin && o->server)
 		return why_set(p->why, -EINVAL, "--admin and --server: want one of them");
@@ -281,15 +324,18 @@ int options_parse(int argc, char **argv, struct options *out, struct why *why)
 	struct parser p = { .options = out, .why = why };
 	int err;
 
-	*out = (struct options){ .port = TARGET_DEFAULT_PORT,
-		.timeout_ms = DEFAULT_TIMEOUT_MS,
-		.limit = DEFAULT_LIMIT,
-		.view = VIEW_INIT };
+	*out = (struct options){
+		.port = TARGET_DEFAULT_PORT, .timeout_ms = DEFAULT_TIMEOUT_MS, .view = VIEW_INIT
+	};
 	err = parse_options(&p, argc, argv);
 	/* a program chooses for itself, unless it asks us to */
 	if (out->json && !p.kinds_seen)
 		out->view.kinds = KINDS_ALL;
 	if (err == 0)
 		err = parse_operands(&p, argc - optind, argv + optind);
+	if (err == 0)
+		err = choose_report(&p);
+	if (out->limit == 0)
+		out->limit = out->report == REPORT_RECLAIMED ? DEFAULT_LINES : DEFAULT_BLOCKS;
 	return err ? err : check_together(&p);
 }

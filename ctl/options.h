@@ -30,7 +30,7 @@ struct options {
 	uint64_t timeout_ms;
 	bool json;
 	uint64_t addr;  /* who-holds */
-	uint64_t limit; /* map: blocks at most */
+	uint64_t limit; /* map: blocks at most; reclaimed: lines at most */
 	struct view view;
 };
 

@@ -8,19 +8,32 @@
 #include "ctl/reports.h"
 
 static const struct {
-	const char *name;
+	const char *words, *request, *answer;
 	render_fn *render;
 } reports[REPORTS] = {
-	[REPORT_STATUS] = { "status", render_status },
-	[REPORT_LEAKS] = { "leaks", render_leaks },
-	[REPORT_SESSIONS] = { "sessions", render_sessions },
-	[REPORT_MAP] = { "map", render_map },
-	[REPORT_WHO_HOLDS] = { "who-holds", render_who_holds },
+	[REPORT_STATUS] = { "status", "status", "status", render_status },
+	[REPORT_LEAKS] = { "leaks", "leaks", "leaks", render_leaks },
+	[REPORT_SESSIONS] = { "sessions", "sessions", "sessions", render_sessions },
+	[REPORT_MAP] = { "map", "map", "map", render_map },
+	[REPORT_WHO_HOLDS] = { "who-holds", "who-holds", "who-holds", render_who_holds },
+	[REPORT_RECLAIMED] = { "leaks --reclaimed", "reclaimed", "reclaimed", render_reclaimed },
+	/* the answer is the report without its lines */
+	[REPORT_ACKNOWLEDGE] = { "leaks --ack", "acknowledge", "reclaimed", render_acknowledge },
 };
 
-const char *report_name(enum report report)
+const char *report_words(enum report report)
 {
-	return reports[report].name;
+	return reports[report].words;
+}
+
+const char *report_request(enum report report)
+{
+	return reports[report].request;
+}
+
+const char *report_answer(enum report report)
+{
+	return reports[report].answer;
 }
 
 int render_report(enum report report, const json_t *answer, const struct view *view, FILE *out,

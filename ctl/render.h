@@ -15,10 +15,21 @@
 #include "common/why.h"
 #include "ctl/kind.h"
 
-enum report { REPORT_STATUS, REPORT_LEAKS, REPORT_SESSIONS, REPORT_MAP, REPORT_WHO_HOLDS, REPORTS };
+enum report {
+	REPORT_STATUS,
+	REPORT_LEAKS,
+	REPORT_SESSIONS,
+	REPORT_MAP,
+	REPORT_WHO_HOLDS,
+	REPORT_COMMANDS, /* the others are options of leaks */
+	REPORT_RECLAIMED = REPORT_COMMANDS,
+	REPORT_ACKNOWLEDGE,
+	REPORTS
+};
 
-/* "status", …: the command, and the "report" of its answer. */
-const char *report_name(enum report report);
+const char *report_words(enum report report);   /* "leaks --reclaimed": on the command line */
+const char *report_request(enum report report); /* "reclaimed": the "cmd" that asks for it */
+const char *report_answer(enum report report);  /* "reclaimed": the "report" of its answer */
 
 /* What of a report is shown. It changes no verdict. Records are left out before: select.h. */
 struct view {
@@ -27,10 +38,12 @@ struct view {
 	uint64_t older_ms; /* leaks: only records with an allocation of at least that age */
 	int node;          /* map: -1: all */
 	bool blocks;       /* map: list them */
+	uint64_t line;     /* acknowledge: the line of history that was; VIEW_EVERY_LINE */
 };
+#define VIEW_EVERY_LINE 0 /* no line's id */
 #define VIEW_INIT \
 	{ \
-		KINDS_DEFAULT, 0, 0, -1, false \
+		KINDS_DEFAULT, 0, 0, -1, false, VIEW_EVERY_LINE \
 	}
 
 /*

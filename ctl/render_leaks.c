@@ -31,6 +31,18 @@ static void put_reclaimed(FILE *out, const json_t *coverage, struct check *c)
 		out);
 }
 
+/* Why the exit status is 1 even if nothing below is lost. */
+static void put_news(FILE *out, const json_t *coverage, struct check *c)
+{
+	uint64_t lines = field_uint_or_0(c, coverage, "unacknowledged");
+
+	if (lines)
+		fprintf(out,
+			"%" PRIu64
+			" line%s of history %s not acknowledged: see rmemctl leaks --reclaimed\n",
+			lines, lines == 1 ? "" : "s", lines == 1 ? "is" : "are");
+}
+
 static void put_header(FILE *out, const json_t *answer, struct check *c)
 {
 	const json_t *audit = field_object(c, answer, "audit");
@@ -55,6 +67,7 @@ static void put_header(FILE *out, const json_t *answer, struct check *c)
 	if (orphans)
 		put_plural(out, orphans, "of no known session: a fault in rmemd, please report it");
 	put_reclaimed(out, coverage, c);
+	put_news(out, coverage, c);
 }
 
 static void put_headline(FILE *out, const json_t *record, struct check *c)

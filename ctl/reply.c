@@ -39,8 +39,8 @@ int reply_check(const json_t *answer, enum report report, struct why *why)
 		return why_set(why, -EREMOTEIO, "%s",
 			message && message[0] ? message
 					      : "the server gives an error and no reason");
-	if (!name || strcmp(name, report_name(report)) != 0)
+	if (!name || strcmp(name, report_answer(report)) != 0)
 		return why_set(why, -EBADMSG, "the answer is not a %s report: is it an rmemd?",
-			report_name(report));
+			report_answer(report));
 	return 0;
 }

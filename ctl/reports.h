@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* One function per report, each in a file of its own; only render.c calls them. */
+/* One function per report, in a file render_….c; only render.c calls them. */
 #ifndef RMEM_CTL_REPORTS_H
 #define RMEM_CTL_REPORTS_H
 
@@ -10,6 +10,7 @@ struct view; /* ctl/render.h */
 /* Bad fields go into c; otherwise 0 or -ENOMEM. */
 typedef int render_fn(const json_t *answer, const struct view *view, FILE *out, struct check *c);
 
-render_fn render_status, render_leaks, render_sessions, render_map, render_who_holds;
+render_fn render_status, render_leaks, render_sessions, render_map, render_who_holds,
+	render_reclaimed, render_acknowledge;
 
 #endif

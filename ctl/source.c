@@ -13,15 +13,18 @@
 
 static char *make_request(const struct options *o)
 {
-	json_t *request = json_pack("{ss}", "cmd", report_name(o->report));
+	json_t *request = json_pack("{ss}", "cmd", report_request(o->report));
 	char addr[24], *text;
 	int err = request ? 0 : -1;
 
-	if (err == 0 && o->report == REPORT_MAP) {
+	if (err == 0 && (o->report == REPORT_MAP || o->report == REPORT_RECLAIMED))
 		err = json_object_set_new(request, "limit", json_integer((json_int_t)o->limit));
-		if (err == 0 && o->view.node >= 0)
-			err = json_object_set_new(request, "node", json_integer(o->view.node));
-	}
+	if (err == 0 && o->report == REPORT_MAP && o->view.node >= 0)
+		err = json_object_set_new(request, "node", json_integer(o->view.node));
+	if (err == 0 && o->report == REPORT_ACKNOWLEDGE)
+		err = json_object_set_new(request, "id",
+			o->view.line == VIEW_EVERY_LINE ? json_string("all")
+							: json_integer((json_int_t)o->view.line));
 	if (err == 0 && o->report == REPORT_WHO_HOLDS) {
 		snprintf(addr, sizeof(addr), "0x%016llx", (unsigned long long)o->addr);
 		err = json_object_set_new(request, "addr", json_string(addr));

@@ -46,7 +46,10 @@ int verdict_leaks(const json_t *answer, bool *out_leaks, struct why *why)
 	const json_t *nodes = field_list(&c, answer, "nodes");
 	bool definite = has_kind(summary, KIND_DEFINITE, &c);
 	bool zombie = has_kind(summary, KIND_ZOMBIE, &c);
-	bool wrong = field_uint(&c, field_object(&c, answer, "coverage"), "orphans") != 0;
+	const json_t *coverage = field_object(&c, answer, "coverage");
+	bool wrong = field_uint(&c, coverage, "orphans") != 0;
+	/* what was taken back was leaked too, until somebody says that he knows */
+	bool news = field_uint_or_0(&c, coverage, "unacknowledged") != 0;
 	json_t *node;
 	size_t i;
 
@@ -54,6 +57,6 @@ int verdict_leaks(const json_t *answer, bool *out_leaks, struct why *why)
 	if (c.what[0])
 		return why_set(
 			why, -EBADMSG, "the answer %s: this is not what an rmemd says", c.what);
-	*out_leaks = definite || zombie || wrong;
+	*out_leaks = definite || zombie || wrong || news;
 	return 0;
 }

@@ -35,14 +35,21 @@ struct golden {
 	struct view view;
 };
 
+#define VIEW_LINE(line) \
+	{ \
+		KINDS_DEFAULT, 0, 0, -1, false, line \
+	}
+
 static const struct golden goldens[] = {
 	{ "leaks-kinds", "leaks-kinds", REPORT_LEAKS, 1, VIEW_INIT },
-	{ "leaks-kinds", "leaks-kinds-all", REPORT_LEAKS, 1, { KINDS_ALL, 0, 0, -1, false } },
+	{ "leaks-kinds", "leaks-kinds-all", REPORT_LEAKS, 1,
+		{ KINDS_ALL, 0, 0, -1, false, VIEW_EVERY_LINE } },
 	{ "leaks-kinds", "leaks-kinds-limbo", REPORT_LEAKS, 1,
-		{ KIND_BIT(KIND_LIMBO), 0, 0, -1, false } },
-	{ "leaks-kinds", "leaks-kinds-top", REPORT_LEAKS, 1, { KINDS_DEFAULT, 1, 0, -1, false } },
+		{ KIND_BIT(KIND_LIMBO), 0, 0, -1, false, VIEW_EVERY_LINE } },
+	{ "leaks-kinds", "leaks-kinds-top", REPORT_LEAKS, 1,
+		{ KINDS_DEFAULT, 1, 0, -1, false, VIEW_EVERY_LINE } },
 	{ "leaks-kinds", "leaks-kinds-older", REPORT_LEAKS, 1,
-		{ KINDS_DEFAULT, 0, 400000, -1, false } },
+		{ KINDS_DEFAULT, 0, 400000, -1, false, VIEW_EVERY_LINE } },
 	{ "leaks-clean", "leaks-clean", REPORT_LEAKS, 0, VIEW_INIT },
 	{ "leaks-unaccounted", "leaks-unaccounted", REPORT_LEAKS, 1, VIEW_INIT },
 	{ "leaks-unresolved", "leaks-unresolved", REPORT_LEAKS, 1, VIEW_INIT },
@@ -54,11 +61,28 @@ static const struct golden goldens[] = {
 	{ "sessions", "sessions", REPORT_SESSIONS, 0, VIEW_INIT },
 	{ "sessions-none", "sessions-none", REPORT_SESSIONS, 0, VIEW_INIT },
 	{ "map", "map", REPORT_MAP, 0, VIEW_INIT },
-	{ "map", "map-blocks", REPORT_MAP, 0, { KINDS_DEFAULT, 0, 0, -1, true } },
-	{ "map", "map-node1", REPORT_MAP, 0, { KINDS_DEFAULT, 0, 0, 1, true } },
-	{ "map-cut", "map-cut", REPORT_MAP, 0, { KINDS_DEFAULT, 0, 0, -1, true } },
-	{ "map-empty", "map-empty", REPORT_MAP, 0, { KINDS_DEFAULT, 0, 0, -1, true } },
+	{ "map", "map-blocks", REPORT_MAP, 0, { KINDS_DEFAULT, 0, 0, -1, true, VIEW_EVERY_LINE } },
+	{ "map", "map-node1", REPORT_MAP, 0, { KINDS_DEFAULT, 0, 0, 1, true, VIEW_EVERY_LINE } },
+	{ "map-cut", "map-cut", REPORT_MAP, 0, { KINDS_DEFAULT, 0, 0, -1, true, VIEW_EVERY_LINE } },
+	{ "map-empty", "map-empty", REPORT_MAP, 0,
+		{ KINDS_DEFAULT, 0, 0, -1, true, VIEW_EVERY_LINE } },
 	{ "who-holds", "who-holds", REPORT_WHO_HOLDS, 0, VIEW_INIT },
+	{ "leaks-unacknowledged", "leaks-unacknowledged", REPORT_LEAKS, 1, VIEW_INIT },
+	{ "leaks-acknowledged", "leaks-acknowledged", REPORT_LEAKS, 0, VIEW_INIT },
+	{ "reclaimed", "reclaimed", REPORT_RECLAIMED, 0, VIEW_INIT },
+	{ "reclaimed-cut", "reclaimed-cut", REPORT_RECLAIMED, 0, VIEW_INIT },
+	{ "reclaimed-none", "reclaimed-none", REPORT_RECLAIMED, 0, VIEW_INIT },
+	{ "reclaimed-acknowledged", "reclaimed-acknowledged", REPORT_RECLAIMED, 0, VIEW_INIT },
+	{ "reclaimed-hostile-names", "reclaimed-hostile-names", REPORT_RECLAIMED, 0, VIEW_INIT },
+	{ "reclaimed-too-many", NULL, REPORT_RECLAIMED, -EBADMSG, VIEW_INIT },
+	{ "reclaimed-too-new", NULL, REPORT_RECLAIMED, -EBADMSG, VIEW_INIT },
+	{ "acknowledged-one", "acknowledged-one", REPORT_ACKNOWLEDGE, 0, VIEW_LINE(17) },
+	{ "acknowledged-one", NULL, REPORT_ACKNOWLEDGE, -EBADMSG, VIEW_INIT }, /* not all */
+	{ "acknowledged-all", "acknowledged-all", REPORT_ACKNOWLEDGE, 0, VIEW_INIT },
+	{ "acknowledged-all", "acknowledged-last", REPORT_ACKNOWLEDGE, 0, VIEW_LINE(17) },
+	{ "error-no-line", NULL, REPORT_ACKNOWLEDGE, -EREMOTEIO, VIEW_LINE(17) },
+	{ "error-acknowledge-remote", NULL, REPORT_ACKNOWLEDGE, -EREMOTEIO, VIEW_INIT },
+	{ "leaks-clean", NULL, REPORT_RECLAIMED, -EBADMSG, VIEW_INIT },
 	{ "error", NULL, REPORT_WHO_HOLDS, -EREMOTEIO, VIEW_INIT },
 	{ "status", NULL, REPORT_LEAKS, -EBADMSG, VIEW_INIT },
 };
@@ -430,6 +454,34 @@ static void test_unknown_kind(void **state)
 	free(text);
 }
 
+/* An rmemd without history is clean without a count of it; what is no count is no answer. */
+static void test_unacknowledged(void **state)
+{
+	static const struct {
+		const char *value;
+		int verdict;
+	} all[] = { { NULL, 0 }, { "0", 0 }, { "1", 1 }, { "9223372036854775807", 1 },
+		{ "-1", -EBADMSG }, { "null", -EBADMSG }, { "\"1\"", -EBADMSG },
+		{ "true", -EBADMSG } };
+	const struct golden g = { "leaks-clean", NULL, REPORT_LEAKS, 0, VIEW_INIT };
+	size_t size;
+	char *text = load(g.input, ".json", &size), *printed;
+	json_t *answer = json_loadb(text, size, 0, NULL);
+	json_t *coverage = json_object_get(answer, "coverage");
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+		json_object_del(coverage, "unacknowledged");
+		if (all[i].value)
+			json_object_set_new(coverage, "unacknowledged",
+				json_loads(all[i].value, JSON_DECODE_ANY, NULL));
+		assert_int_equal(judge(&g, answer, &printed), all[i].verdict);
+		free(printed);
+	}
+	json_decref(answer);
+	free(text);
+}
+
 static void test_other_schema(void **state)
 {
 	static const char newer[] = "{\"schema\":2,\"report\":\"leaks\"}";
@@ -473,6 +525,7 @@ int main(void)
 		cmocka_unit_test(test_conservation_adds_up),
 		cmocka_unit_test(test_conservation_of_odd_sizes),
 		cmocka_unit_test(test_unknown_kind),
+		cmocka_unit_test(test_unacknowledged),
 		cmocka_unit_test(test_other_schema),
 		cmocka_unit_test(test_kinds),
 	};

@@ -236,6 +236,18 @@ static void test_reports(void **state)
 			"leaks-kinds-limbo", 1 },
 		{ "-T 1 leaks --admin SOCKET", "leaks-kinds", "{\"cmd\":\"leaks\"}\n",
 			"leaks-kinds-top", 1 },
+		{ "leaks --admin SOCKET", "leaks-unacknowledged", "{\"cmd\":\"leaks\"}\n",
+			"leaks-unacknowledged", 1 },
+		{ "leaks --admin SOCKET", "leaks-acknowledged", "{\"cmd\":\"leaks\"}\n",
+			"leaks-acknowledged", 0 },
+		{ "leaks --reclaimed --admin SOCKET", "reclaimed",
+			"{\"cmd\":\"reclaimed\",\"limit\":256}\n", "reclaimed", 0 },
+		{ "--limit 2 --reclaimed --admin SOCKET leaks", "reclaimed-cut",
+			"{\"cmd\":\"reclaimed\",\"limit\":2}\n", "reclaimed-cut", 0 },
+		{ "leaks --ack 17 --admin SOCKET", "acknowledged-one",
+			"{\"cmd\":\"acknowledge\",\"id\":17}\n", "acknowledged-one", 0 },
+		{ "leaks --ack all --admin SOCKET", "acknowledged-all",
+			"{\"cmd\":\"acknowledge\",\"id\":\"all\"}\n", "acknowledged-all", 0 },
 		{ "status --admin SOCKET", "status", "{\"cmd\":\"status\"}\n", "status", 0 },
 		{ "sessions --admin SOCKET", "sessions", "{\"cmd\":\"sessions\"}\n", "sessions",
 			0 },
@@ -369,6 +381,70 @@ static void test_error_answer(void **state)
 	assert_non_null(strstr(o.out, "\"code\": \"ENOENT\""));
 }
 
+/* The reason is the server's; nothing is said to be done. */
+static void test_cannot_acknowledge(void **state)
+{
+	static const struct {
+		const char *words, *answer, *why;
+	} all[] = {
+		{ "leaks --ack 17 --admin SOCKET", "error-no-line",
+			"rmemctl: there is no such line of history (any more)\n" },
+		{ "leaks --ack all --admin SOCKET", "error-acknowledge-remote",
+			"rmemctl: only on the admin socket of the server's host: history is not "
+			"acknowledged over RDMA\n" },
+		{ "leaks --ack all --admin SOCKET", "acknowledged-one",
+			"rmemctl: the answer leaves some after all were acknowledged in "
+			"\"unacknowledged\": this is not what an rmemd says\n" },
+		{ "leaks --ack 17 --admin SOCKET", "leaks-clean",
+			"rmemctl: the answer is not a reclaimed report: is it an rmemd?\n" },
+	};
+	struct fixture *f = *state;
+	static struct outcome o;
+
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+		pid_t server = start_server(f, ANSWER, all[i].answer);
+
+		run(f, all[i].words, &o);
+		wait_exit(server);
+		assert_int_equal(o.status, 3);
+		assert_string_equal(o.out, "");
+		assert_string_equal(o.err, all[i].why);
+	}
+}
+
+/* For programs: exactly what the server said, and the status that the text has. */
+static void test_history_as_json(void **state)
+{
+	static const struct {
+		const char *words, *answer;
+		int status;
+	} all[] = {
+		{ "leaks --json --admin SOCKET", "leaks-unacknowledged", 1 },
+		{ "leaks --json --admin SOCKET", "leaks-acknowledged", 0 },
+		{ "leaks --reclaimed --json --admin SOCKET", "reclaimed", 0 },
+		{ "leaks --ack 17 --json --admin SOCKET", "acknowledged-one", 0 },
+	};
+	struct fixture *f = *state;
+	static struct outcome o;
+	char path[512];
+
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+		pid_t server = start_server(f, ANSWER, all[i].answer);
+		json_t *said, *printed;
+
+		snprintf(path, sizeof(path), TESTS_DIR "/golden/%s.json", all[i].answer);
+		said = json_load_file(path, 0, NULL);
+		run(f, all[i].words, &o);
+		wait_exit(server);
+		assert_int_equal(o.status, all[i].status);
+		assert_string_equal(o.err, "");
+		printed = json_loads(o.out, 0, NULL);
+		assert_true(said && json_equal(said, printed));
+		json_decref(printed);
+		json_decref(said);
+	}
+}
+
 static void test_no_such_node(void **state)
 {
 	static const char *const all[] = { "map --node 7 --admin SOCKET",
@@ -451,6 +527,22 @@ static void test_usage(void **state)
 		{ "leaks -T", "-T wants a value" },
 		{ "leaks --blocks", "--blocks is an option of map, not of leaks" },
 		{ "map --top 1", "--top is an option of leaks, not of map" },
+		{ "leaks --limit 5",
+			"--limit is an option of map and of leaks --reclaimed, not of leaks" },
+		{ "leaks --ack 5 --limit 5", "not of leaks --ack" },
+		{ "leaks --reclaimed --older 1h",
+			"--older is an option of leaks, not of leaks --reclaimed" },
+		{ "leaks --kinds all --ack all", "--kinds is an option of leaks, not of" },
+		{ "leaks --reclaimed --ack 5", "--ack and --reclaimed: want one of them" },
+		{ "leaks --reclaimed --blocks", "--blocks is an option of map, not of" },
+		{ "map --reclaimed", "--reclaimed is an option of leaks, not of map" },
+		{ "status --ack all", "--ack is an option of leaks, not of status" },
+		{ "leaks --ack", "--ack wants a value" },
+		{ "leaks --ack 0", "--ack 0: want the number of a line of history, or all" },
+		{ "leaks --ack -1", "--ack -1" },
+		{ "leaks --ack 9223372036854775808", "--ack 9223372036854775808" },
+		{ "leaks --ack every", "--ack every" },
+		{ "reclaimed", "no such command: reclaimed" },
 		{ "map --node -1", "--node -1" },
 		{ "map --limit 0", "--limit 0" },
 		{ "status --port 65536", "--port 65536" },
@@ -478,7 +570,7 @@ static void test_usage(void **state)
 static void test_help(void **state)
 {
 	static const char *const words[] = { "--help", "-h", "leaks --help", "--help who-holds",
-		"map -h", "--version" };
+		"leaks --reclaimed --help", "map -h", "--version" };
 	struct fixture *f = *state;
 	static struct outcome o;
 
@@ -498,6 +590,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_json_is_the_servers, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_json_is_selected_like_text, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_error_answer, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_cannot_acknowledge, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_history_as_json, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_bad_servers, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_no_such_node, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_no_server, setup, teardown),
