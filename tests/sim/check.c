@@ -16,6 +16,8 @@
 #define NODE_PAGES_MAX 256
 #define ANSWER_WITHIN_NS (10 * NSEC_PER_SEC)
 
+static unsigned killed; /* servers, when everything was looked at last */
+
 /* ---- bytes ---- */
 
 /* What is free is zero. */
@@ -133,6 +135,35 @@ static void check_counters(void)
 		quarantine, rooms.pool.wipe_count);
 }
 
+/* A server that was killed may have written it down when it was true, and its successor gives everybody a fresh lease. */
+static void check_dead(struct owner *o)
+{
+	trace_require(o->called_dead || killed != rooms.killed || !owner_lease_lasts(o) ||
+			      !owner_is_alive(o),
+		"session %u is called dead, and lives", o->number);
+	o->called_dead = true;
+}
+
+/* Those that the server has forgotten: they were over, and held nothing. */
+static void check_forgotten(void)
+{
+	const struct block *b;
+	struct owner *o;
+	uint32_t slot;
+
+	for (unsigned i = 0; (o = model_owner_at(i)) != NULL; i++) {
+		if (o->lost || o->gone || sessions_find(rooms.leases.records, o->id, &slot) == 0)
+			continue;
+		trace_require(o->closed || o->called_dead || killed != rooms.killed ||
+				      !owner_lease_lasts(o) || !owner_is_alive(o),
+			"session %u is forgotten, and its lease lasts", o->number);
+		o->gone = true;
+		for (unsigned j = 0; (b = model_block_at(j)) != NULL; j++)
+			trace_require(b->owner != o, "session %u is forgotten, and has memory",
+				o->number);
+	}
+}
+
 static void check_sessions(void)
 {
 	const struct session_record *r;
@@ -140,7 +171,7 @@ static void check_sessions(void)
 
 	while ((r = sessions_next(rooms.leases.records, &cursor, &slot)) != NULL) {
 		const struct session *s = &rooms.leases.sessions[slot];
-		const struct owner *o = model_owner(r->id);
+		struct owner *o = model_owner(r->id);
 		unsigned n = 0, nchannels = 0;
 
 		for (unsigned i = 0; i < LINKS_MAX; i++) {
@@ -156,10 +187,14 @@ static void check_sessions(void)
 			n, nchannels, s->nconnections, s->nchannels);
 		trace_require(!o || s->lease.state < LEASE_EXPIRED || !owner_lease_lasts(o),
 			"the lease of session %u is called over, and lasts", o ? o->number : 0);
-		trace_require(!o || r->state != SESSION_DEAD || !owner_lease_lasts(o) ||
-				      !owner_is_alive(o),
-			"session %u is called dead, and lives", o ? o->number : 0);
+		if (o && r->state == SESSION_DEAD)
+			check_dead(o);
 	}
+}
+
+void check_begin(void)
+{
+	killed = 0;
 }
 
 void check_all(bool bytes)
@@ -173,7 +208,9 @@ void check_all(bool bytes)
 	check_windows();
 	check_links();
 	check_counters();
+	check_forgotten();
 	check_sessions();
+	killed = rooms.killed;
 }
 
 bool check_is_stuck(void)

@@ -5,6 +5,8 @@
 
 #include <stdbool.h>
 
+void check_begin(void);
+
 /* bytes: look at the contents of all memory as well. */
 void check_all(bool bytes);
 

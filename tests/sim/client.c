@@ -224,7 +224,7 @@ void client_act(struct client *c)
 	if (!c->alive) {
 		if (chance_in(3))
 			start(c);
-	} else if (chance_in(60)) {
+	} else if (chance_in(c->silent ? 6 : 60)) {
 		c->silent = !c->silent;
 		trace("client %u: %s", c->number, c->silent ? "falls silent" : "is back");
 	} else if (chance_in(120)) {

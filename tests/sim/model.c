@@ -77,6 +77,11 @@ struct owner *model_owner_of_ticket(uint64_t ticket)
 	return NULL;
 }
 
+struct owner *model_owner_at(unsigned i)
+{
+	return i < nowners ? &owners[i] : NULL;
+}
+
 struct owner *model_any_owner(void)
 {
 	return nowners ? &owners[chance_below(nowners)] : NULL;
@@ -259,7 +264,7 @@ static void require_may_lose(const struct block *b)
 	trace_require(!owner_has_connection(o),
 		"allocation %" PRIu64 " is taken from session %u, which is connected", b->serial,
 		o->number);
-	trace_require(o->closed || !owner_is_alive(o) ||
+	trace_require(o->closed || o->called_dead || !owner_is_alive(o) ||
 			      !owner_lease_lasts(o),
 		"allocation %" PRIu64 " is taken from session %u, which lives and has a lease",
 		b->serial, o->number);

@@ -21,6 +21,8 @@ struct owner {
 	uint8_t id[ID_SIZE], secret[ID_SIZE];
 	uint64_t ticket;
 	bool closed; /* it has said goodbye */
+	bool called_dead; /* the server has evidence, rightly */
+	bool gone;   /* the server has forgotten it, rightly */
 	bool lost;   /* its files are gone with the pool */
 	bool unsure; /* it may have another ticket by now, and the answer was lost; or it is retired */
 	uint32_t next_seq;
@@ -52,6 +54,7 @@ void model_restarted(void);
 struct owner *model_add_owner(unsigned process, const struct request *hello);
 struct owner *model_owner(const uint8_t id[ID_SIZE]); /* or NULL */
 struct owner *model_owner_of_ticket(uint64_t ticket);
+struct owner *model_owner_at(unsigned i); /* NULL at the end */
 struct owner *model_any_owner(void);                  /* by chance; NULL: there is none */
 void model_sign(struct owner *o);                     /* seen for certain */
 void model_late_sign(struct owner *o);                /* perhaps */

@@ -117,8 +117,9 @@ static void pass(uint64_t ns)
 		uint64_t next_ns = rooms.next_tick_ns < end_ns ? rooms.next_tick_ns : end_ns;
 
 		if (timer_is_set() && timer_due_ns() < next_ns)
-			next_ns = timer_due_ns() > moment_ns() ? timer_due_ns() : moment_ns() + 1;
-		moment_pass(next_ns - moment_ns());
+			next_ns = timer_due_ns();
+		if (next_ns > moment_ns())
+			moment_pass(next_ns - moment_ns());
 		beat();
 		if (timer_is_set() && moment_ns() >= timer_due_ns())
 			run_slice();
@@ -192,28 +193,50 @@ static void write_somewhere(void)
 	b->words[page] = counter;
 }
 
+static bool is_busy(const struct link *link)
+{
+	const bool server_thinks_open = link->c && link->c->state == CONNECTION_OPEN;
+
+	return link->nsent || link->nback || link->nends ||
+	       (link->cut && (link->client || server_thinks_open));
+}
+
+/* One on which something can happen, or any. */
+static struct link *choose_link(void)
+{
+	const unsigned first = (unsigned)chance_below(LINKS_MAX);
+
+	for (unsigned i = 0; i < LINKS_MAX; i++) {
+		if (is_busy(&links[(first + i) % LINKS_MAX]))
+			return &links[(first + i) % LINKS_MAX];
+	}
+	return &links[first];
+}
+
+static void cut(struct link *link)
+{
+	trace("link %u is cut", link->number);
+	link->cut = true;
+	link->nsent = 0;
+	link->nback = (unsigned)chance_below(link->nback + 1);
+}
+
 static void on_a_link(void)
 {
-	struct link *link = &links[chance_below(24)];
+	struct link *link = choose_link();
 
-	for (unsigned i = 0; i < 24 && !link->client && !link->c; i++)
-		link = &links[(link->number + 1) % 24];
-	if (link->client && link->cut && chance_in(2))
+	if (link->client && !link->cut && chance_in(150))
+		cut(link);
+	else if (link->client && link->cut && !link->nback && chance_in(2))
 		client_notice(link->client, link);
 	else if (link->c && link->c->state == CONNECTION_OPEN && link->cut && chance_in(2))
 		link_tell_server(link);
 	else if (link->nsent)
 		link_deliver(link);
-	else if (link->nback && link->client)
-		client_hear(link->client, link);
 	else if (link->nends && chance_in(2))
 		link_complete(link);
-	else if (link->client && chance_in(150)) {
-		trace("link %u is cut", link->number);
-		link->cut = true;
-		link->nsent = 0;
-		link->nback = (unsigned)chance_below(link->nback + 1);
-	}
+	else if (link->nback && link->client)
+		client_hear(link->client, link);
 }
 
 static void event(void)
@@ -282,6 +305,7 @@ static void begin(uint64_t seed)
 	host_begin();
 	rooms_begin();
 	model_begin();
+	check_begin();
 	choose_options();
 	nclients = 2 + (unsigned)chance_below(CLIENTS_MAX - 1);
 	for (unsigned i = 0; i < nclients; i++)

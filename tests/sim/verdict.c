@@ -52,9 +52,9 @@ void verdict_asked(struct link *link, const struct request *q)
 
 void verdict_heard(struct link *link, const struct request *q)
 {
-	(void)q;
 	link->waited = link->asked;
-	if (link->c && link->c->state == CONNECTION_OPEN && link->owner)
+	/* A JOIN proves nothing about the control connection. */
+	if (q->type != MESSAGE_JOIN && link->c && link->c->state == CONNECTION_OPEN && link->owner)
 		model_sign(link->owner);
 }
 
@@ -75,13 +75,16 @@ static void judge_resume(struct link *link, int status, const struct hello_reply
 	struct owner *o = model_owner(q->session_id);
 	const bool right = o && memcmp(o->secret, q->secret, ID_SIZE) == 0;
 
+	if (status == -EDQUOT && right)
+		link->owner = o; /* it is its session's, and has no heartbeat: its client will hang up */
 	if (status) {
-		require(link, !right || o->closed || !owner_lease_lasts(o) ||
+		require(link, status == -EDQUOT || !right || o->closed || o->called_dead || o->gone || !owner_lease_lasts(o) ||
 				!owner_is_alive(o),
 			"refused, and its lease lasts");
 		return;
 	}
-	require(link, right && !o->closed, "granted to somebody else, or after goodbye");
+	require(link, right && !o->closed && !o->gone,
+		"granted to somebody else, or after goodbye");
 	require(link, !owner_has_connection(o), "granted while an earlier connection is left");
 	if (r->ticket != o->ticket)
 		model_new_ticket(r->ticket);
@@ -91,7 +94,7 @@ static void judge_resume(struct link *link, int status, const struct hello_reply
 	require(link, r->ticket == o->ticket || !owner_lease_lasts(o) || link->unsure,
 		"its lease lasts, and it gets another ticket");
 	o->ticket = r->ticket;
-	o->unsure = false;
+	o->unsure = o->called_dead = false;
 	link->owner = o;
 }
 
@@ -99,12 +102,18 @@ static void judge_hello(struct link *link, int status, struct wire *in)
 {
 	const struct request *q = &link->question;
 	struct hello_reply r;
+	struct owner *o;
 
 	hello_reply_get(in, &r);
 	if (q->hello.resume) {
 		judge_resume(link, status, &r);
 	} else if (!status) {
-		require(link, !model_owner(q->hello.session_id), "an id that is taken");
+		o = model_owner(q->hello.session_id);
+		require(link, !o || o->gone || o->closed || !owner_lease_lasts(o) ||
+				!owner_is_alive(o),
+			"an id that is taken");
+		if (o)
+			o->gone = true;
 		link->owner = model_add_owner(q->hello.identity.pid - 1, q);
 		link->owner->ticket = r.ticket;
 		memcpy(link->owner->secret, r.secret, ID_SIZE);
@@ -139,7 +148,6 @@ static void judge_join(struct link *link, int status)
 	require(link, connected && !o->closed, "of a session that is not connected");
 	link->owner = o;
 	link->ticket = o->ticket;
-	model_sign(o);
 }
 
 /* Among those that wait, who came first gets what both could have. */
