@@ -183,7 +183,7 @@ static void ask_on_channel(struct client *c, unsigned i)
 	struct request q = { .type = 0 };
 	struct link *link = c->channels[i];
 
-	if (!link->owner || link->asked || link->nsent)
+	if (!link->owner || link->asked || link->nsent || link->nback)
 		return;
 	wish_attach(c->owner, &q);
 	q.seq = (uint32_t)chance_below(100);

@@ -39,8 +39,11 @@ void model_forget_all(void)
 
 void model_restarted(void)
 {
-	for (unsigned i = 0; i < nowners; i++)
-		model_sign(&owners[i]);
+	for (unsigned i = 0; i < nowners; i++) {
+		owners[i].was_over = !owner_lease_lasts(&owners[i]);
+		owners[i].sign_ns = moment_ns();
+		model_late_sign(&owners[i]);
+	}
 }
 
 /* ---- owners ---- */
@@ -89,7 +92,7 @@ struct owner *model_any_owner(void)
 
 void model_sign(struct owner *o)
 {
-	o->sign_ns = moment_ns();
+	o->sign_ns = o->heard_ns = moment_ns();
 	model_late_sign(o);
 }
 
@@ -244,16 +247,6 @@ static bool is_bound(const struct block *b)
 	return false;
 }
 
-/* A window on one of its own connections that the device did not destroy. */
-static bool is_stuck(const struct block *b)
-{
-	for (struct window *w = NULL; (w = window_next(w)) != NULL;) {
-		if (w->bound && w->serial == b->serial && w->refused && w->link->owner == b->owner)
-			return true;
-	}
-	return false;
-}
-
 static void require_may_lose(const struct block *b)
 {
 	const struct owner *o = b->owner;
@@ -265,12 +258,12 @@ static void require_may_lose(const struct block *b)
 		"allocation %" PRIu64 " is taken from session %u, which is connected", b->serial,
 		o->number);
 	trace_require(o->closed || o->called_dead || !owner_is_alive(o) ||
-			      !owner_lease_lasts(o),
+			      !owner_lease_lasts(o) || (killed != rooms.killed && o->was_over),
 		"allocation %" PRIu64 " is taken from session %u, which lives and has a lease",
 		b->serial, o->number);
 	trace_require(rooms.options.reclaim == RECLAIM_AFTER ||
 			      moment_ran_ns() - pressure_ran_ns <= NSEC_PER_SEC ||
-			      moment_ns() - o->sign_ns >= courtesy_ns,
+			      moment_ns() - o->heard_ns >= courtesy_ns,
 		"allocation %" PRIu64 " is taken from session %u, and nobody wants memory",
 		b->serial, o->number);
 }
@@ -284,7 +277,7 @@ static void compare(struct block *b, const struct allocation *a)
 				      allocation_block_bytes(a) == b->block_bytes,
 			"the record of allocation %" PRIu64 " has changed", b->serial);
 	if (b->state == BLOCK_LENT && !(same && a->state == ALLOCATION_LIVE)) {
-		if (!b->free_asked && !is_stuck(b))
+		if (!b->free_asked && !b->stuck)
 			require_may_lose(b);
 		b->state = BLOCK_ENDING;
 	}

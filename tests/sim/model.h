@@ -24,10 +24,12 @@ struct owner {
 	bool called_dead; /* the server has evidence, rightly */
 	bool gone;   /* the server has forgotten it, rightly */
 	bool lost;   /* its files are gone with the pool */
+	bool was_over; /* when the last server was killed, its lease may have been */
 	bool unsure; /* it may have another ticket by now, and the answer was lost; or it is retired */
 	uint32_t next_seq;
 	/* A sign of life that the server has seen for certain, and the last that it may have seen. */
 	uint64_t sign_ns, late_ran_ns;
+	uint64_t heard_ns; /* as sign_ns, but a restart is none */
 };
 
 enum block_state { BLOCK_LENT, BLOCK_ENDING, BLOCK_GONE };
@@ -40,6 +42,7 @@ struct block {
 	uint32_t seq;
 	bool free_asked;   /* its owner has sent a FREE of it */
 	bool detach_asked; /* somebody has sent a DETACH of it */
+	bool stuck; /* the device does not end a key that its owner has */
 	bool shared;
 	uint8_t key[SHARE_KEY_SIZE];
 	uint64_t words[PAGES_MAX]; /* the first of each page */

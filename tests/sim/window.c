@@ -9,9 +9,11 @@
 #include "tests/sim/chance.h"
 #include "tests/sim/host.h"
 #include "tests/sim/link.h"
+#include "tests/sim/model.h"
 #include "tests/sim/trace.h"
 
 #define WINDOWS_MAX 512
+#define GIVEN_UP_AFTER 5 /* tries */
 
 static struct window windows[WINDOWS_MAX];
 static unsigned used; /* none beyond exists */
@@ -130,8 +132,11 @@ void window_invalidated(struct grant *g)
 static bool refuses(struct window *w, bool for_ever)
 {
 	bool no = for_ever || chance_in(faults.destroy);
+	struct block *b = w->serial ? model_block(w->serial) : NULL;
 
-	w->refused |= no;
+	w->refused += no;
+	if (b && w->refused >= GIVEN_UP_AFTER && w->link->owner == b->owner)
+		b->stuck = true;
 	return no;
 }
 

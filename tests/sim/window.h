@@ -19,7 +19,7 @@ struct window {
 	struct ibv_mw mw; /* first: what the server has is a pointer to this */
 	bool exists, bound;
 	bool stuck;          /* it will never be destroyed */
-	bool refused;        /* the device has refused to destroy it at least once */
+	unsigned refused;    /* so many times */
 	bool region;         /* REGION: it has a region of its own, destroyed after it */
 	bool region_refuses; /* ... and that one will never be */
 	struct ibv_mr mr;
