@@ -92,7 +92,9 @@ struct owner *model_any_owner(void)
 
 void model_sign(struct owner *o)
 {
-	o->sign_ns = o->heard_ns = moment_ns();
+	o->sign_ns = moment_ns();
+	if (!o->closed)
+		o->heard_ns = moment_ns();
 	model_late_sign(o);
 }
 

@@ -262,8 +262,10 @@ static void step(unsigned i)
 		host_arm(1 + (unsigned)chance_below(60)); /* if it gets that far, and no further */
 	event();
 	host_arm(0);
-	if (rooms.open && chance_in(300))
+	if (rooms.open && chance_in(300)) {
+		check_all(false);
 		restart_server();
+	}
 	if (!rooms.open)
 		start_server();
 	check_all(i % BYTES_EVERY == 0);

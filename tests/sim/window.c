@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "server/grant/grant.h"
+#include "server/net/connection.h"
 #include "tests/sim/chance.h"
 #include "tests/sim/host.h"
 #include "tests/sim/link.h"
@@ -94,7 +95,8 @@ void grant_bind_request(
 	wr->bind_mw.bind_info.mr = chunk ? chunk : g->own_region;
 	wr->bind_mw.bind_info.addr = e->addr;
 	wr->bind_mw.bind_info.length = e->bytes;
-	wr->wr_id = g->allocation ? g->allocation->serial : 0;
+	of(g)->serial = g->allocation ? g->allocation->serial : 0;
+	of(g)->link = (struct link *)g->connection->id;
 }
 
 void window_bound(struct ibv_send_wr *bind, struct link *link)
@@ -102,12 +104,10 @@ void window_bound(struct ibv_send_wr *bind, struct link *link)
 	struct window *w = (struct window *)bind->bind_mw.mw;
 
 	trace_require(bind->opcode == IBV_WR_BIND_MW && w && w->exists && !w->bound &&
-			      bind->bind_mw.bind_info.addr == w->addr &&
+			      w->link == link && bind->bind_mw.bind_info.addr == w->addr &&
 			      bind->bind_mw.bind_info.length == w->bytes,
 		"a bind that the device would refuse");
 	w->bound = true;
-	w->serial = bind->wr_id;
-	w->link = link;
 }
 
 void grant_posted(struct grant *g)
