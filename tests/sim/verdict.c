@@ -86,7 +86,10 @@ static void judge_resume(struct link *link, int status, const struct hello_reply
 	require(link, right && !o->closed && !o->gone,
 		"granted to somebody else, or after goodbye");
 	require(link, !owner_has_connection(o), "granted while an earlier connection is left");
-	if (r->ticket != o->ticket)
+	/* It may have got that one earlier, and not heard of it. */
+	if (r->ticket > model_last_ticket() ||
+		(r->ticket != o->ticket &&
+			(!link->unsure || r->ticket < o->ticket || model_owner_of_ticket(r->ticket))))
 		model_new_ticket(r->ticket);
 	require(link, !model_is_fenced(r->ticket), "a ticket that was said to be out");
 	require(link, r->ticket != o->ticket || !owner_lease_is_over(o),
