@@ -154,7 +154,7 @@ static void check_forgotten(void)
 	for (unsigned i = 0; (o = model_owner_at(i)) != NULL; i++) {
 		if (o->lost || o->gone || sessions_find(rooms.leases.records, o->id, &slot) == 0)
 			continue;
-		trace_require(o->closed || o->called_dead || killed != rooms.killed ||
+		trace_require(o->leaving || o->called_dead || killed != rooms.killed ||
 				      !owner_lease_lasts(o) || !owner_is_alive(o),
 			"session %u is forgotten, and its lease lasts", o->number);
 		o->gone = true;

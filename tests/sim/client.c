@@ -14,6 +14,8 @@
 #include "tests/sim/window.h"
 #include "tests/sim/wish.h"
 
+unsigned client_calm = 1;
+
 /* ---- life and death ---- */
 
 static void start(struct client *c)
@@ -194,9 +196,9 @@ static void use_channels(struct client *c)
 {
 	const unsigned i = (unsigned)chance_below(CHANNELS_MAX_SIM);
 
-	if (!c->channels[i] || chance_in(15))
+	if (!c->channels[i] || chance_in(10 * client_calm))
 		open_channel(c, i);
-	else if (chance_in(20))
+	else if (chance_in(10 * client_calm))
 		let_go(&c->channels[i]);
 	else
 		ask_on_channel(c, i);
@@ -204,12 +206,12 @@ static void use_channels(struct client *c)
 
 static void act_connected(struct client *c)
 {
-	if (chance_in(60)) {
+	if (chance_in(40 * client_calm)) {
 		trace("client %u: hangs up", c->number);
 		hang_up(c);
 	} else if (!c->greeted || !c->owner) {
 		return;
-	} else if (chance_in(3)) {
+	} else if (chance_in(4)) {
 		use_channels(c);
 	} else if (!c->waiting) {
 		ask(c);
@@ -224,10 +226,10 @@ void client_act(struct client *c)
 	if (!c->alive) {
 		if (chance_in(3))
 			start(c);
-	} else if (chance_in(c->silent ? 6 : 60)) {
+	} else if (chance_in(c->silent ? 6 : 40 * client_calm)) {
 		c->silent = !c->silent;
 		trace("client %u: %s", c->number, c->silent ? "falls silent" : "is back");
-	} else if (chance_in(120)) {
+	} else if (chance_in(80 * client_calm)) {
 		client_die(c, chance_in(3));
 	} else if (c->silent) {
 		return;

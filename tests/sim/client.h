@@ -31,6 +31,9 @@ struct client {
 	uint64_t beat_ns, beats;
 };
 
+/* How seldom it falls silent, hangs up or dies: 1 often, 8 seldom. */
+extern unsigned client_calm;
+
 void client_begin(struct client *c, unsigned number);
 
 /* It does something, or not. */

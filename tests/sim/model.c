@@ -93,7 +93,7 @@ struct owner *model_any_owner(void)
 void model_sign(struct owner *o)
 {
 	o->sign_ns = moment_ns();
-	if (!o->closed)
+	if (!o->leaving)
 		o->heard_ns = moment_ns();
 	model_late_sign(o);
 }
@@ -259,7 +259,7 @@ static void require_may_lose(const struct block *b)
 	trace_require(!owner_has_connection(o),
 		"allocation %" PRIu64 " is taken from session %u, which is connected", b->serial,
 		o->number);
-	trace_require(o->closed || o->called_dead || !owner_is_alive(o) ||
+	trace_require(o->leaving || o->called_dead || !owner_is_alive(o) ||
 			      !owner_lease_lasts(o) || (killed != rooms.killed && o->was_over),
 		"allocation %" PRIu64 " is taken from session %u, which lives and has a lease",
 		b->serial, o->number);

@@ -20,7 +20,8 @@ struct owner {
 	unsigned number, process;
 	uint8_t id[ID_SIZE], secret[ID_SIZE];
 	uint64_t ticket;
-	bool closed; /* it has said goodbye */
+	bool leaving; /* it has said goodbye, */
+	bool closed;  /* and that was answered */
 	bool called_dead; /* the server has evidence, rightly */
 	bool gone;   /* the server has forgotten it, rightly */
 	bool lost;   /* its files are gone with the pool */

@@ -225,7 +225,7 @@ static void on_a_link(void)
 {
 	struct link *link = choose_link();
 
-	if (link->client && !link->cut && chance_in(150))
+	if (link->client && !link->cut && chance_in(100 * client_calm))
 		cut(link);
 	else if (link->client && link->cut && !link->nback && chance_in(2))
 		client_notice(link->client, link);
@@ -243,13 +243,13 @@ static void event(void)
 {
 	const uint64_t dice = chance_below(100);
 
-	if (dice < 34)
+	if (dice < 30)
 		client_act(&clients[chance_below(nclients)]);
-	else if (dice < 74)
+	else if (dice < 76)
 		on_a_link();
-	else if (dice < 80)
+	else if (dice < 81)
 		write_somewhere();
-	else if (dice < 90 && timer_is_set() && timer_due_ns() <= moment_ns())
+	else if (dice < 91 && timer_is_set() && timer_due_ns() <= moment_ns())
 		run_slice();
 	else
 		some_time();
@@ -262,7 +262,7 @@ static void step(unsigned i)
 		host_arm(1 + (unsigned)chance_below(60)); /* if it gets that far, and no further */
 	event();
 	host_arm(0);
-	if (rooms.open && chance_in(300)) {
+	if (rooms.open && chance_in(200 * client_calm)) {
 		check_all(false);
 		restart_server();
 	}
@@ -309,6 +309,7 @@ static void begin(uint64_t seed)
 	model_begin();
 	check_begin();
 	choose_options();
+	client_calm = 1U << chance_below(4);
 	nclients = 2 + (unsigned)chance_below(CLIENTS_MAX - 1);
 	for (unsigned i = 0; i < nclients; i++)
 		client_begin(&clients[i], i);

@@ -44,6 +44,8 @@ void verdict_asked(struct link *link, const struct request *q)
 	}
 	if (q->type == MESSAGE_FENCE && (o = model_owner_of_ticket(q->fence.ticket)) != NULL)
 		o->unsure = true;
+	if (q->type == MESSAGE_BYE && link->owner)
+		link->owner->leaving = true;
 	if (q->type == MESSAGE_FREE && (b = own(link, q->free.addr, q->free.serial)) != NULL)
 		b->free_asked = true;
 	if (q->type == MESSAGE_DETACH && (b = model_block(q->detach.serial)) != NULL)
@@ -63,7 +65,7 @@ void verdict_ended(const struct link *link, const char *reason)
 	trace_require(strcmp(reason, "its lease expired") != 0 || !link->owner ||
 			      !owner_lease_lasts(link->owner),
 		"link %u: cut off, and its lease lasts", link->number);
-	trace_require(!link->honest || !strstr(reason, "not allowed here") || link->owner->closed,
+	trace_require(!link->honest || !strstr(reason, "not allowed here") || link->owner->leaving,
 		"link %u: cut off, and it has asked for nothing wrong", link->number);
 }
 
@@ -78,7 +80,7 @@ static void judge_resume(struct link *link, int status, const struct hello_reply
 	if (status == -EDQUOT && right)
 		link->owner = o; /* it is its session's, and has no heartbeat: its client will hang up */
 	if (status) {
-		require(link, status == -EDQUOT || !right || o->closed || o->called_dead || o->gone || !owner_lease_lasts(o) ||
+		require(link, status == -EDQUOT || !right || o->leaving || o->called_dead || o->gone || !owner_lease_lasts(o) ||
 				!owner_is_alive(o),
 			"refused, and its lease lasts");
 		return;
@@ -112,7 +114,7 @@ static void judge_hello(struct link *link, int status, struct wire *in)
 		judge_resume(link, status, &r);
 	} else if (!status) {
 		o = model_owner(q->hello.session_id);
-		require(link, !o || o->gone || o->closed || !owner_lease_lasts(o) ||
+		require(link, !o || o->gone || o->leaving || !owner_lease_lasts(o) ||
 				!owner_is_alive(o),
 			"an id that is taken");
 		if (o)

@@ -6,6 +6,7 @@
 #include "rmem/rmem.h"
 #include "tests/sim/chance.h"
 #include "tests/sim/model.h"
+#include "tests/sim/rooms.h"
 
 /* One of its own, mostly. */
 static const struct block *choose(const struct owner *o)
@@ -33,7 +34,7 @@ static const struct block *name(const struct owner *o, uint64_t *addr, uint64_t 
 
 static void wish_alloc(struct request *q)
 {
-	static const uint64_t pages[] = { 1, 1, 1, 2, 2, 3, 4, 8, 16, 40 };
+	static const uint64_t pages[] = { 1, 1, 1, 1, 2, 2, 2, 3, 4, 5, 8, 16 };
 	const struct block *b = model_any_block();
 
 	q->type = MESSAGE_ALLOC;
@@ -41,7 +42,7 @@ static void wish_alloc(struct request *q)
 			 chance_below(PAGE_BYTES);
 	if (chance_in(80))
 		q->alloc.bytes = chance_in(2) ? 0 : 1ULL << 40;
-	q->alloc.node = chance_in(2) ? RMEM_NODE_ANY : (int)chance_below(2);
+	q->alloc.node = chance_in(2) ? RMEM_NODE_ANY : (int)chance_below(rooms.sizes.count);
 	if (chance_in(80))
 		q->alloc.node = 7;
 	for (; b && chance_in(6) && q->alloc.navoid < AVOID_MAX; b = model_any_block()) {
@@ -84,7 +85,8 @@ static void wish_fence(struct request *q)
 
 void wish_any(const struct owner *o, struct request *q)
 {
-	const uint64_t dice = chance_below(100);
+	const bool has_none = choose(o) == NULL || choose(o)->owner != o;
+	const uint64_t dice = has_none && !chance_in(3) ? 0 : chance_below(100);
 
 	if (dice < 36) {
 		wish_alloc(q);
