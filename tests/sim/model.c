@@ -186,6 +186,13 @@ struct block *model_any_block(void)
 	return nblocks ? &blocks[chance_below(nblocks)] : NULL;
 }
 
+bool model_is_ending(const struct block *b)
+{
+	const struct allocation *a = ledger_find(rooms.pool.ledger, b->addr);
+
+	return !a || a->serial != b->serial || a->state != ALLOCATION_LIVE;
+}
+
 char *model_memory(const struct block *b)
 {
 	return pool_find_node(&rooms.pool, addr_node(b->addr))->arena.base + addr_offset(b->addr);

@@ -27,7 +27,7 @@ struct owner {
 	bool lost;   /* its files are gone with the pool */
 	bool was_over; /* when the last server was killed, its lease may have been */
 	bool unsure; /* it may have another ticket by now, and the answer was lost; or it is retired */
-	uint32_t next_seq;
+	uint32_t next_seq, free_seq; /* the next request's; the last FREE's that was carried out */
 	/* A sign of life that the server has seen for certain, and the last that it may have seen. */
 	uint64_t sign_ns, late_ran_ns;
 	uint64_t heard_ns; /* as sign_ns, but a restart is none */
@@ -73,6 +73,7 @@ struct block *model_add_block(struct owner *o, const struct alloc_reply *r, uint
 struct block *model_block(uint64_t serial); /* not gone, or NULL */
 struct block *model_block_at(unsigned i);   /* not gone; NULL at the end */
 struct block *model_any_block(void);
+bool model_is_ending(const struct block *b); /* the server has begun to take it back */
 char *model_memory(const struct block *b);
 
 /* Tickets and serial numbers ascend: it must be new. */

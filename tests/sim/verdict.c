@@ -54,6 +54,12 @@ void verdict_asked(struct link *link, const struct request *q)
 
 void verdict_heard(struct link *link, const struct request *q)
 {
+	const struct block *b;
+
+	if (q->type == MESSAGE_FREE && link->honest &&
+		(b = own(link, q->free.addr, q->free.serial)) != NULL &&
+		b->free_asked && model_is_ending(b))
+		link->owner->free_seq = q->seq;
 	link->waited = link->asked;
 	/* A JOIN proves nothing about the control connection. */
 	if (q->type != MESSAGE_JOIN && link->c && link->c->state == CONNECTION_OPEN && link->owner)
@@ -234,6 +240,8 @@ static void judge_free(struct link *link, int status)
 	}
 	if (!status && (b = model_block(q->serial)) != NULL)
 		require(link, b->owner == link->owner, "answered, and it is another's");
+	require(link, status != -EINVAL || link->owner->free_seq != link->question.seq,
+		"repeated, and refused");
 	require(link, status != -EINVAL || !b || b->state != BLOCK_LENT || b->owner != link->owner ||
 			b->addr != q->addr,
 		"refused, and it is its own");
