@@ -15,8 +15,13 @@
 #include "tests/sim/sim.h"
 #include "tests/sim/trace.h"
 
+#ifdef SIM_STORES
 #define SEEDS 2000
-#define STEPS 250
+#else
+#define SEEDS 300 /* with sanitizers, which take their time */
+#endif
+#define SEEDS_VALGRIND 10
+#define STEPS 800
 #define SECONDS_MAX 20 /* for one seed: it does not end */
 
 struct arguments {
@@ -30,9 +35,9 @@ static const char usage[] =
 	"\n"
 	"Simulate a server and its clients. A seed says all that happens, in which order.\n"
 	"\n"
-	"  --seeds N   so many seeds (default 2000), the first of them --seed\n"
+	"  --seeds N   so many seeds (default 2000; 300 with sanitizers), the first of them --seed\n"
 	"  --seed S    only this one (default 1); the same as before, if --steps is\n"
-	"  --steps N   events of a seed (default 250)\n"
+	"  --steps N   events of a seed (default 800)\n"
 	"  --verbose   say what happens, not only at the end of a seed that fails\n"
 	"  --help\n"
 	"\n"
@@ -89,6 +94,8 @@ int main(int argc, char **argv)
 	struct arguments a = { .seed = 1, .seeds = SEEDS, .steps = STEPS };
 	uint64_t began_ns;
 
+	if (getenv("RMEM_TEST_VALGRIND"))
+		a.seeds = SEEDS_VALGRIND;
 	if (!parse(argc, argv, &a)) {
 		fputs(usage, stderr);
 		return 2;
