@@ -90,10 +90,11 @@ void *__wrap_realloc(void *p, size_t bytes)
 
 void __wrap_free(void *p)
 {
-	struct piece *piece = (struct piece *)p - 1;
+	struct piece *piece;
 
 	if (!p)
 		return;
+	piece = (struct piece *)p - 1;
 	if (piece->prev) {
 		piece->prev->next = piece->next;
 		piece->next->prev = piece->prev;
