@@ -26,7 +26,8 @@ static void check_zero(const struct pool_node *n, const bool listed[NODE_PAGES_M
 	static const char zero[PAGE_BYTES];
 
 	for (uint64_t i = 0; i < n->arena.bytes / PAGE_BYTES; i++)
-		trace_require(listed[i] || memcmp(n->arena.base + i * PAGE_BYTES, zero, PAGE_BYTES) == 0,
+		trace_require(
+			listed[i] || memcmp(n->arena.base + i * PAGE_BYTES, zero, PAGE_BYTES) == 0,
 			"node %u: page %" PRIu64 " is free and not zero", n->node, i);
 }
 
@@ -63,8 +64,8 @@ static void check_contents(void)
 	const struct block *b;
 
 	for (unsigned i = 0; (b = model_block_at(i)) != NULL; i++) {
-		for (uint64_t page = 0; b->state == BLOCK_LENT && page < b->block_bytes / PAGE_BYTES;
-			page++) {
+		for (uint64_t page = 0;
+			b->state == BLOCK_LENT && page < b->block_bytes / PAGE_BYTES; page++) {
 			uint64_t word;
 
 			memcpy(&word, model_memory(b) + page * PAGE_BYTES, sizeof(word));
@@ -99,11 +100,13 @@ static void check_links(void)
 		const struct link *link = &links[i];
 		const bool zombie = link->c && link->c->list == &rooms.net.zombies;
 
-		trace_require(!link->asked || moment_ran_ns() - link->asked_ran_ns < ANSWER_WITHIN_NS,
+		trace_require(
+			!link->asked || moment_ran_ns() - link->asked_ran_ns < ANSWER_WITHIN_NS,
 			"link %u: %s is not answered", i, message_name(link->question.type));
 		if (!link->c)
 			continue;
-		connections += link->purpose != PURPOSE_CHANNEL && link->c->state == CONNECTION_OPEN;
+		connections +=
+			link->purpose != PURPOSE_CHANNEL && link->c->state == CONNECTION_OPEN;
 		channels += link->purpose == PURPOSE_CHANNEL && !zombie;
 		trace_require(link->c->state == CONNECTION_OPEN || zombie ||
 				      moment_ran_ns() - link->closing_ran_ns < ANSWER_WITHIN_NS,
@@ -179,8 +182,8 @@ static void check_sessions(void)
 			const bool its = c && c->grantee == &s->grantee;
 
 			n += its && c->list != &rooms.net.zombies;
-			nchannels += its && c->purpose == PURPOSE_CHANNEL &&
-				     c->state == CONNECTION_OPEN;
+			nchannels +=
+				its && c->purpose == PURPOSE_CHANNEL && c->state == CONNECTION_OPEN;
 		}
 		trace_require(s->used && n == s->nconnections && nchannels == s->nchannels,
 			"session in slot %u: %u connections, %u channels, counted %u and %u", slot,

@@ -149,7 +149,8 @@ void client_hear(struct client *c, struct link *link)
 	memmove(link->back, link->back + 1, --link->nback * sizeof(link->back[0]));
 	header_get(&in, &h);
 	if (link != c->control) {
-		for (unsigned i = 0; i < CHANNELS_MAX_SIM && h.status && h.type == MESSAGE_JOIN; i++) {
+		for (unsigned i = 0; i < CHANNELS_MAX_SIM && h.status && h.type == MESSAGE_JOIN;
+			i++) {
 			if (c->channels[i] == link)
 				let_go(&c->channels[i]);
 		}

@@ -24,9 +24,9 @@ struct client {
 	struct owner *owner;
 	struct link *control;
 	struct link *channels[CHANNELS_MAX_SIM];
-	bool greeted;       /* control has had an answer to HELLO */
-	bool waiting;       /* for the answer to last */
-	bool repeat;        /* last has had none, and its connection broke */
+	bool greeted;        /* control has had an answer to HELLO */
+	bool waiting;        /* for the answer to last */
+	bool repeat;         /* last has had none, and its connection broke */
 	struct request last; /* on control */
 	uint64_t beat_ns, beats;
 };

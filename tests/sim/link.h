@@ -28,11 +28,11 @@ struct answer {
 
 struct link {
 	unsigned number;
-	struct client *client;   /* NULL: its client has let go of it */
-	struct connection *c;    /* NULL: the server has none, any more */
+	struct client *client; /* NULL: its client has let go of it */
+	struct connection *c;  /* NULL: the server has none, any more */
 	enum purpose purpose;
-	bool cut;                /* nothing passes any more */
-	bool honest;             /* its client has kept to the protocol */
+	bool cut;                      /* nothing passes any more */
+	bool honest;                   /* its client has kept to the protocol */
 	struct request sent[SENT_MAX]; /* to the server, oldest first */
 	unsigned nsent;
 	struct answer back[BACK_MAX]; /* to the client */

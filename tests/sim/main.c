@@ -35,13 +35,15 @@ static const char usage[] =
 	"\n"
 	"Simulate a server and its clients. A seed says all that happens, in which order.\n"
 	"\n"
-	"  --seeds N   so many seeds (default 2000; 300 with sanitizers), the first of them --seed\n"
+	"  --seeds N   so many seeds (default 2000; 300 with sanitizers), the first of them "
+	"--seed\n"
 	"  --seed S    only this one (default 1); the same as before, if --steps is\n"
 	"  --steps N   events of a seed (default 800)\n"
 	"  --verbose   say what happens, not only at the end of a seed that fails\n"
 	"  --help\n"
 	"\n"
-	"Exit status: 0 all is well, 1 a seed has failed (it is printed), 2 wrong arguments, 77 no /dev/shm.\n";
+	"Exit status: 0 all is well, 1 a seed has failed (it is printed), 2 wrong arguments, 77 no "
+	"/dev/shm.\n";
 
 static bool parse_number(const char *text, uint64_t *out)
 {
@@ -54,9 +56,9 @@ static bool parse_number(const char *text, uint64_t *out)
 
 static bool parse(int argc, char **argv, struct arguments *a)
 {
-	static const struct option options[] = { { "seeds", 1, NULL, 'n' }, { "seed", 1, NULL, 's' },
-		{ "steps", 1, NULL, 't' }, { "verbose", 0, NULL, 'v' }, { "help", 0, NULL, 'h' },
-		{ NULL, 0, NULL, 0 } };
+	static const struct option options[] = { { "seeds", 1, NULL, 'n' },
+		{ "seed", 1, NULL, 's' }, { "steps", 1, NULL, 't' }, { "verbose", 0, NULL, 'v' },
+		{ "help", 0, NULL, 'h' }, { NULL, 0, NULL, 0 } };
 	bool ok = true, only = false, many = false;
 	uint64_t steps = a->steps;
 	int c;
@@ -100,7 +102,8 @@ int main(int argc, char **argv)
 		fputs(usage, stderr);
 		return 2;
 	}
-	mallopt(M_MMAP_THRESHOLD, 256 << 10); /* tables that are mostly empty cost only what is used */
+	mallopt(M_MMAP_THRESHOLD,
+		256 << 10); /* tables that are mostly empty cost only what is used */
 	signal(SIGALRM, on_signal);
 	signal(SIGSEGV, on_signal);
 	signal(SIGBUS, on_signal);

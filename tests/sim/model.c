@@ -232,7 +232,8 @@ struct block *model_add_block(struct owner *o, const struct alloc_reply *r, uint
 	struct block *b = &blocks[nblocks];
 
 	trace_require(nblocks < BLOCKS_MAX, "more blocks than the pool has");
-	trace_require(r->serial > last_serial, "serial number %" PRIu64 " is given twice", r->serial);
+	trace_require(
+		r->serial > last_serial, "serial number %" PRIu64 " is given twice", r->serial);
 	last_serial = r->serial;
 	*b = (struct block){ .owner = o,
 		.serial = r->serial,
@@ -266,8 +267,8 @@ static void require_may_lose(const struct block *b)
 	trace_require(!owner_has_connection(o),
 		"allocation %" PRIu64 " is taken from session %u, which is connected", b->serial,
 		o->number);
-	trace_require(o->leaving || o->called_dead || !owner_is_alive(o) ||
-			      !owner_lease_lasts(o) || (killed != rooms.killed && o->was_over),
+	trace_require(o->leaving || o->called_dead || !owner_is_alive(o) || !owner_lease_lasts(o) ||
+			      (killed != rooms.killed && o->was_over),
 		"allocation %" PRIu64 " is taken from session %u, which lives and has a lease",
 		b->serial, o->number);
 	trace_require(rooms.options.reclaim == RECLAIM_AFTER ||
@@ -303,7 +304,9 @@ static void compare(struct block *b, const struct allocation *a)
 static void adopt(const struct allocation *a)
 {
 	const struct session_record *r = sessions_get(rooms.leases.records, a->session);
-	const struct alloc_reply as_if = { .addr = a->addr, .bytes = a->bytes, .serial = a->serial };
+	const struct alloc_reply as_if = {
+		.addr = a->addr, .bytes = a->bytes, .serial = a->serial
+	};
 	struct owner *o = r ? model_owner(r->id) : NULL;
 
 	trace_require(killed != rooms.killed && o && a->session_serial == r->serial,

@@ -20,12 +20,12 @@ struct owner {
 	unsigned number, process;
 	uint8_t id[ID_SIZE], secret[ID_SIZE];
 	uint64_t ticket;
-	bool leaving; /* it has said goodbye, */
-	bool closed;  /* and that was answered */
+	bool leaving;     /* it has said goodbye, */
+	bool closed;      /* and that was answered */
 	bool called_dead; /* the server has evidence, rightly */
-	bool gone;   /* the server has forgotten it, rightly */
-	bool lost;   /* its files are gone with the pool */
-	bool was_over; /* when the last server was killed, its lease may have been */
+	bool gone;        /* the server has forgotten it, rightly */
+	bool lost;        /* its files are gone with the pool */
+	bool was_over;    /* when the last server was killed, its lease may have been */
 	bool unsure; /* it may have another ticket by now, and the answer was lost; or it is retired */
 	uint32_t next_seq, free_seq; /* the next request's; the last FREE's that was carried out */
 	/* A sign of life that the server has seen for certain, and the last that it may have seen. */
@@ -43,7 +43,7 @@ struct block {
 	uint32_t seq;
 	bool free_asked;   /* its owner has sent a FREE of it */
 	bool detach_asked; /* somebody has sent a DETACH of it */
-	bool stuck; /* the device does not end a key that its owner has */
+	bool stuck;        /* the device does not end a key that its owner has */
 	bool shared;
 	uint8_t key[SHARE_KEY_SIZE];
 	uint64_t words[PAGES_MAX]; /* the first of each page */
@@ -59,9 +59,9 @@ struct owner *model_add_owner(unsigned process, const struct request *hello);
 struct owner *model_owner(const uint8_t id[ID_SIZE]); /* or NULL */
 struct owner *model_owner_of_ticket(uint64_t ticket);
 struct owner *model_owner_at(unsigned i); /* NULL at the end */
-struct owner *model_any_owner(void);                  /* by chance; NULL: there is none */
-void model_sign(struct owner *o);                     /* seen for certain */
-void model_late_sign(struct owner *o);                /* perhaps */
+struct owner *model_any_owner(void);      /* by chance; NULL: there is none */
+void model_sign(struct owner *o);         /* seen for certain */
+void model_late_sign(struct owner *o);    /* perhaps */
 
 /* Its lease cannot be over yet; it must be. */
 bool owner_lease_lasts(const struct owner *o);

@@ -53,7 +53,8 @@ static bool on_node(const struct pool_node *n, const struct alloc_request *q, bo
 			memset(taken + addr_offset(a->addr) / PAGE_BYTES, true,
 				allocation_block_bytes(a) / PAGE_BYTES);
 	}
-	return has_run(taken, n->arena.bytes / PAGE_BYTES, buddy_block_bytes(q->bytes) / PAGE_BYTES);
+	return has_run(
+		taken, n->arena.bytes / PAGE_BYTES, buddy_block_bytes(q->bytes) / PAGE_BYTES);
 }
 
 static bool anywhere(const struct alloc_request *q, bool owed)

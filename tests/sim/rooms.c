@@ -280,7 +280,8 @@ bool rooms_stop(bool *out_forgot_all)
 	if (!rooms_do(stop, out_forgot_all))
 		return false;
 	forgotten = host_end();
-	trace_require(!forgotten, "the server ended and forgot to free %zu pieces of memory", forgotten);
+	trace_require(
+		!forgotten, "the server ended and forgot to free %zu pieces of memory", forgotten);
 	bury();
 	return true;
 }

@@ -64,7 +64,8 @@ void trace_fail(const char *fmt, ...)
 	va_start(ap, fmt);
 	vprintf(fmt, ap);
 	va_end(ap);
-	printf("\nagain: test_sim --seed %" PRIu64 " --steps %u --verbose\n", kept.seed, kept.steps);
+	printf("\nagain: test_sim --seed %" PRIu64 " --steps %u --verbose\n", kept.seed,
+		kept.steps);
 	fflush(stdout);
 	_exit(1);
 }

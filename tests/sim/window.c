@@ -142,9 +142,10 @@ static bool refuses(struct window *w, bool for_ever)
 
 int grant_revoke(struct grant *g)
 {
-	struct window *w = g->own_region ? (struct window *)((char *)g->own_region -
-							      offsetof(struct window, mr))
-					 : of(g);
+	struct window *w =
+		g->own_region
+			? (struct window *)((char *)g->own_region - offsetof(struct window, mr))
+			: of(g);
 
 	host_place();
 	if (g->window) {
