@@ -374,6 +374,13 @@ int access_open(struct access *access, struct pool *pool, const struct work *wor
 
 void access_close(struct access *access)
 {
+	struct attachment *at, *next;
+
+	/* Of grants whose end the device never confirmed. */
+	HASH_ITER (hh, access->attachments, at, next) {
+		HASH_DEL(access->attachments, at);
+		free(at);
+	}
 	free(access->reach);
 	access->reach = NULL;
 }

@@ -6,7 +6,7 @@
 /* What comes this many periods late did not run meanwhile. */
 #define STALL_PERIODS 3
 
-/* An excuse may put a time into the future: then nothing has passed since. */
+/* A time to come: nothing has passed since. */
 static uint64_t elapsed(uint64_t since_ns, uint64_t now_ns)
 {
 	return now_ns > since_ns ? now_ns - since_ns : 0;
@@ -80,12 +80,18 @@ int lease_resume(struct lease *l, uint64_t now_ns)
 	return 0;
 }
 
-void lease_excuse(struct lease *l, uint64_t gap_ns)
+/* What was seen after the gap needs no excuse: it would hold for a lease and the gap on top. */
+static uint64_t excused(uint64_t since_ns, uint64_t gap_ns, uint64_t now_ns)
 {
-	l->seen_ns += gap_ns;
+	return elapsed(since_ns, now_ns) < gap_ns ? now_ns : since_ns + gap_ns;
+}
+
+void lease_excuse(struct lease *l, uint64_t gap_ns, uint64_t now_ns)
+{
+	l->seen_ns = excused(l->seen_ns, gap_ns, now_ns);
 	/* The courtesy is a time to come back in, and nobody could. */
 	if (l->state == LEASE_EXPIRED)
-		l->since_ns += gap_ns;
+		l->since_ns = excused(l->since_ns, gap_ns, now_ns);
 }
 
 uint64_t lease_since(const struct lease *l, uint64_t now_ns)

@@ -54,8 +54,8 @@ bool lease_step(struct lease *l, const struct lease_terms *terms, uint64_t now_n
 /* The session came back and proved itself: LIVE again from any state but LAPSED (-ESTALE). */
 int lease_resume(struct lease *l, uint64_t now_ns);
 
-/* The server stood still for gap_ns: that time is not charged. */
-void lease_excuse(struct lease *l, uint64_t gap_ns);
+/* The server stood still for gap_ns until now, or nearly: that time is not charged. */
+void lease_excuse(struct lease *l, uint64_t gap_ns, uint64_t now_ns);
 
 /* For how long it has been in its state. */
 uint64_t lease_since(const struct lease *l, uint64_t now_ns);

@@ -592,7 +592,8 @@ void session_tick_all(struct leases *l, uint64_t now_ns)
 	while (sessions_next(l->records, &cursor, &slot)) {
 		struct session *session = &l->sessions[slot];
 
-		lease_excuse(&session->lease, gap_ns);
+		if (gap_ns)
+			lease_excuse(&session->lease, gap_ns, now_ns);
 		if (session->nconnections || session_record(session)->state == SESSION_DETACHED)
 			tick(session, now_ns);
 	}

@@ -87,7 +87,7 @@ static int fire(struct lease *l, enum event event, uint64_t now)
 	case RESUME:
 		return lease_resume(l, now);
 	case EXCUSE:
-		lease_excuse(l, TTL);
+		lease_excuse(l, TTL, T0 + 2 * TTL);
 		return 0;
 	case STEP_SOON:
 		return lease_step(l, &terms, T0 + TTL / 2 - 1);
@@ -183,7 +183,7 @@ static void test_no_resurrection(void **state)
 		if (event >= STEP_SOON)
 			lease_step(&l, &terms, now);
 		else if (event == EXCUSE)
-			lease_excuse(&l, (seed >> 50) % 100);
+			lease_excuse(&l, (seed >> 50) % 100, now);
 		else
 			fire(&l, event, now);
 		if (before == LEASE_EXPIRED && l.state != LEASE_EXPIRED) {
@@ -224,17 +224,21 @@ static void test_excuse(void **state)
 	(void)state;
 	/* The server slept for 5 ttl: nobody is late for it. */
 	lease_start(&l, T0);
-	lease_excuse(&l, 5 * TTL);
+	lease_excuse(&l, 5 * TTL, T0 + 5 * TTL);
 	assert_false(lease_step(&l, &terms, T0 + 5 * TTL));
 	assert_false(lease_step(&l, &terms, T0 + 5 * TTL + TTL / 2 - 1));
 	assert_true(lease_step(&l, &terms, T0 + 5 * TTL + TTL / 2));
-	/* An excuse that reaches into the future does not wrap around. */
-	lease_start(&l, T0);
-	lease_excuse(&l, 1);
+	/* Who was heard after that has a lease from then on, and not 5 ttl more. */
+	lease_start(&l, T0 + 5 * TTL - 1);
+	lease_excuse(&l, 5 * TTL, T0 + 5 * TTL);
+	assert_int_equal(l.seen_ns, T0 + 5 * TTL);
+	/* A time to come does not wrap around. */
+	lease_start(&l, T0 + 1);
+	lease_excuse(&l, 1, T0);
 	assert_false(lease_step(&l, &terms, T0));
 	/* Courtesy is prolonged too. */
 	l = (struct lease){ .state = LEASE_EXPIRED, .seen_ns = T0, .since_ns = T0 };
-	lease_excuse(&l, 5 * TTL);
+	lease_excuse(&l, 5 * TTL, T0 + 5 * TTL);
 	assert_false(lease_step(&l, &terms, T0 + COURTESY + 5 * TTL - 1));
 	assert_true(lease_step(&l, &terms, T0 + COURTESY + 5 * TTL));
 }

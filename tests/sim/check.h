@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The invariants of a server between two events. */
+#ifndef RMEM_SIM_CHECK_H
+#define RMEM_SIM_CHECK_H
+
+#include <stdbool.h>
+
+void check_begin(void);
+
+/* bytes: look at the contents of all memory as well. */
+void check_all(bool bytes);
+
+/* All clients have gone and time has passed: nothing is left. */
+void check_empty(void);
+
+/* The device does not confirm the end of something: only the next server gets it back. */
+bool check_is_stuck(void);
+
+#endif

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "tests/sim/room.h"
+
+#include <string.h>
+
+#include "rmem/rmem.h"
+#include "tests/sim/model.h"
+#include "tests/sim/rooms.h"
+#include "tests/sim/window.h"
+
+#define NODE_PAGES_MAX 256
+
+static bool is_reached(const struct allocation *a)
+{
+	for (struct window *w = NULL; (w = window_next(w)) != NULL;) {
+		if (w->bound && w->serial == a->serial)
+			return true;
+	}
+	return false;
+}
+
+/* Would the server give it back if it had to? */
+static bool is_owed(const struct allocation *a)
+{
+	const struct session_record *r = sessions_get(rooms.leases.records, a->session);
+
+	return a->state == ALLOCATION_LIVE && r &&
+	       (r->state == SESSION_CLOSED || r->state == SESSION_DEAD) &&
+	       !rooms.leases.sessions[a->session].nconnections && !is_reached(a);
+}
+
+static bool has_run(const bool taken[NODE_PAGES_MAX], uint64_t pages, uint64_t run)
+{
+	for (uint64_t from = 0; from + run <= pages; from += run) {
+		uint64_t n = 0;
+
+		while (n < run && !taken[from + n])
+			n++;
+		if (n == run)
+			return true;
+	}
+	return false;
+}
+
+static bool on_node(const struct pool_node *n, const struct alloc_request *q, bool owed)
+{
+	bool taken[NODE_PAGES_MAX] = { false };
+	const struct allocation *a;
+	uint32_t cursor = 0;
+
+	while ((a = ledger_next(rooms.pool.ledger, &cursor)) != NULL) {
+		if (addr_node(a->addr) == n->node && !(owed && is_owed(a)))
+			memset(taken + addr_offset(a->addr) / PAGE_BYTES, true,
+				allocation_block_bytes(a) / PAGE_BYTES);
+	}
+	return has_run(
+		taken, n->arena.bytes / PAGE_BYTES, buddy_block_bytes(q->bytes) / PAGE_BYTES);
+}
+
+static bool anywhere(const struct alloc_request *q, bool owed)
+{
+	for (unsigned i = 0; i < rooms.pool.nnodes && !q->navoid; i++) {
+		const struct pool_node *n = &rooms.pool.nodes[i];
+
+		if ((q->node == RMEM_NODE_ANY || q->node == (int)n->node) && on_node(n, q, owed))
+			return true;
+	}
+	return false;
+}
+
+bool room_is_there(const struct alloc_request *q)
+{
+	return anywhere(q, false);
+}
+
+bool room_is_owed(const struct alloc_request *q)
+{
+	return rooms.options.reclaim != RECLAIM_NEVER && anywhere(q, true);
+}

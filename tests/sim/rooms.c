@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "tests/sim/rooms.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/identity.h"
+#include "server/grant/teardown.h"
+#include "server/net/connection.h"
+#include "server/rpc/dispatch.h"
+#include "tests/sim/host.h"
+#include "tests/sim/link.h"
+#include "tests/sim/timer.h"
+#include "tests/sim/trace.h"
+
+/* These are server/server.c's. */
+#define TICKS_PER_TTL 20
+#define TICK_MAX_MS 500
+#define HELLO_WITHIN_NS (5 * NSEC_PER_SEC)
+#define GOODBYE_WITHIN_NS (1 * NSEC_PER_SEC)
+#define JUDGE_EVERY_NS (1 * NSEC_PER_SEC)
+
+struct rooms rooms;
+
+static char directory[64], files[80];
+static void *board; /* the process's memory, not a file: made once, for all servers */
+
+static const struct net_events events = {
+	.message = rpc_dispatch,
+	.invalidated = access_invalidated,
+};
+
+/* ---- files ---- */
+
+void rooms_make_directory(void)
+{
+	snprintf(directory, sizeof(directory), "/dev/shm/rmem-sim-XXXXXX");
+	if (!mkdtemp(directory)) {
+		perror("no directory in /dev/shm");
+		exit(77);
+	}
+	snprintf(files, sizeof(files), "%s/pool", directory);
+	board = mmap(NULL, BOARD_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+}
+
+static void remove_files(void)
+{
+	DIR *list = opendir(files);
+	const struct dirent *entry;
+
+	while (list && (entry = readdir(list)) != NULL)
+		unlinkat(dirfd(list), entry->d_name, 0);
+	if (list)
+		closedir(list);
+	rmdir(files);
+}
+
+void rooms_remove_directory(void)
+{
+	remove_files();
+	rmdir(directory);
+}
+
+void rooms_begin(void)
+{
+	remove_files();
+	memset(&rooms, 0, sizeof(rooms));
+}
+
+/* ---- start ---- */
+
+static void connect_rooms(struct rooms *r)
+{
+	r->net = (struct net){ .work = &r->work, .events = &events, .context = &r->rpc };
+	r->leases = (struct leases){ .options = &r->options, .net = &r->net, .pool = &r->pool };
+	r->reclaim =
+		(struct reclaim){ .leases = &r->leases, .access = &r->access, .work = &r->work };
+	r->reaper = (struct reaper){ .net = &r->net,
+		.pool = &r->pool,
+		.access = &r->access,
+		.reclaim = &r->reclaim,
+		.work = &r->work };
+	r->rpc = (struct rpc){ .options = &r->options,
+		.pool = &r->pool,
+		.access = &r->access,
+		.leases = &r->leases,
+		.reclaim = &r->reclaim,
+		.work = &r->work };
+	r->net.devices[0].protection = r->protection;
+	r->net.ndevices = 1;
+}
+
+static int open_sessions(struct rooms *r)
+{
+	int err = sessions_open(&r->leases.records, r->data.tables, DATADIR_SESSIONS);
+	const struct allocation *a;
+	uint32_t cursor = 0;
+
+	while (!err && (a = ledger_next(r->pool.ledger, &cursor)) != NULL)
+		sessions_expect(r->leases.records, a->session, a->session_serial);
+	return err;
+}
+
+static int open_tables(struct rooms *r)
+{
+	struct timeline_clocks clocks = { .boot_ns = clock_boot_ns() };
+	int err = open_sessions(r);
+
+	if (!err)
+		err = sites_open(&r->sites, r->data.tables, DATADIR_SITES);
+	if (!err)
+		err = history_open(&r->history, r->data.tables, DATADIR_HISTORY);
+	if (err)
+		return err;
+	clocks.real_ns =
+		timeline_beginning_ns(r->leases.records, r->pool.ledger, clock_real_ns());
+	identity_boot(clocks.boot_id, &clocks.boot_clock);
+	err = timeline_open(&r->leases.timeline, r->data.tables, DATADIR_TIME, &clocks);
+	r->leases.sessions = calloc(SESSIONS_MAX, sizeof(*r->leases.sessions));
+	r->leases.board = board;
+	r->rpc.sites = r->sites;
+	r->pool.emptied = session_emptied;
+	r->pool.context = &r->leases;
+	r->reclaim.history = r->history;
+	r->reclaim.sites = r->sites;
+	sessions_limit(r->leases.records, r->options.max_sessions);
+	return err;
+}
+
+static void start_tick(struct rooms *r)
+{
+	struct leases *l = &r->leases;
+	uint64_t ms = r->options.ttl_ms / TICKS_PER_TTL, now_ns = clock_boot_ns();
+
+	ms = ms > TICK_MAX_MS ? TICK_MAX_MS : ms;
+	l->terms = (struct lease_terms){ .ttl_ns = r->options.ttl_ms * NSEC_PER_MSEC,
+		.courtesy_ns = r->options.courtesy_ms * NSEC_PER_MSEC };
+	heart_start(&l->heart, ms * NSEC_PER_MSEC);
+	stall_guard_start(
+		&l->stall_guard, ms * NSEC_PER_MSEC, now_ns, heart_ran_ns(l->heart, now_ns));
+	r->tick_ns = ms * NSEC_PER_MSEC;
+	r->next_tick_ns = now_ns + r->tick_ns;
+	r->judged_ns = 0;
+}
+
+static void start(void *arg)
+{
+	struct rooms *r = arg;
+	struct why why = { "" };
+	int err;
+
+	connect_rooms(r);
+	err = datadir_open(&r->data, files, 7471, &why);
+	if (!err)
+		err = pool_open(&r->pool, &r->data, &r->sizes, NULL, &why);
+	trace_require(!err, "the server does not start: %s", why.text);
+	err = open_tables(r);
+	if (!err)
+		err = access_open(&r->access, &r->pool, &r->work);
+	if (!err)
+		err = reaper_start(&r->reaper, NULL);
+	trace_require(!err, "the server does not start: %s", strerror(-err));
+	r->leases.started_boot_ns = clock_boot_ns();
+	sessions_recover(&r->leases);
+	start_tick(r);
+	pool_settle(&r->pool);
+	work_wake(&r->work);
+	r->open = true;
+}
+
+bool rooms_start(void)
+{
+	return rooms_do(start, &rooms);
+}
+
+/* ---- life ---- */
+
+/* The memory of the process is gone, and all that its device had; clients are told by their devices. */
+static void bury(void)
+{
+	rooms.open = false;
+	rooms.killed++;
+	timer_forget();
+	links_server_died();
+}
+
+bool rooms_do(void (*act)(void *arg), void *arg)
+{
+	if (host_run(act, arg))
+		return true;
+	trace("the server is killed at a store");
+	bury();
+	return false;
+}
+
+void rooms_kill(void)
+{
+	trace("the server is killed");
+	host_kill();
+	bury();
+}
+
+static void drop_idlers(struct rooms *r, uint64_t now_ns)
+{
+	struct connection *c, *next;
+
+	for (c = r->net.connections; c; c = next) {
+		next = c->next;
+		if (!c->grantee && !c->pending.active && now_ns - c->opened_ns > HELLO_WITHIN_NS)
+			connection_abort(c, "no HELLO came");
+		else if (c->grantee && session_record(session_of(c))->state != SESSION_CONNECTED &&
+			 now_ns - c->active_ns > GOODBYE_WITHIN_NS)
+			connection_abort(c, "it said goodbye and stayed");
+	}
+}
+
+void rooms_tick(void)
+{
+	struct rooms *r = &rooms;
+	uint64_t now_ns = clock_boot_ns();
+
+	r->next_tick_ns = now_ns + r->tick_ns;
+	session_tick_all(&r->leases, now_ns);
+	drop_idlers(r, now_ns);
+	if (now_ns - r->judged_ns >= JUDGE_EVERY_NS) {
+		r->judged_ns = now_ns;
+		session_check_liveness(&r->leases);
+	}
+	timeline_keep(r->leases.timeline, now_ns);
+	reaper_tick(&r->reaper, timeline_at(r->leases.timeline, now_ns));
+}
+
+/* ---- stop ---- */
+
+static void stop(void *arg)
+{
+	struct rooms *r = &rooms;
+
+	while (r->net.connections)
+		connection_abort(r->net.connections, "rmemd stops");
+	teardown_all(&r->net);
+	reaper_stop(&r->reaper);
+	heart_stop(r->leases.heart);
+	while (pool_wipe(&r->pool, UINT64_MAX))
+		;
+	if (ledger_count(r->pool.ledger) == 0) {
+		*(bool *)arg = true;
+		datadir_remove_files(&r->data, r->pool.id, false);
+	}
+	links_close_zombies();
+	pool_close(&r->pool);
+	timeline_close(r->leases.timeline);
+	sites_close(r->sites);
+	history_close(r->history);
+	sessions_close(r->leases.records);
+	free(r->leases.sessions);
+	access_close(&r->access);
+	datadir_close(&r->data);
+}
+
+bool rooms_stop(bool *out_forgot_all)
+{
+	size_t forgotten;
+
+	*out_forgot_all = false;
+	if (!rooms_do(stop, out_forgot_all))
+		return false;
+	forgotten = host_end();
+	trace_require(
+		!forgotten, "the server ended and forgot to free %zu pieces of memory", forgotten);
+	bury();
+	return true;
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What the verdicts share: on what is said about sessions, and on what is said about memory. */
+#ifndef RMEM_SIM_VERDICT_IMPL_H
+#define RMEM_SIM_VERDICT_IMPL_H
+
+#include "common/wire.h"
+#include "tests/sim/link.h"
+#include "tests/sim/model.h"
+#include "tests/sim/trace.h"
+
+#define require(link, condition, what) \
+	trace_require(condition, "link %u: %s: " what, (link)->number, \
+		message_name((link)->question.type))
+
+/* The allocation that a request of that link names, if it is of its own session. */
+struct block *verdict_own(const struct link *link, uint64_t addr, uint64_t serial);
+
+void verdict_hello(struct link *link, int status, struct wire *in);
+void verdict_join(struct link *link, int status);
+void verdict_fence(struct link *link, int status, struct wire *in);
+
+void verdict_alloc(struct link *link, int status, struct wire *in);
+void verdict_free(struct link *link, int status);
+void verdict_attach(struct link *link, int status, struct wire *in);
+void verdict_share(struct link *link, int status, struct wire *in);
+void verdict_lookup(struct link *link, int status, struct wire *in);
+void verdict_detach(struct link *link, int status);
+
+#endif
