@@ -118,8 +118,7 @@ static int open_tables(struct rooms *r)
 		err = history_open(&r->history, r->data.tables, DATADIR_HISTORY);
 	if (err)
 		return err;
-	clocks.real_ns =
-		timeline_beginning_ns(r->leases.records, r->pool.ledger, clock_real_ns());
+	clocks.real_ns = timeline_beginning_ns(r->leases.records, r->pool.ledger, clock_real_ns());
 	identity_boot(clocks.boot_id, &clocks.boot_clock);
 	err = timeline_open(&r->leases.timeline, r->data.tables, DATADIR_TIME, &clocks);
 	r->leases.sessions = calloc(SESSIONS_MAX, sizeof(*r->leases.sessions));
