@@ -31,7 +31,8 @@ static void test_leaks(void **state)
 	check_keys(at(answer, "audit"), "serial time_ns scans_agreeing scans_needed duration_us");
 	check_keys(at(answer, "coverage"),
 		"allocations_total allocations_audited allocations_without_site orphans "
-		"sessions_total sessions_not_scanned reclaimed_blocks reclaimed_bytes unacknowledged");
+		"sessions_total sessions_not_scanned reclaimed_blocks reclaimed_bytes "
+		"unacknowledged");
 	assert_int_equal(number(at(answer, "coverage"), "reclaimed_blocks"), 6);
 	assert_int_equal(number(at(answer, "coverage"), "reclaimed_bytes"), 7);
 	check_keys(at(answer, "summary"),
