@@ -110,6 +110,7 @@ static uint64_t resident_bytes(void)
 static void open_tables(struct scale *s)
 {
 	must(!sessions_open(&s->sessions, s->dir, "sessions"), "cannot open the sessions");
+	sessions_tell(s->sessions, s->ledger);
 	must(!sites_open(&s->sites, s->dir, "sites"), "cannot open the sites");
 }
 
