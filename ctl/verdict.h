@@ -8,7 +8,7 @@
 
 #include "common/why.h"
 
-/* Something is leaked or wrong: true for definite or zombie blocks, orphans, and bytes that are unaccounted for. -EBADMSG. */
+/* Something is leaked or wrong: true for definite or zombie blocks, orphans, bytes that are unaccounted for or miscounted. -EBADMSG. */
 int verdict_leaks(const json_t *answer, bool *out_leaks, struct why *why);
 
 /* Is there such a node (< 0: any)? -ENODEV. */

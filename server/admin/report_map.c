@@ -39,7 +39,7 @@ static json_t *make_nodes(struct draft *d)
 {
 	struct audit_node given[ADDR_MAX_NODES], nodes[ADDR_MAX_NODES];
 	struct audit_input in = part_audit_input(d->view, given);
-	size_t n = audit_count_nodes(&in, nodes);
+	size_t n = audit_nodes(&in, nodes);
 	json_t *list = json_array();
 
 	for (size_t i = 0; i < n; i++)
@@ -180,16 +180,9 @@ static json_t *make_allocation(struct draft *d, const struct allocation *a, uint
 static json_t *make_holder(struct draft *d, const struct allocation *a)
 {
 	const struct session_record *r = part_session(d->view, a->session, a->session_serial);
-	const struct allocation *other = NULL;
-	struct share share = { .blocks = 0 };
+	struct ledger_share share =
+		ledger_session_share(d->view->ledger, a->session, a->session_serial);
 
-	while ((other = ledger_next_of_session(d->view->ledger, a->session, other)) != NULL) {
-		if (other->session_serial != a->session_serial)
-			continue;
-		share.blocks++;
-		share.bytes += other->bytes;
-		share.block_bytes += allocation_block_bytes(other);
-	}
 	return part_holder(d, a->session, r, &share);
 }
 

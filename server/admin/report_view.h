@@ -52,6 +52,7 @@ struct report_counters {
 	uint64_t reclaimed_blocks, reclaimed_bytes;
 	uint64_t refused_requests;
 	uint64_t stalls, stalled_ms;
+	uint64_t channels; /* that all sessions have open now */
 };
 
 /* What was wrong with the files of the data directory when rmemd started. */

@@ -115,6 +115,7 @@ static struct report_counters counters_of(const struct sources *from)
 		.reclaimed_blocks = from->reclaim->blocks,
 		.reclaimed_bytes = from->reclaim->bytes,
 		.refused_requests = from->rpc->refused_requests,
+		.channels = l->nchannels,
 		.stalls = l->stalls,
 		.stalled_ms = l->stalled_ns / NSEC_PER_MSEC };
 }
