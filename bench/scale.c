@@ -309,7 +309,8 @@ static void fill_view(struct scale *s)
 								    s->buddies[i]) },
 			.size_bytes = s->arena_bytes,
 			.page_bytes = 4096,
-			.largest_free_bytes = buddy_largest_free_bytes(s->buddies[i]) };
+			.largest_free_bytes = buddy_largest_free_bytes(s->buddies[i]),
+			.blocks = s->buddies[i] };
 	s->view = (struct report_view){ .ledger = s->ledger,
 		.sessions = s->sessions,
 		.sites = s->sites,

@@ -23,11 +23,14 @@ struct report_server {
 	uint64_t uptime_ms;
 };
 
+struct buddy;
+
 struct report_node {
 	struct audit_node given; /* node, registered, free and metadata */
 	uint64_t size_bytes;
 	uint64_t page_bytes;
 	uint64_t largest_free_bytes;
+	const struct buddy *blocks; /* the allocator: which blocks are taken, in order */
 };
 
 struct report_device {
