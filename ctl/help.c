@@ -45,8 +45,8 @@ static const struct {
 		"\n"
 		"Audit now and report what is leaked, by call site, and that no byte of the pool\n"
 		"is unaccounted for. Exits with 1 if anything is definitely lost, if a revoke was\n"
-		"not confirmed, if bytes are unaccounted for, shown or not, or if what was taken\n"
-		"back is not acknowledged. With --reclaimed or --ack: no audit, and never 1.\n",
+		"not confirmed, if bytes are unaccounted for or miscounted, shown or not, or if what\n"
+		"was taken back is not acknowledged. With --reclaimed or --ack: no audit, and never 1.\n",
 		"  --kinds LIST          show these kinds (definite,limbo,zombie), or all (with\n"
 	"                        --json the default)\n"
 		"  -T, --top N           show at most N records\n"

@@ -66,6 +66,12 @@ void part_conservation(FILE *out, const json_t *node, struct check *c)
 	fputs("   UNACCOUNTED ", out);
 	put_in(out, unit, field_int(c, node, "unaccounted_bytes"));
 	putc('\n', out);
+	/* An older rmemd does not look for it. */
+	if (json_is_true(json_object_get(node, "miscounted")))
+		fprintf(out,
+			"MISCOUNTED: status and map show other sums of node%" PRIu64
+			": a fault in rmemd\n",
+			field_uint(c, node, "node"));
 }
 
 void part_node_cells(struct sheet *s, const json_t *node, struct check *c)

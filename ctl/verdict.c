@@ -53,7 +53,11 @@ int verdict_leaks(const json_t *answer, bool *out_leaks, struct why *why)
 	json_t *node;
 	size_t i;
 
-	json_array_foreach(nodes, i, node) wrong |= field_int(&c, node, "unaccounted_bytes") != 0;
+	json_array_foreach(nodes, i, node)
+	{
+		wrong |= field_int(&c, node, "unaccounted_bytes") != 0;
+		wrong |= json_is_true(json_object_get(node, "miscounted"));
+	}
 	if (c.what[0])
 		return why_set(
 			why, -EBADMSG, "the answer %s: this is not what an rmemd says", c.what);

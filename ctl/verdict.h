@@ -9,7 +9,7 @@
 #include "common/why.h"
 
 /*
- * Something is leaked or wrong: true for definite or zombie blocks, orphans, bytes that are unaccounted for, and
+ * Something is leaked or wrong: true for definite or zombie blocks, orphans, bytes that are unaccounted for or miscounted, and
  * history that nobody has acknowledged. -EBADMSG.
  */
 int verdict_leaks(const json_t *answer, bool *out_leaks, struct why *why);

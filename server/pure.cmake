@@ -6,6 +6,7 @@ set(RMEM_PURE
 	audit/finding.c
 	base/bitset.c
 	base/wait.c
+	ledger/accounts.c
 	ledger/allocation.c
 	ledger/evidence.c
 	ledger/history.c

@@ -151,6 +151,8 @@ static int open_sessions(struct server *s)
 
 	while (!err && (a = ledger_next(s->pool.ledger, &cursor)) != NULL)
 		sessions_expect(s->leases.records, a->session, a->session_serial);
+	if (!err)
+		sessions_tell(s->leases.records, s->pool.ledger);
 	return err;
 }
 

@@ -46,7 +46,7 @@ static json_t *make_nodes(struct draft *d)
 {
 	struct audit_node given[ADDR_MAX_NODES], nodes[ADDR_MAX_NODES];
 	struct audit_input in = part_audit_input(d->view, given);
-	size_t n = audit_count_nodes(&in, nodes);
+	size_t n = audit_nodes(&in, nodes);
 	json_t *list = json_array();
 
 	for (size_t i = 0; i < n; i++) {
@@ -62,49 +62,26 @@ static json_t *make_nodes(struct draft *d)
 
 static json_t *make_session_counts(struct draft *d)
 {
-	const struct session_record *r;
-	uint64_t counts[SESSION_DEAD + 1] = { 0 };
-	uint32_t cursor = 0, slot;
 	json_t *o = json_object();
 
-	while ((r = sessions_next(d->view->sessions, &cursor, &slot)) != NULL)
-		counts[r->state <= SESSION_DEAD ? r->state : SESSION_NONE]++;
 	for (uint32_t state = SESSION_CONNECTED; state <= SESSION_DEAD; state++)
-		draft_set_number(d, o, session_state_name(state), counts[state]);
+		draft_set_number(d, o, session_state_name(state),
+			sessions_count_in(d->view->sessions, (enum session_state)state));
 	return o;
-}
-
-static uint64_t count_channels(const struct report_view *view, uint32_t slot)
-{
-	return view->channels ? view->channels(view->arg, slot) : 0;
-}
-
-static uint64_t count_all_channels(const struct report_view *view)
-{
-	uint32_t cursor = 0, slot;
-	uint64_t n = 0;
-
-	while (sessions_next(view->sessions, &cursor, &slot) != NULL)
-		n += count_channels(view, slot);
-	return n;
-}
-
-static void share_add(struct share *share, const struct allocation *a)
-{
-	share->blocks++;
-	share->bytes += a->bytes;
-	share->block_bytes += allocation_block_bytes(a);
 }
 
 static json_t *make_allocations(struct draft *d)
 {
-	const struct allocation *a;
-	struct share all = { .blocks = 0 };
-	uint32_t cursor = 0;
+	struct ledger_share all = { .blocks = 0 };
 	json_t *o = json_object();
 
-	while ((a = ledger_next(d->view->ledger, &cursor)) != NULL)
-		share_add(&all, a);
+	for (unsigned node = 0; node < ADDR_MAX_NODES; node++) {
+		struct ledger_share here = ledger_node_share(d->view->ledger, node);
+
+		all.blocks += here.blocks;
+		all.bytes += here.bytes;
+		all.block_bytes += here.block_bytes;
+	}
 	draft_set_number(d, o, "blocks", all.blocks);
 	draft_set_number(d, o, "bytes", all.bytes);
 	draft_set_number(d, o, "block_bytes", all.block_bytes);
@@ -152,7 +129,7 @@ json_t *report_status(const struct report_view *view)
 	draft_set(&d, answer, "nodes", make_nodes(&d));
 	draft_set_number(&d, answer, "max_alloc_bytes", view->terms.max_alloc_bytes);
 	draft_set(&d, answer, "sessions", make_session_counts(&d));
-	draft_set_number(&d, answer, "channels", count_all_channels(view));
+	draft_set_number(&d, answer, "channels", view->counters.channels);
 	draft_set(&d, answer, "allocations", make_allocations(&d));
 	draft_set_number(&d, answer, "ttl_ms", view->terms.ttl_ms);
 	draft_set_number(&d, answer, "courtesy_ms", view->terms.courtesy_ms);
@@ -173,7 +150,7 @@ json_t *report_status(const struct report_view *view)
 struct listed {
 	uint32_t slot;
 	const struct session_record *record;
-	struct share share;
+	struct ledger_share share;
 };
 
 static int by_share(const void *left, const void *right)
@@ -193,17 +170,17 @@ static size_t list_sessions(const struct report_view *view, struct listed *list)
 	size_t n = 0;
 
 	while ((r = sessions_next(view->sessions, &cursor, &slot)) != NULL) {
-		const struct allocation *a = NULL;
-		struct listed *at = &list[n++];
-
-		*at = (struct listed){ .slot = slot, .record = r };
-		while ((a = ledger_next_of_session(view->ledger, slot, a)) != NULL) {
-			if (a->session_serial == r->serial)
-				share_add(&at->share, a);
-		}
+		list[n++] = (struct listed){ .slot = slot,
+			.record = r,
+			.share = ledger_session_share(view->ledger, slot, r->serial) };
 	}
 	qsort(list, n, sizeof(*list), by_share);
 	return n;
+}
+
+static uint64_t count_channels(const struct report_view *view, uint32_t slot)
+{
+	return view->channels ? view->channels(view->arg, slot) : 0;
 }
 
 json_t *report_sessions(const struct report_view *view)

@@ -56,7 +56,7 @@ static json_t *make_holders(struct draft *d, const struct audit_finding *f)
 
 	for (size_t i = 0; i < f->nholders && i < HOLDERS_MAX; i++) {
 		const struct audit_holder *h = &f->holders[i];
-		const struct share share = { h->blocks, h->bytes, h->block_bytes };
+		const struct ledger_share share = { h->blocks, h->bytes, h->block_bytes };
 
 		draft_append(d, list,
 			part_holder(d, h->session,
@@ -133,8 +133,12 @@ json_t *report_leaks(const struct report_view *view, const struct audit_result *
 	then.now_real_ns -= view->now_ns - result->now_ns;
 	for (size_t i = 0; i < result->nfindings; i++)
 		draft_append(&d, records, make_record(&d, &result->findings[i]));
-	for (size_t i = 0; i < result->nnodes; i++)
-		draft_append(&d, nodes, part_node(&d, &result->nodes[i]));
+	for (size_t i = 0; i < result->nnodes; i++) {
+		json_t *node = part_node(&d, &result->nodes[i]);
+
+		draft_set(&d, node, "miscounted", json_boolean(result->nodes[i].miscounted));
+		draft_append(&d, nodes, node);
+	}
 	draft_set(&d, answer, "audit", make_audit(&d, result));
 	draft_set(&d, answer, "coverage", make_coverage(&d, result));
 	draft_set(&d, answer, "records", records);

@@ -3,10 +3,10 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "server/admin/report.h"
 #include "server/admin/report_parts.h"
+#include "server/memory/buddy.h"
 
 static struct report_pages count_pages(
 	const struct report_view *view, uint64_t addr, uint64_t bytes)
@@ -39,7 +39,7 @@ static json_t *make_nodes(struct draft *d)
 {
 	struct audit_node given[ADDR_MAX_NODES], nodes[ADDR_MAX_NODES];
 	struct audit_input in = part_audit_input(d->view, given);
-	size_t n = audit_count_nodes(&in, nodes);
+	size_t n = audit_nodes(&in, nodes);
 	json_t *list = json_array();
 
 	for (size_t i = 0; i < n; i++)
@@ -90,44 +90,42 @@ static json_t *make_block(struct draft *d, const struct allocation *a)
 	return o;
 }
 
-static int by_addr(const void *left, const void *right)
+/*
+ * The blocks of a node, by address: the allocator knows their order, and the ledger what they are. As many as there is
+ * still room for in the list.
+ */
+static void list_node(struct draft *d, json_t *list, const struct report_node *node, uint64_t limit)
 {
-	const struct allocation *l = *(const struct allocation *const *)left;
-	const struct allocation *r = *(const struct allocation *const *)right;
+	struct buddy_range block = { .end = 0 };
 
-	return l->addr < r->addr ? -1 : l->addr > r->addr;
-}
+	while (json_array_size(list) < limit && !d->failed &&
+		buddy_next_taken(node->blocks, block.end, &block)) {
+		const struct allocation *a = ledger_find(d->view->ledger,
+			addr_make(d->view->server.number, node->given.node, block.start));
 
-/* All that are wanted, by address; list has room for the whole ledger. */
-static size_t list_blocks(const struct ledger *ledger, int node, const struct allocation **list)
-{
-	const struct allocation *a;
-	uint32_t cursor = 0;
-	size_t n = 0;
-
-	while ((a = ledger_next(ledger, &cursor)) != NULL) {
-		if (node < 0 || addr_node(a->addr) == (unsigned)node)
-			list[n++] = a;
+		if (a) /* or it is unaccounted for */
+			draft_append(d, list, make_block(d, a));
 	}
-	qsort(list, n, sizeof(*list), by_addr);
-	return n;
 }
 
 json_t *report_map(const struct report_view *view, uint64_t limit, int node)
 {
-	/* One more than there are: a size of 0 may give NULL. */
-	const struct allocation **list =
-		calloc((size_t)ledger_count(view->ledger) + 1, sizeof(const struct allocation *));
-	struct draft d = { .view = view, .failed = !list };
+	struct draft d = { .view = view };
 	json_t *answer = draft_begin(&d, "map"), *blocks = json_array();
-	size_t n = list ? list_blocks(view->ledger, node, list) : 0;
+	uint64_t total = 0;
 
-	for (size_t i = 0; i < n && i < limit; i++)
-		draft_append(&d, blocks, make_block(&d, list[i]));
+	for (unsigned i = 0; i < ADDR_MAX_NODES; i++) {
+		const struct report_node *known = part_find_node(view, i);
+
+		if (node >= 0 && (unsigned)node != i)
+			continue;
+		total += ledger_node_share(view->ledger, i).blocks;
+		if (known)
+			list_node(&d, blocks, known, limit);
+	}
 	draft_set(&d, answer, "nodes", make_nodes(&d));
 	draft_set(&d, answer, "blocks", blocks);
-	draft_set_number(&d, answer, "blocks_total", n);
-	free(list);
+	draft_set_number(&d, answer, "blocks_total", total);
 	return draft_finish(&d, answer);
 }
 
@@ -180,16 +178,9 @@ static json_t *make_allocation(struct draft *d, const struct allocation *a, uint
 static json_t *make_holder(struct draft *d, const struct allocation *a)
 {
 	const struct session_record *r = part_session(d->view, a->session, a->session_serial);
-	const struct allocation *other = NULL;
-	struct share share = { .blocks = 0 };
+	struct ledger_share share =
+		ledger_session_share(d->view->ledger, a->session, a->session_serial);
 
-	while ((other = ledger_next_of_session(d->view->ledger, a->session, other)) != NULL) {
-		if (other->session_serial != a->session_serial)
-			continue;
-		share.blocks++;
-		share.bytes += other->bytes;
-		share.block_bytes += allocation_block_bytes(other);
-	}
 	return part_holder(d, a->session, r, &share);
 }
 

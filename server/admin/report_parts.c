@@ -209,8 +209,8 @@ static void set_evidence(struct draft *d, json_t *o, const struct session_record
 /* The same fields with nothing in them, so that a reader needs no second case. */
 static const struct session_record nobody;
 
-json_t *part_holder(
-	struct draft *d, uint32_t slot, const struct session_record *r, const struct share *share)
+json_t *part_holder(struct draft *d, uint32_t slot, const struct session_record *r,
+	const struct ledger_share *share)
 {
 	const struct session_record *known = r ? r : &nobody;
 	const struct identity *who = &known->identity;

@@ -30,17 +30,13 @@ void draft_set_text(struct draft *d, json_t *object, const char *key, const char
 void draft_set_time(struct draft *d, json_t *object, const char *key, uint64_t time_ns);
 void draft_set_addr(struct draft *d, json_t *object, const char *key, uint64_t addr);
 
-struct share {
-	uint64_t blocks, bytes, block_bytes;
-};
-
 /* A session's lease in the words of docs/ADMIN.md: "none" unless it is known. */
 const char *part_lease(const struct report_view *view, uint32_t slot,
 	const struct session_record *r, uint64_t *out_for_ms);
 
 /* r may be NULL: the session is not in the table. */
-json_t *part_holder(
-	struct draft *d, uint32_t slot, const struct session_record *r, const struct share *share);
+json_t *part_holder(struct draft *d, uint32_t slot, const struct session_record *r,
+	const struct ledger_share *share);
 
 /* The session of that slot and serial number, or NULL. */
 const struct session_record *part_session(

@@ -23,11 +23,14 @@ struct report_server {
 	uint64_t uptime_ms;
 };
 
+struct buddy;
+
 struct report_node {
 	struct audit_node given; /* node, registered, free and metadata */
 	uint64_t size_bytes;
 	uint64_t page_bytes;
 	uint64_t largest_free_bytes;
+	const struct buddy *blocks; /* the allocator: which blocks are taken, in order */
 };
 
 struct report_device {
@@ -52,6 +55,7 @@ struct report_counters {
 	uint64_t reclaimed_blocks, reclaimed_bytes;
 	uint64_t refused_requests;
 	uint64_t stalls, stalled_ms;
+	uint64_t channels; /* that all sessions have open now */
 };
 
 /* What was wrong with the files of the data directory when rmemd started. */

@@ -79,7 +79,8 @@ static void fill_nodes(struct view *v, const struct pool *pool)
 		v->nodes[i] = (struct report_node){ .given = given[i],
 			.size_bytes = n->arena.bytes,
 			.page_bytes = n->arena.page_bytes,
-			.largest_free_bytes = buddy_largest_free_bytes(n->buddy) };
+			.largest_free_bytes = buddy_largest_free_bytes(n->buddy),
+			.blocks = n->buddy };
 	}
 }
 
@@ -115,6 +116,7 @@ static struct report_counters counters_of(const struct sources *from)
 		.reclaimed_blocks = from->reclaim->blocks,
 		.reclaimed_bytes = from->reclaim->bytes,
 		.refused_requests = from->rpc->refused_requests,
+		.channels = l->nchannels,
 		.stalls = l->stalls,
 		.stalled_ms = l->stalled_ns / NSEC_PER_MSEC };
 }
@@ -130,6 +132,7 @@ static void fill_server(struct view *v, const struct sources *from)
 		.admin_socket = o->admin_socket,
 		.pid = (uint32_t)getpid(),
 		.port = o->port,
+		.number = ADDR_SERVER,
 		.started_ns = timeline_at(l->timeline, l->started_boot_ns),
 		.uptime_ms = (clock_boot_ns() - l->started_boot_ns) / NSEC_PER_MSEC };
 	v->report.terms = (struct report_terms){ .ttl_ms = o->ttl_ms,

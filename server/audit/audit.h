@@ -42,9 +42,12 @@ enum audit_kind audit_judge(const struct audit_input *in, const struct audit_sca
 	const struct allocation *a);
 
 /*
- * Conservation alone: the given nodes with the counted numbers filled in, by node. A node that was not
- * given but is in the ledger is added, with nothing registered. Returns how many.
+ * Conservation alone, by the ledger's own sums: the given nodes with those filled in, by node. A node that was not given
+ * but is in the ledger is added, with nothing registered. Returns how many. O(nodes), and nothing is called miscounted.
  */
+size_t audit_nodes(const struct audit_input *in, struct audit_node out[ADDR_MAX_NODES]);
+
+/* The same counted from the records, and compared with those sums. O(allocations). */
 size_t audit_count_nodes(const struct audit_input *in, struct audit_node out[ADDR_MAX_NODES]);
 
 /* previous may be NULL: then nothing is confirmed. -ENOMEM. */

@@ -68,7 +68,21 @@ static void scan(struct auditor *a)
 	a->previous = fresh;
 }
 
-static void complain(const struct audit_result *r)
+/* What an audit has counted on a node, and what status and map show. */
+static void complain_of_sums(const struct ledger *ledger, const struct audit_node *node)
+{
+	const struct ledger_share *sums = ledger_account(ledger, node->node)->classes;
+
+	log_error("node %u: the sums that are kept are WRONG: live %" PRIu64 ", courtesy %" PRIu64
+		  ", quarantine %" PRIu64 ", zombie %" PRIu64 "; the ledger has %" PRIu64
+		  ", %" PRIu64 ", %" PRIu64 ", %" PRIu64 ": please report this with the output of "
+		  "rmemctl leaks --json and rmemctl status --json",
+		node->node, sums[CLASS_LIVE].block_bytes, sums[CLASS_COURTESY].block_bytes,
+		sums[CLASS_QUARANTINE].block_bytes, sums[CLASS_ZOMBIE].block_bytes,
+		node->live_bytes, node->courtesy_bytes, node->quarantine_bytes, node->zombie_bytes);
+}
+
+static void complain(const struct ledger *ledger, const struct audit_result *r)
 {
 	char bytes[UNITS_TEXT_SIZE];
 
@@ -77,6 +91,8 @@ static void complain(const struct audit_result *r)
 			log_error("node %u: %" PRId64 " bytes UNACCOUNTED for: please report this "
 				  "with the output of rmemctl leaks --json",
 				r->nodes[i].node, r->nodes[i].unaccounted_bytes);
+		if (r->nodes[i].miscounted)
+			complain_of_sums(ledger, &r->nodes[i]);
 	}
 	if (r->totals[AUDIT_DEFINITE].blocks)
 		log_info("audit: %s in %" PRIu64 " blocks definitely lost (rmemctl leaks)",
@@ -112,7 +128,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	if (result)
-		complain(result);
+		complain(a->leases->pool->ledger, result);
 	audit_result_destroy(result);
 	/* Between the two scans of an audit on demand: one now would come too soon before its second. */
 	if (!a->waits)

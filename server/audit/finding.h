@@ -27,11 +27,12 @@ struct audit_node {
 	uint64_t registered_bytes; /* given: what the NIC can reach */
 	uint64_t free_bytes;       /* given: the allocator's own count */
 	uint64_t metadata_bytes;   /* given */
-	uint64_t live_bytes;       /* counted from the ledger, in blocks */
+	uint64_t live_bytes;       /* from the ledger, in blocks */
 	uint64_t courtesy_bytes;   /* of sessions that are not connected */
 	uint64_t quarantine_bytes; /* revoking and being wiped */
 	uint64_t zombie_bytes;
 	int64_t unaccounted_bytes;
+	bool miscounted; /* the ledger's own sums are others than those that were counted: always a bug */
 };
 
 /* Allocations of one kind, one site and one holder, merged. */

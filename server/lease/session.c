@@ -335,6 +335,7 @@ int session_rejoin(struct connection *c, struct session *session, struct why *wh
 			"the device does not confirm the end of this channel's last connection");
 	connection_move(c, &session->channels);
 	session->nchannels++;
+	session->leases->nchannels++;
 	adopt(c, session, channel_closing);
 	log_debug("a channel of session %u from %s", session->grantee.slot, c->peer);
 	return 0;
@@ -365,8 +366,11 @@ static struct connection *of_closing(struct wait *w)
 
 static void channel_closing(struct wait *w, int result)
 {
+	struct session *session = session_of(of_closing(w));
+
 	(void)result;
-	session_of(of_closing(w))->nchannels--;
+	session->nchannels--;
+	session->leases->nchannels--;
 }
 
 static void end_channels(struct session *session, const char *reason)

@@ -60,6 +60,7 @@ struct leases {
 	struct sessions *records;
 	struct timeline *timeline; /* what time it is in records */
 	struct session *sessions;  /* by slot, SESSIONS_MAX of them */
+	unsigned nchannels;        /* open, of all of them */
 	struct session *lists[SESSION_LISTS];
 	void *board; /* SESSIONS_MAX lines, registered line by line */
 	struct lease_terms terms;

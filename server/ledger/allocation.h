@@ -5,6 +5,8 @@
 
 #include <stdint.h>
 
+#define SESSIONS_MAX 16384 /* slots of the session table (server/ledger/sessions.h) */
+
 /*
  * Stored: values are never reused. Any two differ in every byte, so that damage to fewer than four of
  * them makes a state that does not exist, and never FREE: the memory of a damaged record is not lent.

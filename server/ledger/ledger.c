@@ -3,7 +3,7 @@
  * Beside the file there are three indexes, all by slot and all rebuilt by ledger_open(): which slots
  * are taken, the slots by address, and per session a list with the youngest in front. Blocks are
  * aligned to their size, so the block that contains an address starts at one of as many addresses as
- * there are orders in use: a lookup tries just those.
+ * there are orders in use: a lookup tries just those. And the sums that reports show (server/ledger/accounts.h).
  */
 #include "server/ledger/ledger.h"
 
@@ -11,9 +11,9 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
+#include "server/ledger/accounts.h"
 #include "server/ledger/ledger_recover.h"
 #include "server/ledger/numbering.h"
-#include "server/ledger/sessions.h"
 #include "server/ledger/slotmap.h"
 #include "server/ledger/table.h"
 
@@ -35,6 +35,7 @@ struct ledger {
 	struct slotmap by_addr;
 	struct links *links;
 	struct holdings *sessions;
+	struct accounts accounts;
 	uint32_t per_order[ORDERS];
 	struct numbering serials;
 	uint32_t rejected;
@@ -64,6 +65,7 @@ static void index_add(struct ledger *l, uint32_t slot)
 	h->count++;
 	h->block_bytes += allocation_block_bytes(a);
 	l->per_order[a->order]++;
+	accounts_add(&l->accounts, a);
 }
 
 static void index_remove(struct ledger *l, uint32_t slot)
@@ -79,6 +81,7 @@ static void index_remove(struct ledger *l, uint32_t slot)
 	h->count--;
 	h->block_bytes -= allocation_block_bytes(a);
 	l->per_order[a->order]--;
+	accounts_remove(&l->accounts, a);
 }
 
 static int recover(struct ledger *l)
@@ -116,6 +119,8 @@ int ledger_open(struct ledger **out, int dir, const char *name, uint32_t max)
 	l->sessions = calloc(SESSIONS_MAX, sizeof(*l->sessions));
 	err = l->links && l->sessions ? 0 : -ENOMEM;
 	if (!err)
+		err = accounts_create(&l->accounts);
+	if (!err)
 		err = slots_create(&l->slots, max);
 	if (!err)
 		err = slotmap_create(&l->by_addr, max);
@@ -138,6 +143,7 @@ void ledger_close(struct ledger *l)
 	table_close(&l->table);
 	slotmap_destroy(&l->by_addr);
 	slots_destroy(&l->slots);
+	accounts_destroy(&l->accounts);
 	free(l->sessions);
 	free(l->links);
 	free(l);
@@ -262,10 +268,26 @@ int ledger_set_state(struct ledger *l, const struct allocation *a, enum allocati
 		return -EINVAL;
 	if (state == ALLOCATION_FREE)
 		index_remove(l, slot);
+	else
+		accounts_remove(&l->accounts, a);
 	__atomic_store_n(&record(l, slot)->state, state, __ATOMIC_RELEASE);
 	if (state == ALLOCATION_FREE)
 		slots_give(&l->slots, slot);
+	else
+		accounts_add(&l->accounts, a);
 	return 0;
+}
+
+void ledger_connect(struct ledger *l, uint32_t session, uint64_t serial)
+{
+	const bool recount = accounts_must_recount(&l->accounts, session, serial);
+	const struct allocation *a = NULL;
+
+	while (recount && (a = ledger_next_of_session(l, session, a)) != NULL)
+		accounts_remove(&l->accounts, a);
+	accounts_connect(&l->accounts, session, serial);
+	while (recount && (a = ledger_next_of_session(l, session, a)) != NULL)
+		accounts_add(&l->accounts, a);
 }
 
 const struct allocation *ledger_find(const struct ledger *l, uint64_t addr)
@@ -320,6 +342,40 @@ uint32_t ledger_session_count(const struct ledger *l, uint32_t session)
 uint64_t ledger_session_bytes(const struct ledger *l, uint32_t session)
 {
 	return session < SESSIONS_MAX ? l->sessions[session].block_bytes : 0;
+}
+
+struct ledger_share ledger_session_share(const struct ledger *l, uint32_t session, uint64_t serial)
+{
+	const struct allocation *a = NULL;
+	struct ledger_share share = { .blocks = 0 };
+
+	if (session >= SESSIONS_MAX)
+		return share;
+	if (l->accounts.holders[session].serial == serial)
+		return l->accounts.holders[session].own;
+	if (l->accounts.holders[session].strays == 0)
+		return share;
+	while ((a = ledger_next_of_session(l, session, a)) != NULL)
+		if (a->session_serial == serial)
+			ledger_share_add(&share, a);
+	return share;
+}
+
+const struct ledger_account *ledger_account(const struct ledger *l, unsigned node)
+{
+	return &l->accounts.nodes[node];
+}
+
+struct ledger_share ledger_node_share(const struct ledger *l, unsigned node)
+{
+	struct ledger_share share = { .blocks = 0 };
+
+	for (unsigned i = 0; i < LEDGER_CLASSES; i++) {
+		share.blocks += l->accounts.nodes[node].classes[i].blocks;
+		share.bytes += l->accounts.nodes[node].classes[i].bytes;
+		share.block_bytes += l->accounts.nodes[node].classes[i].block_bytes;
+	}
+	return share;
 }
 
 uint32_t ledger_count(const struct ledger *l)

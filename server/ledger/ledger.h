@@ -21,6 +21,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "server/ledger/accounts.h"
 #include "server/ledger/allocation.h"
 
 struct ledger;
@@ -75,6 +76,19 @@ const struct allocation *ledger_next_of_session(
 /* Of that session, not FREE. O(1). */
 uint32_t ledger_session_count(const struct ledger *l, uint32_t session);
 uint64_t ledger_session_bytes(const struct ledger *l, uint32_t session); /* in blocks */
+
+/* The same of one session of that slot, by its serial number. O(1), unless others' memory is listed there: accounts.h. */
+struct ledger_share ledger_session_share(const struct ledger *l, uint32_t session, uint64_t serial);
+
+/*
+ * The session with that serial number, in that slot, is connected; 0: none in that slot is. Whose memory counts as live
+ * and whose as courtesy depends on it. Called by the session table.
+ */
+void ledger_connect(struct ledger *l, uint32_t session, uint64_t serial);
+
+/* What of a node (below ADDR_MAX_NODES) is lent, by class and in all. O(1). */
+const struct ledger_account *ledger_account(const struct ledger *l, unsigned node);
+struct ledger_share ledger_node_share(const struct ledger *l, unsigned node);
 
 uint32_t ledger_count(const struct ledger *l); /* not FREE */
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/ledger/ledger.h"
 #include "server/ledger/numbering.h"
 #include "server/ledger/slotmap.h"
 #include "server/ledger/table.h"
@@ -21,6 +22,8 @@ struct sessions {
 	struct numbering serials, tickets;
 	uint32_t rejected;
 	uint32_t max; /* in use at a time */
+	uint32_t in_state[SESSION_DEAD + 1];
+	struct ledger *ledger; /* that is told who is connected; or NULL */
 };
 
 static struct session_record *record(const struct sessions *s, uint32_t slot)
@@ -114,6 +117,7 @@ static void recover_record(struct sessions *s, struct slotmap *by_serial, uint32
 		return;
 	}
 	slots_occupy(&s->slots, slot);
+	s->in_state[r->state]++;
 	slotmap_put(&s->by_id, slot, hash_id(r->id));
 	slotmap_put(by_serial, slot, slotmap_hash(r->serial));
 	if (!(r->ticket & SESSION_TICKET_RETIRED))
@@ -192,6 +196,24 @@ void sessions_expect(struct sessions *s, uint32_t slot, uint64_t serial)
 	slots_set_aside(&s->slots, slot);
 }
 
+/* Of a slot that is in use: which state its session is in. */
+static void tell(const struct sessions *s, uint32_t slot)
+{
+	const struct session_record *r = record(s, slot);
+
+	if (s->ledger)
+		ledger_connect(s->ledger, slot, r->state == SESSION_CONNECTED ? r->serial : 0);
+}
+
+void sessions_tell(struct sessions *s, struct ledger *ledger)
+{
+	uint32_t cursor = 0, slot;
+
+	s->ledger = ledger;
+	while (sessions_next(s, &cursor, &slot) != NULL)
+		tell(s, slot);
+}
+
 uint32_t sessions_rejected(const struct sessions *s)
 {
 	return s->rejected;
@@ -243,6 +265,8 @@ int sessions_add(struct sessions *s, const uint8_t id[ID_SIZE], const uint8_t se
 	publish(r, id, secret, identity, now_ns);
 	slotmap_put(&s->by_ticket, slot, slotmap_hash(r->ticket));
 	slotmap_put(&s->by_id, slot, hash_id(id));
+	s->in_state[SESSION_CONNECTED]++;
+	tell(s, slot);
 	*out_slot = slot;
 	return 0;
 }
@@ -313,6 +337,8 @@ void sessions_set_state(struct sessions *s, uint32_t slot, enum session_state st
 
 	if (!r || state == SESSION_NONE)
 		return;
+	s->in_state[r->state]--;
+	s->in_state[state]++;
 	/* A kill in between must not leave a session that is called dead without a reason. */
 	if (with_evidence) {
 		r->evidence = evidence;
@@ -324,6 +350,7 @@ void sessions_set_state(struct sessions *s, uint32_t slot, enum session_state st
 		r->evidence = evidence;
 		r->state_since_ns = now_ns;
 	}
+	tell(s, slot);
 }
 
 void sessions_remove(struct sessions *s, uint32_t slot)
@@ -335,7 +362,9 @@ void sessions_remove(struct sessions *s, uint32_t slot)
 	slotmap_remove(&s->by_id, slot);
 	if (!(r->ticket & SESSION_TICKET_RETIRED))
 		slotmap_remove(&s->by_ticket, slot);
+	s->in_state[r->state]--;
 	__atomic_store_n(&r->state, SESSION_NONE, __ATOMIC_RELEASE);
+	tell(s, slot);
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	memset(r->secret, 0, sizeof(r->secret));
 	slots_give(&s->slots, slot);
@@ -372,6 +401,11 @@ uint64_t sessions_latest_ns(const struct sessions *s, uint64_t limit_ns)
 uint32_t sessions_count(const struct sessions *s)
 {
 	return s->slots.count;
+}
+
+uint32_t sessions_count_in(const struct sessions *s, enum session_state state)
+{
+	return s->in_state[state];
 }
 
 const char *session_state_name(uint32_t state)

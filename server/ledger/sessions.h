@@ -12,10 +12,10 @@
 #include <stdint.h>
 
 #include "common/message.h"
+#include "server/ledger/allocation.h"
 #include "server/ledger/evidence.h"
 
 #define SESSIONS_FORMAT 4 /* the version of what is stored */
-#define SESSIONS_MAX 16384
 
 /* Stored: values are never reused. */
 enum session_state {
@@ -51,6 +51,7 @@ struct session_record {
 	uint64_t check; /* over what never changes: serial, id, secret, opened_ns, identity */
 };
 
+struct ledger;
 struct sessions;
 
 /*
@@ -79,6 +80,12 @@ void sessions_expect(struct sessions *s, uint32_t slot, uint64_t serial);
  */
 int sessions_add(struct sessions *s, const uint8_t id[ID_SIZE], const uint8_t secret[ID_SIZE],
 	const struct identity *identity, uint64_t now_ns, uint32_t *out_slot);
+
+/*
+ * The ledger is told which sessions are connected (ledger_connect()): now, and whenever that changes. It must stay open as
+ * long as the table changes.
+ */
+void sessions_tell(struct sessions *s, struct ledger *ledger);
 
 /* The slot with that id, or -ENOENT. */
 int sessions_find(const struct sessions *s, const uint8_t id[ID_SIZE], uint32_t *out_slot);
@@ -113,6 +120,7 @@ struct session_record *sessions_next(
 uint64_t sessions_latest_ns(const struct sessions *s, uint64_t limit_ns);
 
 uint32_t sessions_count(const struct sessions *s);
+uint32_t sessions_count_in(const struct sessions *s, enum session_state state);
 
 const char *session_state_name(uint32_t state); /* "connected", "detached", "closed", "dead" */
 

@@ -253,6 +253,24 @@ int buddy_free(struct buddy *b, uint64_t offset, uint64_t block_bytes)
 	return 0;
 }
 
+bool buddy_next_taken(const struct buddy *b, uint64_t from, struct buddy_range *out)
+{
+	struct buddy_range first = { .start = UINT64_MAX };
+
+	for (unsigned order = ORDER_MIN; order <= ORDER_MAX && from < b->size_bytes; order++) {
+		const uint64_t bytes = 1ULL << order;
+		const uint64_t index =
+			bitset_next(&b->taken[order - ORDER_MIN], (from + bytes - 1) >> order);
+
+		if (index != BITSET_NONE && index << order < first.start)
+			first = (struct buddy_range){ index << order, (index + 1) << order };
+	}
+	if (first.start == UINT64_MAX)
+		return false;
+	*out = first;
+	return true;
+}
+
 uint64_t buddy_size_bytes(const struct buddy *b)
 {
 	return b->size_bytes;

@@ -45,6 +45,9 @@ int buddy_reserve(struct buddy *b, uint64_t offset, uint64_t block_bytes);
 /* Give a block back. -EINVAL, and nothing changed, if it is not a block that is taken. */
 int buddy_free(struct buddy *b, uint64_t offset, uint64_t block_bytes);
 
+/* The first block that is taken and begins at from or after it; false: there is none. */
+bool buddy_next_taken(const struct buddy *b, uint64_t from, struct buddy_range *out);
+
 uint64_t buddy_size_bytes(const struct buddy *b);
 uint64_t buddy_free_bytes(const struct buddy *b);
 uint64_t buddy_largest_free_bytes(

@@ -104,6 +104,8 @@ static int open_sessions(struct rooms *r)
 
 	while (!err && (a = ledger_next(r->pool.ledger, &cursor)) != NULL)
 		sessions_expect(r->leases.records, a->session, a->session_serial);
+	if (!err)
+		sessions_tell(r->leases.records, r->pool.ledger);
 	return err;
 }
 

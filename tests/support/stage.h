@@ -65,7 +65,8 @@ static inline struct stage make_stage(struct world *w)
 		s.nodes[i] = (struct report_node){ .given = w->nodes[i],
 			.size_bytes = ARENA,
 			.page_bytes = 4096,
-			.largest_free_bytes = buddy_largest_free_bytes(w->buddies[i]) };
+			.largest_free_bytes = buddy_largest_free_bytes(w->buddies[i]),
+			.blocks = w->buddies[i] };
 	s.view = (struct report_view){
 		.ledger = w->ledger,
 		.sessions = w->sessions,
@@ -94,7 +95,8 @@ static inline struct stage make_stage(struct world *w)
 			.reclaimed_bytes = 7,
 			.refused_requests = 8,
 			.stalls = 9,
-			.stalled_ms = 10 },
+			.stalled_ms = 10,
+			.channels = 77 },
 		.audits = { 8841, LATER, 1840 },
 		.lease = stage_lease,
 		.channels = stage_channels,

@@ -52,9 +52,12 @@ static inline int make_world(void **state)
 		if (buddy_create(ARENA, &w->buddies[i]) != 0)
 			return -1;
 	}
-	return ledger_open(&w->ledger, w->dir, "ledger", 4096) |
-	       sessions_open(&w->sessions, w->dir, "sessions") |
-	       sites_open(&w->sites, w->dir, "sites");
+	if (ledger_open(&w->ledger, w->dir, "ledger", 4096) ||
+		sessions_open(&w->sessions, w->dir, "sessions") ||
+		sites_open(&w->sites, w->dir, "sites"))
+		return -1;
+	sessions_tell(w->sessions, w->ledger);
+	return 0;
 }
 
 static inline int remove_world(void **state)

@@ -129,6 +129,36 @@ static void check_counts(const struct buddy *b, const struct model *m)
 	assert_int_equal(buddy_largest_free_bytes(b), largest);
 }
 
+static int by_offset(const void *left, const void *right)
+{
+	const struct block *l = left, *r = right;
+
+	return l->offset < r->offset ? -1 : l->offset > r->offset;
+}
+
+/* All blocks that are taken, in order and no other. From within a block it is the next one. */
+static void check_walk(const struct buddy *b, struct model *m)
+{
+	struct buddy_range at = { .end = 0 };
+
+	qsort(m->taken, m->ntaken, sizeof(*m->taken), by_offset);
+	for (unsigned i = 0; i < m->ntaken; i++) {
+		const uint64_t end = at.end;
+
+		assert_true(buddy_next_taken(b, end, &at));
+		assert_int_equal(at.start, m->taken[i].offset);
+		assert_int_equal(at.end, m->taken[i].offset + m->taken[i].bytes);
+		assert_true(buddy_next_taken(b, at.start, &at));
+		assert_int_equal(at.start, m->taken[i].offset);
+		if (i > 0) {
+			assert_true(buddy_next_taken(b, m->taken[i - 1].offset + 1, &at));
+			assert_int_equal(at.start, m->taken[i].offset);
+		}
+	}
+	assert_false(buddy_next_taken(b, at.end, &at));
+	assert_false(buddy_next_taken(b, UINT64_MAX, &at));
+}
+
 static void remember(struct model *m, uint64_t offset, uint64_t bytes)
 {
 	assert_true(model_is_free(m, offset, bytes));
@@ -241,8 +271,10 @@ static void test_random(void **state)
 				try_reserve(b, m);
 			else
 				try_free(b, m);
-			if (i % 64 == 0)
+			if (i % 64 == 0) {
 				check_counts(b, m);
+				check_walk(b, m);
+			}
 		}
 		check_like_new(b, m);
 		buddy_destroy(b);

@@ -52,6 +52,7 @@ static const struct golden goldens[] = {
 		{ KINDS_DEFAULT, 0, 400000, -1, false, VIEW_EVERY_LINE } },
 	{ "leaks-clean", "leaks-clean", REPORT_LEAKS, 0, VIEW_INIT },
 	{ "leaks-unaccounted", "leaks-unaccounted", REPORT_LEAKS, 1, VIEW_INIT },
+	{ "leaks-miscounted", "leaks-miscounted", REPORT_LEAKS, 1, VIEW_INIT },
 	{ "leaks-unresolved", "leaks-unresolved", REPORT_LEAKS, 1, VIEW_INIT },
 	{ "leaks-empty-pool", "leaks-empty-pool", REPORT_LEAKS, 0, VIEW_INIT },
 	{ "leaks-two-nodes", "leaks-two-nodes", REPORT_LEAKS, 1, VIEW_INIT },

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "server/ledger/accounts.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+int accounts_create(struct accounts *acc)
+{
+	memset(acc, 0, sizeof(*acc));
+	acc->holders = calloc(SESSIONS_MAX, sizeof(*acc->holders));
+	/* By node first: those of nodes that are not there are never touched, and cost nothing. */
+	acc->live = calloc((size_t)ADDR_MAX_NODES * SESSIONS_MAX, sizeof(*acc->live));
+	if (acc->holders && acc->live)
+		return 0;
+	accounts_destroy(acc);
+	return -ENOMEM;
+}
+
+void accounts_destroy(struct accounts *acc)
+{
+	free(acc->holders);
+	free(acc->live);
+	memset(acc, 0, sizeof(*acc));
+}
+
+static struct ledger_share *live_of(struct accounts *acc, unsigned node, uint32_t session)
+{
+	return &acc->live[(size_t)node * SESSIONS_MAX + session];
+}
+
+void ledger_share_add(struct ledger_share *share, const struct allocation *a)
+{
+	share->blocks++;
+	share->bytes += a->bytes;
+	share->block_bytes += allocation_block_bytes(a);
+}
+
+static void subtract(struct ledger_share *share, const struct allocation *a)
+{
+	share->blocks--;
+	share->bytes -= a->bytes;
+	share->block_bytes -= allocation_block_bytes(a);
+}
+
+static enum ledger_class class_of(const struct account_holder *h, const struct allocation *a)
+{
+	switch (a->state) {
+	case ALLOCATION_ZOMBIE:
+		return CLASS_ZOMBIE;
+	case ALLOCATION_REVOKING:
+	case ALLOCATION_QUARANTINE:
+		return CLASS_QUARANTINE;
+	default:
+		return h->connected && h->serial == a->session_serial ? CLASS_LIVE : CLASS_COURTESY;
+	}
+}
+
+void accounts_add(struct accounts *acc, const struct allocation *a)
+{
+	const unsigned node = addr_node(a->addr);
+	struct account_holder *h = &acc->holders[a->session];
+
+	if (h->own.blocks == 0 && h->strays == 0 && !h->connected)
+		h->serial = a->session_serial;
+	acc->nodes_used |= 1ULL << node;
+	ledger_share_add(&acc->nodes[node].classes[class_of(h, a)], a);
+	if (h->serial != a->session_serial) {
+		h->strays++;
+		return;
+	}
+	ledger_share_add(&h->own, a);
+	if (a->state == ALLOCATION_LIVE)
+		ledger_share_add(live_of(acc, node, a->session), a);
+}
+
+void accounts_remove(struct accounts *acc, const struct allocation *a)
+{
+	const unsigned node = addr_node(a->addr);
+	struct account_holder *h = &acc->holders[a->session];
+
+	subtract(&acc->nodes[node].classes[class_of(h, a)], a);
+	if (h->serial != a->session_serial) {
+		h->strays--;
+		return;
+	}
+	subtract(&h->own, a);
+	if (a->state == ALLOCATION_LIVE)
+		subtract(live_of(acc, node, a->session), a);
+}
+
+bool accounts_must_recount(const struct accounts *acc, uint32_t session, uint64_t serial)
+{
+	const struct account_holder *h = &acc->holders[session];
+
+	return serial != 0 && serial != h->serial && (h->own.blocks != 0 || h->strays != 0);
+}
+
+static void move(
+	struct ledger_share *from, struct ledger_share *to, const struct ledger_share *what)
+{
+	from->blocks -= what->blocks;
+	from->bytes -= what->bytes;
+	from->block_bytes -= what->block_bytes;
+	to->blocks += what->blocks;
+	to->bytes += what->bytes;
+	to->block_bytes += what->block_bytes;
+}
+
+void accounts_connect(struct accounts *acc, uint32_t session, uint64_t serial)
+{
+	const bool connected = serial != 0;
+	struct account_holder *h = &acc->holders[session];
+
+	if (connected)
+		h->serial = serial;
+	if (connected == h->connected)
+		return;
+	h->connected = connected;
+	for (uint64_t nodes = acc->nodes_used; nodes; nodes &= nodes - 1) {
+		const unsigned node = (unsigned)__builtin_ctzll(nodes);
+		struct ledger_share *classes = acc->nodes[node].classes;
+
+		move(&classes[connected ? CLASS_COURTESY : CLASS_LIVE],
+			&classes[connected ? CLASS_LIVE : CLASS_COURTESY],
+			live_of(acc, node, session));
+	}
+}

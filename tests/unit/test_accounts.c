@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The sums that reports show: after any change of the ledger and of the session table they are what counting would
+ * give. Also over slots that list memory of several sessions, and over a restart.
+ */
+#include "tests/support/random.h"
+#include "tests/support/world.h"
+
+#define SLOTS 12
+#define STEPS 20000
+#define HELD_MAX 300
+
+static bool is_same(const struct ledger_share *a, const struct ledger_share *b)
+{
+	return memcmp(a, b, sizeof(*a)) == 0;
+}
+
+static void check_shares(struct world *w, uint32_t session, uint64_t serial)
+{
+	struct ledger_share counted = { 0 };
+	struct ledger_share kept = ledger_session_share(w->ledger, session, serial);
+	const struct allocation *a;
+	uint32_t cursor = 0;
+
+	while ((a = ledger_next(w->ledger, &cursor)) != NULL) {
+		if (a->session != session || a->session_serial != serial)
+			continue;
+		counted.blocks++;
+		counted.bytes += a->bytes;
+		counted.block_bytes += allocation_block_bytes(a);
+	}
+	assert_true(is_same(&counted, &kept));
+}
+
+static void check_sessions(struct world *w)
+{
+	uint32_t counted[SESSION_DEAD + 1] = { 0 }, cursor = 0, slot;
+	const struct session_record *r;
+
+	while ((r = sessions_next(w->sessions, &cursor, &slot)) != NULL) {
+		counted[r->state]++;
+		check_shares(w, slot, r->serial);
+	}
+	for (uint32_t i = SESSION_CONNECTED; i <= SESSION_DEAD; i++)
+		assert_int_equal(sessions_count_in(w->sessions, (enum session_state)i), counted[i]);
+}
+
+/* Nothing is missing, and both ways to the numbers of a node give the same. */
+static void check_sums(struct world *w)
+{
+	struct audit_node counted[ADDR_MAX_NODES], kept[ADDR_MAX_NODES];
+	struct audit_input in = input(w);
+	size_t n = audit_count_nodes(&in, counted);
+	uint64_t blocks = 0;
+
+	assert_int_equal(audit_nodes(&in, kept), n);
+	for (size_t i = 0; i < n; i++) {
+		assert_false(counted[i].miscounted);
+		assert_int_equal(counted[i].unaccounted_bytes, 0);
+		assert_memory_equal(&counted[i], &kept[i], sizeof(counted[i]));
+		blocks += ledger_node_share(w->ledger, counted[i].node).blocks;
+	}
+	assert_int_equal(blocks, ledger_count(w->ledger));
+}
+
+static const struct allocation *any_block(struct world *w, uint64_t *seed)
+{
+	uint32_t cursor = (uint32_t)random_below(seed, HELD_MAX);
+	const struct allocation *a = ledger_next(w->ledger, &cursor);
+
+	cursor = 0;
+	return a ? a : ledger_next(w->ledger, &cursor);
+}
+
+static void advance(struct world *w, const struct allocation *a, uint64_t *seed)
+{
+	switch (a->state) {
+	case ALLOCATION_LIVE:
+		set_state(w, a, ALLOCATION_REVOKING);
+		break;
+	case ALLOCATION_REVOKING:
+		set_state(w, a, random_below(seed, 4) ? ALLOCATION_QUARANTINE : ALLOCATION_ZOMBIE);
+		break;
+	case ALLOCATION_ZOMBIE:
+		set_state(w, a, ALLOCATION_QUARANTINE);
+		break;
+	default:
+		assert_int_equal(buddy_free(w->buddies[addr_node(a->addr)], addr_offset(a->addr),
+					 allocation_block_bytes(a)),
+			0);
+		set_state(w, a, ALLOCATION_FREE);
+	}
+}
+
+/* What the server does not do on purpose, but what damaged files come to: memory of a session that is not in its slot. */
+static void add_foreign(struct world *w, uint32_t slot, uint64_t *seed)
+{
+	const struct allocation *out;
+	struct allocation d;
+	uint64_t offset;
+
+	memset(&d, 0, sizeof(d));
+	if (buddy_alloc(w->buddies[0], 4096, &offset))
+		return;
+	d.session = slot;
+	d.session_serial = 1 + random_below(seed, 40);
+	d.addr = addr_make(1, 0, offset);
+	d.bytes = 100;
+	d.order = 12;
+	assert_int_equal(ledger_add(w->ledger, &d, &out), 0);
+}
+
+static void step(struct world *w, uint64_t *seed)
+{
+	static const enum session_state states[] = { SESSION_CONNECTED, SESSION_DETACHED,
+		SESSION_CLOSED, SESSION_DEAD };
+	const struct allocation *a = any_block(w, seed);
+	uint32_t slot = (uint32_t)random_below(seed, SLOTS);
+	const struct session_record *r = sessions_get(w->sessions, slot);
+
+	switch (random_below(seed, 8)) {
+	case 0:
+	case 1:
+	case 2:
+		if (r && ledger_count(w->ledger) < HELD_MAX)
+			add_block(w, slot, 0, 1 + random_below(seed, 20000),
+				(unsigned)random_below(seed, NODES), 0);
+		break;
+	case 3:
+	case 4:
+		if (a)
+			advance(w, a, seed);
+		break;
+	case 5:
+		sessions_set_state(
+			w->sessions, slot, states[random_below(seed, 4)], HOLDER_NO_EVIDENCE, NOW);
+		break;
+	case 6:
+		if (sessions_count(w->sessions) < SLOTS)
+			add_session(w);
+		else if (random_below(seed, 4) == 0)
+			sessions_remove(w->sessions, slot);
+		break;
+	default:
+		if (random_below(seed, 8) == 0 && ledger_count(w->ledger) < HELD_MAX)
+			add_foreign(w, slot, seed);
+	}
+}
+
+/* Another process finds the same sums: nothing of them is stored. */
+static void restart(struct world *w)
+{
+	ledger_close(w->ledger);
+	sessions_close(w->sessions);
+	assert_int_equal(ledger_open(&w->ledger, w->dir, "ledger", 4096), 0);
+	assert_int_equal(sessions_open(&w->sessions, w->dir, "sessions"), 0);
+	check_sessions(w);
+	sessions_tell(w->sessions, w->ledger);
+}
+
+static void test_any_order(void **state)
+{
+	struct world *w = *state;
+	uint64_t seed = 8;
+
+	for (unsigned i = 0; i < STEPS; i++) {
+		step(w, &seed);
+		check_sums(w);
+		if (i % 16 == 0)
+			check_sessions(w);
+		if (i % 1024 == 1023) {
+			restart(w);
+			check_sums(w);
+			check_sessions(w);
+		}
+	}
+	assert_true(ledger_count(w->ledger) > 50);
+}
+
+static bool is_miscounted(struct world *w, unsigned node)
+{
+	struct audit_input in = input(w);
+	struct audit_result *r = audit_twice(&in);
+	bool miscounted = r->nodes[node].miscounted;
+
+	assert_int_equal(r->nodes[node].unaccounted_bytes, 0);
+	audit_result_destroy(r);
+	return miscounted;
+}
+
+/* A change that the sums do not hear of, in each of the places where there are any. */
+static void test_a_difference_is_found(void **state)
+{
+	struct world *w = *state;
+	uint32_t session = add_session(w);
+	struct allocation *a = (struct allocation *)add_block(w, session, 0, 5000, 1, 0);
+
+	assert_false(is_miscounted(w, 1));
+	sessions_get(w->sessions, session)->state = SESSION_DETACHED;
+	assert_true(is_miscounted(w, 1));
+	assert_false(is_miscounted(w, 0));
+	sessions_get(w->sessions, session)->state = SESSION_CONNECTED;
+	assert_false(is_miscounted(w, 1));
+	a->state = ALLOCATION_ZOMBIE;
+	assert_true(is_miscounted(w, 1));
+	a->state = ALLOCATION_LIVE;
+	a->bytes--;
+	assert_true(is_miscounted(w, 1));
+	a->bytes++;
+	assert_false(is_miscounted(w, 1));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		IN_WORLD(test_any_order),
+		IN_WORLD(test_a_difference_is_found),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
