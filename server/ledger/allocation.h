@@ -5,6 +5,8 @@
 
 #include <stdint.h>
 
+#define SITES_MAX 16384 /* numbers of call sites, of which 0 stands for "unknown" */
+
 /*
  * Stored: values are never reused. Any two differ in every byte, so that damage to fewer than four of
  * them makes a state that does not exist, and never FREE: the memory of a damaged record is not lent.

@@ -35,6 +35,7 @@ struct ledger {
 	struct slotmap by_addr;
 	struct links *links;
 	struct holdings *sessions;
+	uint32_t *sites; /* how many records name each */
 	uint32_t per_order[ORDERS];
 	struct numbering serials;
 	uint32_t rejected;
@@ -64,6 +65,7 @@ static void index_add(struct ledger *l, uint32_t slot)
 	h->count++;
 	h->block_bytes += allocation_block_bytes(a);
 	l->per_order[a->order]++;
+	l->sites[a->site]++;
 }
 
 static void index_remove(struct ledger *l, uint32_t slot)
@@ -79,6 +81,7 @@ static void index_remove(struct ledger *l, uint32_t slot)
 	h->count--;
 	h->block_bytes -= allocation_block_bytes(a);
 	l->per_order[a->order]--;
+	l->sites[a->site]--;
 }
 
 static int recover(struct ledger *l)
@@ -114,7 +117,8 @@ int ledger_open(struct ledger **out, int dir, const char *name, uint32_t max)
 		return -ENOMEM;
 	l->links = calloc(max, sizeof(*l->links));
 	l->sessions = calloc(SESSIONS_MAX, sizeof(*l->sessions));
-	err = l->links && l->sessions ? 0 : -ENOMEM;
+	l->sites = calloc(SITES_MAX, sizeof(*l->sites));
+	err = l->links && l->sessions && l->sites ? 0 : -ENOMEM;
 	if (!err)
 		err = slots_create(&l->slots, max);
 	if (!err)
@@ -138,6 +142,7 @@ void ledger_close(struct ledger *l)
 	table_close(&l->table);
 	slotmap_destroy(&l->by_addr);
 	slots_destroy(&l->slots);
+	free(l->sites);
 	free(l->sessions);
 	free(l->links);
 	free(l);
@@ -320,6 +325,11 @@ uint32_t ledger_session_count(const struct ledger *l, uint32_t session)
 uint64_t ledger_session_bytes(const struct ledger *l, uint32_t session)
 {
 	return session < SESSIONS_MAX ? l->sessions[session].block_bytes : 0;
+}
+
+uint32_t ledger_site_count(const struct ledger *l, uint32_t site)
+{
+	return site < SITES_MAX ? l->sites[site] : 0;
 }
 
 uint32_t ledger_count(const struct ledger *l)

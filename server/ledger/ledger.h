@@ -76,6 +76,9 @@ const struct allocation *ledger_next_of_session(
 uint32_t ledger_session_count(const struct ledger *l, uint32_t session);
 uint64_t ledger_session_bytes(const struct ledger *l, uint32_t session); /* in blocks */
 
+/* Records (of any state but FREE) that name that site. O(1). */
+uint32_t ledger_site_count(const struct ledger *l, uint32_t site);
+
 uint32_t ledger_count(const struct ledger *l); /* not FREE */
 
 /* The latest birth of those that are not after limit_ns; 0: none. */

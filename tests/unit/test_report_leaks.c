@@ -18,7 +18,7 @@ static void test_leaks(void **state)
 	strcpy(names.names[0].function, "ingest_batch");
 	strcpy(names.names[0].file, "loader.c");
 	names.names[0].line = 211;
-	assert_int_equal(sites_set_names(w->sites, &names), 0);
+	assert_int_equal(sites_set_names(w->sites, &w->holder, &names), 0);
 	add_block(w, session, site, 5000, 0, 0);
 	add_block(w, session, site, 4096, 1, 0);
 	sessions_set_state(
@@ -31,7 +31,8 @@ static void test_leaks(void **state)
 	check_keys(at(answer, "audit"), "serial time_ns scans_agreeing scans_needed duration_us");
 	check_keys(at(answer, "coverage"),
 		"allocations_total allocations_audited allocations_without_site orphans "
-		"sessions_total sessions_not_scanned reclaimed_blocks reclaimed_bytes unacknowledged");
+		"sessions_total sessions_not_scanned reclaimed_blocks reclaimed_bytes "
+		"unacknowledged");
 	assert_int_equal(number(at(answer, "coverage"), "reclaimed_blocks"), 6);
 	assert_int_equal(number(at(answer, "coverage"), "reclaimed_bytes"), 7);
 	check_keys(at(answer, "summary"),
@@ -235,7 +236,7 @@ static void test_unresolved_frames(void **state)
 	strcpy(f.modules[0].path, "/usr/bin/a");
 	for (unsigned i = 0; i < 5; i++)
 		f.frames[i] = (struct site_frame){ .module = i == 3, .offset = i };
-	assert_int_equal(sites_intern(w->sites, &f, &site), 0);
+	assert_int_equal(sites_intern(w->sites, &w->holder, &f, &site), 0);
 	add_block(w, session, site, 100, 0, 0);
 	s = make_stage(w);
 	answer = leaks(&s);
@@ -256,7 +257,7 @@ static void test_unresolved_frames(void **state)
 	strcpy(names.names[0].file, "f.c");
 	names.names[0].line = 3;
 	strcpy(names.names[1].function, "g");
-	assert_int_equal(sites_set_names(w->sites, &names), 0);
+	assert_int_equal(sites_set_names(w->sites, &w->holder, &names), 0);
 	answer = leaks(&s);
 	stack = item(answer, "records", 0);
 	check_keys(item(stack, "stack", 0), "function file line module build_id offset");
