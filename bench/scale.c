@@ -36,6 +36,7 @@ struct scale {
 	struct ledger *ledger;
 	struct sessions *sessions;
 	struct sites *sites;
+	struct site_holder holder;
 	struct buddy *buddies[NODES];
 	uint64_t arena_bytes;
 	uint64_t seed;
@@ -111,7 +112,7 @@ static void open_tables(struct scale *s)
 {
 	must(!sessions_open(&s->sessions, s->dir, "sessions"), "cannot open the sessions");
 	sessions_tell(s->sessions, s->ledger);
-	must(!sites_open(&s->sites, s->dir, "sites"), "cannot open the sites");
+	must(!sites_open(&s->sites, s->dir, "sites", s->ledger), "cannot open the sites");
 }
 
 static void open_ledger(struct scale *s)
@@ -182,7 +183,7 @@ static void add_sites(struct scale *s)
 	f.modules[0].build_id[0] = 7;
 	for (uint32_t i = 0; i < SITES; i++) {
 		f.frames[0].offset = i + 1;
-		must(!sites_intern(s->sites, &f, &site), "cannot add a site");
+		must(!sites_intern(s->sites, &s->holder, &f, &site), "cannot add a site");
 	}
 }
 

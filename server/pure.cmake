@@ -14,6 +14,7 @@ set(RMEM_PURE
 	ledger/ledger_recover.c
 	ledger/numbering.c
 	ledger/sessions.c
+	ledger/site_holders.c
 	ledger/sites.c
 	ledger/slotmap.c
 	ledger/slots.c

@@ -163,7 +163,7 @@ static int open_tables(struct server *s, struct why *why)
 	if (!err)
 		sessions_limit(s->leases.records, s->options.max_sessions);
 	if (!err)
-		err = sites_open(&s->sites, s->data.tables, DATADIR_SITES);
+		err = sites_open(&s->sites, s->data.tables, DATADIR_SITES, s->pool.ledger);
 	if (!err)
 		err = history_open(&s->history, s->data.tables, DATADIR_HISTORY);
 	if (!err)
@@ -221,6 +221,7 @@ static int open_memory(struct server *s, const struct sizes *sizes, struct why *
 	s->pool.context = &s->leases;
 	s->reclaim.history = s->history;
 	s->reclaim.sites = s->sites;
+	s->leases.sites = s->sites;
 	if (s->net.region_max < s->pool.block_max)
 		s->pool.block_max = s->net.region_max;
 	report_rejected(s);
@@ -447,12 +448,12 @@ static void close_memory(struct server *s)
 {
 	if (s->data.arenas >= 0)
 		leave_data(s);
+	sessions_end(&s->leases);
 	pool_close(&s->pool);
 	timeline_close(s->leases.timeline);
 	sites_close(s->sites);
 	history_close(s->history);
 	sessions_close(s->leases.records);
-	free(s->leases.sessions);
 	access_close(&s->access);
 	if (s->leases.board && s->leases.board != MAP_FAILED)
 		munmap(s->leases.board, BOARD_BYTES);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <utlist.h>
@@ -118,6 +119,9 @@ void sessions_recover(struct leases *l)
 	while ((r = sessions_next(l->records, &cursor, &slot))) {
 		struct session *session = use_slot(l, slot, now_ns);
 
+		session->sites.over = r->no_sites;
+		if (r->state != SESSION_CLOSED && !r->no_sites)
+			sites_recover_holder(l->sites, &session->sites);
 		if (r->state == SESSION_CONNECTED)
 			set_state(session, SESSION_DETACHED, HOLDER_NO_EVIDENCE);
 		r->expired_ns = 0;
@@ -404,6 +408,7 @@ void session_forget_if_done(struct session *session)
 		return;
 	session->used = false;
 	relist(session);
+	sites_release(l->sites, &session->sites);
 	sessions_remove(l->records, session->grantee.slot);
 }
 
@@ -431,7 +436,34 @@ void session_close(struct session *session)
 {
 	end_channels(session, "its client said goodbye");
 	set_state(session, SESSION_CLOSED, HOLDER_CLOSED);
+	sites_release(session->leases->sites, &session->sites);
 	session_forget_if_done(session);
+}
+
+bool sessions_give_up_sites(struct leases *l)
+{
+	struct session *session;
+	bool any = false;
+
+	DL_FOREACH (l->lists[LISTED_GONE], session) {
+		if (!sites_are_held(&session->sites))
+			continue;
+		/* First: after a restart, too, its numbers may be those of other sites by now. */
+		__atomic_store_n(&session_record(session)->no_sites, 1, __ATOMIC_SEQ_CST);
+		sites_give_up(l->sites, &session->sites);
+		any = true;
+	}
+	return any;
+}
+
+void sessions_end(struct leases *l)
+{
+	for (uint32_t slot = 0; l->sessions && slot < SESSIONS_MAX; slot++) {
+		if (l->sessions[slot].used)
+			sites_release(l->sites, &l->sessions[slot].sites);
+	}
+	free(l->sessions);
+	l->sessions = NULL;
 }
 
 static bool just_restarted(const struct leases *l, uint64_t now_ns)

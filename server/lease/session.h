@@ -14,6 +14,7 @@
 #include "server/lease/heart.h"
 #include "server/lease/lease.h"
 #include "server/ledger/sessions.h"
+#include "server/ledger/sites.h"
 #include "server/ledger/timeline.h"
 #include "server/memory/pool.h"
 #include "server/net/connection.h"
@@ -41,8 +42,8 @@ struct session {
 	bool reclaiming; /* its memory is being taken back, or has been: it does not come back */
 	const struct allocation *taking_next; /* to be given up; with struct reclaim */
 	uint64_t taking_bytes;
-	unsigned new_sites;  /* call sites that were new with it */
-	uint32_t attach_seq; /* of the last LOOKUP that was counted; 0: none */
+	struct site_holder sites; /* the call sites that its client knows the numbers of */
+	uint32_t attach_seq;      /* of the last LOOKUP that was counted; 0: none */
 	struct lease lease;
 	struct connection *control; /* NULL: none that is open */
 	/* Open ones; there are none without an open control connection. */
@@ -58,6 +59,7 @@ struct leases {
 	struct net *net;
 	struct pool *pool;
 	struct sessions *records;
+	struct sites *sites;
 	struct timeline *timeline; /* what time it is in records */
 	struct session *sessions;  /* by slot, SESSIONS_MAX of them */
 	unsigned nchannels;        /* open, of all of them */
@@ -124,6 +126,15 @@ void session_check_liveness(struct leases *l);
 
 /* Forget the session if it holds nothing and is over, or its lease is. */
 void session_forget_if_done(struct session *session);
+
+/*
+ * The table of call sites is short of room: sessions that are provably gone hold none any more. Should one come back after
+ * all, its allocations are of unknown sites. False if none held any.
+ */
+bool sessions_give_up_sites(struct leases *l);
+
+/* rmemd ends: all that is kept about sessions only while it runs. */
+void sessions_end(struct leases *l);
 
 /* Its memory is being taken back from now on: it is listed nowhere, and does not come back. */
 void session_begin_reclaim(struct session *session);

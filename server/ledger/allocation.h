@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #define SESSIONS_MAX 16384 /* slots of the session table (server/ledger/sessions.h) */
+#define SITES_MAX 16384    /* numbers of call sites, of which 0 stands for "unknown" */
 
 /*
  * Stored: values are never reused. Any two differ in every byte, so that damage to fewer than four of

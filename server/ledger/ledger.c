@@ -36,6 +36,7 @@ struct ledger {
 	struct links *links;
 	struct holdings *sessions;
 	struct accounts accounts;
+	uint32_t *sites; /* how many records name each */
 	uint32_t per_order[ORDERS];
 	struct numbering serials;
 	uint32_t rejected;
@@ -66,6 +67,7 @@ static void index_add(struct ledger *l, uint32_t slot)
 	h->block_bytes += allocation_block_bytes(a);
 	l->per_order[a->order]++;
 	accounts_add(&l->accounts, a);
+	l->sites[a->site]++;
 }
 
 static void index_remove(struct ledger *l, uint32_t slot)
@@ -82,6 +84,7 @@ static void index_remove(struct ledger *l, uint32_t slot)
 	h->block_bytes -= allocation_block_bytes(a);
 	l->per_order[a->order]--;
 	accounts_remove(&l->accounts, a);
+	l->sites[a->site]--;
 }
 
 static int recover(struct ledger *l)
@@ -117,7 +120,8 @@ int ledger_open(struct ledger **out, int dir, const char *name, uint32_t max)
 		return -ENOMEM;
 	l->links = calloc(max, sizeof(*l->links));
 	l->sessions = calloc(SESSIONS_MAX, sizeof(*l->sessions));
-	err = l->links && l->sessions ? 0 : -ENOMEM;
+	l->sites = calloc(SITES_MAX, sizeof(*l->sites));
+	err = l->links && l->sessions && l->sites ? 0 : -ENOMEM;
 	if (!err)
 		err = accounts_create(&l->accounts);
 	if (!err)
@@ -144,6 +148,7 @@ void ledger_close(struct ledger *l)
 	slotmap_destroy(&l->by_addr);
 	slots_destroy(&l->slots);
 	accounts_destroy(&l->accounts);
+	free(l->sites);
 	free(l->sessions);
 	free(l->links);
 	free(l);
@@ -376,6 +381,11 @@ struct ledger_share ledger_node_share(const struct ledger *l, unsigned node)
 		share.block_bytes += l->accounts.nodes[node].classes[i].block_bytes;
 	}
 	return share;
+}
+
+uint32_t ledger_site_count(const struct ledger *l, uint32_t site)
+{
+	return site < SITES_MAX ? l->sites[site] : 0;
 }
 
 uint32_t ledger_count(const struct ledger *l)

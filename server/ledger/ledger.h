@@ -89,6 +89,8 @@ void ledger_connect(struct ledger *l, uint32_t session, uint64_t serial);
 /* What of a node (below ADDR_MAX_NODES) is lent, by class and in all. O(1). */
 const struct ledger_account *ledger_account(const struct ledger *l, unsigned node);
 struct ledger_share ledger_node_share(const struct ledger *l, unsigned node);
+/* Records (of any state but FREE) that name that site. O(1). */
+uint32_t ledger_site_count(const struct ledger *l, uint32_t site);
 
 uint32_t ledger_count(const struct ledger *l); /* not FREE */
 

@@ -6,7 +6,6 @@
 
 #include "common/addr.h"
 #include "server/base/block.h"
-#include "server/ledger/sites.h"
 
 uint32_t ledger_record_check(const struct allocation *a)
 {

@@ -59,7 +59,7 @@ static uint64_t check_of(const struct session_record *r)
 	copy.state = copy.evidence = 0;
 	copy.ticket = copy.seen_ns = copy.state_since_ns = copy.expired_ns = 0;
 	copy.last_seq = 0;
-	copy.last_status = 0;
+	copy.no_sites = 0;
 	copy.check = 0;
 	return table_sum(&copy, sizeof(copy));
 }
@@ -230,7 +230,7 @@ static void publish(struct session_record *r, const uint8_t id[ID_SIZE],
 	r->state_since_ns = now_ns;
 	r->expired_ns = 0;
 	r->last_seq = 0;
-	r->last_status = 0;
+	r->no_sites = 0;
 	r->identity = *identity;
 	r->check = check_of(r);
 	__atomic_store_n(&r->state, SESSION_CONNECTED, __ATOMIC_RELEASE);

@@ -45,8 +45,10 @@ struct session_record {
 	uint64_t seen_ns;   /* last sign of life */
 	uint64_t state_since_ns;
 	uint64_t expired_ns; /* when the lease expired, 0 if it has not */
-	uint32_t last_seq;   /* last request that was carried out, and */
-	int32_t last_status; /* what came of it: a repeated request gets the same answer */
+	uint32_t
+		last_seq; /* last request that was carried out: a repeated one gets the same answer */
+	uint32_t
+		no_sites; /* not 0: its client's numbers of call sites may be those of others by now */
 	struct identity identity;
 	uint64_t check; /* over what never changes: serial, id, secret, opened_ns, identity */
 };

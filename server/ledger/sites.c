@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/ledger/ledger.h"
 #include "server/ledger/slotmap.h"
 #include "server/ledger/table.h"
 
@@ -16,7 +17,10 @@ struct sites {
 	struct table table;
 	struct slots slots;
 	struct slotmap by_hash;
+	struct site_holders holders;
 	uint32_t rejected;
+	uint32_t
+		hand; /* where the next site that nobody holds is looked for: those behind it have stayed longer */
 };
 
 static struct site_record *record(const struct sites *s, uint32_t slot)
@@ -150,11 +154,24 @@ static void recover(struct sites *s)
 			}
 			slots_occupy(&s->slots, slot);
 			slotmap_put(&s->by_hash, slot, slotmap_hash(r->hash));
+			site_holders_found(&s->holders, slot);
 		}
 	}
 }
 
-int sites_open(struct sites **out, int dir, const char *name)
+/* look_for_room() looks at slots up to the highest one that was ever used: the ledger may know of a higher one. */
+static void recover_named(struct sites *s, const struct ledger *ledger)
+{
+	for (uint32_t slot = SITES_MAX - 1; slot >= s->slots.high; slot--) {
+		if (ledger_site_count(ledger, slot) == 0)
+			continue;
+		slots_set_aside(&s->slots, slot);
+		slots_occupy(&s->slots, slot);
+		slots_give(&s->slots, slot);
+	}
+}
+
+int sites_open(struct sites **out, int dir, const char *name, const struct ledger *ledger)
 {
 	const struct table_layout layout = { .magic = { 'r', 'm', 'e', 'm', 's', 'i', 't', 'e' },
 		.version = SITES_FORMAT,
@@ -169,12 +186,15 @@ int sites_open(struct sites **out, int dir, const char *name)
 	if (!err)
 		err = slotmap_create(&s->by_hash, SITES_MAX);
 	if (!err)
+		err = site_holders_create(&s->holders, ledger);
+	if (!err)
 		err = table_open(&s->table, dir, name, &layout, NULL);
 	if (err) {
 		sites_close(s);
 		return err;
 	}
 	recover(s);
+	recover_named(s, ledger);
 	*out = s;
 	return 0;
 }
@@ -184,6 +204,7 @@ void sites_close(struct sites *s)
 	if (!s)
 		return;
 	table_close(&s->table);
+	site_holders_destroy(&s->holders);
 	slotmap_destroy(&s->by_hash);
 	slots_destroy(&s->slots);
 	free(s);
@@ -194,56 +215,143 @@ uint32_t sites_rejected(const struct sites *s)
 	return s->rejected;
 }
 
-int sites_lookup(const struct sites *s, const struct site_request *frames, uint32_t *out_site)
-{
-	uint32_t slot;
+/* Where a new site could be. */
+struct room {
+	uint32_t free;   /* slots that nobody holds */
+	uint32_t vacant; /* the lowest without a site, and */
+	uint32_t unused; /* the next with one; 0: there is none */
+};
 
-	if (!frames_are_possible(frames))
-		return -EINVAL;
-	slot = find(s, frames, hash_frames(frames));
-	if (slot == SLOT_NONE)
-		return -ENOENT;
-	*out_site = slot;
+static struct room look_for_room(const struct sites *s)
+{
+	const uint32_t high = s->slots.high;
+	struct room room = { .free = SITES_MAX - high, .vacant = high < SITES_MAX ? high : 0 };
+
+	/* Downwards, so that the last one seen is the one that is wanted. */
+	for (uint32_t slot = high; slot-- > 1;) {
+		if (slots_is_aside(&s->slots, slot) || site_holders_any(&s->holders, slot))
+			continue;
+		room.free++;
+		if (!slots_has(&s->slots, slot))
+			room.vacant = slot;
+		else if (slot >= s->hand || room.unused < s->hand)
+			room.unused = slot;
+	}
+	return room;
+}
+
+static void forget(struct sites *s, uint32_t slot)
+{
+	__atomic_store_n(&record(s, slot)->state, SITE_FREE, __ATOMIC_RELEASE);
+	slotmap_remove(&s->by_hash, slot);
+	slots_give(&s->slots, slot);
+	s->hand = slot + 1;
+}
+
+/* Take a slot: one without a site while there are few, and if the file can grow. */
+static int take_slot(struct sites *s, const struct room *room, uint32_t *out)
+{
+	bool fresh = room->vacant && (s->slots.count < SITES_KEPT_MAX || !room->unused);
+	int err = fresh ? table_back(&s->table, room->vacant) : 0;
+	uint32_t slot = fresh && !err ? room->vacant : room->unused;
+
+	if (!slot)
+		return err ? err : -ENOSPC;
+	if (slot == room->unused)
+		forget(s, slot);
+	slots_set_aside(&s->slots, slot);
+	slots_occupy(&s->slots, slot);
+	*out = slot;
 	return 0;
 }
 
-int sites_intern(struct sites *s, const struct site_request *frames, uint32_t *out_site)
+static int add(struct sites *s, const struct room *room, const struct site_request *frames,
+	uint64_t hash, uint32_t *out)
 {
 	struct site_record *r;
-	uint64_t hash;
-	uint32_t slot;
-	int err;
+	int err = take_slot(s, room, out);
 
-	if (!frames_are_possible(frames))
-		return -EINVAL;
-	hash = hash_frames(frames);
-	slot = find(s, frames, hash);
-	if (slot != SLOT_NONE) {
-		*out_site = slot;
-		return 0;
-	}
-	err = slots_take(&s->slots, &slot);
 	if (err)
 		return err;
-	err = table_back(&s->table, slot);
-	if (err) {
-		slots_give(&s->slots, slot);
-		return err;
-	}
-	r = record(s, slot);
+	r = record(s, *out);
+	/* Nothing of what follows may be moved before the store that made this record FREE. */
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	r->hash = hash;
 	r->frames = *frames;
 	__atomic_store_n(&r->state, SITE_FRAMES, __ATOMIC_RELEASE);
-	slotmap_put(&s->by_hash, slot, slotmap_hash(hash));
-	*out_site = slot;
+	slotmap_put(&s->by_hash, *out, slotmap_hash(hash));
 	return 0;
 }
 
-int sites_set_names(struct sites *s, const struct site_names_request *names)
+static int check_share(
+	const struct sites *s, const struct site_holder *holder, const struct room *room)
+{
+	const uint64_t share = site_holder_share(&s->holders, holder);
+
+	if (share >= SESSION_SITES_MAX * SITE_WHOLE)
+		return -EDQUOT;
+	return 4 * share >= (uint64_t)room->free * SITE_WHOLE ? -ENOSPC : 0;
+}
+
+int sites_intern(struct sites *s, struct site_holder *holder, const struct site_request *frames,
+	uint32_t *out_site)
+{
+	uint64_t hash;
+	uint32_t slot;
+	int err = 0;
+
+	if (!frames_are_possible(frames))
+		return -EINVAL;
+	if (holder->over)
+		return -EPERM;
+	hash = hash_frames(frames);
+	slot = find(s, frames, hash);
+	if (slot == SLOT_NONE || !site_holders_any(&s->holders, slot)) {
+		const struct room room = look_for_room(s);
+
+		err = check_share(s, holder, &room);
+		if (!err && slot == SLOT_NONE)
+			err = add(s, &room, frames, hash, &slot);
+	}
+	if (!err)
+		err = site_holder_tell(&s->holders, holder, slot);
+	if (!err)
+		*out_site = slot;
+	return err;
+}
+
+bool sites_knows(const struct sites *s, const struct site_holder *holder, uint32_t site)
+{
+	return sites_get(s, site) && site_holder_knows(&s->holders, holder, site);
+}
+
+void sites_recover_holder(struct sites *s, struct site_holder *holder)
+{
+	site_holder_recover(&s->holders, holder);
+}
+
+void sites_release(struct sites *s, struct site_holder *holder)
+{
+	site_holder_release(&s->holders, holder);
+}
+
+void sites_give_up(struct sites *s, struct site_holder *holder)
+{
+	site_holder_release(&s->holders, holder);
+	holder->over = true;
+}
+
+bool sites_are_held(const struct site_holder *holder)
+{
+	return holder->from_before || holder->told.levels;
+}
+
+int sites_set_names(
+	struct sites *s, const struct site_holder *holder, const struct site_names_request *names)
 {
 	struct site_record *r;
 
-	if (!sites_get(s, names->site))
+	if (!sites_knows(s, holder, names->site))
 		return -ENOENT;
 	r = record(s, names->site);
 	if (!names_are_possible(names, r->frames.nframes))

@@ -88,7 +88,7 @@ static int try_alloc(struct connection *c, const struct header *h, const struct 
 	const struct allocation draft = { .session = c->grantee->slot,
 		.session_serial = handler_record(c)->serial,
 		.birth_ns = leases_time_ns(rpc->leases),
-		.site = sites_get(rpc->sites, q->site) ? q->site : 0,
+		.site = sites_knows(rpc->sites, &session_of(c)->sites, q->site) ? q->site : 0,
 		.seq = h->seq };
 	const struct wish wish = wish_of(q, 0);
 	const struct allocation *a;

@@ -6,18 +6,29 @@
 #include "server/ledger/sites.h"
 #include "server/rpc/handlers.h"
 
-#define SESSION_SITES_MAX 2048 /* new ones: no client can use up the table of all */
-
-/* One that nobody knew: a session can bring only so many. */
-static int add_site(struct connection *c, const struct site_request *q, uint32_t *out)
+/* What the session may hold, and whether those that are gone have to make room for it, is up to the table. */
+static int number(struct connection *c, const struct site_request *q, uint32_t *out)
 {
-	int err;
+	struct site_holder *holder = &session_of(c)->sites;
+	int err = sites_intern(rpc_of(c)->sites, holder, q, out);
 
-	if (session_of(c)->new_sites >= SESSION_SITES_MAX)
-		return -EDQUOT;
-	err = sites_intern(rpc_of(c)->sites, q, out);
-	session_of(c)->new_sites += !err;
+	if (err == -ENOSPC && sessions_give_up_sites(rpc_of(c)->leases))
+		err = sites_intern(rpc_of(c)->sites, holder, q, out);
 	return err;
+}
+
+static const char *reason(int err)
+{
+	switch (err) {
+	case -ENOSPC:
+		return "its table has too little room for one more of this session";
+	case -EDQUOT:
+		return "this session has as many as one may have";
+	case -EPERM:
+		return "while this session was taken for dead, its call sites made room for others";
+	default:
+		return strerror(-err);
+	}
 }
 
 int handle_site(struct connection *c, const struct header *h, struct wire *in)
@@ -30,14 +41,10 @@ int handle_site(struct connection *c, const struct header *h, struct wire *in)
 	site_request_get(in, &q);
 	if (wire_finish(in))
 		return -EBADMSG;
-	err = sites_lookup(rpc_of(c)->sites, &q, &body.site);
-	if (err == -ENOENT)
-		err = add_site(c, &q, &body.site);
+	err = number(c, &q, &body.site);
 	if (err)
-		return handler_refuse(c, h, err, "the server cannot keep this call site: %s",
-			err == -ENOSPC   ? "its table is full"
-			: err == -EDQUOT ? "this session has brought too many"
-					 : strerror(-err));
+		return handler_refuse(
+			c, h, err, "the server cannot number this call site: %s", reason(err));
 	body.named = sites_named(rpc_of(c)->sites, body.site);
 	connection_reply_begin(c, h->type, h->seq, 0, &r);
 	site_reply_put(&r.body, &body);
@@ -52,7 +59,11 @@ int handle_site_names(struct connection *c, const struct header *h, struct wire 
 	site_names_request_get(in, &q);
 	if (wire_finish(in))
 		return -EBADMSG;
-	err = sites_set_names(rpc_of(c)->sites, &q);
+	err = sites_set_names(rpc_of(c)->sites, &session_of(c)->sites, &q);
+	if (err == -ENOENT)
+		return handler_refuse(c, h, err,
+			"site %u is none of this session: who sends its frames may name it",
+			q.site);
 	if (err)
 		return handler_refuse(
 			c, h, err, "these names fit no call site: %s", strerror(-err));

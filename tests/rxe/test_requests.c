@@ -169,6 +169,55 @@ static void many_sites(void **state)
 	speech_end(r);
 }
 
+/* Only who sends the frames of a site may say what they are called. */
+static void names_of_strangers(void **state)
+{
+	static struct site_request q;
+	struct rig *r = *state;
+	struct site_reply site, told;
+	struct raw *raw, *stranger;
+
+	rig_start(r, NULL);
+	raw = speech_connect(r, MESSAGE_SITE);
+	stranger = speech_connect(r, MESSAGE_SITE);
+	memset(&q, 0, sizeof(q));
+	q.nframes = q.nmodules = 1;
+	assert_int_equal(send_site(raw, &q, &site), 0);
+	assert_int_equal(send_names(stranger, site.site, 1), -ENOENT);
+	assert_int_equal(send_site(raw, &q, &told), 0);
+	assert_int_equal(told.named, 0);
+	assert_int_equal(send_site(stranger, &q, &told), 0);
+	assert_int_equal(told.site, site.site);
+	assert_int_equal(send_names(stranger, told.site, 1), 0);
+	raw_close(stranger);
+	raw_close(raw);
+	speech_end(r);
+}
+
+/* Sessions that bring as many sites as they may, and go: nobody later has fewer for it. */
+static void sites_of_the_gone(void **state)
+{
+	static struct site_request q;
+	struct rig *r = *state;
+	struct site_reply a;
+
+	rig_start(r, NULL);
+	memset(&q, 0, sizeof(q));
+	q.nframes = q.nmodules = 1;
+	for (unsigned session = 0; session < 10; session++) {
+		struct raw *raw = speech_connect(r, MESSAGE_SITE);
+
+		for (unsigned i = 0; i < SITES; i++) {
+			q.frames[0].offset++;
+			assert_int_equal(send_site(raw, &q, &a), 0);
+		}
+		assert_int_equal(raw_bye(raw), 0);
+		raw_close(raw);
+		rig_await_no_session(r);
+	}
+	speech_end(r);
+}
+
 /* ---- the goodbye ---- */
 
 static bool is_wiping(struct rig *r)
@@ -410,6 +459,8 @@ int main(int argc, char **argv)
 		RIG_TEST(reports_that_do_not_exist),
 		RIG_TEST(sites_that_make_no_sense),
 		RIG_TEST(many_sites),
+		RIG_TEST(names_of_strangers),
+		RIG_TEST(sites_of_the_gone),
 		RIG_TEST(goodbye_while_wiping),
 		RIG_TEST(addresses_of_others),
 		RIG_TEST(impossible_memory),

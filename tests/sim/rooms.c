@@ -115,7 +115,7 @@ static int open_tables(struct rooms *r)
 	int err = open_sessions(r);
 
 	if (!err)
-		err = sites_open(&r->sites, r->data.tables, DATADIR_SITES);
+		err = sites_open(&r->sites, r->data.tables, DATADIR_SITES, r->pool.ledger);
 	if (!err)
 		err = history_open(&r->history, r->data.tables, DATADIR_HISTORY);
 	if (err)
@@ -130,6 +130,7 @@ static int open_tables(struct rooms *r)
 	r->pool.context = &r->leases;
 	r->reclaim.history = r->history;
 	r->reclaim.sites = r->sites;
+	r->leases.sites = r->sites;
 	sessions_limit(r->leases.records, r->options.max_sessions);
 	return err;
 }
@@ -255,12 +256,12 @@ static void stop(void *arg)
 		datadir_remove_files(&r->data, r->pool.id, false);
 	}
 	links_close_zombies();
+	sessions_end(&r->leases);
 	pool_close(&r->pool);
 	timeline_close(r->leases.timeline);
 	sites_close(r->sites);
 	history_close(r->history);
 	sessions_close(r->leases.records);
-	free(r->leases.sessions);
 	access_close(&r->access);
 	datadir_close(&r->data);
 }

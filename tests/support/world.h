@@ -32,6 +32,7 @@ struct world {
 	struct ledger *ledger;
 	struct sessions *sessions;
 	struct sites *sites;
+	struct site_holder holder; /* of all of them */
 	struct buddy *buddies[NODES];
 	struct audit_node nodes[NODES];
 	uint32_t next_id;
@@ -54,7 +55,7 @@ static inline int make_world(void **state)
 	}
 	if (ledger_open(&w->ledger, w->dir, "ledger", 4096) ||
 		sessions_open(&w->sessions, w->dir, "sessions") ||
-		sites_open(&w->sites, w->dir, "sites"))
+		sites_open(&w->sites, w->dir, "sites", w->ledger))
 		return -1;
 	sessions_tell(w->sessions, w->ledger);
 	return 0;
@@ -64,9 +65,10 @@ static inline int remove_world(void **state)
 {
 	struct world *w = *state;
 
+	sites_release(w->sites, &w->holder);
+	sites_close(w->sites);
 	ledger_close(w->ledger);
 	sessions_close(w->sessions);
-	sites_close(w->sites);
 	for (unsigned i = 0; i < NODES; i++)
 		buddy_destroy(w->buddies[i]);
 	unlinkat(w->dir, "ledger", 0);
@@ -100,7 +102,7 @@ static inline uint32_t add_site(struct world *w, uint64_t offset)
 	f.nmodules = f.nframes = 1;
 	f.modules[0].build_id[0] = 7;
 	f.frames[0].offset = offset;
-	assert_int_equal(sites_intern(w->sites, &f, &site), 0);
+	assert_int_equal(sites_intern(w->sites, &w->holder, &f, &site), 0);
 	return site;
 }
 

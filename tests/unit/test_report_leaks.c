@@ -18,7 +18,7 @@ static void test_leaks(void **state)
 	strcpy(names.names[0].function, "ingest_batch");
 	strcpy(names.names[0].file, "loader.c");
 	names.names[0].line = 211;
-	assert_int_equal(sites_set_names(w->sites, &names), 0);
+	assert_int_equal(sites_set_names(w->sites, &w->holder, &names), 0);
 	add_block(w, session, site, 5000, 0, 0);
 	add_block(w, session, site, 4096, 1, 0);
 	sessions_set_state(
@@ -237,7 +237,7 @@ static void test_unresolved_frames(void **state)
 	strcpy(f.modules[0].path, "/usr/bin/a");
 	for (unsigned i = 0; i < 5; i++)
 		f.frames[i] = (struct site_frame){ .module = i == 3, .offset = i };
-	assert_int_equal(sites_intern(w->sites, &f, &site), 0);
+	assert_int_equal(sites_intern(w->sites, &w->holder, &f, &site), 0);
 	add_block(w, session, site, 100, 0, 0);
 	s = make_stage(w);
 	answer = leaks(&s);
@@ -258,7 +258,7 @@ static void test_unresolved_frames(void **state)
 	strcpy(names.names[0].file, "f.c");
 	names.names[0].line = 3;
 	strcpy(names.names[1].function, "g");
-	assert_int_equal(sites_set_names(w->sites, &names), 0);
+	assert_int_equal(sites_set_names(w->sites, &w->holder, &names), 0);
 	answer = leaks(&s);
 	stack = item(answer, "records", 0);
 	check_keys(item(stack, "stack", 0), "function file line module build_id offset");

@@ -35,7 +35,7 @@ static uint32_t add_named_site(struct world *w)
 	frames.nmodules = 1;
 	frames.nframes = 2;
 	frames.frames[1].offset = 0x1234;
-	assert_int_equal(sites_intern(w->sites, &frames, &site), 0);
+	assert_int_equal(sites_intern(w->sites, &w->holder, &frames, &site), 0);
 	memset(&names, 0, sizeof(names));
 	names.site = site;
 	names.nnames = 2;
@@ -43,7 +43,7 @@ static uint32_t add_named_site(struct world *w)
 	strcpy(names.names[0].file, "loader.c");
 	names.names[0].line = 211;
 	strcpy(names.names[1].file, "/usr/bin/a: No such file or directory");
-	assert_int_equal(sites_set_names(w->sites, &names), 0);
+	assert_int_equal(sites_set_names(w->sites, &w->holder, &names), 0);
 	return site;
 }
 

@@ -70,6 +70,7 @@ static void test_life(void **state)
 	assert_int_equal(r->opened_ns, 1001);
 	assert_string_equal(r->identity.exe, "/usr/bin/client-1");
 	r->last_seq = 17;
+	r->no_sites = 1;
 	r->expired_ns = 5;
 
 	sessions_set_state(s, slot, SESSION_DEAD, HOLDER_PID_GONE, 2000);
@@ -81,6 +82,7 @@ static void test_life(void **state)
 	assert_int_equal(r->evidence, HOLDER_PID_GONE);
 	assert_int_equal(r->state_since_ns, 2000);
 	assert_int_equal(r->last_seq, 17);
+	assert_int_equal(r->no_sites, 1);
 	assert_int_equal(r->expired_ns, 5);
 	sessions_set_state(s, found, SESSION_CONNECTED, HOLDER_NO_EVIDENCE, 3000);
 	assert_int_equal(r->evidence, HOLDER_NO_EVIDENCE);
@@ -102,6 +104,7 @@ static void test_life(void **state)
 	assert_int_equal(sessions_get(s, 0)->serial, 2);
 	assert_int_equal(sessions_get(s, 0)->expired_ns, 0);
 	assert_int_equal(sessions_get(s, 0)->last_seq, 0);
+	assert_int_equal(sessions_get(s, 0)->no_sites, 0);
 	sessions_close(s);
 	sessions_close(NULL);
 }
@@ -271,7 +274,7 @@ static void forge(uint32_t slot, size_t offset, uint64_t value)
 	sum.state = sum.evidence = 0;
 	sum.ticket = sum.seen_ns = sum.state_since_ns = sum.expired_ns = 0;
 	sum.last_seq = 0;
-	sum.last_status = 0;
+	sum.no_sites = 0;
 	sum.check = 0;
 	r.check = table_sum(&sum, SIZE);
 	poke(slot, 0, &r, SIZE);

@@ -9,15 +9,30 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/addr.h"
+#include "server/ledger/ledger.h"
 #include "server/ledger/sites.h"
 
 #define NAME "sites"
 #define SIZE sizeof(struct site_record)
 
+static struct ledger *ledger;     /* names no site here */
+static struct site_holder holder; /* that asks, unless it is said who does */
+
+static void close_sites(struct sites *s)
+{
+	if (s)
+		sites_release(s, &holder);
+	sites_close(s);
+	ledger_close(ledger);
+	ledger = NULL;
+}
+
 static struct sites *reopen(struct sites *s)
 {
-	sites_close(s);
-	assert_int_equal(sites_open(&s, dir, NAME), 0);
+	close_sites(s);
+	assert_int_equal(ledger_open(&ledger, dir, "ledger", 64), 0);
+	assert_int_equal(sites_open(&s, dir, NAME, ledger), 0);
 	return s;
 }
 
@@ -42,17 +57,13 @@ static struct site_request stack(uint64_t base, unsigned depth)
 
 static uint32_t intern(struct sites *s, const struct site_request *f)
 {
-	uint32_t site = 0, known = 0;
-	int err = sites_lookup(s, f, &known);
-	uint32_t count = sites_count(s);
+	uint32_t site = 0, again = 0;
 
-	assert_int_equal(sites_intern(s, f, &site), 0);
+	assert_int_equal(sites_intern(s, &holder, f, &site), 0);
 	assert_int_not_equal(site, 0);
-	/* It was known exactly if nothing was added. */
-	assert_int_equal(err, sites_count(s) == count ? 0 : -ENOENT);
-	assert_int_equal(known, err ? 0 : site);
-	assert_int_equal(sites_lookup(s, f, &known), 0);
-	assert_int_equal(known, site);
+	assert_true(sites_knows(s, &holder, site));
+	assert_int_equal(sites_intern(s, &holder, f, &again), 0);
+	assert_int_equal(again, site);
 	return site;
 }
 
@@ -118,7 +129,7 @@ static void test_same_and_different(void **state)
 	a = stack(0x1000, 4);
 	assert_int_equal(intern(s, &a), site);
 	assert_true(sites_get(s, site)->hash == hash);
-	sites_close(s);
+	close_sites(s);
 }
 
 /* Record ids are made from it, so it must be the same on every machine and in every version. */
@@ -129,7 +140,7 @@ static void test_hash_is_fixed(void **state)
 
 	(void)state;
 	assert_true(sites_get(s, intern(s, &f))->hash == 0x6348826fb15f6e6dULL);
-	sites_close(s);
+	close_sites(s);
 }
 
 static void test_bad_frames(void **state)
@@ -139,30 +150,30 @@ static void test_bad_frames(void **state)
 	uint32_t site = 7;
 
 	(void)state;
-	assert_int_equal(sites_intern(s, &f, &site), -EINVAL);
+	assert_int_equal(sites_intern(s, &holder, &f, &site), -EINVAL);
 	f = stack(1, 1);
 	f.nframes = SITE_DEPTH_MAX + 1;
-	assert_int_equal(sites_intern(s, &f, &site), -EINVAL);
+	assert_int_equal(sites_intern(s, &holder, &f, &site), -EINVAL);
 	f = stack(1, 1);
 	f.nmodules = SITE_DEPTH_MAX + 1;
-	assert_int_equal(sites_intern(s, &f, &site), -EINVAL);
+	assert_int_equal(sites_intern(s, &holder, &f, &site), -EINVAL);
 	f = stack(1, 4);
 	f.frames[3].module = 2;
-	assert_int_equal(sites_intern(s, &f, &site), -EINVAL);
+	assert_int_equal(sites_intern(s, &holder, &f, &site), -EINVAL);
 	f.frames[3].module = 255;
-	assert_int_equal(sites_intern(s, &f, &site), -EINVAL);
+	assert_int_equal(sites_intern(s, &holder, &f, &site), -EINVAL);
 	f = stack(1, 4);
 	f.nmodules = 0;
-	assert_int_equal(sites_intern(s, &f, &site), -EINVAL);
+	assert_int_equal(sites_intern(s, &holder, &f, &site), -EINVAL);
 	f = stack(1, 4);
 	memset(f.modules[1].path, 'x', sizeof(f.modules[1].path));
-	assert_int_equal(sites_intern(s, &f, &site), -EINVAL);
+	assert_int_equal(sites_intern(s, &holder, &f, &site), -EINVAL);
 	assert_int_equal(site, 7);
 	assert_int_equal(sites_count(s), 0);
 	assert_null(sites_get(s, 0));
 	assert_null(sites_get(s, 1));
 	assert_null(sites_get(s, UINT32_MAX));
-	sites_close(s);
+	close_sites(s);
 	sites_close(NULL);
 }
 
@@ -174,52 +185,244 @@ static void test_names(void **state)
 	struct site_names_request names = names_for(site, 2);
 
 	(void)state;
-	assert_int_equal(sites_set_names(s, &names), -EINVAL);
+	assert_int_equal(sites_set_names(s, &holder, &names), -EINVAL);
 	names = names_for(site, 4);
-	assert_int_equal(sites_set_names(s, &names), -EINVAL);
+	assert_int_equal(sites_set_names(s, &holder, &names), -EINVAL);
 	names = names_for(site, 3);
 	memset(names.names[2].file, 'x', sizeof(names.names[2].file));
-	assert_int_equal(sites_set_names(s, &names), -EINVAL);
+	assert_int_equal(sites_set_names(s, &holder, &names), -EINVAL);
 	names = names_for(site + 1, 3);
-	assert_int_equal(sites_set_names(s, &names), -ENOENT);
+	assert_int_equal(sites_set_names(s, &holder, &names), -ENOENT);
 	names = names_for(0, 3);
-	assert_int_equal(sites_set_names(s, &names), -ENOENT);
+	assert_int_equal(sites_set_names(s, &holder, &names), -ENOENT);
 	assert_false(sites_named(s, site));
 	assert_false(sites_named(s, 0));
 	assert_false(sites_named(s, UINT32_MAX));
 	names = names_for(site, 3);
-	assert_int_equal(sites_set_names(s, &names), 0);
+	assert_int_equal(sites_set_names(s, &holder, &names), 0);
 	assert_true(sites_named(s, site));
 	/* The first ones stay. */
 	strcpy(names.names[0].function, "forged");
-	assert_int_equal(sites_set_names(s, &names), 0);
+	assert_int_equal(sites_set_names(s, &holder, &names), 0);
 	s = reopen(s);
 	assert_int_equal(sites_get(s, site)->state, 2);
 	assert_string_equal(sites_get(s, site)->names.names[0].function, "f0");
 	assert_int_equal(sites_get(s, site)->names.names[2].line, 42);
-	sites_close(s);
+	close_sites(s);
 }
 
-static void test_full(void **state)
+/* Bring new ones as one session until that is refused. Returns how many. */
+static uint32_t bring_all(struct sites *s, struct site_holder *who, uint64_t base, uint32_t max)
 {
+	uint32_t n, site = 0;
+
+	for (n = 0; n < max; n++) {
+		const struct site_request f = stack(base + n, 1);
+		int err = sites_intern(s, who, &f, &site);
+
+		assert_true(err == 0 || err == -ENOSPC || err == -EDQUOT);
+		if (err)
+			break;
+	}
+	return n;
+}
+
+#define BASE(i) ((uint64_t)(i) << 32) /* no two sessions bring the same */
+#define TOO_MANY (SESSION_SITES_MAX + 1)
+
+/* However many come, and as many as each may bring: there is room for the next, and when they are gone, for as many. */
+static void test_greedy_sessions(void **state)
+{
+	static struct site_holder others[9];
+	struct sites *s = reopen(NULL);
+
+	(void)state;
+	memset(others, 0, sizeof(others));
+	for (unsigned i = 0; i < 8; i++)
+		assert_true(bring_all(s, &others[i], BASE(i), TOO_MANY) > 400);
+	assert_true(bring_all(s, &others[8], BASE(8), TOO_MANY) > 400);
+	for (unsigned i = 0; i < 9; i++)
+		sites_release(s, &others[i]);
+	/* They are still there, until others need the room. */
+	assert_true(sites_count(s) >= SITES_KEPT_MAX);
+	for (unsigned round = 1; round <= 3; round++) {
+		for (unsigned i = 0; i < 3; i++)
+			assert_int_equal(bring_all(s, &others[i], BASE(16 * round + i), TOO_MANY),
+				SESSION_SITES_MAX);
+		for (unsigned i = 0; i < 3; i++)
+			sites_release(s, &others[i]);
+	}
+	close_sites(s);
+}
+
+/* One that was refused can have what others bring: it takes no room. */
+static void test_sharing_is_free(void **state)
+{
+	static struct site_holder one, other;
 	struct sites *s = reopen(NULL);
 	struct site_request f;
+	uint32_t site, again;
+
+	(void)state;
+	assert_int_equal(bring_all(s, &one, BASE(1), TOO_MANY), SESSION_SITES_MAX);
+	f = stack(BASE(2), 1);
+	assert_int_equal(sites_intern(s, &one, &f, &site), -EDQUOT);
+	/* Nor one that is there, and that nobody holds. */
+	assert_int_equal(sites_intern(s, &other, &f, &again), 0);
+	sites_release(s, &other);
+	assert_int_equal(sites_intern(s, &one, &f, &site), -EDQUOT);
+	assert_int_equal(sites_intern(s, &other, &f, &again), 0);
+	assert_int_equal(sites_intern(s, &one, &f, &site), 0);
+	assert_int_equal(site, again);
+	/* Held together, all of them count half. */
+	assert_int_equal(bring_all(s, &other, BASE(1), SESSION_SITES_MAX), SESSION_SITES_MAX);
+	f = stack(BASE(3), 1);
+	assert_int_equal(sites_intern(s, &one, &f, &site), 0);
+	sites_release(s, &one);
+	sites_release(s, &other);
+	close_sites(s);
+}
+
+static void free_block(uint64_t offset)
+{
+	const struct allocation *a = ledger_find(ledger, addr_make(1, 0, offset));
+
+	assert_int_equal(ledger_set_state(ledger, a, ALLOCATION_REVOKING), 0);
+	assert_int_equal(ledger_set_state(ledger, a, ALLOCATION_QUARANTINE), 0);
+	assert_int_equal(ledger_set_state(ledger, a, ALLOCATION_FREE), 0);
+}
+
+/* New build ids each time, no end of it; one site of each deployment has leaked, and keeps its number. */
+static void test_redeploys(void **state)
+{
+	enum { DEPLOYMENTS = 60, SITES_EACH = 1000 };
+	static uint32_t leaked[DEPLOYMENTS];
+	struct sites *s = reopen(NULL);
+
+	(void)state;
+	for (unsigned i = 0; i < DEPLOYMENTS; i++) {
+		struct allocation draft = {
+			.session = 1, .session_serial = 1, .bytes = 1, .order = 12
+		};
+		const struct site_request f = stack(BASE(i) + i, 1);
+		const struct allocation *a;
+
+		assert_int_equal(bring_all(s, &holder, BASE(i), SITES_EACH), SITES_EACH);
+		leaked[i] = intern(s, &f);
+		draft.addr = addr_make(1, 0, 4096ULL * i);
+		draft.site = leaked[i];
+		assert_int_equal(ledger_add(ledger, &draft, &a), 0);
+		sites_release(s, &holder);
+		if (i % 16 == 15)
+			s = reopen(s);
+	}
+	for (unsigned i = 0; i < DEPLOYMENTS; i++)
+		assert_true(sites_get(s, leaked[i])->frames.frames[0].offset == BASE(i) + i);
+	assert_true(sites_count(s) < SITES_MAX);
+	/* Once it is freed, it makes room too. */
+	for (unsigned i = 0; i < DEPLOYMENTS; i++)
+		free_block(4096ULL * i);
+	for (unsigned i = 0; i < 20; i++) {
+		(void)bring_all(s, &holder, BASE(100 + i), SITES_EACH);
+		sites_release(s, &holder);
+	}
+	for (unsigned i = 0; i < DEPLOYMENTS; i++)
+		assert_true(sites_get(s, leaked[i])->frames.frames[0].offset != BASE(i) + i);
+	close_sites(s);
+}
+
+/* Nobody but who was told a site says what it is called. */
+static void test_stranger(void **state)
+{
+	static struct site_holder stranger;
+	struct sites *s = reopen(NULL);
+	struct site_request f = stack(0x1000, 3);
+	uint32_t site = intern(s, &f), told;
+	const struct site_names_request names = names_for(site, 3);
+
+	(void)state;
+	assert_false(sites_knows(s, &stranger, site));
+	assert_int_equal(sites_set_names(s, &stranger, &names), -ENOENT);
+	assert_false(sites_named(s, site));
+	assert_int_equal(sites_intern(s, &stranger, &f, &told), 0);
+	assert_int_equal(told, site);
+	assert_int_equal(sites_set_names(s, &stranger, &names), 0);
+	sites_release(s, &stranger);
+	assert_false(sites_knows(s, &stranger, site));
+	close_sites(s);
+}
+
+/* Sessions from before a restart know all that was there, and keep it there. */
+static void test_restart(void **state)
+{
+	static struct site_holder old, older, young;
+	struct sites *s = reopen(NULL);
+	struct site_request f = stack(0x1000, 1);
+	uint32_t before = intern(s, &f), site;
+	const struct site_names_request names = names_for(before, 1);
+
+	(void)state;
+	assert_true(bring_all(s, &holder, BASE(1), 100) == 100);
+	s = reopen(s);
+	sites_recover_holder(s, &old);
+	sites_recover_holder(s, &older);
+	assert_true(sites_knows(s, &old, before));
+	assert_false(sites_knows(s, &young, before));
+	assert_int_equal(sites_set_names(s, &young, &names), -ENOENT);
+	assert_int_equal(sites_set_names(s, &older, &names), 0);
+	sites_release(s, &older);
+	sites_release(s, &older);
+	assert_false(sites_knows(s, &older, before));
+	/* No room is made of the old ones as long as one of them is left. */
+	for (unsigned i = 2; i < 20; i++) {
+		(void)bring_all(s, &young, BASE(i), TOO_MANY);
+		sites_release(s, &young);
+	}
+	assert_true(sites_get(s, before)->frames.frames[0].offset == 0x1000);
+	/* One that gave up is told nothing any more: its client would take new numbers for old ones. */
+	assert_true(sites_are_held(&old));
+	sites_give_up(s, &old);
+	assert_false(sites_are_held(&old));
+	assert_false(sites_knows(s, &old, before));
+	assert_int_equal(sites_intern(s, &old, &f, &site), -EPERM);
+	/* None is left: the old sites make room like any other. */
+	for (unsigned i = 20; i < 30; i++) {
+		(void)bring_all(s, &young, BASE(i), TOO_MANY);
+		sites_release(s, &young);
+	}
+	assert_true(sites_get(s, before)->frames.frames[0].offset != 0x1000);
+	close_sites(s);
+}
+
+/* The file was lost; the ledger still names what was in it: those numbers are of no other sites. */
+static void test_lost_file(void **state)
+{
+	static const uint32_t named[] = { 1, 3, 700, SITES_MAX - 1 };
+	struct sites *s = reopen(NULL);
+	const struct allocation *a = NULL;
 	uint32_t site = 0;
 
 	(void)state;
-	for (uint32_t i = 1; i < SITES_MAX; i++) {
-		f = stack(i * 64ULL, 1 + i % SITE_DEPTH_MAX);
-		assert_int_equal(intern(s, &f), i);
+	for (unsigned i = 0; i < 4; i++) {
+		const struct allocation draft = { .session = 1,
+			.session_serial = 1,
+			.bytes = 1,
+			.order = 12,
+			.addr = addr_make(1, 0, 4096ULL * i),
+			.site = named[i] };
+
+		assert_int_equal(ledger_add(ledger, &draft, &a), 0);
 	}
-	f = stack(1, 1);
-	assert_int_equal(sites_intern(s, &f, &site), -ENOSPC);
-	assert_int_equal(site, 0);
 	s = reopen(s);
-	assert_int_equal(sites_rejected(s), 0);
-	assert_int_equal(sites_count(s), SITES_MAX - 1);
-	f = stack(777 * 64ULL, 1 + 777 % SITE_DEPTH_MAX);
-	assert_int_equal(intern(s, &f), 777);
-	sites_close(s);
+	for (unsigned i = 0; i < 1000; i++) {
+		const struct site_request f = stack(BASE(1) + i, 1);
+
+		site = intern(s, &f);
+		for (unsigned k = 0; k < 4; k++)
+			assert_int_not_equal(site, named[k]);
+	}
+	assert_int_equal(site, 1003);
+	close_sites(s);
 }
 
 static void poke(uint32_t slot, size_t offset, const void *bytes, size_t n)
@@ -269,8 +472,8 @@ static void test_one_bad_field(void **state)
 		site = intern(s, &f);
 		intern(s, &g);
 		names = names_for(site, 3);
-		assert_int_equal(sites_set_names(s, &names), 0);
-		sites_close(s);
+		assert_int_equal(sites_set_names(s, &holder, &names), 0);
+		close_sites(s);
 		memset(fill, bad[i].fill, sizeof(fill));
 		poke(site, bad[i].offset, fill, bad[i].size);
 		s = reopen(NULL);
@@ -280,7 +483,7 @@ static void test_one_bad_field(void **state)
 		assert_int_equal(intern(s, &g), 2);
 		/* The same frames get a slot of their own, not the spoilt one. */
 		assert_int_equal(intern(s, &f), 3);
-		sites_close(s);
+		close_sites(s);
 	}
 }
 
@@ -294,7 +497,7 @@ static void test_misplaced(void **state)
 	(void)state;
 	intern(s, &f);
 	record = *sites_get(s, 1);
-	sites_close(s);
+	close_sites(s);
 	poke(0, 0, &record, sizeof(record));
 	poke(9, 0, &record, sizeof(record));
 	s = reopen(NULL);
@@ -303,7 +506,7 @@ static void test_misplaced(void **state)
 	assert_int_equal(intern(s, &f), 1);
 	assert_null(sites_get(s, 0));
 	assert_null(sites_get(s, 9));
-	sites_close(s);
+	close_sites(s);
 }
 
 int main(void)
@@ -313,7 +516,12 @@ int main(void)
 		IN_DIR(test_hash_is_fixed),
 		IN_DIR(test_bad_frames),
 		IN_DIR(test_names),
-		IN_DIR(test_full),
+		IN_DIR(test_greedy_sessions),
+		IN_DIR(test_sharing_is_free),
+		IN_DIR(test_redeploys),
+		IN_DIR(test_stranger),
+		IN_DIR(test_restart),
+		IN_DIR(test_lost_file),
 		IN_DIR(test_one_bad_field),
 		IN_DIR(test_misplaced),
 	};
