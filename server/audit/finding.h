@@ -24,6 +24,7 @@ enum audit_kind {
 /* One NUMA node's bytes. registered = free + live + courtesy + quarantine + zombie + metadata. */
 struct audit_node {
 	unsigned node;
+	bool miscounted; /* the ledger's own sums are others than those that were counted: always a bug */
 	uint64_t registered_bytes; /* given: what the NIC can reach */
 	uint64_t free_bytes;       /* given: the allocator's own count */
 	uint64_t metadata_bytes;   /* given */
@@ -32,7 +33,6 @@ struct audit_node {
 	uint64_t quarantine_bytes; /* revoking and being wiped */
 	uint64_t zombie_bytes;
 	int64_t unaccounted_bytes;
-	bool miscounted; /* the ledger's own sums are others than those that were counted: always a bug */
 };
 
 /* Allocations of one kind, one site and one holder, merged. */
