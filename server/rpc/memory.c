@@ -214,8 +214,8 @@ static int free_again(struct connection *c, const struct header *h, const struct
 {
 	const struct allocation *a = named(c, q->addr, q->serial);
 
-	/* This one may be repeated too, when the block is wiped and its record gone. */
-	if (a && a->state != ALLOCATION_ZOMBIE)
+	/* This one may be repeated too, when the block is wiped and its record gone (a zombie's, in the next run). */
+	if (a)
 		handler_record(c)->last_seq = h->seq;
 	if (a && a->state == ALLOCATION_REVOKING) {
 		wait_for_revoking(c, h, a);

@@ -40,6 +40,7 @@ struct link {
 	bool asked;  /* the server has a request and has not answered */
 	bool waited; /* ... not at once */
 	bool unsure; /* of a HELLO: owner->unsure before it */
+	bool over;   /* of a HELLO: the lease was, when it came */
 	struct request question;
 	uint64_t asked_ran_ns, asked_order;
 	uint64_t closing_ran_ns; /* since then it is being torn down */

@@ -17,6 +17,8 @@ void verdict_asked(struct link *link, const struct request *q)
 	if (link->owner)
 		model_late_sign(link->owner);
 	if (q->type == MESSAGE_HELLO && q->hello.resume && (o = model_owner(q->hello.session_id))) {
+		/* The lease of one that was called dead does not run on in the next server. */
+		link->over = owner_lease_is_over(o) && !o->called_dead;
 		model_late_sign(o);
 		link->unsure = o->unsure;
 		o->unsure = true;
@@ -51,7 +53,8 @@ void verdict_ended(const struct link *link, const char *reason)
 	trace_require(strcmp(reason, "its lease expired") != 0 || !link->owner ||
 			      !owner_lease_lasts(link->owner),
 		"link %u: cut off, and its lease lasts", link->number);
-	trace_require(!link->honest || !strstr(reason, "not allowed here") || link->owner->leaving,
+	trace_require(!link->honest || !strstr(reason, "not allowed here") || !link->owner ||
+			      link->owner->leaving,
 		"link %u: cut off, and it has asked for nothing wrong", link->number);
 }
 

@@ -31,7 +31,7 @@ static void judge_resume(struct link *link, int status, const struct hello_reply
 						   model_owner_of_ticket(r->ticket))))
 		model_new_ticket(r->ticket);
 	require(link, !model_is_fenced(r->ticket), "a ticket that was said to be out");
-	require(link, r->ticket != o->ticket || !owner_lease_is_over(o),
+	require(link, r->ticket != o->ticket || !link->over,
 		"its lease was over, and its ticket is the old one");
 	require(link, r->ticket == o->ticket || !owner_lease_lasts(o) || link->unsure,
 		"its lease lasts, and it gets another ticket");

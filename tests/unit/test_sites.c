@@ -245,7 +245,7 @@ static void test_greedy_sessions(void **state)
 		sites_release(s, &others[i]);
 	/* They are still there, until others need the room. */
 	assert_true(sites_count(s) >= SITES_KEPT_MAX);
-	for (unsigned round = 1; round <= 3; round++) {
+	for (unsigned round = 1; round <= 2; round++) {
 		for (unsigned i = 0; i < 3; i++)
 			assert_int_equal(bring_all(s, &others[i], BASE(16 * round + i), TOO_MANY),
 				SESSION_SITES_MAX);
@@ -295,7 +295,7 @@ static void free_block(uint64_t offset)
 /* New build ids each time, no end of it; one site of each deployment has leaked, and keeps its number. */
 static void test_redeploys(void **state)
 {
-	enum { DEPLOYMENTS = 60, SITES_EACH = 1000 };
+	enum { DEPLOYMENTS = 30, SITES_EACH = 1000 };
 	static uint32_t leaked[DEPLOYMENTS];
 	struct sites *s = reopen(NULL);
 
@@ -322,7 +322,7 @@ static void test_redeploys(void **state)
 	/* Once it is freed, it makes room too. */
 	for (unsigned i = 0; i < DEPLOYMENTS; i++)
 		free_block(4096ULL * i);
-	for (unsigned i = 0; i < 20; i++) {
+	for (unsigned i = 0; i < 12; i++) {
 		(void)bring_all(s, &holder, BASE(100 + i), SITES_EACH);
 		sites_release(s, &holder);
 	}
@@ -374,7 +374,7 @@ static void test_restart(void **state)
 	sites_release(s, &older);
 	assert_false(sites_knows(s, &older, before));
 	/* No room is made of the old ones as long as one of them is left. */
-	for (unsigned i = 2; i < 20; i++) {
+	for (unsigned i = 2; i < 8; i++) {
 		(void)bring_all(s, &young, BASE(i), TOO_MANY);
 		sites_release(s, &young);
 	}
@@ -386,7 +386,7 @@ static void test_restart(void **state)
 	assert_false(sites_knows(s, &old, before));
 	assert_int_equal(sites_intern(s, &old, &f, &site), -EPERM);
 	/* None is left: the old sites make room like any other. */
-	for (unsigned i = 20; i < 30; i++) {
+	for (unsigned i = 20; i < 26; i++) {
 		(void)bring_all(s, &young, BASE(i), TOO_MANY);
 		sites_release(s, &young);
 	}
