@@ -276,11 +276,12 @@ static void step(struct play *p)
 
 static void test_random(void **state)
 {
+	const unsigned rounds = getenv("RMEM_TEST_VALGRIND") ? ROUNDS / 40 : ROUNDS;
 	struct play *p = &play;
 
 	(void)state;
 	open_all(p);
-	for (unsigned round = 0; round < ROUNDS; round++) {
+	for (unsigned round = 0; round < rounds; round++) {
 		step(p);
 		if (round % 16 == 0)
 			check(p);
@@ -289,7 +290,7 @@ static void test_random(void **state)
 		sites_release(p->sites, &p->clients[i].holder);
 	printf("%u asked for, %u refused, %u of those looked at had been others\n", p->interned,
 		p->refused, p->reused);
-	assert_true(p->interned && p->refused && p->reused);
+	assert_true(rounds < ROUNDS || (p->interned && p->refused && p->reused));
 	sites_close(p->sites);
 	ledger_close(p->ledger);
 }
@@ -301,6 +302,8 @@ static void test_never_stays_full(void **state)
 	struct play *p = &play;
 
 	(void)state;
+	if (getenv("RMEM_TEST_VALGRIND"))
+		skip(); /* minutes */
 	memset(p, 0, sizeof(*p));
 	open_all(p);
 	for (unsigned i = 0; i < 3 * CLIENTS; i++) {
