@@ -194,30 +194,6 @@ static void names_of_strangers(void **state)
 	speech_end(r);
 }
 
-/* Sessions that bring as many sites as they may, and go: nobody later has fewer for it. */
-static void sites_of_the_gone(void **state)
-{
-	static struct site_request q;
-	struct rig *r = *state;
-	struct site_reply a;
-
-	rig_start(r, NULL);
-	memset(&q, 0, sizeof(q));
-	q.nframes = q.nmodules = 1;
-	for (unsigned session = 0; session < 10; session++) {
-		struct raw *raw = speech_connect(r, MESSAGE_SITE);
-
-		for (unsigned i = 0; i < SITES; i++) {
-			q.frames[0].offset++;
-			assert_int_equal(send_site(raw, &q, &a), 0);
-		}
-		assert_int_equal(raw_bye(raw), 0);
-		raw_close(raw);
-		rig_await_no_session(r);
-	}
-	speech_end(r);
-}
-
 /* ---- the goodbye ---- */
 
 static bool is_wiping(struct rig *r)
@@ -460,7 +436,6 @@ int main(int argc, char **argv)
 		RIG_TEST(sites_that_make_no_sense),
 		RIG_TEST(many_sites),
 		RIG_TEST(names_of_strangers),
-		RIG_TEST(sites_of_the_gone),
 		RIG_TEST(goodbye_while_wiping),
 		RIG_TEST(addresses_of_others),
 		RIG_TEST(impossible_memory),

@@ -14,7 +14,11 @@
 #define PROGRAM_STACKS 2500
 #define STACKS (PROGRAMS * PROGRAM_STACKS)
 #define ALLOCATIONS 200
+#ifdef __SANITIZE_ADDRESS__
+#define ROUNDS (1200 / 4)
+#else
 #define ROUNDS 1200
+#endif
 #define BURST 300
 
 /* One client process, and its session. */
