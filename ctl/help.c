@@ -44,9 +44,10 @@ static const struct {
 		"Usage: rmemctl leaks [OPTION]...\n"
 		"\n"
 		"Audit now and report what is leaked, by call site, and that no byte of the pool\n"
-		"is unaccounted for. Exits with 1 if anything is definitely lost, if a revoke was\n"
-		"not confirmed, if bytes are unaccounted for or miscounted, shown or not, or if what\n"
-		"was taken back is not acknowledged. With --reclaimed or --ack: no audit, and never 1.\n",
+		"is unaccounted for. Exits with 1 if anything is definitely lost, if memory is of no\n"
+		"known session, if a revoke was not confirmed, if bytes are unaccounted for or\n"
+		"miscounted, shown or not, or if what was taken back is not acknowledged. With\n"
+		"--reclaimed or --ack: no audit, and never 1.\n",
 		"  --kinds LIST          show these kinds (definite,limbo,zombie), or all (with\n"
 	"                        --json the default)\n"
 		"  -T, --top N           show at most N records\n"
