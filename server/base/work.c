@@ -23,8 +23,12 @@ void work_wake_at(const struct work *w, uint64_t at_ns)
 	const uint64_t now_ns = clock_boot_ns();
 	struct timeval wait;
 
-	if (at_ns <= now_ns || event_pending(w->event, EV_TIMEOUT, NULL))
+	if (event_pending(w->event, EV_TIMEOUT, NULL))
 		return;
+	if (at_ns <= now_ns) {
+		work_wake(w);
+		return;
+	}
 	wait.tv_sec = (time_t)((at_ns - now_ns) / NSEC_PER_SEC);
 	wait.tv_usec = (suseconds_t)((at_ns - now_ns) % NSEC_PER_SEC / NSEC_PER_USEC + 1);
 	(void)event_add(w->event, &wait); /* else the next tick does the work */

@@ -52,5 +52,8 @@ void reaper_stop(struct reaper *r)
 void reaper_tick(struct reaper *r, uint64_t now_ns)
 {
 	teardown_retry(r->net);
+	/* In case a timer could not be set. */
+	if (r->reclaim->room || r->reclaim->taking || r->pool->wipe_count)
+		work_wake(r->work);
 	reclaim_tick(r->reclaim, now_ns);
 }

@@ -13,7 +13,9 @@
 #include "server/ledger/history.h"
 #include "server/memory/wish.h"
 
+#ifndef BLOCKS_PER_SLICE /* the simulation has few blocks */
 #define BLOCKS_PER_SLICE 256
+#endif
 #define LEAVING_NS NSEC_PER_SEC /* a killed process's memory and descriptors are gone by then */
 #define CHECK_EVERY_NS (100 * NSEC_PER_MSEC)
 #define TAKE_MORE_NS NSEC_PER_SEC
@@ -21,6 +23,15 @@
 #define WAIT_MAX_NS (30 * NSEC_PER_SEC)
 
 /* ---- whose memory ---- */
+
+/* The next LIVE one at or behind a: it stays until it is given up here. The others are under way, or zombies. */
+static const struct allocation *next_live(
+	const struct reclaim *r, const struct session *session, const struct allocation *a)
+{
+	while (a && a->state != ALLOCATION_LIVE)
+		a = ledger_next_of_session(r->leases->pool->ledger, session->grantee.slot, a);
+	return a;
+}
 
 static void take(struct reclaim *r, struct session *session, const char *why)
 {
@@ -30,12 +41,18 @@ static void take(struct reclaim *r, struct session *session, const char *why)
 	char bytes[UNITS_TEXT_SIZE];
 
 	session->taking_bytes = ledger_session_bytes(ledger, slot);
-	session->taking_next = ledger_next_of_session(ledger, slot, NULL);
+	session->taking_next = next_live(r, session, ledger_next_of_session(ledger, slot, NULL));
 	log_warn("%s: taking back %s in %u blocks of %s[%u] on %s (%s)", why,
 		units_format_bytes(session->taking_bytes, bytes, sizeof(bytes)),
 		ledger_session_count(ledger, slot), record->identity.exe, record->identity.pid,
 		record->identity.host, session_state_name(record->state));
 	session_begin_reclaim(session);
+	/* A session in the list has a LIVE block, so that it is not forgotten before it leaves the list. */
+	if (!session->taking_next) {
+		session->taking_bytes = 0;
+		session_forget_if_done(session);
+		return;
+	}
 	r->taking_bytes += session->taking_bytes;
 	DL_APPEND(r->taking, session);
 	work_wake(r->work);
@@ -102,7 +119,8 @@ bool reclaim_seek(struct reclaim *r, const struct wish *wish)
 	const uint64_t now_ns = clock_boot_ns(), waited_ns = now_ns - wish->since_ns;
 	const uint64_t bytes = buddy_block_bytes(wish->bytes);
 	const uint64_t since_ns = r->took_ns > wish->since_ns ? r->took_ns : wish->since_ns;
-	const bool enough = r->taking_bytes + r->leases->pool->wipe_bytes >= bytes;
+	const bool enough =
+		r->taking_bytes + r->access->revoking_bytes + r->leases->pool->wipe_bytes >= bytes;
 
 	check_liveness(r, now_ns);
 	if (waited_ns >= WAIT_MAX_NS)
@@ -131,20 +149,11 @@ static void give_up(struct reclaim *r, struct session *session, const struct all
 	ledger_set_state(r->leases->pool->ledger, a, ALLOCATION_REVOKING);
 }
 
-/* The next LIVE one at or behind a: it stays until it is given up here. The others are under way, or zombies. */
-static const struct allocation *next_live(
-	const struct reclaim *r, const struct session *session, const struct allocation *a)
-{
-	while (a && a->state != ALLOCATION_LIVE)
-		a = ledger_next_of_session(r->leases->pool->ledger, session->grantee.slot, a);
-	return a;
-}
-
 /* A slice of what one session holds. It has no connection, but other sessions may have been given access. */
 static bool give_up_some(struct reclaim *r, struct session *session, unsigned *budget)
 {
 	const struct ledger *ledger = r->leases->pool->ledger;
-	const struct allocation *a = next_live(r, session, session->taking_next);
+	const struct allocation *a = session->taking_next;
 
 	while (a && *budget) {
 		const struct allocation *next = next_live(
@@ -171,7 +180,6 @@ bool reclaim_some(struct reclaim *r)
 			break;
 		r->taking_bytes -= session->taking_bytes; /* zombies */
 		DL_DELETE(r->taking, session);
-		session_forget_if_done(session); /* it may have held nothing */
 	}
 	return r->taking != NULL;
 }

@@ -272,7 +272,7 @@ static void require_may_lose(const struct block *b)
 		"allocation %" PRIu64 " is taken from session %u, which lives and has a lease",
 		b->serial, o->number);
 	trace_require(rooms.options.reclaim == RECLAIM_AFTER ||
-			      moment_ran_ns() - pressure_ran_ns <= NSEC_PER_SEC ||
+			      moment_ran_ns() - pressure_ran_ns <= 10 * NSEC_PER_SEC ||
 			      moment_ns() - o->heard_ns >= courtesy_ns,
 		"allocation %" PRIu64 " is taken from session %u, and nobody wants memory",
 		b->serial, o->number);
