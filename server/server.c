@@ -436,9 +436,8 @@ static void leave_data(struct server *s)
 		return;
 	}
 	if (history_news(s->history))
-		log_info("the history of what was taken back is kept in %s: %u lines that nobody "
-			 "has "
-			 "acknowledged",
+		log_info("history is kept in %s: %u lines that are not acknowledged (rmemctl leaks "
+			 "--reclaimed)",
 			s->data.tables_path, history_news(s->history));
 	datadir_remove_files(&s->data, s->pool.id, history_news(s->history) > 0);
 	datadir_remove(&s->data, true);

@@ -13,7 +13,7 @@
 
 #define REVOKE_TRIES 5
 
-/* The device refused again and again: give up for ever what it may still reach. */
+/* The device refused in every round: what it may still reach is not used again by this process. */
 static void mark_stuck(struct connection *c)
 {
 	struct grant *g;

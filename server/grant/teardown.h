@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The end of a CLOSING connection, in slices: its grants are revoked one by one; when the last one is confirmed, the
- * connection goes. A grant that the device does not end in five rounds is stuck, and its connection with it, for ever.
+ * connection goes. A grant that the device does not end in five rounds is stuck; it and its connection stay until rmemd ends.
  * The event loop only.
  */
 #ifndef RMEM_SERVER_GRANT_TEARDOWN_H

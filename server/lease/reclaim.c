@@ -16,7 +16,6 @@
 #ifndef BLOCKS_PER_SLICE /* the simulation has few blocks */
 #define BLOCKS_PER_SLICE 256
 #endif
-#define LEAVING_NS NSEC_PER_SEC /* a killed process's memory and descriptors are gone by then */
 #define CHECK_EVERY_NS (100 * NSEC_PER_MSEC)
 #define TAKE_MORE_NS NSEC_PER_SEC
 #define PATIENCE_NS (2 * NSEC_PER_SEC) /* most clients give up a second later */
@@ -95,7 +94,7 @@ static bool may_leave(const struct reclaim *r)
 		return false;
 	return l->lists[LISTED_LEAVING] ||
 	       (detached && leases_age_ns(l, session_record(detached->prev)->state_since_ns) <
-				    LEAVING_NS);
+				    SESSION_LEAVING_NS);
 }
 
 /* ---- when ---- */

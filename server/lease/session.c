@@ -32,9 +32,8 @@ struct session *session_of(const struct connection *c)
 	return (struct session *)((char *)c->grantee - offsetof(struct session, grantee));
 }
 
-#define CHECKED_AT_A_TIME 64    /* processes, with system calls: less than a millisecond */
-#define LOOKED_AT_A_TIME 1024   /* sessions, most of which are connected */
-#define LEAVING_NS NSEC_PER_SEC /* a killed process's memory and descriptors are gone by then */
+#define CHECKED_AT_A_TIME 64  /* processes, with system calls: less than a millisecond */
+#define LOOKED_AT_A_TIME 1024 /* sessions, most of which are connected */
 
 struct session_record *session_record(const struct session *session)
 {
@@ -392,6 +391,13 @@ static void control_closing(struct wait *w, int result)
 	end_channels(session, "its session's control connection ended");
 }
 
+/* Said goodbye, provably gone, being taken back, or its lease is over. */
+static bool is_over(const struct session *session, const struct session_record *r)
+{
+	return r->state == SESSION_CLOSED || r->state == SESSION_DEAD || session->reclaiming ||
+	       session->lease.state >= LEASE_EXPIRED;
+}
+
 void session_forget_if_done(struct session *session)
 {
 	struct leases *l = session->leases;
@@ -403,8 +409,7 @@ void session_forget_if_done(struct session *session)
 	if (session->grantee.has_stuck_qp)
 		return; /* this one's client could keep the slot's next session alive */
 	/* A session whose lease is over and that holds nothing has nothing to come back to. */
-	if (r->state != SESSION_CLOSED && r->state != SESSION_DEAD && !session->reclaiming &&
-		session->lease.state < LEASE_EXPIRED)
+	if (!is_over(session, r))
 		return;
 	session->used = false;
 	relist(session);
@@ -425,8 +430,7 @@ bool session_is_out(struct leases *l, uint64_t ticket)
 	r = session_record(session);
 	if (session->nconnections || session->grantee.has_stuck_qp)
 		return false;
-	if (r->state != SESSION_CLOSED && r->state != SESSION_DEAD && !session->reclaiming &&
-		session->lease.state < LEASE_EXPIRED)
+	if (!is_over(session, r))
 		return false;
 	sessions_retire_ticket(l->records, slot);
 	return true;
@@ -511,7 +515,7 @@ static void check_latest(struct leases *l, unsigned *left)
 	struct session *session = head ? head->prev : NULL;
 
 	while (session && *left > CHECKED_AT_A_TIME / 2 &&
-		leases_age_ns(l, session_record(session)->state_since_ns) < LEAVING_NS) {
+		leases_age_ns(l, session_record(session)->state_since_ns) < SESSION_LEAVING_NS) {
 		struct session *earlier =
 			session != l->lists[LISTED_DETACHED] ? session->prev : NULL;
 

@@ -20,6 +20,8 @@
 #include "server/net/connection.h"
 
 #define BOARD_LINE_BYTES 64
+#define SESSION_LEAVING_NS \
+	NSEC_PER_SEC /* a killed process's memory and descriptors are gone by then */
 #define BOARD_BYTES ((size_t)SESSIONS_MAX * BOARD_LINE_BYTES)
 
 /* What a session that is not simply connected is listed by, each list in the order in which they came. */

@@ -228,7 +228,7 @@ int history_acknowledge(struct history *h, uint64_t id)
 	struct history_line *line;
 
 	if (id == HISTORY_ALL) {
-		for (uint64_t cursor = 0; history_next(h, &cursor) && cursor > 0;)
+		for (uint64_t cursor = 0; history_next(h, &cursor);)
 			acknowledge(h, line_of(h, cursor));
 		return 0;
 	}

@@ -23,7 +23,7 @@ struct sessions {
 	uint32_t rejected;
 	uint32_t max; /* in use at a time */
 	uint32_t in_state[SESSION_DEAD + 1];
-	struct ledger *ledger; /* that is told who is connected; or NULL */
+	struct ledger *ledger; /* it is told which sessions are connected; or NULL */
 };
 
 static struct session_record *record(const struct sessions *s, uint32_t slot)

@@ -15,7 +15,7 @@
 #include "server/base/bitset.h"
 #include "server/ledger/allocation.h"
 
-#define SITE_WHOLE (1U << 16)     /* the share of who is the only session that was told a site */
+#define SITE_WHOLE (1U << 16)     /* a site's share for a session, if no other was told the site */
 #define SESSION_SITES_MAX 2048ULL /* shares of one session, in sites */
 
 struct ledger;

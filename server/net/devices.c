@@ -52,6 +52,7 @@ int devices_open(struct net *net, const struct options *o, struct why *why)
 {
 	struct ibv_context **list = rdma_get_devices(NULL);
 	struct why last = { "" };
+	int err = 0;
 
 	net->region_max = UINT64_MAX;
 	if (!list && (errno == ENOMEM || errno == EMFILE || errno == ENFILE))
@@ -84,9 +85,9 @@ int devices_open(struct net *net, const struct options *o, struct why *why)
 		net->ndevices++;
 	}
 	if (!net->ndevices)
-		no_device(o, list, &last, why);
+		err = no_device(o, list, &last, why);
 	rdma_free_devices(list);
-	return net->ndevices ? 0 : -ENODEV;
+	return err;
 }
 
 int devices_register(struct net *net, const struct pool *pool, struct why *why)

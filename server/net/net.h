@@ -34,7 +34,7 @@ struct net {
 	unsigned ndevices;
 	struct connection *connections; /* open ones, but for the channels of sessions */
 	struct connection *dying;       /* being torn down */
-	struct connection *zombies;     /* could not be torn down: kept for ever */
+	struct connection *zombies;     /* could not be torn down: they stay until rmemd ends */
 	unsigned nconnections, nobservers;
 	unsigned max_connections; /* of sessions */
 	unsigned max_channels;    /* of all sessions, and those that have not joined one yet */

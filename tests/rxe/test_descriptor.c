@@ -64,7 +64,7 @@ static void run_loop(struct loop *l)
 		l->wakeups, l->in_vain);
 }
 
-/* Nothing to reap: not readable, for as long as that is so; but for once, in vain, for what was reaped already. */
+/* With nothing to reap the descriptor is not readable, except once, for an operation that was reaped already. */
 static void check_quiet(const struct loop *l)
 {
 	struct rmem_completion done;

@@ -42,7 +42,7 @@ static struct client *open_client(struct rig *r)
 	return c;
 }
 
-/* rmem_errmsg() of a full pool: what this session and all others hold, and of whom it must be silent. */
+/* rmem_errmsg() of a full pool says how much this session and how much all others hold, and names no other holder. */
 static void assert_tells(const char *why, const char *own, const char *others, pid_t other)
 {
 	char pid_text[24];

@@ -207,34 +207,6 @@ void connection_established(struct connection *c)
 	(void)c;
 }
 
-void connection_move(struct connection *c, struct connection **list)
-{
-	if (c->list)
-		DL_DELETE(*c->list, c);
-	DL_APPEND(*list, c);
-	c->list = list;
-}
-
-void connection_wait(struct connection *c, const struct header *h, struct wait **list,
-	void (*done)(struct wait *w, int result))
-{
-	c->pending.active = true;
-	c->pending.type = h->type;
-	c->pending.seq = h->seq;
-	wait_on(list, &c->pending.wait, done);
-}
-
-struct connection *connection_of_wait(struct wait *w)
-{
-	return (struct connection *)((char *)w - offsetof(struct connection, pending.wait));
-}
-
-struct header connection_take_pending(struct connection *c)
-{
-	c->pending.active = false;
-	return (struct header){ .type = c->pending.type, .seq = c->pending.seq };
-}
-
 /* What is on its way back is lost, but for what had been sent long enough before. */
 void connection_abort(struct connection *c, const char *fmt, ...)
 {
