@@ -4,7 +4,7 @@
  * no arena and no client: the pure files of the server and its reports, over tables in /dev/shm.
  *
  * A line per measurement on standard output: name, how many, milliseconds in all, nanoseconds each, and milliseconds of
- * the longest single call, for which the loop would stand still. Times are processor time of this thread, with that of
+ * the longest single call, for which the loop (or, where it says so, another thread) is busy. Times are processor time of this thread, with that of
  * the kernel in it: whatever else runs on the machine does not count.
  *
  * The mixture: two nodes; sizes from 4 KiB to 1 MiB, mostly small; one session with a sixteenth of everything; four call sites per session; an eighth
@@ -327,20 +327,33 @@ static void fill_view(struct scale *s)
 		.terms = { .reclaim = "" } };
 }
 
-/* As server/admin/commands.c delivers it. */
-static void deliver(json_t *report)
+/* Piece by piece, as server/admin/commands.c does it; it puts pieces together to slices of 1 ms. */
+static void write_report(struct scale *s, struct report *r, struct timing *t)
 {
-	char *text = report ? json_dumps(report, JSON_COMPACT) : NULL;
+	struct text text = { .at = NULL };
+	int more;
 
-	must(text && !strstr(text, "\"error\""), "a report failed");
-	json_decref(report);
-	free(text);
+	must(r != NULL, "no memory for a report");
+	do {
+		begin(t);
+		more = report_write(r, &s->view, &text);
+		end(t);
+	} while (more > 0);
+	begin(t);
+	report_end(r);
+	end(t);
+	must(more == 0 && !strstr(text.at, "\"error\""), "a report failed");
+	free(text.at);
 }
 
-/* As server/audit/auditor.c does it on demand: a scan, and a moment later the rest in one go. */
-static void measure_audit(struct scale *s)
+/* The loop's part of an audit and the thread's, as server/audit/pass.c divides them. */
+static void measure_pass(struct scale *s, const struct audit_scan *previous, enum audit_depth depth,
+	struct audit_scan **out_scan, struct audit_result **out_result)
 {
-	struct timing first = { 0 }, second = { 0 };
+	static struct allocation records[4096];
+	static uint32_t slots[4096];
+	const char *name = depth == AUDIT_SCAN ? "audit, first scan" : "audit, second scan";
+	struct timing loop = { 0 }, thread = { 0 };
 	struct audit_node given[NODES] = { s->nodes[0].given, s->nodes[1].given };
 	struct audit_input in = { .ledger = s->ledger,
 		.sessions = s->sessions,
@@ -348,61 +361,93 @@ static void measure_audit(struct scale *s)
 		.now_ns = s->view.now_ns,
 		.nodes = given,
 		.nnodes = NODES };
+	struct audit *audit;
+	char text[64];
+	size_t n;
+
+	begin(&loop);
+	must(!audit_begin(&in, previous, depth, &audit), "no memory for an audit");
+	must(!ledger_begin_snapshot(s->ledger), "no memory for a snapshot");
+	end(&loop);
+	do {
+		begin(&loop);
+		n = ledger_next_of_snapshot(s->ledger, slots, records, 4096);
+		end(&loop);
+		begin(&thread);
+		audit_add(audit, slots, records, n);
+		end(&thread);
+	} while (n > 0);
+	begin(&loop);
+	must(!ledger_end_snapshot(s->ledger), "a snapshot is not whole");
+	end(&loop);
+	begin(&thread);
+	must(!audit_end(audit, out_scan, out_result), "no memory for the result of an audit");
+	end(&thread);
+	snprintf(text, sizeof(text), "%s: loop", name);
+	print(text, s->nallocations, &loop);
+	snprintf(text, sizeof(text), "%s: thread", name);
+	print(text, s->nallocations, &thread);
+}
+
+static void measure_audit(struct scale *s)
+{
+	struct timing report = { 0 };
 	struct audit_scan *previous, *next;
 	struct audit_result *result;
 
-	begin(&first);
-	must(!audit_scan_create(&in, &previous), "no memory for a scan");
-	end(&first);
-	begin(&second);
-	must(!audit_run(&in, previous, &result), "no memory for an audit");
-	deliver(report_leaks(&s->view, result));
-	must(!audit_scan_create(&in, &next), "no memory for a scan");
-	audit_scan_destroy(previous);
-	end(&second);
+	measure_pass(s, NULL, AUDIT_SCAN, &previous, &result);
+	measure_pass(s, previous, AUDIT_FULL, &next, &result);
 	for (size_t i = 0; i < result->nnodes; i++)
 		must(result->nodes[i].unaccounted_bytes == 0, "bytes are unaccounted for");
-	audit_result_destroy(result);
+	write_report(s, report_leaks(&s->view, result), &report);
+	begin(&report);
+	audit_result_release(result);
+	audit_scan_destroy(previous);
+	end(&report);
 	audit_scan_destroy(next);
-	print("audit: first scan", s->nallocations, &first);
-	print("audit: second scan, report", s->nallocations, &second);
+	print("audit, report: loop", 1, &report);
 }
 
-static json_t *make_status(struct scale *s)
+static struct report *make_status(struct scale *s)
 {
-	return report_status(&s->view);
+	return report_of(report_status(&s->view));
 }
 
-static json_t *make_sessions(struct scale *s)
+static struct report *make_sessions(struct scale *s)
 {
 	return report_sessions(&s->view);
 }
 
-static json_t *make_map_1(struct scale *s)
+static struct report *make_map_1(struct scale *s)
 {
 	return report_map(&s->view, 1, -1);
 }
 
-static json_t *make_map_1000(struct scale *s)
+static struct report *make_map_1000(struct scale *s)
 {
 	return report_map(&s->view, REPORT_MAP_LIMIT, -1);
 }
 
 /* The session that holds most. */
-static json_t *make_who_holds(struct scale *s)
+static struct report *make_who_holds(struct scale *s)
 {
-	return report_who_holds(&s->view, ledger_next_of_session(s->ledger, 0, NULL)->addr);
+	return report_of(
+		report_who_holds(&s->view, ledger_next_of_session(s->ledger, 0, NULL)->addr));
 }
 
-static void measure_report(struct scale *s, const char *name, json_t *(*make)(struct scale *s))
+static void measure_report(
+	struct scale *s, const char *name, struct report *(*make)(struct scale *s))
 {
 	struct timing t = { 0 };
 	unsigned n = 0;
 
 	for (; n < 3; n++) {
+		struct report *r;
+
 		begin(&t);
-		deliver(make(s));
+		r = make(s);
 		end(&t);
+		write_report(s, r, &t);
 	}
 	print(name, n, &t);
 }

@@ -18,6 +18,7 @@ set(RMEM_PURE
 	ledger/sites.c
 	ledger/slotmap.c
 	ledger/slots.c
+	ledger/snapshot.c
 	ledger/table.c
 	ledger/timeline.c
 	lease/holder.c

@@ -289,10 +289,10 @@ static int start_loop(struct server *s, struct why *why)
 }
 
 /* Anybody may ask over RDMA, but change nothing. */
-static void ask(void *answerer, const char *request, struct question *q,
+static void ask(void *commands, const char *request, struct question *q,
 	void (*answer)(struct question *q, char *text))
 {
-	answerer_ask(answerer, request, false, q, answer);
+	commands_ask(commands, request, false, q, answer);
 }
 
 static const struct net_events net_events = {
@@ -340,11 +340,11 @@ static int start_admin(struct server *s, struct why *why)
 		.history = s->history,
 		.rpc = &s->rpc,
 		.auditor = s->auditor };
-	if (answerer_create(&s->sources, &s->answerer))
+	if (commands_start(s->base, &s->sources, &s->commands))
 		return why_set(why, -ENOMEM, "out of memory");
 	s->rpc.sites = s->sites;
-	s->rpc.asked = s->answerer;
-	return admin_start(s->base, &s->options, s->answerer, &s->admin, why);
+	s->rpc.asked = s->commands;
+	return admin_start(s->base, &s->options, s->commands, &s->admin, why);
 }
 
 int server_start(struct server *s, const struct options *options, struct why *why)
@@ -464,7 +464,7 @@ void server_stop(struct server *s)
 {
 	close_connections(s);
 	admin_stop(s->admin);
-	answerer_destroy(s->answerer);
+	commands_stop(s->commands);
 	auditor_stop(s->auditor);
 	listener_stop(s->listener);
 	reaper_stop(&s->reaper);

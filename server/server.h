@@ -29,7 +29,7 @@
 #include "server/rpc/handlers.h"
 
 struct admin;
-struct answerer;
+struct commands;
 struct auditor;
 struct listener;
 
@@ -54,7 +54,7 @@ struct server {
 	struct sources sources;
 	struct listener *listener;
 	struct auditor *auditor;
-	struct answerer *answerer;
+	struct commands *commands;
 	struct admin *admin;
 	bool started;        /* clients can have come */
 	uint64_t checked_ns; /* when holders were last looked at */

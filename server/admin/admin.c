@@ -41,7 +41,7 @@ struct admin {
 	struct evconnlistener *listener;
 	struct client *clients;
 	unsigned nclients;
-	struct answerer *answerer;
+	struct commands *commands;
 	struct event *retry;
 	bool refused; /* the last accept(2) failed */
 };
@@ -60,14 +60,27 @@ static void drop(struct client *client)
 static const char no_memory[] = "{\"schema\":1,\"error\":{\"code\":\"ENOMEM\",\"message\":\"rmemd "
 				"has no memory for the answer\"}}";
 
+static void free_answer(const void *text, size_t bytes, void *arg)
+{
+	(void)text;
+	(void)bytes;
+	free(arg);
+}
+
+/* Not copied: it may have megabytes. */
 static void on_answer(struct question *q, char *text)
 {
 	struct client *client = (struct client *)q;
 	struct evbuffer *out = bufferevent_get_output(client->stream);
 
 	client->asking = false;
-	evbuffer_add_printf(out, "%s\n", text ? text : no_memory);
-	free(text);
+	if (text && evbuffer_add_reference(out, text, strlen(text), free_answer, text)) {
+		free(text);
+		text = NULL;
+	}
+	if (!text)
+		evbuffer_add(out, no_memory, sizeof(no_memory) - 1);
+	evbuffer_add(out, "\n", 1);
 }
 
 static bool is_answered(const struct client *client)
@@ -92,7 +105,7 @@ static bool serve(struct client *client)
 		if (strlen(line) >= REPORT_REQUEST_SIZE)
 			line[REPORT_REQUEST_SIZE] =
 				'\0'; /* and so no JSON any more: an error answer */
-		answerer_ask(client->admin->answerer, line, true, &client->question, on_answer);
+		commands_ask(client->admin->commands, line, true, &client->question, on_answer);
 		free(line);
 	}
 	return true;
@@ -255,7 +268,7 @@ static int listen_on(struct admin *a, const char *path, struct why *why)
 	return 0;
 }
 
-int admin_start(struct event_base *base, const struct options *o, struct answerer *answerer,
+int admin_start(struct event_base *base, const struct options *o, struct commands *commands,
 	struct admin **out, struct why *why)
 {
 	struct admin *a = calloc(1, sizeof(*a));
@@ -265,7 +278,7 @@ int admin_start(struct event_base *base, const struct options *o, struct answere
 		return why_set(why, -ENOMEM, "out of memory");
 	a->base = base;
 	a->options = o;
-	a->answerer = answerer;
+	a->commands = commands;
 	a->retry = evtimer_new(base, on_retry, a);
 	err = a->retry ? listen_on(a, o->admin_socket, why)
 		       : why_set(why, -ENOMEM, "out of memory");

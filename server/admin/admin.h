@@ -9,12 +9,12 @@
 #include "common/why.h"
 
 struct admin;
-struct answerer;
+struct commands;
 struct event_base;
 struct options;
 
 /* Listen on the socket path; a stale socket of a dead rmemd is replaced, a living one is an error. */
-int admin_start(struct event_base *base, const struct options *o, struct answerer *answerer,
+int admin_start(struct event_base *base, const struct options *o, struct commands *commands,
 	struct admin **out, struct why *why);
 void admin_stop(struct admin *a); /* NULL is fine */
 

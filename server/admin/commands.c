@@ -2,40 +2,131 @@
 #include "server/admin/commands.h"
 
 #include <errno.h>
+#include <event2/event.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
+#include <utlist.h>
 
+#include "common/clock.h"
 #include "common/units.h"
-#include "server/audit/auditor.h"
+#include "server/admin/report.h"
 #include "server/admin/snapshot.h"
+#include "server/audit/auditor.h"
+#include "server/base/work.h"
 
-struct answerer {
-	const struct sources *from;
-	struct view view; /* large, and used by one answer at a time */
+#define SLICE_NS (1 * NSEC_PER_MSEC)
+
+/* A report that is being made, for the question that waits for it. */
+struct making {
+	struct report *report;
+	struct audit_result *result; /* that it is about; or NULL */
+	struct text text;
+	struct wait *asker; /* empty once the question was taken back */
+	struct making *prev, *next;
 };
 
-/* Takes the report. The text goes to who asked, on one line. */
-static void deliver(json_t *report, struct question *q)
-{
-	char *text = report ? json_dumps(report, JSON_COMPACT) : NULL;
+struct commands {
+	const struct sources *from;
+	struct view view;      /* large, and used by one slice at a time */
+	struct making *making; /* the next slice is of the first */
+	struct work work;
+};
 
-	json_decref(report);
-	q->answer(q, text);
+static void drop(struct commands *c, struct making *m)
+{
+	DL_DELETE(c->making, m);
+	report_end(m->report);
+	audit_result_release(m->result);
+	free(m->text.at);
+	free(m);
+}
+
+/* Pieces until the time is up. 1: there are more; 0, or a negative errno. */
+static int write_some(struct commands *c, struct making *m)
+{
+	const uint64_t until_ns = clock_boot_ns() + SLICE_NS;
+	int more;
+
+	view_fill(&c->view, c->from);
+	do
+		more = report_write(m->report, &c->view.report, &m->text);
+	while (more > 0 && clock_boot_ns() < until_ns);
+	return more;
+}
+
+static void work_on(struct commands *c, struct making *m)
+{
+	const int more = m->asker ? write_some(c, m) : -ECANCELED;
+
+	if (more > 0) {
+		/* The others first. */
+		DL_DELETE(c->making, m);
+		DL_APPEND(c->making, m);
+		work_wake(&c->work);
+		return;
+	}
+	if (m->asker) {
+		struct question *q = (struct question *)m->asker;
+
+		wait_cancel(&q->wait);
+		q->answer(q, more ? NULL : m->text.at);
+		if (!more)
+			m->text.at = NULL; /* theirs */
+	}
+	drop(c, m);
+}
+
+static void on_slice(evutil_socket_t fd, short what, void *arg)
+{
+	struct commands *c = arg;
+
+	(void)fd;
+	(void)what;
+	if (c->making)
+		work_on(c, c->making);
+	if (c->making)
+		work_wake(&c->work);
+}
+
+/* Takes over report; NULL: no memory for it. Holds result. A short one is answered before this returns. */
+static void deliver(
+	struct commands *c, struct report *report, struct audit_result *result, struct question *q)
+{
+	struct making *m = report ? calloc(1, sizeof(*m)) : NULL;
+
+	if (!m) {
+		report_end(report);
+		q->answer(q, NULL);
+		return;
+	}
+	m->report = report;
+	m->result = result ? audit_result_hold(result) : NULL;
+	DL_APPEND(c->making, m);
+	wait_on(&m->asker, &q->wait, NULL);
+	work_on(c, m);
 }
 
 static void audited(struct wait *w, int result)
 {
 	struct question *q = (struct question *)w;
-	struct answerer *a = q->answerer;
+	struct commands *c = q->commands;
+	struct audit_result *found = result ? NULL : auditor_result(c->from->auditor);
 
-	view_fill(&a->view, a->from);
-	deliver(result ? report_error(ENOMEM, "no memory for an audit")
-		       : report_leaks(&a->view.report, auditor_result(a->from->auditor)),
-		q);
+	view_fill(&c->view, c->from);
+	deliver(c,
+		found ? report_leaks(&c->view.report, found)
+		      : report_of(report_error(result, "rmemd has no memory or no thread for an "
+						       "audit; its log has the reason")),
+		found, q);
 }
 
-static json_t *answer_map(struct answerer *a, const json_t *request)
+static struct report *refuse(int err, const char *message)
+{
+	return report_of(report_error(err, message));
+}
+
+static struct report *answer_map(struct commands *c, const json_t *request)
 {
 	const json_t *limit = json_object_get(request, "limit");
 	const json_t *node = json_object_get(request, "node");
@@ -44,12 +135,12 @@ static json_t *answer_map(struct answerer *a, const json_t *request)
 	if ((limit && (!json_is_integer(limit) || json_integer_value(limit) < 0)) ||
 		(node && (!json_is_integer(node) || json_integer_value(node) < 0 ||
 				 json_integer_value(node) >= ADDR_MAX_NODES)))
-		return report_error(EINVAL, "limit and node are numbers, 0 or more");
-	return report_map(&a->view.report, blocks < REPORT_MAP_MAX ? blocks : REPORT_MAP_MAX,
+		return refuse(EINVAL, "limit and node are numbers, 0 or more");
+	return report_map(&c->view.report, blocks < REPORT_MAP_MAX ? blocks : REPORT_MAP_MAX,
 		node ? (int)json_integer_value(node) : -1);
 }
 
-static json_t *answer_who_holds(struct answerer *a, const json_t *request)
+static struct report *answer_who_holds(struct commands *c, const json_t *request)
 {
 	const char *text = json_string_value(json_object_get(request, "addr"));
 	unsigned long long addr;
@@ -58,91 +149,102 @@ static json_t *answer_who_holds(struct answerer *a, const json_t *request)
 	errno = 0;
 	addr = text ? strtoull(text, &end, 0) : 0;
 	if (!text || *text < '0' || *text > '9' || *end || errno)
-		return report_error(
-			EINVAL, "addr is a remote address such as \"0x9e00000000001000\"");
-	return report_who_holds(&a->view.report, addr);
+		return refuse(EINVAL, "addr is a remote address such as \"0x9e00000000001000\"");
+	return report_of(report_who_holds(&c->view.report, addr));
 }
 
-static json_t *answer_reclaimed(struct answerer *a, const json_t *request)
+static struct report *answer_reclaimed(struct commands *c, const json_t *request)
 {
 	const json_t *limit = json_object_get(request, "limit");
 
 	if (limit && (!json_is_integer(limit) || json_integer_value(limit) < 0))
-		return report_error(EINVAL, "limit is a number, 0 or more");
-	return report_reclaimed(&a->view.report,
+		return refuse(EINVAL, "limit is a number, 0 or more");
+	return report_reclaimed(&c->view.report,
 		limit ? (uint64_t)json_integer_value(limit) : REPORT_RECLAIMED_LIMIT);
 }
 
-static json_t *answer_acknowledge(struct answerer *a, const json_t *request, bool may_change)
+static struct report *answer_acknowledge(struct commands *c, const json_t *request, bool may_change)
 {
 	const json_t *id = json_object_get(request, "id");
 	const char *text = json_string_value(id);
 	const bool all = text && strcmp(text, "all") == 0;
 
 	if (!may_change)
-		return report_error(EPERM,
+		return refuse(EPERM,
 			"only on the admin socket of the server's host: history is not "
 			"acknowledged over RDMA");
 	if (!all && (!json_is_integer(id) || json_integer_value(id) <= 0))
-		return report_error(EINVAL, "id is the number of a line of history, or \"all\"");
+		return refuse(EINVAL, "id is the number of a line of history, or \"all\"");
 	if (history_acknowledge(
-		    a->from->history, all ? HISTORY_ALL : (uint64_t)json_integer_value(id)))
-		return report_error(ENOENT, "there is no such line of history (any more)");
-	return report_reclaimed(&a->view.report, 0);
+		    c->from->history, all ? HISTORY_ALL : (uint64_t)json_integer_value(id)))
+		return refuse(ENOENT, "there is no such line of history (any more)");
+	return report_reclaimed(&c->view.report, 0);
 }
 
-/* Everything that can be answered at once. */
-static json_t *answer_now(
-	struct answerer *a, const char *cmd, const json_t *request, bool may_change)
+/* Everything that needs no audit. */
+static struct report *answer_now(
+	struct commands *c, const char *cmd, const json_t *request, bool may_change)
 {
-	view_fill(&a->view, a->from);
+	view_fill(&c->view, c->from);
 	if (strcmp(cmd, "reclaimed") == 0)
-		return answer_reclaimed(a, request);
+		return answer_reclaimed(c, request);
 	if (strcmp(cmd, "acknowledge") == 0)
-		return answer_acknowledge(a, request, may_change);
+		return answer_acknowledge(c, request, may_change);
 	if (strcmp(cmd, "status") == 0)
-		return report_status(&a->view.report);
+		return report_of(report_status(&c->view.report));
 	if (strcmp(cmd, "sessions") == 0)
-		return report_sessions(&a->view.report);
+		return report_sessions(&c->view.report);
 	if (strcmp(cmd, "map") == 0)
-		return answer_map(a, request);
+		return answer_map(c, request);
 	if (strcmp(cmd, "who-holds") == 0)
-		return answer_who_holds(a, request);
-	return report_error(EOPNOTSUPP,
+		return answer_who_holds(c, request);
+	return refuse(EOPNOTSUPP,
 		"no such command: status, leaks, reclaimed, acknowledge, sessions, map, who-holds");
 }
 
-void answerer_ask(struct answerer *a, const char *text, bool may_change, struct question *q,
+void commands_ask(struct commands *c, const char *text, bool may_change, struct question *q,
 	void (*answer)(struct question *q, char *text))
 {
 	json_t *request = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
 	const char *cmd = json_string_value(json_object_get(request, "cmd"));
 
-	q->answerer = a;
+	q->commands = c;
 	q->answer = answer;
 	if (!cmd)
-		deliver(report_error(EINVAL,
+		deliver(c,
+			refuse(EINVAL,
 				"a request is one line of JSON such as {\"cmd\":\"status\"}"),
-			q);
+			NULL, q);
 	else if (strcmp(cmd, "leaks") == 0)
-		auditor_wait(a->from->auditor, &q->wait, audited);
+		auditor_wait(c->from->auditor, &q->wait, audited);
 	else
-		deliver(answer_now(a, cmd, request, may_change), q);
+		deliver(c, answer_now(c, cmd, request, may_change), NULL, q);
 	json_decref(request);
 }
 
-int answerer_create(const struct sources *from, struct answerer **out)
+int commands_start(struct event_base *base, const struct sources *from, struct commands **out)
 {
-	struct answerer *a = calloc(1, sizeof(*a));
+	struct commands *c = calloc(1, sizeof(*c));
 
-	if (!a)
+	if (!c)
 		return -ENOMEM;
-	a->from = from;
-	*out = a;
+	c->from = from;
+	c->work.event = evtimer_new(base, on_slice, c);
+	if (!c->work.event) {
+		commands_stop(c);
+		return -ENOMEM;
+	}
+	*out = c;
 	return 0;
 }
 
-void answerer_destroy(struct answerer *a)
+void commands_stop(struct commands *c)
 {
-	free(a);
+	if (!c)
+		return;
+	while (c->making)
+		drop(c, c->making);
+	if (c->work.event)
+		event_free(c->work.event);
+	free(c);
 }

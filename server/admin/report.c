@@ -149,55 +149,89 @@ json_t *report_status(const struct report_view *view)
 
 struct listed {
 	uint32_t slot;
-	const struct session_record *record;
-	struct ledger_share share;
+	uint64_t serial;
+	uint64_t block_bytes;
+	uint8_t id[ID_SIZE];
+};
+
+struct sessions_report {
+	struct report report; /* first */
+	struct listed *list;
+	size_t count, at;
 };
 
 static int by_share(const void *left, const void *right)
 {
 	const struct listed *l = left, *r = right;
 
-	if (l->share.block_bytes != r->share.block_bytes)
-		return l->share.block_bytes > r->share.block_bytes ? -1 : 1;
-	return memcmp(l->record->id, r->record->id, ID_SIZE);
+	if (l->block_bytes != r->block_bytes)
+		return l->block_bytes > r->block_bytes ? -1 : 1;
+	return memcmp(l->id, r->id, ID_SIZE);
 }
 
-/* list has room for every session. */
-static size_t list_sessions(const struct report_view *view, struct listed *list)
+static int list_sessions(struct sessions_report *s, const struct report_view *view)
 {
 	const struct session_record *r;
 	uint32_t cursor = 0, slot;
-	size_t n = 0;
 
-	while ((r = sessions_next(view->sessions, &cursor, &slot)) != NULL) {
-		list[n++] = (struct listed){ .slot = slot,
-			.record = r,
-			.share = ledger_session_share(view->ledger, slot, r->serial) };
-	}
-	qsort(list, n, sizeof(*list), by_share);
-	return n;
-}
-
-static uint64_t count_channels(const struct report_view *view, uint32_t slot)
-{
-	return view->channels ? view->channels(view->arg, slot) : 0;
-}
-
-json_t *report_sessions(const struct report_view *view)
-{
 	/* One more than there are: a size of 0 may give NULL. */
-	struct listed *list = calloc((size_t)sessions_count(view->sessions) + 1, sizeof(*list));
-	struct draft d = { .view = view, .failed = !list };
-	json_t *answer = draft_begin(&d, "sessions"), *sessions = json_array();
-	size_t n = list ? list_sessions(view, list) : 0;
+	s->list = calloc((size_t)sessions_count(view->sessions) + 1, sizeof(*s->list));
+	if (!s->list)
+		return -ENOMEM;
+	while ((r = sessions_next(view->sessions, &cursor, &slot)) != NULL) {
+		struct listed *l = &s->list[s->count++];
 
-	for (size_t i = 0; i < n; i++) {
-		json_t *o = part_holder(&d, list[i].slot, list[i].record, &list[i].share);
-
-		draft_set_number(&d, o, "channels", count_channels(view, list[i].slot));
-		draft_append(&d, sessions, o);
+		l->slot = slot;
+		l->serial = r->serial;
+		l->block_bytes = ledger_session_share(view->ledger, slot, r->serial).block_bytes;
+		memcpy(l->id, r->id, ID_SIZE);
 	}
-	draft_set(&d, answer, "sessions", sessions);
-	free(list);
-	return draft_finish(&d, answer);
+	qsort(s->list, s->count, sizeof(*s->list), by_share);
+	return 0;
+}
+
+static json_t *make_session(struct draft *d, const struct session_record *r, const struct listed *l)
+{
+	const struct report_view *view = d->view;
+	const struct ledger_share share = ledger_session_share(view->ledger, l->slot, l->serial);
+	json_t *o = part_holder(d, l->slot, r, &share);
+
+	draft_set_number(d, o, "channels", view->channels ? view->channels(view->arg, l->slot) : 0);
+	return o;
+}
+
+static json_t *next_session(struct report *report, struct draft *d)
+{
+	struct sessions_report *s = (struct sessions_report *)report;
+
+	while (s->at < s->count) {
+		const struct listed *l = &s->list[s->at++];
+		const struct session_record *r = part_session(d->view, l->slot, l->serial);
+
+		if (r)
+			return make_session(d, r, l);
+	}
+	return NULL;
+}
+
+static void end_sessions(struct report *report)
+{
+	free(((struct sessions_report *)report)->list);
+}
+
+struct report *report_sessions(const struct report_view *view)
+{
+	struct report *r = report_begin(sizeof(struct sessions_report));
+	struct draft d = { .view = view };
+
+	if (!r)
+		return NULL;
+	r->list = "sessions";
+	r->next = next_session;
+	r->end = end_sessions;
+	r->head = draft_finish(&d, draft_begin(&d, "sessions"));
+	if (r->head && list_sessions((struct sessions_report *)r, view) == 0)
+		return r;
+	report_end(r);
+	return NULL;
 }

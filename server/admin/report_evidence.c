@@ -54,21 +54,21 @@ struct evidence {
 	struct tally leases[LEASES];
 };
 
-static enum group group_of(const struct session_record *r)
+static enum group group_of(const struct audit_holder *h)
 {
-	if (!r)
+	if (h->orphan)
 		return ORPHAN;
-	switch (r->state) {
+	switch (h->then.state) {
 	case SESSION_CONNECTED:
-		return r->expired_ns ? CONNECTED_EXPIRED : CONNECTED;
+		return h->then.expired ? CONNECTED_EXPIRED : CONNECTED;
 	case SESSION_CLOSED:
 		return CLOSED;
 	case SESSION_DEAD:
-		if (r->evidence == HOLDER_PID_GONE)
+		if (h->then.evidence == HOLDER_PID_GONE)
 			return DEAD_PID_GONE;
-		if (r->evidence == HOLDER_LET_GO)
+		if (h->then.evidence == HOLDER_LET_GO)
 			return DEAD_LET_GO;
-		return r->evidence == HOLDER_LEASE_OVER ? DEAD_LEASE_OVER : DEAD_UNPROVED;
+		return h->then.evidence == HOLDER_LEASE_OVER ? DEAD_LEASE_OVER : DEAD_UNPROVED;
 	default:
 		return DETACHED;
 	}
@@ -91,7 +91,7 @@ static void collect(
 		uint64_t lease_ms;
 		const char *lease = r ? part_lease(view, h->session, r, &lease_ms) : "none";
 
-		count(&e->groups[group_of(r)], r ? part_ago_ms(view, r->state_since_ns) : 0);
+		count(&e->groups[group_of(h)], h->orphan ? 0 : part_ago_ms(view, h->then.since_ns));
 		for (size_t l = 0; l < LEASES; l++) {
 			if (strcmp(lease, lease_names[l]) == 0)
 				count(&e->leases[l], lease_ms);

@@ -20,19 +20,6 @@ static json_t *make_audit(struct draft *d, const struct audit_result *result)
 	return o;
 }
 
-/* Sessions that nothing can be said about yet: their memory is limbo. */
-static uint64_t count_unjudged(const struct sessions *sessions)
-{
-	const struct session_record *r;
-	uint32_t cursor = 0, slot;
-	uint64_t n = 0;
-
-	while ((r = sessions_next(sessions, &cursor, &slot)) != NULL)
-		n += r->state == SESSION_DETACHED ||
-		     (r->state == SESSION_CONNECTED && r->expired_ns != 0);
-	return n;
-}
-
 static json_t *make_coverage(struct draft *d, const struct audit_result *result)
 {
 	json_t *o = json_object();
@@ -42,7 +29,7 @@ static json_t *make_coverage(struct draft *d, const struct audit_result *result)
 	draft_set_number(d, o, "allocations_without_site", result->allocations_without_site);
 	draft_set_number(d, o, "orphans", result->orphans);
 	draft_set_number(d, o, "sessions_total", result->sessions_total);
-	draft_set_number(d, o, "sessions_not_scanned", count_unjudged(d->view->sessions));
+	draft_set_number(d, o, "sessions_not_scanned", result->sessions_not_judged);
 	/* Most of them were leaks, and are told of by the report "reclaimed". */
 	draft_set_number(d, o, "reclaimed_blocks", d->view->counters.reclaimed_blocks);
 	draft_set_number(d, o, "reclaimed_bytes", d->view->counters.reclaimed_bytes);
@@ -85,6 +72,14 @@ static json_t *make_nodes(struct draft *d, uint64_t nodes)
 	return list;
 }
 
+/* Its number may be another site's since. */
+static uint32_t same_site(const struct report_view *view, const struct audit_finding *f)
+{
+	const struct site_record *site = sites_get(view->sites, f->site);
+
+	return site && site->hash == f->site_hash ? f->site : 0;
+}
+
 static json_t *make_record(struct draft *d, const struct audit_finding *f)
 {
 	json_t *o = json_object();
@@ -102,7 +97,7 @@ static json_t *make_record(struct draft *d, const struct audit_finding *f)
 	draft_set_number(d, o, "unconfirmed_blocks", f->unconfirmed);
 	draft_set(d, o, "holders", make_holders(d, f));
 	draft_set_number(d, o, "holders_total", f->nholders);
-	draft_set(d, o, "stack", part_stack(d, f->site));
+	draft_set(d, o, "stack", part_stack(d, same_site(d->view, f)));
 	draft_set(d, o, "evidence", evidence_list(d, f));
 	return o;
 }
@@ -121,28 +116,68 @@ static json_t *make_summary(struct draft *d, const struct audit_result *result)
 	return o;
 }
 
-json_t *report_leaks(const struct report_view *view, const struct audit_result *result)
+static json_t *make_all_nodes(struct draft *d, const struct audit_result *result)
 {
-	/* All ages are counted to the moment of the audit, not to that of the question or the answer. */
+	json_t *nodes = json_array();
+
+	for (size_t i = 0; i < result->nnodes; i++) {
+		json_t *node = part_node(d, &result->nodes[i]);
+
+		draft_set(d, node, "miscounted", json_boolean(result->nodes[i].miscounted));
+		draft_append(d, nodes, node);
+	}
+	return nodes;
+}
+
+struct leaks_report {
+	struct report report; /* first */
+	const struct audit_result *result;
+	size_t at;
+};
+
+/* All ages are counted to the moment of the audit, not to that of the question or the answer. */
+static struct report_view as_of(const struct report_view *view, const struct audit_result *result)
+{
 	struct report_view then = *view;
-	struct draft d = { .view = &then };
-	json_t *answer = draft_begin(&d, "leaks");
-	json_t *records = json_array(), *nodes = json_array();
 
 	then.now_ns = result->now_ns;
 	then.now_real_ns -= view->now_ns - result->now_ns;
-	for (size_t i = 0; i < result->nfindings; i++)
-		draft_append(&d, records, make_record(&d, &result->findings[i]));
-	for (size_t i = 0; i < result->nnodes; i++) {
-		json_t *node = part_node(&d, &result->nodes[i]);
+	return then;
+}
 
-		draft_set(&d, node, "miscounted", json_boolean(result->nodes[i].miscounted));
-		draft_append(&d, nodes, node);
-	}
-	draft_set(&d, answer, "audit", make_audit(&d, result));
-	draft_set(&d, answer, "coverage", make_coverage(&d, result));
-	draft_set(&d, answer, "records", records);
-	draft_set(&d, answer, "summary", make_summary(&d, result));
-	draft_set(&d, answer, "nodes", nodes);
-	return draft_finish(&d, answer);
+static json_t *next_record(struct report *report, struct draft *d)
+{
+	struct leaks_report *leaks = (struct leaks_report *)report;
+	const struct report_view then = as_of(d->view, leaks->result);
+	struct draft old = { .view = &then };
+	json_t *record;
+
+	if (leaks->at == leaks->result->nfindings)
+		return NULL;
+	record = make_record(&old, &leaks->result->findings[leaks->at++]);
+	d->failed |= old.failed;
+	return record;
+}
+
+struct report *report_leaks(const struct report_view *view, const struct audit_result *result)
+{
+	const struct report_view then = as_of(view, result);
+	struct report *r = report_begin(sizeof(struct leaks_report));
+	struct draft d = { .view = &then };
+
+	if (!r)
+		return NULL;
+	((struct leaks_report *)r)->result = result;
+	r->list = "records";
+	r->next = next_record;
+	r->head = draft_begin(&d, "leaks");
+	r->tail = json_object();
+	draft_set(&d, r->head, "audit", make_audit(&d, result));
+	draft_set(&d, r->head, "coverage", make_coverage(&d, result));
+	draft_set(&d, r->tail, "summary", make_summary(&d, result));
+	draft_set(&d, r->tail, "nodes", make_all_nodes(&d, result));
+	if (!d.failed)
+		return r;
+	report_end(r);
+	return NULL;
 }

@@ -90,43 +90,69 @@ static json_t *make_block(struct draft *d, const struct allocation *a)
 	return o;
 }
 
-/*
- * The blocks of a node, by address: the allocator knows their order, and the ledger what they are. As many as there is
- * still room for in the list.
- */
-static void list_node(struct draft *d, json_t *list, const struct report_node *node, uint64_t limit)
+struct map_report {
+	struct report report; /* first */
+	unsigned node, last;  /* of those that are listed */
+	uint64_t after;       /* where in that node the next block is looked for */
+	uint64_t left;        /* blocks that may still be listed */
+};
+
+/* The blocks of a node, by address: the allocator knows their order, and the ledger what they are. */
+static const struct allocation *next_of_node(
+	struct map_report *map, const struct report_view *view, const struct report_node *node)
 {
-	struct buddy_range block = { .end = 0 };
+	struct buddy_range block = { .end = map->after };
 
-	while (json_array_size(list) < limit && !d->failed &&
-		buddy_next_taken(node->blocks, block.end, &block)) {
-		const struct allocation *a = ledger_find(d->view->ledger,
-			addr_make(d->view->server.number, node->given.node, block.start));
+	while (buddy_next_taken(node->blocks, block.end, &block)) {
+		const struct allocation *a = ledger_find(view->ledger,
+			addr_make(view->server.number, node->given.node, block.start));
 
+		map->after = block.end;
 		if (a) /* or it is unaccounted for */
-			draft_append(d, list, make_block(d, a));
+			return a;
 	}
+	return NULL;
 }
 
-json_t *report_map(const struct report_view *view, uint64_t limit, int node)
+static json_t *next_block(struct report *report, struct draft *d)
 {
+	struct map_report *map = (struct map_report *)report;
+
+	for (; map->node <= map->last && map->left; map->node++, map->after = 0) {
+		const struct report_node *node = part_find_node(d->view, map->node);
+		const struct allocation *a = node ? next_of_node(map, d->view, node) : NULL;
+
+		if (a) {
+			map->left--;
+			return make_block(d, a);
+		}
+	}
+	return NULL;
+}
+
+struct report *report_map(const struct report_view *view, uint64_t limit, int node)
+{
+	struct map_report *map = (struct map_report *)report_begin(sizeof(*map));
 	struct draft d = { .view = view };
-	json_t *answer = draft_begin(&d, "map"), *blocks = json_array();
 	uint64_t total = 0;
 
-	for (unsigned i = 0; i < ADDR_MAX_NODES; i++) {
-		const struct report_node *known = part_find_node(view, i);
-
-		if (node >= 0 && (unsigned)node != i)
-			continue;
+	if (!map)
+		return NULL;
+	map->node = node < 0 ? 0 : (unsigned)node;
+	map->last = node < 0 ? ADDR_MAX_NODES - 1 : (unsigned)node;
+	map->left = limit;
+	for (unsigned i = map->node; i <= map->last; i++)
 		total += ledger_node_share(view->ledger, i).blocks;
-		if (known)
-			list_node(&d, blocks, known, limit);
-	}
-	draft_set(&d, answer, "nodes", make_nodes(&d));
-	draft_set(&d, answer, "blocks", blocks);
-	draft_set_number(&d, answer, "blocks_total", total);
-	return draft_finish(&d, answer);
+	map->report.list = "blocks";
+	map->report.next = next_block;
+	map->report.head = draft_begin(&d, "map");
+	map->report.tail = json_object();
+	draft_set(&d, map->report.head, "nodes", make_nodes(&d));
+	draft_set_number(&d, map->report.tail, "blocks_total", total);
+	if (!d.failed)
+		return &map->report;
+	report_end(&map->report);
+	return NULL;
 }
 
 /* ---- who-holds ---- */

@@ -52,18 +52,38 @@ static json_t *make_line(struct draft *d, const struct history_line *line)
 	return o;
 }
 
-json_t *report_reclaimed(const struct report_view *view, uint64_t limit)
-{
-	struct draft d = { .view = view };
-	json_t *answer = draft_begin(&d, "reclaimed");
-	const struct history_line *line;
-	json_t *lines = json_array();
-	uint64_t cursor = 0;
+struct reclaimed_report {
+	struct report report; /* first */
+	uint64_t cursor, left;
+};
 
-	for (uint64_t n = 0; n < limit && (line = history_next(view->history, &cursor)); n++)
-		draft_append(&d, lines, make_line(&d, line));
-	draft_set_number(&d, answer, "lines_total", history_count(view->history));
-	draft_set_number(&d, answer, "unacknowledged", history_news(view->history));
-	draft_set(&d, answer, "lines", lines);
-	return draft_finish(&d, answer);
+static json_t *next_line(struct report *report, struct draft *d)
+{
+	struct reclaimed_report *r = (struct reclaimed_report *)report;
+	const struct history_line *line =
+		r->left ? history_next(d->view->history, &r->cursor) : NULL;
+
+	if (!line)
+		return NULL;
+	r->left--;
+	return make_line(d, line);
+}
+
+struct report *report_reclaimed(const struct report_view *view, uint64_t limit)
+{
+	struct report *r = report_begin(sizeof(struct reclaimed_report));
+	struct draft d = { .view = view };
+
+	if (!r)
+		return NULL;
+	((struct reclaimed_report *)r)->left = limit;
+	r->list = "lines";
+	r->next = next_line;
+	r->head = draft_begin(&d, "reclaimed");
+	draft_set_number(&d, r->head, "lines_total", history_count(view->history));
+	draft_set_number(&d, r->head, "unacknowledged", history_news(view->history));
+	if (!d.failed)
+		return r;
+	report_end(r);
+	return NULL;
 }

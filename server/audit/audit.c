@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * One pass over the ledger per scan, in the order of the slots. What a scan has to remember is only
- * what it would call definite: sorted by slot as it comes, so two scans are compared by walking
- * through both.
+ * What a scan has to remember is only what it would call definite. By slot, as it usually comes: so two scans are
+ * compared by walking through both.
  */
 #include "server/audit/audit.h"
 
@@ -18,43 +17,70 @@ struct suspect {
 };
 
 struct audit_scan {
-	struct suspect *suspects; /* by slot */
+	struct suspect *suspects; /* by slot, from audit_end() on */
 	size_t count, room;
+	bool unordered;
 };
 
-/* The session that an allocation belongs to, or NULL for an orphan. */
-static const struct session_record *holder_of(
-	const struct audit_input *in, const struct allocation *a)
-{
-	const struct session_record *r = sessions_get(in->sessions, a->session);
+#define MEMBERS 32
 
-	return r && r->serial == a->session_serial ? r : NULL;
+struct audit {
+	enum audit_depth depth;
+	uint64_t now_ns, min_age_ns;
+	const struct audit_scan *previous;
+	size_t walk;                        /* in previous: where the next slot is looked for */
+	struct audit_holder_state *holders; /* by slot of the session table */
+	uint64_t *site_hashes;              /* by number; 0: there is none */
+	struct audit_node nodes[ADDR_MAX_NODES];
+	size_t nnodes;
+	struct ledger_account kept[ADDR_MAX_NODES], counted[ADDR_MAX_NODES];
+	struct audit_cells *cells;
+	struct audit_member members[MEMBERS]; /* for the cells; of one audit_add() */
+	size_t nmembers;
+	struct audit_scan *scan;
+	struct audit_result *result;
+	bool failed; /* no memory */
+};
+
+static struct audit_holder_state state_of(const struct session_record *r)
+{
+	if (!r)
+		return (struct audit_holder_state){ .serial = 0 };
+	return (struct audit_holder_state){ .serial = r->serial,
+		.since_ns = r->state_since_ns,
+		.state = (uint8_t)r->state,
+		.evidence = (uint8_t)r->evidence,
+		.expired = r->expired_ns != 0 };
+}
+
+static bool is_orphan(const struct audit_holder_state *h, const struct allocation *a)
+{
+	return h->serial == 0 || h->serial != a->session_serial;
 }
 
 /* What one scan says, without another one to agree. */
-static enum audit_kind classify(const struct audit_input *in, const struct allocation *a)
+static enum audit_kind classify(const struct audit_holder_state *h, const struct allocation *a)
 {
-	const struct session_record *r;
-
 	if (a->state == ALLOCATION_ZOMBIE)
 		return AUDIT_ZOMBIE;
 	if (a->state != ALLOCATION_LIVE)
 		return AUDIT_LIMBO;
-	r = holder_of(in, a);
-	if (!r)
+	if (is_orphan(h, a))
 		return AUDIT_DEFINITE;
-	switch (r->state) {
+	switch (h->state) {
 	case SESSION_CONNECTED:
 		/* A connection whose lease is over: partitioned, perhaps. Cannot know. */
-		return r->expired_ns == 0 ? AUDIT_REACHABLE : AUDIT_LIMBO;
+		return h->expired ? AUDIT_LIMBO : AUDIT_REACHABLE;
 	case SESSION_CLOSED:
 		return AUDIT_DEFINITE;
 	case SESSION_DEAD:
-		return r->evidence != HOLDER_NO_EVIDENCE ? AUDIT_DEFINITE : AUDIT_LIMBO;
+		return h->evidence != HOLDER_NO_EVIDENCE ? AUDIT_DEFINITE : AUDIT_LIMBO;
 	default:
 		return AUDIT_LIMBO;
 	}
 }
+
+/* ---- scans ---- */
 
 static int push(struct audit_scan *s, uint32_t slot, uint64_t serial)
 {
@@ -67,27 +93,8 @@ static int push(struct audit_scan *s, uint32_t slot, uint64_t serial)
 		s->suspects = suspects;
 		s->room = room;
 	}
+	s->unordered |= s->count > 0 && s->suspects[s->count - 1].slot > slot;
 	s->suspects[s->count++] = (struct suspect){ .slot = slot, .serial = serial };
-	return 0;
-}
-
-int audit_scan_create(const struct audit_input *in, struct audit_scan **out)
-{
-	struct audit_scan *s = calloc(1, sizeof(*s));
-	const struct allocation *a;
-	uint32_t cursor = 0;
-
-	if (!s)
-		return -ENOMEM;
-	while ((a = ledger_next(in->ledger, &cursor)) != NULL) {
-		if (classify(in, a) != AUDIT_DEFINITE)
-			continue;
-		if (push(s, ledger_slot(in->ledger, a), a->serial) != 0) {
-			audit_scan_destroy(s);
-			return -ENOMEM;
-		}
-	}
-	*out = s;
 	return 0;
 }
 
@@ -99,29 +106,52 @@ void audit_scan_destroy(struct audit_scan *s)
 	free(s);
 }
 
-static int by_slot(const void *key, const void *item)
+static int by_slot(const void *left, const void *right)
 {
-	uint32_t slot = *(const uint32_t *)key, other = ((const struct suspect *)item)->slot;
+	uint32_t l = ((const struct suspect *)left)->slot,
+		 r = ((const struct suspect *)right)->slot;
 
-	return slot < other ? -1 : slot > other;
+	return l < r ? -1 : l > r;
 }
 
-static bool scan_agrees(const struct audit_scan *s, uint32_t slot, uint64_t serial)
+/* Where in s a slot is, or would be; looked for from a place where it is likely to be near. */
+static size_t seek(const struct audit_scan *s, uint32_t slot, size_t from)
 {
-	const struct suspect *found;
+	size_t below = 0, above = s->count;
 
-	if (!s || s->count == 0)
+	for (unsigned n = 0; n < 4 && from < s->count; n++, from++)
+		if (s->suspects[from].slot >= slot &&
+			(from == 0 || s->suspects[from - 1].slot < slot))
+			return from;
+	while (below < above) {
+		size_t middle = below + (above - below) / 2;
+
+		if (s->suspects[middle].slot < slot)
+			below = middle + 1;
+		else
+			above = middle;
+	}
+	return below;
+}
+
+static bool scan_agrees(const struct audit_scan *s, uint32_t slot, uint64_t serial, size_t *walk)
+{
+	if (!s)
 		return false;
-	found = bsearch(&slot, s->suspects, s->count, sizeof(*s->suspects), by_slot);
-	return found && found->serial == serial;
+	*walk = seek(s, slot, *walk);
+	return *walk < s->count && s->suspects[*walk].slot == slot &&
+	       s->suspects[*walk].serial == serial;
 }
 
 enum audit_kind audit_judge(
 	const struct audit_input *in, const struct audit_scan *previous, const struct allocation *a)
 {
-	enum audit_kind kind = classify(in, a);
+	const struct audit_holder_state holder = state_of(sessions_get(in->sessions, a->session));
+	enum audit_kind kind = classify(&holder, a);
+	size_t walk = SIZE_MAX;
 
-	if (kind == AUDIT_DEFINITE && !scan_agrees(previous, ledger_slot(in->ledger, a), a->serial))
+	if (kind == AUDIT_DEFINITE &&
+		!scan_agrees(previous, ledger_slot(in->ledger, a), a->serial, &walk))
 		return AUDIT_LIMBO;
 	return kind;
 }
@@ -129,16 +159,13 @@ enum audit_kind audit_judge(
 /* ---- conservation ---- */
 
 /* As the ledger's own sums (server/ledger/accounts.c), and on purpose not with their code: the one proves the other. */
-static enum ledger_class class_of(const struct audit_input *in, const struct allocation *a)
+static enum ledger_class class_of(const struct audit_holder_state *h, const struct allocation *a)
 {
-	const struct session_record *r;
-
 	if (a->state == ALLOCATION_ZOMBIE)
 		return CLASS_ZOMBIE;
 	if (a->state != ALLOCATION_LIVE)
 		return CLASS_QUARANTINE;
-	r = holder_of(in, a);
-	return r && r->state == SESSION_CONNECTED ? CLASS_LIVE : CLASS_COURTESY;
+	return !is_orphan(h, a) && h->state == SESSION_CONNECTED ? CLASS_LIVE : CLASS_COURTESY;
 }
 
 static bool is_empty(const struct ledger_account *account)
@@ -149,17 +176,18 @@ static bool is_empty(const struct ledger_account *account)
 }
 
 /* The numbers of a node that are given; a node may be given in parts. */
-static bool given(const struct audit_input *in, unsigned node, struct audit_node *out)
+static bool given(
+	const struct audit_node *nodes, size_t nnodes, unsigned node, struct audit_node *out)
 {
 	bool found = false;
 
 	*out = (struct audit_node){ .node = node };
-	for (size_t i = 0; i < in->nnodes; i++) {
-		if (in->nodes[i].node % ADDR_MAX_NODES != node)
+	for (size_t i = 0; i < nnodes; i++) {
+		if (nodes[i].node % ADDR_MAX_NODES != node)
 			continue;
-		out->registered_bytes += in->nodes[i].registered_bytes;
-		out->free_bytes += in->nodes[i].free_bytes;
-		out->metadata_bytes += in->nodes[i].metadata_bytes;
+		out->registered_bytes += nodes[i].registered_bytes;
+		out->free_bytes += nodes[i].free_bytes;
+		out->metadata_bytes += nodes[i].metadata_bytes;
 		found = true;
 	}
 	return found;
@@ -184,105 +212,214 @@ size_t audit_nodes(const struct audit_input *in, struct audit_node out[ADDR_MAX_
 	for (unsigned node = 0; node < ADDR_MAX_NODES; node++) {
 		const struct ledger_account *account = ledger_account(in->ledger, node);
 
-		if (given(in, node, &out[n]) || !is_empty(account))
+		if (given(in->nodes, in->nnodes, node, &out[n]) || !is_empty(account))
 			fill(&out[n++], account);
 	}
 	return n;
 }
 
-size_t audit_count_nodes(const struct audit_input *in, struct audit_node out[ADDR_MAX_NODES])
+/* What was counted from the records, compared with the ledger's own sums. */
+static void compare_nodes(struct audit *a, struct audit_result *r)
 {
-	struct ledger_account counted[ADDR_MAX_NODES] = { 0 };
-	const struct allocation *a;
-	uint32_t cursor = 0;
-	size_t n = 0;
-
-	while ((a = ledger_next(in->ledger, &cursor)) != NULL) {
-		struct ledger_share *share = &counted[addr_node(a->addr)].classes[class_of(in, a)];
-
-		share->blocks++;
-		share->bytes += a->bytes;
-		share->block_bytes += allocation_block_bytes(a);
-	}
 	for (unsigned node = 0; node < ADDR_MAX_NODES; node++) {
-		const struct ledger_account *account = ledger_account(in->ledger, node);
+		struct audit_node *out = &r->nodes[r->nnodes];
 
-		if (!given(in, node, &out[n]) && is_empty(&counted[node]) && is_empty(account))
+		if (!given(a->nodes, a->nnodes, node, out) && is_empty(&a->counted[node]) &&
+			is_empty(&a->kept[node]))
 			continue;
-		fill(&out[n], &counted[node]);
-		out[n++].miscounted = memcmp(account, &counted[node], sizeof(*account)) != 0;
+		fill(out, &a->counted[node]);
+		for (unsigned class = 0; class < LEDGER_CLASSES; class ++)
+			out->kept_bytes[class] = a->kept[node].classes[class].block_bytes;
+		out->miscounted =
+			memcmp(&a->kept[node], &a->counted[node], sizeof(a->kept[node])) != 0;
+		r->nnodes++;
 	}
-	return n;
 }
 
 /* ---- the whole audit ---- */
 
-static bool is_too_young(const struct audit_input *in, const struct allocation *a)
+static void copy_holders(struct audit *a, const struct sessions *sessions)
 {
-	uint64_t age_ns = in->now_ns > a->birth_ns ? in->now_ns - a->birth_ns : 0;
+	const struct session_record *r;
+	uint32_t cursor = 0, slot;
 
-	return age_ns < in->min_age_ns;
-}
-
-static int audit_one(const struct audit_input *in, const struct audit_scan *previous,
-	const struct allocation *a, struct audit_cells *cells, struct audit_result *r)
-{
-	struct audit_member m = { .allocation = a, .now_ns = in->now_ns };
-
-	r->allocations_total++;
-	m.site = sites_get(in->sites, a->site) ? a->site : 0;
-	m.orphan = !holder_of(in, a);
-	r->orphans += m.orphan;
-	r->allocations_without_site += m.site == 0;
-	if (is_too_young(in, a))
-		return 0;
-	r->allocations_audited++;
-	m.kind = audit_judge(in, previous, a);
-	m.unconfirmed = m.kind == AUDIT_LIMBO && classify(in, a) == AUDIT_DEFINITE;
-	r->totals[m.kind].blocks++;
-	r->totals[m.kind].bytes += a->bytes;
-	return audit_cells_add(cells, &m);
-}
-
-static int audit_all(const struct audit_input *in, const struct audit_scan *previous,
-	struct audit_cells *cells, struct audit_result *r)
-{
-	const struct allocation *a;
-	uint32_t cursor = 0;
-
-	while ((a = ledger_next(in->ledger, &cursor)) != NULL) {
-		if (a->state != ALLOCATION_LIVE && a->state != ALLOCATION_ZOMBIE)
-			continue;
-		if (audit_one(in, previous, a, cells, r) != 0)
-			return -ENOMEM;
+	while ((r = sessions_next(sessions, &cursor, &slot)) != NULL) {
+		a->holders[slot] = state_of(r);
+		a->result->sessions_total++;
+		/* Nothing can be said about it yet: its memory is limbo. */
+		a->result->sessions_not_judged +=
+			r->state == SESSION_DETACHED ||
+			(r->state == SESSION_CONNECTED && r->expired_ns != 0);
 	}
-	return audit_cells_merge(cells, in->sites, r);
 }
 
-int audit_run(
-	const struct audit_input *in, const struct audit_scan *previous, struct audit_result **out)
+static void copy_sums(struct audit *a, const struct audit_input *in)
 {
-	struct audit_cells *cells = NULL;
-	struct audit_result *r = calloc(1, sizeof(*r));
-	int err = r ? audit_cells_create(&cells) : -ENOMEM;
-
-	if (!err)
-		err = audit_all(in, previous, cells, r);
-	audit_cells_destroy(cells);
-	if (err) {
-		audit_result_destroy(r);
-		return err;
+	for (unsigned node = 0; node < ADDR_MAX_NODES; node++)
+		a->kept[node] = *ledger_account(in->ledger, node);
+	while (a->nnodes < in->nnodes && a->nnodes < ADDR_MAX_NODES) {
+		a->nodes[a->nnodes] = in->nodes[a->nnodes];
+		a->nnodes++;
 	}
-	r->nnodes = audit_count_nodes(in, r->nodes);
-	r->sessions_total = sessions_count(in->sessions);
-	r->now_ns = in->now_ns;
-	*out = r;
+}
+
+static void copy_sites(struct audit *a, const struct sites *sites)
+{
+	for (uint32_t site = 1; site < SITES_MAX; site++) {
+		const struct site_record *r = sites_get(sites, site);
+
+		if (r)
+			a->site_hashes[site] = r->hash;
+	}
+}
+
+int audit_begin(const struct audit_input *in, const struct audit_scan *previous,
+	enum audit_depth depth, struct audit **out)
+{
+	struct audit *a = calloc(1, sizeof(*a));
+
+	if (!a)
+		return -ENOMEM;
+	a->depth = depth;
+	a->now_ns = in->now_ns;
+	a->min_age_ns = in->min_age_ns;
+	a->previous = previous;
+	a->holders = calloc(SESSIONS_MAX, sizeof(*a->holders));
+	a->site_hashes = calloc(SITES_MAX, sizeof(*a->site_hashes));
+	a->scan = calloc(1, sizeof(*a->scan));
+	a->result = calloc(1, sizeof(*a->result));
+	if (!a->holders || !a->site_hashes || !a->scan || !a->result ||
+		audit_cells_create(&a->cells)) {
+		audit_abandon(a);
+		return -ENOMEM;
+	}
+	a->result->now_ns = in->now_ns;
+	copy_holders(a, in->sessions);
+	copy_sums(a, in);
+	copy_sites(a, in->sites);
+	*out = a;
 	return 0;
 }
 
-void audit_result_destroy(struct audit_result *r)
+static bool is_too_young(const struct audit *audit, const struct allocation *a)
 {
-	if (!r)
+	uint64_t age_ns = audit->now_ns > a->birth_ns ? audit->now_ns - a->birth_ns : 0;
+
+	return age_ns < audit->min_age_ns;
+}
+
+static void flush(struct audit *a)
+{
+	a->failed |= audit_cells_add(a->cells, a->members, a->nmembers) != 0;
+	a->nmembers = 0;
+}
+
+/* One that somebody holds, or that is a zombie; the others have been given back. */
+static void add_member(struct audit *audit, const struct allocation *a,
+	const struct audit_holder_state *holder, uint32_t slot, enum audit_kind kind)
+{
+	struct audit_result *r = audit->result;
+	struct audit_member m = { .allocation = a,
+		.holder = holder,
+		.site = audit->site_hashes[a->site] ? a->site : 0,
+		.kind = kind,
+		.orphan = is_orphan(holder, a),
+		.now_ns = audit->now_ns };
+
+	r->allocations_total++;
+	r->orphans += m.orphan;
+	r->allocations_without_site += m.site == 0;
+	if (is_too_young(audit, a))
+		return;
+	r->allocations_audited++;
+	if (kind == AUDIT_DEFINITE &&
+		!scan_agrees(audit->previous, slot, a->serial, &audit->walk)) {
+		m.kind = AUDIT_LIMBO;
+		m.unconfirmed = true;
+	}
+	r->totals[m.kind].blocks++;
+	r->totals[m.kind].bytes += a->bytes;
+	audit->members[audit->nmembers++] = m;
+	if (audit->nmembers == MEMBERS)
+		flush(audit);
+}
+
+static void add_one(struct audit *audit, uint32_t slot, const struct allocation *a)
+{
+	const struct audit_holder_state *holder = &audit->holders[a->session];
+	const enum audit_kind kind = classify(holder, a);
+	struct ledger_share *share;
+
+	if (kind == AUDIT_DEFINITE)
+		audit->failed |= push(audit->scan, slot, a->serial) != 0;
+	if (audit->depth == AUDIT_SCAN)
+		return;
+	share = &audit->counted[addr_node(a->addr)].classes[class_of(holder, a)];
+	share->blocks++;
+	share->bytes += a->bytes;
+	share->block_bytes += allocation_block_bytes(a);
+	if (a->state == ALLOCATION_LIVE || a->state == ALLOCATION_ZOMBIE)
+		add_member(audit, a, holder, slot, kind);
+}
+
+void audit_add(struct audit *a, const uint32_t *slots, const struct allocation *records, size_t n)
+{
+	for (size_t i = 0; i < n && !a->failed; i++)
+		add_one(a, slots[i], &records[i]);
+	flush(a);
+}
+
+static int finish(struct audit *a)
+{
+	if (a->failed)
+		return -ENOMEM;
+	if (a->scan->unordered)
+		qsort(a->scan->suspects, a->scan->count, sizeof(*a->scan->suspects), by_slot);
+	if (a->depth == AUDIT_SCAN)
+		return 0;
+	compare_nodes(a, a->result);
+	return audit_cells_merge(a->cells, a->site_hashes, a->result);
+}
+
+int audit_end(struct audit *a, struct audit_scan **out_scan, struct audit_result **out_result)
+{
+	int err = finish(a);
+
+	*out_scan = NULL;
+	*out_result = NULL;
+	if (!err) {
+		*out_scan = a->scan;
+		a->scan = NULL;
+	}
+	if (!err && a->depth == AUDIT_FULL) {
+		*out_result = a->result;
+		a->result = NULL;
+	}
+	audit_abandon(a);
+	return err;
+}
+
+void audit_abandon(struct audit *a)
+{
+	if (!a)
+		return;
+	audit_cells_destroy(a->cells);
+	audit_scan_destroy(a->scan);
+	audit_result_release(a->result);
+	free(a->holders);
+	free(a->site_hashes);
+	free(a);
+}
+
+struct audit_result *audit_result_hold(struct audit_result *r)
+{
+	r->more_holders++;
+	return r;
+}
+
+void audit_result_release(struct audit_result *r)
+{
+	if (!r || r->more_holders-- > 0)
 		return;
 	audit_findings_destroy(r->findings, r->nfindings);
 	free(r);

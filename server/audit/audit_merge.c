@@ -30,6 +30,11 @@ static uint32_t hash_cell(enum audit_kind kind, uint32_t site, uint64_t serial)
 	return slotmap_hash(serial * AUDIT_KINDS + (uint64_t)kind) ^ slotmap_hash(site);
 }
 
+static uint32_t hash_member(const struct audit_member *m)
+{
+	return hash_cell(m->kind, m->site, m->allocation->session_serial);
+}
+
 int audit_cells_create(struct audit_cells **out)
 {
 	struct audit_cells *c = calloc(1, sizeof(*c));
@@ -104,7 +109,8 @@ static struct cell *find_or_make(struct audit_cells *c, const struct audit_membe
 		c->cells[c->count] = (struct cell){ .kind = m->kind,
 			.site = m->site,
 			.birth_min_ns = UINT64_MAX,
-			.share = { .session = a->session,
+			.share = { .then = *m->holder,
+				.session = a->session,
 				.session_serial = a->session_serial,
 				.orphan = m->orphan } };
 		*bucket = (uint32_t)++c->count;
@@ -128,7 +134,7 @@ static uint64_t add_saturating(uint64_t a, uint64_t b)
 	return a > UINT64_MAX - b ? UINT64_MAX : a + b;
 }
 
-int audit_cells_add(struct audit_cells *c, const struct audit_member *m)
+static int add(struct audit_cells *c, const struct audit_member *m)
 {
 	const struct allocation *a = m->allocation;
 	struct cell *cell = find_or_make(c, m);
@@ -145,6 +151,34 @@ int audit_cells_add(struct audit_cells *c, const struct audit_member *m)
 	cell->nodes |= 1ULL << addr_node(a->addr);
 	cell->unconfirmed += m->unconfirmed;
 	return 0;
+}
+
+/* Where each is most likely to be: hints, and nothing depends on them. */
+static void prefetch(const struct audit_cells *c, const struct audit_member *members, size_t n)
+{
+	const size_t mask = 2 * c->room - 1;
+
+	if (c->room == 0)
+		return;
+	for (size_t i = 0; i < n; i++)
+		__builtin_prefetch(&c->buckets[hash_member(&members[i]) & mask]);
+	for (size_t i = 0; i < n; i++) {
+		const uint32_t at = c->buckets[hash_member(&members[i]) & mask];
+		const char *cell = (const char *)&c->cells[at ? at - 1 : 0];
+
+		__builtin_prefetch(cell, 1);
+		__builtin_prefetch(cell + sizeof(struct cell) - 1, 1);
+	}
+}
+
+int audit_cells_add(struct audit_cells *c, const struct audit_member *members, size_t n)
+{
+	int err = 0;
+
+	prefetch(c, members, n);
+	for (size_t i = 0; i < n && !err; i++)
+		err = add(c, &members[i]);
+	return err;
 }
 
 /* Findings together, and within one the holders in their order. */
@@ -188,13 +222,12 @@ static void absorb(struct audit_finding *f, const struct cell *cell)
 
 /* The finding that the n cells make. */
 static int make_finding(
-	struct audit_finding *f, const struct cell *cells, size_t n, const struct sites *sites)
+	struct audit_finding *f, const struct cell *cells, size_t n, uint64_t site_hash)
 {
-	const struct site_record *site = sites_get(sites, cells->site);
-
 	*f = (struct audit_finding){ .kind = cells->kind,
 		.site = cells->site,
-		.id = finding_id(cells->kind, site ? site->hash : 0),
+		.site_hash = site_hash,
+		.id = finding_id(cells->kind, site_hash),
 		.birth_min_ns = UINT64_MAX };
 	f->holders = calloc(n, sizeof(*f->holders));
 	if (!f->holders)
@@ -217,7 +250,8 @@ static int by_size(const void *left, const void *right)
 	return l->site < r->site ? -1 : l->site > r->site;
 }
 
-int audit_cells_merge(struct audit_cells *c, const struct sites *sites, struct audit_result *r)
+int audit_cells_merge(
+	struct audit_cells *c, const uint64_t site_hashes[SITES_MAX], struct audit_result *r)
 {
 	struct audit_finding *findings;
 	size_t n = 0;
@@ -236,7 +270,7 @@ int audit_cells_merge(struct audit_cells *c, const struct sites *sites, struct a
 		while (end < c->count && c->cells[end].kind == first->kind &&
 			c->cells[end].site == first->site)
 			end++;
-		if (make_finding(&findings[n], first, end - begin, sites) != 0) {
+		if (make_finding(&findings[n], first, end - begin, site_hashes[first->site]) != 0) {
 			audit_findings_destroy(findings, n);
 			return -ENOMEM;
 		}

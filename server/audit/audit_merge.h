@@ -9,7 +9,6 @@
 
 #include "server/audit/finding.h"
 #include "server/ledger/allocation.h"
-#include "server/ledger/sites.h"
 
 struct audit_cells;
 
@@ -20,15 +19,18 @@ struct audit_member {
 	enum audit_kind kind;
 	uint32_t site;
 	const struct allocation *allocation;
+	const struct audit_holder_state *holder;
 	bool orphan;
 	bool unconfirmed;
 	uint64_t now_ns;
 };
 
-int audit_cells_add(struct audit_cells *c, const struct audit_member *m); /* -ENOMEM */
+/* -ENOMEM. Several at a time are much faster: their cells are anywhere in memory, and are fetched together. */
+int audit_cells_add(struct audit_cells *c, const struct audit_member *members, size_t n);
 
-/* Fill findings and nfindings of r, in their final order; nothing can be added after. -ENOMEM. */
-int audit_cells_merge(struct audit_cells *c, const struct sites *sites, struct audit_result *r);
+/* Fill findings and nfindings of r, in their final order; nothing can be added after. site_hashes is by number. -ENOMEM. */
+int audit_cells_merge(
+	struct audit_cells *c, const uint64_t site_hashes[SITES_MAX], struct audit_result *r);
 
 void audit_findings_destroy(struct audit_finding *findings, size_t n);
 

@@ -11,19 +11,26 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/units.h"
+#include "server/audit/pass.h"
 #include "server/lease/session.h"
 
-/* Between the two scans of an audit on demand: long enough for a dying process to be gone. */
-static const struct timeval scan_gap = { .tv_usec = 50L * 1000 };
+/* Between two scans that are compared: long enough for a dying process to be gone. */
+#define SCAN_GAP_NS (50 * NSEC_PER_MSEC)
 
 struct auditor {
+	struct event_base *base;
 	struct leases *leases;
 	const struct sites *sites;
 	struct event *timer;       /* periodic audits */
 	struct event *second_scan; /* of an audit on demand */
+	struct pass *pass;         /* in progress; or NULL */
+	uint64_t began_ns;         /* when it did */
+	uint64_t time_ns;          /* the same, as records tell it */
 	struct audit_scan *previous;
-	struct wait *waits;                /* who waits for the audit on demand that has begun */
-	const struct audit_result *result; /* while they are told */
+	uint64_t previous_ns; /* when that began */
+	struct wait *asked;   /* wait for an audit that has not begun, or is at its first scan */
+	struct wait *served;  /* wait for the whole audit in progress */
+	struct audit_result *result; /* while they are told */
 	struct auditor_facts facts;
 };
 
@@ -51,38 +58,19 @@ static struct audit_input input_of(const struct auditor *a, struct audit_node no
 		.nnodes = auditor_nodes(a->leases->pool, nodes) };
 }
 
-/* Look at the holders, scan, and keep the scan for the next one to be compared with. */
-static void scan(struct auditor *a)
-{
-	struct audit_node nodes[ADDR_MAX_NODES];
-	struct audit_scan *fresh;
-	struct audit_input in;
-
-	session_check_liveness(a->leases);
-	in = input_of(a, nodes);
-	if (audit_scan_create(&in, &fresh)) {
-		log_error("no memory for an audit");
-		return;
-	}
-	audit_scan_destroy(a->previous);
-	a->previous = fresh;
-}
-
 /* What an audit has counted on a node, and what status and map show. */
-static void complain_of_sums(const struct ledger *ledger, const struct audit_node *node)
+static void complain_of_sums(const struct audit_node *node)
 {
-	const struct ledger_share *sums = ledger_account(ledger, node->node)->classes;
-
 	log_error("node %u: the sums that are kept are WRONG: live %" PRIu64 ", courtesy %" PRIu64
 		  ", quarantine %" PRIu64 ", zombie %" PRIu64 "; the ledger has %" PRIu64
 		  ", %" PRIu64 ", %" PRIu64 ", %" PRIu64 ": please report this with the output of "
 		  "rmemctl leaks --json and rmemctl status --json",
-		node->node, sums[CLASS_LIVE].block_bytes, sums[CLASS_COURTESY].block_bytes,
-		sums[CLASS_QUARANTINE].block_bytes, sums[CLASS_ZOMBIE].block_bytes,
+		node->node, node->kept_bytes[CLASS_LIVE], node->kept_bytes[CLASS_COURTESY],
+		node->kept_bytes[CLASS_QUARANTINE], node->kept_bytes[CLASS_ZOMBIE],
 		node->live_bytes, node->courtesy_bytes, node->quarantine_bytes, node->zombie_bytes);
 }
 
-static void complain(const struct ledger *ledger, const struct audit_result *r)
+static void complain(const struct audit_result *r)
 {
 	char bytes[UNITS_TEXT_SIZE];
 
@@ -92,7 +80,7 @@ static void complain(const struct ledger *ledger, const struct audit_result *r)
 				  "with the output of rmemctl leaks --json",
 				r->nodes[i].node, r->nodes[i].unaccounted_bytes);
 		if (r->nodes[i].miscounted)
-			complain_of_sums(ledger, &r->nodes[i]);
+			complain_of_sums(&r->nodes[i]);
 	}
 	if (r->totals[AUDIT_DEFINITE].blocks)
 		log_info("audit: %s in %" PRIu64 " blocks definitely lost (rmemctl leaks)",
@@ -100,68 +88,128 @@ static void complain(const struct ledger *ledger, const struct audit_result *r)
 			r->totals[AUDIT_DEFINITE].blocks);
 }
 
-/* The second scan: what both call lost is lost. */
-static struct audit_result *audit(struct auditor *a)
+static int begin(struct auditor *a, enum audit_depth depth,
+	void (*done)(void *arg, const struct pass_outcome *outcome))
 {
 	struct audit_node nodes[ADDR_MAX_NODES];
-	uint64_t began_ns = clock_boot_ns();
-	struct audit_result *result;
 	struct audit_input in;
+	struct audit *audit;
+	int err;
 
 	session_check_liveness(a->leases);
+	a->began_ns = clock_boot_ns();
 	in = input_of(a, nodes);
-	if (audit_run(&in, a->previous, &result)) {
-		log_error("no memory for an audit");
-		return NULL;
-	}
-	a->facts.serial++;
-	a->facts.last_ns = in.now_ns;
-	a->facts.duration_us = (clock_boot_ns() - began_ns) / NSEC_PER_USEC;
-	return result;
+	a->time_ns = in.now_ns;
+	err = audit_begin(&in, a->previous, depth, &audit);
+	if (!err)
+		err = pass_start(a->base, a->leases->pool->ledger, audit, done, a, &a->pass);
+	if (err)
+		log_error("no audit is made: %s", strerror(-err));
+	return err;
 }
 
-static void on_timer(evutil_socket_t fd, short what, void *arg)
+/* What both scans call lost is lost. */
+static void end(struct auditor *a, const struct pass_outcome *o)
+{
+	pass_stop(a->pass);
+	a->pass = NULL;
+	if (o->err) {
+		log_error("no audit is made: %s", strerror(-o->err));
+		return;
+	}
+	audit_scan_destroy(a->previous);
+	a->previous = o->scan;
+	a->previous_ns = a->began_ns;
+}
+
+static void begin_on_demand(struct auditor *a);
+
+static void whole_audit_done(void *arg, const struct pass_outcome *o)
 {
 	struct auditor *a = arg;
-	struct audit_result *result = audit(a);
 
-	(void)fd;
-	(void)what;
-	if (result)
-		complain(a->leases->pool->ledger, result);
-	audit_result_destroy(result);
-	/* Between the two scans of an audit on demand: one now would come too soon before its second. */
-	if (!a->waits)
-		scan(a);
+	end(a, o);
+	if (o->result) {
+		a->facts.serial++;
+		a->facts.last_ns = a->time_ns;
+		a->facts.duration_us = (clock_boot_ns() - a->began_ns) / NSEC_PER_USEC;
+		if (!a->served)
+			complain(o->result); /* a timed one: nobody reads a report of it */
+	}
+	a->result = o->result;
+	wait_finish(&a->served, o->err);
+	a->result = NULL;
+	audit_result_release(o->result);
+	if (a->asked && !a->pass)
+		begin_on_demand(a);
+}
+
+/* Tell those who wait that there is none. */
+static void fail(struct auditor *a, int err)
+{
+	struct wait *waits;
+
+	wait_move(&a->asked, &waits);
+	wait_finish(&waits, err);
+	wait_finish(&a->served, err);
 }
 
 static void on_second_scan(evutil_socket_t fd, short what, void *arg)
 {
 	struct auditor *a = arg;
-	struct audit_result *result = audit(a);
+	int err;
 
 	(void)fd;
 	(void)what;
-	a->result = result;
-	wait_finish(
-		&a->waits, result ? 0 : -ENOMEM); /* who asks meanwhile waits for the next audit */
-	a->result = NULL;
-	audit_result_destroy(result);
-	scan(a);
+	wait_move(&a->asked, &a->served); /* code that asks from now on wants a later moment */
+	err = begin(a, AUDIT_FULL, whole_audit_done);
+	if (err)
+		fail(a, err);
+}
+
+static void first_scan_done(void *arg, const struct pass_outcome *o)
+{
+	static const struct timeval gap = { .tv_usec = SCAN_GAP_NS / NSEC_PER_USEC };
+	struct auditor *a = arg;
+
+	end(a, o);
+	if (o->err || evtimer_add(a->second_scan, &gap))
+		fail(a, o->err ? o->err : -ENOMEM);
+}
+
+static void begin_on_demand(struct auditor *a)
+{
+	int err = begin(a, AUDIT_SCAN, first_scan_done);
+
+	if (err)
+		fail(a, err);
+}
+
+static bool is_busy(const struct auditor *a)
+{
+	return a->pass || event_pending(a->second_scan, EV_TIMEOUT, NULL);
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *arg)
+{
+	struct auditor *a = arg;
+
+	(void)fd;
+	(void)what;
+	/* One is being made, or was just now: two scans of the same moment prove nothing. */
+	if (is_busy(a) || (a->previous && clock_boot_ns() - a->previous_ns < SCAN_GAP_NS))
+		return;
+	(void)begin(a, AUDIT_FULL, whole_audit_done);
 }
 
 void auditor_wait(struct auditor *a, struct wait *w, void (*done)(struct wait *w, int result))
 {
-	const bool first = !a->waits;
-
-	wait_on(&a->waits, w, done);
-	if (first) {
-		scan(a);
-		evtimer_add(a->second_scan, &scan_gap);
-	}
+	wait_on(&a->asked, w, done);
+	if (!is_busy(a))
+		begin_on_demand(a);
 }
 
-const struct audit_result *auditor_result(const struct auditor *a)
+struct audit_result *auditor_result(const struct auditor *a)
 {
 	return a->result;
 }
@@ -186,6 +234,7 @@ int auditor_start(struct event_base *base, struct leases *leases, const struct s
 
 	if (!a)
 		return -ENOMEM;
+	a->base = base;
 	a->leases = leases;
 	a->sites = sites;
 	a->timer = event_new(base, -1, EV_PERSIST, on_timer, a);
@@ -202,6 +251,7 @@ void auditor_stop(struct auditor *a)
 {
 	if (!a)
 		return;
+	pass_stop(a->pass);
 	if (a->timer)
 		event_free(a->timer);
 	if (a->second_scan)

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "common/addr.h"
+#include "server/ledger/accounts.h"
 
 enum audit_kind {
 	AUDIT_DEFINITE,
@@ -32,12 +33,23 @@ struct audit_node {
 	uint64_t courtesy_bytes;   /* of sessions that are not connected */
 	uint64_t quarantine_bytes; /* revoking and being wiped */
 	uint64_t zombie_bytes;
+	uint64_t kept_bytes[LEDGER_CLASSES]; /* the last four by the ledger's own sums */
 	int64_t unaccounted_bytes;
+};
+
+/* What an audit knows of a session, as it was at that moment. */
+struct audit_holder_state {
+	uint64_t serial; /* 0: there is none */
+	uint64_t since_ns;
+	uint8_t state;    /* enum session_state */
+	uint8_t evidence; /* enum holder_evidence */
+	bool expired;     /* its lease is over */
 };
 
 /* Allocations of one kind, one site and one holder, merged. */
 struct audit_holder {
-	uint32_t session; /* slot */
+	struct audit_holder_state then; /* of the session, unless it is an orphan's */
+	uint32_t session;               /* slot */
 	uint64_t session_serial;
 	uint64_t blocks;
 	uint64_t bytes;
@@ -47,8 +59,9 @@ struct audit_holder {
 
 struct audit_finding {
 	enum audit_kind kind;
-	uint64_t id;   /* stable: hash of kind and site */
-	uint32_t site; /* 0: unknown, or a site that is not in the table */
+	uint64_t id;        /* stable: hash of kind and site */
+	uint32_t site;      /* 0: unknown, or a site that is not in the table */
+	uint64_t site_hash; /* which one had that number then; 0: unknown */
 	uint64_t blocks;
 	uint64_t bytes;                      /* asked for */
 	uint64_t block_bytes;                /* lent: the rest is waste */
@@ -77,7 +90,9 @@ struct audit_result {
 	uint64_t
 		orphans; /* allocations whose session record is not there: always a bug, a finding too */
 	uint64_t sessions_total;
+	uint64_t sessions_not_judged; /* they may come back, or their lease is over */
 	uint64_t now_ns;
+	unsigned more_holders; /* audit_result_hold() */
 };
 
 const char *audit_kind_name(enum audit_kind kind); /* "definite", … */

@@ -29,6 +29,16 @@ int bitset_create(struct bitset *s, uint64_t bits)
 	return 0;
 }
 
+int bitset_copy(struct bitset *s, const struct bitset *from)
+{
+	int err = bitset_create(s, from->bits[0]);
+
+	for (unsigned level = 0; !err && level < s->levels; level++)
+		memcpy(s->words[level], from->words[level],
+			(from->bits[level] + 63) / 64 * sizeof(*s->words[level]));
+	return err;
+}
+
 void bitset_destroy(struct bitset *s)
 {
 	if (!s)

@@ -23,7 +23,8 @@ struct bitset {
 
 /* Empty, for members below bits. -EINVAL when that is too large, -ENOMEM. 0 bits are fine. */
 int bitset_create(struct bitset *s, uint64_t bits);
-void bitset_destroy(struct bitset *s); /* of a zeroed struct is fine */
+int bitset_copy(struct bitset *s, const struct bitset *from); /* a new one; -ENOMEM */
+void bitset_destroy(struct bitset *s);                        /* of a zeroed struct is fine */
 
 /* i must be below bits. */
 void bitset_set(struct bitset *s, uint64_t i);

@@ -7,7 +7,7 @@
 
 struct question {
 	struct wait wait; /* wait_cancel() takes the question back */
-	void *answerer;   /* for the code that answers */
+	void *commands;   /* for the code that answers */
 	/* The answer, to be freed by the code that asked; NULL: out of memory. */
 	void (*answer)(struct question *q, char *text);
 };

@@ -35,7 +35,7 @@ struct session *session_of(const struct connection *c)
 #define CHECKED_AT_A_TIME 64  /* processes, with system calls: less than a millisecond */
 #define LOOKED_AT_A_TIME 1024 /* sessions, most of which are connected */
 
-struct session_record *session_record(const struct session *session)
+const struct session_record *session_record(const struct session *session)
 {
 	return sessions_get(session->leases->records, session->grantee.slot);
 }
@@ -112,7 +112,7 @@ static int by_age(const void *left, const void *right)
 void sessions_recover(struct leases *l)
 {
 	uint64_t now_ns = clock_boot_ns();
-	struct session_record *r;
+	const struct session_record *r;
 	uint32_t cursor = 0, slot;
 
 	while ((r = sessions_next(l->records, &cursor, &slot))) {
@@ -123,7 +123,7 @@ void sessions_recover(struct leases *l)
 			sites_recover_holder(l->sites, &session->sites);
 		if (r->state == SESSION_CONNECTED)
 			set_state(session, SESSION_DETACHED, HOLDER_NO_EVIDENCE);
-		r->expired_ns = 0;
+		sessions_set_expired(l->records, slot, 0);
 		relist(session);
 		session_forget_if_done(session);
 	}
@@ -230,7 +230,7 @@ static int check_ticket(const struct session *session, struct why *why)
 int session_resume(struct connection *c, struct session *session, struct why *why)
 {
 	struct leases *l = session->leases;
-	struct session_record *r;
+	const struct session_record *r;
 	int err = check_resumable(session, why);
 
 	if (!err)
@@ -242,8 +242,8 @@ int session_resume(struct connection *c, struct session *session, struct why *wh
 	r = session_record(session);
 	session->lease.board = *session_board(session);
 	take_control(c, session);
-	r->expired_ns = 0;
-	r->seen_ns = leases_time_ns(l);
+	sessions_set_expired(l->records, session->grantee.slot, 0);
+	sessions_set_seen(l->records, session->grantee.slot, leases_time_ns(l));
 	set_state(session, SESSION_CONNECTED, HOLDER_NO_EVIDENCE);
 	l->resumes++;
 	log_info("session of %s[%u] on %s is back from %s", r->identity.exe, r->identity.pid,
@@ -453,7 +453,7 @@ bool sessions_give_up_sites(struct leases *l)
 		if (!sites_are_held(&session->sites))
 			continue;
 		/* First: after a restart, too, its numbers may be those of other sites by now. */
-		__atomic_store_n(&session_record(session)->no_sites, 1, __ATOMIC_SEQ_CST);
+		sessions_set_no_sites(l->records, session->grantee.slot);
 		sites_give_up(l->sites, &session->sites);
 		any = true;
 	}
@@ -588,9 +588,9 @@ static void connection_gone(struct wait *w, int result)
 static void expired(struct session *session)
 {
 	struct leases *l = session->leases;
-	struct session_record *r = session_record(session);
+	const struct session_record *r = session_record(session);
 
-	r->expired_ns = leases_time_ns(l);
+	sessions_set_expired(l->records, session->grantee.slot, leases_time_ns(l));
 	l->expiries++;
 	log_info("lease of %s[%u] on %s expired: access revoked, %u blocks kept", r->identity.exe,
 		r->identity.pid, r->identity.host,
@@ -604,11 +604,10 @@ static void expired(struct session *session)
 static void tick(struct session *session, uint64_t now_ns)
 {
 	struct leases *l = session->leases;
-	struct session_record *r = session_record(session);
 
 	if (session->nconnections &&
 		lease_observe(&session->lease, *session_board(session), now_ns))
-		r->seen_ns = leases_time_ns(l);
+		sessions_set_seen(l->records, session->grantee.slot, leases_time_ns(l));
 	if (!lease_step(&session->lease, &l->terms, now_ns))
 		return;
 	relist(session);

@@ -144,7 +144,7 @@ void session_begin_reclaim(struct session *session);
 /* A pool's emptied(): the last block of the session in that slot is free. */
 void session_emptied(void *leases, uint32_t slot);
 
-struct session_record *session_record(const struct session *session);
+const struct session_record *session_record(const struct session *session);
 
 /* The line of the lease board that belongs to a session. */
 volatile uint64_t *session_board(const struct session *session);

@@ -23,9 +23,14 @@ struct history {
 
 _Static_assert(sizeof(struct history_line) % sizeof(uint64_t) == 0, "sums are over words");
 
-static struct history_line *line_of(const struct history *h, uint64_t id)
+static const struct history_line *line_of(const struct history *h, uint64_t id)
 {
 	return table_record(&h->table, (uint32_t)(id % HISTORY_MAX));
+}
+
+static struct history_line *edit_line(struct history *h, uint64_t id)
+{
+	return table_edit(&h->table, (uint32_t)(id % HISTORY_MAX));
 }
 
 /* Counts and names are not in it: a kill between two stores of a count must not cost the line. */
@@ -68,12 +73,12 @@ static void recover(struct history *h)
 
 	while (table_next_extent(&h->table, end, &begin, &end)) {
 		for (uint32_t slot = begin; slot < end; slot++) {
-			struct history_line *line = table_record(&h->table, slot);
+			const struct history_line *line = table_record(&h->table, slot);
 
 			if (line->state == HISTORY_NONE)
 				continue;
 			if (!is_possible(line, slot)) {
-				line->state = HISTORY_NONE;
+				edit_line(h, slot)->state = HISTORY_NONE;
 				continue;
 			}
 			h->count++;
@@ -120,14 +125,14 @@ void history_close(struct history *h)
 
 /* The line of that session and site, if it is one of the last. */
 static struct history_line *find(
-	const struct history *h, const struct session_record *session, uint64_t site_hash)
+	struct history *h, const struct session_record *session, uint64_t site_hash)
 {
 	for (uint64_t id = h->last_id; id && h->last_id - id < OPEN_MAX; id--) {
-		struct history_line *line = line_of(h, id);
+		const struct history_line *line = line_of(h, id);
 
 		if (line->state == HISTORY_NEWS && line->id == id &&
 			line->session_serial == session->serial && line->site_hash == site_hash)
-			return line;
+			return edit_line(h, id);
 	}
 	return NULL;
 }
@@ -146,7 +151,7 @@ static struct history_line *begin_line(struct history *h, const struct session_r
 	const struct site_record *site, const struct allocation *a)
 {
 	const uint64_t id = h->last_id + 1;
-	struct history_line *line = line_of(h, id);
+	struct history_line *line = edit_line(h, id);
 
 	if (table_back(&h->table, (uint32_t)(id % HISTORY_MAX)))
 		return NULL;
@@ -225,16 +230,16 @@ static void acknowledge(struct history *h, struct history_line *line)
 
 int history_acknowledge(struct history *h, uint64_t id)
 {
-	struct history_line *line;
+	const struct history_line *line;
 
 	if (id == HISTORY_ALL) {
 		for (uint64_t cursor = 0; history_next(h, &cursor);)
-			acknowledge(h, line_of(h, cursor));
+			acknowledge(h, edit_line(h, cursor));
 		return 0;
 	}
 	line = line_of(h, id);
 	if (line->state == HISTORY_NONE || line->id != id)
 		return -ENOENT;
-	acknowledge(h, line);
+	acknowledge(h, edit_line(h, id));
 	return 0;
 }

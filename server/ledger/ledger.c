@@ -15,6 +15,7 @@
 #include "server/ledger/ledger_recover.h"
 #include "server/ledger/numbering.h"
 #include "server/ledger/slotmap.h"
+#include "server/ledger/snapshot.h"
 #include "server/ledger/table.h"
 
 #define ORDERS 64
@@ -39,12 +40,20 @@ struct ledger {
 	uint32_t *sites; /* how many records name each */
 	uint32_t per_order[ORDERS];
 	struct numbering serials;
+	struct snapshot snapshot; /* the table's, if that has one */
 	uint32_t rejected;
 };
 
-static struct allocation *record(const struct ledger *l, uint32_t slot)
+static const struct allocation *record(const struct ledger *l, uint32_t slot)
 {
 	return table_record(&l->table, slot);
+}
+
+static void store_state(struct ledger *l, uint32_t slot, enum allocation_state state)
+{
+	struct allocation *a = table_edit(&l->table, slot);
+
+	__atomic_store_n(&a->state, state, __ATOMIC_RELEASE);
 }
 
 static uint32_t *older_link(struct ledger *l, uint32_t younger, uint32_t session)
@@ -94,6 +103,7 @@ static int recover(struct ledger *l)
 
 	if (err)
 		return err;
+	slotmap_expect(&l->by_addr, found.count);
 	for (uint32_t i = 0; i < found.count; i++) {
 		slots_occupy(&l->slots, found.slots[i]);
 		index_add(l, found.slots[i]);
@@ -144,6 +154,7 @@ void ledger_close(struct ledger *l)
 {
 	if (!l)
 		return;
+	snapshot_end(&l->snapshot);
 	table_close(&l->table);
 	slotmap_destroy(&l->by_addr);
 	slots_destroy(&l->slots);
@@ -191,7 +202,7 @@ void ledger_drop_rejected(struct ledger *l)
 		uint32_t slot = ledger_slot(l, a);
 
 		slots_occupy(&l->slots, slot);
-		__atomic_store_n(&record(l, slot)->state, ALLOCATION_FREE, __ATOMIC_RELEASE);
+		store_state(l, slot, ALLOCATION_FREE);
 		slots_give(&l->slots, slot);
 	}
 	l->rejected = 0;
@@ -242,7 +253,7 @@ int ledger_add(struct ledger *l, const struct allocation *draft, const struct al
 		slots_give(&l->slots, slot);
 		return err;
 	}
-	publish(record(l, slot), &checked);
+	publish(table_edit(&l->table, slot), &checked);
 	(void)numbering_give(&l->serials);
 	index_add(l, slot);
 	*out = record(l, slot);
@@ -275,7 +286,7 @@ int ledger_set_state(struct ledger *l, const struct allocation *a, enum allocati
 		index_remove(l, slot);
 	else
 		accounts_remove(&l->accounts, a);
-	__atomic_store_n(&record(l, slot)->state, state, __ATOMIC_RELEASE);
+	store_state(l, slot, state);
 	if (state == ALLOCATION_FREE)
 		slots_give(&l->slots, slot);
 	else
@@ -326,6 +337,32 @@ const struct allocation *ledger_next(const struct ledger *l, uint32_t *cursor)
 		return NULL;
 	*cursor = slot + 1;
 	return record(l, slot);
+}
+
+int ledger_begin_snapshot(struct ledger *l)
+{
+	int err = l->table.snapshot ? -EBUSY : 0;
+
+	if (!err)
+		err = snapshot_begin(&l->snapshot, &l->slots.taken, sizeof(struct allocation));
+	if (!err)
+		l->table.snapshot = &l->snapshot;
+	return err;
+}
+
+size_t ledger_next_of_snapshot(
+	struct ledger *l, uint32_t *slots, struct allocation *records, size_t max)
+{
+	return snapshot_next(&l->snapshot, record(l, 0), slots, records, max);
+}
+
+int ledger_end_snapshot(struct ledger *l)
+{
+	const bool failed = l->snapshot.failed;
+
+	l->table.snapshot = NULL;
+	snapshot_end(&l->snapshot);
+	return failed ? -ENOMEM : 0;
 }
 
 const struct allocation *ledger_next_of_session(

@@ -67,6 +67,16 @@ const struct allocation *ledger_find_containing(const struct ledger *l, uint64_t
 const struct allocation *ledger_next(const struct ledger *l, uint32_t *cursor);
 
 /*
+ * A snapshot: every record that is not FREE at the beginning, as it was then. Fetched in pieces, at most max at a time,
+ * with their slots; 0: that was all. The ledger may change meanwhile. One snapshot at a time: -EBUSY, -ENOMEM.
+ * ledger_end_snapshot() says -ENOMEM if not every record could be kept.
+ */
+int ledger_begin_snapshot(struct ledger *l);
+size_t ledger_next_of_snapshot(
+	struct ledger *l, uint32_t *slots, struct allocation *records, size_t max);
+int ledger_end_snapshot(struct ledger *l);
+
+/*
  * The allocations (of any state but FREE) of the session in a slot, youngest first: NULL starts,
  * NULL ends. The current one may be freed when the next one has been fetched.
  */

@@ -3,8 +3,10 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/addr.h"
+#include "server/base/bitset.h"
 #include "server/base/block.h"
 
 uint32_t ledger_record_check(const struct allocation *a)
@@ -134,48 +136,72 @@ static void drop_doubles(const struct table *t, struct ledger_found *f)
 	f->count = kept;
 }
 
-/* A byte belongs to one allocation: of two that overlap, the older one stays. */
-static void drop_overlaps(const struct table *t, struct ledger_found *f)
-{
-	uint32_t kept = 0;
-
-	for (uint32_t i = 0; i < f->count; i++) {
-		const struct allocation *a = record(t, f->slots[i]);
-		const struct allocation *last = kept > 0 ? record(t, f->slots[kept - 1]) : NULL;
-
-		if (!last || a->addr - last->addr >= allocation_block_bytes(last)) {
-			f->slots[kept++] = f->slots[i];
-			continue;
-		}
-		f->rejected++;
-		if (a->serial < last->serial)
-			f->slots[kept - 1] = f->slots[i];
-	}
-	f->count = kept;
-}
-
-static void sort(const struct table *t, struct ledger_found *f,
+static void sort(const struct table *t, uint32_t *slots, uint32_t count,
 	int (*order)(const void *, const void *, void *))
 {
-	if (f->count > 1)
-		qsort_r(f->slots, f->count, sizeof(*f->slots), order, (void *)t);
+	if (count > 1)
+		qsort_r(slots, count, sizeof(*slots), order, (void *)t);
+}
+
+/* Sorts the slots. out: those that are dropped. */
+static void find_overlaps(
+	const struct table *t, uint32_t *slots, uint32_t count, struct bitset *out)
+{
+	uint32_t last = 0;
+
+	sort(t, slots, count, by_addr);
+	for (uint32_t i = 1; i < count; i++) {
+		const struct allocation *a = record(t, slots[i]), *l = record(t, slots[last]);
+
+		if (a->addr - l->addr >= allocation_block_bytes(l)) {
+			last = i;
+		} else if (a->serial < l->serial) {
+			bitset_set(out, slots[last]);
+			last = i;
+		} else {
+			bitset_set(out, slots[i]);
+		}
+	}
+}
+
+/* A byte belongs to one allocation: of two that overlap, the older one stays. The order stays. */
+static int drop_overlaps(const struct table *t, struct ledger_found *f)
+{
+	uint32_t *by_address = malloc((size_t)f->count * sizeof(*by_address));
+	struct bitset dropped = { .levels = 0 };
+	uint32_t kept = 0;
+	int err = by_address ? bitset_create(&dropped, t->count) : -ENOMEM;
+
+	if (!err) {
+		memcpy(by_address, f->slots, f->count * sizeof(*by_address));
+		find_overlaps(t, by_address, f->count, &dropped);
+		for (uint32_t i = 0; i < f->count; i++)
+			if (!bitset_test(&dropped, f->slots[i]))
+				f->slots[kept++] = f->slots[i];
+		f->rejected += f->count - kept;
+		f->count = kept;
+	}
+	bitset_destroy(&dropped);
+	free(by_address);
+	return err;
 }
 
 int ledger_recover(const struct table *t, struct slots *slots, struct ledger_found *out)
 {
 	struct ledger_found f = { .slots = NULL };
+	int err;
 
 	numbering_begin(&f.serials, SERIAL_MAX, SERIAL_REACH);
-	if (collect(t, slots, &f) != 0) {
-		free(f.slots);
-		return -ENOMEM;
+	err = collect(t, slots, &f);
+	if (!err) {
+		drop_invalid(t, &f);
+		sort(t, f.slots, f.count, by_serial);
+		drop_doubles(t, &f);
+		err = f.count ? drop_overlaps(t, &f) : 0;
 	}
-	drop_invalid(t, &f);
-	sort(t, &f, by_serial);
-	drop_doubles(t, &f);
-	sort(t, &f, by_addr);
-	drop_overlaps(t, &f);
-	sort(t, &f, by_serial);
-	*out = f;
-	return 0;
+	if (err)
+		free(f.slots);
+	else
+		*out = f;
+	return err;
 }

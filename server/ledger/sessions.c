@@ -26,9 +26,15 @@ struct sessions {
 	struct ledger *ledger; /* it is told which sessions are connected; or NULL */
 };
 
-static struct session_record *record(const struct sessions *s, uint32_t slot)
+static const struct session_record *record(const struct sessions *s, uint32_t slot)
 {
 	return table_record(&s->table, slot);
+}
+
+/* To be changed now; NULL if the slot is not in use. */
+static struct session_record *edit(struct sessions *s, uint32_t slot)
+{
+	return slots_has(&s->slots, slot) ? table_edit(&s->table, slot) : NULL;
 }
 
 /* Ids are random numbers; clients choose them, so both halves count. */
@@ -258,7 +264,7 @@ int sessions_add(struct sessions *s, const uint8_t id[ID_SIZE], const uint8_t se
 		slots_give(&s->slots, slot);
 		return err;
 	}
-	r = record(s, slot);
+	r = table_edit(&s->table, slot);
 	/* One store: a torn serial number could be mistaken for a later one. */
 	__atomic_store_n(&r->serial, numbering_give(&s->serials), __ATOMIC_RELAXED);
 	__atomic_store_n(&r->ticket, numbering_give(&s->tickets), __ATOMIC_RELAXED);
@@ -303,7 +309,7 @@ bool sessions_gave_ticket(const struct sessions *s, uint64_t ticket)
 /* One store each: a torn ticket could be mistaken for another's. */
 void sessions_retire_ticket(struct sessions *s, uint32_t slot)
 {
-	struct session_record *r = sessions_get(s, slot);
+	struct session_record *r = edit(s, slot);
 
 	if (!r || r->ticket & SESSION_TICKET_RETIRED)
 		return;
@@ -313,7 +319,7 @@ void sessions_retire_ticket(struct sessions *s, uint32_t slot)
 
 int sessions_renew_ticket(struct sessions *s, uint32_t slot)
 {
-	struct session_record *r = sessions_get(s, slot);
+	struct session_record *r = edit(s, slot);
 
 	if (!r || !numbering_next(&s->tickets))
 		return -EUSERS;
@@ -324,15 +330,47 @@ int sessions_renew_ticket(struct sessions *s, uint32_t slot)
 	return 0;
 }
 
-struct session_record *sessions_get(const struct sessions *s, uint32_t slot)
+const struct session_record *sessions_get(const struct sessions *s, uint32_t slot)
 {
 	return slots_has(&s->slots, slot) ? record(s, slot) : NULL;
+}
+
+void sessions_set_last_seq(struct sessions *s, uint32_t slot, uint32_t seq)
+{
+	struct session_record *r = edit(s, slot);
+
+	if (r)
+		r->last_seq = seq;
+}
+
+void sessions_set_seen(struct sessions *s, uint32_t slot, uint64_t seen_ns)
+{
+	struct session_record *r = edit(s, slot);
+
+	if (r)
+		r->seen_ns = seen_ns;
+}
+
+void sessions_set_expired(struct sessions *s, uint32_t slot, uint64_t expired_ns)
+{
+	struct session_record *r = edit(s, slot);
+
+	if (r)
+		r->expired_ns = expired_ns;
+}
+
+void sessions_set_no_sites(struct sessions *s, uint32_t slot)
+{
+	struct session_record *r = edit(s, slot);
+
+	if (r)
+		__atomic_store_n(&r->no_sites, 1, __ATOMIC_SEQ_CST);
 }
 
 void sessions_set_state(struct sessions *s, uint32_t slot, enum session_state state,
 	enum holder_evidence evidence, uint64_t now_ns)
 {
-	struct session_record *r = sessions_get(s, slot);
+	struct session_record *r = edit(s, slot);
 	bool with_evidence = state == SESSION_DEAD || state == SESSION_CLOSED;
 
 	if (!r || state == SESSION_NONE)
@@ -355,7 +393,7 @@ void sessions_set_state(struct sessions *s, uint32_t slot, enum session_state st
 
 void sessions_remove(struct sessions *s, uint32_t slot)
 {
-	struct session_record *r = sessions_get(s, slot);
+	struct session_record *r = edit(s, slot);
 
 	if (!r)
 		return;
@@ -370,7 +408,8 @@ void sessions_remove(struct sessions *s, uint32_t slot)
 	slots_give(&s->slots, slot);
 }
 
-struct session_record *sessions_next(const struct sessions *s, uint32_t *cursor, uint32_t *out_slot)
+const struct session_record *sessions_next(
+	const struct sessions *s, uint32_t *cursor, uint32_t *out_slot)
 {
 	uint32_t slot = slots_next(&s->slots, *cursor);
 

@@ -101,11 +101,15 @@ void sessions_retire_ticket(struct sessions *s, uint32_t slot);
 /* It gets another one. 0, or -EUSERS: there are no more. */
 int sessions_renew_ticket(struct sessions *s, uint32_t slot);
 
-/*
- * The record in a slot; NULL if it is NONE or out of range. Callers may change all but state, ticket and
- * what has a checksum.
- */
-struct session_record *sessions_get(const struct sessions *s, uint32_t slot);
+/* The record in a slot; NULL if it is NONE or out of range. It is changed by these functions only. */
+const struct session_record *sessions_get(const struct sessions *s, uint32_t slot);
+
+/* The last request that was carried out. Of these, a slot that is not in use is left alone. */
+void sessions_set_last_seq(struct sessions *s, uint32_t slot, uint32_t seq);
+void sessions_set_seen(struct sessions *s, uint32_t slot, uint64_t seen_ns);
+void sessions_set_expired(struct sessions *s, uint32_t slot, uint64_t expired_ns); /* 0: not */
+/* Its client's numbers of call sites may be those of others from now on, and for every later process. */
+void sessions_set_no_sites(struct sessions *s, uint32_t slot);
 
 /* state may be anything but NONE; a slot that is not in use is left alone. */
 void sessions_set_state(struct sessions *s, uint32_t slot, enum session_state state,
@@ -115,7 +119,7 @@ void sessions_set_state(struct sessions *s, uint32_t slot, enum session_state st
 void sessions_remove(struct sessions *s, uint32_t slot);
 
 /* Every record that is not NONE, ascending: start with *cursor = 0; NULL at the end. */
-struct session_record *sessions_next(
+const struct session_record *sessions_next(
 	const struct sessions *s, uint32_t *cursor, uint32_t *out_slot);
 
 /* The latest time in any record, of those that are not after limit_ns; 0: none. */

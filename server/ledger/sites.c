@@ -23,7 +23,7 @@ struct sites {
 		hand; /* where the next site that nobody holds is looked for: those behind it have stayed longer */
 };
 
-static struct site_record *record(const struct sites *s, uint32_t slot)
+static const struct site_record *record(const struct sites *s, uint32_t slot)
 {
 	return table_record(&s->table, slot);
 }
@@ -242,7 +242,9 @@ static struct room look_for_room(const struct sites *s)
 
 static void forget(struct sites *s, uint32_t slot)
 {
-	__atomic_store_n(&record(s, slot)->state, SITE_FREE, __ATOMIC_RELEASE);
+	struct site_record *r = table_edit(&s->table, slot);
+
+	__atomic_store_n(&r->state, SITE_FREE, __ATOMIC_RELEASE);
 	slotmap_remove(&s->by_hash, slot);
 	slots_give(&s->slots, slot);
 	s->hand = slot + 1;
@@ -273,7 +275,7 @@ static int add(struct sites *s, const struct room *room, const struct site_reque
 
 	if (err)
 		return err;
-	r = record(s, *out);
+	r = table_edit(&s->table, *out);
 	/* Nothing of what follows may be moved before the store that made this record FREE. */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	r->hash = hash;
@@ -353,7 +355,7 @@ int sites_set_names(
 
 	if (!sites_knows(s, holder, names->site))
 		return -ENOENT;
-	r = record(s, names->site);
+	r = table_edit(&s->table, names->site);
 	if (!names_are_possible(names, r->frames.nframes))
 		return -EINVAL;
 	if (r->state == SITE_NAMED)

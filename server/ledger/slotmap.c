@@ -11,7 +11,9 @@ int slotmap_create(struct slotmap *m, uint32_t max_slots)
 {
 	memset(m, 0, sizeof(*m));
 	m->nbuckets = BUCKETS_MIN;
-	m->buckets = calloc(m->nbuckets, sizeof(*m->buckets));
+	m->mask = BUCKETS_MIN - 1;
+	m->room = max_slots > BUCKETS_MIN ? max_slots : BUCKETS_MIN;
+	m->buckets = calloc(m->room, sizeof(*m->buckets));
 	m->chain = calloc(max_slots, sizeof(*m->chain));
 	m->hash = calloc(max_slots, sizeof(*m->hash));
 	if (m->buckets && m->chain && m->hash)
@@ -30,9 +32,12 @@ void slotmap_destroy(struct slotmap *m)
 	memset(m, 0, sizeof(*m));
 }
 
+/* A bucket that does not exist yet still has its entries in the one that it will be split from. */
 static uint32_t *bucket(const struct slotmap *m, uint32_t hash)
 {
-	return &m->buckets[hash & (m->nbuckets - 1)];
+	uint32_t at = hash & m->mask;
+
+	return &m->buckets[at < m->nbuckets ? at : at & m->mask >> 1];
 }
 
 static void link_in(struct slotmap *m, uint32_t slot)
@@ -43,30 +48,39 @@ static void link_in(struct slotmap *m, uint32_t slot)
 	*head = slot + 1;
 }
 
-/* Twice the buckets. Without memory for them the chains get longer, and nothing else happens. */
-static void grow(struct slotmap *m)
+/* One more bucket, with its share of the entries of another one. */
+static void split(struct slotmap *m)
 {
-	uint32_t *old = m->buckets;
-	uint32_t nold = m->nbuckets;
-	uint32_t *fresh = nold < 1U << 31 ? calloc((size_t)nold * 2, sizeof(*fresh)) : NULL;
+	uint32_t *from, at;
 
-	if (!fresh)
-		return;
-	m->buckets = fresh;
-	m->nbuckets = nold * 2;
-	for (uint32_t i = 0; i < nold; i++) {
-		for (uint32_t at = old[i], next; at != 0; at = next) {
-			next = m->chain[at - 1];
-			link_in(m, at - 1);
-		}
+	if (m->nbuckets > m->mask)
+		m->mask = 2 * m->mask + 1;
+	from = &m->buckets[m->nbuckets++ & m->mask >> 1];
+	at = *from;
+	*from = 0;
+	while (at != 0) {
+		uint32_t next = m->chain[at - 1];
+
+		link_in(m, at - 1);
+		at = next;
 	}
-	free(old);
+}
+
+void slotmap_expect(struct slotmap *m, uint32_t count)
+{
+	const uint32_t wanted = count < m->room ? count : m->room;
+
+	if (m->count > 0 || wanted <= m->nbuckets)
+		return;
+	m->nbuckets = wanted;
+	while (m->mask < wanted - 1)
+		m->mask = 2 * m->mask + 1;
 }
 
 void slotmap_put(struct slotmap *m, uint32_t slot, uint32_t hash)
 {
-	if (m->count >= m->nbuckets)
-		grow(m);
+	if (m->count >= m->nbuckets && m->nbuckets < m->room)
+		split(m);
 	m->hash[slot] = hash;
 	link_in(m, slot);
 	m->count++;

@@ -4,6 +4,8 @@
  * The caller compares the keys. Chained through an array by slot, so that an entry costs 8 bytes and
  * its share of the buckets, putting in cannot fail, and there is nothing to free per entry.
  *
+ * Grows by one bucket with each entry (linear hashing), so that no single call takes long.
+ *
  * Pure; one thread. Memory that is never touched is never used.
  */
 #ifndef RMEM_SERVER_LEDGER_SLOTMAP_H
@@ -17,12 +19,17 @@ struct slotmap {
 	uint32_t *buckets; /* slot + 1; 0 ends a chain */
 	uint32_t *chain;   /* by slot: the next one's slot + 1 */
 	uint32_t *hash;    /* by slot */
-	uint32_t nbuckets; /* a power of two */
+	uint32_t nbuckets; /* in use */
+	uint32_t mask;     /* of a hash: all ones, and at least nbuckets - 1 */
+	uint32_t room;     /* buckets at most */
 	uint32_t count;
 };
 
 int slotmap_create(struct slotmap *m, uint32_t max_slots); /* -ENOMEM */
 void slotmap_destroy(struct slotmap *m);                   /* of a zeroed struct is fine */
+
+/* So many will be put in: an empty map need not grow for them. */
+void slotmap_expect(struct slotmap *m, uint32_t count);
 
 void slotmap_put(struct slotmap *m, uint32_t slot, uint32_t hash);
 void slotmap_remove(struct slotmap *m, uint32_t slot); /* one that was put in */

@@ -9,6 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "server/ledger/snapshot.h"
+
 /* Pages are asked for in pieces of this size: few calls, little waste. */
 #define BACKING_BYTES ((size_t)64 * 1024)
 
@@ -224,6 +226,13 @@ int table_back(struct table *t, uint32_t slot)
 		return err;
 	t->backed = (uint32_t)((end - TABLE_HEADER_BYTES) / t->record_bytes);
 	return 0;
+}
+
+void *table_edit(struct table *t, uint32_t slot)
+{
+	if (t->snapshot)
+		snapshot_keep(t->snapshot, slot, table_record(t, slot));
+	return t->map + TABLE_HEADER_BYTES + (size_t)slot * t->record_bytes;
 }
 
 bool table_next_extent(const struct table *t, uint32_t from, uint32_t *begin, uint32_t *end)

@@ -24,13 +24,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct snapshot;
+
 struct table {
 	int fd;
 	char *map;
 	size_t map_bytes;
 	size_t record_bytes;
 	uint32_t count;
-	uint32_t backed; /* the records below this have their pages */
+	uint32_t backed;           /* the records below this have their pages */
+	struct snapshot *snapshot; /* of this table, being fetched; or NULL */
 };
 
 struct table_layout {
@@ -84,9 +87,15 @@ uint64_t table_sum(const void *record, size_t bytes);
 #define TABLE_HEADER_BYTES 4096
 
 /* slot must be below count. */
-static inline void *table_record(const struct table *t, uint32_t slot)
+static inline const void *table_record(const struct table *t, uint32_t slot)
 {
 	return t->map + TABLE_HEADER_BYTES + (size_t)slot * t->record_bytes;
 }
+
+/*
+ * The record, to be changed now: the one way to change any. Code that must know of every change to a table is called from
+ * here.
+ */
+void *table_edit(struct table *t, uint32_t slot);
 
 #endif

@@ -44,7 +44,7 @@ static void keep(struct timeline *t, uint64_t now_ns)
 	m->turn = m->turn == UINT64_MAX ? MARKS : m->turn + 1;
 	m->last_ns = now_ns;
 	m->sum = sum_of(m);
-	*(struct mark *)table_record(&t->table, m->turn % MARKS) = *m;
+	*(struct mark *)table_edit(&t->table, m->turn % MARKS) = *m;
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 }
 

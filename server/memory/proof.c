@@ -25,11 +25,6 @@ static bool is_whole(const struct proof *p)
 	return (p->state == PROOF_MAKING || p->state == PROOF_CLEAN) && p->check == checksum(p);
 }
 
-static struct proof *proof_of(const struct table *t, unsigned node)
-{
-	return table_record(t, node);
-}
-
 void proof_read(int tables_dir, const char *name, struct proof out[ADDR_MAX_NODES])
 {
 	const size_t bytes = ADDR_MAX_NODES * sizeof(*out);
@@ -64,7 +59,7 @@ int proof_open(struct table *t, int tables_dir, const char *name)
 /* In three steps, and a kill in between leaves a record that proves nothing. */
 static void put(struct table *t, unsigned node, struct proof next)
 {
-	struct proof *p = proof_of(t, node);
+	struct proof *p = table_edit(t, node);
 
 	next.check = checksum(&next);
 	__atomic_store_n(&p->state, PROOF_NONE, __ATOMIC_SEQ_CST);
@@ -115,10 +110,13 @@ bool proof_holds(const struct table *t, unsigned node, const struct proof_subjec
 {
 	struct proof p;
 
-	return of->run != 0 && make(of, &p) == 0 && memcmp(&p, proof_of(t, node), sizeof(p)) == 0;
+	return of->run != 0 && make(of, &p) == 0 &&
+	       memcmp(&p, table_record(t, node), sizeof(p)) == 0;
 }
 
 void proof_drop(struct table *t, unsigned node)
 {
-	__atomic_store_n(&proof_of(t, node)->state, PROOF_NONE, __ATOMIC_SEQ_CST);
+	struct proof *p = table_edit(t, node);
+
+	__atomic_store_n(&p->state, PROOF_NONE, __ATOMIC_SEQ_CST);
 }

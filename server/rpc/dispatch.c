@@ -33,9 +33,14 @@ int handler_refuse_grant(struct connection *c, const struct header *h, int err)
 		c->device->attr.max_mr);
 }
 
-struct session_record *handler_record(const struct connection *c)
+const struct session_record *handler_record(const struct connection *c)
 {
 	return session_record(session_of(c));
+}
+
+void handler_note_seq(const struct connection *c, const struct header *h)
+{
+	sessions_set_last_seq(rpc_of(c)->leases->records, c->grantee->slot, h->seq);
 }
 
 /* ---- dispatch ---- */

@@ -74,6 +74,9 @@ const struct allocation *handler_shared(
 bool handler_is_detaching(const struct connection *c, const struct allocation *a);
 
 /* The record of the connection's session. */
-struct session_record *handler_record(const struct connection *c);
+const struct session_record *handler_record(const struct connection *c);
+
+/* This request of it is being carried out: repeated, it gets the same answer. */
+void handler_note_seq(const struct connection *c, const struct header *h);
 
 #endif

@@ -216,7 +216,7 @@ static int free_again(struct connection *c, const struct header *h, const struct
 
 	/* This one may be repeated too, when the block is wiped and its record gone (a zombie's, in the next run). */
 	if (a)
-		handler_record(c)->last_seq = h->seq;
+		handler_note_seq(c, h);
 	if (a && a->state == ALLOCATION_REVOKING) {
 		wait_for_revoking(c, h, a);
 		return 0;
@@ -244,7 +244,7 @@ int handle_free(struct connection *c, const struct header *h, struct wire *in)
 	if (!a)
 		return free_again(c, h, &q);
 	/* The intent first: if rmemd dies in between, the repeated request finds one or the other. */
-	handler_record(c)->last_seq = h->seq;
+	handler_note_seq(c, h);
 	ledger_set_state(rpc_of(c)->pool->ledger, a, ALLOCATION_REVOKING);
 	rpc_of(c)->frees++;
 	wait_for_revoking(c, h, a);

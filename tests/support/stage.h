@@ -117,7 +117,7 @@ static inline const struct report_view *view_of(struct stage *s)
 static inline struct session_record *person(
 	struct world *w, uint32_t slot, uint32_t pid, const char *exe)
 {
-	struct session_record *r = sessions_get(w->sessions, slot);
+	struct session_record *r = plant(w->sessions, slot);
 
 	r->identity.pid = pid;
 	r->identity.uid = 1001;
@@ -125,6 +125,26 @@ static inline struct session_record *person(
 	strcpy(r->identity.job, "etl-992");
 	snprintf(r->identity.exe, sizeof(r->identity.exe), "%s", exe);
 	return r;
+}
+
+/* All pieces of a report. */
+static inline json_t *whole(struct stage *s, struct report *report)
+{
+	struct text text = { .at = NULL };
+	json_t *answer;
+	int more;
+
+	assert_non_null(report);
+	do
+		more = report_write(report, view_of(s), &text);
+	while (more == 1);
+	assert_int_equal(more, 0);
+	report_end(report);
+	assert_int_equal(strlen(text.at), text.bytes);
+	answer = json_loads(text.at, JSON_REJECT_DUPLICATES, NULL);
+	free(text.at);
+	assert_non_null(answer);
+	return answer;
 }
 
 static inline json_t *leaks(struct stage *s)
@@ -135,9 +155,9 @@ static inline json_t *leaks(struct stage *s)
 	json_t *answer;
 
 	in.now_ns = view->now_ns;
-	result = audit_twice(&in);
-	answer = report_leaks(view, result);
-	audit_result_destroy(result);
+	result = audit_twice(s->world, &in);
+	answer = whole(s, report_leaks(view, result));
+	audit_result_release(result);
 	assert_non_null(answer);
 	return answer;
 }

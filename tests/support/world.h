@@ -20,6 +20,7 @@
 #include "common/clock.h"
 #include "common/units.h"
 #include "server/audit/audit.h"
+#include "tests/support/audits.h"
 #include "server/memory/buddy.h"
 
 #define ARENA (64 * MIB)
@@ -142,16 +143,42 @@ static inline struct audit_input input(struct world *w)
 		.nnodes = NODES };
 }
 
-/* The state as it is, seen twice. */
-static inline struct audit_result *audit_twice(const struct audit_input *in)
+static inline struct audit_scan *scan(const struct world *w, const struct audit_input *in)
 {
-	struct audit_scan *scan;
-	struct audit_result *r;
+	struct audit_result *none;
+	struct audit_scan *out;
 
-	assert_int_equal(audit_scan_create(in, &scan), 0);
-	assert_int_equal(audit_run(in, scan, &r), 0);
-	audit_scan_destroy(scan);
+	assert_int_equal(audit_whole(w->ledger, in, NULL, AUDIT_SCAN, &out, &none), 0);
+	assert_null(none);
+	return out;
+}
+
+/* An audit that is compared with that scan, or with NULL. */
+static inline struct audit_result *audit(
+	const struct world *w, const struct audit_input *in, const struct audit_scan *previous)
+{
+	struct audit_result *r;
+	struct audit_scan *next;
+
+	assert_int_equal(audit_whole(w->ledger, in, previous, AUDIT_FULL, &next, &r), 0);
+	audit_scan_destroy(next);
 	return r;
+}
+
+/* The state as it is, seen twice. */
+static inline struct audit_result *audit_twice(const struct world *w, const struct audit_input *in)
+{
+	struct audit_scan *first = scan(w, in);
+	struct audit_result *r = audit(w, in, first);
+
+	audit_scan_destroy(first);
+	return r;
+}
+
+/* A record, to plant what no function of the server puts there. */
+static inline struct session_record *plant(struct sessions *s, uint32_t slot)
+{
+	return (struct session_record *)sessions_get(s, slot);
 }
 
 static inline void set_state(

@@ -24,14 +24,14 @@ static void check_conserved(const struct audit_result *r)
 static void test_empty(void **state)
 {
 	struct audit_input in = input(*state);
-	struct audit_result *r = audit_twice(&in);
+	struct audit_result *r = audit_twice(*state, &in);
 
 	assert_int_equal(r->nfindings, 0);
 	assert_int_equal(r->allocations_total, 0);
 	assert_int_equal(r->nnodes, NODES);
 	check_conserved(r);
-	audit_result_destroy(r);
-	audit_result_destroy(NULL);
+	audit_result_release(r);
+	audit_result_release(NULL);
 	audit_scan_destroy(NULL);
 }
 
@@ -62,12 +62,12 @@ static void test_kinds(void **state)
 		const struct allocation *a = add_block(w, session, 0, 5000, i % NODES, 0);
 		struct audit_input in;
 		struct audit_result *r;
-		struct audit_scan *scan;
+		struct audit_scan *first;
 
 		sessions_set_state(w->sessions, session, rows[i].state, rows[i].evidence, NOW / 2);
-		sessions_get(w->sessions, session)->expired_ns = rows[i].expired_ns;
+		sessions_set_expired(w->sessions, session, rows[i].expired_ns);
 		in = input(w);
-		r = audit_twice(&in);
+		r = audit_twice(w, &in);
 		assert_int_equal(r->nfindings, 1);
 		assert_int_equal(r->findings[0].kind, rows[i].kind);
 		assert_int_equal(r->findings[0].unconfirmed, 0);
@@ -78,17 +78,17 @@ static void test_kinds(void **state)
 					 ? r->nodes[i % NODES].live_bytes
 					 : r->nodes[i % NODES].courtesy_bytes,
 			8192);
-		audit_result_destroy(r);
+		audit_result_release(r);
 
 		/* Without a second scan nothing is definite; the rest is as before. */
-		assert_int_equal(audit_run(&in, NULL, &r), 0);
+		r = audit(w, &in, NULL);
 		assert_int_equal(r->findings[0].kind,
 			rows[i].kind == AUDIT_DEFINITE ? AUDIT_LIMBO : rows[i].kind);
 		assert_int_equal(r->findings[0].unconfirmed, rows[i].kind == AUDIT_DEFINITE);
-		audit_result_destroy(r);
-		assert_int_equal(audit_scan_create(&in, &scan), 0);
-		assert_int_equal(audit_judge(&in, scan, a), rows[i].kind);
-		audit_scan_destroy(scan);
+		audit_result_release(r);
+		first = scan(w, &in);
+		assert_int_equal(audit_judge(&in, first, a), rows[i].kind);
+		audit_scan_destroy(first);
 
 		set_state(w, a, ALLOCATION_REVOKING);
 		set_state(w, a, ALLOCATION_QUARANTINE);
@@ -114,7 +114,7 @@ static void test_given_back_and_zombies(void **state)
 	set_state(w, zombie, ALLOCATION_REVOKING);
 	set_state(w, zombie, ALLOCATION_ZOMBIE);
 	in = input(w);
-	r = audit_twice(&in);
+	r = audit_twice(w, &in);
 	/* What has been given back is nobody's leak; what could not be is a zombie, whoever held it. */
 	assert_int_equal(r->nfindings, 1);
 	assert_int_equal(r->findings[0].kind, AUDIT_ZOMBIE);
@@ -125,7 +125,7 @@ static void test_given_back_and_zombies(void **state)
 	assert_int_equal(audit_judge(&in, NULL, revoking), AUDIT_LIMBO);
 	assert_int_equal(audit_judge(&in, NULL, zombie), AUDIT_ZOMBIE);
 	check_conserved(r);
-	audit_result_destroy(r);
+	audit_result_release(r);
 }
 
 static void test_orphans(void **state)
@@ -141,14 +141,14 @@ static void test_orphans(void **state)
 	sessions_remove(w->sessions, session);
 	assert_int_equal(add_session(w), session);
 	in = input(w);
-	r = audit_twice(&in);
+	r = audit_twice(w, &in);
 	assert_int_equal(r->orphans, 2);
 	assert_int_equal(r->nfindings, 1);
 	assert_int_equal(r->findings[0].kind, AUDIT_DEFINITE);
 	assert_int_equal(r->findings[0].nholders, 2);
 	assert_true(r->findings[0].holders[0].orphan && r->findings[0].holders[1].orphan);
 	check_conserved(r);
-	audit_result_destroy(r);
+	audit_result_release(r);
 }
 
 /* Two scans must mean the same allocation, not the same slot or address. */
@@ -159,12 +159,12 @@ static void test_scans_must_agree(void **state)
 	const struct allocation *old = add_block(w, session, 0, 4096, 0, 0), *fresh;
 	const struct allocation *stays = add_block(w, session, 0, 8192, 0, 0), *late;
 	struct audit_input in;
-	struct audit_scan *scan;
+	struct audit_scan *first;
 	struct audit_result *r;
 
 	sessions_set_state(w->sessions, session, SESSION_CLOSED, HOLDER_CLOSED, NOW / 2);
 	in = input(w);
-	assert_int_equal(audit_scan_create(&in, &scan), 0);
+	first = scan(w, &in);
 	set_state(w, old, ALLOCATION_REVOKING);
 	set_state(w, old, ALLOCATION_QUARANTINE);
 	set_state(w, old, ALLOCATION_FREE);
@@ -173,24 +173,24 @@ static void test_scans_must_agree(void **state)
 	late = add_block(w, session, 0, 100, 1, 0);
 	assert_ptr_equal(fresh, old);
 	in = input(w);
-	assert_int_equal(audit_run(&in, scan, &r), 0);
+	r = audit(w, &in, first);
 	check_total(r, AUDIT_DEFINITE, 1, 8192);
 	check_total(r, AUDIT_LIMBO, 2, 4196);
 	assert_int_equal(r->nfindings, 2);
 	assert_int_equal(r->findings[0].kind, AUDIT_DEFINITE);
 	assert_int_equal(r->findings[1].kind, AUDIT_LIMBO);
 	assert_int_equal(r->findings[1].unconfirmed, 2);
-	assert_int_equal(audit_judge(&in, scan, stays), AUDIT_DEFINITE);
-	assert_int_equal(audit_judge(&in, scan, late), AUDIT_LIMBO);
-	audit_result_destroy(r);
+	assert_int_equal(audit_judge(&in, first, stays), AUDIT_DEFINITE);
+	assert_int_equal(audit_judge(&in, first, late), AUDIT_LIMBO);
+	audit_result_release(r);
 
 	/* Definite before, alive again now: what counts is what is. */
 	sessions_set_state(w->sessions, session, SESSION_CONNECTED, HOLDER_NO_EVIDENCE, NOW / 2);
-	assert_int_equal(audit_run(&in, scan, &r), 0);
+	r = audit(w, &in, first);
 	check_total(r, AUDIT_DEFINITE, 0, 0);
 	check_total(r, AUDIT_REACHABLE, 3, 12388);
-	audit_result_destroy(r);
-	audit_scan_destroy(scan);
+	audit_result_release(r);
+	audit_scan_destroy(first);
 }
 
 static void test_min_age(void **state)
@@ -207,17 +207,17 @@ static void test_min_age(void **state)
 	sessions_set_state(w->sessions, session, SESSION_CLOSED, HOLDER_CLOSED, NOW / 2);
 	in = input(w);
 	in.min_age_ns = 10 * NSEC_PER_SEC;
-	r = audit_twice(&in);
+	r = audit_twice(w, &in);
 	assert_int_equal(r->allocations_total, 4);
 	assert_int_equal(r->allocations_audited, 1);
 	check_total(r, AUDIT_DEFINITE, 1, 4096);
 	check_conserved(r); /* age has no part in that */
 	assert_int_equal(r->nodes[0].courtesy_bytes, 4 * 4096);
-	audit_result_destroy(r);
+	audit_result_release(r);
 	in.min_age_ns = 0;
-	r = audit_twice(&in);
+	r = audit_twice(w, &in);
 	assert_int_equal(r->allocations_audited, 4);
-	audit_result_destroy(r);
+	audit_result_release(r);
 }
 
 static void test_merging(void **state)
@@ -243,7 +243,7 @@ static void test_merging(void **state)
 	add_block(w, sessions[2], forgotten, 10, 0, NSEC_PER_SEC);
 	add_block(w, sessions[2], 0, 20, 0, NSEC_PER_SEC);
 	in = input(w);
-	r = audit_twice(&in);
+	r = audit_twice(w, &in);
 	assert_int_equal(r->nfindings, 3);
 	assert_int_equal(r->allocations_without_site, 2);
 	assert_int_equal(r->sessions_total, 3);
@@ -268,28 +268,27 @@ static void test_merging(void **state)
 	assert_int_equal(f->holders[1].bytes, 2000);
 	assert_int_equal(f->holders[1].block_bytes, 8192);
 	id = f->id;
-	audit_result_destroy(r);
+	audit_result_release(r);
 
 	/* More of the same, other holders and ages: the same id. Another kind: another one. */
 	add_block(w, sessions[2], sites[0], 9, 0, 0);
 	in = input(w);
 	in.now_ns += NSEC_PER_SEC;
-	r = audit_twice(&in);
+	r = audit_twice(w, &in);
 	assert_int_equal(r->findings[1].site, sites[0]);
 	assert_true(r->findings[1].id == id);
 	assert_int_equal(r->findings[1].nholders, 3);
-	audit_result_destroy(r);
-	assert_int_equal(audit_run(&in, NULL, &r), 0);
+	audit_result_release(r);
+	r = audit(w, &in, NULL);
 	assert_int_equal(r->findings[1].kind, AUDIT_LIMBO);
 	assert_true(r->findings[1].id != id);
-	audit_result_destroy(r);
+	audit_result_release(r);
 }
 
 static void test_conservation(void **state)
 {
 	struct world *w = *state;
 	uint32_t session = add_session(w);
-	struct audit_node nodes[ADDR_MAX_NODES];
 	struct audit_input in;
 	struct audit_result *r;
 	uint64_t offset;
@@ -298,27 +297,31 @@ static void test_conservation(void **state)
 	/* A block that the allocator has lent and nobody holds: exactly that is missing, on that node. */
 	assert_int_equal(buddy_alloc(w->buddies[1], 16384, &offset), 0);
 	in = input(w);
-	r = audit_twice(&in);
+	r = audit_twice(w, &in);
 	assert_int_equal(r->nodes[0].unaccounted_bytes, 0);
 	assert_int_equal(r->nodes[1].unaccounted_bytes, 16384);
-	audit_result_destroy(r);
+	audit_result_release(r);
 
 	/* And one that is held while the allocator calls it free: the other way round. */
 	assert_int_equal(buddy_free(w->buddies[1], offset, 16384), 0);
 	assert_int_equal(buddy_free(w->buddies[0], 0, 4096), 0);
 	in = input(w);
-	assert_int_equal(audit_count_nodes(&in, nodes), NODES);
-	assert_int_equal(nodes[0].unaccounted_bytes, -4096);
-	assert_int_equal(nodes[1].unaccounted_bytes, 0);
+	r = audit(w, &in, NULL);
+	assert_int_equal(r->nnodes, NODES);
+	assert_int_equal(r->nodes[0].unaccounted_bytes, -4096);
+	assert_int_equal(r->nodes[1].unaccounted_bytes, 0);
+	audit_result_release(r);
 
 	/* An allocation on a node that is not there. */
 	in.nnodes = 1;
 	in.nodes = w->nodes + 1;
-	assert_int_equal(audit_count_nodes(&in, nodes), 2);
-	assert_int_equal(nodes[0].node, 0);
-	assert_int_equal(nodes[0].registered_bytes, 0);
-	assert_int_equal(nodes[0].unaccounted_bytes, -4096);
-	assert_int_equal(nodes[1].node, 1);
+	r = audit(w, &in, NULL);
+	assert_int_equal(r->nnodes, 2);
+	assert_int_equal(r->nodes[0].node, 0);
+	assert_int_equal(r->nodes[0].registered_bytes, 0);
+	assert_int_equal(r->nodes[0].unaccounted_bytes, -4096);
+	assert_int_equal(r->nodes[1].node, 1);
+	audit_result_release(r);
 }
 
 /* Births from a hostile file must not make sums wrap around. */
@@ -333,10 +336,10 @@ static void test_old_births(void **state)
 		add_block(w, session, 0, 4096, 0, NOW);
 	in = input(w);
 	in.now_ns = UINT64_MAX;
-	r = audit_twice(&in);
+	r = audit_twice(w, &in);
 	assert_int_equal(r->findings[0].birth_min_ns, 0);
 	assert_true(r->findings[0].age_sum_ms == 4 * (UINT64_MAX / NSEC_PER_MSEC));
-	audit_result_destroy(r);
+	audit_result_release(r);
 }
 
 /* Many cells, and the same state gives the same result, field by field. */
@@ -366,8 +369,8 @@ static void test_same_state_same_result(void **state)
 		seed = seed * 6364136223846793005ULL + 1442695040888963407ULL;
 	}
 	in = input(w);
-	a = audit_twice(&in);
-	b = audit_twice(&in);
+	a = audit_twice(w, &in);
+	b = audit_twice(w, &in);
 	assert_int_equal(a->totals[AUDIT_DEFINITE].bytes, planted);
 	assert_int_equal(a->nfindings, 40);
 	assert_int_equal(a->nfindings, b->nfindings);
@@ -388,8 +391,8 @@ static void test_same_state_same_result(void **state)
 		fa.holders = fb.holders = NULL;
 		assert_memory_equal(&fa, &fb, sizeof(fa));
 	}
-	audit_result_destroy(a);
-	audit_result_destroy(b);
+	audit_result_release(a);
+	audit_result_release(b);
 }
 
 static void test_names(void **state)

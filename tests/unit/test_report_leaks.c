@@ -156,11 +156,11 @@ static void test_one_scan(void **state)
 	s = make_stage(w);
 	in = input(w);
 	in.now_ns = LATER;
-	assert_int_equal(audit_run(&in, NULL, &result), 0);
+	result = audit(w, &in, NULL);
 	s.view.now_ns = s.view.now_real_ns =
 		LATER + MINUTE; /* when it is asked for has no influence */
-	answer = report_leaks(view_of(&s), result);
-	audit_result_destroy(result);
+	answer = whole(&s, report_leaks(view_of(&s), result));
+	audit_result_release(result);
 	assert_int_equal(number(at(at(answer, "summary"), "definite"), "blocks"), 0);
 	assert_int_equal(json_array_size(at(answer, "records")), 2);
 	record = item(answer, "records", 0);

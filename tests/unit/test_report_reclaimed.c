@@ -65,7 +65,7 @@ static json_t *report(struct stage *s, const struct history *h, uint64_t limit)
 	json_t *answer;
 
 	s->view.history = h;
-	answer = report_reclaimed(view_of(s), limit);
+	answer = whole(s, report_reclaimed(view_of(s), limit));
 	assert_non_null(answer);
 	check_keys(answer, TOP_KEYS);
 	assert_int_equal(number(answer, "schema"), 1);

@@ -54,7 +54,7 @@ static void test_life(void **state)
 {
 	struct names names = names_of(1);
 	struct sessions *s = reopen(NULL);
-	struct session_record *r;
+	const struct session_record *r;
 	uint32_t slot = add(s, 1), found = 77;
 
 	(void)state;
@@ -69,9 +69,9 @@ static void test_life(void **state)
 	assert_int_equal(r->serial, 1);
 	assert_int_equal(r->opened_ns, 1001);
 	assert_string_equal(r->identity.exe, "/usr/bin/client-1");
-	r->last_seq = 17;
-	r->no_sites = 1;
-	r->expired_ns = 5;
+	sessions_set_last_seq(s, slot, 17);
+	sessions_set_no_sites(s, slot);
+	sessions_set_expired(s, slot, 5);
 
 	sessions_set_state(s, slot, SESSION_DEAD, HOLDER_PID_GONE, 2000);
 	s = reopen(s);
@@ -124,7 +124,7 @@ static void test_full(void **state)
 		sessions_remove(s, i);
 	s = reopen(s);
 	assert_int_equal(sessions_rejected(s), 0);
-	for (struct session_record *r; (r = sessions_next(s, &cursor, &slot)) != NULL; n++) {
+	for (const struct session_record *r; (r = sessions_next(s, &cursor, &slot)) != NULL; n++) {
 		assert_int_equal(r->identity.pid, slot);
 		assert_true(slot % 3 != 0);
 		assert_int_equal(r->serial, slot + 1);
@@ -466,7 +466,7 @@ static void test_noise(void **state)
 		}
 		s = reopen(NULL);
 		while (sessions_next(s, &cursor, &slot)) {
-			struct session_record *r = sessions_get(s, slot);
+			const struct session_record *r = sessions_get(s, slot);
 
 			accepted++;
 			assert_int_equal(sessions_find(s, r->id, &found), 0);

@@ -59,8 +59,8 @@ static void test_contents_stay(void **state)
 	assert_int_equal(table_open(&second, dir, NAME, &layout, NULL), -EBUSY);
 	assert_null(second.map);
 	assert_int_equal(table_back(&t, 999), 0);
-	snprintf(table_record(&t, 0), layout.record_bytes, "first");
-	snprintf(table_record(&t, 999), layout.record_bytes, "last");
+	snprintf(table_edit(&t, 0), layout.record_bytes, "first");
+	snprintf(table_edit(&t, 999), layout.record_bytes, "last");
 	table_close(&t);
 	table_close(&t);
 	table_close(NULL);
@@ -70,7 +70,7 @@ static void test_contents_stay(void **state)
 	assert_false(created);
 	assert_string_equal(table_record(&t, 0), "first");
 	assert_string_equal(table_record(&t, 999), "last");
-	assert_int_equal(*(char *)table_record(&t, 4999), 0);
+	assert_int_equal(*(const char *)table_record(&t, 4999), 0);
 	table_close(&t);
 	assert_int_equal(file_size(), 4096 + 64 * 5000);
 	/* And never smaller again. */
@@ -205,7 +205,7 @@ static void test_extents(void **state)
 	assert_int_equal(table_open(&t, dir, NAME, &huge, NULL), 0);
 	for (uint32_t slot = 5; slot < huge.count; slot += 5000000) {
 		assert_int_equal(table_back(&t, slot), 0);
-		*(uint32_t *)table_record(&t, slot) = slot;
+		*(uint32_t *)table_edit(&t, slot) = slot;
 	}
 	table_close(&t);
 	assert_int_equal(table_open(&t, dir, NAME, &huge, NULL), 0);
@@ -213,7 +213,7 @@ static void test_extents(void **state)
 		assert_true(begin < end && end <= huge.count);
 		slots += end - begin;
 		for (uint32_t slot = begin; slot < end; slot++)
-			seen += *(uint32_t *)table_record(&t, slot) != 0;
+			seen += *(const uint32_t *)table_record(&t, slot) != 0;
 	}
 	assert_int_equal(seen, 4);
 	assert_true(slots < 100000);

@@ -239,9 +239,9 @@ static void test_beginning(void **state)
 	add_birth(l, 8192, WALL + 1000 * 24 * HOUR);
 	assert_int_equal(timeline_beginning_ns(s, l, WALL), WALL - HOUR);
 	assert_int_equal(sessions_add(s, id, secret, &who, WALL - 3 * HOUR, &slot), 0);
-	sessions_get(s, slot)->seen_ns = UINT64_MAX - 1;
+	sessions_set_seen(s, slot, UINT64_MAX - 1);
 	assert_int_equal(timeline_beginning_ns(s, l, WALL), WALL - HOUR);
-	sessions_get(s, slot)->seen_ns = WALL - HOUR / 2;
+	sessions_set_seen(s, slot, WALL - HOUR / 2);
 	assert_int_equal(timeline_beginning_ns(s, l, WALL), WALL - HOUR / 2);
 	/* The wall clock was set back. */
 	add_birth(l, 12288, WALL + 25 * HOUR);

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "server/audit/pass.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#define BATCH 4096 /* records: about 0.1 ms to fetch */
+#define BATCHES 2  /* one is counted while the next is fetched */
+#define NICE 10    /* the loop comes first, should there be one processor */
+#define STACK_BYTES ((size_t)256 * 1024)
+
+struct batch {
+	size_t n; /* 0: there are no more */
+	uint32_t slots[BATCH];
+	struct allocation records[BATCH];
+};
+
+struct pass {
+	struct ledger *ledger;
+	struct audit *audit; /* the thread's, once that runs */
+	struct batch *batches;
+	sem_t full, vacant;
+	int done_fd; /* eventfd: a batch was counted, or all is finished */
+	struct event *event;
+	pthread_t thread;
+	bool has_thread, has_snapshot;
+	bool all_fetched;
+	unsigned next;     /* batch to be filled */
+	atomic_bool ended; /* by the loop: nobody wants to know any more */
+	atomic_bool finished;
+	struct pass_outcome outcome; /* once it is finished */
+	void (*done)(void *arg, const struct pass_outcome *outcome);
+	void *arg;
+};
+
+static void await(sem_t *s)
+{
+	while (sem_wait(s) != 0)
+		; /* a signal */
+}
+
+static void tell_loop(const struct pass *p)
+{
+	const uint64_t one = 1;
+
+	/* Fails only at 2^64 - 1. */
+	if (write(p->done_fd, &one, sizeof(one)) < 0)
+		return;
+}
+
+static void *count(void *arg)
+{
+	struct pass *p = arg;
+
+	(void)setpriority(PRIO_PROCESS, (id_t)gettid(), NICE);
+	for (unsigned next = 0;; next = (next + 1) % BATCHES) {
+		const struct batch *b = &p->batches[next];
+
+		await(&p->full);
+		if (atomic_load(&p->ended))
+			return NULL;
+		if (b->n == 0)
+			break;
+		audit_add(p->audit, b->slots, b->records, b->n);
+		sem_post(&p->vacant);
+		tell_loop(p);
+	}
+	p->outcome.err = audit_end(p->audit, &p->outcome.scan, &p->outcome.result);
+	p->audit = NULL;
+	atomic_store(&p->finished, true);
+	tell_loop(p);
+	return NULL;
+}
+
+static void discard(struct pass_outcome *o)
+{
+	audit_scan_destroy(o->scan);
+	audit_result_release(o->result);
+	*o = (struct pass_outcome){ .err = -ENOMEM };
+}
+
+/* As many batches as are vacant. */
+static void fetch(struct pass *p)
+{
+	while (!p->all_fetched && sem_trywait(&p->vacant) == 0) {
+		struct batch *b = &p->batches[p->next];
+
+		b->n = ledger_next_of_snapshot(p->ledger, b->slots, b->records, BATCH);
+		p->all_fetched = b->n == 0;
+		p->next = (p->next + 1) % BATCHES;
+		sem_post(&p->full);
+	}
+}
+
+static void on_progress(evutil_socket_t fd, short what, void *arg)
+{
+	struct pass *p = arg;
+	struct pass_outcome outcome;
+	uint64_t n;
+
+	(void)what;
+	(void)!read(fd, &n, sizeof(n)); /* it is there, or nothing is lost */
+	fetch(p);
+	if (!atomic_load(&p->finished))
+		return;
+	outcome = p->outcome;
+	p->outcome = (struct pass_outcome){ .err = 0 };
+	p->has_snapshot = false;
+	if (ledger_end_snapshot(p->ledger))
+		discard(&outcome);
+	p->done(p->arg, &outcome);
+}
+
+/* Signals are the event loop's. */
+static int start_thread(struct pass *p)
+{
+	pthread_attr_t attr;
+	sigset_t all, before;
+	int err = pthread_attr_init(&attr);
+
+	if (err)
+		return -err;
+	sigfillset(&all);
+	(void)pthread_attr_setstacksize(&attr, STACK_BYTES); /* else it is larger */
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	err = pthread_create(&p->thread, &attr, count, p);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	pthread_attr_destroy(&attr);
+	p->has_thread = !err;
+	return -err;
+}
+
+static int prepare(struct pass *p, struct event_base *base)
+{
+	int err;
+
+	p->batches = calloc(BATCHES, sizeof(*p->batches));
+	p->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (p->done_fd < 0)
+		return -errno;
+	p->event = event_new(base, p->done_fd, EV_READ | EV_PERSIST, on_progress, p);
+	if (!p->batches || !p->event || event_add(p->event, NULL))
+		return -ENOMEM;
+	err = ledger_begin_snapshot(p->ledger);
+	p->has_snapshot = !err;
+	return err;
+}
+
+int pass_start(struct event_base *base, struct ledger *ledger, struct audit *audit,
+	void (*done)(void *arg, const struct pass_outcome *outcome), void *arg, struct pass **out)
+{
+	struct pass *p = calloc(1, sizeof(*p));
+	int err;
+
+	if (!p) {
+		audit_abandon(audit);
+		return -ENOMEM;
+	}
+	p->ledger = ledger;
+	p->audit = audit;
+	p->done = done;
+	p->arg = arg;
+	sem_init(&p->full, 0, 0);
+	sem_init(&p->vacant, 0, BATCHES);
+	err = prepare(p, base);
+	if (!err)
+		err = start_thread(p);
+	if (err) {
+		pass_stop(p);
+		return err;
+	}
+	fetch(p);
+	*out = p;
+	return 0;
+}
+
+void pass_stop(struct pass *p)
+{
+	if (!p)
+		return;
+	atomic_store(&p->ended, true);
+	if (p->has_thread) {
+		sem_post(&p->full);
+		pthread_join(p->thread, NULL);
+	}
+	if (p->has_snapshot)
+		(void)ledger_end_snapshot(p->ledger);
+	discard(&p->outcome);
+	audit_abandon(p->audit);
+	if (p->event)
+		event_free(p->event);
+	if (p->done_fd >= 0)
+		close(p->done_fd);
+	sem_destroy(&p->full);
+	sem_destroy(&p->vacant);
+	free(p->batches);
+	free(p);
+}
