@@ -6,6 +6,8 @@
 #include "tests/support/random.h"
 #include "tests/support/world.h"
 
+#include <errno.h>
+
 #define SLOTS 12
 #define STEPS 20000
 #define HELD_MAX 300
@@ -181,6 +183,63 @@ static void test_any_order(void **state)
 	assert_true(ledger_count(w->ledger) > 50);
 }
 
+static void check_same(const struct audit_result *a, const struct audit_result *b)
+{
+	assert_int_equal(a->nnodes, b->nnodes);
+	assert_memory_equal(a->nodes, b->nodes, a->nnodes * sizeof(a->nodes[0]));
+	assert_memory_equal(a->totals, b->totals, sizeof(a->totals));
+	assert_int_equal(a->allocations_total, b->allocations_total);
+	assert_int_equal(a->orphans, b->orphans);
+	assert_int_equal(a->sessions_total, b->sessions_total);
+	assert_int_equal(a->sessions_not_judged, b->sessions_not_judged);
+	assert_int_equal(a->nfindings, b->nfindings);
+	for (size_t i = 0; i < a->nfindings; i++) {
+		assert_true(a->findings[i].id == b->findings[i].id);
+		assert_int_equal(a->findings[i].bytes, b->findings[i].bytes);
+		assert_int_equal(a->findings[i].nholders, b->findings[i].nholders);
+	}
+}
+
+/* An audit is of one moment, whatever happens between the pieces in which it is made; its scan serves the next one. */
+static void test_changes_during_an_audit(void **state)
+{
+	struct world *w = *state;
+	struct audit_scan *scan = NULL;
+	uint64_t seed = 9;
+
+	for (unsigned i = 0; i < 400; i++) {
+		struct audit_input in = input(w);
+		struct audit_result *at_once = audit(w, &in, scan), *result;
+		struct audit_scan *next;
+		struct allocation records[7];
+		struct audit *pieces;
+		uint32_t slots[7];
+		size_t n;
+
+		assert_int_equal(audit_begin(&in, scan, AUDIT_FULL, &pieces), 0);
+		assert_int_equal(ledger_begin_snapshot(w->ledger), 0);
+		assert_int_equal(ledger_begin_snapshot(w->ledger), -EBUSY);
+		do {
+			for (uint64_t steps = random_below(&seed, 6); steps > 0; steps--)
+				step(w, &seed);
+			n = ledger_next_of_snapshot(
+				w->ledger, slots, records, 1 + random_below(&seed, 7));
+			audit_add(pieces, slots, records, n);
+		} while (n > 0);
+		assert_int_equal(ledger_end_snapshot(w->ledger), 0);
+		assert_int_equal(audit_end(pieces, &next, &result), 0);
+		check_same(result, at_once);
+		for (size_t node = 0; node < result->nnodes; node++)
+			assert_int_equal(result->nodes[node].unaccounted_bytes, 0);
+		audit_result_release(at_once);
+		audit_result_release(result);
+		audit_scan_destroy(scan);
+		scan = next;
+	}
+	audit_scan_destroy(scan);
+	assert_true(ledger_count(w->ledger) > 50);
+}
+
 static bool is_miscounted(struct world *w, unsigned node)
 {
 	struct audit_input in = input(w);
@@ -218,6 +277,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		IN_WORLD(test_any_order),
+		IN_WORLD(test_changes_during_an_audit),
 		IN_WORLD(test_a_difference_is_found),
 	};
 

@@ -141,6 +141,63 @@ static void test_map(void **state)
 }
 
 /* Blocks of all sizes, on both nodes, given back and lent again: always by address, whatever the limit. */
+/* One more piece, and what the report says so far. */
+static int write_piece(struct stage *s, struct report *r, struct text *text)
+{
+	int more = report_write(r, view_of(s), text);
+
+	assert_true(more >= 0);
+	return more;
+}
+
+/* Between two elements of a list the state may change: what is gone is left out, and nothing is listed twice. */
+static void test_changes_between_pieces(void **state)
+{
+	struct world *w = *state;
+	struct text sessions = { .at = NULL }, map = { .at = NULL };
+	const struct allocation *blocks[4];
+	struct report *r, *m;
+	struct stage s;
+	json_t *answer;
+
+	for (unsigned i = 0; i < 4; i++)
+		blocks[i] = add_block(w, add_session(w), 0, 4096, 0, 0);
+	s = make_stage(w);
+	r = report_sessions(view_of(&s));
+	m = report_map(view_of(&s), 3, -1);
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(write_piece(&s, r, &sessions), 1);
+		assert_int_equal(write_piece(&s, m, &map), 1);
+	}
+	/* Of two that are listed already, and of two that are not, one each goes; another one comes. */
+	for (unsigned i = 0; i < 4; i += 2) {
+		const uint64_t offset = addr_offset(blocks[i]->addr);
+		const uint32_t session = blocks[i]->session;
+
+		set_state(w, blocks[i], ALLOCATION_REVOKING);
+		set_state(w, blocks[i], ALLOCATION_QUARANTINE);
+		set_state(w, blocks[i], ALLOCATION_FREE);
+		assert_int_equal(buddy_free(w->buddies[0], offset, 4096), 0);
+		sessions_remove(w->sessions, session);
+		add_session(w);
+	}
+	while (write_piece(&s, r, &sessions))
+		;
+	while (write_piece(&s, m, &map))
+		;
+	report_end(r);
+	report_end(m);
+	answer = json_loads(map.at, JSON_REJECT_DUPLICATES, NULL);
+	assert_int_equal(json_array_size(at(answer, "blocks")), 3);
+	assert_int_equal(number(answer, "blocks_total"), 4);
+	json_decref(answer);
+	answer = json_loads(sessions.at, JSON_REJECT_DUPLICATES, NULL);
+	assert_in_range(json_array_size(at(answer, "sessions")), 2, 3);
+	json_decref(answer);
+	free(sessions.at);
+	free(map.at);
+}
+
 static void test_map_in_order(void **state)
 {
 	struct world *w = *state;
@@ -382,6 +439,7 @@ int main(void)
 		IN_WORLD(test_status),
 		IN_WORLD(test_sessions),
 		IN_WORLD(test_map),
+		IN_WORLD(test_changes_between_pieces),
 		IN_WORLD(test_map_in_order),
 		IN_WORLD(test_who_holds),
 		IN_WORLD(test_another_wall_clock),
