@@ -4,6 +4,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -51,12 +52,15 @@ static int hex_digit(char c)
 	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-static void read_boot_id(uint8_t out[16])
+static uint8_t boot_id_now[16]; /* all 0 if it cannot be read */
+static pthread_once_t boot_id_once = PTHREAD_ONCE_INIT;
+
+static void read_boot_id_now(void)
 {
+	uint8_t *out = boot_id_now;
 	char text[64] = "";
 	unsigned digits = 0;
 
-	memset(out, 0, 16);
 	if (slurp("/proc/sys/kernel/random/boot_id", text, sizeof(text)) < 0)
 		return;
 	for (const char *c = text; *c && digits < 32; c++) {
@@ -67,6 +71,13 @@ static void read_boot_id(uint8_t out[16])
 		out[digits / 2] = (uint8_t)(out[digits / 2] << 4 | v);
 		digits++;
 	}
+}
+
+/* A process does not outlive the boot that it is of. */
+static void read_boot_id(uint8_t out[16])
+{
+	pthread_once(&boot_id_once, read_boot_id_now);
+	memcpy(out, boot_id_now, sizeof(boot_id_now));
 }
 
 /*

@@ -33,32 +33,10 @@
 
 #define TICKS_PER_TTL 20
 #define TICK_MAX_MS 500
-#define HELLO_WITHIN_NS (5 * NSEC_PER_SEC)
-#define OBSERVER_IDLE_NS (60 * NSEC_PER_SEC)
-#define GOODBYE_WITHIN_NS (1 * NSEC_PER_SEC)
 #define CHECK_EVERY_NS (1 * NSEC_PER_SEC)
 #define DESCRIPTORS_MIN 64 /* for devices, files and rmemctl; clients take none */
 
 /* ---- time ---- */
-
-/* Peers that connect and then say nothing, or have said goodbye and stay. */
-static void drop_idlers(struct server *s, uint64_t now_ns)
-{
-	struct connection *c, *next;
-
-	for (c = s->net.connections; c; c = next) {
-		next = c->next;
-		if (c->purpose == PURPOSE_OBSERVER && now_ns - c->active_ns > OBSERVER_IDLE_NS)
-			connection_abort(c, "an idle observer");
-		else if (c->purpose != PURPOSE_OBSERVER && !c->grantee && !c->pending.active &&
-			 now_ns - c->opened_ns > HELLO_WITHIN_NS)
-			connection_abort(
-				c, "no %s came", c->purpose == PURPOSE_CHANNEL ? "JOIN" : "HELLO");
-		else if (c->grantee && session_record(session_of(c))->state != SESSION_CONNECTED &&
-			 now_ns - c->active_ns > GOODBYE_WITHIN_NS)
-			connection_abort(c, "it said goodbye and stayed");
-	}
-}
 
 static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
@@ -68,7 +46,8 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	session_tick_all(&s->leases, now_ns);
-	drop_idlers(s, now_ns);
+	connections_drop_idle(&s->net, now_ns);
+	sessions_drop_leaving(&s->leases, now_ns);
 	if (now_ns - s->checked_ns >= CHECK_EVERY_NS) {
 		s->checked_ns = now_ns;
 		session_check_liveness(&s->leases);
@@ -400,8 +379,7 @@ int server_run(struct server *s)
 
 static void close_connections(struct server *s)
 {
-	while (s->net.connections)
-		connection_abort(s->net.connections, "rmemd stops");
+	connections_abort_all(&s->net);
 	teardown_all(&s->net);
 }
 

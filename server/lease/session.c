@@ -32,6 +32,7 @@ struct session *session_of(const struct connection *c)
 	return (struct session *)((char *)c->grantee - offsetof(struct session, grantee));
 }
 
+#define GOODBYE_WITHIN_NS (1 * NSEC_PER_SEC)
 #define CHECKED_AT_A_TIME 64  /* processes, with system calls: less than a millisecond */
 #define LOOKED_AT_A_TIME 1024 /* sessions, most of which are connected */
 
@@ -159,6 +160,7 @@ static void adopt(
 static void take_control(struct connection *c, struct session *session)
 {
 	session->control = c;
+	connection_move(c, &c->net->controls);
 	adopt(c, session, control_closing);
 }
 
@@ -583,6 +585,17 @@ static void connection_gone(struct wait *w, int result)
 		return;
 	detach(session);
 	wait_finish(&session->drained, 0);
+}
+
+void sessions_drop_leaving(struct leases *l, uint64_t now_ns)
+{
+	struct session *session, *next;
+
+	for (session = l->lists[LISTED_LEAVING]; session; session = next) {
+		next = session->next;
+		if (session->control && now_ns - session->control->active_ns > GOODBYE_WITHIN_NS)
+			connection_abort(session->control, "it said goodbye and stayed");
+	}
 }
 
 static void expired(struct session *session)

@@ -120,6 +120,9 @@ void session_close(struct session *session);
 /* Look at the lease board and let time act on every lease. */
 void session_tick_all(struct leases *l, uint64_t now_ns);
 
+/* Clients that said goodbye, and whose control connection stays. */
+void sessions_drop_leaving(struct leases *l, uint64_t now_ns);
+
 /*
  * Look whether holders that are not connected still exist: a bounded number of them, in turn. A session that is provably
  * gone is DEAD then.

@@ -106,6 +106,12 @@ struct header connection_take_pending(struct connection *c);
 void connection_abort(struct connection *c, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 
+/* Peers that connect and then say nothing, and observers that ask nothing any more. */
+void connections_drop_idle(struct net *net, uint64_t now_ns);
+
+/* rmemd stops: all that are no channels of sessions; those end with their session's control connection. */
+void connections_abort_all(struct net *net);
+
 /*
  * The end of a CLOSING connection without grants: its objects go. Its memory stays for those who wait on c->gone, until
  * connection_free().

@@ -32,7 +32,8 @@ struct net {
 	void *context;                   /* theirs */
 	struct device devices[DEVICES_MAX];
 	unsigned ndevices;
-	struct connection *connections; /* open ones, but for the channels of sessions */
+	struct connection *connections; /* open ones that are no session's, or not yet */
+	struct connection *controls;    /* open control connections of sessions */
 	struct connection *dying;       /* being torn down */
 	struct connection *zombies;     /* could not be torn down: they stay until rmemd ends */
 	unsigned nconnections, nobservers;

@@ -3,7 +3,11 @@
 #include <stddef.h>
 #include <utlist.h>
 
+#include "common/clock.h"
 #include "server/net/connection.h"
+
+#define HELLO_WITHIN_NS (5 * NSEC_PER_SEC)
+#define OBSERVER_IDLE_NS (60 * NSEC_PER_SEC)
 
 void connection_move(struct connection *c, struct connection **list)
 {
@@ -20,6 +24,29 @@ void connection_wait(struct connection *c, const struct header *h, struct wait *
 	c->pending.type = h->type;
 	c->pending.seq = h->seq;
 	wait_on(list, &c->pending.wait, done);
+}
+
+void connections_drop_idle(struct net *net, uint64_t now_ns)
+{
+	struct connection *c, *next;
+
+	for (c = net->connections; c; c = next) {
+		next = c->next;
+		if (c->purpose == PURPOSE_OBSERVER && now_ns - c->active_ns > OBSERVER_IDLE_NS)
+			connection_abort(c, "an idle observer");
+		else if (c->purpose != PURPOSE_OBSERVER && !c->pending.active &&
+			 now_ns - c->opened_ns > HELLO_WITHIN_NS)
+			connection_abort(
+				c, "no %s came", c->purpose == PURPOSE_CHANNEL ? "JOIN" : "HELLO");
+	}
+}
+
+void connections_abort_all(struct net *net)
+{
+	while (net->connections)
+		connection_abort(net->connections, "rmemd stops");
+	while (net->controls)
+		connection_abort(net->controls, "rmemd stops");
 }
 
 struct connection *connection_of_wait(struct wait *w)

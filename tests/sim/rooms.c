@@ -22,8 +22,6 @@
 /* These are server/server.c's. */
 #define TICKS_PER_TTL 20
 #define TICK_MAX_MS 500
-#define HELLO_WITHIN_NS (5 * NSEC_PER_SEC)
-#define GOODBYE_WITHIN_NS (1 * NSEC_PER_SEC)
 #define JUDGE_EVERY_NS (1 * NSEC_PER_SEC)
 
 struct rooms rooms;
@@ -208,20 +206,6 @@ void rooms_kill(void)
 	bury();
 }
 
-static void drop_idlers(struct rooms *r, uint64_t now_ns)
-{
-	struct connection *c, *next;
-
-	for (c = r->net.connections; c; c = next) {
-		next = c->next;
-		if (!c->grantee && !c->pending.active && now_ns - c->opened_ns > HELLO_WITHIN_NS)
-			connection_abort(c, "no HELLO came");
-		else if (c->grantee && session_record(session_of(c))->state != SESSION_CONNECTED &&
-			 now_ns - c->active_ns > GOODBYE_WITHIN_NS)
-			connection_abort(c, "it said goodbye and stayed");
-	}
-}
-
 void rooms_tick(void)
 {
 	struct rooms *r = &rooms;
@@ -229,7 +213,8 @@ void rooms_tick(void)
 
 	r->next_tick_ns = now_ns + r->tick_ns;
 	session_tick_all(&r->leases, now_ns);
-	drop_idlers(r, now_ns);
+	connections_drop_idle(&r->net, now_ns);
+	sessions_drop_leaving(&r->leases, now_ns);
 	if (now_ns - r->judged_ns >= JUDGE_EVERY_NS) {
 		r->judged_ns = now_ns;
 		session_check_liveness(&r->leases);
@@ -244,8 +229,7 @@ static void stop(void *arg)
 {
 	struct rooms *r = &rooms;
 
-	while (r->net.connections)
-		connection_abort(r->net.connections, "rmemd stops");
+	connections_abort_all(&r->net);
 	teardown_all(&r->net);
 	reaper_stop(&r->reaper);
 	heart_stop(r->leases.heart);
