@@ -65,9 +65,9 @@ static int may_claim(struct rmem_counter *c, unsigned line, bool of_others, stru
 
 	if (owner == 0 || owner == c->claim)
 		return 1;
-	if (!of_others || word_ticket(owner) == tenure_now(s).ticket)
+	if (!of_others || word_token(owner) == tenure_now(s).fencing_token)
 		return 0;
-	rc = tenure_ask(s, word_ticket(owner), clock_boot_ns() + s->timeout_ns, &out, why);
+	rc = tenure_ask(s, word_token(owner), clock_boot_ns() + s->timeout_ns, &out, why);
 	if (rc == -EINVAL)
 		return why_set(why, -EILSEQ,
 			"0x%" PRIx64 " at 0x%" PRIx64 " was written by no counter: is it one, and "

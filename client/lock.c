@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Locks (include/rmem/objects.h; models/lock.pml). The word is 0, or the ticket of who has the lock and a
+ * Locks (include/rmem/objects.h; models/lock.pml). The word is 0, or the fencing token of who has the lock and a
  * number, so that no two acquisitions look alike. It is taken by swapping 0, or what somebody left
  * there who is out, for a value of one's own, and given back by swapping that for 0.
  */
@@ -156,9 +156,9 @@ static int look_at_holder(struct rmem_lock *l, struct wait *w, uint64_t word, st
 	if (word == 0 || (now_ns < w->ask_ns && now_ns < w->deadline_ns))
 		return 0;
 	w->ask_ns = now_ns + ASK_EVERY_NS;
-	if (word_ticket(word) == tenure_now(s).ticket)
+	if (word_token(word) == tenure_now(s).fencing_token)
 		return 0; /* another handle of this session */
-	rc = tenure_ask(s, word_ticket(word), now_ns + s->timeout_ns, &w->out, why);
+	rc = tenure_ask(s, word_token(word), now_ns + s->timeout_ns, &w->out, why);
 	if (rc == -EINVAL)
 		return why_set(why, -EILSEQ,
 			"0x%" PRIx64 " at 0x%" PRIx64 " was written by no lock: is it one, and was "
@@ -182,15 +182,15 @@ static int pause_a_little(struct rmem_lock *l, struct wait *w, struct why *why)
 
 static int explain_held(const struct rmem_lock *l, uint64_t word, struct why *why)
 {
-	uint64_t ticket = word_ticket(word);
+	uint64_t fencing_token = word_token(word);
 
-	if (ticket == tenure_now(session_of(l)).ticket)
+	if (fencing_token == tenure_now(session_of(l)).fencing_token)
 		return why_set(why, -ETIMEDOUT,
 			"the lock at 0x%" PRIx64 " is held by another handle of this session",
 			l->addr);
 	return why_set(why, -ETIMEDOUT,
-		"the lock at 0x%" PRIx64 " is held by another session (ticket %" PRIu64 ")",
-		l->addr, ticket);
+		"the lock at 0x%" PRIx64 " is held by another session (fencing token %" PRIu64 ")",
+		l->addr, fencing_token);
 }
 
 static int acquire(struct rmem_lock *l, struct wait *w, struct why *why)

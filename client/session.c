@@ -146,8 +146,8 @@ int session_renew(struct session *s, struct why *why)
 	if (sent >= atomic_load(&s->vitals->lease_ns))
 		rc = -ESTALE; /* a renewal does not bring back what has expired */
 	else if (session_connected(s))
-		rc = endpoint_put_word(s->endpoint, s->board_addr, s->board_rkey, ++s->board_value,
-			sent + RENEWAL_LIMIT_NS, why);
+		rc = endpoint_put_word(s->endpoint, s->heartbeat_addr, s->heartbeat_rkey,
+			++s->heartbeat_value, sent + RENEWAL_LIMIT_NS, why);
 	session_sender_unlock(s);
 	if (rc == 0)
 		session_lease_extend(s, sent);
@@ -211,15 +211,15 @@ static void install(
 	s->resumable = true;
 	pthread_mutex_lock(&s->table);
 	s->generation++;
-	tenure_begin(s, reply->ticket);
+	tenure_begin(s, reply->fencing_token);
 	session_next_epoch(s);
 	pthread_mutex_unlock(&s->table);
 	(void)session_sender_lock(s, TURNSTILE_FOREVER); /* nobody has anything to send on */
 	s->endpoint = ep;
 	s->paths[0] = *endpoint_path(ep);
 	s->npaths = 1;
-	s->board_addr = reply->board_addr;
-	s->board_rkey = reply->board_rkey;
+	s->heartbeat_addr = reply->heartbeat_addr;
+	s->heartbeat_rkey = reply->heartbeat_rkey;
 	atomic_store(&s->watch_fd, endpoint_fd(ep));
 	session_sender_unlock(s);
 	atomic_store(&s->vitals->ttl_ms, reply->ttl_ms);

@@ -83,8 +83,8 @@ struct session {
 	struct turnstile sender;
 	struct endpoint *endpoint; /* NULL: not connected */
 	atomic_int watch_fd;       /* its CM events, for the keeper; -1 */
-	uint64_t board_addr, board_value;
-	uint32_t board_rkey;
+	uint64_t heartbeat_addr, heartbeat_value;
+	uint32_t heartbeat_rkey;
 
 	pthread_mutex_t buffers_lock;
 

@@ -7,14 +7,14 @@
 #include "client/request.h"
 #include "client/session.h"
 
-void tenure_begin(struct session *s, uint64_t ticket)
+void tenure_begin(struct session *s, uint64_t fencing_token)
 {
 	struct tenure *t = &s->tenure;
 	struct holding *h;
 
-	if (t->ticket == ticket && t->serial == s->serial)
+	if (t->fencing_token == fencing_token && t->serial == s->serial)
 		return;
-	t->ticket = ticket;
+	t->fencing_token = fencing_token;
 	t->serial = s->serial;
 	t->number++;
 	t->lost = 0;
@@ -39,7 +39,7 @@ struct tenure_now tenure_now(struct session *s)
 	struct tenure_now now;
 
 	pthread_mutex_lock(&s->table);
-	now = (struct tenure_now){ s->tenure.ticket, s->tenure.number, s->generation };
+	now = (struct tenure_now){ s->tenure.fencing_token, s->tenure.number, s->generation };
 	pthread_mutex_unlock(&s->table);
 	return now;
 }
@@ -76,9 +76,10 @@ bool tenure_is_over(struct session *s, uint64_t number)
 	return tenure_now(s).number != number;
 }
 
-int tenure_ask(struct session *s, uint64_t ticket, uint64_t deadline_ns, bool *out, struct why *why)
+int tenure_ask(
+	struct session *s, uint64_t fencing_token, uint64_t deadline_ns, bool *out, struct why *why)
 {
-	const struct fence_request request = { .ticket = ticket };
+	const struct fence_request request = { .fencing_token = fencing_token };
 	struct fence_reply reply;
 	struct wire in;
 	int rc = session_lock(s, deadline_ns, why);
@@ -93,7 +94,8 @@ int tenure_ask(struct session *s, uint64_t ticket, uint64_t deadline_ns, bool *o
 	if (rc == 0) {
 		fence_reply_get(&in, &reply);
 		if (wire_finish(&in))
-			rc = why_set(why, -EPROTO, "rmemd sent a malformed answer about a ticket");
+			rc = why_set(why, -EPROTO,
+				"rmemd sent a malformed answer about a fencing token");
 		else
 			*out = reply.out;
 	}

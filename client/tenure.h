@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Under which ticket the session acts, and what is held under it. The server gives another ticket to a
+ * Under which fencing token the session acts, and what is held under it. The server gives another fencing token to a
  * session that comes back after its lease had expired; whatever was held under the one before may be
  * somebody else's by then. Until each holder of such a thing has taken note of that (tenure_release()), the
  * session is fenced: no channel joins, so nothing is read or written (-EOWNERDEAD).
@@ -21,7 +21,7 @@
 
 struct session;
 
-/* Something that is held: a lock, or a claim that must not be acted on without its ticket. */
+/* Something that is held: a lock, or a claim that must not be acted on without its fencing token. */
 struct holding {
 	uint64_t tenure; /* that it is held under */
 	struct holding *prev, *next;
@@ -29,23 +29,23 @@ struct holding {
 
 /* Of a session; all but the last two under table. */
 struct tenure {
-	uint64_t ticket;          /* 0: none yet */
+	uint64_t fencing_token;   /* 0: none yet */
 	uint64_t number;          /* of tenures so far */
-	uint64_t serial;          /* of the session that has the ticket */
+	uint64_t serial;          /* of the session that has the fencing token */
 	struct holding *held;     /* of this tenure and of those before */
 	unsigned lost;            /* of those before */
 	_Atomic uint64_t fences;  /* tenures that ended with something held */
 	_Atomic uint64_t numbers; /* given to what is held (client/word.h) */
 };
 
-/* With control and table: the server says that the session has this ticket. */
-void tenure_begin(struct session *s, uint64_t ticket);
+/* With control and table: the server says that the session has this fencing token. */
+void tenure_begin(struct session *s, uint64_t fencing_token);
 
 /* Is anything lost and not released? -EOWNERDEAD, with table. */
 int tenure_check(const struct session *s, struct why *why);
 
 struct tenure_now {
-	uint64_t ticket, number;
+	uint64_t fencing_token, number;
 	uint64_t generation; /* of the session's connection */
 };
 struct tenure_now tenure_now(struct session *s);
@@ -56,9 +56,9 @@ int tenure_hold(struct session *s, struct holding *h, uint64_t number);
 bool tenure_release(struct session *s, struct holding *h);
 bool tenure_is_over(struct session *s, uint64_t number);
 
-/* Ask the server whether a ticket is out. */
-int tenure_ask(
-	struct session *s, uint64_t ticket, uint64_t deadline_ns, bool *out, struct why *why);
+/* Ask the server whether a fencing token is out. */
+int tenure_ask(struct session *s, uint64_t fencing_token, uint64_t deadline_ns, bool *out,
+	struct why *why);
 
 /*
  * Nothing that was sent over connections of that generation lands any more when this returns 0: the session

@@ -69,6 +69,6 @@ uint64_t word_mine(struct rmem *rm, struct tenure_now *out_now)
 	struct session *s = &rm->session;
 
 	*out_now = tenure_now(s);
-	return out_now->ticket << WORD_NUMBER_BITS |
+	return out_now->fencing_token << WORD_NUMBER_BITS |
 	       (atomic_fetch_add(&s->tenure.numbers, 1) & mask);
 }

@@ -41,12 +41,12 @@ int word_check_addr(rmem_addr_t addr, struct why *why);
 int word_settle(struct rmem *rm, struct why *why);
 
 /*
- * What says in a word whose it is: the ticket, and a number that makes every value another. The number
- * comes round after 2^24; a value is only ever compared with those of the same ticket.
+ * What says in a word whose it is: the fencing token, and a number that makes every value another. The number
+ * comes round after 2^24; a value is only ever compared with those of the same fencing token.
  */
 #define WORD_NUMBER_BITS 24
 
-static inline uint64_t word_ticket(uint64_t word)
+static inline uint64_t word_token(uint64_t word)
 {
 	return word >> WORD_NUMBER_BITS;
 }

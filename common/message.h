@@ -89,12 +89,12 @@ enum message_type {
 #define HELLO_REPLY_FIELDS(X) \
 	X(bytes, secret, ID_SIZE) \
 	X(u32, ttl_ms, ) \
-	X(u64, board_addr, ) \
-	X(u32, board_rkey, ) \
+	X(u64, heartbeat_addr, ) \
+	X(u32, heartbeat_rkey, ) \
 	X(u8, server, ) \
 	X(u8, nodes, ) \
 	X(u64, max_alloc_bytes, ) \
-	X(u64, ticket, )
+	X(u64, fencing_token, )
 
 /*
  * The first message on a further connection of a session that is connected: a channel. channel: the client's
@@ -160,8 +160,8 @@ enum message_type {
 	X(u64, addr, ) \
 	X(u64, serial, )
 
-/* Is whoever had this ticket out: reaches nothing any more, and never will with it? */
-#define FENCE_REQUEST_FIELDS(X) X(u64, ticket, )
+/* Is whoever had this fencing token out: reaches nothing any more, and never will with it? */
+#define FENCE_REQUEST_FIELDS(X) X(u64, fencing_token, )
 #define FENCE_REPLY_FIELDS(X) X(u8, out, )
 
 #define RENEW_REPLY_FIELDS(X) X(u32, ttl_ms, )

@@ -2,7 +2,7 @@
 /*
  * The counter of include/rmem/objects.h: one line, two adders. The first has claimed it and adds; it may die or
  * lose its lease at any step, and answers may be lost. The second takes the line over when the first is
- * out, and adds too. What the first sends is carried out only under its ticket (models/lock.pml shows
+ * out, and adds too. What the first sends is carried out only under its fencing token (models/lock.pml shows
  * what that rests on), so the model has a gate for each instead of connections.
  *
  *	EXACT	in the end the total is what was added: each addition that was said to be made once, one whose
@@ -18,11 +18,11 @@
 
 byte total;   /* in the line */
 byte owner;   /* 1 or 2 */
-bool gate[3]; /* what is sent under that ticket is carried out */
+bool gate[3]; /* what is sent under that fencing token is carried out */
 byte sure, open_; /* said to be made; of unknown fate */
 byte breaks;
 
-/* On its way: by ticket. */
+/* On its way: by fencing token. */
 bool there[3], late[3];
 byte from[3], to[3], late_from[3], late_to[3];
 bool answered[3];

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The lock of include/rmem/objects.h, with what it stands on: tickets, fences, connections.
+ * The lock of include/rmem/objects.h, with what it stands on: fencing tokens, fences, connections.
  *
  * Each client takes the lock ROUNDS times, and under it writes twice. It may stop for ever at any step, die,
  * lose any answer, and lose its lease without knowing. What it sends stays on its way for as long as
@@ -15,8 +15,8 @@
  *	NO_FENCE	the lock is broken without asking
  *	EARLY_FENCE	a session is called out when its lease is over, before its connections are gone
  *	NO_RETIRE	the server forgets, over a restart, whom it has called out
- *	SAME_TICKET	whoever comes back after the lease was over keeps its ticket
- *	REPEAT		the client repeats writes after its ticket has changed
+ *	SAME_TOKEN	whoever comes back after the lease was over keeps its fencing token
+ *	REPEAT		the client repeats writes after its fencing token has changed
  *	NO_SETTLE	a swap whose answer was lost is judged by reading, on any connection
  *	OLD_CHANNEL	a channel that joins again leaves its predecessor as it is
  */
@@ -35,7 +35,7 @@
 #endif
 #define NOBODY 0
 
-#if defined(NO_FENCE) || defined(EARLY_FENCE) || defined(NO_RETIRE) || defined(SAME_TICKET) || \
+#if defined(NO_FENCE) || defined(EARLY_FENCE) || defined(NO_RETIRE) || defined(SAME_TOKEN) || \
 	defined(REPEAT) || defined(NO_SETTLE) || defined(OLD_CHANNEL)
 #define MUTANT 1
 #else
@@ -62,17 +62,17 @@ byte last;     /* who got it last */
 /* The server, by session. Connections are numbered; those from oldest on are there. */
 byte oldest[N], newest[N];
 bool up[N];      /* its control connection is there */
-byte ticket[N];
+byte token[N];
 bool expired[N]; /* lost by a restart */
 bool retired[N]; /* kept */
-byte tickets;    /* given so far */
+byte tokens;    /* given so far */
 
 bool idle[N];    /* nothing more to do: lives, and renews */
 bool dead[N];
 byte breaks, expiries, restarts;
 
 #define VALUE(t, n) ((t) * 4 + (n))
-#define TICKET(v) ((v) / 4)
+#define TOKEN(v) ((v) / 4)
 
 inline carry_out(r, c)
 {
@@ -148,18 +148,18 @@ end:	do
 	od
 }
 
-/* FENCE: is the other one out, whose ticket it is? Tickets that nobody has are. */
+/* FENCE: is the other one out, whose fencing token it is? Fencing tokens that nobody has are. */
 #ifdef EARLY_FENCE
 #define GONE(c) expired[c]
 #else
 #define GONE(c) (expired[c] && oldest[c] > newest[c])
 #endif
-#define IS_OUT(t, o) (ticket[o] != (t) || retired[o] || GONE(o))
+#define IS_OUT(t, o) (token[o] != (t) || retired[o] || GONE(o))
 
 inline retire(t, o)
 {
 	if
-	:: ticket[o] == (t) -> retired[o] = true
+	:: token[o] == (t) -> retired[o] = true
 	:: else
 	fi
 }
@@ -171,11 +171,11 @@ inline come_back()
 		newest[c]++;
 		oldest[c] = newest[c];
 		up[c] = true;
-#ifndef SAME_TICKET
+#ifndef SAME_TOKEN
 		if
 		:: expired[c] || retired[c] ->
-			tickets++;
-			ticket[c] = tickets
+			tokens++;
+			token[c] = tokens
 		:: else
 		fi;
 #endif
@@ -271,7 +271,7 @@ inline swap(e, d)
 	lost = false
 }
 
-/* What is written under the lock; repeated if the connection breaks, unless the ticket has changed. */
+/* What is written under the lock; repeated if the connection breaks, unless the fencing token has changed. */
 inline write()
 {
 	do
@@ -282,7 +282,7 @@ inline write()
 		:: else ->
 			connect();
 #ifndef REPEAT
-			kept = (ticket[c] == TICKET(value))
+			kept = (token[c] == TOKEN(value))
 #endif
 		fi
 	:: else -> break
@@ -302,7 +302,7 @@ proctype client(byte c)
 		/* acquire */
 		seen = NOBODY;
 		do
-		:: d_step { value = VALUE(ticket[c], number); number = (number + 1) % 4 };
+		:: d_step { value = VALUE(token[c], number); number = (number + 1) % 4 };
 			swap(seen, value);
 			if
 			:: !done && found == NOBODY -> seen = NOBODY
@@ -313,17 +313,17 @@ proctype client(byte c)
 #ifdef NO_FENCE
 				:: word == seen
 #else
-				:: d_step { word == seen && TICKET(seen) != ticket[c] &&
-					IS_OUT(TICKET(seen), 1 - c) ->
+				:: d_step { word == seen && TOKEN(seen) != token[c] &&
+					IS_OUT(TOKEN(seen), 1 - c) ->
 #ifndef NO_RETIRE
-					retire(TICKET(seen), 1 - c)
+					retire(TOKEN(seen), 1 - c)
 #endif
 					}
 #endif
 				:: word != seen -> seen = NOBODY
 				fi
-			:: done && ticket[c] == TICKET(value) -> break
-			:: done && ticket[c] != TICKET(value) -> seen = value /* our own, of before */
+			:: done && token[c] == TOKEN(value) -> break
+			:: done && token[c] != TOKEN(value) -> seen = value /* our own, of before */
 			fi
 		od;
 		kept = true;
@@ -332,10 +332,10 @@ proctype client(byte c)
 		/* release */
 		done = false;
 		do
-		:: !done && ticket[c] == TICKET(value) ->
+		:: !done && token[c] == TOKEN(value) ->
 			swap(value, NOBODY);
 			/* Nobody else takes it out of the word. */
-			assert(done || found == value || ticket[c] != TICKET(value) || MUTANT)
+			assert(done || found == value || token[c] != TOKEN(value) || MUTANT)
 		:: else -> break /* given back, or lost */
 		od;
 		rounds++;
@@ -354,9 +354,9 @@ init {
 	d_step {
 		oldest[0] = 1;
 		oldest[1] = 1;
-		ticket[0] = 1;
-		ticket[1] = 2;
-		tickets = 2
+		token[0] = 1;
+		token[1] = 2;
+		tokens = 2
 	}
 	atomic {
 		run network(0); run network(1); run server();

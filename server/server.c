@@ -151,9 +151,9 @@ static int open_tables(struct server *s, struct why *why)
 		return why_set(why, err, "cannot open the tables in %s: %s", s->data.tables_path,
 			strerror(-err));
 	s->leases.sessions = calloc(SESSIONS_MAX, sizeof(*s->leases.sessions));
-	s->leases.board =
-		mmap(NULL, BOARD_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (!s->leases.sessions || s->leases.board == MAP_FAILED)
+	s->leases.heartbeat_page = mmap(NULL, HEARTBEAT_PAGE_BYTES, PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (!s->leases.sessions || s->leases.heartbeat_page == MAP_FAILED)
 		return why_set(why, -ENOMEM, "out of memory");
 	return 0;
 }
@@ -432,8 +432,8 @@ static void close_memory(struct server *s)
 	history_close(s->history);
 	sessions_close(s->leases.records);
 	access_close(&s->access);
-	if (s->leases.board && s->leases.board != MAP_FAILED)
-		munmap(s->leases.board, BOARD_BYTES);
+	if (s->leases.heartbeat_page && s->leases.heartbeat_page != MAP_FAILED)
+		munmap(s->leases.heartbeat_page, HEARTBEAT_PAGE_BYTES);
 	datadir_close(&s->data);
 	topology_destroy(s->topology);
 }

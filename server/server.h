@@ -14,7 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "server/admin/snapshot.h"
+#include "server/admin/view.h"
 #include "server/base/options.h"
 #include "server/base/work.h"
 #include "server/grant/access.h"

@@ -5,8 +5,8 @@
  * (rmem_share(), rmem_attach()); all of one object's users must be machines of the same byte order.
  *
  * A process may be killed, stopped, or cut off at any instruction. What the others then rely on is not time
- * but the server's word: it gives every session a ticket, which is not renewed once the lease has
- * expired, and tells anybody who asks when a ticket is out, that is, when nothing that was sent under it
+ * but the server's word: it gives every session a fencing token, which is not renewed once the lease has
+ * expired, and tells anybody who asks when a fencing token is out, that is, when nothing that was sent under it
  * can be carried out any more. models/README.md tells how that was checked.
  *
  * An object's handle belongs to the session it was created in, and must be destroyed before that is closed.

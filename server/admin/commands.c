@@ -11,7 +11,7 @@
 #include "common/clock.h"
 #include "common/units.h"
 #include "server/admin/report.h"
-#include "server/admin/snapshot.h"
+#include "server/admin/view.h"
 #include "server/audit/auditor.h"
 #include "server/base/work.h"
 

@@ -12,11 +12,11 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#ifndef BATCH /* the test has one of its own */
+#ifndef BATCH      /* the test has one of its own */
 #define BATCH 4096 /* records: about 0.1 ms to fetch */
 #endif
-#define BATCHES 2  /* one is counted while the next is fetched */
-#define NICE 10    /* the loop comes first, should there be one processor */
+#define BATCHES 2 /* one is counted while the next is fetched */
+#define NICE 10   /* the loop comes first, should there be one processor */
 #define STACK_BYTES ((size_t)256 * 1024)
 
 struct batch {

@@ -33,7 +33,7 @@ struct connection;
 enum grant_end { GRANT_GIVEN, GRANT_QUEUED, GRANT_ENDING, GRANT_STUCK };
 
 struct grant {
-	const struct allocation *allocation; /* NULL: the session's line of the lease board */
+	const struct allocation *allocation; /* NULL: the session's line of the heartbeat page */
 	struct access *access;               /* NULL as well then */
 	struct connection *connection;       /* that it was bound on, and works on */
 	struct ibv_mr *own_region;           /* REGION mode */

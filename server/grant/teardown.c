@@ -46,7 +46,7 @@ static bool revoke_some(struct connection *c, unsigned *budget)
 			return false;
 		if (g->revoke_tries > c->revoke_round) {
 			c->revoke_round++;
-			c->resting = true;
+			c->retry_next_tick = true;
 			return false;
 		}
 		(*budget)--;
@@ -101,7 +101,7 @@ bool teardown_some(struct net *net, unsigned *budget)
 	while (c && *budget) {
 		struct connection *next = c->next;
 
-		if (!c->resting)
+		if (!c->retry_next_tick)
 			teardown(c, budget);
 		c = next;
 	}
@@ -113,7 +113,7 @@ void teardown_retry(struct net *net)
 	struct connection *c;
 
 	DL_FOREACH (net->dying, c)
-		c->resting = false;
+		c->retry_next_tick = false;
 	if (net->dying)
 		work_wake(net->work);
 }

@@ -35,11 +35,11 @@ bool lease_renew(struct lease *l, uint64_t now_ns)
 	return true;
 }
 
-bool lease_observe(struct lease *l, uint64_t board, uint64_t now_ns)
+bool lease_observe(struct lease *l, uint64_t heartbeat, uint64_t now_ns)
 {
-	if (board == l->board || !lease_renew(l, now_ns))
+	if (heartbeat == l->heartbeat || !lease_renew(l, now_ns))
 		return false;
-	l->board = board;
+	l->heartbeat = heartbeat;
 	return true;
 }
 

@@ -32,9 +32,9 @@ struct lease_terms {
 
 struct lease {
 	enum lease_state state;
-	uint64_t seen_ns;  /* last sign of life, plus what was excused */
-	uint64_t since_ns; /* when state was entered */
-	uint64_t board;    /* last value seen on the lease board */
+	uint64_t seen_ns;   /* last sign of life, plus what was excused */
+	uint64_t since_ns;  /* when state was entered */
+	uint64_t heartbeat; /* last value seen on the heartbeat page */
 };
 
 void lease_start(struct lease *l, uint64_t now_ns);
@@ -43,10 +43,10 @@ void lease_start(struct lease *l, uint64_t now_ns);
 bool lease_renew(struct lease *l, uint64_t now_ns);
 
 /*
- * Look at the board: any change since the last look is a sign of life. true if there was one and it
+ * Look at the heartbeat page: any change since the last look is a sign of life. true if there was one and it
  * renewed the lease; false (and no change) if nothing moved or the lease is EXPIRED or LAPSED.
  */
-bool lease_observe(struct lease *l, uint64_t board, uint64_t now_ns);
+bool lease_observe(struct lease *l, uint64_t heartbeat, uint64_t now_ns);
 
 /* Let time act. Returns true if the state changed. At most one transition per call. */
 bool lease_step(struct lease *l, const struct lease_terms *terms, uint64_t now_ns);
@@ -79,7 +79,7 @@ uint64_t pulse_ran(const struct pulse *p, uint64_t now_ns);
 
 /*
  * Stall guard: notices that this process did not run. A tick that is late because of the process's own work excuses no
- * client: clients renew without the server, so the board shows afterwards which of them were silent.
+ * client: clients renew without the server, so the heartbeat page shows afterwards which of them were silent.
  *
  * Call once per tick, before any lease_step(), with pulse_ran() of then; returns for how long all clients are
  * excused, 0 if the tick came within three periods.

@@ -41,10 +41,10 @@ const struct session_record *session_record(const struct session *session)
 	return sessions_get(session->leases->records, session->grantee.slot);
 }
 
-volatile uint64_t *session_board(const struct session *session)
+volatile uint64_t *session_heartbeat(const struct session *session)
 {
-	return (volatile uint64_t *)((char *)session->leases->board +
-				     (size_t)session->grantee.slot * BOARD_LINE_BYTES);
+	return (volatile uint64_t *)((char *)session->leases->heartbeat_page +
+				     (size_t)session->grantee.slot * HEARTBEAT_LINE_BYTES);
 }
 
 static enum session_list list_for(const struct session *session)
@@ -97,7 +97,7 @@ static struct session *use_slot(struct leases *l, uint32_t slot, uint64_t now_ns
 	session->used = true;
 	session->leases = l;
 	session->grantee.slot = slot;
-	*session_board(session) = 0;
+	*session_heartbeat(session) = 0;
 	lease_start(&session->lease, now_ns);
 	return session;
 }
@@ -211,21 +211,21 @@ static int check_resumable(const struct session *session, struct why *why)
 	return 0;
 }
 
-/* It comes back under its ticket, or, if others may have been told that it does not, under a new one. */
-static int check_ticket(const struct session *session, struct why *why)
+/* It comes back under its fencing token, or, if others may have been told that it does not, under a new one. */
+static int check_token(const struct session *session, struct why *why)
 {
 	struct leases *l = session->leases;
 	const struct session_record *r = session_record(session);
 
-	if (session->lease.state < LEASE_EXPIRED && !(r->ticket & SESSION_TICKET_RETIRED))
+	if (session->lease.state < LEASE_EXPIRED && !(r->fencing_token & FENCING_TOKEN_RETIRED))
 		return 0;
-	/* Under the old ticket something can still be written, so it has to stay. */
+	/* Under the old fencing token something can still be written, so it has to stay. */
 	if (session->grantee.has_stuck_qp)
 		return why_set(why, -ESTALE,
 			"the device has not confirmed the end of the session's earlier "
 			"connections");
-	if (sessions_renew_ticket(l->records, session->grantee.slot))
-		return why_set(why, -ESTALE, "the server has no more tickets");
+	if (sessions_renew_token(l->records, session->grantee.slot))
+		return why_set(why, -ESTALE, "the server has no more fencing tokens");
 	return 0;
 }
 
@@ -236,13 +236,13 @@ int session_resume(struct connection *c, struct session *session, struct why *wh
 	int err = check_resumable(session, why);
 
 	if (!err)
-		err = check_ticket(session, why);
+		err = check_token(session, why);
 	if (err)
 		return err;
 	if (lease_resume(&session->lease, clock_boot_ns()))
 		return why_set(why, -ESTALE, "the session's lease and courtesy are over");
 	r = session_record(session);
-	session->lease.board = *session_board(session);
+	session->lease.heartbeat = *session_heartbeat(session);
 	take_control(c, session);
 	sessions_set_expired(l->records, session->grantee.slot, 0);
 	sessions_set_seen(l->records, session->grantee.slot, leases_time_ns(l));
@@ -419,14 +419,14 @@ void session_forget_if_done(struct session *session)
 	sessions_remove(l->records, session->grantee.slot);
 }
 
-bool session_is_out(struct leases *l, uint64_t ticket)
+bool session_is_out(struct leases *l, uint64_t fencing_token)
 {
 	const struct session_record *r;
 	const struct session *session;
 	uint32_t slot;
 
 	/* Retired, forgotten, or it has another one by now: nothing of that happens before it is out. */
-	if (sessions_find_ticket(l->records, ticket, &slot))
+	if (sessions_find_token(l->records, fencing_token, &slot))
 		return true;
 	session = &l->sessions[slot];
 	r = session_record(session);
@@ -434,7 +434,7 @@ bool session_is_out(struct leases *l, uint64_t ticket)
 		return false;
 	if (!is_over(session, r))
 		return false;
-	sessions_retire_ticket(l->records, slot);
+	sessions_retire_token(l->records, slot);
 	return true;
 }
 
@@ -619,7 +619,7 @@ static void tick(struct session *session, uint64_t now_ns)
 	struct leases *l = session->leases;
 
 	if (session->nconnections &&
-		lease_observe(&session->lease, *session_board(session), now_ns))
+		lease_observe(&session->lease, *session_heartbeat(session), now_ns))
 		sessions_set_seen(l->records, session->grantee.slot, leases_time_ns(l));
 	if (!lease_step(&session->lease, &l->terms, now_ns))
 		return;

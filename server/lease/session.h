@@ -19,10 +19,10 @@
 #include "server/memory/pool.h"
 #include "server/net/connection.h"
 
-#define BOARD_LINE_BYTES 64
+#define HEARTBEAT_LINE_BYTES 64
 #define SESSION_LEAVING_NS \
 	NSEC_PER_SEC /* a killed process's memory and descriptors are gone by then */
-#define BOARD_BYTES ((size_t)SESSIONS_MAX * BOARD_LINE_BYTES)
+#define HEARTBEAT_PAGE_BYTES ((size_t)SESSIONS_MAX * HEARTBEAT_LINE_BYTES)
 
 /* What a session that is not simply connected is listed by, each list in the order in which they came. */
 enum session_list {
@@ -66,7 +66,7 @@ struct leases {
 	struct session *sessions;  /* by slot, SESSIONS_MAX of them */
 	unsigned nchannels;        /* open, of all of them */
 	struct session *lists[SESSION_LISTS];
-	void *board; /* SESSIONS_MAX lines, registered line by line */
+	void *heartbeat_page; /* SESSIONS_MAX lines, registered line by line */
 	struct lease_terms terms;
 	struct heart *heart; /* does this process run? */
 	struct stall_guard stall_guard;
@@ -109,15 +109,15 @@ int session_join(struct leases *l, struct connection *c, const struct join_reque
 int session_rejoin(struct connection *c, struct session *session, struct why *why);
 
 /*
- * Is the session that had this ticket out: it has no connection, and none under this ticket ever again? Then the
- * ticket is retired before this returns, so that no restart brings it back.
+ * Is the session that had this fencing token out: it has no connection, and none under this fencing token ever again? Then the
+ * fencing token is retired before this returns, so that no restart brings it back.
  */
-bool session_is_out(struct leases *l, uint64_t ticket);
+bool session_is_out(struct leases *l, uint64_t fencing_token);
 
 /* The client said goodbye: what it did not free is leaked by a closed session. */
 void session_close(struct session *session);
 
-/* Look at the lease board and let time act on every lease. */
+/* Look at the heartbeat page and let time act on every lease. */
 void session_tick_all(struct leases *l, uint64_t now_ns);
 
 /* Clients that said goodbye, and whose control connection stays. */
@@ -149,7 +149,7 @@ void session_emptied(void *leases, uint32_t slot);
 
 const struct session_record *session_record(const struct session *session);
 
-/* The line of the lease board that belongs to a session. */
-volatile uint64_t *session_board(const struct session *session);
+/* The line of the heartbeat page that belongs to a session. */
+volatile uint64_t *session_heartbeat(const struct session *session);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Numbers that are given out once and ascending, over every restart: serial numbers and tickets. Which of them were
+ * Numbers that are given out once and ascending, over every restart: serial numbers and fencing tokens. Which of them were
  * given is known only from the records that carry them, and any record may be damaged or forged.
  *
  * So a found number is valid only if it is at most one reach above the next lower valid one, or above 0. A reach is more

@@ -11,15 +11,15 @@
 #include "server/ledger/slotmap.h"
 #include "server/ledger/table.h"
 
-/* A thousand tickets a second use it up in six years; there are not quite six of it in all. */
-#define TICKET_REACH 200000000000ULL
+/* A thousand fencing tokens a second use it up in six years; there are not quite six of it in all. */
+#define TOKEN_REACH 200000000000ULL
 
 struct sessions {
 	struct table table;
 	struct slots slots;
 	struct slotmap by_id;
-	struct slotmap by_ticket; /* those that are not retired */
-	struct numbering serials, tickets;
+	struct slotmap by_token; /* those that are not retired */
+	struct numbering serials, tokens;
 	uint32_t rejected;
 	uint32_t max; /* in use at a time */
 	uint32_t in_state[SESSION_DEAD + 1];
@@ -51,9 +51,9 @@ static bool ends(const char *text, size_t size)
 	return memchr(text, '\0', size) != NULL;
 }
 
-static uint64_t ticket_of(const struct session_record *r)
+static uint64_t token_of(const struct session_record *r)
 {
-	return r->ticket & ~SESSION_TICKET_RETIRED;
+	return r->fencing_token & ~FENCING_TOKEN_RETIRED;
 }
 
 /* What says whose memory it is: one bit of a process's number less, and a holder that lives is called dead. */
@@ -63,7 +63,7 @@ static uint64_t check_of(const struct session_record *r)
 
 	memcpy(&copy, r, sizeof(copy)); /* with what lies between the fields */
 	copy.state = copy.evidence = 0;
-	copy.ticket = copy.seen_ns = copy.state_since_ns = copy.expired_ns = 0;
+	copy.fencing_token = copy.seen_ns = copy.state_since_ns = copy.expired_ns = 0;
 	copy.last_seq = 0;
 	copy.no_sites = 0;
 	copy.check = 0;
@@ -78,9 +78,9 @@ static bool is_possible(const struct sessions *s, const struct session_record *r
 	return r->check == check_of(r) && r->state >= SESSION_CONNECTED &&
 	       r->state <= SESSION_DEAD && r->evidence <= HOLDER_LET_GO &&
 	       numbering_is_valid(&s->serials, r->serial) &&
-	       numbering_is_valid(&s->tickets, ticket_of(r)) &&
-	       ends(who->host, sizeof(who->host)) && ends(who->exe, sizeof(who->exe)) &&
-	       ends(who->cmdline, sizeof(who->cmdline)) && ends(who->job, sizeof(who->job));
+	       numbering_is_valid(&s->tokens, token_of(r)) && ends(who->host, sizeof(who->host)) &&
+	       ends(who->exe, sizeof(who->exe)) && ends(who->cmdline, sizeof(who->cmdline)) &&
+	       ends(who->job, sizeof(who->job));
 }
 
 static bool serial_is_known(
@@ -99,11 +99,11 @@ static void find_numbers(struct sessions *s)
 	uint32_t begin = 0, end = 0;
 
 	numbering_begin(&s->serials, SERIAL_MAX, SERIAL_REACH);
-	numbering_begin(&s->tickets, SESSION_TICKET_MAX, TICKET_REACH);
+	numbering_begin(&s->tokens, FENCING_TOKEN_MAX, TOKEN_REACH);
 	while (table_next_extent(&s->table, end, &begin, &end)) {
 		for (uint32_t slot = begin; slot < end; slot++) {
 			numbering_found(&s->serials, record(s, slot)->serial);
-			numbering_found(&s->tickets, ticket_of(record(s, slot)));
+			numbering_found(&s->tokens, token_of(record(s, slot)));
 		}
 	}
 }
@@ -118,7 +118,7 @@ static void recover_record(struct sessions *s, struct slotmap *by_serial, uint32
 	slots_set_aside(&s->slots, slot);
 	if (!is_possible(s, r) || sessions_find(s, r->id, &other) == 0 ||
 		serial_is_known(s, by_serial, r->serial) ||
-		sessions_find_ticket(s, ticket_of(r), &other) == 0) {
+		sessions_find_token(s, token_of(r), &other) == 0) {
 		s->rejected++;
 		return;
 	}
@@ -126,8 +126,8 @@ static void recover_record(struct sessions *s, struct slotmap *by_serial, uint32
 	s->in_state[r->state]++;
 	slotmap_put(&s->by_id, slot, hash_id(r->id));
 	slotmap_put(by_serial, slot, slotmap_hash(r->serial));
-	if (!(r->ticket & SESSION_TICKET_RETIRED))
-		slotmap_put(&s->by_ticket, slot, slotmap_hash(r->ticket));
+	if (!(r->fencing_token & FENCING_TOKEN_RETIRED))
+		slotmap_put(&s->by_token, slot, slotmap_hash(r->fencing_token));
 }
 
 static int recover(struct sessions *s)
@@ -163,7 +163,7 @@ int sessions_open(struct sessions **out, int dir, const char *name)
 	if (!err)
 		err = slotmap_create(&s->by_id, SESSIONS_MAX);
 	if (!err)
-		err = slotmap_create(&s->by_ticket, SESSIONS_MAX);
+		err = slotmap_create(&s->by_token, SESSIONS_MAX);
 	if (!err)
 		err = table_open(&s->table, dir, name, &layout, NULL);
 	if (!err)
@@ -181,7 +181,7 @@ void sessions_close(struct sessions *s)
 	if (!s)
 		return;
 	table_close(&s->table);
-	slotmap_destroy(&s->by_ticket);
+	slotmap_destroy(&s->by_token);
 	slotmap_destroy(&s->by_id);
 	slots_destroy(&s->slots);
 	free(s);
@@ -257,7 +257,7 @@ int sessions_add(struct sessions *s, const uint8_t id[ID_SIZE], const uint8_t se
 	if (sessions_find(s, id, &slot) == 0)
 		return -EEXIST;
 	if (s->slots.count >= s->max || !numbering_next(&s->serials) ||
-		!numbering_next(&s->tickets) || slots_take(&s->slots, &slot) != 0)
+		!numbering_next(&s->tokens) || slots_take(&s->slots, &slot) != 0)
 		return -EUSERS;
 	err = table_back(&s->table, slot);
 	if (err) {
@@ -267,9 +267,9 @@ int sessions_add(struct sessions *s, const uint8_t id[ID_SIZE], const uint8_t se
 	r = table_edit(&s->table, slot);
 	/* One store: a torn serial number could be mistaken for a later one. */
 	__atomic_store_n(&r->serial, numbering_give(&s->serials), __ATOMIC_RELAXED);
-	__atomic_store_n(&r->ticket, numbering_give(&s->tickets), __ATOMIC_RELAXED);
+	__atomic_store_n(&r->fencing_token, numbering_give(&s->tokens), __ATOMIC_RELAXED);
 	publish(r, id, secret, identity, now_ns);
-	slotmap_put(&s->by_ticket, slot, slotmap_hash(r->ticket));
+	slotmap_put(&s->by_token, slot, slotmap_hash(r->fencing_token));
 	slotmap_put(&s->by_id, slot, hash_id(id));
 	s->in_state[SESSION_CONNECTED]++;
 	tell(s, slot);
@@ -289,44 +289,45 @@ int sessions_find(const struct sessions *s, const uint8_t id[ID_SIZE], uint32_t 
 	return 0;
 }
 
-int sessions_find_ticket(const struct sessions *s, uint64_t ticket, uint32_t *out_slot)
+int sessions_find_token(const struct sessions *s, uint64_t fencing_token, uint32_t *out_slot)
 {
-	uint32_t slot = slotmap_first(&s->by_ticket, slotmap_hash(ticket));
+	uint32_t slot = slotmap_first(&s->by_token, slotmap_hash(fencing_token));
 
-	while (slot != SLOT_NONE && record(s, slot)->ticket != ticket)
-		slot = slotmap_next(&s->by_ticket, slot);
+	while (slot != SLOT_NONE && record(s, slot)->fencing_token != fencing_token)
+		slot = slotmap_next(&s->by_token, slot);
 	if (slot == SLOT_NONE)
 		return -ENOENT;
 	*out_slot = slot;
 	return 0;
 }
 
-bool sessions_gave_ticket(const struct sessions *s, uint64_t ticket)
+bool sessions_gave_token(const struct sessions *s, uint64_t fencing_token)
 {
-	return numbering_is_valid(&s->tickets, ticket);
+	return numbering_is_valid(&s->tokens, fencing_token);
 }
 
-/* One store each: a torn ticket could be mistaken for another's. */
-void sessions_retire_ticket(struct sessions *s, uint32_t slot)
+/* One store each: a torn fencing token could be mistaken for another's. */
+void sessions_retire_token(struct sessions *s, uint32_t slot)
 {
 	struct session_record *r = edit(s, slot);
 
-	if (!r || r->ticket & SESSION_TICKET_RETIRED)
+	if (!r || r->fencing_token & FENCING_TOKEN_RETIRED)
 		return;
-	slotmap_remove(&s->by_ticket, slot);
-	__atomic_store_n(&r->ticket, r->ticket | SESSION_TICKET_RETIRED, __ATOMIC_SEQ_CST);
+	slotmap_remove(&s->by_token, slot);
+	__atomic_store_n(
+		&r->fencing_token, r->fencing_token | FENCING_TOKEN_RETIRED, __ATOMIC_SEQ_CST);
 }
 
-int sessions_renew_ticket(struct sessions *s, uint32_t slot)
+int sessions_renew_token(struct sessions *s, uint32_t slot)
 {
 	struct session_record *r = edit(s, slot);
 
-	if (!r || !numbering_next(&s->tickets))
+	if (!r || !numbering_next(&s->tokens))
 		return -EUSERS;
-	if (!(r->ticket & SESSION_TICKET_RETIRED))
-		slotmap_remove(&s->by_ticket, slot);
-	__atomic_store_n(&r->ticket, numbering_give(&s->tickets), __ATOMIC_SEQ_CST);
-	slotmap_put(&s->by_ticket, slot, slotmap_hash(r->ticket));
+	if (!(r->fencing_token & FENCING_TOKEN_RETIRED))
+		slotmap_remove(&s->by_token, slot);
+	__atomic_store_n(&r->fencing_token, numbering_give(&s->tokens), __ATOMIC_SEQ_CST);
+	slotmap_put(&s->by_token, slot, slotmap_hash(r->fencing_token));
 	return 0;
 }
 
@@ -398,8 +399,8 @@ void sessions_remove(struct sessions *s, uint32_t slot)
 	if (!r)
 		return;
 	slotmap_remove(&s->by_id, slot);
-	if (!(r->ticket & SESSION_TICKET_RETIRED))
-		slotmap_remove(&s->by_ticket, slot);
+	if (!(r->fencing_token & FENCING_TOKEN_RETIRED))
+		slotmap_remove(&s->by_token, slot);
 	s->in_state[r->state]--;
 	__atomic_store_n(&r->state, SESSION_NONE, __ATOMIC_RELEASE);
 	tell(s, slot);

@@ -27,18 +27,19 @@ enum session_state {
 };
 
 /*
- * A ticket says under which tenure of its lease a session acts: it gets another one when it comes back after
- * its lease had expired. Locks are held under a ticket, so it is at most 40 bits long. One that is retired
+ * A fencing token says under which tenure of its lease a session acts: it gets another one when it comes back after
+ * its lease had expired. Locks are held under a fencing token, so it is at most 40 bits long. One that is retired
  * will not be acted under any more, whoever restarts.
  */
-#define SESSION_TICKET_MAX ((1ULL << 40) - 1)
-#define SESSION_TICKET_RETIRED (1ULL << 63)
+#define FENCING_TOKEN_MAX ((1ULL << 40) - 1)
+#define FENCING_TOKEN_RETIRED (1ULL << 63)
 
 struct session_record {
 	uint32_t state;    /* enum session_state; written last */
 	uint32_t evidence; /* enum holder_evidence, with DEAD and CLOSED */
 	uint64_t serial;   /* unique, ascending, never 0 */
-	uint64_t ticket;   /* unique, ascending, never 0; with SESSION_TICKET_RETIRED or without */
+	uint64_t
+		fencing_token; /* unique, ascending, never 0; with FENCING_TOKEN_RETIRED or without */
 	uint8_t id[ID_SIZE];
 	uint8_t secret[ID_SIZE];
 	uint64_t opened_ns; /* server time (server/ledger/timeline.h), like all below */
@@ -58,7 +59,7 @@ struct sessions;
 
 /*
  * What a former process left behind is indexed again. A record that cannot be right (a checksum, a field out of
- * range, a text without an end, an id, serial number or ticket twice, or a number that was never given
+ * range, a text without an end, an id, serial number or fencing token twice, or a number that was never given
  * (server/ledger/numbering.h)) is left out and counted; its slot is not used again. ERRORS: as table_open(), -ENOMEM.
  */
 int sessions_open(struct sessions **out, int dir, const char *name);
@@ -77,7 +78,7 @@ uint32_t sessions_rejected(const struct sessions *s);
 void sessions_expect(struct sessions *s, uint32_t slot, uint64_t serial);
 
 /*
- * A new record, CONNECTED, with a ticket; -EUSERS when the table is full (or tickets are), -EEXIST for an id that is in it, -ENOSPC
+ * A new record, CONNECTED, with a fencing token; -EUSERS when the table is full (or fencing tokens are), -EEXIST for an id that is in it, -ENOSPC
  * when the file cannot grow.
  */
 int sessions_add(struct sessions *s, const uint8_t id[ID_SIZE], const uint8_t secret[ID_SIZE],
@@ -92,14 +93,14 @@ void sessions_tell(struct sessions *s, struct ledger *ledger);
 /* The slot with that id, or -ENOENT. */
 int sessions_find(const struct sessions *s, const uint8_t id[ID_SIZE], uint32_t *out_slot);
 
-/* The slot of the session that has that ticket, not retired; or -ENOENT. */
-int sessions_find_ticket(const struct sessions *s, uint64_t ticket, uint32_t *out_slot);
+/* The slot of the session that has that fencing token, not retired; or -ENOENT. */
+int sessions_find_token(const struct sessions *s, uint64_t fencing_token, uint32_t *out_slot);
 /* Has anybody ever had it? */
-bool sessions_gave_ticket(const struct sessions *s, uint64_t ticket);
-/* Its ticket is not its any more: from now on, and for every later process. */
-void sessions_retire_ticket(struct sessions *s, uint32_t slot);
+bool sessions_gave_token(const struct sessions *s, uint64_t fencing_token);
+/* Its fencing token is not its any more: from now on, and for every later process. */
+void sessions_retire_token(struct sessions *s, uint32_t slot);
 /* It gets another one. 0, or -EUSERS: there are no more. */
-int sessions_renew_ticket(struct sessions *s, uint32_t slot);
+int sessions_renew_token(struct sessions *s, uint32_t slot);
 
 /* The record in a slot; NULL if it is NONE or out of range. It is changed by these functions only. */
 const struct session_record *sessions_get(const struct sessions *s, uint32_t slot);

@@ -25,7 +25,7 @@ struct topology;
 #define LIMITS_ALIGN_BYTES (2 * MIB)     /* a default is a multiple of this */
 
 /*
- * What a connection locks beside the pool: 16 KiB of message buffers, the page with its session's line of the lease board,
+ * What a connection locks beside the pool: 16 KiB of message buffers, the page with its session's line of the heartbeat page,
  * and its queues where the driver takes them from this process's memory (mlx5 does).
  */
 #define LIMITS_CONNECTION_BYTES (32 * KIB)

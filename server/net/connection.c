@@ -27,7 +27,7 @@
 #define RNR_RETRIES 6           /* 7 would mean: for ever */
 
 _Static_assert(LIMITS_CONNECTION_BYTES >= BUFFERS * MESSAGE_MAX + 4096,
-	"buffers, and the page with the line of the lease board");
+	"buffers, and the page with the line of the heartbeat page");
 
 /* What a work request was, in the low bits of its id. */
 enum wr_kind { WR_RECV = 1, WR_SEND = 2, WR_INVALIDATE = 3, WR_KIND_MASK = 7 };

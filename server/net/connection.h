@@ -64,8 +64,8 @@ struct connection {
 	uint32_t number;         /* the client's, of a channel; 0: none */
 	struct grantee *grantee; /* its session; NULL before HELLO or JOIN, and for observers */
 	struct wait grantee_closing, grantee_gone; /* the session's, on the two lists below */
-	struct grant *grants;                      /* all of them, the board line's too */
-	struct grant *board;
+	struct grant *grants;                      /* all of them, the heartbeat line's too */
+	struct grant *heartbeat;
 	struct ibv_mw *spares[CONNECTION_SPARES]; /* unbound windows to use again */
 	unsigned nspares;
 	unsigned replies; /* so far */
@@ -74,7 +74,7 @@ struct connection {
 	struct wait *gone;     /* waits for it to be torn down */
 	unsigned revoke_round; /* so many rounds over its grants have left some */
 	bool warned;           /* that windows cannot be revoked */
-	bool resting;          /* the next round waits for a tick */
+	bool retry_next_tick;  /* the next round waits for a tick */
 	bool left; /* an event may still name it: it stays CLOSING, and is never freed */
 	unsigned invalidating;         /* windows whose invalidation was posted */
 	uint64_t opened_ns, active_ns; /* boot time */

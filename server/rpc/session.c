@@ -12,21 +12,23 @@
 #include "server/rpc/handlers.h"
 #include "server/grant/grant.h"
 
-#define BOARD_NODE (ADDR_MAX_NODES - 1) /* the lease board's addresses: no arena has this node */
+#define HEARTBEAT_NODE \
+	(ADDR_MAX_NODES - 1) /* the heartbeat page's addresses: no arena has this node */
 
-static int make_board_grant(struct connection *c, struct extent *e)
+static int make_heartbeat_grant(struct connection *c, struct extent *e)
 {
 	int err;
 
-	*e = (struct extent){ .memory = (void *)session_board(session_of(c)),
-		.addr = addr_make(0, BOARD_NODE, (uint64_t)c->grantee->slot * BOARD_LINE_BYTES),
+	*e = (struct extent){ .memory = (void *)session_heartbeat(session_of(c)),
+		.addr = addr_make(
+			0, HEARTBEAT_NODE, (uint64_t)c->grantee->slot * HEARTBEAT_LINE_BYTES),
 		.bytes = sizeof(uint64_t),
 		.access = IBV_ACCESS_REMOTE_WRITE };
-	err = grant_create(c->device->pd, e, NULL, NULL, &c->board);
+	err = grant_create(c->device->pd, e, NULL, NULL, &c->heartbeat);
 	if (err)
 		return err;
-	c->board->connection = c;
-	DL_APPEND(c->grants, c->board);
+	c->heartbeat->connection = c;
+	DL_APPEND(c->grants, c->heartbeat);
 	return 0;
 }
 
@@ -37,23 +39,23 @@ static int greet(struct connection *c, const struct header *h)
 	struct ibv_send_wr bind;
 	struct extent e;
 	struct reply r;
-	int err = make_board_grant(c, &e);
+	int err = make_heartbeat_grant(c, &e);
 
 	if (err)
 		return handler_refuse_grant(c, h, err);
 	body = (struct hello_reply){ .ttl_ms = (uint32_t)rpc_of(c)->options->ttl_ms,
-		.board_addr = e.addr,
-		.board_rkey = c->board->rkey,
+		.heartbeat_addr = e.addr,
+		.heartbeat_rkey = c->heartbeat->rkey,
 		.nodes = (uint8_t)rpc_of(c)->pool->nnodes,
 		.max_alloc_bytes = pool_max_alloc_bytes(rpc_of(c)->pool, RMEM_NODE_ANY),
-		.ticket = handler_record(c)->ticket };
+		.fencing_token = handler_record(c)->fencing_token };
 	memcpy(body.secret, handler_record(c)->secret, ID_SIZE);
 	connection_reply_begin(c, h->type, h->seq, 0, &r);
 	hello_reply_put(&r.body, &body);
-	grant_bind_request(c->board, &e, NULL, &bind);
+	grant_bind_request(c->heartbeat, &e, NULL, &bind);
 	err = connection_reply_send(c, &r, &bind);
 	if (!err)
-		grant_posted(c->board);
+		grant_posted(c->heartbeat);
 	return err;
 }
 
@@ -195,9 +197,9 @@ int handle_fence(struct connection *c, const struct header *h, struct wire *in)
 	fence_request_get(in, &q);
 	if (wire_finish(in))
 		return -EBADMSG;
-	if (!sessions_gave_ticket(rpc_of(c)->leases->records, q.ticket))
-		return handler_refuse(c, h, -EINVAL, "nobody has ever had that ticket");
-	body.out = session_is_out(rpc_of(c)->leases, q.ticket);
+	if (!sessions_gave_token(rpc_of(c)->leases->records, q.fencing_token))
+		return handler_refuse(c, h, -EINVAL, "nobody has ever had that fencing token");
+	body.out = session_is_out(rpc_of(c)->leases, q.fencing_token);
 	connection_reply_begin(c, h->type, h->seq, 0, &r);
 	fence_reply_put(&r.body, &body);
 	return connection_reply_send(c, &r, NULL);

@@ -180,9 +180,9 @@ int raw_detach(struct raw *r, uint64_t addr)
 	return RAW_TELL(r, MESSAGE_DETACH, detach, &q);
 }
 
-int raw_fence(struct raw *r, uint64_t ticket)
+int raw_fence(struct raw *r, uint64_t fencing_token)
 {
-	const struct fence_request q = { .ticket = ticket };
+	const struct fence_request q = { .fencing_token = fencing_token };
 	struct fence_reply answer;
 	int err = RAW_ASK(r, MESSAGE_FENCE, fence, &q, fence, &answer);
 

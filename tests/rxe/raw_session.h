@@ -75,6 +75,6 @@ int raw_attach_with(struct raw *r, uint64_t addr, const uint8_t *key, struct gra
 int raw_share(struct raw *r, uint64_t addr, uint8_t key[SHARE_KEY_SIZE]);
 int raw_lookup(struct raw *r, uint64_t addr, const uint8_t *key, uint64_t *out_bytes);
 int raw_detach(struct raw *r, uint64_t addr);
-int raw_fence(struct raw *r, uint64_t ticket); /* 1: out */
+int raw_fence(struct raw *r, uint64_t fencing_token); /* 1: out */
 
 #endif

@@ -53,8 +53,8 @@ enum rig_port {
 	RIG_PORT_OUTAGE,
 	RIG_PORT_VAST,
 	RIG_PORT_DESCRIPTOR,
-	RIG_PORT_SHARE = 7561,   /* and the next */
-	RIG_PORT_TICKETS = 7563, /* and the next */
+	RIG_PORT_SHARE = 7561,  /* and the next */
+	RIG_PORT_TOKENS = 7563, /* and the next */
 	RIG_PORT_SHARING = 7565,
 	RIG_PORT_LOCKS,
 	RIG_PORT_OBJECTS,

@@ -80,7 +80,7 @@ void speech_put_body(struct wire *w, enum message_type type)
 		detach_request_put(w, &(struct detach_request){ .addr = 4096 });
 		break;
 	case MESSAGE_FENCE:
-		fence_request_put(w, &(struct fence_request){ .ticket = 1 });
+		fence_request_put(w, &(struct fence_request){ .fencing_token = 1 });
 		break;
 	case MESSAGE_REPORT:
 		report_request_put(w, &(struct report_request){ "{\"cmd\":\"status\"}" });

@@ -107,8 +107,8 @@ static void add_neighbours(struct ranges *out, struct scene *s, const struct gra
 		for (size_t k = 0; k < s->workers[i]->nheld && k < 4; k++)
 			add(out, s->workers[i]->held[k].addr, 8);
 	}
-	add(out, s->own.session.reply.board_addr, 8);
-	add(out, s->other.session.reply.board_addr, 8);
+	add(out, s->own.session.reply.heartbeat_addr, 8);
+	add(out, s->other.session.reply.heartbeat_addr, 8);
 }
 
 static void outside_the_window(void **state)
@@ -183,7 +183,7 @@ static void guessed_keys(void **state)
 	scene_end(s);
 }
 
-/* ---- regions, and the lease board ---- */
+/* ---- regions, and the heartbeat page ---- */
 
 #define KEYS_MAX 64
 
@@ -235,18 +235,20 @@ static void lease_board(void **state)
 	for (unsigned i = 0; i < 60; i++) {
 		const struct hello_reply *mine = &s->own.session.reply;
 		const struct hello_reply *theirs = &s->other.session.reply;
-		const uint64_t lines[] = { mine->board_addr - 64, mine->board_addr + 8,
-			mine->board_addr + 64, theirs->board_addr, s->other.grants[2].addr };
+		const uint64_t lines[] = { mine->heartbeat_addr - 64, mine->heartbeat_addr + 8,
+			mine->heartbeat_addr + 64, theirs->heartbeat_addr,
+			s->other.grants[2].addr };
 		struct raw *raw = party_take(&s->own, 0);
 
 		if (i < 10) /* its own line: for writing, not for reading or counting */
-			scene_attempt(s, raw, scene_opcodes[i % 2 ? 2 : 0], mine->board_addr, 8,
-				mine->board_rkey);
+			scene_attempt(s, raw, scene_opcodes[i % 2 ? 2 : 0], mine->heartbeat_addr, 8,
+				mine->heartbeat_rkey);
 		else if (i < 40)
-			scene_attempt(s, raw, IBV_WR_RDMA_WRITE, lines[i % 5], 8, mine->board_rkey);
+			scene_attempt(
+				s, raw, IBV_WR_RDMA_WRITE, lines[i % 5], 8, mine->heartbeat_rkey);
 		else
-			scene_attempt(s, raw, scene_opcodes[i % SCENE_OPCODES], theirs->board_addr,
-				8, theirs->board_rkey);
+			scene_attempt(s, raw, scene_opcodes[i % SCENE_OPCODES],
+				theirs->heartbeat_addr, 8, theirs->heartbeat_rkey);
 	}
 	scene_end(s);
 }

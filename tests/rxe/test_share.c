@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Allocations that several sessions use, as rmemd sees it: whom a key admits, how an attachment ends, that a
- * block goes to nobody else while anybody reaches it. Tickets: test_tickets.c. With the argument "window": the
+ * block goes to nobody else while anybody reaches it. Fencing tokens: test_tokens.c. With the argument "window": the
  * same with windows that are invalidated.
  */
 #include <errno.h>

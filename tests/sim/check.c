@@ -224,7 +224,8 @@ bool check_is_stuck(void)
 void check_empty(void)
 {
 	check_all(true);
-	trace_require(!rooms.net.connections && !rooms.net.controls && !rooms.net.dying, "connections are left");
+	trace_require(!rooms.net.connections && !rooms.net.controls && !rooms.net.dying,
+		"connections are left");
 	trace_require(!rooms.reclaim.room && !rooms.access.ending, "somebody waits for ever");
 	if (check_is_stuck())
 		return;

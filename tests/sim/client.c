@@ -241,7 +241,7 @@ void client_act(struct client *c)
 	}
 }
 
-/* The board is written through the window that came with HELLO. */
+/* The heartbeat page is written through the window that came with HELLO. */
 void client_beat(struct client *c)
 {
 	if (!c->alive || c->silent || !c->owner || !c->control || !c->greeted ||

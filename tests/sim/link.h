@@ -45,7 +45,7 @@ struct link {
 	uint64_t asked_ran_ns, asked_order;
 	uint64_t closing_ran_ns; /* since then it is being torn down */
 	struct owner *owner;     /* whose session it is, as the server has said */
-	uint64_t ticket;         /* under which it was made */
+	uint64_t fencing_token;  /* under which it was made */
 	struct {
 		struct grant *grant;
 		uint64_t ran_ns;

@@ -21,12 +21,12 @@ static struct owner owners[OWNERS_MAX];
 static struct block blocks[BLOCKS_MAX]; /* none of them gone */
 static uint64_t fenced[FENCED_MAX];
 static unsigned nowners, nblocks, nfenced, killed;
-static uint64_t last_serial, last_ticket, pressure_ran_ns;
+static uint64_t last_serial, last_token, pressure_ran_ns;
 
 void model_begin(void)
 {
 	nowners = nblocks = nfenced = killed = 0;
-	last_serial = last_ticket = pressure_ran_ns = 0;
+	last_serial = last_token = pressure_ran_ns = 0;
 }
 
 void model_forget_all(void)
@@ -34,7 +34,7 @@ void model_forget_all(void)
 	for (unsigned i = 0; i < nowners; i++)
 		owners[i].lost = true;
 	nfenced = 0;
-	last_serial = last_ticket = 0;
+	last_serial = last_token = 0;
 }
 
 void model_restarted(void)
@@ -71,10 +71,10 @@ struct owner *model_owner(const uint8_t id[ID_SIZE])
 	return NULL;
 }
 
-struct owner *model_owner_of_ticket(uint64_t ticket)
+struct owner *model_owner_of_token(uint64_t fencing_token)
 {
 	for (unsigned i = 0; i < nowners; i++) {
-		if (!owners[i].lost && owners[i].ticket == ticket)
+		if (!owners[i].lost && owners[i].fencing_token == fencing_token)
 			return &owners[i];
 	}
 	return NULL;
@@ -132,34 +132,35 @@ bool owner_has_connection(const struct owner *o)
 	return false;
 }
 
-/* ---- tickets ---- */
+/* ---- fencing tokens ---- */
 
-void model_new_ticket(uint64_t ticket)
+void model_new_token(uint64_t fencing_token)
 {
-	trace_require(ticket > last_ticket, "ticket %" PRIu64 " is given twice", ticket);
-	last_ticket = ticket;
+	trace_require(fencing_token > last_token, "fencing token %" PRIu64 " is given twice",
+		fencing_token);
+	last_token = fencing_token;
 }
 
-bool model_knows_ticket(uint64_t ticket)
+bool model_knows_token(uint64_t fencing_token)
 {
-	return ticket && ticket <= last_ticket;
+	return fencing_token && fencing_token <= last_token;
 }
 
-uint64_t model_last_ticket(void)
+uint64_t model_last_token(void)
 {
-	return last_ticket;
+	return last_token;
 }
 
-void model_fence(uint64_t ticket)
+void model_fence(uint64_t fencing_token)
 {
-	if (!model_is_fenced(ticket) && nfenced < FENCED_MAX)
-		fenced[nfenced++] = ticket;
+	if (!model_is_fenced(fencing_token) && nfenced < FENCED_MAX)
+		fenced[nfenced++] = fencing_token;
 }
 
-bool model_is_fenced(uint64_t ticket)
+bool model_is_fenced(uint64_t fencing_token)
 {
 	for (unsigned i = 0; i < nfenced; i++) {
-		if (fenced[i] == ticket)
+		if (fenced[i] == fencing_token)
 			return true;
 	}
 	return false;

@@ -19,14 +19,14 @@
 struct owner {
 	unsigned number, process;
 	uint8_t id[ID_SIZE], secret[ID_SIZE];
-	uint64_t ticket;
+	uint64_t fencing_token;
 	bool leaving;     /* it has said goodbye, */
 	bool closed;      /* and that was answered */
 	bool called_dead; /* the server has evidence, rightly */
 	bool gone;        /* the server has forgotten it, rightly */
 	bool lost;        /* its files are gone with the pool */
 	bool was_over;    /* when the last server was killed, its lease may have been */
-	bool unsure; /* it may have another ticket by now, and the answer was lost; or it is retired */
+	bool unsure; /* it may have another fencing token by now, and the answer was lost; or it is retired */
 	uint32_t next_seq, free_seq; /* the next request's; the last FREE's that was carried out */
 	/* A sign of life that the server has seen for certain, and the last that it may have seen. */
 	uint64_t sign_ns, late_ran_ns;
@@ -57,7 +57,7 @@ void model_restarted(void);
 
 struct owner *model_add_owner(unsigned process, const struct request *hello);
 struct owner *model_owner(const uint8_t id[ID_SIZE]); /* or NULL */
-struct owner *model_owner_of_ticket(uint64_t ticket);
+struct owner *model_owner_of_token(uint64_t fencing_token);
 struct owner *model_owner_at(unsigned i); /* NULL at the end */
 struct owner *model_any_owner(void);      /* by chance; NULL: there is none */
 void model_sign(struct owner *o);         /* seen for certain */
@@ -76,13 +76,13 @@ struct block *model_any_block(void);
 bool model_is_ending(const struct block *b); /* the server has begun to take it back */
 char *model_memory(const struct block *b);
 
-/* Tickets and serial numbers ascend: it must be new. */
-void model_new_ticket(uint64_t ticket);
-bool model_knows_ticket(uint64_t ticket);
-uint64_t model_last_ticket(void);
+/* Fencing tokens and serial numbers ascend: it must be new. */
+void model_new_token(uint64_t fencing_token);
+bool model_knows_token(uint64_t fencing_token);
+uint64_t model_last_token(void);
 /* The server has said that nobody acts under it any more. */
-void model_fence(uint64_t ticket);
-bool model_is_fenced(uint64_t ticket);
+void model_fence(uint64_t fencing_token);
+bool model_is_fenced(uint64_t fencing_token);
 
 /* Compare what the model knows with the ledger; fine in the middle of an event. */
 void model_sync(void);

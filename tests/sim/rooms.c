@@ -27,7 +27,7 @@
 struct rooms rooms;
 
 static char directory[64], files[80];
-static void *board; /* the process's memory, not a file: made once, for all servers */
+static void *heartbeat_page; /* the process's memory, not a file: made once, for all servers */
 
 static const struct net_events events = {
 	.message = rpc_dispatch,
@@ -44,7 +44,8 @@ void rooms_make_directory(void)
 		exit(77);
 	}
 	snprintf(files, sizeof(files), "%s/pool", directory);
-	board = mmap(NULL, BOARD_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	heartbeat_page = mmap(NULL, HEARTBEAT_PAGE_BYTES, PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 }
 
 static void remove_files(void)
@@ -122,7 +123,7 @@ static int open_tables(struct rooms *r)
 	identity_boot(clocks.boot_id, &clocks.boot_clock);
 	err = timeline_open(&r->leases.timeline, r->data.tables, DATADIR_TIME, &clocks);
 	r->leases.sessions = calloc(SESSIONS_MAX, sizeof(*r->leases.sessions));
-	r->leases.board = board;
+	r->leases.heartbeat_page = heartbeat_page;
 	r->rpc.sites = r->sites;
 	r->pool.emptied = session_emptied;
 	r->pool.context = &r->leases;

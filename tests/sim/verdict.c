@@ -23,7 +23,7 @@ void verdict_asked(struct link *link, const struct request *q)
 		link->unsure = o->unsure;
 		o->unsure = true;
 	}
-	if (q->type == MESSAGE_FENCE && (o = model_owner_of_ticket(q->fence.ticket)) != NULL)
+	if (q->type == MESSAGE_FENCE && (o = model_owner_of_token(q->fence.fencing_token)) != NULL)
 		o->unsure = true;
 	if (q->type == MESSAGE_BYE && link->owner)
 		link->owner->leaving = true;

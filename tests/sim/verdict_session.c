@@ -26,16 +26,18 @@ static void judge_resume(struct link *link, int status, const struct hello_reply
 		"granted to somebody else, or after goodbye");
 	require(link, !owner_has_connection(o), "granted while an earlier connection is left");
 	/* It may have got that one earlier, and not heard of it. */
-	if (r->ticket > model_last_ticket() ||
-		(r->ticket != o->ticket && (!link->unsure || r->ticket < o->ticket ||
-						   model_owner_of_ticket(r->ticket))))
-		model_new_ticket(r->ticket);
-	require(link, !model_is_fenced(r->ticket), "a ticket that was said to be out");
-	require(link, r->ticket != o->ticket || !link->over,
-		"its lease was over, and its ticket is the old one");
-	require(link, r->ticket == o->ticket || !owner_lease_lasts(o) || link->unsure,
-		"its lease lasts, and it gets another ticket");
-	o->ticket = r->ticket;
+	if (r->fencing_token > model_last_token() ||
+		(r->fencing_token != o->fencing_token &&
+			(!link->unsure || r->fencing_token < o->fencing_token ||
+				model_owner_of_token(r->fencing_token))))
+		model_new_token(r->fencing_token);
+	require(link, !model_is_fenced(r->fencing_token),
+		"a fencing token that was said to be out");
+	require(link, r->fencing_token != o->fencing_token || !link->over,
+		"its lease was over, and its fencing token is the old one");
+	require(link, r->fencing_token == o->fencing_token || !owner_lease_lasts(o) || link->unsure,
+		"its lease lasts, and it gets another fencing token");
+	o->fencing_token = r->fencing_token;
 	o->unsure = o->called_dead = false;
 	link->owner = o;
 }
@@ -57,13 +59,13 @@ void verdict_hello(struct link *link, int status, struct wire *in)
 		if (o)
 			o->gone = true;
 		link->owner = model_add_owner(q->hello.identity.pid - 1, q);
-		link->owner->ticket = r.ticket;
+		link->owner->fencing_token = r.fencing_token;
 		memcpy(link->owner->secret, r.secret, ID_SIZE);
-		model_new_ticket(r.ticket);
+		model_new_token(r.fencing_token);
 	}
 	if (status)
 		return;
-	link->ticket = r.ticket;
+	link->fencing_token = r.fencing_token;
 	model_sign(link->owner);
 }
 
@@ -90,23 +92,26 @@ void verdict_join(struct link *link, int status)
 	}
 	require(link, connected && !o->closed, "of a session that is not connected");
 	link->owner = o;
-	link->ticket = o->ticket;
+	link->fencing_token = o->fencing_token;
 }
 
 void verdict_fence(struct link *link, int status, struct wire *in)
 {
-	const uint64_t ticket = link->question.fence.ticket;
+	const uint64_t fencing_token = link->question.fence.fencing_token;
 	struct fence_reply r;
 
 	fence_reply_get(in, &r);
-	require(link, !status == model_knows_ticket(ticket), "a ticket that was given, or was not");
+	require(link, !status == model_knows_token(fencing_token),
+		"a fencing token that was given, or was not");
 	if (status || !r.out)
 		return;
 	for (unsigned i = 0; i < LINKS_MAX; i++)
-		require(link, !links[i].c || !links[i].owner || links[i].ticket != ticket,
-			"out, and a connection of that ticket is left");
+		require(link,
+			!links[i].c || !links[i].owner || links[i].fencing_token != fencing_token,
+			"out, and a connection of that fencing token is left");
 	for (struct window *w = NULL; (w = window_next(w)) != NULL;)
-		require(link, !w->bound || w->link->ticket != ticket || !w->link->owner,
-			"out, and a key of that ticket is left");
-	model_fence(ticket);
+		require(link,
+			!w->bound || w->link->fencing_token != fencing_token || !w->link->owner,
+			"out, and a key of that fencing token is left");
+	model_fence(fencing_token);
 }

@@ -25,7 +25,7 @@ struct window {
 	struct ibv_mr mr;
 	char *memory;
 	uint64_t addr, bytes;
-	uint64_t serial; /* of the allocation; 0: the lease board */
+	uint64_t serial; /* of the allocation; 0: the heartbeat page */
 	struct link *link;
 };
 

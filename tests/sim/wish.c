@@ -77,11 +77,11 @@ static void wish_fence(struct request *q)
 	const struct owner *o = model_any_owner();
 
 	q->type = MESSAGE_FENCE;
-	q->fence.ticket = chance_in(4) && model_last_ticket()
-				  ? 1 + chance_below(model_last_ticket())
-				  : o->ticket;
+	q->fence.fencing_token = chance_in(4) && model_last_token()
+					 ? 1 + chance_below(model_last_token())
+					 : o->fencing_token;
 	if (chance_in(20))
-		q->fence.ticket = chance_in(2) ? 0 : 1ULL << 39;
+		q->fence.fencing_token = chance_in(2) ? 0 : 1ULL << 39;
 }
 
 void wish_any(const struct owner *o, struct request *q)

@@ -298,11 +298,12 @@ static void check_session(uint32_t slot)
 	assert_int_equal(r->expired_ns, put->expired_ns);
 	assert_int_equal(r->last_seq, put->last_seq);
 	assert_int_equal(r->no_sites, put->no_sites);
-	assert_true(r->ticket == (put->ticket | (put->retired ? SESSION_TICKET_RETIRED : 0)));
-	assert_int_equal(
-		sessions_find_ticket(in.sessions, put->ticket, &found), put->retired ? -ENOENT : 0);
+	assert_true(r->fencing_token ==
+		    (put->fencing_token | (put->retired ? FENCING_TOKEN_RETIRED : 0)));
+	assert_int_equal(sessions_find_token(in.sessions, put->fencing_token, &found),
+		put->retired ? -ENOENT : 0);
 	assert_true(put->retired || found == slot);
-	assert_true(sessions_gave_ticket(in.sessions, put->ticket));
+	assert_true(sessions_gave_token(in.sessions, put->fencing_token));
 	check_identity(&r->identity, slot);
 }
 
@@ -324,7 +325,7 @@ static void check_sessions(const struct fixture *f, const char *path)
 	assert_int_equal(sessions_find(in.sessions, id, &slot), -ENOENT);
 	assert_int_equal(sessions_add(in.sessions, id, secret, &who, BEGUN_NS, &slot), 0);
 	assert_int_equal(sessions_get(in.sessions, slot)->serial, SESSION_SERIAL_NEXT);
-	assert_int_equal(sessions_get(in.sessions, slot)->ticket, TICKET_NEXT);
+	assert_int_equal(sessions_get(in.sessions, slot)->fencing_token, TOKEN_NEXT);
 	close_all();
 }
 

@@ -81,9 +81,9 @@ static int fire(struct lease *l, enum event event, uint64_t now)
 	case RENEW:
 		return lease_renew(l, now);
 	case OBSERVE_MOVED:
-		return lease_observe(l, l->board + 1, now);
+		return lease_observe(l, l->heartbeat + 1, now);
 	case OBSERVE_SAME:
-		return lease_observe(l, l->board, now);
+		return lease_observe(l, l->heartbeat, now);
 	case RESUME:
 		return lease_resume(l, now);
 	case EXCUSE:
@@ -106,7 +106,7 @@ static void check_untouched(const struct lease *l, const struct lease *before)
 	assert_int_equal(l->state, before->state);
 	assert_int_equal(l->seen_ns, before->seen_ns);
 	assert_int_equal(l->since_ns, before->since_ns);
-	assert_int_equal(l->board, before->board);
+	assert_int_equal(l->heartbeat, before->heartbeat);
 }
 
 static void test_transitions(void **state)
@@ -115,7 +115,7 @@ static void test_transitions(void **state)
 	assert_int_equal(sizeof(rows) / sizeof(rows[0]), 4 * 9);
 	for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct lease l = {
-			.state = rows[i].from, .seen_ns = T0, .since_ns = T0, .board = 7
+			.state = rows[i].from, .seen_ns = T0, .since_ns = T0, .heartbeat = 7
 		};
 		struct lease before = l;
 		int result = fire(&l, rows[i].event, T0 + 3);
@@ -199,7 +199,7 @@ static void test_no_resurrection(void **state)
 	assert_true(lapsed > 0 && resumed > 0);
 }
 
-static void test_board(void **state)
+static void test_heartbeat_page(void **state)
 {
 	struct lease l;
 
@@ -341,7 +341,7 @@ int main(void)
 		cmocka_unit_test(test_transitions),
 		cmocka_unit_test(test_silence),
 		cmocka_unit_test(test_no_resurrection),
-		cmocka_unit_test(test_board),
+		cmocka_unit_test(test_heartbeat_page),
 		cmocka_unit_test(test_excuse),
 		cmocka_unit_test(test_pulse),
 		cmocka_unit_test(test_stopped),

@@ -161,11 +161,11 @@ static void test_one_bad_field(void **state)
 		{ FIELD(serial), 0 },
 		{ FIELD(serial), UINT64_MAX },
 		{ FIELD(serial), 1 }, /* the neighbour's */
-		{ FIELD(ticket), 0 },
-		{ FIELD(ticket), SESSION_TICKET_MAX + 1 },
-		{ FIELD(ticket), UINT64_MAX },
-		{ FIELD(ticket), 1 }, /* the neighbour's */
-		{ FIELD(id), 0 },     /* the neighbour's */
+		{ FIELD(fencing_token), 0 },
+		{ FIELD(fencing_token), FENCING_TOKEN_MAX + 1 },
+		{ FIELD(fencing_token), UINT64_MAX },
+		{ FIELD(fencing_token), 1 }, /* the neighbour's */
+		{ FIELD(id), 0 },            /* the neighbour's */
 		{ FIELD(identity.host), UINT64_MAX },
 		{ FIELD(identity.exe), UINT64_MAX },
 		{ FIELD(identity.cmdline), UINT64_MAX },
@@ -198,47 +198,47 @@ static void test_one_bad_field(void **state)
 	}
 }
 
-/* Whatever is retired, renewed, forgotten and restarted: no ticket is anybody's twice. */
-static void test_tickets(void **state)
+/* Whatever is retired, renewed, forgotten and restarted: no fencing token is anybody's twice. */
+static void test_tokens(void **state)
 {
 	struct sessions *s = reopen(NULL);
 	uint32_t a = add(s, 1), b = add(s, 2), found;
 
 	(void)state;
-	assert_int_equal(sessions_get(s, a)->ticket, 1);
-	assert_int_equal(sessions_get(s, b)->ticket, 2);
-	assert_int_equal(sessions_find_ticket(s, 2, &found), 0);
+	assert_int_equal(sessions_get(s, a)->fencing_token, 1);
+	assert_int_equal(sessions_get(s, b)->fencing_token, 2);
+	assert_int_equal(sessions_find_token(s, 2, &found), 0);
 	assert_int_equal(found, b);
-	assert_false(sessions_gave_ticket(s, 0));
-	assert_true(sessions_gave_ticket(s, 2));
-	assert_false(sessions_gave_ticket(s, 3));
-	sessions_retire_ticket(s, b);
-	sessions_retire_ticket(s, b);
-	assert_int_equal(sessions_find_ticket(s, 2, &found), -ENOENT);
-	assert_int_equal(sessions_find_ticket(s, 2 | SESSION_TICKET_RETIRED, &found), -ENOENT);
+	assert_false(sessions_gave_token(s, 0));
+	assert_true(sessions_gave_token(s, 2));
+	assert_false(sessions_gave_token(s, 3));
+	sessions_retire_token(s, b);
+	sessions_retire_token(s, b);
+	assert_int_equal(sessions_find_token(s, 2, &found), -ENOENT);
+	assert_int_equal(sessions_find_token(s, 2 | FENCING_TOKEN_RETIRED, &found), -ENOENT);
 	/* The next process knows that it is retired, and that it was given. */
 	s = reopen(s);
 	assert_int_equal(sessions_rejected(s), 0);
-	assert_int_equal(sessions_get(s, b)->ticket, 2 | SESSION_TICKET_RETIRED);
-	assert_int_equal(sessions_find_ticket(s, 2, &found), -ENOENT);
-	assert_true(sessions_gave_ticket(s, 2));
-	assert_int_equal(sessions_renew_ticket(s, b), 0);
-	assert_int_equal(sessions_get(s, b)->ticket, 3);
-	assert_int_equal(sessions_renew_ticket(s, a), 0);
-	assert_int_equal(sessions_find_ticket(s, 1, &found), -ENOENT);
-	assert_int_equal(sessions_find_ticket(s, 4, &found), 0);
+	assert_int_equal(sessions_get(s, b)->fencing_token, 2 | FENCING_TOKEN_RETIRED);
+	assert_int_equal(sessions_find_token(s, 2, &found), -ENOENT);
+	assert_true(sessions_gave_token(s, 2));
+	assert_int_equal(sessions_renew_token(s, b), 0);
+	assert_int_equal(sessions_get(s, b)->fencing_token, 3);
+	assert_int_equal(sessions_renew_token(s, a), 0);
+	assert_int_equal(sessions_find_token(s, 1, &found), -ENOENT);
+	assert_int_equal(sessions_find_token(s, 4, &found), 0);
 	assert_int_equal(found, a);
-	assert_int_equal(sessions_renew_ticket(s, 99), -EUSERS);
+	assert_int_equal(sessions_renew_token(s, 99), -EUSERS);
 	/* What the last one had is known as long as its slot is not used again. */
 	sessions_remove(s, a);
-	assert_int_equal(sessions_find_ticket(s, 4, &found), -ENOENT);
+	assert_int_equal(sessions_find_token(s, 4, &found), -ENOENT);
 	s = reopen(s);
-	assert_int_equal(sessions_get(s, add(s, 5))->ticket, 5);
+	assert_int_equal(sessions_get(s, add(s, 5))->fencing_token, 5);
 	sessions_close(s);
 }
 
-/* So many are given that none are left: only a row of records, one for each sixth of all tickets, makes that credible. */
-static void test_no_tickets_left(void **state)
+/* So many are given that none are left: only a row of records, one for each sixth of all fencing tokens, makes that credible. */
+static void test_no_tokens_left(void **state)
 {
 	struct sessions *s = reopen(NULL);
 	struct names names = names_of(7);
@@ -249,13 +249,15 @@ static void test_no_tickets_left(void **state)
 		add(s, i);
 	sessions_close(s);
 	for (uint32_t i = 0; i < 6; i++) {
-		const uint64_t ticket = SESSION_TICKET_MAX - (5 - i) * (SESSION_TICKET_MAX / 6);
+		const uint64_t fencing_token =
+			FENCING_TOKEN_MAX - (5 - i) * (FENCING_TOKEN_MAX / 6);
 
-		poke(i, offsetof(struct session_record, ticket), &ticket, sizeof(ticket));
+		poke(i, offsetof(struct session_record, fencing_token), &fencing_token,
+			sizeof(fencing_token));
 	}
 	s = reopen(NULL);
 	assert_int_equal(sessions_rejected(s), 0);
-	assert_int_equal(sessions_renew_ticket(s, 0), -EUSERS);
+	assert_int_equal(sessions_renew_token(s, 0), -EUSERS);
 	assert_int_equal(
 		sessions_add(s, names.id, names.secret, &names.identity, 0, &slot), -EUSERS);
 	sessions_close(s);
@@ -272,7 +274,7 @@ static void forge(uint32_t slot, size_t offset, uint64_t value)
 	memcpy((char *)&r + offset, &value, sizeof(value));
 	memcpy(&sum, &r, SIZE);
 	sum.state = sum.evidence = 0;
-	sum.ticket = sum.seen_ns = sum.state_since_ns = sum.expired_ns = 0;
+	sum.fencing_token = sum.seen_ns = sum.state_since_ns = sum.expired_ns = 0;
 	sum.last_seq = 0;
 	sum.no_sites = 0;
 	sum.check = 0;
@@ -286,9 +288,10 @@ static const struct {
 } forged[] = {
 	{ offsetof(struct session_record, serial), UINT64_MAX - 1 },
 	{ offsetof(struct session_record, serial), 1ULL << 63 },
-	{ offsetof(struct session_record, ticket), SESSION_TICKET_MAX },
-	{ offsetof(struct session_record, ticket), 1ULL << 39 },
-	{ offsetof(struct session_record, ticket), SESSION_TICKET_MAX | SESSION_TICKET_RETIRED },
+	{ offsetof(struct session_record, fencing_token), FENCING_TOKEN_MAX },
+	{ offsetof(struct session_record, fencing_token), 1ULL << 39 },
+	{ offsetof(struct session_record, fencing_token),
+		FENCING_TOKEN_MAX | FENCING_TOKEN_RETIRED },
 };
 
 /* One record, of a session that is there or was, with a number that was never given: the others go on as if it had none. */
@@ -314,10 +317,10 @@ static void test_forged_numbers(void **state)
 		slot = add(s, 4);
 		assert_int_equal(slot, there ? 3 : 1);
 		assert_int_equal(sessions_get(s, slot)->serial, 4);
-		assert_int_equal(sessions_get(s, slot)->ticket, 4);
-		assert_int_equal(sessions_renew_ticket(s, 0), 0);
-		assert_int_equal(sessions_get(s, 0)->ticket, 5);
-		assert_false(sessions_gave_ticket(s, SESSION_TICKET_MAX));
+		assert_int_equal(sessions_get(s, slot)->fencing_token, 4);
+		assert_int_equal(sessions_renew_token(s, 0), 0);
+		assert_int_equal(sessions_get(s, 0)->fencing_token, 5);
+		assert_false(sessions_gave_token(s, FENCING_TOKEN_MAX));
 		/* Nor twice, after the next restart. */
 		s = reopen(s);
 		assert_int_equal(sessions_get(s, add(s, 5))->serial, 5);
@@ -496,8 +499,8 @@ int main(void)
 		IN_DIR(test_life),
 		IN_DIR(test_full),
 		IN_DIR(test_one_bad_field),
-		IN_DIR(test_tickets),
-		IN_DIR(test_no_tickets_left),
+		IN_DIR(test_tokens),
+		IN_DIR(test_no_tokens_left),
 		IN_DIR(test_forged_numbers),
 		IN_DIR(test_forged_number_in_the_ledger),
 		IN_DIR(test_torn_state),

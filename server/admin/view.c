@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "server/admin/snapshot.h"
+#include "server/admin/view.h"
 
 #include <arpa/inet.h>
 #include <string.h>

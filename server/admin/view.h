@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* What reports may know about the running server (server/admin/report.h), gathered. The event loop only. */
-#ifndef RMEM_SERVER_ADMIN_SNAPSHOT_H
-#define RMEM_SERVER_ADMIN_SNAPSHOT_H
+#ifndef RMEM_SERVER_ADMIN_VIEW_H
+#define RMEM_SERVER_ADMIN_VIEW_H
 
 #include <netinet/in.h>
 
