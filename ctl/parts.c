@@ -16,7 +16,6 @@ static const struct {
 	{ "quarantine_bytes", "quarantine" },
 	{ "zombie_bytes", "zombie" },
 	{ "free_bytes", "free" },
-	{ "metadata_bytes", "metadata" },
 };
 
 #define NSHARES (sizeof(shares) / sizeof(shares[0]))

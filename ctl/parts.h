@@ -16,7 +16,6 @@ void part_conservation(FILE *out, const json_t *node, struct check *c);
 #define NODE_COLUMNS \
 	{ "NODE", true }, { "SIZE", true }, { "LIVE", true }, { "COURTESY", true }, \
 		{ "QUARANTINE", true }, { "ZOMBIE", true }, { "FREE", true }, \
-		{ "METADATA", true }, \
 	{ \
 		"UNACCOUNTED", true \
 	}

@@ -26,7 +26,7 @@ struct report_server {
 struct buddy;
 
 struct report_node {
-	struct audit_node given; /* node, registered, free and metadata */
+	struct audit_node given; /* node, registered and free */
 	uint64_t size_bytes;
 	uint64_t page_bytes;
 	uint64_t largest_free_bytes;

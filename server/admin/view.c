@@ -14,8 +14,9 @@
 #include "server/lease/session.h"
 #include "server/rpc/handlers.h"
 
-#define PAGES_CHECKED_MAX 65536      /* of one range, evenly spread: about 15 ms */
-#define BLOCK_PAGES_MAX (1ULL << 20) /* of all blocks of an answer: a quarter of a second */
+/* Pages that are looked at, evenly spread: of a node about 1 ms, of a block less. */
+#define NODE_PAGES_MAX 4096
+#define BLOCK_PAGES_MAX 1024
 
 static bool lease_of(void *arg, uint32_t slot, enum lease_state *out, uint64_t *out_for_ms)
 {
@@ -47,20 +48,15 @@ static unsigned attached_to(void *arg, const struct allocation *a)
 
 static void count_pages(void *arg, uint64_t addr, uint64_t bytes, struct report_pages *out)
 {
-	struct view *v = arg;
+	const struct view *v = arg;
 	const struct pool_node *n = pool_find_node(v->from->leases->pool, addr_node(addr));
-	uint64_t max = PAGES_CHECKED_MAX;
 	struct pages_count count;
 
 	if (!n || addr_offset(addr) > n->arena.bytes || bytes > n->arena.bytes - addr_offset(addr))
 		return;
-	if (bytes < n->arena.bytes && v->block_pages < max)
-		max = v->block_pages;
-	if (max == 0 || pages_locate(n->arena.base + addr_offset(addr), bytes, n->arena.page_bytes,
-				n->node, max, &count))
+	if (pages_locate(n->arena.base + addr_offset(addr), bytes, n->arena.page_bytes, n->node,
+		    bytes < n->arena.bytes ? BLOCK_PAGES_MAX : NODE_PAGES_MAX, &count))
 		return;
-	if (bytes < n->arena.bytes)
-		v->block_pages -= count.checked < v->block_pages ? count.checked : v->block_pages;
 	*out = (struct report_pages){ .checked = count.checked,
 		.on_node = count.on_node,
 		.elsewhere = count.elsewhere,
@@ -168,7 +164,6 @@ void view_fill(struct view *v, const struct sources *from)
 		.last_ns = audits.last_ns,
 		.duration_us = audits.duration_us };
 	v->from = from;
-	v->block_pages = BLOCK_PAGES_MAX;
 	r->arg = v;
 	r->lease = lease_of;
 	r->channels = channels_of;

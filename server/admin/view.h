@@ -38,7 +38,6 @@ struct view {
 	char addresses[DEVICES_MAX][INET_ADDRSTRLEN];
 	char reclaim[24];
 	const struct sources *from;
-	uint64_t block_pages; /* that may still be asked for: everybody waits meanwhile */
 };
 
 /* Valid until the server's state changes; v must stay where it is, and *from. */

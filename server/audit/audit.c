@@ -187,7 +187,6 @@ static bool given(
 			continue;
 		out->registered_bytes += nodes[i].registered_bytes;
 		out->free_bytes += nodes[i].free_bytes;
-		out->metadata_bytes += nodes[i].metadata_bytes;
 		found = true;
 	}
 	return found;
@@ -201,8 +200,7 @@ static void fill(struct audit_node *node, const struct ledger_account *account)
 	node->zombie_bytes = account->classes[CLASS_ZOMBIE].block_bytes;
 	node->unaccounted_bytes =
 		(int64_t)(node->registered_bytes - node->free_bytes - node->live_bytes -
-			  node->courtesy_bytes - node->quarantine_bytes - node->zombie_bytes -
-			  node->metadata_bytes);
+			  node->courtesy_bytes - node->quarantine_bytes - node->zombie_bytes);
 }
 
 size_t audit_nodes(const struct audit_input *in, struct audit_node out[ADDR_MAX_NODES])

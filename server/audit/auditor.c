@@ -41,9 +41,7 @@ size_t auditor_nodes(const struct pool *pool, struct audit_node out[ADDR_MAX_NOD
 
 		out[i] = (struct audit_node){ .node = n->node,
 			.registered_bytes = n->arena.bytes,
-			.free_bytes = buddy_free_bytes(n->buddy),
-			.metadata_bytes =
-				0 }; /* sessions, sites and ledger are outside the arenas */
+			.free_bytes = buddy_free_bytes(n->buddy) };
 	}
 	return pool->nnodes;
 }

@@ -22,13 +22,12 @@ enum audit_kind {
 	AUDIT_KINDS
 };
 
-/* One NUMA node's bytes. registered = free + live + courtesy + quarantine + zombie + metadata. */
+/* One NUMA node's bytes. registered = free + live + courtesy + quarantine + zombie. */
 struct audit_node {
 	unsigned node;
 	bool miscounted; /* the ledger's own sums are others than those that were counted: always a bug */
 	uint64_t registered_bytes; /* given: what the NIC can reach */
 	uint64_t free_bytes;       /* given: the allocator's own count */
-	uint64_t metadata_bytes;   /* given */
 	uint64_t live_bytes;       /* from the ledger, in blocks */
 	uint64_t courtesy_bytes;   /* of sessions that are not connected */
 	uint64_t quarantine_bytes; /* revoking and being wiped */

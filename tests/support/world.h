@@ -132,8 +132,7 @@ static inline struct audit_input input(struct world *w)
 {
 	for (unsigned i = 0; i < NODES; i++)
 		w->nodes[i] = (struct audit_node){ .node = i,
-			.registered_bytes = ARENA + 8192,
-			.metadata_bytes = 8192,
+			.registered_bytes = ARENA,
 			.free_bytes = buddy_free_bytes(w->buddies[i]) };
 	return (struct audit_input){ .ledger = w->ledger,
 		.sessions = w->sessions,

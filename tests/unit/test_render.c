@@ -361,7 +361,7 @@ static long long check_conservation(char *line)
 
 	assert_non_null(at);
 	whole = next_bytes(&at);
-	for (int i = 0; i < 7; i++)
+	for (int i = 0; i < 6; i++)
 		sum += next_bytes(&at);
 	if (whole != sum || *at)
 		fail_msg("%lld bytes in all, but %s", sum, line);
