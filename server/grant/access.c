@@ -146,18 +146,12 @@ void access_bind_request(const struct access *access, const struct grant *g, str
 
 /* ---- ends ---- */
 
-static void count_revoking(struct access *access, const struct allocation *a, int change)
-{
-	access->nrevoking += (unsigned)change;
-	access->revoking_bytes += (uint64_t)change * allocation_block_bytes(a);
-}
-
 /* The last grant of an allocation that is given up is gone. */
 static void finish(struct access *access, const struct allocation *a)
 {
 	struct wait **revoked = access_revoked(access, a);
 
-	count_revoking(access, a, -1);
+	access->nrevoking--;
 	pool_quarantine(access->pool, a);
 	work_wake(access->work);
 	wait_finish(revoked, 0);
@@ -166,7 +160,7 @@ static void finish(struct access *access, const struct allocation *a)
 /* ... and one of them will never be. */
 static void give_up(struct access *access, const struct allocation *a)
 {
-	count_revoking(access, a, -1);
+	access->nrevoking--;
 	ledger_set_state(access->pool->ledger, a, ALLOCATION_ZOMBIE);
 	wait_finish(access_revoked(access, a), -EIO);
 }
@@ -260,7 +254,7 @@ unsigned access_end_all(struct access *access, const struct allocation *a)
 	unsigned n = 0;
 	struct grant *g;
 
-	count_revoking(access, a, 1);
+	access->nrevoking++;
 	if (!*grants_of(access, a)) {
 		finish(access, a);
 		return 0;
@@ -367,7 +361,7 @@ void access_mark_stuck(struct grant *g)
 	g->end = GRANT_STUCK;
 	if (a->state == ALLOCATION_LIVE && a->session == grantee->slot) {
 		ledger_set_state(access->pool->ledger, a, ALLOCATION_REVOKING);
-		count_revoking(access, a, 1);
+		access->nrevoking++;
 	}
 	if (a->state == ALLOCATION_REVOKING)
 		give_up(access, a);

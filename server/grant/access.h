@@ -40,7 +40,6 @@ struct access {
 	struct attachment *attachments; /* all, by session and allocation */
 	struct grant *ending;           /* queued, oldest first */
 	unsigned nrevoking;             /* allocations that are given up and have grants left */
-	uint64_t revoking_bytes;        /* of their blocks */
 };
 
 /* The pool must be open. -ENOMEM. */

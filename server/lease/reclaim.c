@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "server/lease/reclaim.h"
 
+#include <string.h>
 #include <utlist.h>
 
 #include "common/clock.h"
@@ -32,6 +33,18 @@ static const struct allocation *next_live(
 	return a;
 }
 
+/* LIVE bytes of a session on a node, or with -1 on all. */
+static uint64_t held_bytes(const struct reclaim *r, const struct session *session, int node)
+{
+	const struct ledger *ledger = r->leases->pool->ledger;
+	uint64_t bytes = 0;
+
+	for (unsigned i = 0; i < ADDR_MAX_NODES; i++)
+		if (node < 0 || (unsigned)node == i)
+			bytes += ledger_session_live(ledger, session->grantee.slot, i).block_bytes;
+	return bytes;
+}
+
 static void take(struct reclaim *r, struct session *session, const char *why)
 {
 	const struct session_record *record = session_record(session);
@@ -39,49 +52,77 @@ static void take(struct reclaim *r, struct session *session, const char *why)
 	const uint32_t slot = session->grantee.slot;
 	char bytes[UNITS_TEXT_SIZE];
 
-	session->taking_bytes = ledger_session_bytes(ledger, slot);
 	session->taking_next = next_live(r, session, ledger_next_of_session(ledger, slot, NULL));
 	log_warn("%s: taking back %s in %u blocks of %s[%u] on %s (%s)", why,
-		units_format_bytes(session->taking_bytes, bytes, sizeof(bytes)),
+		units_format_bytes(ledger_session_bytes(ledger, slot), bytes, sizeof(bytes)),
 		ledger_session_count(ledger, slot), record->identity.exe, record->identity.pid,
 		record->identity.host, session_state_name(record->state));
 	session_begin_reclaim(session);
 	/* A session in the list has a LIVE block, so that it is not forgotten before it leaves the list. */
 	if (!session->taking_next) {
-		session->taking_bytes = 0;
 		session_forget_if_done(session);
 		return;
 	}
-	r->taking_bytes += session->taking_bytes;
+	for (unsigned node = 0; node < ADDR_MAX_NODES; node++)
+		r->taking_bytes[node] += held_bytes(r, session, (int)node);
 	DL_APPEND(r->taking, session);
 	work_wake(r->work);
 }
 
-/* From the first sessions of the list, until that much is taken, or the list ends. Returns how much was. */
-static uint64_t take_from(struct reclaim *r, enum session_list list, uint64_t bytes)
+/*
+ * From the first sessions of the list, until *bytes of that node are taken, or the list ends. False: the list was empty.
+ * Several sessions that hold nothing there may come first: who is asked next depends on nothing but the order.
+ */
+static bool take_from(struct reclaim *r, enum session_list list, int node, uint64_t *bytes)
 {
 	const struct leases *l = r->leases;
-	uint64_t taken = 0;
+	bool any = false;
 
-	while (taken < bytes && l->lists[list]) {
+	while (*bytes && l->lists[list]) {
 		struct session *session = l->lists[list];
+		const uint64_t held = held_bytes(r, session, node);
 
 		take(r, session, "the pool is full");
-		taken += session->taking_bytes;
+		*bytes -= held < *bytes ? held : *bytes;
+		any = true;
 	}
-	return taken;
+	return any;
 }
 
-static bool take_for(struct reclaim *r, uint64_t bytes)
+/* Blocks of a class on a node, or with -1 on all. */
+static uint64_t class_bytes(const struct reclaim *r, enum ledger_class class, int node)
 {
-	uint64_t taken;
+	uint64_t bytes = 0;
+
+	for (unsigned i = 0; i < ADDR_MAX_NODES; i++)
+		if (node < 0 || (unsigned)node == i)
+			bytes += ledger_account(r->leases->pool->ledger, i)
+					 ->classes[class]
+					 .block_bytes;
+	return bytes;
+}
+
+static uint64_t taking_bytes(const struct reclaim *r, int node)
+{
+	uint64_t bytes = 0;
+
+	for (unsigned i = 0; i < ADDR_MAX_NODES; i++)
+		if (node < 0 || (unsigned)node == i)
+			bytes += r->taking_bytes[i];
+	return bytes;
+}
+
+static bool take_for(struct reclaim *r, int node, uint64_t bytes)
+{
+	bool any;
 
 	if (r->leases->options->reclaim == RECLAIM_NEVER)
 		return false;
-	taken = take_from(r, LISTED_GONE, bytes);
-	if (taken < bytes)
-		taken += take_from(r, LISTED_EXPIRED, bytes - taken);
-	return taken > 0;
+	/* Nothing there is anybody's who is not connected: what is elsewhere would be lost in vain. */
+	if (class_bytes(r, CLASS_COURTESY, node) <= taking_bytes(r, node))
+		return false;
+	any = take_from(r, LISTED_GONE, node, &bytes);
+	return take_from(r, LISTED_EXPIRED, node, &bytes) || any;
 }
 
 /* The connection of a session has only just ended: if its process is on its way out, that is known in a moment. */
@@ -118,15 +159,16 @@ bool reclaim_seek(struct reclaim *r, const struct wish *wish)
 	const uint64_t now_ns = clock_boot_ns(), waited_ns = now_ns - wish->since_ns;
 	const uint64_t bytes = buddy_block_bytes(wish->bytes);
 	const uint64_t since_ns = r->took_ns > wish->since_ns ? r->took_ns : wish->since_ns;
-	const bool enough =
-		r->taking_bytes + r->access->revoking_bytes + r->leases->pool->wipe_bytes >= bytes;
+	const uint64_t coming =
+		taking_bytes(r, wish->node) + class_bytes(r, CLASS_QUARANTINE, wish->node);
+	const bool enough = coming >= bytes;
 
 	check_liveness(r, now_ns);
 	if (waited_ns >= WAIT_MAX_NS)
 		return false;
 	if (enough && now_ns - since_ns < TAKE_MORE_NS)
 		return true;
-	if (take_for(r, bytes)) {
+	if (take_for(r, wish->node, bytes)) {
 		r->took_ns = now_ns;
 		return true;
 	}
@@ -138,11 +180,11 @@ bool reclaim_seek(struct reclaim *r, const struct wish *wish)
 static void give_up(struct reclaim *r, struct session *session, const struct allocation *a)
 {
 	const uint64_t bytes = allocation_block_bytes(a);
+	uint64_t *taking_bytes = &r->taking_bytes[addr_node(a->addr)];
 
 	r->blocks++;
 	r->bytes += bytes;
-	r->taking_bytes -= bytes;
-	session->taking_bytes -= bytes;
+	*taking_bytes -= bytes < *taking_bytes ? bytes : *taking_bytes;
 	history_note(r->history, session_record(session), sites_get(r->sites, a->site), a,
 		leases_time_ns(r->leases));
 	ledger_set_state(r->leases->pool->ledger, a, ALLOCATION_REVOKING);
@@ -177,9 +219,11 @@ bool reclaim_some(struct reclaim *r)
 
 		if (give_up_some(r, session, &budget))
 			break;
-		r->taking_bytes -= session->taking_bytes; /* zombies */
 		DL_DELETE(r->taking, session);
 	}
+	/* If records were lost, a slot lists memory that was nobody's when it was counted (server/ledger/accounts.h). */
+	if (!r->taking)
+		memset(r->taking_bytes, 0, sizeof(r->taking_bytes));
 	return r->taking != NULL;
 }
 

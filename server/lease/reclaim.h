@@ -19,6 +19,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "common/addr.h"
+
 struct access;
 struct history;
 struct leases;
@@ -36,7 +38,7 @@ struct reclaim {
 	const struct work *work;
 	struct wait *room;      /* waits for memory, longest first */
 	struct session *taking; /* sessions whose blocks are being given up, in order */
-	uint64_t taking_bytes;  /* theirs, of blocks that are not given up yet */
+	uint64_t taking_bytes[ADDR_MAX_NODES]; /* theirs, of blocks that are not given up yet */
 	uint64_t
 		took_ns; /* when memory was last taken for want of room; boot clock, like the next */
 	uint64_t checked_ns;    /* when holders were last looked at for want of room */

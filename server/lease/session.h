@@ -43,7 +43,6 @@ struct session {
 	bool used;
 	bool reclaiming; /* its memory is being taken back, or has been: it does not come back */
 	const struct allocation *taking_next; /* to be given up; with struct reclaim */
-	uint64_t taking_bytes;
 	struct site_holder sites; /* the call sites that its client knows the numbers of */
 	uint32_t attach_seq;      /* of the last LOOKUP that was counted; 0: none */
 	struct lease lease;

@@ -24,9 +24,14 @@ void accounts_destroy(struct accounts *acc)
 	memset(acc, 0, sizeof(*acc));
 }
 
-static struct ledger_share *live_of(struct accounts *acc, unsigned node, uint32_t session)
+static struct ledger_share *live_of(const struct accounts *acc, unsigned node, uint32_t session)
 {
 	return &acc->live[(size_t)node * SESSIONS_MAX + session];
+}
+
+struct ledger_share accounts_live(const struct accounts *acc, uint32_t session, unsigned node)
+{
+	return *live_of(acc, node, session);
 }
 
 void ledger_share_add(struct ledger_share *share, const struct allocation *a)

@@ -64,6 +64,9 @@ void ledger_share_add(struct ledger_share *share, const struct allocation *a);
 void accounts_add(struct accounts *acc, const struct allocation *a);
 void accounts_remove(struct accounts *acc, const struct allocation *a);
 
+/* LIVE memory of the session that has the sums of that slot, on a node. */
+struct ledger_share accounts_live(const struct accounts *acc, uint32_t session, unsigned node);
+
 /*
  * The session with that serial number is the one in the slot, and is connected; 0: none in that slot is. If
  * accounts_must_recount() says so, all allocations of the slot are removed before and added again after.

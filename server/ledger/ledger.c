@@ -403,6 +403,11 @@ struct ledger_share ledger_session_share(const struct ledger *l, uint32_t sessio
 	return share;
 }
 
+struct ledger_share ledger_session_live(const struct ledger *l, uint32_t session, unsigned node)
+{
+	return accounts_live(&l->accounts, session, node);
+}
+
 const struct ledger_account *ledger_account(const struct ledger *l, unsigned node)
 {
 	return &l->accounts.nodes[node];

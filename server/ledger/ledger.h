@@ -90,6 +90,9 @@ uint64_t ledger_session_bytes(const struct ledger *l, uint32_t session); /* in b
 /* The same of one session of that slot, by its serial number. O(1), unless others' memory is listed there: accounts.h. */
 struct ledger_share ledger_session_share(const struct ledger *l, uint32_t session, uint64_t serial);
 
+/* What of it is LIVE on a node. O(1). */
+struct ledger_share ledger_session_live(const struct ledger *l, uint32_t session, unsigned node);
+
 /*
  * The session with that serial number, in that slot, is connected; 0: none in that slot is. Whose memory counts as live
  * and whose as courtesy depends on it. Called by the session table.

@@ -26,7 +26,6 @@ static void queue_wipe(struct pool *p, const struct allocation *a)
 	uint32_t max = ledger_max(p->ledger);
 
 	p->wipe_queue[(p->wipe_head + p->wipe_count++) % max] = ledger_slot(p->ledger, a);
-	p->wipe_bytes += allocation_block_bytes(a);
 }
 
 void pool_close(struct pool *p)
@@ -158,7 +157,6 @@ static void release(struct pool *p, const struct allocation *a)
 	const uint32_t session = a->session;
 	int err;
 
-	p->wipe_bytes -= block_bytes;
 	ledger_set_state(p->ledger, a, ALLOCATION_FREE);
 	err = buddy_free(n->buddy, offset, block_bytes);
 	if (err)

@@ -15,9 +15,9 @@ static void check_conserved(const struct audit_result *r)
 		const struct audit_node *n = &r->nodes[i];
 
 		assert_int_equal(n->unaccounted_bytes, 0);
-		assert_int_equal(n->registered_bytes,
-			n->free_bytes + n->live_bytes + n->courtesy_bytes + n->quarantine_bytes +
-				n->zombie_bytes);
+		assert_int_equal(
+			n->registered_bytes, n->free_bytes + n->live_bytes + n->courtesy_bytes +
+						     n->quarantine_bytes + n->zombie_bytes);
 	}
 }
 
