@@ -14,8 +14,9 @@
 #include "server/ledger/history.h"
 #include "server/memory/wish.h"
 
-#ifndef BLOCKS_PER_SLICE /* the simulation has few blocks */
+#ifndef BLOCKS_PER_SLICE /* the simulation has few of each */
 #define BLOCKS_PER_SLICE 256
+#define TAKEN_AT_A_TIME 256 /* sessions: a line in the log each */
 #endif
 #define CHECK_EVERY_NS (100 * NSEC_PER_MSEC)
 #define TAKE_MORE_NS NSEC_PER_SEC
@@ -70,23 +71,23 @@ static void take(struct reclaim *r, struct session *session, const char *why)
 }
 
 /*
- * From the first sessions of the list, until *bytes of that node are taken, or the list ends. False: the list was empty.
+ * From the first sessions of the list, until *bytes of that node are taken, or as many sessions as there is time for; the
+ * next round goes on. False: the list was empty.
  * Several sessions that hold nothing there may come first: who is asked next depends on nothing but the order.
  */
 static bool take_from(struct reclaim *r, enum session_list list, int node, uint64_t *bytes)
 {
 	const struct leases *l = r->leases;
-	bool any = false;
+	unsigned n = 0;
 
-	while (*bytes && l->lists[list]) {
+	for (; *bytes && l->lists[list] && n < TAKEN_AT_A_TIME; n++) {
 		struct session *session = l->lists[list];
 		const uint64_t held = held_bytes(r, session, node);
 
 		take(r, session, "the pool is full");
 		*bytes -= held < *bytes ? held : *bytes;
-		any = true;
 	}
-	return any;
+	return n > 0;
 }
 
 /* Blocks of a class on a node, or with -1 on all. */
@@ -239,12 +240,14 @@ void reclaim_tick(struct reclaim *r, uint64_t now_ns)
 	const uint64_t after_ns = l->options->reclaim_ms * NSEC_PER_MSEC;
 	const bool after = l->options->reclaim == RECLAIM_AFTER && after_ns < courtesy_ns;
 	struct session *session;
+	unsigned n = 0;
 
 	if (l->options->reclaim == RECLAIM_NEVER)
 		return;
-	while ((session = l->lists[LISTED_EXPIRED]) && session->lease.state == LEASE_LAPSED)
+	while ((session = l->lists[LISTED_EXPIRED]) && session->lease.state == LEASE_LAPSED &&
+		n++ < TAKEN_AT_A_TIME)
 		take(r, session, "its courtesy is over");
-	while ((session = l->lists[LISTED_GONE])) {
+	while ((session = l->lists[LISTED_GONE]) && n++ < TAKEN_AT_A_TIME) {
 		const uint64_t since_ns = session_record(session)->state_since_ns;
 		const uint64_t gone_ns = now_ns > since_ns ? now_ns - since_ns : 0;
 

@@ -172,10 +172,14 @@ static int start(
 	uint32_t slot;
 	int err;
 
-	if (getrandom(secret, sizeof(secret), 0) != sizeof(secret))
+	/* It may be asked for many times while it waits for another one to go. */
+	err = sessions_are_full(l->records) ? -EUSERS : 0;
+	if (!err && getrandom(secret, sizeof(secret), 0) != sizeof(secret))
 		return why_set(why, -EAGAIN, "the server has no random numbers");
 	identity_clean(&who);
-	err = sessions_add(l->records, hello->session_id, secret, &who, leases_time_ns(l), &slot);
+	if (!err)
+		err = sessions_add(
+			l->records, hello->session_id, secret, &who, leases_time_ns(l), &slot);
 	if (err == -EUSERS)
 		return why_set(why, err, "the server keeps %u sessions and has no room for more",
 			l->options->max_sessions);

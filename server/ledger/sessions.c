@@ -247,6 +247,11 @@ void sessions_limit(struct sessions *s, uint32_t max)
 	s->max = max < SESSIONS_MAX ? max : SESSIONS_MAX;
 }
 
+bool sessions_are_full(const struct sessions *s)
+{
+	return s->slots.count >= s->max;
+}
+
 int sessions_add(struct sessions *s, const uint8_t id[ID_SIZE], const uint8_t secret[ID_SIZE],
 	const struct identity *identity, uint64_t now_ns, uint32_t *out_slot)
 {
@@ -256,8 +261,8 @@ int sessions_add(struct sessions *s, const uint8_t id[ID_SIZE], const uint8_t se
 
 	if (sessions_find(s, id, &slot) == 0)
 		return -EEXIST;
-	if (s->slots.count >= s->max || !numbering_next(&s->serials) ||
-		!numbering_next(&s->tokens) || slots_take(&s->slots, &slot) != 0)
+	if (sessions_are_full(s) || !numbering_next(&s->serials) || !numbering_next(&s->tokens) ||
+		slots_take(&s->slots, &slot) != 0)
 		return -EUSERS;
 	err = table_back(&s->table, slot);
 	if (err) {

@@ -67,6 +67,7 @@ void sessions_close(struct sessions *s); /* NULL is fine */
 
 /* At most so many from now on, up to SESSIONS_MAX, which is the limit as long as no other one is set. */
 void sessions_limit(struct sessions *s, uint32_t max);
+bool sessions_are_full(const struct sessions *s);
 uint32_t sessions_rejected(const struct sessions *s);
 
 /*
