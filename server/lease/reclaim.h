@@ -6,12 +6,15 @@
  *
  * An allocation without room waits on reclaim.room, and is tried again after each slice of long work:
  *
- *	not as many bytes as it asks for are on their way back	the next sessions in order lose theirs, until there are
+ *	memory that was taken is still on its way back		it waits, as long as blocks are wiped
+ *	as many bytes as it asks for are, from elsewhere	it waits for them; fragmentation may make them useless, so
+ *								after a second the next sessions are taken
+ *	neither							the next sessions in order lose theirs, until there are as
+ *								many bytes
  *	... and nothing is left to take				it waits 2 s for what is on its way back, and for sessions
  *								that may be leaving
- *	as many are						it waits for them; fragmentation may make them useless, so
- *								after a second the next sessions are taken, and after
- *								half a minute it is refused
+ *
+ * After half a minute it is refused.
  */
 #ifndef RMEM_SERVER_LEASE_RECLAIM_H
 #define RMEM_SERVER_LEASE_RECLAIM_H
@@ -39,9 +42,11 @@ struct reclaim {
 	struct wait *room;      /* waits for memory, longest first */
 	struct session *taking; /* sessions whose blocks are being given up, in order */
 	uint64_t taking_bytes[ADDR_MAX_NODES]; /* theirs, of blocks that are not given up yet */
-	uint64_t
-		took_ns; /* when memory was last taken for want of room; boot clock, like the next */
+	bool expecting;         /* some of what was taken for want of room is not free yet */
+	uint64_t took_ns;       /* when that was taken; boot clock, like the next two */
+	uint64_t progress_ns;   /* when something was wiped since, at the latest */
 	uint64_t checked_ns;    /* when holders were last looked at for want of room */
+	uint64_t wipes_seen;    /* of pool->wipes */
 	uint64_t blocks, bytes; /* taken back so far */
 };
 

@@ -184,6 +184,7 @@ bool pool_wipe(struct pool *p, uint64_t budget_bytes)
 
 		arena_wipe(&n->arena, addr_offset(a->addr) + p->wiped_bytes, now);
 		p->wiped_bytes += now;
+		p->wipes++;
 		/* A block costs something even if it is small: that bounds their number too. */
 		cost = now > BLOCK_MIN_BYTES ? now : BLOCK_MIN_BYTES;
 		budget_bytes -= cost < budget_bytes ? cost : budget_bytes;

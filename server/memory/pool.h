@@ -38,6 +38,7 @@ struct pool {
 	uint32_t *wipe_queue; /* ring of ledger slots in QUARANTINE, ledger_max() long */
 	uint32_t wipe_head, wipe_count;
 	uint64_t wiped_bytes; /* of the block at the head */
+	uint64_t wipes;       /* pieces wiped so far: does it get on? */
 	/* Called when the last block of the session in a slot has become free; NULL: nobody wants to know. */
 	void (*emptied)(void *context, uint32_t session);
 	void *context;
