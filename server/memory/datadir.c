@@ -80,7 +80,11 @@ static int open_own(const char *path, int *out, bool *out_made, struct why *why)
 		*out_made = mkdir(path, 0700) == 0;
 		if (!*out_made && errno != EEXIST)
 			return why_set(why, -errno,
-				"cannot make the data directory %s: %s; name another with --data",
+				errno == ENOENT
+					? "cannot make the data directory %s: %s (its parent); "
+					  "make that first, or name another with --data"
+					: "cannot make the data directory %s: %s; name another "
+					  "with --data",
 				path, strerror(errno));
 		err = open_locked(path, out, &st, &gone, why);
 	}
