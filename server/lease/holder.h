@@ -23,8 +23,8 @@ struct holder_facts {
 };
 
 /*
- * HOLDER_NO_EVIDENCE: alive, or undecided. A visibly live process is dead only if it has let go of its session, which
- * it can never use again; a late lease does not matter. A connected holder that renews its lease is alive.
+ * HOLDER_NO_EVIDENCE: alive, or undecided. A visibly live process counts as dead only if it has let go of its session
+ * for good; a late lease does not matter. A connected holder that renews its lease is alive.
  */
 enum holder_evidence holder_judge(const struct holder_facts *f);
 

@@ -25,7 +25,7 @@
 
 /* ---- whose memory ---- */
 
-/* The first LIVE allocation from a on; it stays LIVE until given up here. Others are being freed, or are zombies. */
+/* The first LIVE allocation from a on. Only this file ends its LIVE state. All others are being freed, or zombies. */
 static const struct allocation *next_live(
 	const struct reclaim *r, const struct session *session, const struct allocation *a)
 {
@@ -118,7 +118,7 @@ static bool take_for(struct reclaim *r, int node, uint64_t bytes)
 
 	if (r->leases->options->reclaim == RECLAIM_NEVER)
 		return false;
-	/* All courtesy memory on the node is being taken already: taking from other nodes would not help. */
+	/* All courtesy memory of the node is being taken already: taking from more sessions would not help. */
 	if (class_bytes(r, CLASS_COURTESY, node) <= taking_bytes(r, node))
 		return false;
 	any = take_from(r, LISTED_GONE, node, &bytes);

@@ -428,7 +428,7 @@ bool session_is_out(struct leases *l, uint64_t fencing_token)
 	const struct session *session;
 	uint32_t slot;
 
-	/* The token was retired or replaced, or its session forgotten: only possible once it was out. */
+	/* The token was retired or replaced, or its session forgotten: that happens only to tokens that are out. */
 	if (sessions_find_token(l->records, fencing_token, &slot))
 		return true;
 	session = &l->sessions[slot];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The life of a session on the server: it begins with HELLO and outlives its connections. However it ends, the reaper
- * (server/lease/reaper.h) clears its memory. The event loop only.
+ * The life of a session on the server: it begins with HELLO and outlives its connections. However it ends, its memory
+ * is taken back through the reaper (server/lease/reaper.h). The event loop only.
  */
 #ifndef RMEM_SERVER_LEASE_SESSION_H
 #define RMEM_SERVER_LEASE_SESSION_H
