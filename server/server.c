@@ -80,7 +80,7 @@ static int start_tick(struct server *s)
 
 /* ---- memory ---- */
 
-/* So many may be open at a time. */
+/* How many may be open at a time. */
 static unsigned all_connections(const struct server *s)
 {
 	return s->net.max_connections + s->net.max_channels + s->net.max_observers;
@@ -158,7 +158,7 @@ static int open_tables(struct server *s, struct why *why)
 	return 0;
 }
 
-/* Records that cannot be right were left out: never followed, but never silently either. */
+/* Log how many invalid records were left out. */
 static void report_rejected(const struct server *s)
 {
 	uint32_t sessions = sessions_rejected(s->leases.records), sites = sites_rejected(s->sites);
@@ -169,7 +169,7 @@ static void report_rejected(const struct server *s)
 			s->data.tables_path, sessions, sites);
 }
 
-/* What can be found wrong before a page of the pool is touched. */
+/* Find every error that shows before a page of the pool is touched. */
 static int plan_memory(struct server *s, struct sizes *out, struct why *why)
 {
 	int err;
@@ -224,8 +224,8 @@ static void on_signal(evutil_socket_t number, short what, void *arg)
 }
 
 /*
- * Until the loop runs, a signal to stop waits: pre-faulting looks for it now and then (server/memory/pool.c), and
- * the rest of a start is short. Threads made meanwhile inherit the mask.
+ * Block stop signals until the loop runs: pre-faulting polls for them (server/memory/pool_open.c), and the rest of the
+ * start is short. Threads created meanwhile inherit the mask.
  */
 static void hold_signals(int how)
 {
@@ -271,7 +271,7 @@ static int start_loop(struct server *s, struct why *why)
 	return err ? denial_explain(DENIED_FILE, err, "the event loop does not start", why) : 0;
 }
 
-/* Anybody may ask over RDMA, but change nothing. */
+/* Requests over RDMA must not change anything. */
 static void ask(void *commands, const char *request, struct question *q,
 	void (*answer)(struct question *q, char *text))
 {
@@ -283,13 +283,13 @@ static const struct net_events net_events = {
 	.invalidated = access_invalidated,
 };
 
-/* Who knows whom. Nothing is open yet. */
+/* Point the rooms at each other. Nothing is open yet. */
 static void connect_rooms(struct server *s)
 {
 	s->net = (struct net){ .work = &s->work,
 		.events = &net_events,
 		.context = &s->rpc,
-		/* A few more: a client may come back before its earlier connection is known to be gone. */
+		/* A few spare: a client may reconnect before rmemd notices that its old connection is gone. */
 		.max_connections = s->options.max_sessions + s->options.max_sessions / 64,
 		.max_channels = s->options.max_channels,
 		.max_observers = s->options.max_observers };
@@ -310,7 +310,7 @@ static void connect_rooms(struct server *s)
 		.ask = ask };
 }
 
-/* The tables are open. */
+/* The tables must be open. */
 static int start_admin(struct server *s, struct why *why)
 {
 	s->sources = (struct sources){ .options = &s->options,
@@ -368,7 +368,7 @@ int server_start(struct server *s, const struct options *options, struct why *wh
 		goto fail;
 	pool_settle(&s->pool);
 	s->started = true;
-	work_wake(&s->work); /* what an earlier run left to be wiped */
+	work_wake(&s->work); /* to wipe blocks that an earlier run left */
 	return 0;
 fail:
 	server_stop(s);
@@ -401,7 +401,7 @@ static void log_kept(const struct server *s)
 		s->options.data_dir);
 }
 
-/* Nobody holds anything: leave nothing behind either. A start that failed undoes only what it did. */
+/* Remove the data directory if nobody holds anything. A failed start undoes only its own changes. */
 static void leave_data(struct server *s)
 {
 	if (!s->started) {

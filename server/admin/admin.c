@@ -31,7 +31,7 @@ struct client {
 	struct admin *admin;
 	struct bufferevent *stream;
 	bool asking; /* one request at a time; the next line waits */
-	bool ended;  /* it sends no more, and may still wait for answers */
+	bool ended;  /* sent end of file; may still be owed answers */
 	struct client *prev, *next;
 };
 
@@ -67,7 +67,7 @@ static void free_answer(const void *text, size_t bytes, void *arg)
 	free(arg);
 }
 
-/* Not copied: it may have megabytes. */
+/* The text is not copied: it may be megabytes long. */
 static void on_answer(struct question *q, char *text)
 {
 	struct client *client = (struct client *)q;
@@ -89,8 +89,8 @@ static bool is_answered(const struct client *client)
 }
 
 /*
- * Whole lines that have arrived, one after the other: the next one when the answer to the last has
- * gone out, so that who asks without reading fills its own memory and not ours. False: it has to go.
+ * Serve the complete lines that have arrived, each only after the previous answer was written out: a client that asks
+ * without reading fills its own memory, not ours. False: drop the client.
  */
 static bool serve(struct client *client)
 {
@@ -99,12 +99,12 @@ static bool serve(struct client *client)
 	while (is_answered(client)) {
 		char *line = evbuffer_readln(in, NULL, EVBUFFER_EOL_CRLF);
 
-		if (!line) /* a line without an end? */
+		if (!line) /* drop a client whose line does not end */
 			return evbuffer_get_length(in) <= REPORT_REQUEST_SIZE;
 		client->asking = true;
 		if (strlen(line) >= REPORT_REQUEST_SIZE)
 			line[REPORT_REQUEST_SIZE] =
-				'\0'; /* and so no JSON any more: an error answer */
+				'\0'; /* JSON cut short is invalid: an error answer */
 		commands_ask(client->admin->commands, line, true, &client->question, on_answer);
 		free(line);
 	}
@@ -118,7 +118,7 @@ static void on_read(struct bufferevent *stream, void *arg)
 		drop(arg);
 }
 
-/* Its answer has gone out: the next request, if there is one. */
+/* The answer is written out: serve the next request, if any. */
 static void on_written(struct bufferevent *stream, void *arg)
 {
 	struct client *client = arg;
@@ -181,7 +181,7 @@ static void on_retry(evutil_socket_t fd, short what, void *arg)
 	evconnlistener_enable(a->listener);
 }
 
-/* It would be tried again at once, and for ever. */
+/* Pause: libevent would otherwise retry accept(2) at once, forever. */
 static void on_accept_error(struct evconnlistener *listener, void *arg)
 {
 	static const struct timeval pause = { .tv_sec = RETRY_SECONDS };
@@ -198,7 +198,7 @@ static void on_accept_error(struct evconnlistener *listener, void *arg)
 		evconnlistener_disable(listener);
 }
 
-/* A socket file without a listener is what a killed rmemd leaves. */
+/* A killed rmemd leaves a socket file without a listener. */
 static int remove_stale(const struct sockaddr_un *address, struct why *why)
 {
 	/* Without waiting: a listener that does not accept, because it is stopped, is one too (EAGAIN). */
@@ -218,7 +218,7 @@ static int remove_stale(const struct sockaddr_un *address, struct why *why)
 	return 0;
 }
 
-/* A directory that is not there is made for the usual path only: another may be mistyped. */
+/* Make a missing directory only for the default path: an operator's path may be mistyped. */
 static int prepare_directory(const struct options *o, struct why *why)
 {
 	char parent[sizeof(o->admin_socket)];

@@ -17,19 +17,19 @@
 
 #define SLICE_NS (1 * NSEC_PER_MSEC)
 
-/* A report that is being made, for the question that waits for it. */
+/* A report in progress, and the question that waits for it. */
 struct making {
 	struct report *report;
-	struct audit_result *result; /* that it is about; or NULL */
+	struct audit_result *result; /* held for a leaks report; or NULL */
 	struct text text;
-	struct wait *asker; /* empty once the question was taken back */
+	struct wait *asker; /* NULL once the question was cancelled */
 	struct making *prev, *next;
 };
 
 struct commands {
 	const struct sources *from;
-	struct view view;      /* large, and used by one slice at a time */
-	struct making *making; /* the next slice is of the first */
+	struct view view;      /* shared because it is large; refilled by each slice */
+	struct making *making; /* the first gets the next slice */
 	struct work work;
 };
 
@@ -42,7 +42,7 @@ static void drop(struct commands *c, struct making *m)
 	free(m);
 }
 
-/* Pieces until the time is up. 1: there are more; 0, or a negative errno. */
+/* Write pieces for one slice. 1: more to write, 0: complete, or a negative errno. */
 static int write_some(struct commands *c, struct making *m)
 {
 	const uint64_t until_ns = clock_boot_ns() + SLICE_NS;
@@ -60,7 +60,7 @@ static void work_on(struct commands *c, struct making *m)
 	const int more = m->asker ? write_some(c, m) : -ECANCELED;
 
 	if (more > 0) {
-		/* The others first. */
+		/* Round robin. */
 		DL_DELETE(c->making, m);
 		DL_APPEND(c->making, m);
 		work_wake(&c->work);
@@ -72,7 +72,7 @@ static void work_on(struct commands *c, struct making *m)
 		wait_cancel(&q->wait);
 		q->answer(q, more ? NULL : m->text.at);
 		if (!more)
-			m->text.at = NULL; /* theirs */
+			m->text.at = NULL; /* the asker frees it */
 	}
 	drop(c, m);
 }
@@ -89,7 +89,7 @@ static void on_slice(evutil_socket_t fd, short what, void *arg)
 		work_wake(&c->work);
 }
 
-/* Takes over report; NULL: no memory for it. Holds result. A short one is answered before this returns. */
+/* Takes over report (NULL: out of memory), holds result. A short report is answered before this returns. */
 static void deliver(
 	struct commands *c, struct report *report, struct audit_result *result, struct question *q)
 {
@@ -183,7 +183,7 @@ static struct report *answer_acknowledge(struct commands *c, const json_t *reque
 	return report_reclaimed(&c->view.report, 0);
 }
 
-/* Everything that needs no audit. */
+/* The requests that need no audit. */
 static struct report *answer_now(
 	struct commands *c, const char *cmd, const json_t *request, bool may_change)
 {

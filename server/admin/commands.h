@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Requests of docs/ADMIN.md to answers: parses the JSON, gathers what a report needs to know about the
- * running server, waits for the audit where one is asked for, and makes long reports in slices. The event loop only.
+ * Answers the requests of docs/ADMIN.md: parses the JSON, gathers the view of the running server, waits for an audit
+ * if the request needs one, and makes long reports in slices. The event loop only.
  */
 #ifndef RMEM_SERVER_ADMIN_COMMANDS_H
 #define RMEM_SERVER_ADMIN_COMMANDS_H
@@ -14,13 +14,13 @@ struct commands;
 struct event_base;
 struct sources;
 
-/* *from must stay where it is. -ENOMEM. */
+/* *from must outlive *out. -ENOMEM. */
 int commands_start(struct event_base *base, const struct sources *from, struct commands **out);
-void commands_stop(struct commands *c); /* NULL is fine; nobody waits any more */
+void commands_stop(struct commands *c); /* NULL is fine; requires that no question is open */
 
 /*
- * request: any bytes up to their NUL. may_change: the requests that change something are allowed too. answer() is called
- * once, from the loop or before this returns.
+ * request: any bytes, NUL-terminated. may_change: allow requests that change something. answer() is called once, from
+ * the loop or before this returns.
  */
 void commands_ask(struct commands *c, const char *request, bool may_change, struct question *q,
 	void (*answer)(struct question *q, char *text));

@@ -174,7 +174,7 @@ static int list_sessions(struct sessions_report *s, const struct report_view *vi
 	const struct session_record *r;
 	uint32_t cursor = 0, slot;
 
-	/* One more than there are: a size of 0 may give NULL. */
+	/* One extra: calloc() of nothing may return NULL. */
 	s->list = calloc((size_t)sessions_count(view->sessions) + 1, sizeof(*s->list));
 	if (!s->list)
 		return -ENOMEM;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A finding may have thousands of holders, and they may be in different states: what they have in
- * common is said once, with how many they are and the shortest and the longest time.
+ * A finding may have thousands of holders in different states. Holders in the same state share one text, which gives
+ * their number and the shortest and longest time.
  */
 #include "server/admin/report_evidence.h"
 
@@ -118,7 +118,7 @@ static void put_holders(FILE *out, const struct tally *t)
 		fprintf(out, ", %" PRIu64 " holders", t->holders);
 }
 
-#define TEXT_SIZE 192 /* the longest text here is half of that */
+#define TEXT_SIZE 192 /* longer than any text here */
 
 static void add_text(struct draft *d, json_t *list, const char *text)
 {
@@ -154,7 +154,7 @@ static void add_lease(struct draft *d, json_t *list, size_t lease, const struct 
 		return;
 	}
 	fprintf(out, "lease %s", lease_names[lease]);
-	/* How long all has been well is no evidence of anything. */
+	/* For how long a lease has been live is no evidence. */
 	if (lease > 0) {
 		fputs(" since", out);
 		put_time(out, t);

@@ -30,7 +30,7 @@ static json_t *make_coverage(struct draft *d, const struct audit_result *result)
 	draft_set_number(d, o, "orphans", result->orphans);
 	draft_set_number(d, o, "sessions_total", result->sessions_total);
 	draft_set_number(d, o, "sessions_not_scanned", result->sessions_not_judged);
-	/* Most of them were leaks, and are told of by the report "reclaimed". */
+	/* Most of these blocks were leaks; the report "reclaimed" lists them. */
 	draft_set_number(d, o, "reclaimed_blocks", d->view->counters.reclaimed_blocks);
 	draft_set_number(d, o, "reclaimed_bytes", d->view->counters.reclaimed_bytes);
 	draft_set_number(d, o, "unacknowledged", history_news(d->view->history));
@@ -72,7 +72,7 @@ static json_t *make_nodes(struct draft *d, uint64_t nodes)
 	return list;
 }
 
-/* Its number may be another site's since. */
+/* The finding's site, or 0 if its number belongs to another site by now. */
 static uint32_t same_site(const struct report_view *view, const struct audit_finding *f)
 {
 	const struct site_record *site = sites_get(view->sites, f->site);
@@ -135,7 +135,7 @@ struct leaks_report {
 	size_t at;
 };
 
-/* All ages are counted to the moment of the audit, not to that of the question or the answer. */
+/* The view as of the audit: all ages end there. */
 static struct report_view as_of(const struct report_view *view, const struct audit_result *result)
 {
 	struct report_view then = *view;

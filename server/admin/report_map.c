@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Where things are: map, and who-holds. */
+/* The reports map and who-holds. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -92,12 +92,12 @@ static json_t *make_block(struct draft *d, const struct allocation *a)
 
 struct map_report {
 	struct report report; /* first */
-	unsigned node, last;  /* of those that are listed */
-	uint64_t after;       /* where in that node the next block is looked for */
+	unsigned node, last;  /* current node, and the last to list */
+	uint64_t after;       /* offset in node where the next search begins */
 	uint64_t left;        /* blocks that may still be listed */
 };
 
-/* The blocks of a node, by address: the allocator knows their order, and the ledger what they are. */
+/* The node's next allocation by address. The allocator knows the order of blocks, the ledger their records. */
 static const struct allocation *next_of_node(
 	struct map_report *map, const struct report_view *view, const struct report_node *node)
 {
@@ -108,7 +108,7 @@ static const struct allocation *next_of_node(
 			addr_make(view->server.number, node->given.node, block.start));
 
 		map->after = block.end;
-		if (a) /* or it is unaccounted for */
+		if (a) /* skips blocks that are unaccounted for */
 			return a;
 	}
 	return NULL;
@@ -200,7 +200,7 @@ static json_t *make_allocation(struct draft *d, const struct allocation *a, uint
 	return o;
 }
 
-/* With all that its session holds. */
+/* The holder's share is everything that its session holds. */
 static json_t *make_holder(struct draft *d, const struct allocation *a)
 {
 	const struct session_record *r = part_session(d->view, a->session, a->session_serial);

@@ -40,7 +40,7 @@ void draft_append(struct draft *d, json_t *array, json_t *value)
 
 void draft_set_number(struct draft *d, json_t *object, const char *key, uint64_t value)
 {
-	/* JSON numbers here are signed; more than that is garbage from a file anyway. */
+	/* jansson's integers are signed; a larger value comes from a damaged file anyway. */
 	draft_set(d, object, key, json_integer(value > INT64_MAX ? INT64_MAX : (json_int_t)value));
 }
 
@@ -69,7 +69,7 @@ void draft_set_addr(struct draft *d, json_t *object, const char *key, uint64_t a
 	draft_set(d, object, key, json_string(text));
 }
 
-/* By today's wall clock, however it was set when that was. */
+/* By the wall clock as it is set now, however it was set at that time. */
 static uint64_t real_of(const struct report_view *view, uint64_t time_ns)
 {
 	const uint64_t ago_ns = view->now_ns > time_ns ? view->now_ns - time_ns : 0;
@@ -158,7 +158,7 @@ const char *part_lease(const struct report_view *view, uint32_t slot,
 	enum lease_state state;
 
 	*out_for_ms = 0;
-	/* Nobody looks after the lease of a session that is over: the record says what it came to. */
+	/* For a CLOSED or DEAD session, the record says whether the lease had expired. */
 	if (!over && view->lease && view->lease(view->arg, slot, &state, out_for_ms))
 		return lease_state_name(state);
 	if (r->expired_ns == 0)
@@ -194,7 +194,7 @@ static void set_session_id(struct draft *d, json_t *o, const uint8_t id[ID_SIZE]
 
 static void set_evidence(struct draft *d, json_t *o, const struct session_record *r)
 {
-	/* Only a session that is over has any; another's is what a kill left in the file. */
+	/* Only CLOSED and DEAD sessions have evidence; a kill may leave a value in other records. */
 	bool over = r->state == SESSION_CLOSED || r->state == SESSION_DEAD;
 	uint32_t evidence = over ? r->evidence : HOLDER_NO_EVIDENCE;
 
@@ -205,7 +205,7 @@ static void set_evidence(struct draft *d, json_t *o, const struct session_record
 				    : holder_evidence_text((enum holder_evidence)evidence)));
 }
 
-/* The same fields with nothing in them, so that a reader needs no second case. */
+/* For an unknown session: the same keys, so that a reader needs no second case. */
 static const struct session_record nobody;
 
 json_t *part_holder(struct draft *d, uint32_t slot, const struct session_record *r,
@@ -260,13 +260,13 @@ static void set_text_or_null(struct draft *d, json_t *o, const char *key, const 
 		draft_set(d, o, key, json_null());
 }
 
-/* Of a frame without a name the client says in file why it has none (docs/PROTOCOL.md). */
+/* For a frame without a name, the client puts the reason into file (docs/PROTOCOL.md). */
 static bool is_resolved(const struct site_name *name)
 {
 	return name && (name->function[0] || name->line);
 }
 
-/* name is NULL while nobody has sent any. */
+/* name: NULL if the client has sent no names. */
 static const char *why_nameless(const struct site_name *name, const struct site_module *m)
 {
 	if (!name)

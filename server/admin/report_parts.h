@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What several reports are made of: objects of docs/ADMIN.md, and the way to fill them. A failure
- * (there is only one: no memory) sticks to the draft, and is asked for once, by draft_finish().
+ * Objects of docs/ADMIN.md that several reports share, and functions that fill them. The only failure, out of memory,
+ * is remembered in the draft; draft_finish() checks it once.
  */
 #ifndef RMEM_SERVER_ADMIN_REPORT_PARTS_H
 #define RMEM_SERVER_ADMIN_REPORT_PARTS_H
@@ -15,22 +15,22 @@ struct draft {
 	bool failed;
 };
 
-/* The answer's first fields; more may be added. draft_finish() returns it, or NULL and frees it. */
+/* An answer with its first fields. draft_finish() returns the answer, or frees it and returns NULL. */
 json_t *draft_begin(struct draft *d, const char *report);
 json_t *draft_finish(struct draft *d, json_t *answer);
 
-/* These take over value; NULL is a failure. */
+/* Both take over value; NULL is a failure. */
 void draft_set(struct draft *d, json_t *object, const char *key, json_t *value);
 void draft_append(struct draft *d, json_t *array, json_t *value);
 
 void draft_set_number(struct draft *d, json_t *object, const char *key, uint64_t value);
-/* Peers' texts may be anything: what is not UTF-8 becomes '?'. */
+/* Peers' texts may be any bytes: if text is not UTF-8, each byte from 0x80 on becomes '?'. */
 void draft_set_text(struct draft *d, json_t *object, const char *key, const char *text);
-/* A server time, as the wall clock would tell it; 0: none. */
+/* Write a server time as wall-clock time; 0: none. */
 void draft_set_time(struct draft *d, json_t *object, const char *key, uint64_t time_ns);
 void draft_set_addr(struct draft *d, json_t *object, const char *key, uint64_t addr);
 
-/* A session's lease in the words of docs/ADMIN.md: "none" unless it is known. */
+/* A session's lease in the words of docs/ADMIN.md, "none" if unknown, and for how long. */
 const char *part_lease(const struct report_view *view, uint32_t slot,
 	const struct session_record *r, uint64_t *out_for_ms);
 
@@ -46,14 +46,14 @@ json_t *part_server(struct draft *d);
 json_t *part_node(struct draft *d, const struct audit_node *node);
 json_t *part_stack(struct draft *d, uint32_t site);
 
-/* What the server knows about a node, or NULL for one that it does not have. */
+/* NULL: the server does not have that node. */
 const struct report_node *part_find_node(const struct report_view *view, unsigned node);
 
-/* The view as an audit wants it; nodes is room for what the server was given. */
+/* The view as an audit's input; nodes is storage for input.nodes. */
 struct audit_input part_audit_input(
 	const struct report_view *view, struct audit_node nodes[ADDR_MAX_NODES]);
 
-/* From a real time until now. */
+/* From a server time until view->now_ns. */
 uint64_t part_ago_ms(const struct report_view *view, uint64_t since_ns);
 
 #endif

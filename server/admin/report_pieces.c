@@ -65,7 +65,7 @@ static int append_json(struct text *t, const json_t *value)
 	return json_dump_callback(value, append, t, JSON_COMPACT);
 }
 
-/* The object is left open for the list. */
+/* Leaves the object open for the list. */
 static int write_head(struct report *r, struct text *out)
 {
 	if (append_json(out, r->head))
@@ -90,7 +90,7 @@ static int write_tail(const struct report *r, struct text *out)
 		return append_text(out, "}") ? -ENOMEM : 0;
 	if (append_json(out, r->tail))
 		return -ENOMEM;
-	out->at[begin] = ','; /* it goes on with the object of the head */
+	out->at[begin] = ','; /* replaces '{': the tail's keys continue the head's object */
 	return 0;
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What the reports are made from (server/admin/report.h). The code that fills it in owns all that it points to. */
+/* The input of all reports (server/admin/report.h). The code that fills it owns everything that it points to. */
 #ifndef RMEM_SERVER_ADMIN_REPORT_VIEW_H
 #define RMEM_SERVER_ADMIN_REPORT_VIEW_H
 
@@ -10,7 +10,7 @@
 #include "server/lease/lease.h"
 #include "server/ledger/history.h"
 
-/* All texts must be there ("" if unknown) and outlive the call. */
+/* Texts are never NULL ("" if unknown) and must outlive the call. */
 struct report_server {
 	const char *version;
 	const char *host;
@@ -18,19 +18,19 @@ struct report_server {
 	const char *admin_socket;
 	uint32_t pid;
 	uint16_t port;
-	uint8_t number;      /* in its addresses (common/addr.h) */
-	uint64_t started_ns; /* real time */
+	uint8_t number;      /* server number in remote addresses (common/addr.h) */
+	uint64_t started_ns; /* server time */
 	uint64_t uptime_ms;
 };
 
 struct buddy;
 
 struct report_node {
-	struct audit_node given; /* node, registered and free */
+	struct audit_node given; /* node, registered_bytes and free_bytes are set */
 	uint64_t size_bytes;
 	uint64_t page_bytes;
 	uint64_t largest_free_bytes;
-	const struct buddy *blocks; /* the allocator: which blocks are taken, in order */
+	const struct buddy *blocks; /* the allocator, which lists taken blocks by offset */
 };
 
 struct report_device {
@@ -39,7 +39,7 @@ struct report_device {
 	const char *protection; /* "window" or "region" */
 	const char *other_queue_pair, *revoked_key,
 		*outside_window; /* "refused", "allowed", "failed" */
-	const char *caution;     /* what to know before data that matters is given to it; "" */
+	const char *caution;     /* a warning about the device, or "" */
 };
 
 struct report_terms {
@@ -55,22 +55,22 @@ struct report_counters {
 	uint64_t reclaimed_blocks, reclaimed_bytes;
 	uint64_t refused_requests;
 	uint64_t stalls, stalled_ms;
-	uint64_t channels; /* that all sessions have open now */
+	uint64_t channels; /* open now, of all sessions */
 };
 
-/* What was wrong with the files of the data directory when rmemd started. */
+/* Damage that rmemd found in the data directory at its start. */
 struct report_damage {
 	uint64_t allocations, sessions, sites; /* records left out */
-	uint64_t wiped_bytes; /* free memory that nothing proved to be zero: wiped then */
+	uint64_t wiped_bytes; /* free memory not proved to be zero, so wiped at the start */
 };
 
 struct report_audits {
 	uint64_t serial;  /* audits so far */
-	uint64_t last_ns; /* when the last one was, 0: none yet */
+	uint64_t last_ns; /* server time of the last one, 0: none yet */
 	uint64_t duration_us;
 };
 
-/* Where the pages of a range are that were asked for; all 0 when nobody could tell. */
+/* Where the sampled pages of a range are; all 0 if unknown. */
 struct report_pages {
 	uint64_t checked; /* the sum of the others */
 	uint64_t on_node, elsewhere, absent;
@@ -82,9 +82,9 @@ struct report_view {
 	const struct sites *sites;
 	const struct history *history;
 	const struct audit_scan
-		*scan;   /* the last one: who-holds calls definite what agrees with it; or NULL */
-	uint64_t now_ns; /* server time, like all times here */
-	uint64_t now_real_ns; /* the wall clock at that moment: how times are told to people */
+		*scan;        /* the last one, or NULL; who-holds says definite only if it agrees */
+	uint64_t now_ns;      /* server time, like all times here */
+	uint64_t now_real_ns; /* wall clock at the same moment, to convert times for people */
 	struct report_server server;
 	const struct report_node *nodes;
 	size_t nnodes; /* at most ADDR_MAX_NODES */
@@ -95,14 +95,14 @@ struct report_view {
 	struct report_audits audits;
 	struct report_damage damage;
 
-	void *arg; /* of those below, each of which may be NULL */
-	/* The lease of a session in a slot and for how long it has been so; false: it has none now. */
+	void *arg; /* of the functions below; each may be NULL */
+	/* Lease state of the session in a slot, and for how long; false: no lease now. */
 	bool (*lease)(void *arg, uint32_t slot, enum lease_state *out, uint64_t *out_for_ms);
-	/* How many channels a session in a slot has open. */
+	/* Open channels of the session in a slot. */
 	unsigned (*channels)(void *arg, uint32_t slot);
-	/* How many sessions that are not its owner's use an allocation now. */
+	/* Sessions other than the owner that use an allocation now. */
 	unsigned (*attached)(void *arg, const struct allocation *a);
-	/* Count the pages of [addr, addr + bytes), against the node that addr names. *out is zeroed. */
+	/* Sample the pages of [addr, addr + bytes) against the node in addr. *out is zeroed before. */
 	void (*pages)(void *arg, uint64_t addr, uint64_t bytes, struct report_pages *out);
 };
 

@@ -14,7 +14,7 @@
 #include "server/lease/session.h"
 #include "server/rpc/handlers.h"
 
-/* Pages that are looked at, evenly spread: of a node about 1 ms, of a block less. */
+/* Pages sampled, evenly spread: about 1 ms for a node, less for a block. */
 #define NODE_PAGES_MAX 4096
 #define BLOCK_PAGES_MAX 1024
 

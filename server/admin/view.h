@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What reports may know about the running server (server/admin/report.h), gathered. The event loop only. */
+/* Gathers the reports' view of the running server (server/admin/report_view.h). The event loop only. */
 #ifndef RMEM_SERVER_ADMIN_VIEW_H
 #define RMEM_SERVER_ADMIN_VIEW_H
 
@@ -17,7 +17,7 @@ struct reclaim;
 struct rpc;
 struct sites;
 
-/* The rooms that reports tell of. */
+/* The rooms that reports describe. */
 struct sources {
 	const struct options *options;
 	const char *host;
@@ -40,7 +40,7 @@ struct view {
 	const struct sources *from;
 };
 
-/* Valid until the server's state changes; v must stay where it is, and *from. */
+/* Valid until the server's state changes. Neither *v nor *from may move. */
 void view_fill(struct view *v, const struct sources *from);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What a scan has to remember is only what it would call definite. By slot, as it usually comes: so two scans are
- * compared by walking through both.
+ * A scan keeps only suspects: the allocations that it calls definite. They are sorted by slot, the order in which
+ * records usually come, so two scans are compared by walking through both.
  */
 #include "server/audit/audit.h"
 
@@ -13,11 +13,11 @@
 
 struct suspect {
 	uint32_t slot;
-	uint64_t serial; /* a slot may have got another allocation since */
+	uint64_t serial; /* the next scan may find another allocation in the slot */
 };
 
 struct audit_scan {
-	struct suspect *suspects; /* by slot, from audit_end() on */
+	struct suspect *suspects; /* sorted by slot once audit_end() has run */
 	size_t count, room;
 	bool unordered;
 };
@@ -28,14 +28,15 @@ struct audit {
 	enum audit_depth depth;
 	uint64_t now_ns, min_age_ns;
 	const struct audit_scan *previous;
-	size_t walk;                        /* in previous: where the next slot is looked for */
+	size_t walk;                        /* index in previous where the next search begins */
 	struct audit_holder_state *holders; /* by slot of the session table */
-	uint64_t *site_hashes;              /* by number; 0: there is none */
+	uint64_t *site_hashes;              /* by site number; 0: no such site */
 	struct audit_node nodes[ADDR_MAX_NODES];
 	size_t nnodes;
 	struct ledger_account kept[ADDR_MAX_NODES], counted[ADDR_MAX_NODES];
 	struct audit_cells *cells;
-	struct audit_member members[MEMBERS]; /* for the cells; of one audit_add() */
+	struct audit_member
+		members[MEMBERS]; /* batch for the cells; empty between audit_add() calls */
 	size_t nmembers;
 	struct audit_scan *scan;
 	struct audit_result *result;
@@ -58,7 +59,7 @@ static bool is_orphan(const struct audit_holder_state *h, const struct allocatio
 	return h->serial == 0 || h->serial != a->session_serial;
 }
 
-/* What one scan says, without another one to agree. */
+/* The kind by this scan alone. */
 static enum audit_kind classify(const struct audit_holder_state *h, const struct allocation *a)
 {
 	if (a->state == ALLOCATION_ZOMBIE)
@@ -69,7 +70,7 @@ static enum audit_kind classify(const struct audit_holder_state *h, const struct
 		return AUDIT_DEFINITE;
 	switch (h->state) {
 	case SESSION_CONNECTED:
-		/* A connection whose lease is over: partitioned, perhaps. Cannot know. */
+		/* Connected, but the lease is over: perhaps a network partition, so undecided. */
 		return h->expired ? AUDIT_LIMBO : AUDIT_REACHABLE;
 	case SESSION_CLOSED:
 		return AUDIT_DEFINITE;
@@ -114,7 +115,7 @@ static int by_slot(const void *left, const void *right)
 	return l < r ? -1 : l > r;
 }
 
-/* Where in s a slot is, or would be; looked for from a place where it is likely to be near. */
+/* Index of the first suspect at or above slot. Tries four indices from `from` on, then searches all. */
 static size_t seek(const struct audit_scan *s, uint32_t slot, size_t from)
 {
 	size_t below = 0, above = s->count;
@@ -158,7 +159,7 @@ enum audit_kind audit_judge(
 
 /* ---- conservation ---- */
 
-/* As the ledger's own sums (server/ledger/accounts.c), and on purpose not with their code: the one proves the other. */
+/* Deliberately duplicates the rules of server/ledger/accounts.c, so that each count checks the other. */
 static enum ledger_class class_of(const struct audit_holder_state *h, const struct allocation *a)
 {
 	if (a->state == ALLOCATION_ZOMBIE)
@@ -175,7 +176,7 @@ static bool is_empty(const struct ledger_account *account)
 	return memcmp(account, &empty, sizeof(empty)) == 0;
 }
 
-/* The numbers of a node that are given; a node may be given in parts. */
+/* The given numbers of a node, summed: it may be given in parts. False if it is not given. */
 static bool given(
 	const struct audit_node *nodes, size_t nnodes, unsigned node, struct audit_node *out)
 {
@@ -216,7 +217,7 @@ size_t audit_nodes(const struct audit_input *in, struct audit_node out[ADDR_MAX_
 	return n;
 }
 
-/* What was counted from the records, compared with the ledger's own sums. */
+/* Report the sums counted from the records, and compare them with the ledger's own. */
 static void compare_nodes(struct audit *a, struct audit_result *r)
 {
 	for (unsigned node = 0; node < ADDR_MAX_NODES; node++) {
@@ -244,7 +245,7 @@ static void copy_holders(struct audit *a, const struct sessions *sessions)
 	while ((r = sessions_next(sessions, &cursor, &slot)) != NULL) {
 		a->holders[slot] = state_of(r);
 		a->result->sessions_total++;
-		/* Nothing can be said about it yet: its memory is limbo. */
+		/* Undecided: the session's allocations are limbo. */
 		a->result->sessions_not_judged +=
 			r->state == SESSION_DETACHED ||
 			(r->state == SESSION_CONNECTED && r->expired_ns != 0);
@@ -312,7 +313,7 @@ static void flush(struct audit *a)
 	a->nmembers = 0;
 }
 
-/* One that somebody holds, or that is a zombie; the others have been given back. */
+/* a is LIVE or ZOMBIE: all other blocks have been given back. */
 static void add_member(struct audit *audit, const struct allocation *a,
 	const struct audit_holder_state *holder, uint32_t slot, enum audit_kind kind)
 {

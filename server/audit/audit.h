@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The audit: a pass over the ledger that gives every allocation a kind and proves that no byte is
- * missing (docs/AUDIT.md). A pure function of the state at one moment: same state, same result, same order.
+ * Audit: one pass over the ledger classifies every allocation and checks that no byte is missing (docs/AUDIT.md).
+ * Pure: the same state gives the same result in the same order.
  *
- * A scan classifies; two scans must agree before anything is called definite; what only one scan
- * saw is limbo ("definite 1/2 scans"). A session that is called dead without evidence is limbo too.
+ * An allocation is definite only if two consecutive scans say so. If only the last one does, it is limbo ("definite
+ * 1/2 scans"). Allocations of a DEAD session without evidence are limbo too.
  *
- * audit_begin() copies what it needs of everything but the allocations, which are then given in pieces. So the caller can
- * fetch them from a snapshot, and another thread can count them.
+ * audit_begin() copies all it needs except the allocations; audit_add() takes those in batches. So the caller can
+ * fetch them from a snapshot and count them in another thread.
  */
 #ifndef RMEM_SERVER_AUDIT_AUDIT_H
 #define RMEM_SERVER_AUDIT_AUDIT_H
@@ -28,21 +28,21 @@ struct audit_input {
 	uint64_t now_ns;
 	uint64_t
 		min_age_ns; /* younger allocations are left out of findings (not of conservation) */
-	const struct audit_node *nodes; /* the three given numbers */
+	const struct audit_node *nodes; /* only node, registered_bytes and free_bytes are read */
 	size_t nnodes;
 };
 
-/* What one scan said about each allocation; compared with the next scan. */
+/* The allocations that one scan called definite, for comparison with the next scan. */
 struct audit_scan;
 void audit_scan_destroy(struct audit_scan *s); /* NULL is fine */
 
 enum audit_depth {
-	AUDIT_SCAN, /* for the next audit to be compared with: a few times faster */
+	AUDIT_SCAN, /* no result, only a scan to compare the next one with: a few times faster */
 	AUDIT_FULL,
 };
 
 /*
- * An audit of the state as it is now. It does not keep *in. previous is what it is compared with, and must outlive the
+ * Begin an audit of the current state. Does not keep *in. previous: the scan to compare with, which must outlive the
  * audit; NULL: nothing is confirmed. O(sessions + sites). -ENOMEM.
  */
 struct audit;
@@ -50,30 +50,30 @@ int audit_begin(const struct audit_input *in, const struct audit_scan *previous,
 	enum audit_depth depth, struct audit **out);
 
 /*
- * n records of the state at the beginning, and their slots: every one that is not FREE exactly once, in any order; by
- * slot is fastest. Touches nothing but the audit and previous. Without memory for it, audit_end() fails.
+ * Add n records, as they were at audit_begin(), and their slots. Add every record that is not FREE exactly once, in
+ * any order; slot order is fastest. Touches only the audit and previous. If memory runs out, audit_end() fails.
  */
 void audit_add(struct audit *a, const uint32_t *slots, const struct allocation *records, size_t n);
 
-/* When all have been added: what the audit comes to; out_result is NULL for a mere scan. -ENOMEM. Ends a. */
+/* Finish after all records were added. *out_result is NULL for AUDIT_SCAN. -ENOMEM. Always frees a. */
 int audit_end(struct audit *a, struct audit_scan **out_scan, struct audit_result **out_result);
 void audit_abandon(struct audit *a); /* NULL is fine */
 
 /*
- * The kind of one allocation, as an audit would say now; age does not matter here. What is being taken
- * back (REVOKING, QUARANTINE) is limbo. previous may be NULL.
+ * The kind that an audit would give one allocation now, regardless of its age. REVOKING and QUARANTINE blocks are
+ * limbo. previous may be NULL.
  */
 enum audit_kind audit_judge(const struct audit_input *in, const struct audit_scan *previous,
 	const struct allocation *a);
 
 /*
- * Conservation alone, by the ledger's own sums: the given nodes with those filled in, by node. A node that was not given
- * but is in the ledger is added, with nothing registered. Returns how many. O(nodes); only an audit compares these sums with
- * the records.
+ * Conservation alone, from the ledger's own sums: completes in->nodes, ordered by node. A node that only the ledger
+ * knows is added with registered_bytes 0. Returns the number of nodes. O(nodes). Only an audit compares these sums
+ * with the records.
  */
 size_t audit_nodes(const struct audit_input *in, struct audit_node out[ADDR_MAX_NODES]);
 
-/* It has one holder at first, and is freed with the last. One thread at a time. */
+/* Reference count, initially 1; the last release frees the result. One thread at a time. */
 struct audit_result *audit_result_hold(struct audit_result *r);
 void audit_result_release(struct audit_result *r); /* NULL is fine */
 

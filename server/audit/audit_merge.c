@@ -22,7 +22,7 @@ struct cell {
 struct audit_cells {
 	struct cell *cells;
 	size_t count, room;
-	uint32_t *buckets; /* open addressing: index + 1, 0 is empty; twice room of them */
+	uint32_t *buckets; /* open addressing: index + 1, 0 is empty; 2 * room buckets */
 };
 
 static uint32_t hash_cell(enum audit_kind kind, uint32_t site, uint64_t serial)
@@ -72,7 +72,7 @@ static uint32_t *probe(const struct audit_cells *c, enum audit_kind kind, uint32
 	}
 }
 
-/* Room for one more, with at least half of the buckets empty. */
+/* Make room for one more cell; at least half of the buckets stay empty. */
 static int make_room(struct audit_cells *c)
 {
 	size_t room = c->room ? 2 * c->room : CELLS_MIN;
@@ -128,7 +128,7 @@ static uint64_t max_of(uint64_t a, uint64_t b)
 	return a > b ? a : b;
 }
 
-/* A birth of long ago may be garbage: the sum must not wrap around for it. */
+/* A damaged record's birth time must not make the sum wrap around. */
 static uint64_t add_saturating(uint64_t a, uint64_t b)
 {
 	return a > UINT64_MAX - b ? UINT64_MAX : a + b;
@@ -153,7 +153,7 @@ static int add(struct audit_cells *c, const struct audit_member *m)
 	return 0;
 }
 
-/* Where each is most likely to be: hints, and nothing depends on them. */
+/* Prefetch the likely bucket and cell of each member; only speed depends on it. */
 static void prefetch(const struct audit_cells *c, const struct audit_member *members, size_t n)
 {
 	const size_t mask = 2 * c->room - 1;
@@ -181,7 +181,7 @@ int audit_cells_add(struct audit_cells *c, const struct audit_member *members, s
 	return err;
 }
 
-/* Findings together, and within one the holders in their order. */
+/* By kind and site; within a finding, holders by bytes descending, then by serial. */
 static int by_finding(const void *left, const void *right)
 {
 	const struct cell *l = left, *r = right;
@@ -197,7 +197,7 @@ static int by_finding(const void *left, const void *right)
 	return l->share.session < r->share.session ? -1 : l->share.session > r->share.session;
 }
 
-/* Made of what is the same on every server and in every run: the kind and the frames. */
+/* The same on every server and in every run: depends only on the kind and the frames. */
 static uint64_t finding_id(enum audit_kind kind, uint64_t site_hash)
 {
 	uint64_t id = site_hash ^ ((uint64_t)kind + 1) * 0x9e3779b97f4a7c15ULL;
@@ -220,7 +220,7 @@ static void absorb(struct audit_finding *f, const struct cell *cell)
 	f->holders[f->nholders++] = cell->share;
 }
 
-/* The finding that the n cells make. */
+/* Merge n cells into one finding. */
 static int make_finding(
 	struct audit_finding *f, const struct cell *cells, size_t n, uint64_t site_hash)
 {
@@ -261,7 +261,7 @@ int audit_cells_merge(
 	findings = calloc(c->count, sizeof(*findings));
 	if (!findings)
 		return -ENOMEM;
-	/* The buckets are of no use any more once the cells move. */
+	/* Sorting moves the cells: the buckets are invalid from here on. */
 	qsort(c->cells, c->count, sizeof(*c->cells), by_finding);
 	for (size_t begin = 0, end; begin < c->count; begin = end) {
 		const struct cell *first = &c->cells[begin];

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Merging: allocations of one kind and one site become a finding, those of one holder in it a share.
- * A cell is the smallest piece, one per kind, site and holder; there are few of them, however many
- * allocations there are.
+ * Merging: allocations of one kind and site form a finding; within it, those of one holder form a share.
+ * A cell is one combination of kind, site and holder. Cells are few, however many allocations there are.
  */
 #ifndef RMEM_SERVER_AUDIT_AUDIT_MERGE_H
 #define RMEM_SERVER_AUDIT_AUDIT_MERGE_H
@@ -25,10 +24,10 @@ struct audit_member {
 	uint64_t now_ns;
 };
 
-/* -ENOMEM. Several at a time are much faster: their cells are anywhere in memory, and are fetched together. */
+/* -ENOMEM. Batches are much faster: their cells, scattered in memory, are prefetched together. */
 int audit_cells_add(struct audit_cells *c, const struct audit_member *members, size_t n);
 
-/* Fill findings and nfindings of r, in their final order; nothing can be added after. site_hashes is by number. -ENOMEM. */
+/* Set r->findings, sorted, and r->nfindings. Add nothing afterwards. site_hashes: by site number. -ENOMEM. */
 int audit_cells_merge(
 	struct audit_cells *c, const uint64_t site_hashes[SITES_MAX], struct audit_result *r);
 

@@ -14,7 +14,7 @@
 #include "server/audit/pass.h"
 #include "server/lease/session.h"
 
-/* Between two scans that are compared: long enough for a dying process to be gone. */
+/* Minimum time between compared scans: long enough for a dying process to disappear. */
 #define SCAN_GAP_NS (50 * NSEC_PER_MSEC)
 
 struct auditor {
@@ -24,13 +24,13 @@ struct auditor {
 	struct event *timer;       /* periodic audits */
 	struct event *second_scan; /* of an audit on demand */
 	struct pass *pass;         /* in progress; or NULL */
-	uint64_t began_ns;         /* when it did */
-	uint64_t time_ns;          /* the same, as records tell it */
+	uint64_t began_ns;         /* when the last pass began; boot clock */
+	uint64_t time_ns;          /* the same moment in server time */
 	struct audit_scan *previous;
-	uint64_t previous_ns; /* when that began */
-	struct wait *asked;   /* wait for an audit that has not begun, or is at its first scan */
-	struct wait *served;  /* wait for the whole audit in progress */
-	struct audit_result *result; /* while they are told */
+	uint64_t previous_ns;        /* when previous began; boot clock */
+	struct wait *asked;          /* waits for an audit whose second scan has not begun */
+	struct wait *served;         /* waits for the full audit in progress */
+	struct audit_result *result; /* set while served is being called */
 	struct auditor_facts facts;
 };
 
@@ -56,7 +56,7 @@ static struct audit_input input_of(const struct auditor *a, struct audit_node no
 		.nnodes = auditor_nodes(a->leases->pool, nodes) };
 }
 
-/* What an audit has counted on a node, and what status and map show. */
+/* status and map show kept_bytes; the audit counted the other sums. */
 static void complain_of_sums(const struct audit_node *node)
 {
 	log_error("node %u: the sums that are kept are WRONG: live %" PRIu64 ", courtesy %" PRIu64
@@ -106,7 +106,7 @@ static int begin(struct auditor *a, enum audit_depth depth,
 	return err;
 }
 
-/* What both scans call lost is lost. */
+/* End the pass and keep its scan, to compare the next one with. */
 static void end(struct auditor *a, const struct pass_outcome *o)
 {
 	pass_stop(a->pass);
@@ -132,7 +132,7 @@ static void whole_audit_done(void *arg, const struct pass_outcome *o)
 		a->facts.last_ns = a->time_ns;
 		a->facts.duration_us = (clock_boot_ns() - a->began_ns) / NSEC_PER_USEC;
 		if (!a->served)
-			complain(o->result); /* a timed one: nobody reads a report of it */
+			complain(o->result); /* timed: no report shows the result */
 	}
 	a->result = o->result;
 	wait_finish(&a->served, o->err);
@@ -142,7 +142,7 @@ static void whole_audit_done(void *arg, const struct pass_outcome *o)
 		begin_on_demand(a);
 }
 
-/* Tell those who wait that there is none. */
+/* Fail all waits. */
 static void fail(struct auditor *a, int err)
 {
 	struct wait *waits;
@@ -159,7 +159,7 @@ static void on_second_scan(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	wait_move(&a->asked, &a->served); /* code that asks from now on wants a later moment */
+	wait_move(&a->asked, &a->served); /* requests from now on need a later audit */
 	err = begin(a, AUDIT_FULL, whole_audit_done);
 	if (err)
 		fail(a, err);
@@ -194,7 +194,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	/* One is being made, or was just now: two scans of the same moment prove nothing. */
+	/* Skip while another audit runs, and right after it: scans too close together prove nothing. */
 	if (is_busy(a) || (a->previous && clock_boot_ns() - a->previous_ns < SCAN_GAP_NS))
 		return;
 	(void)begin(a, AUDIT_FULL, whole_audit_done);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What an audit comes to (server/audit/audit.h): findings, and where every byte is. Pure. */
+/* The result of an audit (server/audit/audit.h): findings, and the bytes of each node by class. Pure. */
 #ifndef RMEM_SERVER_AUDIT_FINDING_H
 #define RMEM_SERVER_AUDIT_FINDING_H
 
@@ -25,46 +25,46 @@ enum audit_kind {
 /* One NUMA node's bytes. registered = free + live + courtesy + quarantine + zombie. */
 struct audit_node {
 	unsigned node;
-	bool miscounted; /* the ledger's own sums are others than those that were counted: always a bug */
-	uint64_t registered_bytes; /* given: what the NIC can reach */
+	bool miscounted; /* the ledger's own sums differ from those counted: always a bug */
+	uint64_t registered_bytes; /* given: bytes that the NIC can reach */
 	uint64_t free_bytes;       /* given: the allocator's own count */
-	uint64_t live_bytes;       /* from the ledger, in blocks */
+	uint64_t live_bytes;       /* this and the next three: from the ledger, whole blocks */
 	uint64_t courtesy_bytes;   /* of sessions that are not connected */
-	uint64_t quarantine_bytes; /* revoking and being wiped */
+	uint64_t quarantine_bytes; /* being revoked or wiped */
 	uint64_t zombie_bytes;
-	uint64_t kept_bytes[LEDGER_CLASSES]; /* the last four by the ledger's own sums */
+	uint64_t kept_bytes[LEDGER_CLASSES]; /* the ledger's own sums of these four */
 	int64_t unaccounted_bytes;
 };
 
-/* What an audit knows of a session, as it was at that moment. */
+/* A session at the moment of the audit. */
 struct audit_holder_state {
-	uint64_t serial; /* 0: there is none */
+	uint64_t serial; /* 0: no session */
 	uint64_t since_ns;
 	uint8_t state;    /* enum session_state */
 	uint8_t evidence; /* enum holder_evidence */
-	bool expired;     /* its lease is over */
+	bool expired;     /* the lease is over */
 };
 
-/* Allocations of one kind, one site and one holder, merged. */
+/* Merged allocations of one kind, site and holder. */
 struct audit_holder {
-	struct audit_holder_state then; /* of the session, unless it is an orphan's */
+	struct audit_holder_state then; /* meaningless for an orphan */
 	uint32_t session;               /* slot */
 	uint64_t session_serial;
 	uint64_t blocks;
 	uint64_t bytes;
 	uint64_t block_bytes;
-	bool orphan; /* there is no such session (any more): always a bug */
+	bool orphan; /* the session's record is missing: always a bug */
 };
 
 struct audit_finding {
 	enum audit_kind kind;
 	uint64_t id;        /* stable: hash of kind and site */
-	uint32_t site;      /* 0: unknown, or a site that is not in the table */
-	uint64_t site_hash; /* which one had that number then; 0: unknown */
+	uint32_t site;      /* 0: unknown, or not in the table */
+	uint64_t site_hash; /* of the site that had this number then; 0: unknown */
 	uint64_t blocks;
-	uint64_t bytes;                      /* asked for */
-	uint64_t block_bytes;                /* lent: the rest is waste */
-	uint64_t birth_min_ns, birth_max_ns; /* server times, like all here */
+	uint64_t bytes;                      /* requested */
+	uint64_t block_bytes;                /* lent; the difference is waste */
+	uint64_t birth_min_ns, birth_max_ns; /* server time, like all times here */
 	uint64_t age_sum_ms;                 /* for the average */
 	uint64_t nodes;                      /* bit set */
 	struct audit_holder *holders;        /* by bytes, descending, then by serial */
@@ -83,15 +83,14 @@ struct audit_result {
 	struct audit_total totals[AUDIT_KINDS];
 	struct audit_node nodes[ADDR_MAX_NODES];
 	size_t nnodes;
-	uint64_t allocations_total;   /* LIVE and ZOMBIE: the others have been given back */
-	uint64_t allocations_audited; /* the rest is too young */
+	uint64_t allocations_total;   /* LIVE and ZOMBIE: all others have been given back */
+	uint64_t allocations_audited; /* of these, the ones old enough */
 	uint64_t allocations_without_site;
-	uint64_t
-		orphans; /* allocations whose session record is not there: always a bug, a finding too */
+	uint64_t orphans; /* allocations without a session record: always a bug, also a finding */
 	uint64_t sessions_total;
-	uint64_t sessions_not_judged; /* they may come back, or their lease is over */
+	uint64_t sessions_not_judged; /* detached, or connected with an expired lease */
 	uint64_t now_ns;
-	unsigned more_holders; /* audit_result_hold() */
+	unsigned more_holders; /* audit_result_hold() calls not yet released */
 };
 
 const char *audit_kind_name(enum audit_kind kind); /* "definite", … */

@@ -12,33 +12,33 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#ifndef BATCH      /* the test has one of its own */
+#ifndef BATCH      /* a test defines a smaller one */
 #define BATCH 4096 /* records: about 0.1 ms to fetch */
 #endif
 #define BATCHES 2 /* one is counted while the next is fetched */
-#define NICE 10   /* the loop comes first, should there be one processor */
+#define NICE 10   /* on a single processor the loop goes first */
 #define STACK_BYTES ((size_t)256 * 1024)
 
 struct batch {
-	size_t n; /* 0: there are no more */
+	size_t n; /* 0: end of the records */
 	uint32_t slots[BATCH];
 	struct allocation records[BATCH];
 };
 
 struct pass {
 	struct ledger *ledger;
-	struct audit *audit; /* the thread's, once that runs */
+	struct audit *audit; /* only the thread uses it while it runs */
 	struct batch *batches;
 	sem_t full, vacant;
-	int done_fd; /* eventfd: a batch was counted, or all is finished */
+	int done_fd; /* eventfd: a batch was counted, or the audit is finished */
 	struct event *event;
 	pthread_t thread;
 	bool has_thread, has_snapshot;
 	bool all_fetched;
-	unsigned next;     /* batch to be filled */
-	atomic_bool ended; /* by the loop: nobody wants to know any more */
-	atomic_bool finished;
-	struct pass_outcome outcome; /* once it is finished */
+	unsigned next;        /* batch to be filled */
+	atomic_bool ended;    /* set by the loop: the thread must stop */
+	atomic_bool finished; /* set by the thread: outcome is valid */
+	struct pass_outcome outcome;
 	void (*done)(void *arg, const struct pass_outcome *outcome);
 	void *arg;
 };
@@ -46,14 +46,14 @@ struct pass {
 static void await(sem_t *s)
 {
 	while (sem_wait(s) != 0)
-		; /* a signal */
+		; /* EINTR */
 }
 
 static void tell_loop(const struct pass *p)
 {
 	const uint64_t one = 1;
 
-	/* Fails only at 2^64 - 1. */
+	/* Fails only if the counter would reach 2^64 - 1. */
 	if (write(p->done_fd, &one, sizeof(one)) < 0)
 		return;
 }
@@ -89,7 +89,7 @@ static void discard(struct pass_outcome *o)
 	*o = (struct pass_outcome){ .err = -ENOMEM };
 }
 
-/* As many batches as are vacant. */
+/* Fill all vacant batches. */
 static void fetch(struct pass *p)
 {
 	while (!p->all_fetched && sem_trywait(&p->vacant) == 0) {
@@ -109,7 +109,7 @@ static void on_progress(evutil_socket_t fd, short what, void *arg)
 	uint64_t n;
 
 	(void)what;
-	(void)!read(fd, &n, sizeof(n)); /* it is there, or nothing is lost */
+	(void)!read(fd, &n, sizeof(n)); /* only resets the eventfd */
 	fetch(p);
 	if (!atomic_load(&p->finished))
 		return;
@@ -121,7 +121,7 @@ static void on_progress(evutil_socket_t fd, short what, void *arg)
 	p->done(p->arg, &outcome);
 }
 
-/* Signals are the event loop's. */
+/* The thread blocks all signals: the event loop handles them. */
 static int start_thread(struct pass *p)
 {
 	pthread_attr_t attr;
@@ -131,7 +131,7 @@ static int start_thread(struct pass *p)
 	if (err)
 		return -err;
 	sigfillset(&all);
-	(void)pthread_attr_setstacksize(&attr, STACK_BYTES); /* else it is larger */
+	(void)pthread_attr_setstacksize(&attr, STACK_BYTES); /* on failure the default, larger */
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	err = pthread_create(&p->thread, &attr, count, p);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);

@@ -12,7 +12,7 @@
 
 struct heart {
 	pthread_t thread;
-	pthread_mutex_t lock; /* of what follows; held for no longer than it takes to copy it */
+	pthread_mutex_t lock; /* of the fields below; held only to read or update them */
 	pthread_cond_t ends;
 	bool ending;
 	struct pulse pulse;
@@ -41,7 +41,7 @@ static void *beat(void *arg)
 	return NULL;
 }
 
-/* Signals are the event loop's. */
+/* The thread blocks all signals: the event loop handles them. */
 static int start_thread(struct heart *h)
 {
 	sigset_t all, before;

@@ -8,8 +8,8 @@ enum holder_evidence holder_judge(const struct holder_facts *f)
 	if (f->process == PROCESS_LET_GO && !f->connected)
 		return HOLDER_LET_GO;
 	/*
-	 * A connection whose lease is renewed is a sign of life that outweighs /proc: a process
-	 * whose first thread has ended looks like a zombie there while the others still run.
+	 * A connection whose lease is renewed outweighs /proc, which shows a process as a zombie if its
+	 * first thread has ended, even while others run.
 	 */
 	if (f->process == PROCESS_ALIVE || f->process == PROCESS_LET_GO ||
 		(f->connected && !f->lease_expired))

@@ -3,10 +3,10 @@
 
 #include <errno.h>
 
-/* What comes this many periods late did not run meanwhile. */
+/* Beats or ticks further apart than this many periods are late. */
 #define STALL_PERIODS 3
 
-/* A time to come: nothing has passed since. */
+/* 0 if since_ns is in the future. */
 static uint64_t elapsed(uint64_t since_ns, uint64_t now_ns)
 {
 	return now_ns > since_ns ? now_ns - since_ns : 0;
@@ -27,7 +27,7 @@ bool lease_renew(struct lease *l, uint64_t now_ns)
 {
 	if (l->state == LEASE_EXPIRED || l->state == LEASE_LAPSED)
 		return false;
-	/* Never backwards: what was excused stays excused. */
+	/* Never move back: excused time stays excused. */
 	if (now_ns > l->seen_ns)
 		l->seen_ns = now_ns;
 	if (l->state == LEASE_LATE)
@@ -80,7 +80,7 @@ int lease_resume(struct lease *l, uint64_t now_ns)
 	return 0;
 }
 
-/* What was seen after the gap needs no excuse: it would hold for a lease and the gap on top. */
+/* Moved by the gap, but not past now: a sign of life within the gap must not buy more than one ttl. */
 static uint64_t excused(uint64_t since_ns, uint64_t gap_ns, uint64_t now_ns)
 {
 	return elapsed(since_ns, now_ns) < gap_ns ? now_ns : since_ns + gap_ns;
@@ -89,7 +89,7 @@ static uint64_t excused(uint64_t since_ns, uint64_t gap_ns, uint64_t now_ns)
 void lease_excuse(struct lease *l, uint64_t gap_ns, uint64_t now_ns)
 {
 	l->seen_ns = excused(l->seen_ns, gap_ns, now_ns);
-	/* The courtesy is a time to come back in, and nobody could. */
+	/* Clients could not come back during the gap, so the courtesy time is extended too. */
 	if (l->state == LEASE_EXPIRED)
 		l->since_ns = excused(l->since_ns, gap_ns, now_ns);
 }
@@ -114,7 +114,7 @@ const char *lease_state_name(enum lease_state state)
 	return "unknown";
 }
 
-/* A beat that is late says only that it runs again. */
+/* A late beat only proves that the process runs again: it counts as one period. */
 static uint64_t ran_within(const struct pulse *p, uint64_t interval_ns)
 {
 	return interval_ns > STALL_PERIODS * p->period_ns ? p->period_ns : interval_ns;

@@ -2,13 +2,13 @@
 /*
  * The lease of a session, as the server sees it (docs/ARCHITECTURE.md, "Leases").
  *
- *	        no sign of life for            for               revoked
+ *	      silent for       silent for       after
  *	LIVE ── ttl/2 ──▶ LATE ── ttl ──▶ EXPIRED ── courtesy ──▶ LAPSED
  *	  ▲                │                 │
- *	  └── renewal ─────┴── resume only ──┘   (a renewal never resurrects what expired)
+ *	  └── renewal ─────┴── resume only ──┘   (renewal never revives an expired lease)
  *
- * Durations only, on the server's own boot clock, counted from when the server *saw* a sign of life.
- * The client counts the same ttl from when it *sent* it, so it always stops first.
+ * Only durations, on the server's boot clock, counted from when the server *saw* a sign of life.
+ * The client counts the same ttl from when it *sent* that sign, so the client always stops first.
  *
  * Pure; one thread. Times are nanoseconds of one monotonic clock, passed in.
  */
@@ -21,8 +21,8 @@
 enum lease_state {
 	LEASE_LIVE,
 	LEASE_LATE,    /* renewals are missing; access still works */
-	LEASE_EXPIRED, /* access must be revoked; the bytes are kept as a courtesy */
-	LEASE_LAPSED,  /* the courtesy is over too */
+	LEASE_EXPIRED, /* access must be revoked; the memory is kept for the courtesy time */
+	LEASE_LAPSED,  /* the courtesy time is over too */
 };
 
 struct lease_terms {
@@ -32,57 +32,57 @@ struct lease_terms {
 
 struct lease {
 	enum lease_state state;
-	uint64_t seen_ns;   /* last sign of life, plus what was excused */
+	uint64_t seen_ns;   /* last sign of life, plus excused time */
 	uint64_t since_ns;  /* when state was entered */
 	uint64_t heartbeat; /* last value seen on the heartbeat page */
 };
 
 void lease_start(struct lease *l, uint64_t now_ns);
 
-/* A control message: a sign of life. false (and no change) if the lease is EXPIRED or LAPSED. */
+/* A control message arrived: a sign of life. False (and no change) if the lease is EXPIRED or LAPSED. */
 bool lease_renew(struct lease *l, uint64_t now_ns);
 
 /*
- * Look at the heartbeat page: any change since the last look is a sign of life. true if there was one and it
- * renewed the lease; false (and no change) if nothing moved or the lease is EXPIRED or LAPSED.
+ * Check the heartbeat page: a changed value is a sign of life. True if the value changed and renewed the lease;
+ * false (and no change) if the value is the same or the lease is EXPIRED or LAPSED.
  */
 bool lease_observe(struct lease *l, uint64_t heartbeat, uint64_t now_ns);
 
-/* Let time act. Returns true if the state changed. At most one transition per call. */
+/* Account for the time that has passed: at most one transition per call. True if the state changed. */
 bool lease_step(struct lease *l, const struct lease_terms *terms, uint64_t now_ns);
 
-/* The session came back and proved itself: LIVE again from any state but LAPSED (-ESTALE). */
+/* The session resumed with its secret: LIVE again. -ESTALE if LAPSED. */
 int lease_resume(struct lease *l, uint64_t now_ns);
 
-/* The server stood still for gap_ns until now, or nearly: that time is not charged. */
+/* The process did not run for gap_ns, ending about now: do not charge that time. */
 void lease_excuse(struct lease *l, uint64_t gap_ns, uint64_t now_ns);
 
-/* For how long it has been in its state. */
+/* How long the lease has been in its state. */
 uint64_t lease_since(const struct lease *l, uint64_t now_ns);
 
 const char *lease_state_name(enum lease_state state); /* "live", "late", "courtesy", "lapsed" */
 
 /*
- * Does this process run at all? A thread that does nothing else beats once per period. Missing beats are time in which
- * the process did not run: stopped, suspended, debugged, starved. How busy the asking thread is does not matter.
+ * Run time of this process, from a thread that only beats once per period. Missing beats mean that the process did not
+ * run: stopped, suspended, debugged or starved. How busy the other threads are does not matter.
  */
 struct pulse {
 	uint64_t period_ns;
-	uint64_t beat_ns; /* the last one */
-	uint64_t ran_ns;  /* from the start until then */
+	uint64_t beat_ns; /* the last beat */
+	uint64_t ran_ns;  /* run time from the start to beat_ns */
 };
 
 void pulse_start(struct pulse *p, uint64_t period_ns, uint64_t now_ns);
 void pulse_beat(struct pulse *p, uint64_t now_ns);
-/* For how long it has run until now; less than an earlier answer by at most what is not known yet. */
+/* Run time until now. Up to two periods less than an earlier result if beats turn out to be missing. */
 uint64_t pulse_ran(const struct pulse *p, uint64_t now_ns);
 
 /*
- * Stall guard: notices that this process did not run. A tick that is late because of the process's own work excuses no
- * client: clients renew without the server, so the heartbeat page shows afterwards which of them were silent.
+ * Stall guard: detects that this process did not run. A tick that is late because the process was busy excuses no
+ * client: clients renew without the server, and the heartbeat page shows which of them were silent.
  *
- * Call once per tick, before any lease_step(), with pulse_ran() of then; returns for how long all clients are
- * excused, 0 if the tick came within three periods.
+ * Call once per tick, before any lease_step(), with pulse_ran() at now_ns. Returns how much time all clients are
+ * excused: 0 if the tick came within three periods.
  */
 struct stall_guard {
 	uint64_t period_ns;

@@ -11,11 +11,10 @@
 #include "server/lease/reclaim.h"
 #include "server/memory/pool.h"
 
-/* One slice: about a millisecond of work natively, so that no client waits long for its turn. */
+/* One slice: about a millisecond natively, so that no client waits long. */
 #define REVOKES_PER_SLICE 64
 #define WIPE_BYTES_PER_SLICE (8ULL << 20)
-#define RETRY_NS \
-	(20 * NSEC_PER_MSEC) /* of what waits for memory while there is nothing to do for it */
+#define RETRY_NS (20 * NSEC_PER_MSEC) /* of requests that wait for room while no work is left */
 
 static void slice(evutil_socket_t fd, short what, void *arg)
 {
@@ -52,7 +51,7 @@ void reaper_stop(struct reaper *r)
 void reaper_tick(struct reaper *r, uint64_t now_ns)
 {
 	teardown_retry(r->net);
-	/* In case a timer could not be set. */
+	/* In case work_wake() could not set its timer. */
 	if (r->reclaim->room || r->reclaim->taking || r->pool->wipe_count)
 		work_wake(r->work);
 	reclaim_tick(r->reclaim, now_ns);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Long work in slices, so that no peer waits for another's clean-up: tearing connections down, taking back the memory
- * of sessions that are gone, wiping. The event loop only.
+ * Does long work in slices, so that no peer waits for another's clean-up: tears down connections, takes back memory of
+ * gone sessions, wipes. The event loop only.
  */
 #ifndef RMEM_SERVER_LEASE_REAPER_H
 #define RMEM_SERVER_LEASE_REAPER_H
@@ -23,9 +23,9 @@ struct reaper {
 	struct work *work;
 };
 
-/* Makes the event of r->work; all else in *r is set, and stays where it is. -ENOMEM. */
+/* Creates the event of r->work. All fields must be set, and *r must not move. -ENOMEM. */
 int reaper_start(struct reaper *r, struct event_base *base);
-void reaper_stop(struct reaper *r); /* one that was not started is fine */
+void reaper_stop(struct reaper *r); /* a reaper that was not started is fine */
 
 /* now_ns: server time. */
 void reaper_tick(struct reaper *r, uint64_t now_ns);

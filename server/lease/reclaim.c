@@ -14,18 +14,18 @@
 #include "server/ledger/history.h"
 #include "server/memory/wish.h"
 
-#ifndef BLOCKS_PER_SLICE /* the simulation has few of each */
+#ifndef BLOCKS_PER_SLICE /* the simulation defines smaller ones */
 #define BLOCKS_PER_SLICE 256
-#define TAKEN_AT_A_TIME 256 /* sessions: a line in the log each */
+#define TAKEN_AT_A_TIME 256 /* sessions; each logs a line */
 #endif
 #define CHECK_EVERY_NS (100 * NSEC_PER_MSEC)
 #define TAKE_MORE_NS NSEC_PER_SEC
-#define PATIENCE_NS (2 * NSEC_PER_SEC) /* most clients give up a second later */
+#define PATIENCE_NS (2 * NSEC_PER_SEC) /* most clients time out after 3 s */
 #define WAIT_MAX_NS (30 * NSEC_PER_SEC)
 
 /* ---- whose memory ---- */
 
-/* The next LIVE one at or behind a: it stays until it is given up here. The others are under way, or zombies. */
+/* The first LIVE allocation from a on. Only this file ends its LIVE state. All others are being freed, or zombies. */
 static const struct allocation *next_live(
 	const struct reclaim *r, const struct session *session, const struct allocation *a)
 {
@@ -34,7 +34,7 @@ static const struct allocation *next_live(
 	return a;
 }
 
-/* LIVE bytes of a session on a node, or with -1 on all. */
+/* LIVE block bytes of a session on a node; -1: on all. */
 static uint64_t held_bytes(const struct reclaim *r, const struct session *session, int node)
 {
 	const struct ledger *ledger = r->leases->pool->ledger;
@@ -59,7 +59,7 @@ static void take(struct reclaim *r, struct session *session, const char *why)
 		ledger_session_count(ledger, slot), record->identity.exe, record->identity.pid,
 		record->identity.host, session_state_name(record->state));
 	session_begin_reclaim(session);
-	/* A session in the list has a LIVE block, so that it is not forgotten before it leaves the list. */
+	/* Only a session with a LIVE block enters the list: without one it could be forgotten while listed. */
 	if (!session->taking_next) {
 		session_forget_if_done(session);
 		return;
@@ -71,9 +71,8 @@ static void take(struct reclaim *r, struct session *session, const char *why)
 }
 
 /*
- * From the first sessions of the list, until *bytes of that node are taken, or as many sessions as there is time for; the
- * next round goes on. False: the list was empty.
- * Several sessions that hold nothing there may come first: who is asked next depends on nothing but the order.
+ * Take from sessions in list order, until *bytes on the node are taken or TAKEN_AT_A_TIME sessions are; the next call
+ * continues. Sessions that hold nothing on the node are not skipped. False: the list was empty.
  */
 static bool take_from(struct reclaim *r, enum session_list list, int node, uint64_t *bytes)
 {
@@ -90,7 +89,7 @@ static bool take_from(struct reclaim *r, enum session_list list, int node, uint6
 	return n > 0;
 }
 
-/* Blocks of a class on a node, or with -1 on all. */
+/* Block bytes of a class on a node; -1: on all. */
 static uint64_t class_bytes(const struct reclaim *r, enum ledger_class class, int node)
 {
 	uint64_t bytes = 0;
@@ -119,14 +118,14 @@ static bool take_for(struct reclaim *r, int node, uint64_t bytes)
 
 	if (r->leases->options->reclaim == RECLAIM_NEVER)
 		return false;
-	/* Nothing there is anybody's who is not connected: what is elsewhere would be lost in vain. */
+	/* All courtesy memory of the node is being taken already: taking from more sessions would not help. */
 	if (class_bytes(r, CLASS_COURTESY, node) <= taking_bytes(r, node))
 		return false;
 	any = take_from(r, LISTED_GONE, node, &bytes);
 	return take_from(r, LISTED_EXPIRED, node, &bytes) || any;
 }
 
-/* The connection of a session has only just ended: if its process is on its way out, that is known in a moment. */
+/* True if a session said goodbye or lost its connection just now: its process may be exiting. */
 static bool may_leave(const struct reclaim *r)
 {
 	const struct leases *l = r->leases;
@@ -206,7 +205,7 @@ static void give_up(struct reclaim *r, struct session *session, const struct all
 	ledger_set_state(r->leases->pool->ledger, a, ALLOCATION_REVOKING);
 }
 
-/* A slice of what one session holds. It has no connection, but other sessions may have been given access. */
+/* Give up blocks of one session, on which other sessions may have grants. True: more are left. */
 static bool give_up_some(struct reclaim *r, struct session *session, unsigned *budget)
 {
 	const struct ledger *ledger = r->leases->pool->ledger;
@@ -237,7 +236,7 @@ bool reclaim_some(struct reclaim *r)
 			break;
 		DL_DELETE(r->taking, session);
 	}
-	/* If records were lost, a slot lists memory that was nobody's when it was counted (server/ledger/accounts.h). */
+	/* If records were lost, a slot lists allocations that held_bytes() did not count (server/ledger/accounts.h). */
 	if (!r->taking)
 		memset(r->taking_bytes, 0, sizeof(r->taking_bytes));
 	return r->taking != NULL;

@@ -1,20 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Taking memory back when an allocation finds no room: from sessions that are provably gone, the earliest death first,
- * then from those whose lease is over, in the same order. No session with a connection loses anything. What is taken
- * leaves a line of history (server/ledger/history.h). The event loop only.
+ * Takes memory back when an allocation finds no room: first from sessions that are provably gone, then from detached
+ * sessions with an expired lease, each oldest first. Sessions with a connection lose nothing. Every loss is recorded
+ * in history (server/ledger/history.h). The event loop only.
  *
- * An allocation without room waits on reclaim.room, and is tried again after each slice of long work:
+ * An allocation without room waits on reclaim.room and is retried after each slice of long work:
  *
- *	memory that was taken is still on its way back		it waits, as long as blocks are wiped
- *	as many bytes as it asks for are, from elsewhere	it waits for them; fragmentation may make them useless, so
- *								after a second the next sessions are taken
- *	neither							the next sessions in order lose theirs, until there are as
- *								many bytes
- *	... and nothing is left to take				it waits 2 s for what is on its way back, and for sessions
- *								that may be leaving
- *
- * After half a minute it is refused.
+ *	memory that was taken is still on its way back	wait while the wiper makes progress
+ *	too few bytes are on their way back		take from the next sessions until there are enough
+ *	... and no session is left to take from		wait up to 2 s for bytes on their way back, and for sessions
+ *							that may be leaving
+ *	enough bytes are on their way back		wait for them; fragmentation may make them useless, so after
+ *							1 s take from the next sessions, and refuse after 30 s
  */
 #ifndef RMEM_SERVER_LEASE_RECLAIM_H
 #define RMEM_SERVER_LEASE_RECLAIM_H
@@ -39,30 +36,30 @@ struct reclaim {
 	struct history *history;
 	const struct sites *sites;
 	const struct work *work;
-	struct wait *room;      /* waits for memory, longest first */
+	struct wait *room;      /* waits for memory or a session slot, in order of arrival */
 	struct session *taking; /* sessions whose blocks are being given up, in order */
-	uint64_t taking_bytes[ADDR_MAX_NODES]; /* theirs, of blocks that are not given up yet */
-	bool expecting;         /* some of what was taken for want of room is not free yet */
-	uint64_t took_ns;       /* when that was taken; boot clock, like the next two */
-	uint64_t progress_ns;   /* when something was wiped since, at the latest */
-	uint64_t checked_ns;    /* when holders were last looked at for want of room */
-	uint64_t wipes_seen;    /* of pool->wipes */
-	uint64_t blocks, bytes; /* taken back so far */
+	uint64_t taking_bytes[ADDR_MAX_NODES]; /* of their blocks that are not given up yet */
+	bool expecting;   /* memory that was taken for an allocation may still be on its way back */
+	uint64_t took_ns; /* last time that an allocation took memory; boot clock */
+	uint64_t progress_ns;   /* last time that the wiper was seen to make progress; boot clock */
+	uint64_t checked_ns;    /* last time that an allocation had holders checked; boot clock */
+	uint64_t wipes_seen;    /* pool->wipes at progress_ns */
+	uint64_t blocks, bytes; /* taken back since the start */
 };
 
 /*
- * There is no room for the wish. True: it may have room soon; wait on r->room. False: it must be refused, because nothing
- * that may be taken is left, or it has waited long enough.
+ * Seek room for a wish that found none. True: room may come, wait on r->room. False: refuse the wish, because nothing
+ * is left to take or it has waited too long.
  */
 bool reclaim_seek(struct reclaim *r, const struct wish *wish);
 
-/* A slice of what is being taken back. True: there is more. */
+/* Give up one slice of the blocks that are being taken back. True: more are left. */
 bool reclaim_some(struct reclaim *r);
 
-/* Try those that wait for memory again. */
+/* Retry every request that waits on r->room. */
 void reclaim_retry(struct reclaim *r);
 
-/* What the policy takes back by itself as time passes. now_ns: server time. */
+/* Take back memory whose time is up: the courtesy, or the duration of --reclaim. now_ns: server time. */
 void reclaim_tick(struct reclaim *r, uint64_t now_ns);
 
 #endif

@@ -33,7 +33,7 @@ struct session *session_of(const struct connection *c)
 }
 
 #define GOODBYE_WITHIN_NS (1 * NSEC_PER_SEC)
-#define CHECKED_AT_A_TIME 64  /* processes, with system calls: less than a millisecond */
+#define CHECKED_AT_A_TIME 64  /* processes, by system calls: under a millisecond */
 #define LOOKED_AT_A_TIME 1024 /* sessions, most of which are connected */
 
 const struct session_record *session_record(const struct session *session)
@@ -66,7 +66,7 @@ static enum session_list list_for(const struct session *session)
 	}
 }
 
-/* To be called after every change that list_for() looks at. */
+/* Call after every change of what list_for() reads. */
 static void relist(struct session *session)
 {
 	struct session **lists = session->leases->lists;
@@ -132,7 +132,7 @@ void sessions_recover(struct leases *l)
 		DL_SORT(l->lists[list], by_age);
 }
 
-/* Takes the same time wherever the first difference is. */
+/* In constant time. */
 static bool same_secret(const uint8_t a[ID_SIZE], const uint8_t b[ID_SIZE])
 {
 	volatile uint8_t difference = 0;
@@ -146,7 +146,7 @@ static void control_closing(struct wait *w, int result);
 static void channel_closing(struct wait *w, int result);
 static void connection_gone(struct wait *w, int result);
 
-/* It is the session's from now on. The session hears first of its end. */
+/* Give c to the session, whose waits must be the first on c->closing and c->gone. */
 static void adopt(
 	struct connection *c, struct session *session, void (*closing)(struct wait *w, int result))
 {
@@ -172,7 +172,7 @@ static int start(
 	uint32_t slot;
 	int err;
 
-	/* It may be asked for many times while it waits for another one to go. */
+	/* Checked before getrandom(): a HELLO that waits for a slot is retried many times. */
 	err = sessions_are_full(l->records) ? -EUSERS : 0;
 	if (!err && getrandom(secret, sizeof(secret), 0) != sizeof(secret))
 		return why_set(why, -EAGAIN, "the server has no random numbers");
@@ -190,7 +190,7 @@ static int start(
 	return 0;
 }
 
-/* 0 and the session that the peer has proved to be. */
+/* 0 and the session, if the peer knows its secret. */
 static int find(struct leases *l, const uint8_t id[ID_SIZE], const uint8_t secret[ID_SIZE],
 	struct session **out, struct why *why)
 {
@@ -206,7 +206,7 @@ static int find(struct leases *l, const uint8_t id[ID_SIZE], const uint8_t secre
 
 static int check_resumable(const struct session *session, struct why *why)
 {
-	/* What held nothing may have been forgotten with its last connection. */
+	/* A session without memory may have been forgotten with its last connection. */
 	if (!session->used)
 		return why_set(why, -ESTALE, "the server does not know this session (any more)");
 	if (session_record(session)->state == SESSION_CLOSED || session->reclaiming)
@@ -215,7 +215,7 @@ static int check_resumable(const struct session *session, struct why *why)
 	return 0;
 }
 
-/* It comes back under its fencing token, or, if others may have been told that it does not, under a new one. */
+/* Renew the session's fencing token if others may have been told that it is out. */
 static int check_token(const struct session *session, struct why *why)
 {
 	struct leases *l = session->leases;
@@ -223,7 +223,7 @@ static int check_token(const struct session *session, struct why *why)
 
 	if (session->lease.state < LEASE_EXPIRED && !(r->fencing_token & FENCING_TOKEN_RETIRED))
 		return 0;
-	/* Under the old fencing token something can still be written, so it has to stay. */
+	/* A stuck queue pair can still write under the old token, so that cannot be replaced. */
 	if (session->grantee.has_stuck_qp)
 		return why_set(why, -ESTALE,
 			"the device has not confirmed the end of the session's earlier "
@@ -258,8 +258,8 @@ int session_resume(struct connection *c, struct session *session, struct why *wh
 }
 
 /*
- * The earlier connections may have many grants, and the reaper takes them down in slices. Only the newest
- * waits: the client has given up on those before.
+ * The reaper tears the earlier connections down in slices, since they may have many grants. Only the newest HELLO
+ * waits: the client has given up on earlier ones.
  */
 static int end_the_earlier(struct connection *c, struct session *session, struct wait ***out)
 {
@@ -269,7 +269,7 @@ static int end_the_earlier(struct connection *c, struct session *session, struct
 		connection_abort(connection_of_wait(session->drained), "%s", reason);
 	if (session->control)
 		connection_abort(session->control, "%s", reason);
-	(void)lease_renew(&session->lease, clock_boot_ns()); /* a sign of life, if in time */
+	(void)lease_renew(&session->lease, clock_boot_ns()); /* no effect once expired */
 	c->pending.session = session;
 	*out = &session->drained;
 	return -EINPROGRESS;
@@ -314,8 +314,8 @@ static struct connection *find_channel(
 }
 
 /*
- * What was sent on a channel that broke may still be on its way. The client repeats it on the new one, so it
- * must not be carried out later than that. Returns what is left of the old one, or NULL.
+ * Operations of a broken channel may still be in flight. The client repeats them on the new channel, so they must not
+ * execute after that. Returns the old channel if it is not torn down yet, else NULL.
  */
 static struct connection *end_predecessor(const struct connection *c, struct session *session)
 {
@@ -325,7 +325,7 @@ static struct connection *end_predecessor(const struct connection *c, struct ses
 	if (old)
 		connection_abort(old, "%s", reason);
 	old = find_channel(c->net->dying, session, c->number);
-	/* Behind the session itself: a JOIN before this one, which the client has given up. */
+	/* The wait behind the session's own is of an earlier JOIN, which the client has given up. */
 	if (old && old->grantee_gone.next)
 		connection_abort(connection_of_wait(old->grantee_gone.next), "%s", reason);
 	return old;
@@ -397,7 +397,6 @@ static void control_closing(struct wait *w, int result)
 	end_channels(session, "its session's control connection ended");
 }
 
-/* Said goodbye, provably gone, being taken back, or its lease is over. */
 static bool is_over(const struct session *session, const struct session_record *r)
 {
 	return r->state == SESSION_CLOSED || r->state == SESSION_DEAD || session->reclaiming ||
@@ -413,8 +412,8 @@ void session_forget_if_done(struct session *session)
 		ledger_session_count(l->pool->ledger, session->grantee.slot))
 		return;
 	if (session->grantee.has_stuck_qp)
-		return; /* this one's client could keep the slot's next session alive */
-	/* A session whose lease is over and that holds nothing has nothing to come back to. */
+		return; /* its client could keep the slot's next session alive */
+	/* Without memory, a session with an expired lease has nothing to come back to. */
 	if (!is_over(session, r))
 		return;
 	session->used = false;
@@ -429,7 +428,7 @@ bool session_is_out(struct leases *l, uint64_t fencing_token)
 	const struct session *session;
 	uint32_t slot;
 
-	/* Retired, forgotten, or it has another one by now: nothing of that happens before it is out. */
+	/* The token was retired or replaced, or its session forgotten: that happens only to tokens that are out. */
 	if (sessions_find_token(l->records, fencing_token, &slot))
 		return true;
 	session = &l->sessions[slot];
@@ -458,7 +457,7 @@ bool sessions_give_up_sites(struct leases *l)
 	DL_FOREACH (l->lists[LISTED_GONE], session) {
 		if (!sites_are_held(&session->sites))
 			continue;
-		/* First: after a restart, too, its numbers may be those of other sites by now. */
+		/* Stored first: after a restart, too, its numbers may belong to other sites. */
 		sessions_set_no_sites(l->records, session->grantee.slot);
 		sites_give_up(l->sites, &session->sites);
 		any = true;
@@ -482,9 +481,9 @@ static bool just_restarted(const struct leases *l, uint64_t now_ns)
 }
 
 /*
- * Is the holder of a detached session provably gone? Judged as of the last tick: rmemd may have stood still since, and
- * only a tick excuses clients for that. The grace begins when rmemd notices that a lease is over: while rmemd was
- * busy, no client could come back.
+ * Mark a DETACHED session DEAD if its holder is provably gone. Judged as of the last tick: rmemd may not have run
+ * since, and only a tick excuses clients for that. The grace time begins when rmemd notices that the lease is over:
+ * while rmemd was busy, no client could come back.
  */
 static void check(struct session *session)
 {
@@ -503,7 +502,7 @@ static void check(struct session *session)
 
 	if (r->state != SESSION_DETACHED)
 		return;
-	facts.process = identity_probe(&r->identity); /* system calls: only where it matters */
+	facts.process = identity_probe(&r->identity); /* system calls: only if DETACHED */
 	evidence = holder_judge(&facts);
 	if (evidence == HOLDER_NO_EVIDENCE)
 		return;
@@ -514,7 +513,7 @@ static void check(struct session *session)
 	session_forget_if_done(session);
 }
 
-/* A process whose connection has just ended may be on its way out: the latest first. */
+/* Check sessions detached just now, the latest first: their processes may be exiting. */
 static void check_latest(struct leases *l, unsigned *left)
 {
 	struct session *head = l->lists[LISTED_DETACHED];
@@ -537,7 +536,7 @@ void session_check_liveness(struct leases *l)
 	uint32_t slot;
 
 	check_latest(l, &left);
-	/* The others in turn. */
+	/* All sessions in turn. */
 	for (unsigned n = 0; n < LOOKED_AT_A_TIME && left; n++) {
 		struct session *session;
 
@@ -577,7 +576,7 @@ static void detach(struct session *session)
 	session_forget_if_done(session);
 }
 
-/* With all its grants. After the last connection the session is detached. */
+/* The connection is torn down, or stuck. */
 static void connection_gone(struct wait *w, int result)
 {
 	const struct connection *c =
@@ -613,7 +612,7 @@ static void expired(struct session *session)
 		r->identity.pid, r->identity.host,
 		ledger_session_count(l->pool->ledger, session->grantee.slot));
 	if (session->control)
-		connection_abort(session->control, "its lease expired"); /* and all its channels */
+		connection_abort(session->control, "its lease expired"); /* aborts channels too */
 	else
 		session_forget_if_done(session);
 }
@@ -640,7 +639,7 @@ void session_tick_all(struct leases *l, uint64_t now_ns)
 	if (gap_ns) {
 		l->stalls++;
 		l->stalled_ns += gap_ns;
-		/* A busy machine does this all the time; a quarter of a lease is worth a line. */
+		/* Short stalls are common on a busy machine: warn from a quarter of the ttl on. */
 		log_at(gap_ns > l->terms.ttl_ns / 4 ? LOG_LEVEL_WARN : LOG_LEVEL_DEBUG,
 			"rmemd itself stood still for %u ms: no lease is charged for that",
 			(unsigned)(gap_ns / NSEC_PER_MSEC));

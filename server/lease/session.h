@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The life of a session on the server: it begins with HELLO, outlives its connections, and its memory
- * ends in one funnel (server/lease/reaper.h) whichever way it dies. The event loop only.
+ * The life of a session on the server: it begins with HELLO and outlives its connections. However it ends, its memory
+ * is taken back through the reaper (server/lease/reaper.h). The event loop only.
  */
 #ifndef RMEM_SERVER_LEASE_SESSION_H
 #define RMEM_SERVER_LEASE_SESSION_H
@@ -24,131 +24,129 @@
 	NSEC_PER_SEC /* a killed process's memory and descriptors are gone by then */
 #define HEARTBEAT_PAGE_BYTES ((size_t)SESSIONS_MAX * HEARTBEAT_LINE_BYTES)
 
-/* What a session that is not simply connected is listed by, each list in the order in which they came. */
+/* Lists of sessions that are not simply connected, each in order of entry. */
 enum session_list {
 	LISTED_NOWHERE,
-	LISTED_LEAVING,  /* said goodbye, and has connections left */
-	LISTED_DETACHED, /* no connection, and may come back */
-	LISTED_EXPIRED,  /* the same, and its lease is over */
-	LISTED_GONE,     /* provably gone */
+	LISTED_LEAVING,  /* CLOSED, connections left */
+	LISTED_DETACHED, /* DETACHED, lease not expired */
+	LISTED_EXPIRED,  /* DETACHED, lease expired */
+	LISTED_GONE,     /* CLOSED or DEAD, no connection */
 	SESSION_LISTS
 };
 
-/* What rmemd keeps about a session only while it runs; the rest is in its record. */
+/* Runtime state of a session; its record keeps the rest. */
 struct session {
 	struct leases *leases;
 	struct grantee grantee;
 	enum session_list listed;
-	struct session *prev, *next; /* in that list, or in that of struct reclaim */
+	struct session *prev, *next; /* in that list, or in reclaim.taking */
 	bool used;
-	bool reclaiming; /* its memory is being taken back, or has been: it does not come back */
-	const struct allocation *taking_next; /* to be given up; with struct reclaim */
-	struct site_holder sites; /* the call sites that its client knows the numbers of */
-	uint32_t attach_seq;      /* of the last LOOKUP that was counted; 0: none */
+	bool reclaiming; /* its memory is being or was taken back: it cannot resume */
+	const struct allocation *taking_next; /* next block that reclaim gives up */
+	struct site_holder sites;             /* call sites whose numbers its client knows */
+	uint32_t attach_seq;                  /* of the last LOOKUP that was counted; 0: none */
 	struct lease lease;
-	struct connection *control; /* NULL: none that is open */
-	/* Open ones; there are none without an open control connection. */
-	struct connection *channels;
-	struct wait *drained;  /* waits for it to have no connection left */
-	unsigned nchannels;    /* open */
-	unsigned nconnections; /* all that have not been torn down: what may still have a grant */
+	struct connection *control;  /* NULL: none open */
+	struct connection *channels; /* open ones; none without an open control connection */
+	struct wait *drained;        /* waits for the last connection to be torn down */
+	unsigned nchannels;          /* open */
+	unsigned nconnections;       /* not torn down yet: each may still have grants */
 };
 
-/* Every session, and the time that acts on it. */
+/* All sessions and their leases. */
 struct leases {
 	const struct options *options;
 	struct net *net;
 	struct pool *pool;
 	struct sessions *records;
 	struct sites *sites;
-	struct timeline *timeline; /* what time it is in records */
+	struct timeline *timeline; /* server time */
 	struct session *sessions;  /* by slot, SESSIONS_MAX of them */
-	unsigned nchannels;        /* open, of all of them */
+	unsigned nchannels;        /* open, of all sessions */
 	struct session *lists[SESSION_LISTS];
 	void *heartbeat_page; /* SESSIONS_MAX lines, registered line by line */
 	struct lease_terms terms;
-	struct heart *heart; /* does this process run? */
+	struct heart *heart; /* measures run time */
 	struct stall_guard stall_guard;
 	uint64_t started_boot_ns;
-	uint32_t check_cursor; /* the next slot whose holder is looked at */
+	uint32_t check_cursor; /* where session_check_liveness() goes on */
 	uint64_t resumes, expiries, stalls, stalled_ns;
 };
 
-/* Now, as in records: server time (server/ledger/timeline.h). */
+/* The server time now (server/ledger/timeline.h). */
 uint64_t leases_time_ns(const struct leases *l);
 
-/* How long ago that was; 0 if it is still to come, which only a damaged record says. */
+/* Time since since_ns (server time); 0 if that is in the future, as only a damaged record can be. */
 uint64_t leases_age_ns(const struct leases *l, uint64_t since_ns);
 
-/* The session of a connection that has one. */
+/* The session of a connection whose grantee is set. */
 struct session *session_of(const struct connection *c);
 
-/* Runtime state for every record found in the data directory: detached, with a fresh lease. */
+/* Create runtime state, with a fresh lease, for every record of an earlier run. CONNECTED becomes DETACHED. */
 void sessions_recover(struct leases *l);
 
 /*
- * A HELLO on c. 0: c is the control connection of a session. -EEXIST, -EUSERS; when resuming -ESTALE
- * (gone or reclaimed) or -EACCES (wrong secret). -EINPROGRESS: the session still has earlier
- * connections. They are ended; wait on *out for that, and then call session_resume() for c->pending.session. A later
- * HELLO takes its place: then c is aborted.
+ * Handle a HELLO on c. 0: c is the session's control connection. -EEXIST, -EUSERS, -EAGAIN, -ENOSPC; when resuming
+ * -ESTALE (gone or reclaimed) or -EACCES (wrong secret). -EINPROGRESS: the session's earlier connections are being
+ * ended; wait on *out, then call session_resume() for c->pending.session. A later HELLO replaces this one and aborts c.
  */
 int session_begin(struct leases *l, struct connection *c, const struct hello_request *hello,
 	struct wait ***out, struct why *why);
-/* What a HELLO that waited comes to, now that nothing is left of the session's earlier connections. */
+/* Finish a HELLO that waited: no earlier connection of the session is left. -ESTALE. */
 int session_resume(struct connection *c, struct session *session, struct why *why);
 
 /*
- * A JOIN on c. 0: c is a channel of that session. -ESTALE, -EACCES, -EUSERS. -EINPROGRESS: it replaces a
- * channel of which something is left. That is ended; wait on *out for it, and then call session_rejoin() for
- * c->pending.session. A later JOIN of that number takes its place: then c is aborted.
+ * Handle a JOIN on c. 0: c is a channel of the session. -ESTALE, -EACCES, -EUSERS, -EBUSY. -EINPROGRESS: c replaces a
+ * channel that is not torn down yet; wait on *out, then call session_rejoin() for c->pending.session. A later JOIN
+ * with the same number replaces this one and aborts c.
  */
 int session_join(struct leases *l, struct connection *c, const struct join_request *q,
 	struct wait ***out, struct why *why);
-/* What a JOIN that waited comes to. */
+/* Finish a JOIN that waited. -ESTALE, -EUSERS, -EBUSY. */
 int session_rejoin(struct connection *c, struct session *session, struct why *why);
 
 /*
- * Is the session that had this fencing token out: it has no connection, and none under this fencing token ever again? Then the
- * fencing token is retired before this returns, so that no restart brings it back.
+ * Is this fencing token out, that is, can no connection act under it, now or later? If so, the token is retired before
+ * this returns, so that no restart revives it.
  */
 bool session_is_out(struct leases *l, uint64_t fencing_token);
 
-/* The client said goodbye: what it did not free is leaked by a closed session. */
+/* The client said goodbye: allocations that it did not free are leaks. */
 void session_close(struct session *session);
 
-/* Look at the heartbeat page and let time act on every lease. */
+/* Read the heartbeat page and step every lease. */
 void session_tick_all(struct leases *l, uint64_t now_ns);
 
-/* Clients that said goodbye, and whose control connection stays. */
+/* Abort control connections that stay open and silent for more than 1 s after a goodbye. */
 void sessions_drop_leaving(struct leases *l, uint64_t now_ns);
 
 /*
- * Look whether holders that are not connected still exist: a bounded number of them, in turn. A session that is provably
- * gone is DEAD then.
+ * Check the holders of DETACHED sessions, a bounded number per call, in turn. Sessions that are provably gone become
+ * DEAD.
  */
 void session_check_liveness(struct leases *l);
 
-/* Forget the session if it holds nothing and is over, or its lease is. */
+/* Forget a session that has no connection and no memory, and is over or has an expired lease. */
 void session_forget_if_done(struct session *session);
 
 /*
- * The table of call sites is short of room: sessions that are provably gone hold none any more. Should one come back after
- * all, its allocations are of unknown sites. False if none held any.
+ * The table of call sites is short of room: sessions that are provably gone give up their sites. If such a session
+ * comes back after all, its allocations get unknown sites. False if no site was given up.
  */
 bool sessions_give_up_sites(struct leases *l);
 
-/* rmemd ends: all that is kept about sessions only while it runs. */
+/* rmemd ends: free the runtime state of all sessions. */
 void sessions_end(struct leases *l);
 
-/* Its memory is being taken back from now on: it is listed nowhere, and does not come back. */
+/* The session's memory is being taken back from now on: it leaves its list and cannot resume. */
 void session_begin_reclaim(struct session *session);
 
-/* A pool's emptied(): the last block of the session in that slot is free. */
+/* The pool's emptied(): the last block of the session in that slot is free. */
 void session_emptied(void *leases, uint32_t slot);
 
 const struct session_record *session_record(const struct session *session);
 
-/* The line of the heartbeat page that belongs to a session. */
+/* The session's line of the heartbeat page. */
 volatile uint64_t *session_heartbeat(const struct session *session);
 
 #endif

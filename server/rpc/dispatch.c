@@ -10,7 +10,7 @@
 #include "common/log.h"
 #include "server/rpc/handlers.h"
 
-/* ---- what handlers share ---- */
+/* ---- shared by handlers ---- */
 
 int handler_refuse(struct connection *c, const struct header *h, int status, const char *fmt, ...)
 {
@@ -47,7 +47,7 @@ void handler_note_seq(const struct connection *c, const struct header *h)
 
 #define ON(purpose) (1U << (purpose))
 
-/* On which connections a message is allowed, and whether it is what such a one begins with. */
+/* purposes: connections that allow the message. opens: gives the connection its session; other messages need one. */
 static const struct {
 	handler_fn *handle;
 	unsigned purposes;
@@ -70,7 +70,7 @@ static const struct {
 	[MESSAGE_FENCE] = { handle_fence, ON(PURPOSE_SESSION), false },
 };
 
-/* A message this peer may send now? */
+/* May the peer send this message now? */
 static bool acceptable(const struct connection *c, const struct header *h)
 {
 	if (h->type >= sizeof(handlers) / sizeof(handlers[0]) || !handlers[h->type].handle)
@@ -83,7 +83,7 @@ static bool acceptable(const struct connection *c, const struct header *h)
 		return true;
 	if (handlers[h->type].opens != !c->grantee)
 		return false;
-	/* After BYE there is nothing left to ask for. */
+	/* After BYE no request is allowed. */
 	return !c->grantee || (handler_record(c) && handler_record(c)->state == SESSION_CONNECTED);
 }
 

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What clients can ask for (docs/PROTOCOL.md): which message is allowed on which connection, and what
- * answers it (server/rpc/handlers.h). Everything in a message is checked here or by the codec before it is
- * used. The event loop only.
+ * Passes clients' messages (docs/PROTOCOL.md) to their handlers (server/rpc/handlers.h), if allowed on that connection.
+ * The codec or server/rpc/ checks every field before it is used. The event loop only.
  */
 #ifndef RMEM_SERVER_RPC_DISPATCH_H
 #define RMEM_SERVER_RPC_DISPATCH_H
@@ -13,7 +12,7 @@
 
 struct connection;
 
-/* A net_events.message: it is answered now or later, or the peer is cut off. */
+/* A net_events.message. The message is answered now or later, or its connection is aborted. */
 void rpc_dispatch(struct connection *c, uint8_t *message, size_t bytes);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * One handler per message type, called by server/rpc/dispatch.c when the message is in order where it came.
- * Each answers, or hangs a wait on what it has to wait for (connection_wait()). A negative errno ends the
- * connection: -EBADMSG for a malformed message, else what failed here.
+ * One handler per message type, called by server/rpc/dispatch.c if the message is allowed on its connection.
+ * A handler answers, or makes the request wait (server/base/wait.h). A negative errno aborts the connection:
+ * -EBADMSG for a malformed message, else an error of rmemd.
  *
  *	session.c	HELLO JOIN BYE RENEW FENCE
  *	memory.c	ALLOC FREE ATTACH
@@ -25,7 +25,7 @@ struct reclaim;
 struct sites;
 struct work;
 
-/* What handlers work on: the context of the connections' net. */
+/* The handlers' context: net.context. */
 struct rpc {
 	const struct options *options;
 	struct pool *pool;
@@ -34,13 +34,13 @@ struct rpc {
 	struct reclaim *reclaim;
 	struct sites *sites;
 	const struct work *work;
-	/* How REPORT gets its answer: answer() is called once, from the loop or before this returns. */
+	/* Answers a REPORT: calls answer() once, from the loop or before this returns. */
 	void (*ask)(void *asked, const char *request, struct question *q,
 		void (*answer)(struct question *q, char *text));
 	void *asked;
 	uint64_t allocs, frees, refused_requests;
-	uint64_t attaches;   /* sessions admitted to a shared allocation: LOOKUP */
-	uint64_t keys_given; /* keys of the NIC, one per allocation and connection: ATTACH */
+	uint64_t attaches;   /* LOOKUPs that admitted a session, without repeated ones */
+	uint64_t keys_given; /* ATTACHes answered with a key of the NIC */
 };
 
 static inline struct rpc *rpc_of(const struct connection *c)
@@ -63,20 +63,20 @@ int handler_refuse(struct connection *c, const struct header *h, int status, con
 /* The device has run out of windows or regions. */
 int handler_refuse_grant(struct connection *c, const struct header *h, int err);
 
-/* The caller's own allocation that starts at addr and has that serial, LIVE; NULL if there is none. */
+/* The session's own LIVE allocation that starts at addr and has that serial, or NULL. */
 const struct allocation *handler_own(const struct connection *c, uint64_t addr, uint64_t serial);
 
-/* The LIVE allocation that starts at addr, if key is what its owner has given out; NULL if not. */
+/* The LIVE allocation that starts at addr, if key is its share key; else NULL. */
 const struct allocation *handler_shared(
 	struct connection *c, uint64_t addr, const uint8_t key[SHARE_KEY_SIZE]);
 
-/* Does a DETACH of the connection's session wait for its grants on this one to end? */
+/* Does a DETACH of the connection's session wait for the session's grants on a to end? */
 bool handler_is_detaching(const struct connection *c, const struct allocation *a);
 
 /* The record of the connection's session. */
 const struct session_record *handler_record(const struct connection *c);
 
-/* This request of it is being carried out: repeated, it gets the same answer. */
+/* Record that the request is being carried out: a repeated one gets the same answer. */
 void handler_note_seq(const struct connection *c, const struct header *h);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * ALLOC, FREE, ATTACH. Memory is lent and taken back on the session's control connection; access to it is
- * given on each connection that asks.
+ * ALLOC, FREE, ATTACH. ALLOC and FREE come on the session's control connection; ATTACH gives access on the connection
+ * on which it comes.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -60,7 +60,7 @@ static int refuse_alloc(
 	}
 }
 
-/* A repeated ALLOC (its answer was lost with a connection) gets what the first one made. */
+/* The allocation that an ALLOC of this number made, if its answer was lost with a connection; or NULL. */
 static const struct allocation *made_by(struct connection *c, uint32_t seq)
 {
 	const struct allocation *a =
@@ -100,13 +100,13 @@ static int try_alloc(struct connection *c, const struct header *h, const struct 
 	if (err)
 		return err;
 	rpc->allocs++;
-	/* From here the request is answered: what follows is the reply's own trouble. */
+	/* The block is lent: if the reply fails, only the connection ends. */
 	if (reply_alloc(c, h, a))
 		connection_abort(c, "cannot answer its allocation");
 	return 0;
 }
 
-/* -EDQUOT: the ledger is full, and what makes room in it makes room for any block. */
+/* -EDQUOT: the ledger is full. Any block given back frees a record, so seek the smallest. */
 static bool may_have_room(
 	struct connection *c, const struct alloc_request *q, uint64_t since_ns, int err)
 {
@@ -127,7 +127,7 @@ static void await_room(struct connection *c, const struct header *h, const struc
 	connection_wait(c, h, &rpc_of(c)->reclaim->room, room_may_have_come);
 }
 
-/* In the order in which they came: an allocation that still waits hangs itself up again behind those before it. */
+/* Called in order of arrival: an allocation that waits again keeps its place. */
 static void room_may_have_come(struct wait *w, int result)
 {
 	struct connection *c = connection_of_wait(w);
@@ -143,7 +143,7 @@ static void room_may_have_come(struct wait *w, int result)
 		connection_abort(c, "cannot refuse its allocation");
 }
 
-/* Lend now, refuse now, or have it wait for what others have to give back; behind those who wait for that. */
+/* Lend now, refuse now, or wait for room behind earlier requests. */
 static int lend_or_wait(struct connection *c, const struct header *h, const struct alloc_request *q)
 {
 	const uint64_t now_ns = clock_boot_ns();
@@ -174,7 +174,7 @@ int handle_alloc(struct connection *c, const struct header *h, struct wire *in)
 
 /* ---- FREE ---- */
 
-/* The allocation that a request names, in any state, if it is this session's. */
+/* The session's allocation, in any state, that a request names; or NULL. */
 static const struct allocation *named(const struct connection *c, uint64_t addr, uint64_t serial)
 {
 	const struct allocation *a = ledger_find(rpc_of(c)->pool->ledger, addr);
@@ -209,12 +209,12 @@ static void wait_for_revoking(
 	connection_wait(c, h, access_revoked(rpc_of(c)->access, a), revoked);
 }
 
-/* A FREE of what is not lent any more: most likely repeated, because its answer was lost with a connection. */
+/* FREE of an allocation that is not LIVE: most likely repeated because the answer was lost with a connection. */
 static int free_again(struct connection *c, const struct header *h, const struct free_request *q)
 {
 	const struct allocation *a = named(c, q->addr, q->serial);
 
-	/* This one may be repeated too, when the block is wiped and its record gone (a zombie's, in the next run). */
+	/* If repeated again, this FREE may find no record: the block was wiped (a zombie's by the next rmemd). */
 	if (a)
 		handler_note_seq(c, h);
 	if (a && a->state == ALLOCATION_REVOKING) {
@@ -243,7 +243,7 @@ int handle_free(struct connection *c, const struct header *h, struct wire *in)
 	a = handler_own(c, q.addr, q.serial);
 	if (!a)
 		return free_again(c, h, &q);
-	/* The intent first: if rmemd dies in between, the repeated request finds one or the other. */
+	/* Recorded first: if rmemd dies after either step, the repeated FREE still succeeds. */
 	handler_note_seq(c, h);
 	ledger_set_state(rpc_of(c)->pool->ledger, a, ALLOCATION_REVOKING);
 	rpc_of(c)->frees++;
@@ -254,7 +254,7 @@ int handle_free(struct connection *c, const struct header *h, struct wire *in)
 
 /* ---- ATTACH ---- */
 
-/* Bind and tell in one post: the peer's next access finds the window. */
+/* Bind and reply in one post: the window is bound before the peer has the key. */
 static int reply_grant(struct connection *c, const struct header *h, struct grant *g)
 {
 	const struct allocation *a = g->allocation;
@@ -290,13 +290,13 @@ int handle_attach(struct connection *c, const struct header *h, struct wire *in)
 	if (!a)
 		a = handler_shared(c, q.addr, q.key);
 	if (a && a->serial != q.serial)
-		a = NULL; /* the key fits what is there now, not what is meant */
+		a = NULL; /* the key fits a newer allocation than the one meant */
 	if (!a)
 		return handler_refuse(c, h, -ESTALE,
 			"0x%" PRIx64 " is not held by this session, nor shared with it (any more)",
 			q.addr);
 	g = access_find(rpc_of(c)->access, c, a);
-	/* Nor a new one: the DETACH would wait for that too, and nothing would end it. */
+	/* No new grant during a DETACH either: the DETACH would wait for it, but nothing would end it. */
 	if ((g && g->end != GRANT_GIVEN) || handler_is_detaching(c, a))
 		return handler_refuse(c, h, -ESTALE, "0x%" PRIx64 " is being detached", q.addr);
 	err = g ? 0 : access_make(rpc_of(c)->access, c, a, &g);

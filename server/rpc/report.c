@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* REPORT, REPORT_READ: what operators ask over RDMA. */
+/* REPORT, REPORT_READ: reports over RDMA. */
 #include <errno.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -7,7 +7,7 @@
 
 #include "server/rpc/handlers.h"
 
-/* What a REPORT waits for: its answer, or the end of its connection. */
+/* A REPORT that waits for its answer, or for the end of its connection. */
 struct report {
 	struct question question; /* first */
 	struct wait closing;
@@ -68,7 +68,7 @@ int handle_report(struct connection *c, const struct header *h, struct wire *in)
 
 int handle_report_read(struct connection *c, const struct header *h, struct wire *in)
 {
-	static struct report_read_reply body; /* 4 KB, and one loop */
+	static struct report_read_reply body; /* 4 KB; safe, as only the event loop uses it */
 	struct report_read_request q;
 	struct reply r;
 	uint64_t left;

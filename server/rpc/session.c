@@ -13,7 +13,7 @@
 #include "server/grant/grant.h"
 
 #define HEARTBEAT_NODE \
-	(ADDR_MAX_NODES - 1) /* the heartbeat page's addresses: no arena has this node */
+	(ADDR_MAX_NODES - 1) /* in the heartbeat page's addresses; no arena has this node */
 
 static int make_heartbeat_grant(struct connection *c, struct extent *e)
 {
@@ -32,7 +32,7 @@ static int make_heartbeat_grant(struct connection *c, struct extent *e)
 	return 0;
 }
 
-/* The connection has its session: tell the peer all that it needs to know. */
+/* Answer a HELLO whose connection has its session. */
 static int greet(struct connection *c, const struct header *h)
 {
 	struct hello_reply body;
@@ -59,7 +59,7 @@ static int greet(struct connection *c, const struct header *h)
 	return err;
 }
 
-/* The earlier connections of the session are gone. */
+/* The session's earlier connections are gone. */
 static void drained(struct wait *w, int result)
 {
 	struct connection *c = connection_of_wait(w);
@@ -75,7 +75,7 @@ static void drained(struct wait *w, int result)
 
 static void slot_may_have_come(struct wait *w, int result);
 
-/* The table of sessions is full: may one that is gone make room? */
+/* The session table is full: wait if a session that is gone may make room. False: refuse. */
 static bool await_slot(struct connection *c, const struct header *h,
 	const struct hello_request *hello, uint64_t since_ns)
 {
@@ -129,14 +129,14 @@ int handle_hello(struct connection *c, const struct header *h, struct wire *in)
 	return begin(c, h, &hello, clock_boot_ns());
 }
 
-/* 0 or why it is no channel. */
+/* err: 0, or why c is no channel. */
 static int answer_join(struct connection *c, const struct header *h, int err, const struct why *why)
 {
 	return err ? handler_refuse(c, h, err, "%s", why->text)
 		   : connection_reply_status(c, h->type, h->seq, 0, "");
 }
 
-/* The channel that this one replaces is gone. */
+/* The channel that c replaces is gone. */
 static void replaced(struct wait *w, int result)
 {
 	struct connection *c = connection_of_wait(w);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * SHARE, LOOKUP, DETACH: an allocation is used by other sessions than its owner's.
+ * SHARE, LOOKUP, DETACH: sessions other than the owner's use an allocation.
  *
- * The key that admits them is a keyed hash: of the allocation's serial number, which no other one ever has,
- * under its owner's secret. So nothing is stored, nothing can be guessed, and it ends with the
- * allocation. Who has attached what is not stored either: it shows in the grants.
+ * The share key that admits them is a keyed hash of the allocation's serial number, which is never reused, under the
+ * owner's secret. So keys are not stored, cannot be guessed, and end with the allocation. Attached sessions are not
+ * stored either: their grants show them.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -71,7 +71,7 @@ int handle_share(struct connection *c, const struct header *h, struct wire *in)
 	return connection_reply_send(c, &r, NULL);
 }
 
-/* A repeated LOOKUP (its answer was lost with a connection) is the same rmem_attach(). */
+/* Count each rmem_attach() once: a LOOKUP is repeated if its answer was lost with a connection. */
 static void count_attach(struct connection *c, const struct header *h)
 {
 	struct session *session = session_of(c);
@@ -107,14 +107,14 @@ int handle_lookup(struct connection *c, const struct header *h, struct wire *in)
 
 static void grant_ended(struct wait *w, int result);
 
-/* Until the session has no grant on the allocation any more. */
+/* Wait until the session has no grant on the allocation. */
 static void await_ends(struct connection *c, const struct header *h, const struct allocation *a)
 {
 	c->pending.allocation = a;
 	connection_wait(c, h, &c->grantee->grant_ended, grant_ended);
 }
 
-/* Of this session, on this allocation or another. */
+/* A grant of the session has ended, on this allocation or another. */
 static void grant_ended(struct wait *w, int result)
 {
 	struct connection *c = connection_of_wait(w);
@@ -140,8 +140,8 @@ int handle_detach(struct connection *c, const struct header *h, struct wire *in)
 		return -EBADMSG;
 	a = ledger_find(rpc_of(c)->pool->ledger, q.addr);
 	if (a && a->serial != q.serial)
-		a = NULL; /* what is meant is gone, and all access to it ended before */
-	/* Answered, not cut off: a request without an answer is sent again and again. */
+		a = NULL; /* the allocation meant is gone, with all access to it */
+	/* Refused, not aborted: the client would repeat an unanswered request again and again. */
 	if (a && access_is_stuck(rpc_of(c)->access, a, c->grantee))
 		return handler_refuse(c, h, -EIO,
 			"the device does not confirm that 0x%" PRIx64 " cannot be reached any more",

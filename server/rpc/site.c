@@ -6,7 +6,7 @@
 #include "server/ledger/sites.h"
 #include "server/rpc/handlers.h"
 
-/* What the session may hold, and whether those that are gone have to make room for it, is up to the table. */
+/* Intern a call site; if the table is short of room, sessions that are gone give up theirs first. */
 static int number(struct connection *c, const struct site_request *q, uint32_t *out)
 {
 	struct site_holder *holder = &session_of(c)->sites;
