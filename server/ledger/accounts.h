@@ -25,7 +25,7 @@
 struct ledger_share {
 	uint64_t blocks;
 	uint64_t bytes;       /* requested */
-	uint64_t block_bytes; /* lent */
+	uint64_t block_bytes; /* of the blocks */
 };
 
 enum ledger_class {

@@ -105,7 +105,7 @@ struct ledger_share ledger_node_share(const struct ledger *l, unsigned node);
 /* Number of records (of any state but FREE) that name the site. O(1). */
 uint32_t ledger_site_count(const struct ledger *l, uint32_t site);
 
-uint32_t ledger_count(const struct ledger *l); /* not FREE */
+uint32_t ledger_count(const struct ledger *l); /* records that are not FREE */
 
 /* The latest birth_ns up to limit_ns; 0: none. O(n). */
 uint64_t ledger_latest_ns(const struct ledger *l, uint64_t limit_ns);

@@ -19,7 +19,7 @@
 
 #define NUMBERING_SPANS 192 /* limit on the number of reaches up to max */
 
-/* Serial numbers, of allocations and of sessions: a million a second use up a reach in 3000 years. */
+/* Serial numbers of allocations and sessions. At a million per second, a reach lasts 3000 years. */
 #define SERIAL_MAX (UINT64_MAX - 1)
 #define SERIAL_REACH 100000000000000000ULL
 

@@ -24,7 +24,7 @@ int slots_create(struct slots *s, uint32_t max); /* -ENOMEM */
 void slots_destroy(struct slots *s);             /* zeroed is fine */
 
 int slots_take(struct slots *s, uint32_t *out_slot); /* -ENOSPC */
-void slots_give(struct slots *s, uint32_t slot);     /* a taken one */
+void slots_give(struct slots *s, uint32_t slot);     /* a taken slot */
 
 /* Recovery: set a slot aside; take a slot that was set aside. */
 void slots_set_aside(struct slots *s, uint32_t slot);

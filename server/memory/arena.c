@@ -285,7 +285,8 @@ void arena_close(struct arena *a)
 		return;
 	if (a->base)
 		munmap(a->base, a->bytes);
-	if (a->bytes > 0 && a->fd >= 0) /* a zeroed arena has no file, not file 0 */
+	if (a->bytes > 0 &&
+		a->fd >= 0) /* bytes is 0 in a zeroed arena, whose fd 0 is not its file */
 		close(a->fd);
 	*a = (struct arena){ .fd = -1 };
 }

@@ -5,7 +5,7 @@
  * Life of a block: free → lent (ledger LIVE) → REVOKING → QUARANTINE → wiped → free. Allocator and ledger count
  * independently; the audit compares the counts.
  *
- * The event loop only.
+ * Event loop thread only.
  */
 #ifndef RMEM_SERVER_MEMORY_POOL_H
 #define RMEM_SERVER_MEMORY_POOL_H
