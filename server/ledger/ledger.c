@@ -39,6 +39,8 @@ struct ledger {
 	uint32_t *sites; /* number of records, by site */
 	uint32_t per_order[ORDERS];
 	struct numbering serials;
+	struct ledger_seal *seal; /* in another file; or NULL */
+	uint64_t sum;             /* over the records that are not FREE: what the seal should be */
 	struct snapshot snapshot; /* open if table.snapshot is set */
 	uint32_t rejected;
 };
@@ -53,6 +55,41 @@ static void store_state(struct ledger *l, uint32_t slot, enum allocation_state s
 	struct allocation *a = table_edit(&l->table, slot);
 
 	__atomic_store_n(&a->state, state, __ATOMIC_RELEASE);
+}
+
+/* What a record adds to the sum; never 0. */
+static uint64_t term(const struct allocation *a)
+{
+	return table_sum((const uint64_t[]){ a->addr, a->serial, a->check }, 3 * sizeof(uint64_t)) |
+	       1;
+}
+
+/* Two steps around each change, so that a kill between any two stores leaves a seal that matches. */
+static void announce(struct ledger *l, const struct allocation *a)
+{
+	if (l->seal)
+		__atomic_store_n(&l->seal->changing, term(a), __ATOMIC_SEQ_CST);
+}
+
+static void settle(struct ledger *l)
+{
+	if (!l->seal)
+		return;
+	__atomic_store_n(&l->seal->sum, l->sum, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&l->seal->changing, 0, __ATOMIC_SEQ_CST);
+}
+
+bool ledger_matches(const struct ledger *l, const struct ledger_seal *seal)
+{
+	return l->sum == seal->sum ||
+	       (seal->changing && (l->sum == seal->sum + seal->changing ||
+					  l->sum == seal->sum - seal->changing));
+}
+
+void ledger_keep_seal(struct ledger *l, struct ledger_seal *seal)
+{
+	l->seal = seal;
+	settle(l);
 }
 
 static uint32_t *older_link(struct ledger *l, uint32_t younger, uint32_t session)
@@ -76,6 +113,7 @@ static void index_add(struct ledger *l, uint32_t slot)
 	l->per_order[a->order]++;
 	accounts_add(&l->accounts, a);
 	l->sites[a->site]++;
+	l->sum += term(a);
 }
 
 static void index_remove(struct ledger *l, uint32_t slot)
@@ -93,6 +131,7 @@ static void index_remove(struct ledger *l, uint32_t slot)
 	l->per_order[a->order]--;
 	accounts_remove(&l->accounts, a);
 	l->sites[a->site]--;
+	l->sum -= term(a);
 }
 
 static int recover(struct ledger *l)
@@ -252,9 +291,11 @@ int ledger_add(struct ledger *l, const struct allocation *draft, const struct al
 		slots_give(&l->slots, slot);
 		return err;
 	}
+	announce(l, &checked);
 	publish(table_edit(&l->table, slot), &checked);
 	(void)numbering_give(&l->serials);
 	index_add(l, slot);
+	settle(l);
 	*out = record(l, slot);
 	return 0;
 }
@@ -281,15 +322,17 @@ int ledger_set_state(struct ledger *l, const struct allocation *a, enum allocati
 
 	if (!a || ledger_at(l, slot) != a || !may_move(a->state, state))
 		return -EINVAL;
-	if (state == ALLOCATION_FREE)
+	if (state == ALLOCATION_FREE) {
+		announce(l, a);
 		index_remove(l, slot);
-	else
-		accounts_remove(&l->accounts, a);
-	store_state(l, slot, state);
-	if (state == ALLOCATION_FREE)
+		store_state(l, slot, state);
+		settle(l);
 		slots_give(&l->slots, slot);
-	else
-		accounts_add(&l->accounts, a);
+		return 0;
+	}
+	accounts_remove(&l->accounts, a);
+	store_state(l, slot, state);
+	accounts_add(&l->accounts, a);
 	return 0;
 }
 

@@ -44,6 +44,19 @@ uint32_t ledger_rejected(const struct ledger *l); /* records that ledger_open() 
 const struct allocation *ledger_next_rejected(const struct ledger *l, uint32_t *cursor);
 
 /*
+ * A sum over the records that are not FREE, stored outside the ledger's file. It tells an older copy of the ledger, or one
+ * that lost records, from the ledger that a killed rmemd left.
+ */
+struct ledger_seal {
+	uint64_t sum;
+	uint64_t changing; /* the record that was being added or freed; 0: none */
+};
+bool ledger_matches(const struct ledger *l, const struct ledger_seal *seal);
+
+/* Set the seal and keep it up to date until ledger_close(). */
+void ledger_keep_seal(struct ledger *l, struct ledger_seal *seal);
+
+/*
  * Free the slots of rejected records. Call only after all memory that no valid record covers has been wiped: the blocks
  * of rejected records are unknown.
  */

@@ -21,7 +21,7 @@ struct header {
 	uint32_t count;
 	uint64_t record_bytes;
 	struct table_mark mark;
-	uint64_t boot_offset[2]; /* reserved */
+	uint64_t extra[TABLE_EXTRA_WORDS];
 };
 
 static int lock(int fd)
@@ -41,6 +41,12 @@ static int allocate(int fd, off_t offset, off_t bytes)
 			return -errno;
 	}
 	return 0;
+}
+
+static bool reads(const struct table_layout *layout, uint32_t version)
+{
+	return version == layout->version ||
+	       (layout->oldest && version >= layout->oldest && version < layout->version);
 }
 
 static int file_bytes(const struct table_layout *layout, uint32_t count, size_t *out)
@@ -84,7 +90,7 @@ static int check(int fd, const struct table_layout *layout, bool *out_created)
 		return check_headerless(fd, st.st_size);
 	}
 	if (n != sizeof(h) || memcmp(h.magic, layout->magic, sizeof(h.magic)) != 0 ||
-		h.version != layout->version || h.record_bytes != layout->record_bytes ||
+		!reads(layout, h.version) || h.record_bytes != layout->record_bytes ||
 		h.count > layout->count)
 		return -EUCLEAN;
 	/* Access beyond the end of the file would raise SIGBUS. */
@@ -226,6 +232,11 @@ int table_back(struct table *t, uint32_t slot)
 		return err;
 	t->backed = (uint32_t)((end - TABLE_HEADER_BYTES) / t->record_bytes);
 	return 0;
+}
+
+uint64_t *table_extra(struct table *t)
+{
+	return ((struct header *)t->map)->extra;
 }
 
 void *table_edit(struct table *t, uint32_t slot)

@@ -37,6 +37,7 @@ struct table {
 struct table_layout {
 	char magic[8]; /* e.g. "rmemledg" */
 	uint32_t version;
+	uint32_t oldest; /* version that is read too, and stored as version from then on; 0: none */
 	size_t record_bytes;
 	uint32_t count; /* a shorter file grows; a longer one is an error */
 };
@@ -83,6 +84,10 @@ bool table_next_extent(const struct table *t, uint32_t from, uint32_t *begin, ui
 uint64_t table_sum(const void *record, size_t bytes);
 
 #define TABLE_HEADER_BYTES 4096
+
+/* Words in the header for the owner of the table; 0 in a new file. */
+#define TABLE_EXTRA_WORDS 2
+uint64_t *table_extra(struct table *t);
 
 /* slot must be below count. */
 static inline const void *table_record(const struct table *t, uint32_t slot)

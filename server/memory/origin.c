@@ -19,14 +19,14 @@
 
 struct expected {
 	const char *name, magic[9];
-	uint32_t version;
+	uint32_t version, oldest; /* that is read */
 };
 
 static const struct expected expected[TABLES] = {
-	{ DATADIR_POOL, "rmempool", PROOF_FORMAT },
-	{ DATADIR_LEDGER, "rmemledg", LEDGER_FORMAT },
-	{ DATADIR_SESSIONS, "rmemsess", SESSIONS_FORMAT },
-	{ DATADIR_SITES, "rmemsite", SITES_FORMAT },
+	{ DATADIR_POOL, "rmempool", PROOF_FORMAT, PROOF_OLDEST },
+	{ DATADIR_LEDGER, "rmemledg", LEDGER_FORMAT, LEDGER_FORMAT },
+	{ DATADIR_SESSIONS, "rmemsess", SESSIONS_FORMAT, SESSIONS_FORMAT },
+	{ DATADIR_SITES, "rmemsite", SITES_FORMAT, SITES_FORMAT },
 };
 
 enum { POOL, LEDGER };
@@ -155,8 +155,8 @@ static int read_headers(struct finding *f, struct why *why)
 		if (err)
 			return why_set(why, err, "cannot read %s/%s: %s", f->dir->tables_path,
 				e->name, strerror(-err));
-		if (facts->version != e->version)
-			return refuse_version(f, e->name, facts->version < e->version, why);
+		if (facts->version < e->oldest || facts->version > e->version)
+			return refuse_version(f, e->name, facts->version < e->oldest, why);
 	}
 	return 0;
 }

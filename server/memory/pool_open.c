@@ -303,6 +303,13 @@ static struct proof_subject subject(const struct pool *p, const struct pool_node
 	return (struct proof_subject){ n->arena.fd, ledger_inode(p->ledger), run };
 }
 
+_Static_assert(sizeof(struct ledger_seal) == TABLE_EXTRA_WORDS * sizeof(uint64_t), "it fits");
+
+static struct ledger_seal *seal_of(struct pool *p)
+{
+	return (struct ledger_seal *)table_extra(&p->proofs);
+}
+
 static int clean_node(struct pool *p, struct pool_node *n, uint64_t run, struct why *why)
 {
 	const struct proof_subject of = subject(p, n, run);
@@ -312,7 +319,8 @@ static int clean_node(struct pool *p, struct pool_node *n, uint64_t run, struct 
 	char bytes[UNITS_TEXT_SIZE];
 	int err;
 
-	if (n->arena.created || (!p->rejected && proof_holds(&p->proofs, n->node, &of)))
+	if (n->arena.created || (!p->rejected && ledger_matches(p->ledger, seal_of(p)) &&
+					proof_holds(&p->proofs, n->node, &of)))
 		return 0;
 	if (!p->rejected)
 		log_warn("node %u: nothing proves that its free memory is zero (its files were "
@@ -334,6 +342,8 @@ static int prove(struct pool *p, const struct datadir *data, struct why *why)
 	err = table_mark(data->tables, DATADIR_LEDGER, &mark);
 	if (err)
 		return fail_table(data, DATADIR_LEDGER, err, why);
+	/* The old proofs are void now, so the seal may match again. */
+	ledger_keep_seal(p->ledger, seal_of(p));
 	for (unsigned i = 0; i < p->nnodes && !err; i++) {
 		const struct proof_subject of = subject(p, &p->nodes[i], mark.run);
 

@@ -2,8 +2,9 @@
 /*
  * The table "pool": the arenas of a pool, each with a proof that its memory is zero where the ledger lists nothing. A
  * proof names the arena's file (boot, file system, inode), the ledger's file, and the run with which the ledger is
- * marked. So it does not hold for copies, for a ledger of another run, or after a reboot. Memory without a proof is
- * wiped before it is lent (server/memory/pool_open.c).
+ * marked. So it does not hold for copies, for a ledger of another run, or after a reboot. The table's header has the
+ * ledger's seal: the proofs do not hold either for an older ledger that was copied over the file. Memory without a proof
+ * is wiped before it is lent (server/memory/pool_open.c).
  *
  * One thread.
  */
@@ -16,7 +17,8 @@
 #include "common/addr.h"
 #include "server/ledger/table.h"
 
-#define PROOF_FORMAT 1
+#define PROOF_FORMAT 2
+#define PROOF_OLDEST 1 /* without a seal: no proof holds */
 
 /* The arena and the ledger that a proof is about. */
 struct proof_subject {
