@@ -246,7 +246,9 @@ static void question_destroy(struct errand *e)
 static int explain_name(int rc, const char *host, struct why *why)
 {
 	return why_set(why, rc == EAI_MEMORY ? -ENOMEM : -EHOSTUNREACH,
-		"cannot find the address of '%s': %s", host, gai_strerror(rc));
+		"cannot find the address of '%s': %s; check the name (getent hosts), or give the "
+		"address itself",
+		host, gai_strerror(rc));
 }
 
 /* Ask those who know names: a name server may be silent, and getaddrinfo() has no limit of ours. */

@@ -10,7 +10,7 @@ static const char general[] =
 	"Commands:\n"
 	"  status          the server: devices and their protection, memory, sessions, terms\n"
 	"  leaks           audit now; report leaks with holder, source line and evidence;\n"
-	"                  or what was taken back from holders that were gone\n"
+	"                  or what was taken back from holders gone or silent\n"
 	"  sessions        who is or was connected, and holds what\n"
 	"  map             where the pool's memory is, and who has it\n"
 	"  who-holds ADDR  whose allocation contains a remote address\n"

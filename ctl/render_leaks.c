@@ -27,7 +27,8 @@ static void put_reclaimed(FILE *out, const json_t *coverage, struct check *c)
 	if (blocks <= 0)
 		return;
 	text_put_share(out, field_uint(c, coverage, "reclaimed_bytes"), (uint64_t)blocks);
-	fputs(" taken back from holders that were gone, since rmemd started: no longer listed\n",
+	fputs(" taken back from holders that were gone or silent, since rmemd started: no longer "
+	      "listed\n",
 		out);
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* History: what was taken back from holders that were gone, a row per line of it. */
+/* History: what was taken back from holders that were gone or silent, a row per line of it. */
 #include "ctl/reports.h"
 
 #include "ctl/render.h"

@@ -124,10 +124,14 @@ static void put_holdings(FILE *out, const json_t *answer, struct check *c)
 	fputs("channels     ", out);
 	put_count(out, answer, "channels", "\n", c);
 	fputs("allocations  ", out);
-	text_put_share(out, field_uint(c, allocations, "block_bytes"),
-		field_uint(c, allocations, "blocks"));
-	fprintf(out, ", %s of them asked for",
-		units_format_bytes(field_uint(c, allocations, "bytes"), buf, sizeof(buf)));
+	if (field_uint(c, allocations, "blocks") == 0) {
+		fputs("none", out);
+	} else {
+		text_put_share(out, field_uint(c, allocations, "block_bytes"),
+			field_uint(c, allocations, "blocks"));
+		fprintf(out, ", %s of them asked for",
+			units_format_bytes(field_uint(c, allocations, "bytes"), buf, sizeof(buf)));
+	}
 	fprintf(out, "; one can hold %s\n",
 		units_format_bytes(field_uint(c, answer, "max_alloc_bytes"), buf, sizeof(buf)));
 	fputs("call sites   ", out);

@@ -201,14 +201,15 @@ static void on_accept_error(struct evconnlistener *listener, void *arg)
 /* A killed rmemd leaves a socket file without a listener. */
 static int remove_stale(const struct sockaddr_un *address, struct why *why)
 {
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	/* Nonblocking: EAGAIN means that an rmemd listens but does not accept, perhaps because it is stopped. */
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	int ret = fd < 0 ? -1 : connect(fd, (const struct sockaddr *)address, sizeof(*address));
 	int err = errno;
 	struct stat st;
 
 	if (fd >= 0)
 		close(fd);
-	if (ret == 0)
+	if (ret == 0 || err == EAGAIN)
 		return why_set(why, -EADDRINUSE,
 			"another rmemd answers on %s: choose another --port or --admin",
 			address->sun_path);

@@ -177,7 +177,9 @@ static struct report *answer_acknowledge(struct commands *c, const json_t *reque
 		return refuse(EINVAL, "id is the number of a line of history, or \"all\"");
 	if (history_acknowledge(
 		    c->from->history, all ? HISTORY_ALL : (uint64_t)json_integer_value(id)))
-		return refuse(ENOENT, "there is no such line of history (any more)");
+		return refuse(ENOENT, "there is no line of history with that id (any more): "
+				      "rmemctl leaks --reclaimed "
+				      "lists them");
 	return report_reclaimed(&c->view.report, 0);
 }
 

@@ -154,25 +154,40 @@ static bool is_under_way(const struct reclaim *r)
 	       r->leases->net->dying;
 }
 
+/* True while memory taken for an allocation is coming back and the wiper has made progress within a second. */
+static bool is_expected(struct reclaim *r, uint64_t now_ns)
+{
+	const struct pool *pool = r->leases->pool;
+
+	if (!r->taking && !r->access->nrevoking && !pool->wipe_count)
+		r->expecting = false;
+	if (r->wipes_seen != pool->wipes)
+		r->progress_ns = now_ns;
+	r->wipes_seen = pool->wipes;
+	return r->expecting && now_ns - r->progress_ns < TAKE_MORE_NS;
+}
+
 bool reclaim_seek(struct reclaim *r, const struct wish *wish)
 {
 	const uint64_t now_ns = clock_boot_ns(), waited_ns = now_ns - wish->since_ns;
-	const uint64_t bytes = buddy_block_bytes(wish->bytes);
 	const uint64_t since_ns = r->took_ns > wish->since_ns ? r->took_ns : wish->since_ns;
+	const uint64_t bytes = buddy_block_bytes(wish->bytes);
 	const uint64_t coming =
 		taking_bytes(r, wish->node) + class_bytes(r, CLASS_QUARANTINE, wish->node);
-	const bool enough = coming >= bytes;
 
 	check_liveness(r, now_ns);
 	if (waited_ns >= WAIT_MAX_NS)
 		return false;
-	if (enough && now_ns - since_ns < TAKE_MORE_NS)
+	if (is_expected(r, now_ns) || (coming >= bytes && now_ns - since_ns < TAKE_MORE_NS))
 		return true;
 	if (take_for(r, wish->node, bytes)) {
-		r->took_ns = now_ns;
+		r->took_ns = r->progress_ns = now_ns;
+		r->expecting = true;
 		return true;
 	}
-	return enough || (waited_ns < PATIENCE_NS && (is_under_way(r) || may_leave(r)));
+	/* Fewer bytes may suffice: they may merge with free neighbours. */
+	return coming >= bytes ||
+	       (now_ns - since_ns < PATIENCE_NS && (is_under_way(r) || may_leave(r)));
 }
 
 /* ---- slices ---- */

@@ -6,11 +6,14 @@
  *
  * An allocation without room waits on reclaim.room and is retried after each slice of long work:
  *
+ *	memory that was taken is still on its way back	wait while the wiper makes progress
  *	too few bytes are on their way back		take from the next sessions until there are enough
- *	... and no session is left to take from		wait up to 2 s for bytes on their way back, and for sessions
- *							that may be leaving
+ *	... and no session is left to take from		wait up to 2 s after the last taking for bytes on their way
+ *							back, and for sessions that may be leaving
  *	enough bytes are on their way back		wait for them; fragmentation may make them useless, so after
- *							1 s take from the next sessions, and refuse after 30 s
+ *							1 s take from the next sessions
+ *
+ * After 30 s the allocation is refused.
  */
 #ifndef RMEM_SERVER_LEASE_RECLAIM_H
 #define RMEM_SERVER_LEASE_RECLAIM_H
@@ -38,8 +41,11 @@ struct reclaim {
 	struct wait *room;      /* waits for memory or a session slot, in order of arrival */
 	struct session *taking; /* sessions whose blocks are being given up, in order */
 	uint64_t taking_bytes[ADDR_MAX_NODES]; /* of their blocks that are not given up yet */
-	uint64_t took_ns;       /* last time that an allocation took memory; boot clock */
+	bool expecting;   /* memory that was taken for an allocation may still be on its way back */
+	uint64_t took_ns; /* last time that an allocation took memory; boot clock */
+	uint64_t progress_ns;   /* last time that the wiper was seen to make progress; boot clock */
 	uint64_t checked_ns;    /* last time that an allocation had holders checked; boot clock */
+	uint64_t wipes_seen;    /* pool->wipes at progress_ns */
 	uint64_t blocks, bytes; /* taken back since the start */
 };
 

@@ -9,7 +9,7 @@ int accounts_create(struct accounts *acc)
 {
 	memset(acc, 0, sizeof(*acc));
 	acc->holders = calloc(SESSIONS_MAX, sizeof(*acc->holders));
-	/* By node first: those of nodes that are not there are never touched, and cost nothing. */
+	/* Indexed by node first: pages of absent nodes are never touched and use no memory. */
 	acc->live = calloc((size_t)ADDR_MAX_NODES * SESSIONS_MAX, sizeof(*acc->live));
 	if (acc->holders && acc->live)
 		return 0;

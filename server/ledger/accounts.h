@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The sums over the ledger that reports show: blocks and bytes by node and class, and by session. They are kept where the
- * ledger changes (server/ledger/ledger.c is the only caller), so that a report need not walk over the allocations. The audit
- * counts the same from the records, and compares.
+ * The sums over the ledger that reports show: blocks and bytes by node and class, and by session. The ledger updates
+ * the sums with every change (ledger.c is the only caller), so reports do not walk over the allocations. The audit
+ * recounts from the records and compares.
  *
- * Whether LIVE memory counts as live or as courtesy is a matter of its session's state. So the LIVE memory of each session is
- * summed up by node, and a session that connects or is detached moves its sums: O(nodes), whatever it holds.
+ * LIVE memory counts as live while its session is connected, else as courtesy. LIVE memory is summed by session and
+ * node, so a session that connects or detaches moves only these sums: O(nodes).
  *
- * A slot of the session table has one session at a time. Only if records of the table were lost, the ledger may list memory of
- * several in one slot: then one of them has the sums, preferably the one that is in the table, and the others' allocations
- * are strays. They count as courtesy.
+ * A slot of the session table has one session at a time. If session records were lost, the ledger may list memory of
+ * several sessions in one slot. Then one session, the connected one if any, owns the slot's sums. Allocations of the
+ * other sessions are strays and count as courtesy.
  *
  * Pure; one thread.
  */
@@ -24,52 +24,52 @@
 
 struct ledger_share {
 	uint64_t blocks;
-	uint64_t bytes;       /* asked for */
-	uint64_t block_bytes; /* lent */
+	uint64_t bytes;       /* requested */
+	uint64_t block_bytes; /* of the blocks */
 };
 
 enum ledger_class {
-	CLASS_LIVE,       /* LIVE, of a connected session */
-	CLASS_COURTESY,   /* LIVE, of any other */
+	CLASS_LIVE,       /* LIVE, session connected */
+	CLASS_COURTESY,   /* LIVE, session not connected */
 	CLASS_QUARANTINE, /* REVOKING and QUARANTINE */
 	CLASS_ZOMBIE,
 	LEDGER_CLASSES
 };
 
-/* One node's. */
+/* The sums of one node. */
 struct ledger_account {
 	struct ledger_share classes[LEDGER_CLASSES];
 };
 
 struct account_holder {
-	uint64_t serial;         /* of the session that has the sums; 0: nobody yet */
-	struct ledger_share own; /* of that session, in any state */
-	uint32_t strays;         /* allocations of other sessions in that slot */
+	uint64_t serial;         /* of the session that owns the sums; 0: none yet */
+	struct ledger_share own; /* its allocations of any state */
+	uint32_t strays;         /* number of other sessions' allocations in this slot */
 	bool connected;
 };
 
 struct accounts {
 	struct ledger_account nodes[ADDR_MAX_NODES];
-	uint64_t nodes_used;            /* bit set */
+	uint64_t nodes_used;            /* bit mask */
 	struct account_holder *holders; /* by slot */
-	struct ledger_share *live;      /* LIVE ones, by node and then by slot */
+	struct ledger_share *live;      /* LIVE memory, by node, then slot */
 };
 
 int accounts_create(struct accounts *acc);   /* -ENOMEM */
-void accounts_destroy(struct accounts *acc); /* of a zeroed struct is fine */
+void accounts_destroy(struct accounts *acc); /* zeroed is fine */
 
 void ledger_share_add(struct ledger_share *share, const struct allocation *a);
 
-/* a is not FREE. Between the two neither its state nor its session's may change. */
+/* a is not FREE. The record must not change between add and remove. */
 void accounts_add(struct accounts *acc, const struct allocation *a);
 void accounts_remove(struct accounts *acc, const struct allocation *a);
 
-/* LIVE memory of the session that has the sums of that slot, on a node. */
+/* LIVE memory, on a node, of the session that owns the slot's sums. */
 struct ledger_share accounts_live(const struct accounts *acc, uint32_t session, unsigned node);
 
 /*
- * The session with that serial number is the one in the slot, and is connected; 0: none in that slot is. If
- * accounts_must_recount() says so, all allocations of the slot are removed before and added again after.
+ * The session with this serial number is now connected in this slot; 0: no session of the slot is. If
+ * accounts_must_recount(), the caller removes all allocations of the slot before and adds them again after.
  */
 void accounts_connect(struct accounts *acc, uint32_t session, uint64_t serial);
 bool accounts_must_recount(const struct accounts *acc, uint32_t session, uint64_t serial);

@@ -12,8 +12,8 @@
 
 #define FRAMES_MAX (sizeof(((struct history_line *)0)->frames) / sizeof(struct site_name))
 
-/* Lines of the session whose memory is being taken: looked through for one of the same site. */
-#define OPEN_MAX 64
+/* Newest lines that find() searches. */
+#define FIND_MAX 64
 
 struct history {
 	struct table table;
@@ -33,7 +33,7 @@ static struct history_line *edit_line(struct history *h, uint64_t id)
 	return table_edit(&h->table, (uint32_t)(id % HISTORY_MAX));
 }
 
-/* Counts and names are not in it: a kill between two stores of a count must not cost the line. */
+/* Excludes counts and names: a kill between stores of the counts must not invalidate the line. */
 static uint64_t check_of(const struct history_line *line)
 {
 	struct history_line copy;
@@ -45,7 +45,7 @@ static uint64_t check_of(const struct history_line *line)
 	return table_sum(&copy, sizeof(copy));
 }
 
-static bool ends(const char *text, size_t size)
+static bool is_terminated(const char *text, size_t size)
 {
 	return memchr(text, '\0', size) != NULL;
 }
@@ -59,12 +59,14 @@ static bool is_possible(const struct history_line *line, uint32_t slot)
 		line->nframes > FRAMES_MAX || line->check != check_of(line))
 		return false;
 	for (unsigned i = 0; i < line->nframes; i++) {
-		if (!ends(line->frames[i].function, sizeof(line->frames[i].function)) ||
-			!ends(line->frames[i].file, sizeof(line->frames[i].file)))
+		if (!is_terminated(line->frames[i].function, sizeof(line->frames[i].function)) ||
+			!is_terminated(line->frames[i].file, sizeof(line->frames[i].file)))
 			return false;
 	}
-	return ends(who->host, sizeof(who->host)) && ends(who->exe, sizeof(who->exe)) &&
-	       ends(who->cmdline, sizeof(who->cmdline)) && ends(who->job, sizeof(who->job));
+	return is_terminated(who->host, sizeof(who->host)) &&
+	       is_terminated(who->exe, sizeof(who->exe)) &&
+	       is_terminated(who->cmdline, sizeof(who->cmdline)) &&
+	       is_terminated(who->job, sizeof(who->job));
 }
 
 static void recover(struct history *h)
@@ -101,7 +103,7 @@ int history_open(struct history **out, int dir, const char *name)
 	if (!h)
 		return -ENOMEM;
 	err = table_open(&h->table, dir, name, &layout, NULL);
-	/* No reason to refuse everything else that is in the directory. */
+	/* A bad history must not make the other files unusable. */
 	if (err == -EUCLEAN && unlinkat(dir, name, 0) == 0)
 		err = table_open(&h->table, dir, name, &layout, NULL);
 	if (err && !was_there)
@@ -123,11 +125,11 @@ void history_close(struct history *h)
 	free(h);
 }
 
-/* The line of that session and site, if it is one of the last. */
+/* The unacknowledged line of this session and site among the newest FIND_MAX lines, or NULL. */
 static struct history_line *find(
 	struct history *h, const struct session_record *session, uint64_t site_hash)
 {
-	for (uint64_t id = h->last_id; id && h->last_id - id < OPEN_MAX; id--) {
+	for (uint64_t id = h->last_id; id && h->last_id - id < FIND_MAX; id--) {
 		const struct history_line *line = line_of(h, id);
 
 		if (line->state == HISTORY_NEWS && line->id == id &&
@@ -139,14 +141,14 @@ static struct history_line *find(
 
 static void set_frames(struct history_line *line, const struct site_record *site)
 {
-	uint32_t n = site ? site->names.nnames : 0; /* 0 as long as they are not known */
+	uint32_t n = site ? site->names.nnames : 0; /* 0: names unknown */
 
 	line->nframes = n < FRAMES_MAX ? n : FRAMES_MAX;
 	if (site)
 		memcpy(line->frames, site->names.names, line->nframes * sizeof(line->frames[0]));
 }
 
-/* In place of the oldest one. NULL: the file cannot grow. */
+/* Overwrite the oldest line. NULL: the file cannot grow. */
 static struct history_line *begin_line(struct history *h, const struct session_record *session,
 	const struct site_record *site, const struct allocation *a)
 {

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Beside the file there are three indexes, all by slot and all rebuilt by ledger_open(): which slots
- * are taken, the slots by address, and per session a list with the youngest in front. Blocks are
- * aligned to their size, so the block that contains an address starts at one of as many addresses as
- * there are orders in use: a lookup tries just those. And the sums that reports show (server/ledger/accounts.h).
+ * ledger_open() builds three indexes in memory: taken slots, slots by address, and per session a list of slots,
+ * youngest first; and the sums for reports (server/ledger/accounts.h). Blocks are aligned to their size, so a block
+ * that contains an address can start at one address per order: a lookup tries each order in use.
  */
 #include "server/ledger/ledger.h"
 
@@ -21,7 +20,7 @@
 #define ORDERS 64
 
 struct links {
-	uint32_t older, younger; /* of the same session; slot + 1, 0: none */
+	uint32_t older, younger; /* in the session's list; slot + 1, 0: none */
 };
 
 struct holdings {
@@ -37,10 +36,10 @@ struct ledger {
 	struct links *links;
 	struct holdings *sessions;
 	struct accounts accounts;
-	uint32_t *sites; /* how many records name each */
+	uint32_t *sites; /* number of records, by site */
 	uint32_t per_order[ORDERS];
 	struct numbering serials;
-	struct snapshot snapshot; /* the table's, if that has one */
+	struct snapshot snapshot; /* open if table.snapshot is set */
 	uint32_t rejected;
 };
 
@@ -61,7 +60,7 @@ static uint32_t *older_link(struct ledger *l, uint32_t younger, uint32_t session
 	return younger ? &l->links[younger - 1].older : &l->sessions[session].youngest;
 }
 
-/* Put a record, of a slot that is taken, into the indexes; it is the youngest of its session. */
+/* Add the record of a taken slot to the indexes, as the youngest of its session. */
 static void index_add(struct ledger *l, uint32_t slot)
 {
 	const struct allocation *a = record(l, slot);
@@ -210,7 +209,7 @@ void ledger_drop_rejected(struct ledger *l)
 
 static void publish(struct allocation *a, const struct allocation *draft)
 {
-	/* Nothing of what follows may be moved before the store that made this record FREE. */
+	/* No store below may move before the store that made this record FREE. */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	/* One store: a torn serial number could be mistaken for a later one. */
 	__atomic_store_n(&a->serial, draft->serial, __ATOMIC_RELAXED);

@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The ledger: who holds what, since when, from where. The one source of truth; the allocators' free
- * lists are rebuilt from it.
+ * The ledger: each allocation's holder, age and call site. The single source of truth; the allocators' free sets are
+ * rebuilt from it.
  *
- * One 64-byte record per allocation, in a table (server/ledger/table.h). A record is filled while its state
- * is FREE and published by the state word, and it is FREE again before its block is: a kill between
- * any two instructions leaves every block either accounted for or free, never both.
+ * One 64-byte record per allocation, in a table (server/ledger/table.h). A record is filled while its state is FREE and
+ * published by the state word. The record is FREE again before its block is. So a kill at any instruction leaves every
+ * block either recorded or free, never both.
  *
  *	FREE ──add──▶ LIVE ──▶ REVOKING ──▶ QUARANTINE ──▶ FREE
- *	                          └──────▶ ZOMBIE (revoke not confirmed: never reused by this process;
- *	                                           QUARANTINE when a new rmemd finds it)
+ *	                          └──────▶ ZOMBIE (revocation not confirmed: never reused by this process;
+ *	                                           the next rmemd moves it to QUARANTINE)
  *
- * Pure but for its file. One thread writes; the pointers it hands out stay valid until ledger_close()
- * but the caller must not change records except through these functions.
+ * Pure but for its file. One thread writes. Record pointers stay valid until ledger_close(); only these functions may
+ * change a record.
  */
 #ifndef RMEM_SERVER_LEDGER_LEDGER_H
 #define RMEM_SERVER_LEDGER_LEDGER_H
@@ -26,50 +26,50 @@
 
 struct ledger;
 
-/* The version of all that is stored here: another one's file is refused. */
+/* Version of the stored format; files of other versions are refused. */
 #define LEDGER_FORMAT 2
 
 /*
- * max: allocations, and so slots, at most. What a former process left behind is indexed again; a
- * record that cannot be right (a checksum, a field out of range, a serial number twice or one that was never given
- * (server/ledger/numbering.h), two blocks that overlap: then the older one stays) is left out and counted. Its slot is not used,
+ * max: limit on allocations, and so on slots. Indexes the records of earlier processes. Invalid records are rejected
+ * and counted: wrong checksum, field out of range, duplicate serial number, serial number that was never given
+ * (server/ledger/numbering.h), overlapping blocks (the older record stays). The slot of a rejected record is not used
  * and its bytes stay readable until ledger_drop_rejected(). ERRORS: as table_open(), -ENOMEM.
  */
 int ledger_open(struct ledger **out, int dir, const char *name, uint32_t max);
 void ledger_close(struct ledger *l);              /* NULL is fine */
-uint64_t ledger_inode(const struct ledger *l);    /* of its file; 0: unknown */
-uint32_t ledger_rejected(const struct ledger *l); /* records left out by ledger_open() */
+uint64_t ledger_inode(const struct ledger *l);    /* 0: unknown */
+uint32_t ledger_rejected(const struct ledger *l); /* records that ledger_open() rejected */
 
-/* The records left out, by ascending slot: any field may be wrong. Start with *cursor = 0; NULL ends. */
+/* Iterate over rejected records by ascending slot; any field may be wrong. Start with *cursor = 0; NULL at the end. */
 const struct allocation *ledger_next_rejected(const struct ledger *l, uint32_t *cursor);
 
 /*
- * Make the slots of the records left out FREE, and usable. Not before everything that no record of
- * the ledger covers has been wiped: nobody can say which block theirs was.
+ * Free the slots of rejected records. Call only after all memory that no valid record covers has been wiped: the blocks
+ * of rejected records are unknown.
  */
 void ledger_drop_rejected(struct ledger *l);
 
 /*
- * Publish a LIVE allocation: draft's state and serial are ignored. *out stays valid until the record
- * is FREE again. -ENOSPC when every slot is taken or the file cannot grow, -EEXIST when addr is in a
- * block of the ledger, -EINVAL for a draft that ledger_open() would leave out.
+ * Publish a LIVE allocation; draft's state and serial are ignored. *out stays valid until the record is FREE again.
+ * -ENOSPC: no free slot or serial number, or the file cannot grow. -EEXIST: addr is in a recorded block. -EINVAL: a
+ * draft that ledger_open() would reject.
  */
 int ledger_add(struct ledger *l, const struct allocation *draft, const struct allocation **out);
 
-/* Move along the arrows above; ALLOCATION_FREE ends the record. -EINVAL for any other move. */
+/* Change the state along the arrows above; ALLOCATION_FREE ends the record. -EINVAL for any other change. */
 int ledger_set_state(struct ledger *l, const struct allocation *a, enum allocation_state state);
 
-/* The allocation (of any state but FREE) that starts at addr / whose block contains it, or NULL. */
+/* The allocation (of any state but FREE) that starts at addr / whose block contains addr, or NULL. */
 const struct allocation *ledger_find(const struct ledger *l, uint64_t addr);
 const struct allocation *ledger_find_containing(const struct ledger *l, uint64_t addr);
 
-/* Every record that is not FREE, by ascending slot: start with *cursor = 0; NULL at the end. */
+/* Iterate over records that are not FREE, by ascending slot. Start with *cursor = 0; NULL at the end. */
 const struct allocation *ledger_next(const struct ledger *l, uint32_t *cursor);
 
 /*
- * A snapshot: every record that is not FREE at the beginning, as it was then. Fetched in pieces, at most max at a time,
- * with their slots; 0: that was all. The ledger may change meanwhile. One snapshot at a time: -EBUSY, -ENOMEM.
- * ledger_end_snapshot() says -ENOMEM if not every record could be kept.
+ * A snapshot: all records that are not FREE at ledger_begin_snapshot(), as they were then. Fetch at most max records
+ * and their slots per call; 0 at the end. The ledger may change meanwhile. -EBUSY: another snapshot is open. -ENOMEM.
+ * ledger_end_snapshot() returns -ENOMEM if the snapshot is incomplete.
  */
 int ledger_begin_snapshot(struct ledger *l);
 size_t ledger_next_of_snapshot(
@@ -77,40 +77,40 @@ size_t ledger_next_of_snapshot(
 int ledger_end_snapshot(struct ledger *l);
 
 /*
- * The allocations (of any state but FREE) of the session in a slot, youngest first: NULL starts,
- * NULL ends. The current one may be freed when the next one has been fetched.
+ * Iterate over the allocations (of any state but FREE) of a session slot, youngest first. prev NULL: start; NULL at the
+ * end. An allocation may be freed once the next one has been fetched.
  */
 const struct allocation *ledger_next_of_session(
 	const struct ledger *l, uint32_t session, const struct allocation *prev);
 
-/* Of that session, not FREE. O(1). */
+/* Totals of the allocations of a session slot. O(1). */
 uint32_t ledger_session_count(const struct ledger *l, uint32_t session);
-uint64_t ledger_session_bytes(const struct ledger *l, uint32_t session); /* in blocks */
+uint64_t ledger_session_bytes(const struct ledger *l, uint32_t session); /* of blocks */
 
-/* The same of one session of that slot, by its serial number. O(1), unless others' memory is listed there: accounts.h. */
+/* Totals of one session of the slot, by serial number. O(1) unless the slot has strays (accounts.h). */
 struct ledger_share ledger_session_share(const struct ledger *l, uint32_t session, uint64_t serial);
 
-/* What of it is LIVE on a node. O(1). */
+/* LIVE memory, on a node, of the session that owns the slot's sums (accounts.h). O(1). */
 struct ledger_share ledger_session_live(const struct ledger *l, uint32_t session, unsigned node);
 
 /*
- * The session with that serial number, in that slot, is connected; 0: none in that slot is. Whose memory counts as live
- * and whose as courtesy depends on it. Called by the session table.
+ * The session with this serial number is now connected in this slot; 0: no session of the slot is. This decides whether
+ * memory counts as live or as courtesy. Called by the session table.
  */
 void ledger_connect(struct ledger *l, uint32_t session, uint64_t serial);
 
-/* What of a node (below ADDR_MAX_NODES) is lent, by class and in all. O(1). */
+/* Memory of a node (below ADDR_MAX_NODES) in the ledger, by class and in total. O(1). */
 const struct ledger_account *ledger_account(const struct ledger *l, unsigned node);
 struct ledger_share ledger_node_share(const struct ledger *l, unsigned node);
-/* Records (of any state but FREE) that name that site. O(1). */
+/* Number of records (of any state but FREE) that name the site. O(1). */
 uint32_t ledger_site_count(const struct ledger *l, uint32_t site);
 
-uint32_t ledger_count(const struct ledger *l); /* not FREE */
+uint32_t ledger_count(const struct ledger *l); /* records that are not FREE */
 
-/* The latest birth of those that are not after limit_ns; 0: none. */
+/* The latest birth_ns up to limit_ns; 0: none. O(n). */
 uint64_t ledger_latest_ns(const struct ledger *l, uint64_t limit_ns);
 
-/* Which slot a record is in: what user-side arrays are indexed by. */
+/* A record's slot, below ledger_max(). Callers may index arrays by slot. */
 uint32_t ledger_slot(const struct ledger *l, const struct allocation *a);
 uint32_t ledger_max(const struct ledger *l);
 

@@ -63,8 +63,8 @@ static int push(struct ledger_found *f, uint32_t *room, uint32_t slot)
 }
 
 /*
- * Everything that is not FREE and possible by itself; and all serial numbers. Those of FREE records too, and without a
- * checksum: the last one that was given may be in a record that was just being filled again.
+ * Collect the records that are valid on their own, and all serial numbers. FREE records and wrong checksums count for
+ * serial numbers: a killed process may have left its last number in a half-filled record.
  */
 static int collect(const struct table *t, struct slots *slots, struct ledger_found *f)
 {
@@ -87,7 +87,7 @@ static int collect(const struct table *t, struct slots *slots, struct ledger_fou
 	return 0;
 }
 
-/* Records with a serial number that was never given. */
+/* Drop records with a serial number that was never given. */
 static void drop_invalid(const struct table *t, struct ledger_found *f)
 {
 	uint32_t kept = 0;
@@ -121,8 +121,8 @@ static int by_addr(const void *left, const void *right, void *table)
 	return by_serial(left, right, table);
 }
 
-/* A serial number names one allocation: of several, the one in the lowest slot stays. */
-static void drop_doubles(const struct table *t, struct ledger_found *f)
+/* Of records with the same serial number, keep the one in the lowest slot. f->slots is sorted by serial number. */
+static void drop_duplicates(const struct table *t, struct ledger_found *f)
 {
 	uint32_t kept = 0;
 
@@ -143,7 +143,7 @@ static void sort(const struct table *t, uint32_t *slots, uint32_t count,
 		qsort_r(slots, count, sizeof(*slots), order, (void *)t);
 }
 
-/* Sorts the slots. out: those that are dropped. */
+/* Sorts slots by address; sets the slots to drop in out. */
 static void find_overlaps(
 	const struct table *t, uint32_t *slots, uint32_t count, struct bitset *out)
 {
@@ -164,7 +164,7 @@ static void find_overlaps(
 	}
 }
 
-/* A byte belongs to one allocation: of two that overlap, the older one stays. The order stays. */
+/* Of two records with overlapping blocks, keep the older one. f->slots keeps its order. */
 static int drop_overlaps(const struct table *t, struct ledger_found *f)
 {
 	uint32_t *by_address = malloc((size_t)f->count * sizeof(*by_address));
@@ -196,7 +196,7 @@ int ledger_recover(const struct table *t, struct slots *slots, struct ledger_fou
 	if (!err) {
 		drop_invalid(t, &f);
 		sort(t, f.slots, f.count, by_serial);
-		drop_doubles(t, &f);
+		drop_duplicates(t, &f);
 		err = f.count ? drop_overlaps(t, &f) : 0;
 	}
 	if (err)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What a former process left in the ledger's file, sorted into what can be right and what cannot.
- * The file may hold anything; nothing in it is changed.
+ * Separates the valid records of an existing ledger file from the invalid ones. The file may contain anything and is
+ * not changed.
  */
 #ifndef RMEM_SERVER_LEDGER_LEDGER_RECOVER_H
 #define RMEM_SERVER_LEDGER_LEDGER_RECOVER_H
@@ -15,19 +15,19 @@
 #include "server/ledger/table.h"
 
 struct ledger_found {
-	uint32_t *slots; /* of the good records, oldest first; the caller frees it */
+	uint32_t *slots; /* of valid records, oldest first; the caller frees the array */
 	uint32_t count;
 	uint32_t rejected;
-	struct numbering serials; /* all that were found, of FREE records too */
+	struct numbering serials; /* of all records, FREE ones too */
 };
 
-/* Every slot that is not FREE is set aside in slots. -ENOMEM. */
+/* Sets aside every slot that is not FREE, in slots. -ENOMEM. */
 int ledger_recover(const struct table *t, struct slots *slots, struct ledger_found *out);
 
-/* Is every field of a record that is not FREE in its range, and its checksum right? */
+/* a is not FREE, every field is in range and the checksum is right. */
 bool ledger_record_is_possible(const struct allocation *a);
 
-/* What the checksum of a record must be. */
+/* The expected checksum of a record. */
 uint32_t ledger_record_check(const struct allocation *a);
 
 #endif

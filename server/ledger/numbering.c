@@ -12,8 +12,7 @@ void numbering_begin(struct numbering *n, uint64_t max, uint64_t reach)
 }
 
 /*
- * Two numbers of one span are less than a reach apart, so only the steps between spans have to be looked at. Mostly it
- * ends at the second one.
+ * Numbers of one span are less than a reach apart, so only the gaps between spans need checking.
  */
 static uint64_t highest_valid(const struct numbering *n)
 {

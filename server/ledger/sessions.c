@@ -11,19 +11,19 @@
 #include "server/ledger/slotmap.h"
 #include "server/ledger/table.h"
 
-/* A thousand fencing tokens a second use it up in six years; there are not quite six of it in all. */
+/* Lasts six years at 1000 tokens per second. FENCING_TOKEN_MAX is 5.5 times as much. */
 #define TOKEN_REACH 200000000000ULL
 
 struct sessions {
 	struct table table;
 	struct slots slots;
 	struct slotmap by_id;
-	struct slotmap by_token; /* those that are not retired */
+	struct slotmap by_token; /* tokens that are not retired */
 	struct numbering serials, tokens;
 	uint32_t rejected;
-	uint32_t max; /* in use at a time */
+	uint32_t max; /* limit on sessions */
 	uint32_t in_state[SESSION_DEAD + 1];
-	struct ledger *ledger; /* it is told which sessions are connected; or NULL */
+	struct ledger *ledger; /* sessions_tell(); or NULL */
 };
 
 static const struct session_record *record(const struct sessions *s, uint32_t slot)
@@ -31,13 +31,13 @@ static const struct session_record *record(const struct sessions *s, uint32_t sl
 	return table_record(&s->table, slot);
 }
 
-/* To be changed now; NULL if the slot is not in use. */
+/* The record, for writing. NULL if the slot is not in use. */
 static struct session_record *edit(struct sessions *s, uint32_t slot)
 {
 	return slots_has(&s->slots, slot) ? table_edit(&s->table, slot) : NULL;
 }
 
-/* Ids are random numbers; clients choose them, so both halves count. */
+/* Hash both halves: clients choose the ids. */
 static uint32_t hash_id(const uint8_t id[ID_SIZE])
 {
 	uint64_t halves[2];
@@ -46,7 +46,7 @@ static uint32_t hash_id(const uint8_t id[ID_SIZE])
 	return slotmap_hash(halves[0] ^ slotmap_hash(halves[1]));
 }
 
-static bool ends(const char *text, size_t size)
+static bool is_terminated(const char *text, size_t size)
 {
 	return memchr(text, '\0', size) != NULL;
 }
@@ -56,12 +56,12 @@ static uint64_t token_of(const struct session_record *r)
 	return r->fencing_token & ~FENCING_TOKEN_RETIRED;
 }
 
-/* What says whose memory it is: one bit of a process's number less, and a holder that lives is called dead. */
+/* Covers what identifies the holder: with one wrong bit in a pid, a live holder would be called dead. */
 static uint64_t check_of(const struct session_record *r)
 {
 	struct session_record copy;
 
-	memcpy(&copy, r, sizeof(copy)); /* with what lies between the fields */
+	memcpy(&copy, r, sizeof(copy)); /* padding too */
 	copy.state = copy.evidence = 0;
 	copy.fencing_token = copy.seen_ns = copy.state_since_ns = copy.expired_ns = 0;
 	copy.last_seq = 0;
@@ -70,7 +70,7 @@ static uint64_t check_of(const struct session_record *r)
 	return table_sum(&copy, sizeof(copy));
 }
 
-/* All numbers of the table must have been found. */
+/* Call after find_numbers(). */
 static bool is_possible(const struct sessions *s, const struct session_record *r)
 {
 	const struct identity *who = &r->identity;
@@ -78,9 +78,11 @@ static bool is_possible(const struct sessions *s, const struct session_record *r
 	return r->check == check_of(r) && r->state >= SESSION_CONNECTED &&
 	       r->state <= SESSION_DEAD && r->evidence <= HOLDER_LET_GO &&
 	       numbering_is_valid(&s->serials, r->serial) &&
-	       numbering_is_valid(&s->tokens, token_of(r)) && ends(who->host, sizeof(who->host)) &&
-	       ends(who->exe, sizeof(who->exe)) && ends(who->cmdline, sizeof(who->cmdline)) &&
-	       ends(who->job, sizeof(who->job));
+	       numbering_is_valid(&s->tokens, token_of(r)) &&
+	       is_terminated(who->host, sizeof(who->host)) &&
+	       is_terminated(who->exe, sizeof(who->exe)) &&
+	       is_terminated(who->cmdline, sizeof(who->cmdline)) &&
+	       is_terminated(who->job, sizeof(who->job));
 }
 
 static bool serial_is_known(
@@ -93,7 +95,7 @@ static bool serial_is_known(
 	return slot != SLOT_NONE;
 }
 
-/* Those of forgotten sessions too: they are not given again either. */
+/* Include the numbers of removed sessions: no number is given again. */
 static void find_numbers(struct sessions *s)
 {
 	uint32_t begin = 0, end = 0;
@@ -192,18 +194,18 @@ void sessions_expect(struct sessions *s, uint32_t slot, uint64_t serial)
 	const struct session_record *r = sessions_get(s, slot);
 
 	numbering_found(&s->serials, serial);
-	/* A later number knows better than the ledger, and so does any if the ledger's was never given. */
+	/* Keep the record if it is this session or a later one, or if the ledger's number was never given. */
 	if (r && (r->serial >= serial || !numbering_is_valid(&s->serials, serial)))
 		return;
-	/* An older one is a session that had been forgotten. */
+	/* An earlier session had been removed: the file is an older copy. */
 	if (r)
 		sessions_remove(s, slot);
 	s->rejected += !slots_is_aside(&s->slots, slot);
 	slots_set_aside(&s->slots, slot);
 }
 
-/* Of a slot that is in use: which state its session is in. */
-static void tell(const struct sessions *s, uint32_t slot)
+/* Tell the ledger whether the session of the slot is connected. */
+static void tell_ledger(const struct sessions *s, uint32_t slot)
 {
 	const struct session_record *r = record(s, slot);
 
@@ -217,7 +219,7 @@ void sessions_tell(struct sessions *s, struct ledger *ledger)
 
 	s->ledger = ledger;
 	while (sessions_next(s, &cursor, &slot) != NULL)
-		tell(s, slot);
+		tell_ledger(s, slot);
 }
 
 uint32_t sessions_rejected(const struct sessions *s)
@@ -277,7 +279,7 @@ int sessions_add(struct sessions *s, const uint8_t id[ID_SIZE], const uint8_t se
 	slotmap_put(&s->by_token, slot, slotmap_hash(r->fencing_token));
 	slotmap_put(&s->by_id, slot, hash_id(id));
 	s->in_state[SESSION_CONNECTED]++;
-	tell(s, slot);
+	tell_ledger(s, slot);
 	*out_slot = slot;
 	return 0;
 }
@@ -311,7 +313,7 @@ bool sessions_gave_token(const struct sessions *s, uint64_t fencing_token)
 	return numbering_is_valid(&s->tokens, fencing_token);
 }
 
-/* One store each: a torn fencing token could be mistaken for another's. */
+/* Tokens are stored with one store: a torn token could equal another session's. */
 void sessions_retire_token(struct sessions *s, uint32_t slot)
 {
 	struct session_record *r = edit(s, slot);
@@ -383,7 +385,7 @@ void sessions_set_state(struct sessions *s, uint32_t slot, enum session_state st
 		return;
 	s->in_state[r->state]--;
 	s->in_state[state]++;
-	/* A kill in between must not leave a session that is called dead without a reason. */
+	/* Store evidence before the state: a kill in between must not leave a DEAD session without evidence. */
 	if (with_evidence) {
 		r->evidence = evidence;
 		r->state_since_ns = now_ns;
@@ -394,7 +396,7 @@ void sessions_set_state(struct sessions *s, uint32_t slot, enum session_state st
 		r->evidence = evidence;
 		r->state_since_ns = now_ns;
 	}
-	tell(s, slot);
+	tell_ledger(s, slot);
 }
 
 void sessions_remove(struct sessions *s, uint32_t slot)
@@ -408,7 +410,7 @@ void sessions_remove(struct sessions *s, uint32_t slot)
 		slotmap_remove(&s->by_token, slot);
 	s->in_state[r->state]--;
 	__atomic_store_n(&r->state, SESSION_NONE, __ATOMIC_RELEASE);
-	tell(s, slot);
+	tell_ledger(s, slot);
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	memset(r->secret, 0, sizeof(r->secret));
 	slots_give(&s->slots, slot);

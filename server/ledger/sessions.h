@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The session table: one record per client process that holds memory or is connected, with all that
- * a leak report says about it. It outlives the connection, the process and (as a file) rmemd.
+ * The session table: one record per client process that holds memory or is connected, with all that a leak report says
+ * about the process. A record outlives the connection, the process and (as a file) rmemd.
  *
  * Pure but for its file; one thread writes.
  */
@@ -15,116 +15,114 @@
 #include "server/ledger/allocation.h"
 #include "server/ledger/evidence.h"
 
-#define SESSIONS_FORMAT 4 /* the version of what is stored */
+#define SESSIONS_FORMAT 4 /* version of the stored format */
 
 /* Stored: values are never reused. */
 enum session_state {
 	SESSION_NONE = 0,
 	SESSION_CONNECTED = 1,
-	SESSION_DETACHED = 2, /* no connection: may come back */
-	SESSION_CLOSED = 3,   /* said goodbye */
-	SESSION_DEAD = 4,     /* proved gone */
+	SESSION_DETACHED = 2, /* no connection; may resume */
+	SESSION_CLOSED = 3,   /* the client closed it */
+	SESSION_DEAD = 4,     /* holder proved gone */
 };
 
 /*
- * A fencing token says under which tenure of its lease a session acts: it gets another one when it comes back after
- * its lease had expired. Locks are held under a fencing token, so it is at most 40 bits long. One that is retired
- * will not be acted under any more, whoever restarts.
+ * A fencing token identifies one tenure of a session's lease. A session that resumes after its lease expired gets a new
+ * token. Locks are held under a token, so it has at most 40 bits. A retired token is never used again, even after
+ * restarts.
  */
 #define FENCING_TOKEN_MAX ((1ULL << 40) - 1)
 #define FENCING_TOKEN_RETIRED (1ULL << 63)
 
 struct session_record {
-	uint32_t state;    /* enum session_state; written last */
-	uint32_t evidence; /* enum holder_evidence, with DEAD and CLOSED */
-	uint64_t serial;   /* unique, ascending, never 0 */
-	uint64_t
-		fencing_token; /* unique, ascending, never 0; with FENCING_TOKEN_RETIRED or without */
+	uint32_t state;         /* enum session_state; written last */
+	uint32_t evidence;      /* enum holder_evidence, with DEAD and CLOSED */
+	uint64_t serial;        /* unique, ascending, never 0 */
+	uint64_t fencing_token; /* unique, ascending, never 0; may include FENCING_TOKEN_RETIRED */
 	uint8_t id[ID_SIZE];
 	uint8_t secret[ID_SIZE];
-	uint64_t opened_ns; /* server time (server/ledger/timeline.h), like all below */
+	uint64_t opened_ns; /* server time (server/ledger/timeline.h), as all _ns below */
 	uint64_t seen_ns;   /* last sign of life */
 	uint64_t state_since_ns;
-	uint64_t expired_ns; /* when the lease expired, 0 if it has not */
-	uint32_t
-		last_seq; /* last request that was carried out: a repeated one gets the same answer */
-	uint32_t
-		no_sites; /* not 0: its client's numbers of call sites may be those of others by now */
+	uint64_t expired_ns; /* when the lease expired; 0: not expired */
+	uint32_t last_seq;   /* last executed request: if repeated, it gets the same answer */
+	uint32_t no_sites;   /* not 0: the client's site numbers may be reused for other sites */
 	struct identity identity;
-	uint64_t check; /* over what never changes: serial, id, secret, opened_ns, identity */
+	uint64_t check; /* checksum over constant fields: serial, id, secret, opened_ns, identity */
 };
 
 struct ledger;
 struct sessions;
 
 /*
- * What a former process left behind is indexed again. A record that cannot be right (a checksum, a field out of
- * range, a text without an end, an id, serial number or fencing token twice, or a number that was never given
- * (server/ledger/numbering.h)) is left out and counted; its slot is not used again. ERRORS: as table_open(), -ENOMEM.
+ * Indexes the records of earlier processes. Invalid records are rejected and counted, and their slots are not used:
+ * wrong checksum, field out of range, unterminated text, duplicate id, serial number or fencing token, or a number that
+ * was never given (server/ledger/numbering.h). ERRORS: as table_open(), -ENOMEM.
  */
 int sessions_open(struct sessions **out, int dir, const char *name);
 void sessions_close(struct sessions *s); /* NULL is fine */
 
-/* At most so many from now on, up to SESSIONS_MAX, which is the limit as long as no other one is set. */
+/* Limit the number of sessions from now on. Default and maximum: SESSIONS_MAX. */
 void sessions_limit(struct sessions *s, uint32_t max);
 bool sessions_are_full(const struct sessions *s);
 uint32_t sessions_rejected(const struct sessions *s);
 
 /*
- * The ledger lists memory of the session with that serial number in that slot. If the table does not have it (its file
- * was lost, damaged, or is an older copy), nobody else ever gets its number, nor its slot before a new process looks
- * again; it counts as rejected. A number that was never given takes no slot from a session. Before the first
+ * The ledger lists memory of the session with this serial number in this slot. If the table lacks the session (file
+ * lost, damaged, or an older copy), its number is never given again, its slot is not used by this process, and it
+ * counts as rejected. A serial number that was never given does not displace the slot's session. Call before the first
  * sessions_add().
  */
 void sessions_expect(struct sessions *s, uint32_t slot, uint64_t serial);
 
 /*
- * A new record, CONNECTED, with a fencing token; -EUSERS when the table is full (or fencing tokens are), -EEXIST for an id that is in it, -ENOSPC
- * when the file cannot grow.
+ * Add a record, CONNECTED, with a fencing token. -EUSERS: the table is full, or no numbers are left. -EEXIST: the id is
+ * in the table. -ENOSPC: the file cannot grow.
  */
 int sessions_add(struct sessions *s, const uint8_t id[ID_SIZE], const uint8_t secret[ID_SIZE],
 	const struct identity *identity, uint64_t now_ns, uint32_t *out_slot);
 
 /*
- * The ledger is told which sessions are connected (ledger_connect()): now, and whenever that changes. It must stay open as
- * long as the table changes.
+ * Tell the ledger which sessions are connected (ledger_connect()), now and on every change. The ledger must stay open
+ * as long as the table changes.
  */
 void sessions_tell(struct sessions *s, struct ledger *ledger);
 
-/* The slot with that id, or -ENOENT. */
+/* The slot of the session with this id, or -ENOENT. */
 int sessions_find(const struct sessions *s, const uint8_t id[ID_SIZE], uint32_t *out_slot);
 
-/* The slot of the session that has that fencing token, not retired; or -ENOENT. */
+/* The slot of the session whose token is fencing_token and not retired, or -ENOENT. */
 int sessions_find_token(const struct sessions *s, uint64_t fencing_token, uint32_t *out_slot);
-/* Has anybody ever had it? */
+/* Was this token ever given? */
 bool sessions_gave_token(const struct sessions *s, uint64_t fencing_token);
-/* Its fencing token is not its any more: from now on, and for every later process. */
+/* Retire the session's token. Stored, so later processes know. */
 void sessions_retire_token(struct sessions *s, uint32_t slot);
-/* It gets another one. 0, or -EUSERS: there are no more. */
+/* Give the session a new token. -EUSERS: none left, or the slot is not in use. */
 int sessions_renew_token(struct sessions *s, uint32_t slot);
 
-/* The record in a slot; NULL if it is NONE or out of range. It is changed by these functions only. */
+/* The record in a slot; NULL if it is NONE or out of range. Only these functions change records. */
 const struct session_record *sessions_get(const struct sessions *s, uint32_t slot);
 
-/* The last request that was carried out. Of these, a slot that is not in use is left alone. */
+/* These setters ignore a slot that is not in use. */
 void sessions_set_last_seq(struct sessions *s, uint32_t slot, uint32_t seq);
 void sessions_set_seen(struct sessions *s, uint32_t slot, uint64_t seen_ns);
-void sessions_set_expired(struct sessions *s, uint32_t slot, uint64_t expired_ns); /* 0: not */
-/* Its client's numbers of call sites may be those of others from now on, and for every later process. */
+void sessions_set_expired(
+	struct sessions *s, uint32_t slot, uint64_t expired_ns); /* 0: not expired */
+/* The client's site numbers may be reused from now on. Stored, so later processes know. */
 void sessions_set_no_sites(struct sessions *s, uint32_t slot);
 
-/* state may be anything but NONE; a slot that is not in use is left alone. */
+/* Any state but NONE. */
 void sessions_set_state(struct sessions *s, uint32_t slot, enum session_state state,
 	enum holder_evidence evidence, uint64_t now_ns);
 
-/* Forget the session and its secret; the slot may be used again. */
+/* Remove the session, erase its secret and free the slot. */
 void sessions_remove(struct sessions *s, uint32_t slot);
 
-/* Every record that is not NONE, ascending: start with *cursor = 0; NULL at the end. */
+/* Iterate over records that are not NONE, by ascending slot. Start with *cursor = 0; NULL at the end. */
 const struct session_record *sessions_next(
 	const struct sessions *s, uint32_t *cursor, uint32_t *out_slot);
 
-/* The latest time in any record, of those that are not after limit_ns; 0: none. */
+/* The latest time up to limit_ns in any record; 0: none. O(n). */
 uint64_t sessions_latest_ns(const struct sessions *s, uint64_t limit_ns);
 
 uint32_t sessions_count(const struct sessions *s);

@@ -63,7 +63,7 @@ bool site_holder_knows(
 	       (holder->from_before && bitset_test(&h->before, site));
 }
 
-/* BITSET_NONE ends. */
+/* BITSET_NONE at the end. */
 static uint64_t next_told(const struct site_holder *holder, uint64_t from)
 {
 	return bitset_next(&holder->told, from);

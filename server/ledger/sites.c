@@ -19,8 +19,7 @@ struct sites {
 	struct slotmap by_hash;
 	struct site_holders holders;
 	uint32_t rejected;
-	uint32_t
-		hand; /* where the next site that nobody holds is looked for: those behind it have stayed longer */
+	uint32_t hand; /* clock hand: the search for a site to replace starts here */
 };
 
 static const struct site_record *record(const struct sites *s, uint32_t slot)
@@ -28,7 +27,7 @@ static const struct site_record *record(const struct sites *s, uint32_t slot)
 	return table_record(&s->table, slot);
 }
 
-static bool ends(const char *text, size_t size)
+static bool is_terminated(const char *text, size_t size)
 {
 	return memchr(text, '\0', size) != NULL;
 }
@@ -38,7 +37,7 @@ static bool frames_are_possible(const struct site_request *f)
 	if (f->nframes == 0 || f->nframes > SITE_DEPTH_MAX || f->nmodules > SITE_DEPTH_MAX)
 		return false;
 	for (unsigned i = 0; i < f->nmodules; i++) {
-		if (!ends(f->modules[i].path, sizeof(f->modules[i].path)))
+		if (!is_terminated(f->modules[i].path, sizeof(f->modules[i].path)))
 			return false;
 	}
 	for (unsigned i = 0; i < f->nframes; i++) {
@@ -53,8 +52,8 @@ static bool names_are_possible(const struct site_names_request *n, unsigned nfra
 	if (n->nnames != nframes)
 		return false;
 	for (unsigned i = 0; i < n->nnames; i++) {
-		if (!ends(n->names[i].function, sizeof(n->names[i].function)) ||
-			!ends(n->names[i].file, sizeof(n->names[i].file)))
+		if (!is_terminated(n->names[i].function, sizeof(n->names[i].function)) ||
+			!is_terminated(n->names[i].file, sizeof(n->names[i].file)))
 			return false;
 	}
 	return true;
@@ -100,7 +99,7 @@ static uint64_t hash_bytes(uint64_t hash, const void *bytes, size_t n)
 	return hash;
 }
 
-/* Of what makes a stack: not of padding, of module numbers or of the byte order here. */
+/* Independent of padding, module numbering and this machine's byte order. */
 static uint64_t hash_frames(const struct site_request *f)
 {
 	uint64_t hash = 0xcbf29ce484222325ULL;
@@ -159,7 +158,7 @@ static void recover(struct sites *s)
 	}
 }
 
-/* look_for_room() looks at slots up to the highest one that was ever used: the ledger may know of a higher one. */
+/* Raise slots.high above all sites that the ledger names: find_room() checks holders only below slots.high. */
 static void recover_named(struct sites *s, const struct ledger *ledger)
 {
 	for (uint32_t slot = SITES_MAX - 1; slot >= s->slots.high; slot--) {
@@ -215,32 +214,32 @@ uint32_t sites_rejected(const struct sites *s)
 	return s->rejected;
 }
 
-/* Where a new site could be. */
+/* Slots for a new site. */
 struct room {
-	uint32_t free;   /* slots that nobody holds */
-	uint32_t vacant; /* the lowest without a site, and */
-	uint32_t unused; /* the next with one; 0: there is none */
+	uint32_t free;   /* number of slots without holders */
+	uint32_t vacant; /* the lowest slot without a site; 0: none */
+	uint32_t unheld; /* the next site without holders, from the clock hand on; 0: none */
 };
 
-static struct room look_for_room(const struct sites *s)
+static struct room find_room(const struct sites *s)
 {
 	const uint32_t high = s->slots.high;
 	struct room room = { .free = SITES_MAX - high, .vacant = high < SITES_MAX ? high : 0 };
 
-	/* Downwards, so that the last one seen is the one that is wanted. */
+	/* Search downwards: the last match is the lowest. */
 	for (uint32_t slot = high; slot-- > 1;) {
 		if (slots_is_aside(&s->slots, slot) || site_holders_any(&s->holders, slot))
 			continue;
 		room.free++;
 		if (!slots_has(&s->slots, slot))
 			room.vacant = slot;
-		else if (slot >= s->hand || room.unused < s->hand)
-			room.unused = slot;
+		else if (slot >= s->hand || room.unheld < s->hand)
+			room.unheld = slot;
 	}
 	return room;
 }
 
-static void forget(struct sites *s, uint32_t slot)
+static void remove_site(struct sites *s, uint32_t slot)
 {
 	struct site_record *r = table_edit(&s->table, slot);
 
@@ -250,17 +249,17 @@ static void forget(struct sites *s, uint32_t slot)
 	s->hand = slot + 1;
 }
 
-/* Take a slot: one without a site while there are few, and if the file can grow. */
+/* Take a vacant slot while there are few sites and the file can grow; else replace a site. */
 static int take_slot(struct sites *s, const struct room *room, uint32_t *out)
 {
-	bool fresh = room->vacant && (s->slots.count < SITES_KEPT_MAX || !room->unused);
+	bool fresh = room->vacant && (s->slots.count < SITES_KEPT_MAX || !room->unheld);
 	int err = fresh ? table_back(&s->table, room->vacant) : 0;
-	uint32_t slot = fresh && !err ? room->vacant : room->unused;
+	uint32_t slot = fresh && !err ? room->vacant : room->unheld;
 
 	if (!slot)
 		return err ? err : -ENOSPC;
-	if (slot == room->unused)
-		forget(s, slot);
+	if (slot == room->unheld)
+		remove_site(s, slot);
 	slots_set_aside(&s->slots, slot);
 	slots_occupy(&s->slots, slot);
 	*out = slot;
@@ -276,7 +275,7 @@ static int add(struct sites *s, const struct room *room, const struct site_reque
 	if (err)
 		return err;
 	r = table_edit(&s->table, *out);
-	/* Nothing of what follows may be moved before the store that made this record FREE. */
+	/* No store below may move before the store that made this record FREE. */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	r->hash = hash;
 	r->frames = *frames;
@@ -309,7 +308,7 @@ int sites_intern(struct sites *s, struct site_holder *holder, const struct site_
 	hash = hash_frames(frames);
 	slot = find(s, frames, hash);
 	if (slot == SLOT_NONE || !site_holders_any(&s->holders, slot)) {
-		const struct room room = look_for_room(s);
+		const struct room room = find_room(s);
 
 		err = check_share(s, holder, &room);
 		if (!err && slot == SLOT_NONE)

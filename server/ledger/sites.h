@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Call sites, interned: the same stack (build ids and offsets) is one record, whichever process sent
- * it. Names come later, once per site. A site stays as long as somebody holds it (server/ledger/site_holders.h), so a
- * report is complete when the process and its binary are gone. One that nobody holds stays too, for the next
- * process of that program, until its slot is wanted: for that, it need not be asked for again.
+ * Call sites, interned: equal stacks (build ids and offsets) share one record, from any process. Names arrive later,
+ * once per site. A site stays while it has a holder (server/ledger/site_holders.h), so reports stay complete after the
+ * process and its binary are gone. A site without holders stays until its slot is needed: the next process of that
+ * program need not send its names again.
  *
- * Who may bring a new one: a session for which its share (site_holder_share()) of those that are held is less than a quarter of
- * what is free. So a few sessions that bring as many as they can leave room for others: eight leave 16 % of the table.
+ * A session may add a site only while its share (site_holder_share()) is less than a quarter of the free slots. So a
+ * few greedy sessions leave room for others: eight leave at least 16 % of the table.
  *
  * Pure but for its file; one thread writes.
  */
@@ -19,13 +19,12 @@
 #include "common/message.h"
 #include "server/ledger/site_holders.h"
 
-#define SITES_FORMAT 2 /* the version of what is stored */
-#define SITES_KEPT_MAX \
-	(SITES_MAX / 2) /* from so many on, one that nobody holds makes room for a new one */
+#define SITES_FORMAT 2                 /* version of the stored format */
+#define SITES_KEPT_MAX (SITES_MAX / 2) /* from this count on, replace sites without holders first */
 
 struct site_record {
-	uint32_t state; /* 0: free; 1: frames known; 2: names known too. Written last */
-	uint64_t hash;  /* of the frames; what record ids are made from: the same on every server */
+	uint32_t state; /* 0: free; 1: frames known; 2: names known too. Stored last */
+	uint64_t hash; /* of the frames; reports derive record ids from it; equal on every server */
 	struct site_request frames;
 	struct site_names_request names;
 };
@@ -33,49 +32,52 @@ struct site_record {
 struct sites;
 
 /*
- * What a former process left behind is indexed again. A record that cannot be right (counts or module
- * indexes out of range, a hash that is not that of its frames, a text without an end, frames that are
- * there twice) is left out and counted; its slot is not used again. The ledger of the same directory says which sites
- * its records name; it has to stay. A number that it names and that is not here stays nobody's. ERRORS: as
- * table_open(), -ENOMEM.
+ * Indexes the records of earlier processes. Invalid records are rejected and counted, and their slots are not used: a
+ * count or module index out of range, a hash that does not match the frames, unterminated text, duplicate frames.
+ * ledger is the ledger of the same directory and must outlive s. A number that the ledger names but the file lacks is
+ * not given to a new site. ERRORS: as table_open(), -ENOMEM.
  */
 int sites_open(struct sites **out, int dir, const char *name, const struct ledger *ledger);
 void sites_close(struct sites *s); /* NULL is fine */
 uint32_t sites_rejected(const struct sites *s);
 
 /*
- * The site of these frames, known or new, for a session that holds it from now on. Two stacks are the same if all
- * offsets are and all modules have the same build id (or, where there is none, path); how the modules are numbered does
- * not matter. -EINVAL: no frames, or a frame names a module that is not there. -EDQUOT: the session holds all that one may.
- * -ENOSPC: too few are free for a session that holds as much; or none. -EPERM: it gave up its sites. -ENOMEM. (The caller uses site 0.)
+ * Find or add the site of these frames; the session holds it from now on. Stacks are equal if all offsets and all
+ * modules' build ids (paths where there is none) are equal; module numbering does not matter. On an error the caller
+ * uses site 0.
+ *	-EINVAL		no frames, or invalid modules
+ *	-EDQUOT		the session's share reached SESSION_SITES_MAX
+ *	-ENOSPC		too few free slots for the session's share, or the file cannot grow
+ *	-EPERM		the session gave up its sites
+ *	-ENOMEM
  */
 int sites_intern(struct sites *s, struct site_holder *holder, const struct site_request *frames,
 	uint32_t *out_site);
 
-/* Is that a site that this session holds? What else it says is no number of its own. */
+/* Does this site exist, and does the session hold it? */
 bool sites_knows(const struct sites *s, const struct site_holder *holder, uint32_t site);
 
-/* This session was there before the start. Before the first sites_intern(). */
+/* The session is from before the start. Call before the first sites_intern(). */
 void sites_recover_holder(struct sites *s, struct site_holder *holder);
 
-/* The session is over: its client uses no number any more. Again is fine. */
+/* The session is over: its client uses no site number any more. Idempotent. */
 void sites_release(struct sites *s, struct site_holder *holder);
 
 /*
- * The session is most likely over, and gives up what it holds. Should it come back, all its numbers are unknown, and it is
- * told no others: its client may still use the old ones.
+ * The session is most likely over: drop its holds. If it resumes, all its site numbers count as unknown and it gets no
+ * new ones, because its client may still use old numbers.
  */
 void sites_give_up(struct sites *s, struct site_holder *holder);
-bool sites_are_held(const struct site_holder *holder); /* has it anything to give up? */
+bool sites_are_held(const struct site_holder *holder); /* does it hold any site? */
 
-/* Names for the frames of a site that the session holds; the first ones stay (0). -ENOENT it does not, -EINVAL wrong number. */
+/* Name the frames of a site. The first names stay (0). -ENOENT: not held by the session; -EINVAL: invalid names. */
 int sites_set_names(
 	struct sites *s, const struct site_holder *holder, const struct site_names_request *names);
 
-/* Does that site have names? */
+/* Does the site have names? */
 bool sites_named(const struct sites *s, uint32_t site);
 
-/* NULL for 0 and for what does not exist. Valid until the next sites_intern(), unless somebody holds it. */
+/* NULL for 0 and unknown numbers. Without a holder, the record is valid until the next sites_intern(). */
 const struct site_record *sites_get(const struct sites *s, uint32_t site);
 
 uint32_t sites_count(const struct sites *s);

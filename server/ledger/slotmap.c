@@ -32,7 +32,7 @@ void slotmap_destroy(struct slotmap *m)
 	memset(m, 0, sizeof(*m));
 }
 
-/* A bucket that does not exist yet still has its entries in the one that it will be split from. */
+/* Entries of a bucket beyond nbuckets are still in the bucket that it will be split from. */
 static uint32_t *bucket(const struct slotmap *m, uint32_t hash)
 {
 	uint32_t at = hash & m->mask;
@@ -48,7 +48,7 @@ static void link_in(struct slotmap *m, uint32_t slot)
 	*head = slot + 1;
 }
 
-/* One more bucket, with its share of the entries of another one. */
+/* Add a bucket and move its entries there from the bucket that had them. */
 static void split(struct slotmap *m)
 {
 	uint32_t *from, at;

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A hash index over the slots of a table: from a 32-bit hash to the slots that were put in under it.
- * The caller compares the keys. Chained through an array by slot, so that an entry costs 8 bytes and
- * its share of the buckets, putting in cannot fail, and there is nothing to free per entry.
+ * A hash index over the slots of a table: maps a 32-bit hash to slots. The caller compares keys. Chains are linked
+ * through an array indexed by slot, so an entry costs 8 bytes and its share of the buckets, and insertion cannot fail.
  *
- * Grows by one bucket with each entry (linear hashing), so that no single call takes long.
+ * Grows by one bucket per entry (linear hashing), so that no single call takes long.
  *
- * Pure; one thread. Memory that is never touched is never used.
+ * Pure; one thread. Untouched pages of the arrays use no memory.
  */
 #ifndef RMEM_SERVER_LEDGER_SLOTMAP_H
 #define RMEM_SERVER_LEDGER_SLOTMAP_H
@@ -17,24 +16,24 @@
 
 struct slotmap {
 	uint32_t *buckets; /* slot + 1; 0 ends a chain */
-	uint32_t *chain;   /* by slot: the next one's slot + 1 */
+	uint32_t *chain;   /* by slot: next slot + 1 */
 	uint32_t *hash;    /* by slot */
 	uint32_t nbuckets; /* in use */
-	uint32_t mask;     /* of a hash: all ones, and at least nbuckets - 1 */
-	uint32_t room;     /* buckets at most */
+	uint32_t mask;     /* all ones, and at least nbuckets - 1 */
+	uint32_t room;     /* size of buckets */
 	uint32_t count;
 };
 
 int slotmap_create(struct slotmap *m, uint32_t max_slots); /* -ENOMEM */
-void slotmap_destroy(struct slotmap *m);                   /* of a zeroed struct is fine */
+void slotmap_destroy(struct slotmap *m);                   /* zeroed is fine */
 
-/* So many will be put in: an empty map need not grow for them. */
+/* Give an empty map enough buckets for count entries. */
 void slotmap_expect(struct slotmap *m, uint32_t count);
 
 void slotmap_put(struct slotmap *m, uint32_t slot, uint32_t hash);
-void slotmap_remove(struct slotmap *m, uint32_t slot); /* one that was put in */
+void slotmap_remove(struct slotmap *m, uint32_t slot); /* a slot in the map */
 
-/* The slots with that hash, in no particular order; SLOT_NONE at the end. */
+/* Iterate over the slots with this hash, in no particular order; SLOT_NONE at the end. */
 uint32_t slotmap_first(const struct slotmap *m, uint32_t hash);
 uint32_t slotmap_next(const struct slotmap *m, uint32_t slot);
 

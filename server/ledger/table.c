@@ -11,17 +11,17 @@
 
 #include "server/ledger/snapshot.h"
 
-/* Pages are asked for in pieces of this size: few calls, little waste. */
+/* Pages are allocated in pieces of this size: few calls, little waste. */
 #define BACKING_BYTES ((size_t)64 * 1024)
 
-/* What the first page holds, in the byte order of the machine: the file never leaves it. */
+/* Contents of the first page, in native byte order: the file never leaves the machine. */
 struct header {
-	char magic[8]; /* written last: a header that a kill interrupted has none */
+	char magic[8]; /* stored last: an incomplete header has none */
 	uint32_t version;
 	uint32_t count;
 	uint64_t record_bytes;
 	struct table_mark mark;
-	uint64_t boot_offset[2]; /* reserved: when the boot clock of an earlier boot stood where */
+	uint64_t boot_offset[2]; /* reserved */
 };
 
 static int lock(int fd)
@@ -34,7 +34,7 @@ static int lock(int fd)
 static int allocate(int fd, off_t offset, off_t bytes)
 {
 	while (fallocate(fd, FALLOC_FL_KEEP_SIZE, offset, bytes) != 0) {
-		/* A file system that cannot promise: then a store there has to do without. */
+		/* No fallocate: stores go without protection from SIGBUS. */
 		if (errno == EOPNOTSUPP || errno == ENOSYS)
 			return 0;
 		if (errno != EINTR)
@@ -54,8 +54,8 @@ static int file_bytes(const struct table_layout *layout, uint32_t count, size_t 
 	return 0;
 }
 
-/* No magic: either nobody got further than making the file (then it is all holes), or not ours. */
-static int check_unborn(int fd, off_t size)
+/* A file without magic is new if all records are holes; else it is not ours. */
+static int check_headerless(int fd, off_t size)
 {
 	if (size > TABLE_HEADER_BYTES &&
 		(lseek(fd, TABLE_HEADER_BYTES, SEEK_DATA) >= 0 || errno != ENXIO))
@@ -63,7 +63,7 @@ static int check_unborn(int fd, off_t size)
 	return 0;
 }
 
-/* Is this a file of that layout? *out_created: it has no header yet. */
+/* Does the file have this layout? *out_created: it has no header yet. */
 static int check(int fd, const struct table_layout *layout, bool *out_created)
 {
 	static const char none[sizeof(layout->magic)];
@@ -81,13 +81,13 @@ static int check(int fd, const struct table_layout *layout, bool *out_created)
 		return -errno;
 	if (n == 0 || (n == sizeof(h) && memcmp(h.magic, none, sizeof(none)) == 0)) {
 		*out_created = true;
-		return check_unborn(fd, st.st_size);
+		return check_headerless(fd, st.st_size);
 	}
 	if (n != sizeof(h) || memcmp(h.magic, layout->magic, sizeof(h.magic)) != 0 ||
 		h.version != layout->version || h.record_bytes != layout->record_bytes ||
 		h.count > layout->count)
 		return -EUCLEAN;
-	/* A file shorter than it says would be a SIGBUS. */
+	/* Access beyond the end of the file would raise SIGBUS. */
 	if (file_bytes(layout, h.count, &bytes) != 0 || st.st_size < (off_t)bytes)
 		return -EUCLEAN;
 	*out_created = false;
@@ -163,7 +163,7 @@ int table_mark(int dir, const char *name, const struct table_mark *mark)
 		return -errno;
 	err = allocate(fd, 0, TABLE_HEADER_BYTES);
 	n = err ? 0 : pread(fd, &h, sizeof(h), 0);
-	/* A file without a header gets a whole one, without its magic: still nobody's table. */
+	/* No header: write one without magic, so the file is not a table yet. */
 	if (!err && n >= 0 && n < (ssize_t)sizeof(h))
 		n = pwrite(fd, &(struct header){ .mark = *mark }, sizeof(h), 0);
 	else if (!err && n > 0)
@@ -186,7 +186,7 @@ int table_look(int dir, const char *name, struct table_facts *out)
 		return -errno;
 	n = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) ? pread(fd, &h, sizeof(h), 0) : -1;
 	if (n >= 0 && (n == 0 || memcmp(h.magic, none, sizeof(none)) == 0))
-		err = check_unborn(fd, st.st_size) ? -EUCLEAN : -ENODATA;
+		err = check_headerless(fd, st.st_size) ? -EUCLEAN : -ENODATA;
 	else
 		err = n == sizeof(h) ? 0 : -EUCLEAN;
 	close(fd);
@@ -217,7 +217,7 @@ int table_back(struct table *t, uint32_t slot)
 	end = TABLE_HEADER_BYTES + ((size_t)slot + 1) * t->record_bytes + BACKING_BYTES;
 	if (end > t->map_bytes)
 		end = t->map_bytes;
-	/* Far beyond what has pages (a file that came with a hole): not everything in between. */
+	/* Far beyond the backed records (a file with a hole): back only this record. */
 	if (end - begin > 2 * BACKING_BYTES + t->record_bytes)
 		return allocate(t->fd, (off_t)(TABLE_HEADER_BYTES + (size_t)slot * t->record_bytes),
 			(off_t)t->record_bytes);
@@ -248,7 +248,7 @@ bool table_next_extent(const struct table *t, uint32_t from, uint32_t *begin, ui
 		return false;
 	hole = data < 0 ? -1 : lseek(t->fd, data, SEEK_HOLE);
 	if (data < 0 || hole <= data) {
-		/* A file system that does not tell: look everywhere. */
+		/* No SEEK_DATA: search everything. */
 		*begin = from;
 		*end = t->count;
 		return true;

@@ -11,25 +11,25 @@
 #include "server/ledger/table.h"
 
 #define MARKS 2
-#define TIME_MAX_NS ((uint64_t)INT64_MAX) /* in 2262: no wall clock shows more */
+#define TIME_MAX_NS ((uint64_t)INT64_MAX) /* in 2262 */
 #define YEAR_NS (NSEC_PER_SEC * 3600 * 24 * 366)
 
 /*
- * What is kept. There are two, written in turn: a kill in the middle of one leaves the other. The sum over
- * all before it says that a mark is whole.
+ * The stored record. Two are written in turn, so a kill during one leaves the other. A wrong sum shows an incomplete
+ * mark.
  */
 struct mark {
-	uint64_t turn; /* the one that follows the other is the newer one, 0: none */
+	uint64_t turn; /* sequence number: the successor is newer (it wraps); 0: no mark */
 	uint8_t boot_id[16];
 	uint64_t boot_clock;
-	uint64_t shift_ns; /* server time less boot time */
-	uint64_t last_ns;  /* server time */
+	uint64_t shift_ns; /* server time - boot time */
+	uint64_t last_ns;  /* server time when stored */
 	uint64_t sum;
 };
 
 struct timeline {
 	struct table table;
-	struct mark mark; /* the newest one */
+	struct mark mark; /* the newest mark */
 };
 
 static uint64_t sum_of(const struct mark *m)
@@ -57,19 +57,19 @@ static bool is_same_clock(const struct mark *m, const struct timeline_clocks *cl
 	       clocks->boot_clock == m->boot_clock && clocks->boot_ns + m->shift_ns >= m->last_ns;
 }
 
-/* How late is it, by this mark? */
+/* Current server time by this mark. */
 static uint64_t time_of(const struct mark *m, const struct timeline_clocks *clocks)
 {
 	return is_same_clock(m, clocks) ? clocks->boot_ns + m->shift_ns : m->last_ns;
 }
 
-/* A forged mark may be late, but it leaves time to go on. */
+/* The limit keeps a forged mark from exhausting the range. */
 static bool is_valid(const struct mark *m, const struct timeline_clocks *clocks)
 {
 	return m->turn != 0 && m->sum == sum_of(m) && time_of(m, clocks) <= TIME_MAX_NS;
 }
 
-/* False: there is no mark. */
+/* false: no valid mark. */
 static bool find_newest(struct timeline *t, const struct timeline_clocks *clocks)
 {
 	for (uint32_t i = 0; i < MARKS; i++) {
@@ -82,7 +82,7 @@ static bool find_newest(struct timeline *t, const struct timeline_clocks *clocks
 	return t->mark.turn != 0;
 }
 
-/* How late is it? */
+/* Determine the current server time and store it. */
 static void begin(struct timeline *t, const struct timeline_clocks *clocks)
 {
 	struct mark *m = &t->mark;
@@ -104,7 +104,7 @@ static int open_table(struct timeline *t, int dir, const char *name)
 		.count = MARKS };
 	int err = table_open(&t->table, dir, name, &layout, NULL);
 
-	/* No reason to keep from anybody what else is in the directory. */
+	/* A bad time file must not make the other files unusable. */
 	if (err == -EUCLEAN && unlinkat(dir, name, 0) == 0)
 		err = table_open(&t->table, dir, name, &layout, NULL);
 	return err ? err : table_back(&t->table, MARKS - 1);

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Server time: what the times in records are in, and all durations are counted by. It runs with the boot clock, so
- * nobody who sets the wall clock moves it, and it goes on where it was when rmemd is started again: a file keeps its
- * distance to the boot clock. When that clock began anew (another boot, another time namespace), it goes on from the
- * last time that was kept. What passed in between is not counted, because only the wall clock could tell.
+ * Server time: the clock for times in records and for durations. Server time advances with the boot clock, so setting
+ * the wall clock does not change it. It continues when rmemd restarts: a file stores its offset to the boot clock. If
+ * the boot clock restarted (reboot, another time namespace), server time continues from the last stored time. The time
+ * in between is not counted, because only the wall clock could tell it.
  *
- * It begins at the wall clock's time, and is told to people by how long ago something was (report_parts.h).
+ * Server time starts at the wall clock's time. Reports show ages instead of times (report_parts.h).
  *
  * Pure but for its file (server/ledger/table.h); one thread. The clocks are passed in.
  */
@@ -20,24 +20,25 @@
 struct timeline;
 
 struct timeline_clocks {
-	uint8_t boot_id[16]; /* all 0: not known, and so never the same */
-	uint64_t boot_clock; /* whose boot clock (identity_boot()) */
-	uint64_t boot_ns;    /* what it shows */
-	uint64_t real_ns;    /* timeline_beginning_ns(): only for a beginning */
+	uint8_t boot_id[16]; /* all 0: unknown, equal to none */
+	uint64_t boot_clock; /* identifies the boot clock: identity_boot() */
+	uint64_t boot_ns;    /* current boot time */
+	uint64_t real_ns;    /* start of a new timeline: timeline_beginning_ns() */
 };
 
 /*
- * Where time begins if its file is lost: at the latest time that a record tells, so that nothing has become older by what
- * the wall clock did meanwhile; at the wall clock's if none does. Not every time is believed, for a forged one could make
- * everything old. Times of sessions have no checksum: none that is to come. Times of births have one: a year to come at
- * most, for the wall clock may have been set back.
+ * Start of server time if its file is lost: the latest time in any record, so wall clock changes do not increase ages;
+ * wall_ns if there is none. A forged time could make everything look old, so limits apply: session times (mostly
+ * without checksum) count up to wall_ns, birth times (with checksum) up to a year later, in case the wall clock was set
+ * back.
  */
 uint64_t timeline_beginning_ns(
 	const struct sessions *sessions, const struct ledger *ledger, uint64_t wall_ns);
 
 /*
- * A file that is damaged or of another layout is made anew, and time begins with it, at real_ns: what passed before that is
- * not counted. So it is if the file tells a time that no clock shows, after 2262. ERRORS: as table_open(), -ENOMEM.
+ * Server time starts at real_ns if the file has another layout (it is replaced) or no valid mark. A mark with a time
+ * after 2262 is not valid.
+ * ERRORS: as table_open(), -ENOMEM.
  */
 int timeline_open(
 	struct timeline **out, int dir, const char *name, const struct timeline_clocks *clocks);
@@ -46,7 +47,7 @@ void timeline_close(struct timeline *t); /* NULL is fine */
 /* The server time when the boot clock shows boot_ns. */
 uint64_t timeline_at(const struct timeline *t, uint64_t boot_ns);
 
-/* Remember how late it is. Once per tick: what is not kept is lost with the boot. */
+/* Store the current server time. Call once per tick: a reboot loses the time since the last call. */
 void timeline_keep(struct timeline *t, uint64_t boot_ns);
 
 #endif

@@ -33,7 +33,7 @@ int arena_page_bytes(int data_dir, uint64_t *out_bytes, bool *out_huge, struct w
 		*out_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
 		break;
 	case HUGETLBFS_MAGIC:
-		*out_bytes = (uint64_t)fs.f_bsize; /* the huge pages' size, never 0 */
+		*out_bytes = (uint64_t)fs.f_bsize; /* huge page size, never 0 */
 		break;
 	default:
 		return why_set(why, -EOPNOTSUPP,
@@ -52,7 +52,7 @@ const char *arena_name(unsigned node, uint64_t pool, char buf[ARENA_NAME_SIZE])
 	return buf;
 }
 
-/* Only what arena_name() makes, now or in the days before pools had ids. */
+/* Accept exactly the names that arena_name() makes, and "arena-NODE" from before pools had ids. */
 static bool parse_name(struct arena_entry *entry)
 {
 	static const char prefix[] = "arena-";
@@ -118,7 +118,7 @@ static int check_config(const struct arena_config *c, uint64_t page_bytes, struc
 	return 0;
 }
 
-/* Open or make the file; a->created only once it is locked, so that no one else's is ever removed. */
+/* Open or create the file. Set a->created only after locking, so no other process's file is ever removed. */
 static int open_file(struct arena *a, int data_dir, const char *name, struct why *why)
 {
 	const int flags = O_RDWR | O_CLOEXEC | O_NOFOLLOW;
@@ -141,7 +141,7 @@ static int open_file(struct arena *a, int data_dir, const char *name, struct why
 	return 0;
 }
 
-/* The file has the wanted size afterwards, or was made with it. */
+/* Give a new file its size; check the size of an existing one. */
 static int size_file(struct arena *a, const char *name, struct why *why)
 {
 	char have[UNITS_TEXT_SIZE], want[UNITS_TEXT_SIZE], doing[ARENA_NAME_SIZE + 8];
@@ -154,7 +154,7 @@ static int size_file(struct arena *a, const char *name, struct why *why)
 			"%s in the data directory is not a file of user %u: remove it, or use "
 			"another directory",
 			name, (unsigned)geteuid());
-	if (st.st_size == 0) { /* new, or its maker was killed before this line */
+	if (st.st_size == 0) { /* new, or its creator was killed before ftruncate() */
 		a->created = true;
 		if (ftruncate(a->fd, (off_t)a->bytes) == 0)
 			return 0;
@@ -197,7 +197,7 @@ static int map_file(struct arena *a, const struct topology *t, bool huge, struct
 	err = place_memory(t, a->node, map, a->bytes);
 	if (err)
 		return explain(err, "mbind, for", size, a->node, why);
-	/* Fewer TLB misses in the NIC and here, where the mount allows it (huge=advise). */
+	/* Fewer TLB misses in NIC and CPU if the mount allows huge pages (huge=advise). */
 	if (!huge)
 		(void)madvise(map, a->bytes, MADV_HUGEPAGE);
 	return 0;
@@ -285,7 +285,8 @@ void arena_close(struct arena *a)
 		return;
 	if (a->base)
 		munmap(a->base, a->bytes);
-	if (a->bytes > 0 && a->fd >= 0) /* a zeroed arena has no file, not file 0 */
+	if (a->bytes > 0 &&
+		a->fd >= 0) /* bytes is 0 in a zeroed arena, whose fd 0 is not its file */
 		close(a->fd);
 	*a = (struct arena){ .fd = -1 };
 }

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Two sets per order: the blocks that are free and the blocks that are taken, by index (offset >>
- * order). Two free buddies are always merged at once, so a range is wholly free exactly if it is
- * inside one free block. A block that would reach over the end of the arena does not exist in any
- * set: that is all an odd size needs.
+ * Two sets per order, free blocks and taken blocks, by index (offset >> order). Free buddies are merged at once, so a
+ * block is wholly free exactly if one free block contains it. No set has a block that crosses the arena's end; sizes
+ * that are not a power of two need nothing else.
  */
 #include "server/memory/buddy.h"
 
@@ -38,7 +37,7 @@ static struct bitset *taken_set(struct buddy *b, unsigned order)
 	return &b->taken[order - ORDER_MIN];
 }
 
-/* The order whose blocks have exactly that many bytes, or 0. */
+/* The order whose blocks have exactly block_bytes bytes, or 0. */
 static unsigned exact_order(uint64_t block_bytes)
 {
 	if (block_bytes < BLOCK_MIN_BYTES || block_bytes > BLOCK_MAX_BYTES ||
@@ -114,7 +113,7 @@ uint64_t buddy_block_bytes(uint64_t bytes)
 	return 1ULL << (64 - (unsigned)__builtin_clzll(bytes - 1));
 }
 
-/* Take the block at offset out of the free block of order from that it is in, and free the rest. */
+/* Split the free block of order from that contains offset: take the block at offset, free the rest. */
 static void carve(struct buddy *b, uint64_t offset, unsigned from, unsigned order)
 {
 	bitset_clear(free_set(b, from), offset >> from);
@@ -126,13 +125,13 @@ static void carve(struct buddy *b, uint64_t offset, unsigned from, unsigned orde
 	b->free_bytes -= 1ULL << order;
 }
 
-/* A block that buddy_alloc() can take: inside a free one. */
+/* A block that can be taken, inside a free block. */
 struct place {
 	uint64_t offset;
 	unsigned from; /* order of the free block */
 };
 
-/* Where the last of the ranges ends that have a byte in [start, end); 0: none has. */
+/* The highest end of the ranges that overlap [start, end); 0: none overlaps. */
 static uint64_t end_of_overlap(
 	const struct buddy_range avoid[], unsigned n, uint64_t start, uint64_t end)
 {
@@ -146,7 +145,7 @@ static uint64_t end_of_overlap(
 }
 
 /*
- * The first block of an order, in free blocks of the order from, that is outside the ranges. Every step but the
+ * Find the lowest block of an order that is in a free block of order from and outside the ranges. Every step but the
  * last passes the end of a range.
  */
 static bool find_in(const struct buddy *b, unsigned from, unsigned order,

@@ -21,7 +21,7 @@ static bool parse_u64(const char *text, uint64_t *out)
 	return true;
 }
 
-/* The value of the first line of a group's file that starts with key; false for "max" and no file. */
+/* The number after key in the first line that starts with key. false: "max", or no such file or line. */
 static bool read_value(const char *dir, const char *file, const char *key, uint64_t *out)
 {
 	char path[PATH_MAX], line[128];
@@ -81,7 +81,7 @@ uint64_t cgroup_free_bytes(void)
 	if (!f)
 		return CGROUP_NO_LIMIT;
 	while (fgets(line, sizeof(line), f)) {
-		if (strncmp(line, "0::", 3) != 0) /* version 1 has names and numbers there */
+		if (strncmp(line, "0::", 3) != 0) /* a version 1 hierarchy */
 			continue;
 		line[strcspn(line, "\n")] = '\0';
 		least = cgroup_free_bytes_of(CGROUP_ROOT, line + 3);

@@ -15,8 +15,7 @@
 #define OPEN_TRIES 10
 
 /*
- * Open and lock a directory. One that its last user removed between our two steps is nobody's any more, and
- * not to be used: *out_gone.
+ * Open and lock a directory. *out_gone: it does not exist, or another process removed it between our open and lock.
  */
 static int open_locked(const char *path, int *out, struct stat *st, bool *out_gone, struct why *why)
 {
@@ -61,7 +60,7 @@ static int check_owner(const char *path, const struct stat *st, struct why *why)
 			"the data directory %s belongs to uid %u, not to us: name another with "
 			"--data",
 			path, st->st_uid);
-	/* Whoever may put files there could put a ledger of their own making there. */
+	/* Any user with write access could plant a forged ledger. */
 	if (st->st_mode & S_IWOTH)
 		return why_set(why, -EPERM,
 			"everybody may write into the data directory %s: name one below it with "
@@ -80,7 +79,11 @@ static int open_own(const char *path, int *out, bool *out_made, struct why *why)
 		*out_made = mkdir(path, 0700) == 0;
 		if (!*out_made && errno != EEXIST)
 			return why_set(why, -errno,
-				"cannot make the data directory %s: %s; name another with --data",
+				errno == ENOENT
+					? "cannot make the data directory %s: %s (its parent); "
+					  "make that first, or name another with --data"
+					: "cannot make the data directory %s: %s; name another "
+					  "with --data",
 				path, strerror(errno));
 		err = open_locked(path, out, &st, &gone, why);
 	}
@@ -140,7 +143,7 @@ static void remove_arena(void *arg, const struct arena_entry *entry)
 		(void)arena_remove(r->dir->arenas, entry->node, entry->pool);
 }
 
-/* In an order that can be interrupted: as long as an arena is there, the ledger says of which pool it is. */
+/* Delete the ledger after the arenas: while an arena exists, the ledger tells its pool. */
 void datadir_remove_files(const struct datadir *d, uint64_t pool, bool keep_history)
 {
 	static const char *const tables[] = { DATADIR_LEDGER, DATADIR_SESSIONS, DATADIR_SITES,

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The data directory: where the arenas and the tables live between runs. hugetlbfs takes arenas only (its
- * files come in whole huge pages), so the tables then go to the default directory on tmpfs.
+ * The data directory keeps arenas and tables between runs. hugetlbfs files consist of whole huge pages, so on hugetlbfs
+ * the tables are in the default directory on tmpfs instead.
  *
- * The directories are ours alone: what is in them is clients' memory. One process has them at a time: they
- * are locked before anything in them is looked at. rmemd opens them before any device, so that a killed
- * one's locks end after all that its devices could still write (the kernel closes what was opened last first).
+ * The directories hold clients' memory, so they must belong to this user. One process at a time uses them: rmemd locks
+ * them before it reads anything in them. rmemd opens them before any device: the kernel releases a killed process's
+ * files last opened first, so the locks end only after the devices can no longer write.
  */
 #ifndef RMEM_SERVER_MEMORY_DATADIR_H
 #define RMEM_SERVER_MEMORY_DATADIR_H
@@ -25,27 +25,27 @@
 #define DATADIR_HISTORY "history"
 
 struct datadir {
-	int arenas, tables; /* open directories; the same one unless on hugetlbfs */
+	int arenas, tables; /* open directories; the same except on hugetlbfs */
 	char arenas_path[RUNDIR_PATH_SIZE], tables_path[RUNDIR_PATH_SIZE];
-	bool made, made_tables; /* the arenas' one, a tables' one apart: they did not exist */
+	bool made, made_tables; /* we created the arenas' directory, a separate tables' directory */
 };
 
-/* Make them if they are not there, and lock them. port names the default directory. -EBUSY: in use. */
+/* Create missing directories and lock them. port selects the default directory. -EBUSY: in use. */
 int datadir_open(struct datadir *d, const char *path, uint16_t port, struct why *why);
 
-/* The files stay. Of one that is not open (fds -1) is fine. */
+/* Keeps the files. Fine if not open (fds -1). */
 void datadir_close(struct datadir *d);
 
 /*
- * Delete a pool's files, which must hold nothing: in an order in which a kill leaves behind what a start
- * takes for what it is. The history may be kept: it is about memory that was taken back, and of no pool.
+ * Delete the files of a pool in which nothing is lent. After a kill midway, the next start still recognises the rest.
+ * keep_history: the history describes reclaimed memory and belongs to no pool.
  */
 void datadir_remove_files(const struct datadir *d, uint64_t pool, bool keep_history);
 
-/* Delete the directories if nothing is in them: all of them, or those that were made here. */
+/* Delete empty directories: all, or those that datadir_open() created. */
 void datadir_remove(const struct datadir *d, bool all);
 
-/* A command that deletes everything, for somebody who wants that: the last way out that a message names. */
+/* A shell command that deletes everything; error messages offer it as the last resort. */
 #define DATADIR_COMMAND_SIZE (2 * RUNDIR_PATH_SIZE + 96)
 const char *datadir_command(const struct datadir *d, char buf[DATADIR_COMMAND_SIZE]);
 

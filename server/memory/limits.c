@@ -44,7 +44,7 @@ uint64_t sizes_total(const struct sizes *s)
 	return total;
 }
 
-/* Nodes that an address can name; the others cannot lend. */
+/* The number of nodes that fit into an address; other nodes cannot lend. */
 static size_t usable_nodes(const struct topology *t)
 {
 	size_t n = 0;
@@ -126,7 +126,7 @@ static int parse_item(const char *item, size_t n, const struct topology *t, uint
 	colon = strchr(copy, ':');
 	if (!colon || !isdigit((unsigned char)copy[0]))
 		return bad_size(item, why);
-	node = strtoul(copy, &end, 10); /* out of range: ULONG_MAX, which is no node */
+	node = strtoul(copy, &end, 10); /* overflow: ULONG_MAX, an invalid node */
 	if (end != colon || units_parse_bytes(colon + 1, &bytes) != 0)
 		return bad_size(item, why);
 	return add_size(out, t, node, bytes, page_bytes, why);
@@ -165,8 +165,8 @@ int sizes_parse(const char *text, const struct topology *t, uint64_t page_bytes,
 }
 
 /*
- * May this process lock without limit? What the NIC pins is checked against CAP_IPC_LOCK of the
- * initial user namespace, so a container's own root does not count.
+ * May this process lock memory without limit? The kernel checks memory that the NIC pins against CAP_IPC_LOCK in the
+ * initial user namespace, so the root user of a container's own namespace does not count.
  */
 static bool can_lock_all(void)
 {
@@ -182,7 +182,7 @@ static bool can_lock_all(void)
 	f = fopen("/proc/self/uid_map", "re");
 	if (!f)
 		return true; /* a kernel without user namespaces */
-	/* In the initial one every user is itself: "0 0 4294967295". */
+	/* The initial namespace maps every id to itself: "0 0 4294967295". */
 	initial = fgets(map, sizeof(map), f) && strtoul(p, &p, 10) == 0 &&
 		  strtoul(p, &p, 10) == 0 && strtoul(p, &p, 10) == UINT32_MAX;
 	fclose(f);
@@ -206,7 +206,7 @@ static void add_file(void *arg, const struct arena_entry *entry)
 {
 	struct limits *l = arg;
 
-	if (!entry->pool) /* of an rmemd before pools had ids: it cannot be opened */
+	if (!entry->pool) /* from before pools had ids: cannot be opened */
 		return;
 	l->files[entry->node].bytes = entry->bytes;
 	l->files[entry->node].held_bytes = entry->held_bytes;
@@ -224,7 +224,7 @@ int limits_read(int data_dir, struct limits *out, struct why *why)
 	if (fstatvfs(data_dir, &fs) != 0)
 		return why_set(
 			why, -errno, "cannot examine the data directory: %s", strerror(errno));
-	/* Both file systems show no size at all when they were mounted without a limit. */
+	/* Both file systems report 0 blocks when mounted without a size limit. */
 	l.fs_free_bytes = fs.f_blocks == 0 ? LIMITS_NONE : (uint64_t)fs.f_bavail * fs.f_frsize;
 	l.cgroup_free_bytes = cgroup_free_bytes();
 	err = arena_scan(data_dir, add_file, &l);
@@ -237,7 +237,7 @@ int limits_read(int data_dir, struct limits *out, struct why *why)
 	return 0;
 }
 
-/* Where a node's arena takes its memory from: ordinary pages, or one pool of huge ones. */
+/* Free memory for a node's arena: ordinary pages, or huge pages of the directory's page size. */
 static uint64_t node_free_bytes(const struct limits *l, const struct topology_node *n)
 {
 	if (!l->huge)
@@ -249,7 +249,7 @@ static uint64_t node_free_bytes(const struct limits *l, const struct topology_no
 	return 0;
 }
 
-/* Arenas of an earlier run decide: only their sizes can be opened. */
+/* An arena of an earlier run can be opened only with its own size. */
 static void sizes_of_files(const struct topology *t, const struct limits *l, struct sizes *s)
 {
 	for (size_t i = 0; i < usable_nodes(t); i++) {
@@ -280,7 +280,7 @@ static uint64_t default_bytes(const struct limits *l, const struct topology_node
 	return max_u64(bytes, max_u64(LIMITS_NODE_MIN_BYTES, align));
 }
 
-/* The nodes that have a page free, with an even share of what is limited in all. */
+/* Nodes with a free page; limits on the total are shared evenly. */
 static void sizes_of_nodes(const struct topology *t, const struct limits *l, struct sizes *s)
 {
 	for (size_t i = 0; i < usable_nodes(t); i++) {
@@ -349,7 +349,7 @@ int limits_check(
 {
 	char want[UNITS_TEXT_SIZE], have[UNITS_TEXT_SIZE], pool[UNITS_TEXT_SIZE];
 	char extra[UNITS_TEXT_SIZE];
-	uint64_t fresh = 0; /* bytes that the file system still has to find */
+	uint64_t fresh = 0; /* bytes that are still to be allocated */
 
 	for (size_t i = 0; i < s->count; i++) {
 		int err = check_node(t, l, &s->nodes[i], why);

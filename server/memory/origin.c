@@ -35,15 +35,15 @@ struct finding {
 	const struct datadir *dir;
 	struct origin *origin;
 	struct table_facts tables[TABLES];
-	bool born[TABLES];
+	bool present[TABLES]; /* with a header */
 	struct proof proofs[ADDR_MAX_NODES];
-	bool old_arena; /* of an rmemd before pools had ids */
+	bool old_arena; /* from before pools had ids */
 	bool any_arena;
-	char strange[ARENA_NAME_SIZE]; /* an arena of another pool */
-	uint64_t strange_pool;
+	char foreign[ARENA_NAME_SIZE]; /* an arena of another pool */
+	uint64_t foreign_pool;
 };
 
-/* ---- sentences ---- */
+/* ---- error messages ---- */
 
 static int refuse_version(const struct finding *f, const char *name, bool older, struct why *why)
 {
@@ -62,7 +62,7 @@ static int refuse_version(const struct finding *f, const char *name, bool older,
 		f->dir->tables_path, datadir_command(f->dir, command));
 }
 
-static int refuse_spoiled(const struct finding *f, const char *name, struct why *why)
+static int refuse_damaged(const struct finding *f, const char *name, struct why *why)
 {
 	char command[DATADIR_COMMAND_SIZE];
 
@@ -72,7 +72,7 @@ static int refuse_spoiled(const struct finding *f, const char *name, struct why 
 		f->dir->tables_path, name, datadir_command(f->dir, command));
 }
 
-/* Of a pool whose tables lie apart (hugetlbfs): the port of the rmemd that has them, or 0. */
+/* Find the port whose default directory has the pool's tables (hugetlbfs keeps tables apart). 0: none. */
 static unsigned find_port(uint64_t pool)
 {
 	static const char prefix[] = "rmemd-";
@@ -104,29 +104,30 @@ static unsigned find_port(uint64_t pool)
 	return found;
 }
 
-static int refuse_strange(const struct finding *f, struct why *why)
+static int refuse_foreign(const struct finding *f, struct why *why)
 {
-	unsigned port = find_port(f->strange_pool);
+	unsigned port = find_port(f->foreign_pool);
 
 	if (port)
 		return why_set(why, -EUCLEAN,
 			"%s/%s is memory of another pool, whose tables are those of --port %u: "
 			"start with that --port, or use another --data",
-			f->dir->arenas_path, f->strange, port);
+			f->dir->arenas_path, f->foreign, port);
 	if (f->any_arena)
 		return why_set(why, -EUCLEAN,
 			"%s/%s is memory of another pool than the other arenas there and the "
 			"tables in %s: move it away to where it came from (only to lose what it "
 			"holds, remove it)",
-			f->dir->arenas_path, f->strange, f->dir->tables_path);
+			f->dir->arenas_path, f->foreign, f->dir->tables_path);
 	return why_set(why, -EUCLEAN,
 		"%s/%s is memory of a pool whose tables are not in %s: start with the --port and "
 		"--data it had, or put its pool, ledger, sessions and sites there, or use another "
 		"--data. Only to lose what is lent: rm %s/arena-*",
-		f->dir->arenas_path, f->strange, f->dir->tables_path, f->dir->arenas_path);
+		f->dir->arenas_path, f->foreign, f->dir->tables_path, f->dir->arenas_path);
 }
 
-static int refuse_lost(const struct finding *f, const char *path, const char *name, struct why *why)
+static int refuse_missing(
+	const struct finding *f, const char *path, const char *name, struct why *why)
 {
 	char command[DATADIR_COMMAND_SIZE];
 
@@ -136,21 +137,21 @@ static int refuse_lost(const struct finding *f, const char *path, const char *na
 		path, name, datadir_command(f->dir, command));
 }
 
-/* ---- what is there ---- */
+/* ---- examining files ---- */
 
-/* Tables that are whole, of this version. */
-static int look_at_tables(struct finding *f, struct why *why)
+/* Read the headers of all tables; refuse damaged ones and other versions. */
+static int read_headers(struct finding *f, struct why *why)
 {
 	for (unsigned i = 0; i < TABLES; i++) {
 		const struct expected *e = &expected[i];
 		struct table_facts *facts = &f->tables[i];
 		int err = table_look(f->dir->tables, e->name, facts);
 
-		f->born[i] = err == 0;
+		f->present[i] = err == 0;
 		if (err == -ENOENT || err == -ENODATA)
 			continue;
 		if (err == -EUCLEAN || (!err && memcmp(facts->magic, e->magic, 8) != 0))
-			return refuse_spoiled(f, e->name, why);
+			return refuse_damaged(f, e->name, why);
 		if (err)
 			return why_set(why, err, "cannot read %s/%s: %s", f->dir->tables_path,
 				e->name, strerror(-err));
@@ -160,16 +161,16 @@ static int look_at_tables(struct finding *f, struct why *why)
 	return 0;
 }
 
-/* All tables must be of one pool. If the table "pool" is missing, only the proofs are lost: the others have its id too. */
-static int name_pool(struct finding *f, struct why *why)
+/* All tables must carry the same pool id. So a missing table "pool" loses only the proofs. */
+static int find_pool_id(struct finding *f, struct why *why)
 {
 	struct origin *o = f->origin;
 
 	for (unsigned i = 0; i < TABLES; i++) {
-		if (!f->born[i])
+		if (!f->present[i])
 			continue;
 		if (f->tables[i].mark.pool == 0)
-			return refuse_spoiled(f, expected[i].name, why);
+			return refuse_damaged(f, expected[i].name, why);
 		if (!o->pool)
 			o->pool = f->tables[i].mark.pool;
 		if (f->tables[i].mark.pool != o->pool)
@@ -178,40 +179,40 @@ static int name_pool(struct finding *f, struct why *why)
 				"one that belongs there, or use another --data and --port",
 				f->dir->tables_path, expected[i].name);
 	}
-	if (f->born[LEDGER]) {
+	if (f->present[LEDGER]) {
 		o->run = f->tables[LEDGER].mark.run;
 		o->ledger_count = f->tables[LEDGER].count;
 	}
 	return 0;
 }
 
-static void look_at_arena(void *arg, const struct arena_entry *entry)
+static void add_arena(void *arg, const struct arena_entry *entry)
 {
 	struct finding *f = arg;
 
 	if (entry->pool == 0) {
 		f->old_arena = true;
 	} else if (entry->pool != f->origin->pool) {
-		snprintf(f->strange, sizeof(f->strange), "%s", entry->name);
-		f->strange_pool = entry->pool;
+		snprintf(f->foreign, sizeof(f->foreign), "%s", entry->name);
+		f->foreign_pool = entry->pool;
 	} else {
 		f->any_arena = true;
 		f->origin->bytes[entry->node] = entry->bytes;
 	}
 }
 
-static int check_whole(struct finding *f, struct why *why)
+static int check_complete(struct finding *f, struct why *why)
 {
 	char name[ARENA_NAME_SIZE];
 
-	if (f->any_arena && !f->born[LEDGER])
-		return refuse_lost(f, f->dir->tables_path, DATADIR_LEDGER, why);
+	if (f->any_arena && !f->present[LEDGER])
+		return refuse_missing(f, f->dir->tables_path, DATADIR_LEDGER, why);
 	for (unsigned i = 0; i < ADDR_MAX_NODES; i++) {
-		/* It was marked before anything was proven: without that, all would be removed as never lent. */
-		if (f->proofs[i].state == PROOF_CLEAN && f->born[LEDGER] && f->origin->run == 0)
-			return refuse_spoiled(f, DATADIR_LEDGER, why);
+		/* The ledger gets its run before any proof: a ledger without a run would be deleted as never lent. */
+		if (f->proofs[i].state == PROOF_CLEAN && f->present[LEDGER] && f->origin->run == 0)
+			return refuse_damaged(f, DATADIR_LEDGER, why);
 		if (f->proofs[i].state == PROOF_CLEAN && f->origin->bytes[i] == 0)
-			return refuse_lost(
+			return refuse_missing(
 				f, f->dir->arenas_path, arena_name(i, f->origin->pool, name), why);
 	}
 	return 0;
@@ -221,21 +222,21 @@ int origin_read(struct origin *out, const struct datadir *d, struct why *why)
 {
 	struct origin o = { .pool = 0 };
 	struct finding f = { .dir = d, .origin = &o };
-	int err = look_at_tables(&f, why);
+	int err = read_headers(&f, why);
 
 	if (!err)
-		err = name_pool(&f, why);
+		err = find_pool_id(&f, why);
 	if (err)
 		return err;
 	proof_read(d->tables, DATADIR_POOL, f.proofs);
-	err = arena_scan(d->arenas, look_at_arena, &f);
+	err = arena_scan(d->arenas, add_arena, &f);
 	if (err)
 		return why_set(why, err, "cannot list %s: %s", d->arenas_path, strerror(-err));
 	if (f.old_arena)
 		return refuse_version(&f, "", true, why);
-	if (f.strange[0])
-		return refuse_strange(&f, why);
-	err = check_whole(&f, why);
+	if (f.foreign[0])
+		return refuse_foreign(&f, why);
+	err = check_complete(&f, why);
 	if (!err)
 		*out = o;
 	return err;
@@ -243,7 +244,7 @@ int origin_read(struct origin *out, const struct datadir *d, struct why *why)
 
 /* ---- sizes ---- */
 
-/* "0:64.0 MiB, 1:32.0 MiB": for people; what works is to leave --size out. */
+/* "64.0 MiB on node 0, 32.0 MiB on node 1". */
 static const char *list_sizes(const struct origin *o, char text[SIZES_TEXT_SIZE])
 {
 	size_t used = 0;
@@ -265,7 +266,7 @@ int origin_check_sizes(const struct origin *o, const struct sizes *sizes, struct
 	uint64_t wanted[ADDR_MAX_NODES] = { 0 };
 	char list[SIZES_TEXT_SIZE];
 
-	if (!o->run) /* nothing in it was ever lent: it is made anew */
+	if (!o->run) /* nothing was ever lent: the files will be replaced */
 		return 0;
 	for (size_t i = 0; i < sizes->count; i++)
 		wanted[sizes->nodes[i].node] = sizes->nodes[i].bytes;

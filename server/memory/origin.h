@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What a data directory holds, looked at before anything in it is made or changed: nothing, or the files of
- * one pool that fit together. Whatever else is there is refused, untouched, with a sentence that says which
- * files are concerned and how rmemd starts with them; to give up data is the last thing that it names.
+ * Examines a data directory before rmemd creates or changes anything in it. Accepted: no files, or a consistent set of
+ * files of one pool. Anything else is refused without a change; the error message names the files and the remedies,
+ * with loss of data as the last one.
  */
 #ifndef RMEM_SERVER_MEMORY_ORIGIN_H
 #define RMEM_SERVER_MEMORY_ORIGIN_H
@@ -16,19 +16,19 @@
 #include "server/memory/limits.h"
 
 struct origin {
-	uint64_t pool; /* its id, 0: there is nothing */
-	uint64_t run;  /* the last one that the ledger saw start, 0: none did, nothing was lent */
-	uint32_t ledger_count;          /* how many records the ledger has room for */
-	uint64_t bytes[ADDR_MAX_NODES]; /* of the arenas that are there */
+	uint64_t pool; /* its id; 0: no pool */
+	uint64_t run;  /* the last run, from the ledger; 0: no run started, nothing was ever lent */
+	uint32_t ledger_count;          /* capacity of the ledger, in records */
+	uint64_t bytes[ADDR_MAX_NODES]; /* arena size by node; 0: no arena */
 };
 
 /*
- *	-EUCLEAN	files of another version, of no version, or of several pools
+ *	-EUCLEAN	a file of another version, a damaged file, or files of several pools
  *	-ENOENT		a file is missing that the others need
  */
 int origin_read(struct origin *out, const struct datadir *d, struct why *why);
 
-/* May these sizes be opened: all arenas that are there, as large as they are, and perhaps more? -EEXIST */
+/* -EEXIST: sizes lacks an arena of an earlier run, or gives it another size. New nodes are fine. */
 int origin_check_sizes(const struct origin *o, const struct sizes *sizes, struct why *why);
 
 #endif

@@ -40,7 +40,7 @@ void pool_close(struct pool *p)
 	memset(p, 0, sizeof(*p));
 }
 
-static struct pool_node *roomiest(struct pool *p)
+static struct pool_node *node_with_most_free(struct pool *p)
 {
 	struct pool_node *best = &p->nodes[0];
 
@@ -59,18 +59,19 @@ static int take_block_on(struct pool_node *n, const struct wish *wish, uint64_t 
 		n->buddy, wish->bytes, avoid, wish_avoid_on(wish, n->node, avoid), out_offset);
 }
 
-/* A block of one node, or of any: the roomiest first, then (fragmentation) the others. */
+/* For any node: try the one with most free bytes first, then (fragmentation) the others. */
 static int take_block(
 	struct pool *p, const struct wish *wish, struct pool_node **out, uint64_t *out_offset)
 {
 	const bool any = wish->node == RMEM_NODE_ANY;
-	struct pool_node *n = any ? roomiest(p) : pool_find_node(p, (unsigned)wish->node);
+	struct pool_node *n =
+		any ? node_with_most_free(p) : pool_find_node(p, (unsigned)wish->node);
 	int err;
 
 	if (!n)
 		return -EINVAL;
 	if (wish->bytes > pool_max_alloc_bytes(p, wish->node))
-		return -EFBIG; /* nor if everybody gave back everything: do not try to make room */
+		return -EFBIG; /* too large even for an empty pool: making room is useless */
 	err = take_block_on(n, wish, out_offset);
 	for (unsigned i = 0; err == -ENOSPC && any && i < p->nnodes; i++) {
 		n = &p->nodes[i];
@@ -149,7 +150,7 @@ int pool_explain_full(
 		others);
 }
 
-/* The record ends before its block can be taken again. */
+/* End the record before the block can be allocated again. */
 static void release(struct pool *p, const struct allocation *a)
 {
 	struct pool_node *n = pool_find_node(p, addr_node(a->addr));
@@ -178,13 +179,14 @@ bool pool_wipe(struct pool *p, uint64_t budget_bytes)
 	while (p->wipe_count && budget_bytes) {
 		const struct allocation *a = ledger_at(p->ledger, p->wipe_queue[p->wipe_head]);
 		struct pool_node *n = pool_find_node(p, addr_node(a->addr));
-		/* All of it: the next holder's part of it may be larger. */
+		/* Wipe the whole block: its next allocation may use more of it. */
 		uint64_t left = allocation_block_bytes(a) - p->wiped_bytes;
 		uint64_t now = left < budget_bytes ? left : budget_bytes, cost;
 
 		arena_wipe(&n->arena, addr_offset(a->addr) + p->wiped_bytes, now);
 		p->wiped_bytes += now;
-		/* A block costs something even if it is small: that bounds their number too. */
+		p->wipes++;
+		/* A minimum cost bounds the number of pieces. */
 		cost = now > BLOCK_MIN_BYTES ? now : BLOCK_MIN_BYTES;
 		budget_bytes -= cost < budget_bytes ? cost : budget_bytes;
 		if (p->wiped_bytes < allocation_block_bytes(a))

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The pool: arenas, their allocators and the ledger, kept in step.
+ * The pool keeps arenas, their allocators and the ledger consistent.
  *
- * Every byte of a block goes round: free → lent (ledger LIVE) → REVOKING → QUARANTINE → wiped → free.
- * The allocator and the ledger count independently; the audit compares them.
+ * Life of a block: free → lent (ledger LIVE) → REVOKING → QUARANTINE → wiped → free. Allocator and ledger count
+ * independently; the audit compares the counts.
  *
- * The event loop only.
+ * Event loop thread only.
  */
 #ifndef RMEM_SERVER_MEMORY_POOL_H
 #define RMEM_SERVER_MEMORY_POOL_H
@@ -25,7 +25,7 @@
 #include "server/memory/limits.h"
 
 struct pool_node {
-	unsigned node; /* OS index, and what addresses carry */
+	unsigned node; /* OS index, also used in addresses */
 	struct arena arena;
 	struct buddy *buddy;
 };
@@ -34,67 +34,68 @@ struct pool {
 	struct ledger *ledger;
 	struct pool_node nodes[ADDR_MAX_NODES];
 	unsigned nnodes;
-	uint64_t block_max;   /* no block is larger: the devices could not reach all of it */
+	uint64_t block_max;   /* the largest block that all devices can access */
 	uint32_t *wipe_queue; /* ring of ledger slots in QUARANTINE, ledger_max() long */
 	uint32_t wipe_head, wipe_count;
 	uint64_t wiped_bytes; /* of the block at the head */
-	/* Called when the last block of the session in a slot has become free; NULL: nobody wants to know. */
+	uint64_t wipes;       /* pieces wiped so far */
+	/* Called when the last block of the session in a slot is free. May be NULL. */
 	void (*emptied)(void *context, uint32_t session);
 	void *context;
 	uint64_t id;
-	struct table proofs;     /* of what is free being zero: proof.h */
-	bool fresh;              /* nothing in the directory was ever lent when it was opened */
-	uint32_t rejected;       /* damaged records of the ledger */
-	uint64_t unproven_bytes; /* wiped at the start: free, but who knows since when */
+	struct table proofs; /* proofs that free memory is zero: proof.h */
+	bool fresh;          /* nothing in the directory had ever been lent when it was opened */
+	uint32_t rejected;   /* number of damaged ledger records */
+	uint64_t unproven_bytes; /* wiped at the start for lack of a proof */
 };
 
 /*
- * Map or make the arenas in the data directory and rebuild the allocators from the ledger: what was
- * being revoked or wiped is wiped again. What no record of the ledger covers is proven to be zero, or
- * wiped here; so is all of it if a record is damaged, which may have been about any of it.
+ * Open or create the arenas in the data directory and rebuild the allocators from the ledger. Blocks that were being
+ * revoked or wiped are queued for wiping. Free memory is wiped here if no proof says that it is zero, or if a
+ * ledger record is damaged (its block is unknown).
  *
- * Nothing is changed before all that is there is known to fit (origin.h). After a failure the directory is
- * as it was, but for a part of what is free that is zero now.
+ * Nothing changes before the existing files are known to be consistent (origin.h). On failure pool_undo() has run; LIVE
+ * blocks are unchanged.
  */
 int pool_open(struct pool *p, const struct datadir *data, const struct sizes *sizes,
 	const struct topology *topology, struct why *why);
 
-/* rmemd has started: damaged records, whose memory is wiped by now, end. */
+/* Call after a complete start: drop damaged records. pool_open() has wiped their memory. */
 void pool_settle(struct pool *p);
 
-/* rmemd did not start: files that pool_open() made are removed. Before pool_close(). */
+/* Call after a failed start, before pool_close(): remove new arenas; if nothing was ever lent, all files. */
 void pool_undo(struct pool *p, const struct datadir *data);
 
 /* Keeps the files. A zeroed struct is fine. */
 void pool_close(struct pool *p);
 
-/* NULL if there is no such node. */
+/* NULL: no such node. */
 struct pool_node *pool_find_node(struct pool *p, unsigned node);
 
 /*
- * Lend a block: of the node that is wished, or of the node with most room (RMEM_NODE_ANY). draft carries session,
- * serial, birth, site and seq. -EINVAL no such node, -EFBIG, -ENOSPC, -EDQUOT (ledger full).
+ * Lend a block of the wished node, or (RMEM_NODE_ANY) preferably of the node with most free bytes. draft carries
+ * session, session_serial, birth_ns, site and seq. -EINVAL no such node, -EFBIG, -ENOSPC, -EDQUOT (ledger full).
  */
 int pool_alloc(struct pool *p, const struct wish *wish, const struct allocation *draft,
 	const struct allocation **out);
 
 /*
- * Why pool_alloc() said -ENOSPC, for the session in that slot: what it holds itself, and how much the others hold together.
- * Not who they are: only the operator is told that. Returns -ENOSPC.
+ * Explain an -ENOSPC of pool_alloc() to the session in a slot: its own bytes and the sum of all others. Names no other
+ * session: only the operator may see them. Returns -ENOSPC.
  */
 int pool_explain_full(
 	const struct pool *p, const struct wish *wish, uint32_t session, struct why *why);
 
-/* No NIC can reach it any more: REVOKING → QUARANTINE, to be wiped. */
+/* REVOKING → QUARANTINE, and queue the block for wiping. Call only when no NIC can access the block. */
 void pool_quarantine(struct pool *p, const struct allocation *a);
 
-/* Wipe at most about budget_bytes and free what is wiped. True if there is more to do. */
+/* Wipe about budget_bytes at most and free the wiped blocks. true: more to wipe. */
 bool pool_wipe(struct pool *p, uint64_t budget_bytes);
 
-/* The most that one allocation could get if the pool, or that node of it, were empty. */
+/* The largest allocation that an empty pool (RMEM_NODE_ANY), or an empty node, could serve. */
 uint64_t pool_max_alloc_bytes(const struct pool *p, int node);
 
-/* Where an allocation's bytes are in this process. */
+/* An allocation's address in this process. */
 void *pool_pointer(struct pool *p, const struct allocation *a);
 
 #endif

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * How a pool begins. The order is what keeps old bytes from being lent, wherever a start fails or is killed:
+ * Opening a pool. The order ensures that no old bytes are lent, even if a start fails or is killed at any point:
  *
- *  1. look at everything (origin.h); from here on all that is there is of one pool, or there is nothing
- *  2. mark the tables with the pool's id, then make the ledger, then the arenas: an arena without a ledger
- *     is one whose ledger was lost
- *  3. take the blocks that the ledger lists, and wipe what is neither listed nor proven to be zero
- *  4. mark the ledger with this run, then prove the arenas for this run: until both are there, nothing is
- *     proven, and step 3 is done again. A ledger without a run never saw memory lent
+ *  1. examine the directory (origin.h): all files belong to one pool, or there are none
+ *  2. mark the tables with the pool's id, create the ledger, then the arenas: an arena without a ledger has lost its
+ *     ledger
+ *  3. reserve the blocks that the ledger lists; wipe all other memory that is not proven zero
+ *  4. mark the ledger with this run, then store the arenas' proofs for this run. Without both, the next start repeats
+ *     step 3. A ledger without a run means that no memory was ever lent
  */
 #include "server/memory/pool.h"
 
@@ -28,7 +28,7 @@
 #define LEDGER_MAX (16U << 20)
 #define PROGRESS_NS (2 * NSEC_PER_SEC)
 #define WIPE_SLICE_BYTES (64 * MIB)
-#define REJECTED_LOGGED_MAX 8 /* records; the rest is counted */
+#define REJECTED_LOGGED_MAX 8 /* records logged one by one */
 
 struct progress {
 	unsigned node;
@@ -36,7 +36,7 @@ struct progress {
 	uint64_t said_ns;
 };
 
-/* Long work says how far it is, every few seconds, and ends when we are told to stop. */
+/* Log progress every PROGRESS_NS. false: a stop signal is pending. */
 static bool report_progress(void *arg, uint64_t done_bytes, uint64_t total_bytes)
 {
 	struct progress *progress = arg;
@@ -44,7 +44,7 @@ static bool report_progress(void *arg, uint64_t done_bytes, uint64_t total_bytes
 	uint64_t now_ns = clock_boot_ns();
 	sigset_t pending;
 
-	/* They are blocked until the loop takes them (server_start()). */
+	/* Both signals stay blocked until the event loop runs (server_start()). */
 	sigpending(&pending);
 	if (sigismember(&pending, SIGTERM) || sigismember(&pending, SIGINT))
 		return false;
@@ -59,7 +59,7 @@ static bool report_progress(void *arg, uint64_t done_bytes, uint64_t total_bytes
 
 /* ---- tables ---- */
 
-static int draw_number(uint64_t *out, struct why *why)
+static int random_number(uint64_t *out, struct why *why)
 {
 	do {
 		if (getrandom(out, sizeof(*out), 0) != sizeof(*out))
@@ -78,7 +78,7 @@ static int fail_table(const struct datadir *data, const char *name, int err, str
 		strerror(-err), *helps ? ". " : "", helps);
 }
 
-/* Those that are not there yet: of this pool, and no run has seen them. */
+/* Mark the tables that have no header yet: this pool, no run. */
 static int mark_tables(const struct pool *p, const struct datadir *data, struct why *why)
 {
 	static const char *const names[] = { DATADIR_POOL, DATADIR_LEDGER, DATADIR_SESSIONS,
@@ -123,13 +123,13 @@ static int open_tables(struct pool *p, const struct datadir *data, const struct 
 
 	p->fresh = origin->run == 0;
 	if (p->fresh && origin->pool) {
-		/* A start that did not get far made it: nobody was lent a byte of it. */
+		/* Left by an unfinished start; nothing was ever lent. */
 		datadir_remove_files(data, origin->pool, true);
 		*origin = (struct origin){ .pool = 0 };
 	}
 	p->id = origin->pool;
 	if (p->fresh)
-		err = draw_number(&p->id, why);
+		err = random_number(&p->id, why);
 	if (!err)
 		err = mark_tables(p, data, why);
 	if (err)
@@ -191,7 +191,7 @@ static int open_nodes(struct pool *p, const struct datadir *data, const struct s
 
 /* ---- blocks ---- */
 
-/* One record of an earlier run of rmemd: its block is taken again. */
+/* Reserve the block of a record that an earlier run left. */
 static int recover(struct pool *p, const struct allocation *a, struct why *why)
 {
 	struct pool_node *n = pool_find_node(p, addr_node(a->addr));
@@ -209,7 +209,7 @@ static int recover(struct pool *p, const struct allocation *a, struct why *why)
 			"be put back beside it; or use another --data and --port",
 			a->addr);
 	if (a->state != ALLOCATION_LIVE)
-		/* The process whose NIC objects could reach it is gone: nothing to confirm. */
+		/* The old process's NIC objects are gone: no revocation to confirm. */
 		pool_quarantine(p, a);
 	return 0;
 }
@@ -272,7 +272,7 @@ static int by_offset(const void *left, const void *right)
 	return l->addr < r->addr ? -1 : l->addr > r->addr;
 }
 
-/* Everything of a node that the ledger does not list. */
+/* Wipe all memory of a node that the ledger does not list. */
 static int wipe_gaps(struct pool *p, struct gaps *g, struct why *why)
 {
 	const struct allocation *a,
@@ -323,11 +323,11 @@ static int clean_node(struct pool *p, struct pool_node *n, uint64_t run, struct 
 	return err;
 }
 
-/* From here on: what is free is zero, by the word of these two files together. */
+/* Start a new run: from now on ledger and proofs together prove that free memory is zero. */
 static int prove(struct pool *p, const struct datadir *data, struct why *why)
 {
 	struct table_mark mark = { .pool = p->id };
-	int err = draw_number(&mark.run, why);
+	int err = random_number(&mark.run, why);
 
 	if (err)
 		return err;
@@ -387,7 +387,7 @@ void pool_settle(struct pool *p)
 	ledger_drop_rejected(p->ledger);
 }
 
-/* A proof goes before its arena does: one that is left says that an arena was lost. */
+/* Drop a proof before removing its arena: a proof without an arena means that the arena was lost. */
 void pool_undo(struct pool *p, const struct datadir *data)
 {
 	if (p->fresh && p->id)

@@ -56,8 +56,8 @@ int proof_open(struct table *t, int tables_dir, const char *name)
 	return err;
 }
 
-/* In three steps, and a kill in between leaves a record that proves nothing. */
-static void put(struct table *t, unsigned node, struct proof next)
+/* Store NONE first and the new state last: a kill in between leaves a record that proves nothing. */
+static void store(struct table *t, unsigned node, struct proof next)
 {
 	struct proof *p = table_edit(t, node);
 
@@ -75,12 +75,12 @@ static void put(struct table *t, unsigned node, struct proof next)
 
 void proof_announce(struct table *t, unsigned node, uint64_t bytes)
 {
-	put(t, node, (struct proof){ .state = PROOF_MAKING, .bytes = bytes });
+	store(t, node, (struct proof){ .state = PROOF_MAKING, .bytes = bytes });
 }
 
 static int make(const struct proof_subject *of, struct proof *out)
 {
-	uint64_t boot_clock; /* not needed: an inode is one file as long as the machine is up */
+	uint64_t boot_clock; /* unused: an inode number identifies a file for the whole boot */
 	struct stat st;
 
 	if (fstat(of->arena_fd, &st) != 0)
@@ -102,7 +102,7 @@ int proof_give(struct table *t, unsigned node, const struct proof_subject *of)
 	int err = make(of, &p);
 
 	if (!err)
-		put(t, node, p);
+		store(t, node, p);
 	return err;
 }
 

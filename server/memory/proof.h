@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The table "pool": which arenas a pool has, and for each the proof that what the ledger does not list in it
- * is zero. A proof names the file (boot, file system, inode) and the run of rmemd that the ledger is marked
- * with. So it holds for those two files together, where they are: not for copies, not beside a ledger of
- * another time, not after a reboot. What is not proven is wiped before it is lent (server/memory/pool.c).
+ * The table "pool": the arenas of a pool, each with a proof that its memory is zero where the ledger lists nothing. A
+ * proof names the arena's file (boot, file system, inode), the ledger's file, and the run with which the ledger is
+ * marked. So it does not hold for copies, for a ledger of another run, or after a reboot. Memory without a proof is
+ * wiped before it is lent (server/memory/pool_open.c).
  *
  * One thread.
  */
@@ -18,7 +18,7 @@
 
 #define PROOF_FORMAT 1
 
-/* What is proven: this file, beside this ledger. */
+/* The arena and the ledger that a proof is about. */
 struct proof_subject {
 	int arena_fd;
 	uint64_t ledger_inode;
@@ -28,37 +28,36 @@ struct proof_subject {
 /* Stored: values are never reused. */
 enum proof_state {
 	PROOF_NONE = 0,
-	PROOF_MAKING = 1, /* the arena's file may be there; nothing of it was ever lent */
+	PROOF_MAKING = 1, /* the arena's file may exist; none of it was ever lent */
 	PROOF_CLEAN = 2,
 };
 
 /* One per node. */
 struct proof {
 	uint32_t state;
-	uint32_t check; /* over all else */
+	uint32_t check; /* checksum over all other fields */
 	uint64_t bytes; /* the arena's size */
 	uint64_t device, inode;
 	uint64_t run;
 	uint8_t boot_id[16];
-	uint64_t
-		ledger_inode; /* the ledger's file: a copy of it made during the run has the run's mark too */
+	uint64_t ledger_inode; /* tells a copy of the ledger apart, which has the same run */
 };
 
-/* What a file holds, of which nothing is changed. That it cannot be read, or a bad record: PROOF_NONE. */
+/* Read all proofs without changing the file. PROOF_NONE for an unreadable file or a bad record. */
 void proof_read(int tables_dir, const char *name, struct proof out[ADDR_MAX_NODES]);
 
-/* ERRORS: as table_open(). */
+/* ERRORS: as table_open(), and errno of fallocate. */
 int proof_open(struct table *t, int tables_dir, const char *name);
 
-/* The arena is about to be made. */
+/* The arena is about to be created. */
 void proof_announce(struct table *t, unsigned node, uint64_t bytes);
 
-/* All that the ledger of this run does not list in this file is zero. errno of fstat. */
+/* Store the proof: all memory that the ledger does not list is zero now. errno of fstat. */
 int proof_give(struct table *t, unsigned node, const struct proof_subject *of);
 
 bool proof_holds(const struct table *t, unsigned node, const struct proof_subject *of);
 
-/* The arena is gone. */
+/* The arena is being removed. */
 void proof_drop(struct table *t, unsigned node);
 
 #endif

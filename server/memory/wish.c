@@ -3,7 +3,7 @@
 
 #include "common/addr.h"
 
-/* A peer may send any range: one that is empty or reaches over other nodes does no harm. */
+/* A peer may send any range: drop empty ranges, clip the others to the node. */
 unsigned wish_avoid_on(const struct wish *w, unsigned node, struct buddy_range out[AVOID_MAX])
 {
 	const uint64_t first = addr_make(ADDR_SERVER, node, 0), last = first + ADDR_OFFSET_MASK;

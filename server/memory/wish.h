@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What an allocation asks for. Pure. */
+/* A request for memory. Pure. */
 #ifndef RMEM_SERVER_MEMORY_WISH_H
 #define RMEM_SERVER_MEMORY_WISH_H
 
@@ -10,14 +10,13 @@
 
 struct wish {
 	uint64_t bytes;
-	int node;          /* or -1: any */
-	uint64_t since_ns; /* when it was asked for, on the boot clock */
-	const struct range
-		*avoid;  /* where it must not be, in the order in which a peer has sent it */
-	unsigned navoid; /* at most AVOID_MAX */
+	int node;                  /* -1: any */
+	uint64_t since_ns;         /* time of the request, boot clock */
+	const struct range *avoid; /* addresses to avoid, in the peer's order */
+	unsigned navoid;           /* at most AVOID_MAX */
 };
 
-/* The parts of avoid that are on a node, as offsets in its arena. Returns how many. */
+/* The parts of avoid on a node, as offsets in its arena. Returns their number. */
 unsigned wish_avoid_on(const struct wish *w, unsigned node, struct buddy_range out[AVOID_MAX]);
 
 #endif

@@ -258,6 +258,11 @@ static bool is_bound(const struct block *b)
 	return false;
 }
 
+static bool was_pressure(void)
+{
+	return moment_ran_ns() - pressure_ran_ns <= 10 * NSEC_PER_SEC;
+}
+
 static void require_may_lose(const struct block *b)
 {
 	const struct owner *o = b->owner;
@@ -272,8 +277,7 @@ static void require_may_lose(const struct block *b)
 			      (killed != rooms.killed && o->was_over),
 		"allocation %" PRIu64 " is taken from session %u, which lives and has a lease",
 		b->serial, o->number);
-	trace_require(rooms.options.reclaim == RECLAIM_AFTER ||
-			      moment_ran_ns() - pressure_ran_ns <= 10 * NSEC_PER_SEC ||
+	trace_require(rooms.options.reclaim == RECLAIM_AFTER || was_pressure() ||
 			      moment_ns() - o->heard_ns >= courtesy_ns,
 		"allocation %" PRIu64 " is taken from session %u, and nobody wants memory",
 		b->serial, o->number);
@@ -317,6 +321,9 @@ static void adopt(const struct allocation *a)
 
 static void note_pressure(void)
 {
+	/* Once begun, taking goes on when nobody waits any more; how long that is depends on when slices run. */
+	if (rooms.reclaim.taking && was_pressure())
+		pressure_ran_ns = moment_ran_ns();
 	for (unsigned i = 0; i < LINKS_MAX; i++) {
 		if (links[i].asked && links[i].question.type == MESSAGE_ALLOC)
 			pressure_ran_ns = moment_ran_ns();

@@ -242,11 +242,22 @@ static void on_a_link(void)
 		client_hear(link->client, link);
 }
 
+/* A job ends, or a machine: what several holders leave is taken back at the same time. */
+static void several_die(void)
+{
+	for (unsigned i = 0; i < nclients; i++) {
+		if (clients[i].alive && chance_in(2))
+			client_die(&clients[i], chance_in(8));
+	}
+}
+
 static void event(void)
 {
 	const uint64_t dice = chance_below(100);
 
-	if (dice < 30)
+	if (chance_in(60 * client_calm))
+		several_die();
+	else if (dice < 30)
 		client_act(&clients[chance_below(nclients)]);
 	else if (dice < 76)
 		on_a_link();

@@ -174,7 +174,7 @@ static void test_little_known(void **state)
 	assert_string_equal(text(line, "site"), "");
 	assert_int_equal(json_array_size(at(line, "stack")), 0);
 	assert_string_equal(text(line, "session_state"), "connected");
-	assert_string_equal(text(line, "evidence"), "no evidence");
+	assert_string_equal(text(line, "evidence"), "lease over, may still exist");
 	assert_int_equal(number(line, "state_ms"), 0);
 	assert_int_equal(number(line, "taken_ago_ms"), 0);
 	json_decref(answer);
