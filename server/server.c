@@ -177,7 +177,7 @@ static int plan_memory(struct server *s, struct sizes *out, struct why *why)
 	err = topology_load(&s->topology);
 	if (err)
 		return why_set(why, err, "cannot find out about NUMA nodes: %s", strerror(-err));
-	/* A wrong --size first: wrong usage, whatever the directory is like. */
+	/* Check --size first: a wrong one is wrong usage, whatever the state of the directory. */
 	if (s->options.size)
 		err = sizes_parse(s->options.size, s->topology, BLOCK_MIN_BYTES, out, why);
 	if (!err)

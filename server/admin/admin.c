@@ -201,7 +201,7 @@ static void on_accept_error(struct evconnlistener *listener, void *arg)
 /* A killed rmemd leaves a socket file without a listener. */
 static int remove_stale(const struct sockaddr_un *address, struct why *why)
 {
-	/* Without waiting: a listener that does not accept, because it is stopped, is one too (EAGAIN). */
+	/* Nonblocking: EAGAIN means that an rmemd listens but does not accept, perhaps because it is stopped. */
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	int ret = fd < 0 ? -1 : connect(fd, (const struct sockaddr *)address, sizeof(*address));
 	int err = errno;

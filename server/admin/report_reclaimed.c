@@ -43,7 +43,7 @@ static json_t *make_line(struct draft *d, const struct history_line *line)
 	draft_set_text(d, o, "job", who->job);
 	draft_set_number(d, o, "session_serial", line->session_serial);
 	draft_set(d, o, "session_state", json_string(session_state_name(line->session_state)));
-	/* Without evidence of its end a holder loses memory only after its lease. */
+	/* Without evidence, memory is taken only after the lease is over. */
 	draft_set(d, o, "evidence",
 		json_string(line->evidence == HOLDER_NO_EVIDENCE
 				    ? "lease over, may still exist"

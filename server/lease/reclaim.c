@@ -154,7 +154,7 @@ static bool is_under_way(const struct reclaim *r)
 	       r->leases->net->dying;
 }
 
-/* Memory that was taken comes back. Should nothing be wiped for a second, more is taken. */
+/* True while memory taken for an allocation is coming back and the wiper has made progress within a second. */
 static bool is_expected(struct reclaim *r, uint64_t now_ns)
 {
 	const struct pool *pool = r->leases->pool;
@@ -185,7 +185,7 @@ bool reclaim_seek(struct reclaim *r, const struct wish *wish)
 		r->expecting = true;
 		return true;
 	}
-	/* Less than it asks for, with what is free beside it, may be enough. */
+	/* Fewer bytes may suffice: they may merge with free neighbours. */
 	return coming >= bytes ||
 	       (now_ns - since_ns < PATIENCE_NS && (is_under_way(r) || may_leave(r)));
 }

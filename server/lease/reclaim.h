@@ -8,10 +8,12 @@
  *
  *	memory that was taken is still on its way back	wait while the wiper makes progress
  *	too few bytes are on their way back		take from the next sessions until there are enough
- *	... and no session is left to take from		wait up to 2 s for bytes on their way back, and for sessions
- *							that may be leaving
+ *	... and no session is left to take from		wait up to 2 s after the last taking for bytes on their way
+ *							back, and for sessions that may be leaving
  *	enough bytes are on their way back		wait for them; fragmentation may make them useless, so after
- *							1 s take from the next sessions, and refuse after 30 s
+ *							1 s take from the next sessions
+ *
+ * After 30 s the allocation is refused.
  */
 #ifndef RMEM_SERVER_LEASE_RECLAIM_H
 #define RMEM_SERVER_LEASE_RECLAIM_H
