@@ -4,8 +4,8 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,17 +52,13 @@ static int hex_digit(char c)
 	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-static uint8_t boot_id_now[16]; /* all 0 if it cannot be read */
-static pthread_once_t boot_id_once = PTHREAD_ONCE_INIT;
-
-static void read_boot_id_now(void)
+static bool parse_boot_id(uint8_t out[16])
 {
-	uint8_t *out = boot_id_now;
 	char text[64] = "";
 	unsigned digits = 0;
 
 	if (slurp("/proc/sys/kernel/random/boot_id", text, sizeof(text)) < 0)
-		return;
+		return false;
 	for (const char *c = text; *c && digits < 32; c++) {
 		int v = hex_digit(*c);
 
@@ -71,13 +67,26 @@ static void read_boot_id_now(void)
 		out[digits / 2] = (uint8_t)(out[digits / 2] << 4 | v);
 		digits++;
 	}
+	return true;
 }
 
-/* A process does not outlive the boot that it is of. */
+/* Reads the file once: a process does not outlive its boot. All 0 if that fails, and then it is tried again. */
 static void read_boot_id(uint8_t out[16])
 {
-	pthread_once(&boot_id_once, read_boot_id_now);
-	memcpy(out, boot_id_now, sizeof(boot_id_now));
+	enum { UNKNOWN, STORING, KNOWN };
+	static atomic_int state;
+	static uint8_t known[16];
+	int expected = UNKNOWN;
+
+	memset(out, 0, sizeof(known));
+	if (atomic_load(&state) == KNOWN) {
+		memcpy(out, known, sizeof(known));
+		return;
+	}
+	if (!parse_boot_id(out) || !atomic_compare_exchange_strong(&state, &expected, STORING))
+		return;
+	memcpy(known, out, sizeof(known));
+	atomic_store(&state, KNOWN);
 }
 
 /*
@@ -214,6 +223,20 @@ void identity_self(struct identity *out, const char *job)
 	identity_clean(out);
 }
 
+/* Is /proc that of this process's PID namespace? A container may have made one and not mounted another /proc. */
+static bool proc_is_own(void)
+{
+	char self[64];
+	ssize_t n = readlink("/proc/self", self, sizeof(self) - 1);
+	const char *slash;
+
+	if (n <= 0)
+		return false;
+	self[n] = '\0';
+	slash = strrchr(self, '/');
+	return strtol(slash ? slash + 1 : self, NULL, 10) == getpid();
+}
+
 enum process_state identity_probe(const struct identity *who)
 {
 	static const uint8_t unknown[16];
@@ -226,7 +249,7 @@ enum process_state identity_probe(const struct identity *who)
 		memcmp(boot_id, who->boot_id, sizeof(boot_id)) != 0)
 		return PROCESS_UNKNOWN;
 	if (!who->pid || who->pid > INT32_MAX || !who->start_ticks || !who->pid_ns ||
-		who->pid_ns != read_pid_ns())
+		who->pid_ns != read_pid_ns() || !proc_is_own())
 		return PROCESS_UNKNOWN;
 	/* /proc may be mounted so that it hides other users' processes; kill(2) never does. */
 	if (kill((pid_t)who->pid, 0) && errno == ESRCH)

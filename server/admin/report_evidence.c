@@ -92,7 +92,7 @@ static void collect(
 		const char *lease = r ? part_lease(view, h->session, r, &lease_ms) : "none";
 
 		count(&e->groups[group_of(h)], h->orphan ? 0 : part_ago_ms(view, h->then.since_ns));
-		for (size_t l = 0; l < LEASES; l++) {
+		for (size_t l = 0; l < LEASES && r && r->state == h->then.state; l++) {
 			if (strcmp(lease, lease_names[l]) == 0)
 				count(&e->leases[l], lease_ms);
 		}

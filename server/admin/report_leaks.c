@@ -37,18 +37,27 @@ static json_t *make_coverage(struct draft *d, const struct audit_result *result)
 	return o;
 }
 
+/* A session that was forgotten since the audit has no record any more, but had a state then. */
+static json_t *make_holder(struct draft *d, const struct audit_holder *h)
+{
+	const struct session_record *r = part_session(d->view, h->session, h->session_serial);
+	const struct ledger_share share = { h->blocks, h->bytes, h->block_bytes };
+	json_t *o = part_holder(d, h->session, r, &share);
+
+	if (!r && !h->orphan) {
+		draft_set(d, o, "state", json_string(session_state_name(h->then.state)));
+		draft_set_time(d, o, "state_since_ns", h->then.since_ns);
+		draft_set_number(d, o, "state_for_ms", part_ago_ms(d->view, h->then.since_ns));
+	}
+	return o;
+}
+
 static json_t *make_holders(struct draft *d, const struct audit_finding *f)
 {
 	json_t *list = json_array();
 
-	for (size_t i = 0; i < f->nholders && i < HOLDERS_MAX; i++) {
-		const struct audit_holder *h = &f->holders[i];
-		const struct ledger_share share = { h->blocks, h->bytes, h->block_bytes };
-
-		draft_append(d, list,
-			part_holder(d, h->session,
-				part_session(d->view, h->session, h->session_serial), &share));
-	}
+	for (size_t i = 0; i < f->nholders && i < HOLDERS_MAX; i++)
+		draft_append(d, list, make_holder(d, &f->holders[i]));
 	return list;
 }
 

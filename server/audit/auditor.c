@@ -27,6 +27,7 @@ struct auditor {
 	uint64_t began_ns;         /* when the last pass began; boot clock */
 	uint64_t time_ns;          /* the same moment in server time */
 	struct audit_scan *previous;
+	struct audit_scan *stale;    /* the one before it: the next pass frees it */
 	uint64_t previous_ns;        /* when previous began; boot clock */
 	struct wait *asked;          /* waits for an audit whose second scan has not begun */
 	struct wait *served;         /* waits for the full audit in progress */
@@ -86,6 +87,14 @@ static void complain(const struct audit_result *r)
 			r->totals[AUDIT_DEFINITE].blocks);
 }
 
+static struct audit_scan *take_stale(struct auditor *a)
+{
+	struct audit_scan *stale = a->stale;
+
+	a->stale = NULL;
+	return stale;
+}
+
 static int begin(struct auditor *a, enum audit_depth depth,
 	void (*done)(void *arg, const struct pass_outcome *outcome))
 {
@@ -100,7 +109,8 @@ static int begin(struct auditor *a, enum audit_depth depth,
 	a->time_ns = in.now_ns;
 	err = audit_begin(&in, a->previous, depth, &audit);
 	if (!err)
-		err = pass_start(a->base, a->leases->pool->ledger, audit, done, a, &a->pass);
+		err = pass_start(
+			a->base, a->leases->pool->ledger, audit, take_stale(a), done, a, &a->pass);
 	if (err)
 		log_error("no audit is made: %s", strerror(-err));
 	return err;
@@ -115,7 +125,7 @@ static void end(struct auditor *a, const struct pass_outcome *o)
 		log_error("no audit is made: %s", strerror(-o->err));
 		return;
 	}
-	audit_scan_destroy(a->previous);
+	a->stale = a->previous;
 	a->previous = o->scan;
 	a->previous_ns = a->began_ns;
 }
@@ -255,5 +265,6 @@ void auditor_stop(struct auditor *a)
 	if (a->second_scan)
 		event_free(a->second_scan);
 	audit_scan_destroy(a->previous);
+	audit_scan_destroy(a->stale);
 	free(a);
 }

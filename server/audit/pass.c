@@ -27,7 +27,8 @@ struct batch {
 
 struct pass {
 	struct ledger *ledger;
-	struct audit *audit; /* only the thread uses it while it runs */
+	struct audit *audit;      /* only the thread uses it while it runs */
+	struct audit_scan *stale; /* the thread frees it: for a large one that takes long */
 	struct batch *batches;
 	sem_t full, vacant;
 	int done_fd; /* eventfd: a batch was counted, or the audit is finished */
@@ -62,6 +63,8 @@ static void *count(void *arg)
 {
 	struct pass *p = arg;
 
+	audit_scan_destroy(p->stale);
+	p->stale = NULL;
 	(void)setpriority(PRIO_PROCESS, (id_t)gettid(), NICE);
 	for (unsigned next = 0;; next = (next + 1) % BATCHES) {
 		const struct batch *b = &p->batches[next];
@@ -92,7 +95,8 @@ static void discard(struct pass_outcome *o)
 /* Fill all vacant batches. */
 static void fetch(struct pass *p)
 {
-	while (!p->all_fetched && sem_trywait(&p->vacant) == 0) {
+	/* The thread may be faster: then the loop comes first. It is told of each batch that becomes vacant. */
+	for (unsigned n = 0; n < BATCHES && !p->all_fetched && sem_trywait(&p->vacant) == 0; n++) {
 		struct batch *b = &p->batches[p->next];
 
 		b->n = ledger_next_of_snapshot(p->ledger, b->slots, b->records, BATCH);
@@ -157,17 +161,20 @@ static int prepare(struct pass *p, struct event_base *base)
 }
 
 int pass_start(struct event_base *base, struct ledger *ledger, struct audit *audit,
-	void (*done)(void *arg, const struct pass_outcome *outcome), void *arg, struct pass **out)
+	struct audit_scan *stale, void (*done)(void *arg, const struct pass_outcome *outcome),
+	void *arg, struct pass **out)
 {
 	struct pass *p = calloc(1, sizeof(*p));
 	int err;
 
 	if (!p) {
+		audit_scan_destroy(stale);
 		audit_abandon(audit);
 		return -ENOMEM;
 	}
 	p->ledger = ledger;
 	p->audit = audit;
+	p->stale = stale;
 	p->done = done;
 	p->arg = arg;
 	sem_init(&p->full, 0, 0);
@@ -196,6 +203,7 @@ void pass_stop(struct pass *p)
 	if (p->has_snapshot)
 		(void)ledger_end_snapshot(p->ledger);
 	discard(&p->outcome);
+	audit_scan_destroy(p->stale);
 	audit_abandon(p->audit);
 	if (p->event)
 		event_free(p->event);

@@ -18,11 +18,13 @@ struct pass_outcome {
 };
 
 /*
- * The ledger must be unchanged since audit_begin(). Takes over audit, on failure too. done() is called once, from the
+ * The ledger must be unchanged since audit_begin(). Takes over audit and stale, on failure too;
+ * stale is a scan that the thread frees, or NULL. done() is called once, from the
  * loop, and must call pass_stop(). ERRORS: -ENOMEM, -EBUSY, errno of eventfd(2) and pthread_create(3).
  */
 int pass_start(struct event_base *base, struct ledger *ledger, struct audit *audit,
-	void (*done)(void *arg, const struct pass_outcome *outcome), void *arg, struct pass **out);
+	struct audit_scan *stale, void (*done)(void *arg, const struct pass_outcome *outcome),
+	void *arg, struct pass **out);
 
 /* At any time. Waits for the thread to finish its batch of records, or its sorting of all findings. NULL is fine. */
 void pass_stop(struct pass *p);

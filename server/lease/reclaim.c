@@ -34,16 +34,50 @@ static const struct allocation *next_live(
 	return a;
 }
 
-/* LIVE block bytes of a session on a node; -1: on all. */
-static uint64_t held_bytes(const struct reclaim *r, const struct session *session, int node)
+/* A wish is for one node, or with -1 for any. */
+static bool is_wanted(int node, unsigned here)
 {
-	const struct ledger *ledger = r->leases->pool->ledger;
-	uint64_t bytes = 0;
+	return node < 0 || (unsigned)node == here;
+}
 
-	for (unsigned i = 0; i < ADDR_MAX_NODES; i++)
-		if (node < 0 || (unsigned)node == i)
-			bytes += ledger_session_live(ledger, session->grantee.slot, i).block_bytes;
-	return bytes;
+static uint64_t live_bytes(const struct reclaim *r, const struct session *session, unsigned node)
+{
+	return ledger_session_live(r->leases->pool->ledger, session->grantee.slot, node)
+		.block_bytes;
+}
+
+static bool holds_wanted(const struct reclaim *r, const struct session *session, int node)
+{
+	const struct pool *pool = r->leases->pool;
+
+	for (unsigned i = 0; i < pool->nnodes; i++)
+		if (is_wanted(node, pool->nodes[i].node) &&
+			live_bytes(r, session, pool->nodes[i].node))
+			return true;
+	return false;
+}
+
+/* What can be taken, and what comes back. */
+struct prospects {
+	uint64_t takeable_bytes, coming_bytes;
+};
+
+static struct prospects prospects_of(const struct reclaim *r, int node)
+{
+	const struct pool *pool = r->leases->pool;
+	struct prospects p = { .coming_bytes = 0 };
+
+	for (unsigned i = 0; i < pool->nnodes; i++) {
+		const unsigned here = pool->nodes[i].node;
+
+		if (!is_wanted(node, here))
+			continue;
+		p.takeable_bytes += r->leases->takeable_bytes[here];
+		p.coming_bytes +=
+			r->taking_bytes[here] +
+			ledger_account(pool->ledger, here)->classes[CLASS_QUARANTINE].block_bytes;
+	}
+	return p;
 }
 
 static void take(struct reclaim *r, struct session *session, const char *why)
@@ -64,62 +98,45 @@ static void take(struct reclaim *r, struct session *session, const char *why)
 		session_forget_if_done(session);
 		return;
 	}
-	for (unsigned node = 0; node < ADDR_MAX_NODES; node++)
-		r->taking_bytes[node] += held_bytes(r, session, (int)node);
+	for (unsigned i = 0; i < r->leases->pool->nnodes; i++) {
+		const unsigned node = r->leases->pool->nodes[i].node;
+
+		r->taking_bytes[node] += live_bytes(r, session, node);
+	}
 	DL_APPEND(r->taking, session);
 	work_wake(r->work);
 }
 
 /*
- * Take from sessions in list order, until *bytes on the node are taken or TAKEN_AT_A_TIME sessions are; the next call
- * continues. Sessions that hold nothing on the node are not skipped. False: the list was empty.
+ * Take from the sessions of a list that hold memory on the node, in list order, until *bytes of it are taken or
+ * TAKEN_AT_A_TIME sessions are; the next call continues. False: none holds any.
  */
 static bool take_from(struct reclaim *r, enum session_list list, int node, uint64_t *bytes)
 {
-	const struct leases *l = r->leases;
+	struct session *session, *next;
 	unsigned n = 0;
 
-	for (; *bytes && l->lists[list] && n < TAKEN_AT_A_TIME; n++) {
-		struct session *session = l->lists[list];
-		const uint64_t held = held_bytes(r, session, node);
+	for (session = r->leases->lists[list]; session && *bytes && n < TAKEN_AT_A_TIME;
+		session = next) {
+		const uint64_t before = prospects_of(r, node).coming_bytes;
+		uint64_t taken;
 
+		next = session->next;
+		if (!holds_wanted(r, session, node))
+			continue;
 		take(r, session, "the pool is full");
-		*bytes -= held < *bytes ? held : *bytes;
+		taken = prospects_of(r, node).coming_bytes - before;
+		*bytes -= taken < *bytes ? taken : *bytes;
+		n++;
 	}
 	return n > 0;
-}
-
-/* Block bytes of a class on a node; -1: on all. */
-static uint64_t class_bytes(const struct reclaim *r, enum ledger_class class, int node)
-{
-	uint64_t bytes = 0;
-
-	for (unsigned i = 0; i < ADDR_MAX_NODES; i++)
-		if (node < 0 || (unsigned)node == i)
-			bytes += ledger_account(r->leases->pool->ledger, i)
-					 ->classes[class]
-					 .block_bytes;
-	return bytes;
-}
-
-static uint64_t taking_bytes(const struct reclaim *r, int node)
-{
-	uint64_t bytes = 0;
-
-	for (unsigned i = 0; i < ADDR_MAX_NODES; i++)
-		if (node < 0 || (unsigned)node == i)
-			bytes += r->taking_bytes[i];
-	return bytes;
 }
 
 static bool take_for(struct reclaim *r, int node, uint64_t bytes)
 {
 	bool any;
 
-	if (r->leases->options->reclaim == RECLAIM_NEVER)
-		return false;
-	/* All courtesy memory of the node is being taken already: taking from more sessions would not help. */
-	if (class_bytes(r, CLASS_COURTESY, node) <= taking_bytes(r, node))
+	if (r->leases->options->reclaim == RECLAIM_NEVER || !prospects_of(r, node).takeable_bytes)
 		return false;
 	any = take_from(r, LISTED_GONE, node, &bytes);
 	return take_from(r, LISTED_EXPIRED, node, &bytes) || any;
@@ -172,13 +189,12 @@ bool reclaim_seek(struct reclaim *r, const struct wish *wish)
 	const uint64_t now_ns = clock_boot_ns(), waited_ns = now_ns - wish->since_ns;
 	const uint64_t since_ns = r->took_ns > wish->since_ns ? r->took_ns : wish->since_ns;
 	const uint64_t bytes = buddy_block_bytes(wish->bytes);
-	const uint64_t coming =
-		taking_bytes(r, wish->node) + class_bytes(r, CLASS_QUARANTINE, wish->node);
+	const bool enough = prospects_of(r, wish->node).coming_bytes >= bytes;
 
 	check_liveness(r, now_ns);
 	if (waited_ns >= WAIT_MAX_NS)
 		return false;
-	if (is_expected(r, now_ns) || (coming >= bytes && now_ns - since_ns < TAKE_MORE_NS))
+	if (is_expected(r, now_ns) || (enough && now_ns - since_ns < TAKE_MORE_NS))
 		return true;
 	if (take_for(r, wish->node, bytes)) {
 		r->took_ns = r->progress_ns = now_ns;
@@ -186,8 +202,7 @@ bool reclaim_seek(struct reclaim *r, const struct wish *wish)
 		return true;
 	}
 	/* Fewer bytes may suffice: they may merge with free neighbours. */
-	return coming >= bytes ||
-	       (now_ns - since_ns < PATIENCE_NS && (is_under_way(r) || may_leave(r)));
+	return enough || (now_ns - since_ns < PATIENCE_NS && (is_under_way(r) || may_leave(r)));
 }
 
 /* ---- slices ---- */

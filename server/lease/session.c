@@ -66,6 +66,23 @@ static enum session_list list_for(const struct session *session)
 	}
 }
 
+/* A session in these lists has no connection, so what of its memory is LIVE does not change. */
+static void count_takeable(struct session *session, bool listed)
+{
+	struct leases *l = session->leases;
+
+	if (session->listed != LISTED_EXPIRED && session->listed != LISTED_GONE)
+		return;
+	for (unsigned i = 0; i < l->pool->nnodes; i++) {
+		const unsigned node = l->pool->nodes[i].node;
+		const uint64_t bytes =
+			ledger_session_live(l->pool->ledger, session->grantee.slot, node)
+				.block_bytes;
+
+		l->takeable_bytes[node] += listed ? bytes : -bytes;
+	}
+}
+
 /* Call after every change of what list_for() reads. */
 static void relist(struct session *session)
 {
@@ -74,11 +91,13 @@ static void relist(struct session *session)
 
 	if (list == session->listed)
 		return;
+	count_takeable(session, false);
 	if (session->listed != LISTED_NOWHERE)
 		DL_DELETE(lists[session->listed], session);
 	session->listed = list;
 	if (list != LISTED_NOWHERE)
 		DL_APPEND(lists[list], session);
+	count_takeable(session, true);
 }
 
 static void set_state(

@@ -64,7 +64,9 @@ struct leases {
 	struct session *sessions;  /* by slot, SESSIONS_MAX of them */
 	unsigned nchannels;        /* open, of all sessions */
 	struct session *lists[SESSION_LISTS];
-	void *heartbeat_page; /* SESSIONS_MAX lines, registered line by line */
+	uint64_t takeable_bytes
+		[ADDR_MAX_NODES]; /* LIVE, of the sessions in LISTED_EXPIRED and LISTED_GONE */
+	void *heartbeat_page;     /* SESSIONS_MAX lines, registered line by line */
 	struct lease_terms terms;
 	struct heart *heart; /* measures run time */
 	struct stall_guard stall_guard;

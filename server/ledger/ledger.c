@@ -278,14 +278,13 @@ int ledger_add(struct ledger *l, const struct allocation *draft, const struct al
 		checked.reserved[i] = 0;
 	checked.check = ledger_record_check(&checked);
 	if (checked.serial == 0)
-		return -ENOSPC;
+		return -EDQUOT;
 	if (!ledger_record_is_possible(&checked))
 		return -EINVAL;
 	if (ledger_find_containing(l, draft->addr))
 		return -EEXIST;
-	err = slots_take(&l->slots, &slot);
-	if (err)
-		return err;
+	if (slots_take(&l->slots, &slot))
+		return -EDQUOT;
 	err = table_back(&l->table, slot);
 	if (err) {
 		slots_give(&l->slots, slot);

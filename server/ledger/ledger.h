@@ -64,7 +64,7 @@ void ledger_drop_rejected(struct ledger *l);
 
 /*
  * Publish a LIVE allocation; draft's state and serial are ignored. *out stays valid until the record is FREE again.
- * -ENOSPC: no free slot or serial number, or the file cannot grow. -EEXIST: addr is in a recorded block. -EINVAL: a
+ * -EDQUOT: no free slot or serial number. -ENOSPC, or another errno of fallocate(2): the file cannot grow. -EEXIST: addr is in a recorded block. -EINVAL: a
  * draft that ledger_open() would reject.
  */
 int ledger_add(struct ledger *l, const struct allocation *draft, const struct allocation **out);

@@ -100,7 +100,7 @@ int pool_alloc(struct pool *p, const struct wish *wish, const struct allocation 
 	err = ledger_add(p->ledger, &filled, out);
 	if (err) {
 		buddy_free(n->buddy, offset, block_bytes);
-		return err == -ENOSPC ? -EDQUOT : err;
+		return err == -EDQUOT || err == -EEXIST ? err : -ENOMEM;
 	}
 	return 0;
 }

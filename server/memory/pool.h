@@ -74,7 +74,8 @@ struct pool_node *pool_find_node(struct pool *p, unsigned node);
 
 /*
  * Lend a block of the wished node, or (RMEM_NODE_ANY) preferably of the node with most free bytes. draft carries
- * session, session_serial, birth_ns, site and seq. -EINVAL no such node, -EFBIG, -ENOSPC, -EDQUOT (ledger full).
+ * session, session_serial, birth_ns, site and seq. -EINVAL no such node, -EFBIG, -ENOSPC, -EDQUOT (ledger full),
+ * -ENOMEM (the ledger's file cannot grow: its file system is full).
  */
 int pool_alloc(struct pool *p, const struct wish *wish, const struct allocation *draft,
 	const struct allocation **out);

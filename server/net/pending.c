@@ -32,10 +32,11 @@ void connections_drop_idle(struct net *net, uint64_t now_ns)
 
 	for (c = net->connections; c; c = next) {
 		next = c->next;
+		if (c->pending.active)
+			continue;
 		if (c->purpose == PURPOSE_OBSERVER && now_ns - c->active_ns > OBSERVER_IDLE_NS)
 			connection_abort(c, "an idle observer");
-		else if (c->purpose != PURPOSE_OBSERVER && !c->pending.active &&
-			 now_ns - c->opened_ns > HELLO_WITHIN_NS)
+		else if (c->purpose != PURPOSE_OBSERVER && now_ns - c->opened_ns > HELLO_WITHIN_NS)
 			connection_abort(
 				c, "no %s came", c->purpose == PURPOSE_CHANNEL ? "JOIN" : "HELLO");
 	}

@@ -54,6 +54,11 @@ static int refuse_alloc(
 			return handler_refuse(
 				c, h, err, "an allocation of 0 bytes is not possible");
 		return handler_refuse(c, h, err, "the server has no NUMA node %d", q->node);
+	case -ENOMEM:
+		return handler_refuse(c, h, -ENOSPC,
+			"the server cannot keep a record of it: the file system of %s, with its "
+			"tables, is full; free some of it",
+			rpc_of(c)->options->data_dir);
 	default:
 		return handler_refuse(c, h, err, "the ledger is full: %u allocations",
 			ledger_max(rpc_of(c)->pool->ledger));
@@ -112,8 +117,10 @@ static bool may_have_room(
 {
 	struct wish wish = wish_of(q, since_ns);
 
-	if (err == -EDQUOT)
+	if (err == -EDQUOT) {
 		wish.bytes = 1;
+		wish.node = RMEM_NODE_ANY;
+	}
 	return (err == -ENOSPC || err == -EDQUOT) && reclaim_seek(rpc_of(c)->reclaim, &wish);
 }
 

@@ -230,6 +230,34 @@ static void test_another_clock(void **state)
 	assert_int_equal(WEXITSTATUS(status), 0);
 }
 
+/* In a PID namespace of its own, with the /proc of another one: nobody can tell, and nobody is called gone. */
+static void test_another_proc(void **state)
+{
+	struct identity me;
+	int status = -1;
+	pid_t child = fork();
+
+	(void)state;
+	assert_true(child >= 0);
+	if (child == 0) {
+		if (unshare(CLONE_NEWPID))
+			_exit(77);
+		child = fork(); /* the first one in there */
+		if (child == 0) {
+			identity_self(&me, NULL);
+			_exit(identity_probe(&me) == PROCESS_UNKNOWN ? 0 : 1);
+		}
+		if (child < 0 || waitpid(child, &status, 0) != child)
+			_exit(77);
+		_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 1);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFEXITED(status));
+	if (WEXITSTATUS(status) == 77)
+		skip(); /* may not make namespaces here */
+	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 /* A file of a /proc that is made up. */
 static bool put_file(const char *path, const char *text)
 {
@@ -418,6 +446,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_first_thread_gone),
 		cmocka_unit_test(test_another_process_with_that_pid),
 		cmocka_unit_test(test_another_clock),
+		cmocka_unit_test(test_another_proc),
 		cmocka_unit_test(test_another_program),
 		cmocka_unit_test(test_who_sees_a_mark),
 		cmocka_unit_test(test_kernel_without_namespaces),

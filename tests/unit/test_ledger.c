@@ -3,6 +3,7 @@
 #include "tests/support/drafts.h"
 
 #include <errno.h>
+#include <fcntl.h>
 
 #include "server/ledger/sessions.h"
 #include "server/ledger/sites.h"
@@ -85,7 +86,7 @@ static void test_refusals(void **state)
 	bad = draft(0, 4096, 1);
 	assert_int_equal(ledger_add(l, &bad, &b), 0);
 	bad = draft(65536, 4096, 1);
-	assert_int_equal(ledger_add(l, &bad, &b), -ENOSPC);
+	assert_int_equal(ledger_add(l, &bad, &b), -EDQUOT);
 	assert_int_equal(ledger_set_state(l, &foreign, ALLOCATION_REVOKING), -EINVAL);
 	assert_int_equal(end_record(l, a), 0);
 	assert_int_equal(ledger_set_state(l, a, ALLOCATION_REVOKING), -EINVAL);
@@ -98,6 +99,44 @@ static void test_refusals(void **state)
 	assert_int_equal(ledger_max(l), 2);
 	ledger_close(l);
 	ledger_close(NULL);
+}
+
+static bool full;
+
+int __real_fallocate(int fd, int mode, off_t offset, off_t bytes);
+int __wrap_fallocate(int fd, int mode, off_t offset, off_t bytes);
+int __wrap_fallocate(int fd, int mode, off_t offset, off_t bytes)
+{
+	errno = ENOSPC;
+	return full ? -1 : __real_fallocate(fd, mode, offset, bytes);
+}
+
+/* The file system is full, not the ledger: another error, nothing changes, and later there may be room. */
+static void test_full_file_system(void **state)
+{
+	const struct allocation *a = NULL;
+	struct ledger *l = NULL;
+	uint32_t n = 0;
+	int err = 0;
+
+	(void)state;
+	assert_int_equal(ledger_open(&l, dir, NAME, 10000), 0);
+	full = true;
+	for (; !err; n += !err) {
+		struct allocation d = draft(n * 4096ULL, 4096, 1);
+
+		err = ledger_add(l, &d, &a);
+	}
+	full = false;
+	assert_int_equal(err, -ENOSPC);
+	assert_int_equal(ledger_count(l), n);
+	for (uint32_t i = 0; i < 2000; i++) {
+		struct allocation d = draft((n + i) * 4096ULL, 4096, 1);
+
+		assert_int_equal(ledger_add(l, &d, &a), 0);
+		assert_int_equal(a->serial, n + i + 1);
+	}
+	ledger_close(l);
 }
 
 /* ---- against a model ---- */
@@ -264,6 +303,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		IN_DIR(test_moves),
 		IN_DIR(test_refusals),
+		IN_DIR(test_full_file_system),
 		IN_DIR(test_random),
 		IN_DIR(test_end_session),
 	};

@@ -347,6 +347,79 @@ static void test_copied_ledger(void **state)
 	pool_close(&p);
 }
 
+/* From one file into another that is there already, which so keeps its inode. */
+static void copy_over(const char *from, const char *to)
+{
+	char bytes[65536];
+	int in = openat(dir, from, O_RDONLY | O_CLOEXEC);
+	int out = openat(dir, to, O_WRONLY | O_TRUNC | O_CLOEXEC);
+	ssize_t n;
+
+	assert_true(in >= 0 && out >= 0);
+	while ((n = read(in, bytes, sizeof(bytes))) > 0)
+		assert_int_equal(write(out, bytes, (size_t)n), n);
+	close(in);
+	close(out);
+}
+
+static void cut_and_lengthen(const char *name)
+{
+	int fd = openat(dir, name, O_RDWR | O_CLOEXEC);
+	struct stat st;
+
+	assert_int_equal(fstat(fd, &st), 0);
+	assert_int_equal(ftruncate(fd, TABLE_HEADER_BYTES), 0);
+	assert_int_equal(ftruncate(fd, st.st_size), 0);
+	close(fd);
+}
+
+static void punch(const char *name)
+{
+	int fd = openat(dir, name, O_RDWR | O_CLOEXEC);
+
+	assert_int_equal(
+		fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, TABLE_HEADER_BYTES, 4096),
+		0);
+	close(fd);
+}
+
+/* The same file with other contents: what it does not list any more is wiped. */
+static void test_ledger_changed_in_place(void **state)
+{
+	for (unsigned how = 0; how < 3; how++) {
+		struct datadir data = data_of(dir, *state);
+		struct pool p;
+		uint64_t id;
+
+		must_open(&p, &data, ARENA_BYTES);
+		fill(&p, lend(&p, 5000), 'L');
+		copy_file(dir, DATADIR_LEDGER, dir, "copy");
+		fill(&p, lend(&p, 300000), 'S');
+		pool_close(&p);
+		if (how == 0)
+			copy_over("copy", DATADIR_LEDGER);
+		else if (how == 1)
+			cut_and_lengthen(DATADIR_LEDGER);
+		else
+			punch(DATADIR_LEDGER);
+		unlinkat(dir, "copy", 0);
+		must_open(&p, &data, ARENA_BYTES);
+		if (how == 0)
+			assert_holds(&p, 5000, 'L');
+		else
+			assert_int_equal(ledger_count(p.ledger), 0);
+		assert_free_is_zero(&p);
+		assert_true(p.unproven_bytes > 0);
+		pool_close(&p);
+		/* And then all is proved again. */
+		must_open(&p, &data, ARENA_BYTES);
+		assert_int_equal(p.unproven_bytes, 0);
+		id = p.id;
+		pool_close(&p);
+		datadir_remove_files(&data, id, false);
+	}
+}
+
 /* A whole copy is the pool as well, but no proof goes with it. */
 static void test_copied_pool(void **state)
 {
@@ -668,6 +741,7 @@ int main(void)
 		IN_DIR(test_mixed_pools),
 		IN_DIR(test_older_ledger),
 		IN_DIR(test_copied_ledger),
+		IN_DIR(test_ledger_changed_in_place),
 		IN_DIR(test_copied_pool),
 		IN_DIR(test_damaged_record),
 		IN_DIR(test_forged_serial),
