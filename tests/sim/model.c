@@ -321,13 +321,17 @@ static void adopt(const struct allocation *a)
 
 static void note_pressure(void)
 {
-	/* Once begun, taking goes on when nobody waits any more; how long that is depends on when slices run. */
-	if (rooms.reclaim.taking && was_pressure())
-		pressure_ran_ns = moment_ran_ns();
 	for (unsigned i = 0; i < LINKS_MAX; i++) {
 		if (links[i].asked && links[i].question.type == MESSAGE_ALLOC)
 			pressure_ran_ns = moment_ran_ns();
 	}
+}
+
+/* Its session is to lose it. When the slice comes that takes it, nobody may want it any more. */
+static void note_taking(struct block *b, const struct allocation *a)
+{
+	if (a && a->serial == b->serial && rooms.leases.sessions[a->session].reclaiming)
+		b->taken_for_want |= was_pressure();
 }
 
 void model_sync(void)
@@ -335,6 +339,8 @@ void model_sync(void)
 	unsigned left = 0;
 
 	note_pressure();
+	for (unsigned i = 0; i < nblocks; i++)
+		note_taking(&blocks[i], ledger_find(rooms.pool.ledger, blocks[i].addr));
 	for (unsigned i = 0; i < nblocks; i++)
 		compare(&blocks[i], ledger_find(rooms.pool.ledger, blocks[i].addr));
 	for (unsigned i = 0; i < nblocks; i++) {

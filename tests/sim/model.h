@@ -45,6 +45,7 @@ struct block {
 	bool detach_asked; /* somebody has sent a DETACH of it */
 	bool stuck;        /* the device does not end a key that its owner has */
 	bool shared;
+	bool taken_for_want; /* its session was to lose it while somebody waited for memory */
 	uint8_t key[SHARE_KEY_SIZE];
 	uint64_t words[PAGES_MAX]; /* the first of each page */
 };
