@@ -277,8 +277,8 @@ static void require_may_lose(const struct block *b)
 			      (killed != rooms.killed && o->was_over),
 		"allocation %" PRIu64 " is taken from session %u, which lives and has a lease",
 		b->serial, o->number);
-	trace_require(rooms.options.reclaim == RECLAIM_AFTER || was_pressure() ||
-			      moment_ns() - o->heard_ns >= courtesy_ns,
+	trace_require(rooms.options.reclaim == RECLAIM_AFTER || b->taken_for_want ||
+			      was_pressure() || moment_ns() - o->heard_ns >= courtesy_ns,
 		"allocation %" PRIu64 " is taken from session %u, and nobody wants memory",
 		b->serial, o->number);
 }
