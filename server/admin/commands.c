@@ -9,7 +9,6 @@
 #include <utlist.h>
 
 #include "common/clock.h"
-#include "common/units.h"
 #include "server/admin/report.h"
 #include "server/admin/view.h"
 #include "server/audit/auditor.h"
@@ -126,18 +125,26 @@ static struct report *refuse(int err, const char *message)
 	return report_of(report_error(err, message));
 }
 
+/* A number of the request, 0 or more; as it was if there is none. false: something else. */
+static bool read_number(const json_t *request, const char *key, json_int_t *number)
+{
+	const json_t *value = json_object_get(request, key);
+
+	if (value)
+		*number = json_integer_value(value);
+	return !value || (json_is_integer(value) && *number >= 0);
+}
+
 static struct report *answer_map(struct commands *c, const json_t *request)
 {
-	const json_t *limit = json_object_get(request, "limit");
-	const json_t *node = json_object_get(request, "node");
-	uint64_t blocks = limit ? (uint64_t)json_integer_value(limit) : REPORT_MAP_LIMIT;
+	json_int_t limit = REPORT_MAP_LIMIT, node = ADDR_MAX_NODES;
 
-	if ((limit && (!json_is_integer(limit) || json_integer_value(limit) < 0)) ||
-		(node && (!json_is_integer(node) || json_integer_value(node) < 0 ||
-				 json_integer_value(node) >= ADDR_MAX_NODES)))
+	if (!read_number(request, "limit", &limit) || !read_number(request, "node", &node) ||
+		(json_object_get(request, "node") && node >= ADDR_MAX_NODES))
 		return refuse(EINVAL, "limit and node are numbers, 0 or more");
-	return report_map(&c->view.report, blocks < REPORT_MAP_MAX ? blocks : REPORT_MAP_MAX,
-		node ? (int)json_integer_value(node) : -1);
+	return report_map(&c->view.report,
+		limit < REPORT_MAP_MAX ? (uint64_t)limit : REPORT_MAP_MAX,
+		node < ADDR_MAX_NODES ? (int)node : -1);
 }
 
 static struct report *answer_who_holds(struct commands *c, const json_t *request)
@@ -155,12 +162,11 @@ static struct report *answer_who_holds(struct commands *c, const json_t *request
 
 static struct report *answer_reclaimed(struct commands *c, const json_t *request)
 {
-	const json_t *limit = json_object_get(request, "limit");
+	json_int_t limit = REPORT_RECLAIMED_LIMIT;
 
-	if (limit && (!json_is_integer(limit) || json_integer_value(limit) < 0))
+	if (!read_number(request, "limit", &limit))
 		return refuse(EINVAL, "limit is a number, 0 or more");
-	return report_reclaimed(&c->view.report,
-		limit ? (uint64_t)json_integer_value(limit) : REPORT_RECLAIMED_LIMIT);
+	return report_reclaimed(&c->view.report, (uint64_t)limit);
 }
 
 static struct report *answer_acknowledge(struct commands *c, const json_t *request, bool may_change)

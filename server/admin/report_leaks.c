@@ -25,7 +25,7 @@ static json_t *make_coverage(struct draft *d, const struct audit_result *result)
 	json_t *o = json_object();
 
 	draft_set_number(d, o, "allocations_total", result->allocations_total);
-	draft_set_number(d, o, "allocations_audited", result->allocations_audited);
+	draft_set_number(d, o, "allocations_audited", result->allocations_total);
 	draft_set_number(d, o, "allocations_without_site", result->allocations_without_site);
 	draft_set_number(d, o, "orphans", result->orphans);
 	draft_set_number(d, o, "sessions_total", result->sessions_total);

@@ -50,7 +50,6 @@ static json_t *make_nodes(struct draft *d)
 static void set_owner(struct draft *d, json_t *o, const struct allocation *a)
 {
 	const struct session_record *r = part_session(d->view, a->session, a->session_serial);
-	char id[2 * ID_SIZE + 1];
 
 	if (!r) {
 		draft_set(d, o, "session", json_null());
@@ -58,9 +57,7 @@ static void set_owner(struct draft *d, json_t *o, const struct allocation *a)
 		draft_set(d, o, "exe", json_null());
 		return;
 	}
-	for (unsigned i = 0; i < ID_SIZE; i++)
-		snprintf(id + 2 * (size_t)i, 3, "%02x", r->id[i]);
-	draft_set(d, o, "session", json_string(id));
+	part_session_id(d, o, r->id);
 	draft_set_number(d, o, "pid", r->identity.pid);
 	draft_set_text(d, o, "exe", r->identity.exe);
 }

@@ -8,13 +8,27 @@
 
 #include "common/clock.h"
 
+static json_t *make_server(struct draft *d)
+{
+	const struct report_server *s = &d->view->server;
+	json_t *o = json_object();
+
+	draft_set_text(d, o, "version", s->version);
+	draft_set_number(d, o, "pid", s->pid);
+	draft_set_text(d, o, "host", s->host);
+	draft_set_number(d, o, "port", s->port);
+	draft_set_time(d, o, "started_ns", s->started_ns);
+	draft_set_number(d, o, "uptime_ms", s->uptime_ms);
+	return o;
+}
+
 json_t *draft_begin(struct draft *d, const char *report)
 {
 	json_t *answer = json_object();
 
 	draft_set(d, answer, "schema", json_integer(1));
 	draft_set(d, answer, "report", json_string(report));
-	draft_set(d, answer, "server", part_server(d));
+	draft_set(d, answer, "server", make_server(d));
 	return answer;
 }
 
@@ -85,20 +99,6 @@ void draft_set_time(struct draft *d, json_t *object, const char *key, uint64_t t
 uint64_t part_ago_ms(const struct report_view *view, uint64_t since_ns)
 {
 	return view->now_ns > since_ns ? (view->now_ns - since_ns) / NSEC_PER_MSEC : 0;
-}
-
-json_t *part_server(struct draft *d)
-{
-	const struct report_server *s = &d->view->server;
-	json_t *o = json_object();
-
-	draft_set_text(d, o, "version", s->version);
-	draft_set_number(d, o, "pid", s->pid);
-	draft_set_text(d, o, "host", s->host);
-	draft_set_number(d, o, "port", s->port);
-	draft_set_time(d, o, "started_ns", s->started_ns);
-	draft_set_number(d, o, "uptime_ms", s->uptime_ms);
-	return o;
 }
 
 json_t *part_node(struct draft *d, const struct audit_node *node)
@@ -183,7 +183,7 @@ static const char *evidence_name(uint32_t evidence)
 	}
 }
 
-static void set_session_id(struct draft *d, json_t *o, const uint8_t id[ID_SIZE])
+void part_session_id(struct draft *d, json_t *o, const uint8_t id[ID_SIZE])
 {
 	char text[2 * ID_SIZE + 1];
 
@@ -216,7 +216,7 @@ json_t *part_holder(struct draft *d, uint32_t slot, const struct session_record 
 	json_t *o = json_object();
 	uint64_t lease_ms = 0;
 
-	set_session_id(d, o, known->id);
+	part_session_id(d, o, known->id);
 	draft_set(d, o, "state", json_string(r ? session_state_name(r->state) : "unknown"));
 	draft_set(d, o, "lease", json_string(r ? part_lease(d->view, slot, r, &lease_ms) : "none"));
 	draft_set_number(d, o, "lease_since_ms", lease_ms);

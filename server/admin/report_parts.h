@@ -38,11 +38,13 @@ const char *part_lease(const struct report_view *view, uint32_t slot,
 json_t *part_holder(struct draft *d, uint32_t slot, const struct session_record *r,
 	const struct ledger_share *share);
 
+/* "session": 32 hexadecimal digits. */
+void part_session_id(struct draft *d, json_t *o, const uint8_t id[ID_SIZE]);
+
 /* The session of that slot and serial number, or NULL. */
 const struct session_record *part_session(
 	const struct report_view *view, uint32_t slot, uint64_t serial);
 
-json_t *part_server(struct draft *d);
 json_t *part_node(struct draft *d, const struct audit_node *node);
 json_t *part_stack(struct draft *d, uint32_t site);
 

@@ -26,7 +26,7 @@ struct audit_scan {
 
 struct audit {
 	enum audit_depth depth;
-	uint64_t now_ns, min_age_ns;
+	uint64_t now_ns;
 	const struct audit_scan *previous;
 	size_t walk;                        /* index in previous where the next search begins */
 	struct audit_holder_state *holders; /* by slot of the session table */
@@ -281,7 +281,6 @@ int audit_begin(const struct audit_input *in, const struct audit_scan *previous,
 		return -ENOMEM;
 	a->depth = depth;
 	a->now_ns = in->now_ns;
-	a->min_age_ns = in->min_age_ns;
 	a->previous = previous;
 	a->holders = calloc(SESSIONS_MAX, sizeof(*a->holders));
 	a->site_hashes = calloc(SITES_MAX, sizeof(*a->site_hashes));
@@ -298,13 +297,6 @@ int audit_begin(const struct audit_input *in, const struct audit_scan *previous,
 	copy_sites(a, in->sites);
 	*out = a;
 	return 0;
-}
-
-static bool is_too_young(const struct audit *audit, const struct allocation *a)
-{
-	uint64_t age_ns = audit->now_ns > a->birth_ns ? audit->now_ns - a->birth_ns : 0;
-
-	return age_ns < audit->min_age_ns;
 }
 
 static void flush(struct audit *a)
@@ -328,9 +320,6 @@ static void add_member(struct audit *audit, const struct allocation *a,
 	r->allocations_total++;
 	r->orphans += m.orphan;
 	r->allocations_without_site += m.site == 0;
-	if (is_too_young(audit, a))
-		return;
-	r->allocations_audited++;
 	if (kind == AUDIT_DEFINITE &&
 		!scan_agrees(audit->previous, slot, a->serial, &audit->walk)) {
 		m.kind = AUDIT_LIMBO;

@@ -26,8 +26,6 @@ struct audit_input {
 	const struct sessions *sessions;
 	const struct sites *sites;
 	uint64_t now_ns;
-	uint64_t
-		min_age_ns; /* younger allocations are left out of findings (not of conservation) */
 	const struct audit_node *nodes; /* only node, registered_bytes and free_bytes are read */
 	size_t nnodes;
 };

@@ -83,8 +83,7 @@ struct audit_result {
 	struct audit_total totals[AUDIT_KINDS];
 	struct audit_node nodes[ADDR_MAX_NODES];
 	size_t nnodes;
-	uint64_t allocations_total;   /* LIVE and ZOMBIE: all others have been given back */
-	uint64_t allocations_audited; /* of these, the ones old enough */
+	uint64_t allocations_total; /* LIVE and ZOMBIE: all others have been given back */
 	uint64_t allocations_without_site;
 	uint64_t orphans; /* allocations without a session record: always a bug, also a finding */
 	uint64_t sessions_total;

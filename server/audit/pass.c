@@ -3,21 +3,20 @@
 
 #include <errno.h>
 #include <event2/event.h>
-#include <pthread.h>
 #include <semaphore.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "server/base/thread.h"
+
 #ifndef BATCH      /* a test defines a smaller one */
 #define BATCH 4096 /* records: about 0.1 ms to fetch */
 #endif
 #define BATCHES 2 /* one is counted while the next is fetched */
 #define NICE 10   /* on a single processor the loop goes first */
-#define STACK_BYTES ((size_t)256 * 1024)
 
 struct batch {
 	size_t n; /* 0: end of the records */
@@ -125,25 +124,6 @@ static void on_progress(evutil_socket_t fd, short what, void *arg)
 	p->done(p->arg, &outcome);
 }
 
-/* The thread blocks all signals: the event loop handles them. */
-static int start_thread(struct pass *p)
-{
-	pthread_attr_t attr;
-	sigset_t all, before;
-	int err = pthread_attr_init(&attr);
-
-	if (err)
-		return -err;
-	sigfillset(&all);
-	(void)pthread_attr_setstacksize(&attr, STACK_BYTES); /* on failure the default, larger */
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	err = pthread_create(&p->thread, &attr, count, p);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	pthread_attr_destroy(&attr);
-	p->has_thread = !err;
-	return -err;
-}
-
 static int prepare(struct pass *p, struct event_base *base)
 {
 	int err;
@@ -181,7 +161,8 @@ int pass_start(struct event_base *base, struct ledger *ledger, struct audit *aud
 	sem_init(&p->vacant, 0, BATCHES);
 	err = prepare(p, base);
 	if (!err)
-		err = start_thread(p);
+		err = thread_start(&p->thread, count, p);
+	p->has_thread = !err;
 	if (err) {
 		pass_stop(p);
 		return err;

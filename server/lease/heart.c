@@ -3,11 +3,11 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
 
 #include "common/clock.h"
+#include "server/base/thread.h"
 #include "server/lease/lease.h"
 
 struct heart {
@@ -41,19 +41,6 @@ static void *beat(void *arg)
 	return NULL;
 }
 
-/* The thread blocks all signals: the event loop handles them. */
-static int start_thread(struct heart *h)
-{
-	sigset_t all, before;
-	int err;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	err = pthread_create(&h->thread, NULL, beat, h);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	return -err;
-}
-
 int heart_start(struct heart **out, uint64_t period_ns)
 {
 	struct heart *h = calloc(1, sizeof(*h));
@@ -68,7 +55,7 @@ int heart_start(struct heart **out, uint64_t period_ns)
 	pthread_cond_init(&h->ends, &attr);
 	pthread_condattr_destroy(&attr);
 	pulse_start(&h->pulse, period_ns, clock_boot_ns());
-	err = start_thread(h);
+	err = thread_start(&h->thread, beat, h);
 	if (err) {
 		free(h);
 		return err;

@@ -184,15 +184,6 @@ static bool find(const struct buddy *b, unsigned order, const struct buddy_range
 	return false;
 }
 
-bool buddy_has_room(
-	const struct buddy *b, uint64_t bytes, const struct buddy_range avoid[], unsigned n)
-{
-	const unsigned order = exact_order(buddy_block_bytes(bytes));
-	struct place place;
-
-	return order && find(b, order, avoid, n, &place);
-}
-
 int buddy_alloc_outside(struct buddy *b, uint64_t bytes, const struct buddy_range avoid[],
 	unsigned n, uint64_t *out_offset)
 {

@@ -35,10 +35,6 @@ int buddy_alloc(struct buddy *b, uint64_t bytes, uint64_t *out_offset);
 /* Like buddy_alloc(), but outside the n ranges. O(n^2 * log size). */
 int buddy_alloc_outside(struct buddy *b, uint64_t bytes, const struct buddy_range avoid[],
 	unsigned n, uint64_t *out_offset);
-/* Would buddy_alloc_outside() find a block? */
-bool buddy_has_room(
-	const struct buddy *b, uint64_t bytes, const struct buddy_range avoid[], unsigned n);
-
 /* Take this block (recovery). -EINVAL if it is misaligned, out of range or not wholly free. */
 int buddy_reserve(struct buddy *b, uint64_t offset, uint64_t block_bytes);
 

@@ -28,7 +28,7 @@ const char *device_caution(const struct device *d)
 				      : "";
 }
 
-int device_address(struct ibv_context *verbs, struct in_addr *out)
+static int device_address(struct ibv_context *verbs, struct in_addr *out)
 {
 	struct ibv_gid_entry entries[MAX_GIDS];
 	ssize_t n = ibv_query_gid_table(verbs, entries, MAX_GIDS, 0);

@@ -53,7 +53,4 @@ const char *device_caution(const struct device *d);
 /* The region that covers an allocation's bytes in WINDOW mode. */
 struct ibv_mr *device_chunk(const struct device *d, uint64_t addr);
 
-/* The first RDMA IPv4 address of a device that is not link-local. -ENODEV. */
-int device_address(struct ibv_context *verbs, struct in_addr *out);
-
 #endif

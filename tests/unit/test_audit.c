@@ -193,33 +193,6 @@ static void test_scans_must_agree(void **state)
 	audit_scan_destroy(first);
 }
 
-static void test_min_age(void **state)
-{
-	struct world *w = *state;
-	uint32_t session = add_session(w);
-	struct audit_input in;
-	struct audit_result *r;
-
-	add_block(w, session, 0, 4096, 0, 10 * NSEC_PER_SEC);
-	add_block(w, session, 0, 4096, 0, 10 * NSEC_PER_SEC - 1);
-	add_block(w, session, 0, 4096, 0, 0);
-	add_block(w, session, 0, 4096, 0, -(uint64_t)NSEC_PER_SEC); /* born in the future */
-	sessions_set_state(w->sessions, session, SESSION_CLOSED, HOLDER_CLOSED, NOW / 2);
-	in = input(w);
-	in.min_age_ns = 10 * NSEC_PER_SEC;
-	r = audit_twice(w, &in);
-	assert_int_equal(r->allocations_total, 4);
-	assert_int_equal(r->allocations_audited, 1);
-	check_total(r, AUDIT_DEFINITE, 1, 4096);
-	check_conserved(r); /* age has no part in that */
-	assert_int_equal(r->nodes[0].courtesy_bytes, 4 * 4096);
-	audit_result_release(r);
-	in.min_age_ns = 0;
-	r = audit_twice(w, &in);
-	assert_int_equal(r->allocations_audited, 4);
-	audit_result_release(r);
-}
-
 static void test_merging(void **state)
 {
 	struct world *w = *state;
@@ -411,7 +384,6 @@ int main(void)
 		IN_WORLD(test_given_back_and_zombies),
 		IN_WORLD(test_orphans),
 		IN_WORLD(test_scans_must_agree),
-		IN_WORLD(test_min_age),
 		IN_WORLD(test_merging),
 		IN_WORLD(test_conservation),
 		IN_WORLD(test_old_births),
