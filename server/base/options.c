@@ -33,7 +33,7 @@ static const char usage[] =
 	"                         DURATION after which memory of dead holders is taken back\n"
 	"  --audit-interval DUR   time between audits (default 60s; 0: only on demand)\n"
 	"  --max-sessions N       sessions kept at a time, also of clients that are gone\n"
-	"                         (default and at most 16384)\n"
+	"                         (default 16384, at most 65536)\n"
 	"  --max-channels N       their further connections, for data (default 4096)\n"
 	"  --max-observers N      rmemctl over RDMA at a time (default 64)\n"
 	"  --protection MODE      auto (what the device enforces; the default), window or region\n"
@@ -270,7 +270,7 @@ enum options_result options_parse(struct options *o, int argc, char **argv, stru
 	o->courtesy_ms = 24ULL * 3600 * 1000;
 	o->reclaim = RECLAIM_PRESSURE;
 	o->audit_interval_ms = 60ULL * 1000;
-	o->max_sessions = OPTIONS_MAX_SESSIONS;
+	o->max_sessions = OPTIONS_SESSIONS;
 	o->max_channels = 4096;
 	o->max_observers = 64;
 	o->log_level = LOG_LEVEL_INFO;

@@ -19,7 +19,8 @@ enum reclaim_policy {
 	RECLAIM_AFTER,    /* also when the holder has been provably gone for reclaim_ms */
 };
 
-#define OPTIONS_MAX_SESSIONS 16384 /* what the tables have room for; the default */
+#define OPTIONS_SESSIONS 16384     /* the default */
+#define OPTIONS_MAX_SESSIONS 65536 /* slots of the session table */
 #define OPTIONS_MAX_CHANNELS 65536
 #define OPTIONS_MAX_OBSERVERS 1024
 

@@ -486,10 +486,10 @@ bool sessions_give_up_sites(struct leases *l)
 
 void sessions_end(struct leases *l)
 {
-	for (uint32_t slot = 0; l->sessions && slot < SESSIONS_MAX; slot++) {
-		if (l->sessions[slot].used)
-			sites_release(l->sites, &l->sessions[slot].sites);
-	}
+	uint32_t cursor = 0, slot;
+
+	while (l->sessions && sessions_next(l->records, &cursor, &slot))
+		sites_release(l->sites, &l->sessions[slot].sites);
 	free(l->sessions);
 	l->sessions = NULL;
 }

@@ -5,7 +5,7 @@
 
 #include <stdint.h>
 
-#define SESSIONS_MAX 16384 /* slots of the session table (server/ledger/sessions.h) */
+#define SESSIONS_MAX 65536 /* slots of the session table (server/ledger/sessions.h) */
 #define SITES_MAX 16384    /* call site numbers; 0 is "unknown" */
 
 /*

@@ -297,7 +297,7 @@ static void choose_options(void)
 	o->courtesy_ms = o->ttl_ms * (1 + chance_below(6));
 	o->reclaim = policies[chance_below(6)];
 	o->reclaim_ms = o->ttl_ms * (1 + chance_below(2));
-	o->max_sessions = OPTIONS_MAX_SESSIONS;
+	o->max_sessions = OPTIONS_SESSIONS;
 	rooms.protection = chance_in(2) ? PROTECTION_WINDOW : PROTECTION_REGION;
 	rooms.sizes.count = 1 + chance_below(2);
 	for (unsigned i = 0; i < rooms.sizes.count; i++) {
