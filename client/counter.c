@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "client/call.h"
+#include "client/lookup.h"
 #include "client/word.h"
 #include "common/clock.h"
 #include "rmem/objects.h"
@@ -30,10 +31,11 @@ struct rmem_counter {
 	pthread_mutex_t lock;
 	struct line *lines; /* as they were when they were last looked at */
 	uint64_t claim;     /* what says that a line is ours */
-	uint64_t tenure;    /* of claim; 0: there is none */
-	int line;           /* ours; -1: none in this tenure */
-	uint64_t total;     /* in it */
-	bool unsettled;     /* an answer was lost: what was sent may still be carried out */
+	/* The tenure is that of claim, 0: there is none; as_of says in which memory line was found. */
+	struct word_terms terms;
+	int line;       /* ours; -1: none in this tenure */
+	uint64_t total; /* in it */
+	bool unsettled; /* an answer was lost: what was sent may still be carried out */
 };
 
 static rmem_addr_t owner_of(const struct rmem_counter *c, unsigned line)
@@ -84,7 +86,7 @@ static int claim(struct rmem_counter *c, unsigned line, struct why *why)
 	int rc;
 
 	if (owner != c->claim) {
-		rc = word_swap(c->rm, owner_of(c, line), owner, c->claim, c->tenure, &swap, why);
+		rc = word_swap(c->rm, owner_of(c, line), owner, c->claim, &c->terms, &swap, why);
 		c->unsettled |= rc == -EREMOTEIO;
 		if (rc)
 			return rc;
@@ -119,15 +121,32 @@ static int have_line(struct rmem_counter *c, struct why *why)
 {
 	struct tenure_now now = tenure_now(&c->rm->session);
 
-	if (c->tenure != now.number) {
+	if (c->terms.tenure != now.number) {
 		c->claim = word_mine(c->rm, &now);
-		c->tenure = now.number;
+		c->terms.tenure = now.number;
 		c->line = -1;
 	}
-	return c->line >= 0 ? 0 : find_line(c, why);
+	if (c->line >= 0)
+		return 0;
+	c->terms.as_of = lookup_as_of(&c->rm->session);
+	return find_line(c, why);
 }
 
 /* ---- adding ---- */
+
+/*
+ * In a line of ours nobody else changes the total: this is not ours any more, because somebody wrote over it. If an
+ * answer was lost, nothing tells whether what was sent had been carried out before that.
+ */
+static int lost_line(struct rmem_counter *c, const struct word_swap *swap, struct why *why)
+{
+	c->line = -1;
+	if (!swap->settled)
+		return 0;
+	return why_set(why, -EREMOTEIO,
+		"somebody wrote over the counter's line while the answer was on its way: it may or "
+		"may not have been counted");
+}
 
 /* 1: done, 0: not, try again. */
 static int try_add(struct rmem_counter *c, uint64_t n, struct why *why)
@@ -137,18 +156,18 @@ static int try_add(struct rmem_counter *c, uint64_t n, struct why *why)
 
 	if (rc < 0)
 		return rc;
-	rc = word_swap(c->rm, total_of(c, (unsigned)c->line), c->total, c->total + n, c->tenure,
+	rc = word_swap(c->rm, total_of(c, (unsigned)c->line), c->total, c->total + n, &c->terms,
 		&swap, why);
 	c->unsettled |= rc == -EREMOTEIO;
 	if (rc == -EREMOTEIO || rc == -ESTALE || rc == -EFAULT)
-		c->line =
-			-1; /* its total is to be read again; or the memory is gone, and other may come */
-	if (rc == -ESTALE && tenure_is_over(&c->rm->session, c->tenure))
+		c->line = -1; /* its total is to be read again; or it is gone */
+	/* The tenure is over, or the memory is gone: to look for a line tells what there is now, if anything. */
+	if (rc == -ESTALE || rc == -EFAULT)
 		return 0;
 	if (rc)
 		return rc;
 	/* Whoever has the line since may have added the same. */
-	if (swap.settled && tenure_is_over(&c->rm->session, c->tenure))
+	if (swap.settled && tenure_is_over(&c->rm->session, c->terms.tenure))
 		return why_set(why, -EREMOTEIO,
 			"the lease ended while the answer was on its way: it may or may not have "
 			"been counted");
@@ -156,8 +175,10 @@ static int try_add(struct rmem_counter *c, uint64_t n, struct why *why)
 		c->total += n;
 		return 1;
 	}
-	c->total = swap.found;
-	return 0;
+	/* Its answer was lost, and it was not done. */
+	if (swap.found == c->total)
+		return 0;
+	return lost_line(c, &swap, why);
 }
 
 static int add(struct rmem_counter *c, uint64_t n, struct why *why)
@@ -271,7 +292,7 @@ RMEM_API void rmem_counter_destroy(struct rmem_counter *c)
 	/* The line is for others; if this does not work, they find out when the session is over. */
 	if (call_enter(c->rm, &why) == 0 && c->line >= 0)
 		(void)word_swap(
-			c->rm, owner_of(c, (unsigned)c->line), c->claim, 0, c->tenure, &swap, &why);
+			c->rm, owner_of(c, (unsigned)c->line), c->claim, 0, &c->terms, &swap, &why);
 	pthread_mutex_destroy(&c->lock);
 	free(c->lines);
 	free(c);

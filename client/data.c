@@ -81,7 +81,7 @@ int data_operate(struct rmem *rm, struct operation *op, uint64_t *out_old, const
 
 	op->old = &old;
 	rc = call_enter(rm, &why);
-	if (rc == 0)
+	if (rc == 0 && !op->as_of)
 		op->as_of = lookup_as_of(&rm->session);
 	if (rc == 0)
 		rc = operation_check_word(op, &why);

@@ -74,7 +74,8 @@ static void *keeper_main(void *arg)
 	struct why why;
 
 	while (!atomic_load(&k->stopping)) {
-		handshake_wait(s->wake_fd, atomic_load(&s->watch_fd), s->cancel_fd, next);
+		/* Whatever ends it, everything is looked at; it takes its time, whatever the kernel says. */
+		(void)handshake_wait(s->wake_fd, atomic_load(&s->watch_fd), s->cancel_fd, next);
 		drain(s->wake_fd);
 		if (atomic_load(&k->stopping))
 			break;

@@ -68,6 +68,27 @@ static int end_with_memory(struct rmem_lock *l, struct why *why)
 		l->addr);
 }
 
+/* It was lost with the lease. */
+static int lost(struct rmem_lock *l, struct why *why)
+{
+	return why_set(why, end(l, -ESTALE),
+		"the lock at 0x%" PRIx64
+		" had been lost: the lease had ended, and others may have had it since",
+		l->addr);
+}
+
+/*
+ * As long as the tenure lasts, nobody but we take our value out of the word. So the word is not the lock's any more:
+ * its memory was freed and lent anew, or somebody wrote over it.
+ */
+static int lost_word(struct rmem_lock *l, uint64_t word, struct why *why)
+{
+	return why_set(why, end(l, -ESTALE),
+		"the lock at 0x%" PRIx64 " had been lost: there is 0x%" PRIx64
+		" now, so the memory was freed and allocated anew, or somebody wrote over it",
+		l->addr, word);
+}
+
 /* ---- taking ---- */
 
 /* Our value is in the word: does it still count? */
@@ -119,7 +140,8 @@ static int attempt(struct rmem_lock *l, const struct wait *w, uint64_t *word, st
 	int rc;
 
 	choose_value(l);
-	rc = word_swap(l->rm, l->addr, expected, l->value, l->tenure, &swap, why);
+	rc = word_swap(l->rm, l->addr, expected, l->value, &(struct word_terms){ l->tenure, 0 },
+		&swap, why);
 	if (rc == -ESTALE && tenure_is_over(session_of(l), l->tenure)) {
 		*word = 0;
 		return 0; /* the next attempt is made in the new one */
@@ -217,16 +239,31 @@ static int acquire(struct rmem_lock *l, struct wait *w, struct why *why)
 	}
 }
 
-/* The handle has it already, if there is such a lock still. */
-static int explain_own(struct rmem_lock *l, struct why *why)
+/*
+ * The handle had it when it was last used. Only the word can tell whether it has it still: -EDEADLK. 0: it had been
+ * given back, only the answer to that was lost.
+ */
+static int check_own(struct rmem_lock *l, struct why *why)
 {
-	uint64_t word;
-	int rc = word_read(l->rm, l->addr, &word, why);
+	const bool releasing = l->state == LOCK_RELEASING;
+	uint64_t word = 0;
+	int rc;
 
-	if (rc == -ESTALE && !tenure_is_over(session_of(l), l->tenure))
+	if (tenure_is_over(session_of(l), l->tenure))
+		return lost(l, why);
+	rc = releasing ? word_settle(l->rm, why) : 0;
+	if (rc == 0)
+		rc = word_read(l->rm, l->addr, &word, why);
+	/* Asked again: to find it out may be what the reading failed of. */
+	if (tenure_is_over(session_of(l), l->tenure))
+		return lost(l, why);
+	if (rc == -ESTALE)
 		return end_with_memory(l, why);
-	if (rc == -EFAULT)
-		return rc; /* it was detached, or freed by this session */
+	if (rc)
+		return rc; /* nobody knows; -EFAULT: it was detached, or freed by this session */
+	if (word != l->value)
+		return releasing ? end(l, 0) : lost_word(l, word, why);
+	l->state = LOCK_HELD;
 	return why_set(why, -EDEADLK, "this handle has the lock at 0x%" PRIx64 " already", l->addr);
 }
 
@@ -237,7 +274,7 @@ RMEM_API int rmem_lock_acquire(struct rmem_lock *l, int timeout_ms)
 	int rc = l ? call_enter(l->rm, &why) : why_set(&why, -EINVAL, "the lock is NULL");
 
 	if (rc == 0 && l->state >= LOCK_HELD)
-		rc = explain_own(l, &why);
+		rc = check_own(l, &why);
 	if (rc)
 		return call_done(rc, "rmem_lock_acquire", &why);
 	if (timeout_ms >= 0)
@@ -255,14 +292,6 @@ RMEM_API int rmem_lock_acquire(struct rmem_lock *l, int timeout_ms)
 
 /* ---- giving back ---- */
 
-static int lost(struct rmem_lock *l, struct why *why)
-{
-	return why_set(why, end(l, -ESTALE),
-		"the lock at 0x%" PRIx64
-		" had been lost: the lease had ended, and others may have had it since",
-		l->addr);
-}
-
 /*
  * As long as the tenure lasts, nobody but we can take our value out of the word: if it is not there, it
  * was given back by an earlier attempt.
@@ -275,7 +304,8 @@ static int release(struct rmem_lock *l, struct why *why)
 
 	if (tenure_is_over(session_of(l), l->tenure))
 		return lost(l, why);
-	rc = word_swap(l->rm, l->addr, l->value, 0, l->tenure, &swap, why);
+	rc = word_swap(
+		l->rm, l->addr, l->value, 0, &(struct word_terms){ l->tenure, 0 }, &swap, why);
 	if (rc == -EREMOTEIO)
 		l->state = LOCK_RELEASING;
 	if (tenure_is_over(session_of(l), l->tenure) &&
@@ -288,7 +318,7 @@ static int release(struct rmem_lock *l, struct why *why)
 	if (swap.settled && swap.found == l->value)
 		return release(l, why); /* it was not done */
 	if (!swap.settled && swap.found != l->value && !again)
-		return lost(l, why); /* somebody wrote over it */
+		return lost_word(l, swap.found, why);
 	return end(l, 0);
 }
 

@@ -89,7 +89,7 @@ RMEM_API int rmem_record_read(struct rmem_record *r, void *dst)
 /* With the lock. */
 static int write_other(struct rmem_record *r, const void *src, struct why *why)
 {
-	struct tenure_now now = tenure_now(&r->rm->session);
+	const struct word_terms terms = { .tenure = tenure_now(&r->rm->session).number };
 	struct word_swap swap;
 	uint64_t version;
 	int rc = look(r, &version, why);
@@ -99,7 +99,7 @@ static int write_other(struct rmem_record *r, const void *src, struct why *why)
 	rc = rmem_write(r->rm, copy_of(r, version + 1), src, r->bytes);
 	if (rc)
 		return why_set(why, rc, "%s", rmem_errmsg());
-	rc = word_swap(r->rm, version_of(r), version, version + 1, now.number, &swap, why);
+	rc = word_swap(r->rm, version_of(r), version, version + 1, &terms, &swap, why);
 	if (rc)
 		return rc;
 	if (swap.found == (swap.settled ? version + 1 : version))

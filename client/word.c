@@ -27,28 +27,37 @@ int word_settle(struct rmem *rm, struct why *why)
 	return tenure_settle(s, tenure_now(s).generation, clock_boot_ns() + s->timeout_ns, why);
 }
 
-int word_read(struct rmem *rm, rmem_addr_t addr, uint64_t *out, struct why *why)
+static int read_as_of(
+	struct rmem *rm, rmem_addr_t addr, uint64_t as_of, uint64_t *out, struct why *why)
 {
 	uint64_t until = clock_boot_ns() + rm->session.timeout_ns;
-	int rc = rmem_fetch_add(rm, addr, 0, out);
+	int rc, tries = 0;
 
-	for (int tries = 1; (rc == -EREMOTEIO || rc == -ECONNRESET) && tries < READ_TRIES &&
-			    clock_boot_ns() < until;
-		tries++)
-		rc = rmem_fetch_add(rm, addr, 0, out);
+	do {
+		struct operation op = { .kind = OPERATION_FETCH_ADD, .addr = addr, .as_of = as_of };
+
+		rc = data_operate(rm, &op, out, "rmem_fetch_add");
+	} while ((rc == -EREMOTEIO || rc == -ECONNRESET) && ++tries < READ_TRIES &&
+		 clock_boot_ns() < until);
 	if (rc)
 		why_set(why, rc, "%s", rmem_errmsg());
 	return rc == -EREMOTEIO ? -ECONNRESET : rc; /* it changes nothing: there is no doubt */
 }
 
+int word_read(struct rmem *rm, rmem_addr_t addr, uint64_t *out, struct why *why)
+{
+	return read_as_of(rm, addr, 0, out, why);
+}
+
 int word_swap(struct rmem *rm, rmem_addr_t addr, uint64_t expected, uint64_t desired,
-	uint64_t tenure, struct word_swap *out, struct why *why)
+	const struct word_terms *terms, struct word_swap *out, struct why *why)
 {
 	struct operation op = { .kind = OPERATION_COMPARE_SWAP,
 		.addr = addr,
 		.add_or_expected = expected,
 		.desired = desired,
-		.tenure = tenure };
+		.tenure = terms->tenure,
+		.as_of = terms->as_of };
 	uint64_t found = 0;
 	int rc = data_operate(rm, &op, &found, "rmem_compare_swap");
 
@@ -57,7 +66,7 @@ int word_swap(struct rmem *rm, rmem_addr_t addr, uint64_t expected, uint64_t des
 		why_set(why, rc, "%s", rmem_errmsg());
 	if (rc != -EREMOTEIO)
 		return rc;
-	if (word_settle(rm, why) || word_read(rm, addr, &found, why))
+	if (word_settle(rm, why) || read_as_of(rm, addr, terms->as_of, &found, why))
 		return -EREMOTEIO;
 	*out = (struct word_swap){ found, true };
 	return 0;

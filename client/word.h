@@ -24,12 +24,15 @@ struct word_swap {
 	bool settled;
 };
 
-/*
- * In this tenure, or not at all: -ESTALE. -EREMOTEIO: it could not be settled. Other errors: it was not
- * done.
- */
+/* What a swap rests on: without that it is not done. */
+struct word_terms {
+	uint64_t tenure; /* sent in this one: -ESTALE */
+	uint64_t as_of;  /* in an allocation of then (lookup_as_of()): -EFAULT; 0: of now */
+};
+
+/* -EREMOTEIO: it could not be settled. Other errors: it was not done. */
 int word_swap(struct rmem *rm, rmem_addr_t addr, uint64_t expected, uint64_t desired,
-	uint64_t tenure, struct word_swap *out, struct why *why);
+	const struct word_terms *terms, struct word_swap *out, struct why *why);
 
 /* What is there, as the atomic operations see it. */
 int word_read(struct rmem *rm, rmem_addr_t addr, uint64_t *out, struct why *why);

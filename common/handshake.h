@@ -41,7 +41,9 @@ void handshake_destroy(struct handshake *h);
 
 /*
  * Sleep until one of the descriptors (-1: none) is readable, the deadline or cancel: 0, -ETIMEDOUT,
- * -ECANCELED.
+ * -ECANCELED, nothing else. Where the kernel does not let us see whether they are readable, 0 also comes after a
+ * while, so that whoever waits in a loop looks for himself, and -ETIMEDOUT at the deadline if there is
+ * nothing but cancel.
  */
 int handshake_wait(int fd, int fd2, int cancel_fd, uint64_t deadline_ns);
 

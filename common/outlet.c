@@ -28,7 +28,8 @@ static ssize_t write_if_ready(int fd, const void *bytes, size_t size)
 {
 	struct pollfd ready = { .fd = fd, .events = POLLOUT };
 
-	if (poll(&ready, 1, 0) == 0)
+	/* If it cannot be asked, it may be full. */
+	if (poll(&ready, 1, 0) != 1)
 		return -EAGAIN;
 	return result(write(fd, bytes, size));
 }

@@ -38,7 +38,8 @@ extern "C" {
  *
  * A holder that has lost the lock that way and comes back (it was stopped, or cut off) finds that all its
  * calls that move data fail with -EOWNERDEAD, in all threads and queues of the session, until every lost
- * lock has been released, which returns -ESTALE.
+ * lock has been given up: rmem_lock_release() with its handle returns -ESTALE, once, and so does
+ * rmem_lock_acquire().
  *
  * Threads: a handle is used by one at a time. Threads that compete have a handle each, or a lock of their own
  * in front.
@@ -59,8 +60,10 @@ RMEM_API void rmem_lock_destroy(struct rmem_lock *lock);
  * is known to be out); negative: as long as it takes. What the server takes to answer comes on top.
  *	0, or RMEM_LOCK_OWNER_DIED: it is held now
  *	-ETIMEDOUT	others have it. (Also: the server does not answer; see rmem_errmsg().)
- *	-EDEADLK	this handle has it already
- *	-ESTALE		the memory that the lock was in is gone
+ *	-EDEADLK	this handle has it already: it has looked, and the word says so
+ *	-ESTALE		this handle had it, and has lost it: as above, or its memory was freed (also if other
+ *			memory is there now), or somebody wrote over it. Call this again to have it anew.
+ *			Or: the memory that the lock was in is gone
  *	-EREMOTEIO	the connection broke, and it could not be found out whether it is held: call
  *			this again, or rmem_lock_release()
  *	-EILSEQ		the word holds what no lock has written
@@ -72,7 +75,7 @@ RMEM_API int rmem_lock_acquire(struct rmem_lock *lock, int timeout_ms);
  * Give the lock back. Everything that was written before by calls that have returned (or was reaped) is
  * there for the next holder.
  *	-ESTALE		it had been lost, as above, or the memory it was in is gone (its owner has freed
- *			it, or the server has reclaimed it); it is not held any more
+ *			it, or the server has reclaimed it), or somebody wrote over it; it is not held any more
  *	-EFAULT		this session has detached or freed the memory: it can be released when that is
  *			attached again
  *	-EINVAL		it is not held
@@ -102,7 +105,8 @@ RMEM_API void rmem_counter_destroy(struct rmem_counter *counter);
 /*
  * Add n. After 0 it was counted, once; after -EREMOTEIO once or not at all; after any other error it was
  * not. The first time some round trips, then one.
- *	-EREMOTEIO	the answer was lost, and then the lease or the server
+ *	-EREMOTEIO	the answer was lost, and then the lease or the server; or somebody wrote over the
+ *			line meanwhile
  *	-EUSERS		all lines belong to processes that live
  *	-EILSEQ		a line holds what no counter has written
  */

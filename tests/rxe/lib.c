@@ -10,6 +10,8 @@
 #include "tests/rxe/pattern.h"
 #include "tests/rxe/rig.h"
 
+#define REPLACE_TRIES 200 /* of the 16 MiB that there are */
+
 void lib_succeed(int rc)
 {
 	if (rc)
@@ -42,6 +44,19 @@ rmem_addr_t lib_alloc(struct rmem *rm, size_t bytes)
 	lib_succeed(rmem_alloc(rm, bytes, NULL, &addr));
 	assert_true(addr_is_remote(addr));
 	return addr;
+}
+
+void lib_replace(struct rmem *rm, rmem_addr_t addr, size_t bytes)
+{
+	rmem_addr_t others[REPLACE_TRIES];
+	int n = 0;
+
+	lib_succeed(rmem_free(rm, addr));
+	while ((others[n] = lib_alloc(rm, bytes)) != addr)
+		if (++n == REPLACE_TRIES)
+			fail_msg("0x%" PRIx64 " is not lent again", addr);
+	while (n > 0)
+		lib_succeed(rmem_free(rm, others[--n]));
 }
 
 void *lib_buffer(struct rmem *rm, size_t bytes)

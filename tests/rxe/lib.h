@@ -25,6 +25,8 @@ void lib_expect(int rc, int wanted, const char *mention);
 /* With a time-out that a busy machine does not reach, and so many channels (0: the default). */
 struct rmem *lib_open(const char *server, int channels);
 rmem_addr_t lib_alloc(struct rmem *rm, size_t bytes);
+/* Free it, and have other memory, zeroed, at the same address. */
+void lib_replace(struct rmem *rm, rmem_addr_t addr, size_t bytes);
 void *lib_buffer(struct rmem *rm, size_t bytes);
 struct rmem_queue *lib_queue(struct rmem *rm, unsigned depth);
 uint64_t lib_read_word(struct rmem *rm, rmem_addr_t addr);

@@ -171,6 +171,30 @@ static int play_holder(struct rmem *rm, const struct peer_task *t)
 	return peer_must(rmem_close(rm), "close");
 }
 
+/* Has two locks, and wants the first again after it has lost both. The number is how far the second is from it. */
+static int play_asker(struct rmem *rm, const struct peer_task *t)
+{
+	struct rmem_lock *lock = NULL, *other = NULL;
+	uint64_t note;
+
+	peer_must(rmem_lock_create(rm, t->addr, &lock), "create");
+	peer_must(rmem_lock_create(rm, t->addr + t->number, &other), "create");
+	peer_must(rmem_lock_acquire(other, -1), "acquire");
+	peer_say(peer_must(rmem_lock_acquire(lock, -1), "acquire"));
+	peer_wait();
+	peer_say(rmem_lock_acquire(lock, 0));
+	peer_say(rmem_lock_acquire(lock, 0));
+	peer_say(rmem_read(rm, &note, t->addr + NOTE, sizeof(note)));
+	peer_say(rmem_lock_acquire(other, 0));
+	peer_say(rmem_lock_acquire(other, 0));
+	peer_say(rmem_lock_acquire(lock, 0));
+	peer_say(rmem_lock_release(lock));
+	peer_wait();
+	rmem_lock_destroy(other);
+	rmem_lock_destroy(lock);
+	return peer_must(rmem_close(rm), "close");
+}
+
 /* ---- the tests ---- */
 
 struct scene {
@@ -365,6 +389,27 @@ static void test_stopped_holder(void **state)
 	close_scene(&sc);
 }
 
+/* It acquires where it should have released: that says once that it was lost, and never that it is held. */
+static void test_stopped_holder_asks(void **state)
+{
+	struct scene sc;
+	struct peer *p;
+
+	open_scene(&sc, *state, peer_brief);
+	p = stop_and_take_over(&sc, "asker", BYTES - RMEM_LOCK_BYTES);
+	peer_tell(p);
+	peer_thaw(p);
+	assert_int_equal(peer_hear(p), -ESTALE);
+	assert_int_equal(peer_hear(p), -EOWNERDEAD);          /* the other one */
+	assert_int_equal(peer_hear(p), -EOWNERDEAD);          /* its read */
+	assert_int_equal(peer_hear(p), -ESTALE);              /* the other one, in the same way */
+	assert_int_equal(peer_hear(p), RMEM_LOCK_OWNER_DIED); /* which nobody has had since */
+	assert_int_equal(peer_hear(p), -ETIMEDOUT);           /* we have that */
+	assert_int_equal(peer_hear(p), -EINVAL);
+	outlast(&sc, p);
+	close_scene(&sc);
+}
+
 /* What it had started before it lost the lock is not repeated after it has given it up. */
 static void test_stopped_with_writes_in_a_queue(void **state)
 {
@@ -484,6 +529,41 @@ static void test_memory_gone(void **state)
 	close_scene(&sc);
 }
 
+/* Its owner frees the memory while it has the lock, and has other memory there. */
+static void test_memory_replaced(void **state)
+{
+	struct rmem_share_key key;
+	struct rmem_lock *other = NULL;
+	struct scene sc;
+	struct rmem *rm;
+
+	open_scene(&sc, *state, peer_patient);
+	rm = lib_open(sc.at.rig->server, 0);
+	lib_succeed(rmem_lock_acquire(sc.lock, 0));
+	lib_replace(sc.at.rm, sc.at.task.addr, BYTES);
+	lib_expect(rmem_lock_acquire(sc.lock, 0), -ESTALE, "had been lost");
+	assert_int_equal(rmem_lock_release(sc.lock), -EINVAL);
+	lib_succeed(rmem_lock_acquire(sc.lock, 0));
+	assert_int_equal(rmem_lock_acquire(sc.lock, 0), -EDEADLK);
+
+	/* Somebody else has the lock that is there now. */
+	lib_replace(sc.at.rm, sc.at.task.addr, BYTES);
+	lib_succeed(rmem_share(sc.at.rm, sc.at.task.addr, &key));
+	lib_succeed(rmem_attach(rm, sc.at.task.addr, &key, NULL));
+	lib_succeed(rmem_lock_create(rm, sc.at.task.addr, &other));
+	lib_succeed(rmem_lock_acquire(other, 0));
+	lib_expect(rmem_lock_acquire(sc.lock, 0), -ESTALE, "had been lost");
+	lib_expect(rmem_lock_acquire(sc.lock, 0), -ETIMEDOUT, "by another session");
+	lib_succeed(rmem_lock_release(other));
+	lib_succeed(rmem_lock_acquire(sc.lock, 0));
+
+	lib_replace(sc.at.rm, sc.at.task.addr, BYTES);
+	lib_expect(rmem_lock_release(sc.lock), -ESTALE, "freed and allocated anew");
+	rmem_lock_destroy(other);
+	lib_succeed(rmem_close(rm));
+	close_scene(&sc);
+}
+
 /* It is there, but not for this session just now. */
 static void test_memory_detached(void **state)
 {
@@ -506,7 +586,7 @@ static void test_memory_detached(void **state)
 
 static void test_errors(void **state)
 {
-	const uint64_t garbage = 0x1234567890abcdef;
+	const uint64_t garbage = 0x1234567890abcdef, free_word = 0;
 	struct rmem_lock *other = NULL;
 	struct scene sc;
 	struct rmem_lock *bad = NULL;
@@ -531,8 +611,13 @@ static void test_errors(void **state)
 	assert_int_equal(rmem_lock_acquire(other, 0), 0);
 	/* Somebody wrote over it. */
 	assert_int_equal(rmem_write(sc.at.rm, sc.at.task.addr, &garbage, sizeof(garbage)), 0);
-	assert_int_equal(rmem_lock_release(other), -ESTALE);
+	lib_expect(rmem_lock_acquire(other, 0), -ESTALE, "somebody wrote over it");
+	assert_int_equal(rmem_lock_release(other), -EINVAL);
 	assert_int_equal(rmem_lock_acquire(other, -5), -EILSEQ);
+	assert_int_equal(rmem_write(sc.at.rm, sc.at.task.addr, &free_word, sizeof(free_word)), 0);
+	assert_int_equal(rmem_lock_acquire(other, 0), 0);
+	assert_int_equal(rmem_write(sc.at.rm, sc.at.task.addr, &garbage, sizeof(garbage)), 0);
+	lib_expect(rmem_lock_release(other), -ESTALE, "somebody wrote over it");
 	rmem_lock_destroy(other);
 	rmem_lock_destroy(NULL);
 	assert_int_equal(rmem_lock_create(sc.at.rm, sc.at.task.addr + BYTES, &sc.lock), 0);
@@ -547,16 +632,19 @@ int main(int argc, char **argv)
 		{ "writer", play_writer },
 		{ "queuer", play_queuer },
 		{ "holder", play_holder },
+		{ "asker", play_asker },
 		{ NULL, NULL },
 	};
 	const struct CMUnitTest tests[] = {
 		PEER_TEST(test_memory_gone),
+		PEER_TEST(test_memory_replaced),
 		PEER_TEST(test_memory_detached),
 		PEER_TEST(test_errors),
 		PEER_TEST(test_threads),
 		PEER_TEST(test_contention),
 		PEER_TEST(test_killed_holder),
 		PEER_TEST(test_stopped_holder),
+		PEER_TEST(test_stopped_holder_asks),
 		PEER_TEST(test_stopped_with_writes_in_a_queue),
 		PEER_TEST(test_restart),
 		PEER_TEST(test_restarts_under_contention),

@@ -8,6 +8,7 @@
 
 #include "common/clock.h"
 #include "rmem/objects.h"
+#include "tests/rxe/lib.h"
 #include "tests/rxe/peer.h"
 
 #define LINES 4
@@ -118,6 +119,59 @@ static void test_counter(void **state)
 	assert_int_equal(rmem_counter_add(NULL, 1), -EINVAL);
 	rmem_counter_destroy(other);
 	rmem_counter_destroy(NULL);
+	peer_scene_close(&sc);
+}
+
+/*
+ * The memory is freed while a counter has a line there, and other memory lent at the same address, in which another
+ * handle has added the same: whose line that is now is not what it was.
+ */
+static void test_counter_replaced(void **state)
+{
+	struct rmem_counter *c = NULL, *other = NULL;
+	struct rmem_share_key key;
+	struct peer_scene sc;
+	struct rmem *rm;
+
+	peer_scene_open(&sc, *state, peer_patient, BYTES);
+	rm = lib_open(sc.rig->server, 0);
+	lib_succeed(rmem_counter_create(sc.rm, sc.task.addr, 2, &c));
+	lib_succeed(rmem_counter_add(c, 5));
+	lib_replace(sc.rm, sc.task.addr, BYTES);
+	lib_succeed(rmem_share(sc.rm, sc.task.addr, &key));
+	lib_succeed(rmem_attach(rm, sc.task.addr, &key, NULL));
+	lib_succeed(rmem_counter_create(rm, sc.task.addr, 2, &other));
+	lib_succeed(rmem_counter_add(other, 5));
+	lib_succeed(rmem_counter_add(c, 1));
+	assert_int_equal(lib_read_word(sc.rm, sc.task.addr + 8), 5);
+	assert_int_equal(lib_read_word(sc.rm, sc.task.addr + 64 + 8), 1);
+	lib_succeed(rmem_counter_add(other, 1));
+	assert_int_equal(value_of(c), 7);
+	rmem_counter_destroy(other);
+	lib_succeed(rmem_close(rm));
+	rmem_counter_destroy(c);
+	peer_scene_close(&sc);
+}
+
+/* Somebody writes over a line: it is looked for again, and what it says then is believed. */
+static void test_counter_written_over(void **state)
+{
+	const uint64_t line[2] = { 0, 40 }; /* nobody's */
+	struct rmem_counter *c = NULL, *other = NULL;
+	struct peer_scene sc;
+
+	peer_scene_open(&sc, *state, peer_patient, BYTES);
+	lib_succeed(rmem_counter_create(sc.rm, sc.task.addr, 2, &c));
+	lib_succeed(rmem_counter_create(sc.rm, sc.task.addr, 2, &other));
+	lib_succeed(rmem_counter_add(c, 5));
+	lib_succeed(rmem_write(sc.rm, sc.task.addr, line, sizeof(line)));
+	lib_succeed(rmem_counter_add(other, 1)); /* it has that line now */
+	lib_succeed(rmem_counter_add(c, 1));
+	assert_int_equal(lib_read_word(sc.rm, sc.task.addr + 8), 41);
+	assert_int_equal(lib_read_word(sc.rm, sc.task.addr + 64 + 8), 1);
+	assert_int_equal(value_of(c), 42);
+	rmem_counter_destroy(other);
+	rmem_counter_destroy(c);
 	peer_scene_close(&sc);
 }
 
@@ -351,6 +405,8 @@ int main(int argc, char **argv)
 	};
 	const struct CMUnitTest tests[] = {
 		PEER_TEST(test_counter),
+		PEER_TEST(test_counter_replaced),
+		PEER_TEST(test_counter_written_over),
 		PEER_TEST(test_killed_adders),
 		PEER_TEST(test_adders_over_restarts),
 		PEER_TEST(test_record),
