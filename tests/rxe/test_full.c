@@ -296,7 +296,7 @@ static void acknowledge_line(struct rig *r, pid_t dead)
 	assert_non_null(strstr(out.err, "only on the admin socket"));
 	rig_ctl(r, (const char *const[]){ "leaks", "--ack", "2", NULL }, &out);
 	assert_int_equal(out.status, 3);
-	assert_non_null(strstr(out.err, "no such line of history"));
+	assert_non_null(strstr(out.err, "no line of history with that id"));
 	rig_ctl(r, (const char *const[]){ "leaks", "--ack", "1", NULL }, &out);
 	assert_int_equal(out.status, 0);
 	assert_string_equal(out.err, "");
