@@ -115,8 +115,8 @@ static int choose_sizes(struct server *s, struct sizes *out, struct why *why)
 static int open_timeline(struct server *s)
 {
 	struct timeline_clocks clocks = { .boot_ns = clock_boot_ns(),
-		.real_ns =
-			timeline_beginning_ns(s->leases.records, s->pool.ledger, clock_real_ns()) };
+		.real_ns = timeline_beginning_ns(
+			s->leases.records, s->pool.ledger, s->history, clock_real_ns()) };
 
 	identity_boot(clocks.boot_id, &clocks.boot_clock);
 	return timeline_open(&s->leases.timeline, s->data.tables, DATADIR_TIME, &clocks);
@@ -135,21 +135,42 @@ static int open_sessions(struct server *s)
 	return err;
 }
 
+static int open_history(struct server *s, struct why *why)
+{
+	char bytes[UNITS_TEXT_SIZE];
+	int err = history_open(&s->history, s->data.tables, DATADIR_HISTORY);
+
+	if (err == -ENOSPC)
+		return why_set(why, err,
+			"no room for %s/" DATADIR_HISTORY
+			": rmemd takes all its %s at the start, so "
+			"that what is taken back can always be told. Free that much there, enlarge "
+			"the file system (mount -o remount,size=...), or use a smaller --size or "
+			"another --data if no memory is lent yet",
+			s->data.tables_path,
+			units_format_bytes(HISTORY_BYTES, bytes, sizeof(bytes)));
+	if (err)
+		return datadir_fail(&s->data, DATADIR_HISTORY, err, why);
+	history_reserve_serials(s->history, s->leases.records);
+	return 0;
+}
+
 static int open_tables(struct server *s, struct why *why)
 {
 	int err = open_sessions(s);
 
-	if (!err)
-		sessions_limit(s->leases.records, s->options.max_sessions);
-	if (!err)
-		err = sites_open(&s->sites, s->data.tables, DATADIR_SITES, s->pool.ledger);
-	if (!err)
-		err = history_open(&s->history, s->data.tables, DATADIR_HISTORY);
-	if (!err)
-		err = open_timeline(s);
 	if (err)
-		return why_set(why, err, "cannot open the tables in %s: %s", s->data.tables_path,
-			strerror(-err));
+		return datadir_fail(&s->data, DATADIR_SESSIONS, err, why);
+	sessions_limit(s->leases.records, s->options.max_sessions);
+	err = sites_open(&s->sites, s->data.tables, DATADIR_SITES, s->pool.ledger);
+	if (err)
+		return datadir_fail(&s->data, DATADIR_SITES, err, why);
+	err = open_history(s, why);
+	if (err)
+		return err;
+	err = open_timeline(s);
+	if (err)
+		return datadir_fail(&s->data, DATADIR_TIME, err, why);
 	s->leases.sessions = calloc(SESSIONS_MAX, sizeof(*s->leases.sessions));
 	s->leases.heartbeat_page = mmap(NULL, HEARTBEAT_PAGE_BYTES, PROT_READ | PROT_WRITE,
 		MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -405,9 +426,9 @@ static void log_kept(const struct server *s)
 static void leave_data(struct server *s)
 {
 	if (!s->started) {
-		pool_undo(&s->pool, &s->data);
 		if (s->history && !history_count(s->history))
 			unlinkat(s->data.tables, DATADIR_HISTORY, 0);
+		pool_undo(&s->pool, &s->data);
 		datadir_remove(&s->data, false);
 		return;
 	}

@@ -8,29 +8,25 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "server/ledger/slotmap.h"
 #include "server/ledger/table.h"
 
 #define FRAMES_MAX (sizeof(((struct history_line *)0)->frames) / sizeof(struct site_name))
 
-/* Newest lines that find() searches. */
-#define FIND_MAX 64
-
 struct history {
 	struct table table;
+	struct slotmap by_holder;     /* lines that are news, by session and site */
+	uint64_t ids[HISTORY_MAX];    /* by slot; 0: no line */
+	uint8_t is_news[HISTORY_MAX]; /* by slot */
 	uint64_t last_id;
 	uint32_t count, news;
 };
 
 _Static_assert(sizeof(struct history_line) % sizeof(uint64_t) == 0, "sums are over words");
 
-static const struct history_line *line_of(const struct history *h, uint64_t id)
+static const struct history_line *line_at(const struct history *h, uint32_t slot)
 {
-	return table_record(&h->table, (uint32_t)(id % HISTORY_MAX));
-}
-
-static struct history_line *edit_line(struct history *h, uint64_t id)
-{
-	return table_edit(&h->table, (uint32_t)(id % HISTORY_MAX));
+	return table_record(&h->table, slot);
 }
 
 /* Excludes counts and names: a kill between stores of the counts must not invalidate the line. */
@@ -55,7 +51,7 @@ static bool is_possible(const struct history_line *line, uint32_t slot)
 	const struct identity *who = &line->identity;
 
 	if ((line->state != HISTORY_NEWS && line->state != HISTORY_ACKNOWLEDGED) ||
-		line->id % HISTORY_MAX != slot || line->id == 0 || line->id == UINT64_MAX ||
+		line->id % HISTORY_MAX != slot || line->id == 0 || line->id > INT64_MAX ||
 		line->nframes > FRAMES_MAX || line->check != check_of(line))
 		return false;
 	for (unsigned i = 0; i < line->nframes; i++) {
@@ -69,23 +65,58 @@ static bool is_possible(const struct history_line *line, uint32_t slot)
 	       is_terminated(who->job, sizeof(who->job));
 }
 
+/* ---- which lines there are ---- */
+
+static uint32_t hash_of(uint64_t session_serial, uint64_t site_hash)
+{
+	return slotmap_hash(session_serial ^ slotmap_hash(site_hash));
+}
+
+static void add_line(struct history *h, uint32_t slot)
+{
+	const struct history_line *line = line_at(h, slot);
+
+	h->ids[slot] = line->id;
+	h->last_id = line->id > h->last_id ? line->id : h->last_id;
+	h->count++;
+	if (line->state != HISTORY_NEWS)
+		return;
+	h->is_news[slot] = 1;
+	h->news++;
+	slotmap_put(&h->by_holder, slot, hash_of(line->session_serial, line->site_hash));
+}
+
+static void end_news(struct history *h, uint32_t slot)
+{
+	if (!h->is_news[slot])
+		return;
+	slotmap_remove(&h->by_holder, slot);
+	h->is_news[slot] = 0;
+	h->news--;
+}
+
+static void remove_line(struct history *h, uint32_t slot)
+{
+	end_news(h, slot);
+	h->count -= h->ids[slot] != 0;
+	h->ids[slot] = 0;
+}
+
 static void recover(struct history *h)
 {
 	uint32_t begin = 0, end = 0;
 
 	while (table_next_extent(&h->table, end, &begin, &end)) {
 		for (uint32_t slot = begin; slot < end; slot++) {
-			const struct history_line *line = table_record(&h->table, slot);
+			const struct history_line *line = line_at(h, slot);
 
 			if (line->state == HISTORY_NONE)
 				continue;
-			if (!is_possible(line, slot)) {
-				edit_line(h, slot)->state = HISTORY_NONE;
-				continue;
-			}
-			h->count++;
-			h->news += line->state == HISTORY_NEWS;
-			h->last_id = line->id > h->last_id ? line->id : h->last_id;
+			if (is_possible(line, slot))
+				add_line(h, slot);
+			else
+				((struct history_line *)table_edit(&h->table, slot))->state =
+					HISTORY_NONE;
 		}
 	}
 }
@@ -102,14 +133,16 @@ int history_open(struct history **out, int dir, const char *name)
 
 	if (!h)
 		return -ENOMEM;
-	err = table_open(&h->table, dir, name, &layout, NULL);
+	err = slotmap_create(&h->by_holder, HISTORY_MAX);
 	/* A bad history must not make the other files unusable. */
-	if (err == -EUCLEAN && unlinkat(dir, name, 0) == 0)
-		err = table_open(&h->table, dir, name, &layout, NULL);
-	if (err && !was_there)
-		unlinkat(dir, name, 0);
+	if (!err)
+		err = table_open_or_replace(&h->table, dir, name, &layout);
+	if (!err)
+		err = table_back_all(&h->table);
 	if (err) {
-		free(h);
+		history_close(h);
+		if (!was_there)
+			unlinkat(dir, name, 0);
 		return err;
 	}
 	recover(h);
@@ -122,21 +155,29 @@ void history_close(struct history *h)
 	if (!h)
 		return;
 	table_close(&h->table);
+	slotmap_destroy(&h->by_holder);
 	free(h);
 }
 
-/* The unacknowledged line of this session and site among the newest FIND_MAX lines, or NULL. */
-static struct history_line *find(
-	struct history *h, const struct session_record *session, uint64_t site_hash)
+void history_reserve_serials(const struct history *h, struct sessions *sessions)
 {
-	for (uint64_t id = h->last_id; id && h->last_id - id < FIND_MAX; id--) {
-		const struct history_line *line = line_of(h, id);
+	for (uint32_t slot = 0; slot < HISTORY_MAX; slot++)
+		if (h->ids[slot])
+			sessions_skip(sessions, line_at(h, slot)->session_serial);
+}
 
-		if (line->state == HISTORY_NEWS && line->id == id &&
-			line->session_serial == session->serial && line->site_hash == site_hash)
-			return edit_line(h, id);
-	}
-	return NULL;
+/* ---- what is reclaimed ---- */
+
+/* The slot of the line that is news of this session and site, or SLOT_NONE. */
+static uint32_t find(
+	const struct history *h, const struct session_record *session, uint64_t site_hash)
+{
+	uint32_t slot = slotmap_first(&h->by_holder, hash_of(session->serial, site_hash));
+
+	while (slot != SLOT_NONE && (line_at(h, slot)->session_serial != session->serial ||
+					    line_at(h, slot)->site_hash != site_hash))
+		slot = slotmap_next(&h->by_holder, slot);
+	return slot;
 }
 
 static void set_frames(struct history_line *line, const struct site_record *site)
@@ -148,20 +189,42 @@ static void set_frames(struct history_line *line, const struct site_record *site
 		memcpy(line->frames, site->names.names, line->nframes * sizeof(line->frames[0]));
 }
 
-/* Overwrite the oldest line. NULL: the file cannot grow. */
-static struct history_line *begin_line(struct history *h, const struct session_record *session,
-	const struct site_record *site, const struct allocation *a)
+/* For a new line: the next slot without news; if all are news, that of the oldest. */
+static uint32_t choose_slot(const struct history *h)
+{
+	const uint32_t next = (uint32_t)((h->last_id + 1) % HISTORY_MAX);
+	const uint8_t *quiet = memchr(h->is_news + next, 0, HISTORY_MAX - next);
+	uint32_t oldest = next;
+
+	if (!quiet)
+		quiet = memchr(h->is_news, 0, next);
+	if (quiet)
+		return (uint32_t)(quiet - h->is_news);
+	for (uint32_t slot = 0; slot < HISTORY_MAX; slot++)
+		if (h->ids[slot] < h->ids[oldest])
+			oldest = slot;
+	return oldest;
+}
+
+/* The next id that belongs to this slot: ids have gaps where a slot was passed over. */
+static uint64_t next_id(const struct history *h, uint32_t slot)
 {
 	const uint64_t id = h->last_id + 1;
-	struct history_line *line = edit_line(h, id);
 
-	if (table_back(&h->table, (uint32_t)(id % HISTORY_MAX)))
-		return NULL;
-	h->count -= line->state != HISTORY_NONE;
-	h->news -= line->state == HISTORY_NEWS;
+	return id + (slot + HISTORY_MAX - id % HISTORY_MAX) % HISTORY_MAX;
+}
+
+/* Not published: the caller stores its state. */
+static struct history_line *begin_line(struct history *h, uint32_t slot,
+	const struct session_record *session, const struct site_record *site,
+	const struct allocation *a)
+{
+	struct history_line *line = table_edit(&h->table, slot);
+
+	remove_line(h, slot);
 	__atomic_store_n(&line->state, HISTORY_NONE, __ATOMIC_SEQ_CST);
 	memset(line, 0, sizeof(*line));
-	line->id = id;
+	line->id = next_id(h, slot);
 	line->session_state = session->state;
 	line->evidence = session->evidence;
 	line->session_serial = session->serial;
@@ -171,20 +234,19 @@ static struct history_line *begin_line(struct history *h, const struct session_r
 	line->identity = session->identity;
 	set_frames(line, site);
 	line->check = check_of(line);
-	h->last_id = id;
 	return line;
 }
 
 void history_note(struct history *h, const struct session_record *session,
 	const struct site_record *site, const struct allocation *a, uint64_t now_ns)
 {
-	struct history_line *line = find(h, session, site ? site->hash : 0);
-	const bool fresh = !line;
+	uint32_t slot = find(h, session, site ? site->hash : 0);
+	const bool fresh = slot == SLOT_NONE;
+	struct history_line *line;
 
 	if (fresh)
-		line = begin_line(h, session, site, a);
-	if (!line)
-		return;
+		slot = choose_slot(h);
+	line = fresh ? begin_line(h, slot, session, site, a) : table_edit(&h->table, slot);
 	line->taken_ns = now_ns;
 	line->born_ns = a->birth_ns < line->born_ns ? a->birth_ns : line->born_ns;
 	line->blocks++;
@@ -193,23 +255,23 @@ void history_note(struct history *h, const struct session_record *session,
 	if (!fresh)
 		return;
 	__atomic_store_n(&line->state, HISTORY_NEWS, __ATOMIC_SEQ_CST);
-	h->count++;
-	h->news++;
+	add_line(h, slot);
 }
+
+/* ---- who looks at it ---- */
 
 const struct history_line *history_next(const struct history *h, uint64_t *cursor)
 {
-	uint64_t id = *cursor ? *cursor - 1 : h ? h->last_id : 0;
+	const uint64_t below = *cursor ? *cursor : UINT64_MAX;
+	uint64_t id = 0;
 
-	for (; id && h->last_id - id < HISTORY_MAX; id--) {
-		const struct history_line *line = line_of(h, id);
-
-		if (line->state != HISTORY_NONE && line->id == id) {
-			*cursor = id;
-			return line;
-		}
-	}
-	return NULL;
+	for (uint32_t slot = 0; h && slot < HISTORY_MAX; slot++)
+		if (h->ids[slot] > id && h->ids[slot] < below)
+			id = h->ids[slot];
+	if (!id)
+		return NULL;
+	*cursor = id;
+	return line_at(h, (uint32_t)(id % HISTORY_MAX));
 }
 
 uint32_t history_count(const struct history *h)
@@ -222,26 +284,43 @@ uint32_t history_news(const struct history *h)
 	return h ? h->news : 0;
 }
 
-static void acknowledge(struct history *h, struct history_line *line)
+uint64_t history_latest_ns(const struct history *h, uint64_t limit_ns, uint64_t checked_limit_ns)
 {
-	if (line->state != HISTORY_NEWS)
+	uint64_t latest_ns = 0;
+
+	for (uint32_t slot = 0; h && slot < HISTORY_MAX; slot++) {
+		const struct history_line *line = line_at(h, slot);
+
+		if (!h->ids[slot])
+			continue;
+		if (line->taken_ns > latest_ns && line->taken_ns <= limit_ns)
+			latest_ns = line->taken_ns;
+		if (line->since_ns > latest_ns && line->since_ns <= checked_limit_ns)
+			latest_ns = line->since_ns;
+	}
+	return latest_ns;
+}
+
+static void acknowledge(struct history *h, uint32_t slot)
+{
+	struct history_line *line;
+
+	if (!h->is_news[slot])
 		return;
+	line = table_edit(&h->table, slot);
 	__atomic_store_n(&line->state, HISTORY_ACKNOWLEDGED, __ATOMIC_SEQ_CST);
-	h->news--;
+	end_news(h, slot);
 }
 
 int history_acknowledge(struct history *h, uint64_t id)
 {
-	const struct history_line *line;
+	const uint32_t slot = (uint32_t)(id % HISTORY_MAX);
 
-	if (id == HISTORY_ALL) {
-		for (uint64_t cursor = 0; history_next(h, &cursor);)
-			acknowledge(h, edit_line(h, cursor));
-		return 0;
-	}
-	line = line_of(h, id);
-	if (line->state == HISTORY_NONE || line->id != id)
+	if (id != HISTORY_ALL && h->ids[slot] != id)
 		return -ENOENT;
-	acknowledge(h, edit_line(h, id));
+	for (uint32_t i = 0; i < HISTORY_MAX && id == HISTORY_ALL; i++)
+		acknowledge(h, i);
+	if (id != HISTORY_ALL)
+		acknowledge(h, slot);
 	return 0;
 }

@@ -204,6 +204,11 @@ void sessions_expect(struct sessions *s, uint32_t slot, uint64_t serial)
 	slots_set_aside(&s->slots, slot);
 }
 
+void sessions_skip(struct sessions *s, uint64_t serial)
+{
+	numbering_found(&s->serials, serial);
+}
+
 /* Tell the ledger whether the session of the slot is connected. */
 static void tell_ledger(const struct sessions *s, uint32_t slot)
 {

@@ -75,6 +75,9 @@ uint32_t sessions_rejected(const struct sessions *s);
  */
 void sessions_expect(struct sessions *s, uint32_t slot, uint64_t serial);
 
+/* A line of history has this serial number: it is never given again. Call before the first sessions_add(). */
+void sessions_skip(struct sessions *s, uint64_t serial);
+
 /*
  * Add a record, CONNECTED, with a fencing token. -EUSERS: the table is full, or no numbers are left. -EEXIST: the id is
  * in the table. -ENOSPC: the file cannot grow.

@@ -158,6 +158,20 @@ int table_open(struct table *t, int dir, const char *name, const struct table_la
 	return 0;
 }
 
+int table_open_or_replace(
+	struct table *t, int dir, const char *name, const struct table_layout *layout)
+{
+	int err = table_open(t, dir, name, layout, NULL);
+	const bool is_dir = err == -EISDIR;
+
+	/* -ELOOP: a symbolic link; -ENXIO: a socket. */
+	if (err != -EUCLEAN && err != -ELOOP && err != -ENXIO && !is_dir)
+		return err;
+	if (unlinkat(dir, name, is_dir ? AT_REMOVEDIR : 0) != 0)
+		return -errno;
+	return table_open(t, dir, name, layout, NULL);
+}
+
 int table_mark(int dir, const char *name, const struct table_mark *mark)
 {
 	int fd = openat(dir, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
@@ -232,6 +246,15 @@ int table_back(struct table *t, uint32_t slot)
 		return err;
 	t->backed = (uint32_t)((end - TABLE_HEADER_BYTES) / t->record_bytes);
 	return 0;
+}
+
+int table_back_all(struct table *t)
+{
+	int err = allocate(t->fd, 0, (off_t)t->map_bytes);
+
+	if (!err)
+		t->backed = t->count;
+	return err;
 }
 
 uint64_t *table_extra(struct table *t)

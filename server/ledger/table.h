@@ -69,10 +69,20 @@ int table_look(int dir, const char *name, struct table_facts *out);
 /* dir is an open directory. *out_created (may be NULL): the table is new. */
 int table_open(struct table *t, int dir, const char *name, const struct table_layout *layout,
 	bool *out_created);
+
+/*
+ * As table_open(), for a file whose loss must not make the other files unusable: whatever is in its place and is not
+ * such a table is deleted first, also a symbolic link and an empty directory. -ENOTEMPTY: a directory with contents.
+ */
+int table_open_or_replace(
+	struct table *t, int dir, const char *name, const struct table_layout *layout);
 void table_close(struct table *t); /* zeroed is fine */
 
 /* Allocate a record's pages; call before the first store into it. -ENOSPC: the file system is full. */
 int table_back(struct table *t, uint32_t slot);
+
+/* The same for all records at once: from then on no store can find the file system full. */
+int table_back_all(struct table *t);
 
 /* The next range [*begin, *end) of records at or after from that may contain data. false: no more. */
 bool table_next_extent(const struct table *t, uint32_t from, uint32_t *begin, uint32_t *end);

@@ -5,7 +5,6 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "common/clock.h"
 #include "server/ledger/table.h"
@@ -102,11 +101,9 @@ static int open_table(struct timeline *t, int dir, const char *name)
 		.version = 1,
 		.record_bytes = sizeof(struct mark),
 		.count = MARKS };
-	int err = table_open(&t->table, dir, name, &layout, NULL);
-
 	/* A bad time file must not make the other files unusable. */
-	if (err == -EUCLEAN && unlinkat(dir, name, 0) == 0)
-		err = table_open(&t->table, dir, name, &layout, NULL);
+	int err = table_open_or_replace(&t->table, dir, name, &layout);
+
 	return err ? err : table_back(&t->table, MARKS - 1);
 }
 
@@ -146,12 +143,14 @@ void timeline_keep(struct timeline *t, uint64_t boot_ns)
 	keep(t, timeline_at(t, boot_ns));
 }
 
-uint64_t timeline_beginning_ns(
-	const struct sessions *sessions, const struct ledger *ledger, uint64_t wall_ns)
+uint64_t timeline_beginning_ns(const struct sessions *sessions, const struct ledger *ledger,
+	const struct history *history, uint64_t wall_ns)
 {
 	const uint64_t born_ns = ledger_latest_ns(ledger, wall_ns + YEAR_NS);
 	const uint64_t seen_ns = sessions_latest_ns(sessions, wall_ns);
-	const uint64_t latest_ns = born_ns > seen_ns ? born_ns : seen_ns;
+	const uint64_t taken_ns = history_latest_ns(history, wall_ns, wall_ns + YEAR_NS);
+	uint64_t latest_ns = born_ns > seen_ns ? born_ns : seen_ns;
 
+	latest_ns = taken_ns > latest_ns ? taken_ns : latest_ns;
 	return latest_ns ? latest_ns : wall_ns;
 }

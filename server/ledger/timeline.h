@@ -14,6 +14,7 @@
 
 #include <stdint.h>
 
+#include "server/ledger/history.h"
 #include "server/ledger/ledger.h"
 #include "server/ledger/sessions.h"
 
@@ -28,12 +29,12 @@ struct timeline_clocks {
 
 /*
  * Start of server time if its file is lost: the latest time in any record, so wall clock changes do not increase ages;
- * wall_ns if there is none. A forged time could make everything look old, so limits apply: session times (mostly
- * without checksum) count up to wall_ns, birth times (with checksum) up to a year later, in case the wall clock was set
- * back.
+ * wall_ns if there is none. A forged time could make everything look old, so limits apply: times without checksum (most
+ * of sessions, and when memory was reclaimed) count up to wall_ns, times with checksum up to a year later, in case the
+ * wall clock was set back.
  */
-uint64_t timeline_beginning_ns(
-	const struct sessions *sessions, const struct ledger *ledger, uint64_t wall_ns);
+uint64_t timeline_beginning_ns(const struct sessions *sessions, const struct ledger *ledger,
+	const struct history *history, uint64_t wall_ns);
 
 /*
  * Server time starts at real_ns if the file has another layout (it is replaced) or no valid mark. A mark with a time

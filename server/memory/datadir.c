@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/denial.h"
 #include "server/memory/arena.h"
 
 #define OPEN_TRIES 10
@@ -146,8 +147,7 @@ static void remove_arena(void *arg, const struct arena_entry *entry)
 /* Delete the ledger after the arenas: while an arena exists, the ledger tells its pool. */
 void datadir_remove_files(const struct datadir *d, uint64_t pool, bool keep_history)
 {
-	static const char *const tables[] = { DATADIR_LEDGER, DATADIR_SESSIONS, DATADIR_SITES,
-		DATADIR_TIME };
+	static const char *const tables[] = { DATADIR_LEDGER, DATADIR_SESSIONS, DATADIR_SITES };
 	struct removal r = { d, pool };
 
 	unlinkat(d->tables, DATADIR_POOL, 0);
@@ -156,6 +156,9 @@ void datadir_remove_files(const struct datadir *d, uint64_t pool, bool keep_hist
 		unlinkat(d->tables, tables[i], 0);
 	if (!keep_history)
 		unlinkat(d->tables, DATADIR_HISTORY, 0);
+	/* The times in the history are its times. */
+	if (faccessat(d->tables, DATADIR_HISTORY, F_OK, AT_SYMLINK_NOFOLLOW) != 0)
+		unlinkat(d->tables, DATADIR_TIME, 0);
 }
 
 void datadir_remove(const struct datadir *d, bool all)
@@ -164,6 +167,20 @@ void datadir_remove(const struct datadir *d, bool all)
 		rmdir(d->tables_path);
 	if (all || d->made)
 		rmdir(d->arenas_path);
+}
+
+int datadir_fail(const struct datadir *d, const char *name, int err, struct why *why)
+{
+	char buf[DENIAL_TEXT_SIZE];
+	const char *remedy = denial_remedy(DENIED_FILE, err, buf);
+
+	if (err == -ENOSPC)
+		remedy = "Free some room there, or enlarge the file system (mount -o "
+			 "remount,size=...)";
+	else if (err == -ENOTEMPTY)
+		remedy = "A directory with something in it is in its place: move it away";
+	return why_set(why, err, "cannot make or open %s/%s: %s%s%s", d->tables_path, name,
+		strerror(-err), *remedy ? ". " : "", remedy);
 }
 
 const char *datadir_command(const struct datadir *d, char buf[DATADIR_COMMAND_SIZE])

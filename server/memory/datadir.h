@@ -38,12 +38,16 @@ void datadir_close(struct datadir *d);
 
 /*
  * Delete the files of a pool in which nothing is lent. After a kill midway, the next start still recognises the rest.
- * keep_history: the history describes reclaimed memory and belongs to no pool.
+ * keep_history: the history describes reclaimed memory and belongs to no pool. As long as it exists, the file with the
+ * server time stays too: without it, setting the wall clock would change how long ago memory was reclaimed.
  */
 void datadir_remove_files(const struct datadir *d, uint64_t pool, bool keep_history);
 
 /* Delete empty directories: all, or those that datadir_open() created. */
 void datadir_remove(const struct datadir *d, bool all);
+
+/* A table cannot be opened: why names the file and what helps. Returns err. */
+int datadir_fail(const struct datadir *d, const char *name, int err, struct why *why);
 
 /* A shell command that deletes everything; error messages offer it as the last resort. */
 #define DATADIR_COMMAND_SIZE (2 * RUNDIR_PATH_SIZE + 96)

@@ -69,15 +69,6 @@ static int random_number(uint64_t *out, struct why *why)
 	return 0;
 }
 
-static int fail_table(const struct datadir *data, const char *name, int err, struct why *why)
-{
-	char remedy[DENIAL_TEXT_SIZE];
-	const char *helps = denial_remedy(DENIED_FILE, err, remedy);
-
-	return why_set(why, err, "cannot make or open %s/%s: %s%s%s", data->tables_path, name,
-		strerror(-err), *helps ? ". " : "", helps);
-}
-
 /* Mark the tables that have no header yet: this pool, no run. */
 static int mark_tables(const struct pool *p, const struct datadir *data, struct why *why)
 {
@@ -93,7 +84,7 @@ static int mark_tables(const struct pool *p, const struct datadir *data, struct 
 			continue;
 		err = table_mark(data->tables, names[i], &mark);
 		if (err)
-			return fail_table(data, names[i], err, why);
+			return datadir_fail(data, names[i], err, why);
 	}
 	return 0;
 }
@@ -108,7 +99,7 @@ static int open_ledger(struct pool *p, const struct datadir *data, const struct 
 	err = ledger_open(&p->ledger, data->tables, DATADIR_LEDGER,
 		pages < LEDGER_MAX ? (uint32_t)pages : LEDGER_MAX);
 	if (err)
-		return fail_table(data, DATADIR_LEDGER, err, why);
+		return datadir_fail(data, DATADIR_LEDGER, err, why);
 	p->rejected = ledger_rejected(p->ledger);
 	p->wipe_queue = calloc(ledger_max(p->ledger), sizeof(*p->wipe_queue));
 	if (!p->wipe_queue)
@@ -136,7 +127,7 @@ static int open_tables(struct pool *p, const struct datadir *data, const struct 
 		return err;
 	err = proof_open(&p->proofs, data->tables, DATADIR_POOL);
 	if (err)
-		return fail_table(data, DATADIR_POOL, err, why);
+		return datadir_fail(data, DATADIR_POOL, err, why);
 	return open_ledger(p, data, sizes, origin, why);
 }
 
@@ -341,7 +332,7 @@ static int prove(struct pool *p, const struct datadir *data, struct why *why)
 		return err;
 	err = table_mark(data->tables, DATADIR_LEDGER, &mark);
 	if (err)
-		return fail_table(data, DATADIR_LEDGER, err, why);
+		return datadir_fail(data, DATADIR_LEDGER, err, why);
 	/* The old proofs are void now, so the seal may match again. */
 	ledger_keep_seal(p->ledger, seal_of(p));
 	for (unsigned i = 0; i < p->nnodes && !err; i++) {
@@ -349,7 +340,7 @@ static int prove(struct pool *p, const struct datadir *data, struct why *why)
 
 		err = proof_give(&p->proofs, p->nodes[i].node, &of);
 	}
-	return err ? fail_table(data, DATADIR_POOL, err, why) : 0;
+	return err ? datadir_fail(data, DATADIR_POOL, err, why) : 0;
 }
 
 static int open_all(struct pool *p, const struct datadir *data, const struct sizes *sizes,

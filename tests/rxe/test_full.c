@@ -341,6 +341,43 @@ static void test_history(void **state)
 	rig_stop(r, false);
 }
 
+/* What sessions of two pools lost, from the same call site: a line each. Beside the history stays what its times are in. */
+static void test_history_of_two_pools(void **state)
+{
+	struct rig *r = *state;
+	json_t *reclaimed;
+	unsigned blocks[2];
+	pid_t dead[2];
+	char time[96];
+
+	snprintf(time, sizeof(time), "%s/time", r->data);
+	for (unsigned i = 0; i < 2; i++) {
+		struct client *heir;
+
+		rig_start(r, (const char *const[]){ "--size", "32M", NULL });
+		dead[i] = fill_and_die(r, &blocks[i]);
+		heir = open_client(r);
+		client_free(heir, client_alloc(heir, BLOCK, RMEM_NODE_ANY));
+		client_close(heir);
+		rig_await_no_session(r);
+		rig_stop(r, true);
+		assert_int_equal(access(time, F_OK), 0);
+	}
+	rig_start(r, (const char *const[]){ "--size", "32M", NULL });
+	reclaimed = rig_ask(r, "reclaimed");
+	assert_int_equal(rig_number(reclaimed, "lines_total"), 2);
+	for (unsigned i = 0; i < 2; i++) {
+		const json_t *line = line_at(reclaimed, 1 - i);
+
+		assert_int_equal(rig_number(line, "pid"), dead[i]);
+		assert_int_equal(rig_number(line, "blocks"), blocks[i]);
+	}
+	assert_true(rig_number(line_at(reclaimed, 0), "session_serial") >
+		    rig_number(line_at(reclaimed, 1), "session_serial"));
+	json_decref(reclaimed);
+	rig_stop(r, false);
+}
+
 /* Nobody has to know yet that the holder is dead: whoever needs the room finds out. */
 static void test_room_of_the_just_dead(void **state)
 {
@@ -449,6 +486,7 @@ int main(int argc, char **argv)
 		RIG_TEST(test_takes_in_order),
 		RIG_TEST(test_takes_from_several),
 		RIG_TEST(test_history),
+		RIG_TEST(test_history_of_two_pools),
 		RIG_TEST(test_room_of_the_just_dead),
 		RIG_TEST(test_impossible_request),
 		RIG_TEST(test_table_full_of_the_dead),

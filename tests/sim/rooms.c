@@ -119,7 +119,9 @@ static int open_tables(struct rooms *r)
 		err = history_open(&r->history, r->data.tables, DATADIR_HISTORY);
 	if (err)
 		return err;
-	clocks.real_ns = timeline_beginning_ns(r->leases.records, r->pool.ledger, clock_real_ns());
+	history_reserve_serials(r->history, r->leases.records);
+	clocks.real_ns = timeline_beginning_ns(
+		r->leases.records, r->pool.ledger, r->history, clock_real_ns());
 	identity_boot(clocks.boot_id, &clocks.boot_clock);
 	err = timeline_open(&r->leases.timeline, r->data.tables, DATADIR_TIME, &clocks);
 	r->leases.sessions = calloc(SESSIONS_MAX, sizeof(*r->leases.sessions));
@@ -238,7 +240,7 @@ static void stop(void *arg)
 		;
 	if (ledger_count(r->pool.ledger) == 0) {
 		*(bool *)arg = true;
-		datadir_remove_files(&r->data, r->pool.id, false);
+		datadir_remove_files(&r->data, r->pool.id, history_news(r->history) > 0);
 	}
 	links_close_zombies();
 	sessions_end(&r->leases);

@@ -1,11 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What was taken back: lines, merging, the ring, acknowledging, restarts and files full of garbage. */
+/*
+ * What was taken back: lines, merging, which lines go for a new one, acknowledging, restarts, pools that follow each other,
+ * full file systems and files full of garbage.
+ */
 #include "tests/support/dir.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "server/ledger/history.h"
@@ -121,6 +128,77 @@ static void test_acknowledge(void **state)
 	history_close(h);
 }
 
+/* One line for each session and call site, however many there are and in which order its blocks are taken. */
+static void test_many_sites(void **state)
+{
+	const unsigned sites = 2048, rounds = 3;
+	struct history *h = reopen(NULL);
+	const struct history_line *line;
+	uint64_t cursor = 0;
+
+	(void)state;
+	note(h, 1, 7, 1000);
+	for (unsigned round = 1; round <= rounds; round++) {
+		for (unsigned i = 0; i < sites; i++)
+			note(h, 2, 100 + i, 1000 + round);
+		if (round < rounds)
+			h = reopen(h);
+	}
+	assert_int_equal(history_count(h), sites + 1);
+	assert_int_equal(history_news(h), sites + 1);
+	for (unsigned i = sites; i > 0; i--) {
+		line = history_next(h, &cursor);
+		assert_non_null(line);
+		assert_int_equal(line->id, i + 1);
+		assert_int_equal(line->site_hash, 99 + i);
+		assert_int_equal(line->blocks, rounds);
+	}
+	assert_int_equal(history_next(h, &cursor)->session_serial, 1);
+	assert_null(history_next(h, &cursor));
+	history_close(h);
+}
+
+static bool has_line(struct history *h, uint64_t id)
+{
+	uint64_t cursor = id + 1;
+	const struct history_line *line = history_next(h, &cursor);
+
+	return line && line->id == id;
+}
+
+/* Lines that somebody has seen go first, wherever they are; then the oldest one. Ids ascend all the same. */
+static void test_acknowledged_go_first(void **state)
+{
+	struct history *h = reopen(NULL);
+	uint64_t cursor = 0;
+
+	(void)state;
+	for (uint64_t i = 1; i <= HISTORY_MAX; i++)
+		note(h, i, 7, i);
+	assert_int_equal(history_acknowledge(h, 3000), 0);
+	assert_int_equal(history_acknowledge(h, 2), 0);
+	h = reopen(h);
+	note(h, 5001, 7, 5001);
+	note(h, 5002, 7, 5002);
+	assert_false(has_line(h, 2));
+	assert_false(has_line(h, 3000));
+	assert_true(has_line(h, 1));
+	assert_int_equal(history_count(h), HISTORY_MAX);
+	assert_int_equal(history_news(h), HISTORY_MAX);
+	h = reopen(h);
+	/* What comes now costs news: of the oldest ones. */
+	note(h, 5003, 7, 5003);
+	note(h, 5004, 7, 5004);
+	assert_false(has_line(h, 1));
+	assert_false(has_line(h, 3));
+	assert_true(has_line(h, 4));
+	for (uint64_t serial = 5004; serial > 5000; serial--)
+		assert_int_equal(history_next(h, &cursor)->session_serial, serial);
+	assert_int_equal(history_next(h, &cursor)->id, HISTORY_MAX);
+	assert_int_equal(history_news(h), HISTORY_MAX);
+	history_close(h);
+}
+
 /* The newest stay, and ids are never given twice. */
 static void test_ring(void **state)
 {
@@ -191,6 +269,165 @@ static void test_damage(void **state)
 	}
 }
 
+static void add_session(struct sessions *s, uint8_t number, struct session_record *out)
+{
+	const uint8_t id[ID_SIZE] = { number }, secret[ID_SIZE] = { number };
+	const struct identity who = { .pid = number, .exe = "cache" };
+	uint32_t slot;
+
+	assert_int_equal(sessions_add(s, id, secret, &who, 1000, &slot), 0);
+	*out = *sessions_get(s, slot);
+}
+
+/* The tables of a pool go, the history stays: what sessions of the next pool lose is theirs. */
+static void test_next_pool(void **state)
+{
+	const struct allocation a = { .state = ALLOCATION_LIVE, .bytes = 5000, .order = 13 };
+	const struct site_record s = site(7);
+	struct session_record who;
+	struct history *h;
+
+	(void)state;
+	for (uint8_t pool = 1; pool <= 3; pool++) {
+		struct sessions *sessions;
+		uint64_t cursor = 0;
+
+		unlinkat(dir, "sessions", 0);
+		assert_int_equal(sessions_open(&sessions, dir, "sessions"), 0);
+		h = reopen(NULL);
+		history_reserve_serials(h, sessions);
+		add_session(sessions, pool, &who);
+		history_note(h, &who, &s, &a, 1000);
+		history_note(h, &who, &s, &a, 1001);
+		assert_int_equal(history_count(h), pool);
+		assert_int_equal(history_next(h, &cursor)->identity.pid, pool);
+		assert_int_equal(history_next(h, &cursor) == NULL, pool == 1);
+		history_close(h);
+		sessions_close(sessions);
+	}
+}
+
+/* A forged line uses up no numbers: those that follow the others are given. */
+static void test_serials_never_end(void **state)
+{
+	struct history *h = reopen(NULL);
+	struct sessions *sessions;
+	struct session_record who;
+
+	(void)state;
+	note(h, 5, 7, 1000);
+	note(h, UINT64_MAX - 1, 7, 1000);
+	assert_int_equal(sessions_open(&sessions, dir, "sessions"), 0);
+	history_reserve_serials(h, sessions);
+	add_session(sessions, 1, &who);
+	assert_int_equal(who.serial, 6);
+	sessions_close(sessions);
+	history_close(h);
+}
+
+#define BYTES_KEPT 65536
+
+static uint64_t file_held_bytes(void)
+{
+	struct stat st;
+
+	assert_int_equal(fstatat(dir, NAME, &st, 0), 0);
+	return (uint64_t)st.st_blocks * 512;
+}
+
+/* No line needs memory that is not there already, nor does one in a file that somebody left with holes. */
+static void test_backed(void **state)
+{
+	struct history *h = reopen(NULL);
+	int fd;
+
+	(void)state;
+	assert_true(file_held_bytes() >= HISTORY_BYTES);
+	note(h, 1, 7, 1000);
+	history_close(h);
+	fd = open_file(NAME);
+	assert_int_equal(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, BYTES_KEPT,
+				 HISTORY_BYTES - BYTES_KEPT),
+		0);
+	close(fd);
+	assert_true(file_held_bytes() < HISTORY_BYTES / 2);
+	h = reopen(NULL);
+	assert_true(file_held_bytes() >= HISTORY_BYTES);
+	assert_int_equal(history_count(h), 1);
+	history_close(h);
+}
+
+#define CANNOT_MOUNT 77
+
+/* A small tmpfs of its own on the test's directory, in a process of its own: 0, or CANNOT_MOUNT. */
+static int mount_small(const char *path, const char *size)
+{
+	if (unshare(geteuid() == 0 ? CLONE_NEWNS : CLONE_NEWUSER | CLONE_NEWNS) != 0 ||
+		mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
+		mount("small", path, "tmpfs", 0, size) != 0)
+		return CANNOT_MOUNT;
+	dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return dir < 0;
+}
+
+static void fill_up(void)
+{
+	static const char page[4096];
+	const int fd = openat(dir, "fill", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+	while (write(fd, page, sizeof(page)) > 0)
+		;
+	close(fd);
+}
+
+/* Every line can be written. Returns an exit status. */
+static int fill_then_note(void)
+{
+	struct history *h;
+
+	if (history_open(&h, dir, NAME) != 0)
+		return 1;
+	fill_up();
+	for (uint64_t i = 1; i <= 2 * HISTORY_MAX; i++)
+		note(h, i, 7, i);
+	return history_news(h) != HISTORY_MAX;
+}
+
+/* No room for all lines, so there is no history at all, and nothing is left of it. */
+static int open_without_room(void)
+{
+	struct history *h;
+
+	if (history_open(&h, dir, NAME) != -ENOSPC || faccessat(dir, NAME, F_OK, 0) == 0)
+		return 1;
+	fill_up();
+	return history_open(&h, dir, NAME) != -ENOSPC || faccessat(dir, NAME, F_OK, 0) == 0;
+}
+
+static void on_small(const char *path, const char *size, int (*act)(void))
+{
+	const pid_t pid = fork();
+	int status;
+
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		status = mount_small(path, size);
+		_exit(status ? status : act());
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	if (WIFEXITED(status) && WEXITSTATUS(status) == CANNOT_MOUNT)
+		skip();
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+/* On a tmpfs that is full a line is written all the same. */
+static void test_full(void **state)
+{
+	on_small(*state, "size=8m", fill_then_note);
+	on_small(*state, "size=1m", open_without_room);
+}
+
 /* A file of another version is replaced. */
 static void test_other_version(void **state)
 {
@@ -210,7 +447,13 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		IN_DIR(test_lines),
 		IN_DIR(test_acknowledge),
+		IN_DIR(test_many_sites),
+		IN_DIR(test_acknowledged_go_first),
 		IN_DIR(test_ring),
+		IN_DIR(test_next_pool),
+		IN_DIR(test_serials_never_end),
+		IN_DIR(test_backed),
+		IN_DIR(test_full),
 		IN_DIR(test_damage),
 		IN_DIR(test_other_version),
 	};

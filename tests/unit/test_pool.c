@@ -726,10 +726,57 @@ static void test_one_user_at_a_time(void **state)
 	assert_int_equal(access(path, F_OK), -1);
 }
 
+static bool has_file(const char *name)
+{
+	return faccessat(dir, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+/* The times in the history are server time, so its file stays as long as the history does, and no longer. */
+static void test_time_stays_with_history(void **state)
+{
+	struct datadir data = data_of(dir, *state);
+	struct pool p;
+
+	for (unsigned i = 0; i < 6; i++) {
+		const bool history = i < 4, keep = i % 2;
+
+		must_open(&p, &data, ARENA_BYTES);
+		unlinkat(dir, DATADIR_HISTORY, 0);
+		assert_int_equal(mknodat(dir, DATADIR_TIME, S_IFREG | 0600, 0), 0);
+		if (history)
+			assert_int_equal(mknodat(dir, DATADIR_HISTORY, S_IFREG | 0600, 0), 0);
+		datadir_remove_files(&data, p.id, keep);
+		pool_close(&p);
+		assert_int_equal(has_file(DATADIR_HISTORY), history && keep);
+		assert_int_equal(has_file(DATADIR_TIME), history && keep);
+		assert_false(has_file(DATADIR_LEDGER));
+		unlinkat(dir, DATADIR_TIME, 0);
+	}
+}
+
+/* An error of a table names the file, and what helps if that is known. */
+static void test_failing_table_is_named(void **state)
+{
+	struct datadir data = data_of(dir, *state);
+	struct why why = { "" };
+
+	assert_int_equal(datadir_fail(&data, DATADIR_TIME, -ENOTEMPTY, &why), -ENOTEMPTY);
+	assert_non_null(strstr(why.text, *state));
+	assert_non_null(strstr(why.text, "/" DATADIR_TIME ": "));
+	assert_non_null(strstr(why.text, "move it away"));
+	assert_int_equal(datadir_fail(&data, DATADIR_SITES, -ENOSPC, &why), -ENOSPC);
+	assert_non_null(strstr(why.text, "/" DATADIR_SITES ": "));
+	assert_non_null(strstr(why.text, "remount,size="));
+	assert_int_equal(datadir_fail(&data, DATADIR_SITES, -EBUSY, &why), -EBUSY);
+	assert_string_equal(strrchr(why.text, ':'), ": Device or resource busy");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		IN_DIR(test_tables_elsewhere),
+		IN_DIR(test_time_stays_with_history),
+		IN_DIR(test_failing_table_is_named),
 		IN_DIR(test_port_is_named),
 		IN_DIR(test_failed_start_changes_nothing),
 		IN_DIR(test_failed_start_leaves_nothing),

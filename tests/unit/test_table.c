@@ -193,6 +193,47 @@ static void test_marks(void **state)
 	assert_int_equal(table_mark(dir, NAME, &first), -ELOOP);
 }
 
+/* Whatever is in its place and is no such table goes, if that loses nothing else. */
+static void test_replace(void **state)
+{
+	struct table_layout newer = layout;
+	struct table t = { .map = NULL }, second = { .map = NULL };
+
+	(void)state;
+	newer.version++;
+	for (unsigned i = 0; i < 5; i++) {
+		unlinkat(dir, NAME, 0);
+		if (i == 0)
+			assert_int_equal(symlinkat("target", dir, NAME), 0);
+		else if (i == 1)
+			assert_int_equal(mkdirat(dir, NAME, 0700), 0);
+		else if (i == 2)
+			assert_int_equal(mkfifoat(dir, NAME, 0600), 0);
+		else if (i == 3)
+			assert_int_equal(mknodat(dir, NAME, S_IFSOCK | 0600, 0), 0);
+		else
+			assert_int_equal(reopen(&newer, NULL), 0);
+		assert_true(reopen(&layout, NULL) < 0);
+		assert_int_equal(table_open_or_replace(&t, dir, NAME, &layout), 0);
+		assert_int_equal(file_size(), 4096 + 64 * 1000);
+		assert_int_equal(table_open_or_replace(&second, dir, NAME, &layout), -EBUSY);
+		snprintf(table_edit(&t, 0), layout.record_bytes, "kept");
+		table_close(&t);
+		assert_int_equal(table_open_or_replace(&t, dir, NAME, &layout), 0);
+		assert_string_equal(table_record(&t, 0), "kept");
+		table_close(&t);
+		assert_int_equal(faccessat(dir, "target", F_OK, 0), -1);
+	}
+	/* Somebody's files are not ours to delete. */
+	unlinkat(dir, NAME, 0);
+	assert_int_equal(mkdirat(dir, NAME, 0700), 0);
+	assert_int_equal(symlinkat("x", dir, NAME "/theirs"), 0);
+	assert_int_equal(table_open_or_replace(&t, dir, NAME, &layout), -ENOTEMPTY);
+	assert_null(t.map);
+	assert_int_equal(unlinkat(dir, NAME "/theirs", 0), 0);
+	assert_int_equal(unlinkat(dir, NAME, AT_REMOVEDIR), 0);
+}
+
 static void test_extents(void **state)
 {
 	struct table_layout huge = layout;
@@ -321,6 +362,7 @@ int main(void)
 		IN_DIR(test_other_files),
 		IN_DIR(test_half_made),
 		IN_DIR(test_marks),
+		IN_DIR(test_replace),
 		IN_DIR(test_extents),
 		IN_DIR(test_full),
 		cmocka_unit_test(test_slots),

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/addr.h"
@@ -232,22 +233,72 @@ static void test_beginning(void **state)
 	(void)state;
 	assert_int_equal(sessions_open(&s, dir, "sessions"), 0);
 	assert_int_equal(ledger_open(&l, dir, "ledger", 16), 0);
-	assert_int_equal(timeline_beginning_ns(s, l, WALL), WALL);
+	assert_int_equal(timeline_beginning_ns(s, l, NULL, WALL), WALL);
 	add_birth(l, 0, WALL - HOUR);
-	assert_int_equal(timeline_beginning_ns(s, l, WALL), WALL - HOUR);
+	assert_int_equal(timeline_beginning_ns(s, l, NULL, WALL), WALL - HOUR);
 	add_birth(l, 4096, UINT64_MAX - 1);
 	add_birth(l, 8192, WALL + 1000 * 24 * HOUR);
-	assert_int_equal(timeline_beginning_ns(s, l, WALL), WALL - HOUR);
+	assert_int_equal(timeline_beginning_ns(s, l, NULL, WALL), WALL - HOUR);
 	assert_int_equal(sessions_add(s, id, secret, &who, WALL - 3 * HOUR, &slot), 0);
 	sessions_set_seen(s, slot, UINT64_MAX - 1);
-	assert_int_equal(timeline_beginning_ns(s, l, WALL), WALL - HOUR);
+	assert_int_equal(timeline_beginning_ns(s, l, NULL, WALL), WALL - HOUR);
 	sessions_set_seen(s, slot, WALL - HOUR / 2);
-	assert_int_equal(timeline_beginning_ns(s, l, WALL), WALL - HOUR / 2);
+	assert_int_equal(timeline_beginning_ns(s, l, NULL, WALL), WALL - HOUR / 2);
 	/* The wall clock was set back. */
 	add_birth(l, 12288, WALL + 25 * HOUR);
-	assert_int_equal(timeline_beginning_ns(s, l, WALL), WALL + 25 * HOUR);
+	assert_int_equal(timeline_beginning_ns(s, l, NULL, WALL), WALL + 25 * HOUR);
 	ledger_close(l);
 	sessions_close(s);
+}
+
+static void add_line(struct history *h, uint64_t serial, uint64_t since_ns, uint64_t taken_ns)
+{
+	const struct session_record who = { .serial = serial, .state_since_ns = since_ns };
+	const struct allocation a = { .bytes = 4096, .order = 12 };
+
+	history_note(h, &who, NULL, &a, taken_ns);
+}
+
+/* Only history is left of an earlier pool: nothing in it becomes older or younger by what the wall clock did. */
+static void test_beginning_with_history(void **state)
+{
+	struct sessions *s;
+	struct history *h;
+	struct ledger *l;
+
+	(void)state;
+	assert_int_equal(sessions_open(&s, dir, "sessions"), 0);
+	assert_int_equal(ledger_open(&l, dir, "ledger", 16), 0);
+	assert_int_equal(history_open(&h, dir, "history"), 0);
+	assert_int_equal(timeline_beginning_ns(s, l, h, WALL), WALL);
+	add_line(h, 1, WALL - 4 * HOUR, WALL - 3 * HOUR);
+	assert_int_equal(timeline_beginning_ns(s, l, h, WALL), WALL - 3 * HOUR);
+	add_birth(l, 0, WALL - HOUR);
+	assert_int_equal(timeline_beginning_ns(s, l, h, WALL), WALL - HOUR);
+	add_line(h, 2, 1, UINT64_MAX - 1);
+	add_line(h, 3, WALL + 1000 * 24 * HOUR, 1);
+	assert_int_equal(timeline_beginning_ns(s, l, h, WALL), WALL - HOUR);
+	/* The wall clock was set back. */
+	add_line(h, 4, WALL + 24 * HOUR, WALL + 25 * HOUR);
+	assert_int_equal(timeline_beginning_ns(s, l, h, WALL), WALL + 24 * HOUR);
+	history_close(h);
+	ledger_close(l);
+	sessions_close(s);
+}
+
+/* A directory in its place is none of its, unless it is empty. */
+static void test_in_its_place(void **state)
+{
+	struct timeline *t;
+
+	(void)state;
+	assert_int_equal(mkdirat(dir, NAME, 0700), 0);
+	assert_int_equal(symlinkat("x", dir, NAME "/theirs"), 0);
+	assert_int_equal(timeline_open(&t, dir, NAME, &first), -ENOTEMPTY);
+	assert_int_equal(unlinkat(dir, NAME "/theirs", 0), 0);
+	t = open_at(&first);
+	assert_int_equal(timeline_at(t, BOOT), WALL);
+	timeline_close(t);
 }
 
 static void test_one_at_a_time(void **state)
@@ -270,6 +321,8 @@ int main(void)
 		IN_DIR(test_time_never_ends),
 		IN_DIR(test_turns_never_end),
 		IN_DIR(test_beginning),
+		IN_DIR(test_beginning_with_history),
+		IN_DIR(test_in_its_place),
 		IN_DIR(test_one_at_a_time),
 	};
 
