@@ -30,6 +30,7 @@ static const struct fixture {
 	uint32_t versions[TABLES];
 } fixtures[] = {
 	{ "1", { 1, 2, 4, 2 } },
+	{ "2", { 2, 2, 4, 2 } },
 };
 #define FIXTURES (sizeof(fixtures) / sizeof(fixtures[0]))
 #define NEWEST (&fixtures[FIXTURES - 1])
