@@ -30,7 +30,7 @@
  */
 static int select_instead(struct pollfd fds[], int n, int timeout_ms)
 {
-	struct timeval left = { timeout_ms / 1000, timeout_ms % 1000 * 1000 };
+	struct timeval left = { timeout_ms / 1000, timeout_ms % 1000 * 1000L };
 	int max = -1, found;
 	fd_set readable;
 
