@@ -183,6 +183,13 @@ static int open_tables(struct server *s, struct why *why)
 static void report_rejected(const struct server *s)
 {
 	uint32_t sessions = sessions_rejected(s->leases.records), sites = sites_rejected(s->sites);
+	uint32_t lines = history_rejected(s->history);
+
+	if (lines)
+		log_error("%s/" DATADIR_HISTORY
+			  ": %u damaged lines, or a file that was no history, "
+			  "are cleared: rmemctl leaks --reclaimed does not tell of them any more",
+			s->data.tables_path, lines);
 
 	if (sessions || sites)
 		log_error("damaged or lost records in %s: %u sessions (nobody can say whose "

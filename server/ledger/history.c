@@ -20,6 +20,7 @@ struct history {
 	uint8_t is_news[HISTORY_MAX]; /* by slot */
 	uint64_t last_id;
 	uint32_t count, news;
+	uint32_t rejected;
 };
 
 _Static_assert(sizeof(struct history_line) % sizeof(uint64_t) == 0, "sums are over words");
@@ -112,11 +113,12 @@ static void recover(struct history *h)
 
 			if (line->state == HISTORY_NONE)
 				continue;
-			if (is_possible(line, slot))
+			if (is_possible(line, slot)) {
 				add_line(h, slot);
-			else
-				((struct history_line *)table_edit(&h->table, slot))->state =
-					HISTORY_NONE;
+				continue;
+			}
+			((struct history_line *)table_edit(&h->table, slot))->state = HISTORY_NONE;
+			h->rejected++;
 		}
 	}
 }
@@ -129,6 +131,7 @@ int history_open(struct history **out, int dir, const char *name)
 		.count = HISTORY_MAX };
 	struct history *h = calloc(1, sizeof(*h));
 	const bool was_there = faccessat(dir, name, F_OK, 0) == 0;
+	bool replaced = false;
 	int err;
 
 	if (!h)
@@ -136,7 +139,7 @@ int history_open(struct history **out, int dir, const char *name)
 	err = slotmap_create(&h->by_holder, HISTORY_MAX);
 	/* A bad history must not make the other files unusable. */
 	if (!err)
-		err = table_open_or_replace(&h->table, dir, name, &layout);
+		err = table_open_or_replace(&h->table, dir, name, &layout, &replaced);
 	if (!err)
 		err = table_back_all(&h->table);
 	if (err) {
@@ -146,6 +149,7 @@ int history_open(struct history **out, int dir, const char *name)
 		return err;
 	}
 	recover(h);
+	h->rejected += replaced; /* one at least */
 	*out = h;
 	return 0;
 }
@@ -157,6 +161,11 @@ void history_close(struct history *h)
 	table_close(&h->table);
 	slotmap_destroy(&h->by_holder);
 	free(h);
+}
+
+uint32_t history_rejected(const struct history *h)
+{
+	return h ? h->rejected : 0;
 }
 
 void history_reserve_serials(const struct history *h, struct sessions *sessions)

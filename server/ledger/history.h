@@ -61,6 +61,9 @@ struct history;
 int history_open(struct history **out, int dir, const char *name);
 void history_close(struct history *h); /* NULL is fine */
 
+/* Lines that history_open() cleared; a file that it replaced counts as one. NULL is fine. */
+uint32_t history_rejected(const struct history *h);
+
 /*
  * No session gets a serial number that a line has: the other tables may be newer than the history, and a line is found by
  * serial number. Call before the first sessions_add().

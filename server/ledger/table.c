@@ -158,17 +158,19 @@ int table_open(struct table *t, int dir, const char *name, const struct table_la
 	return 0;
 }
 
-int table_open_or_replace(
-	struct table *t, int dir, const char *name, const struct table_layout *layout)
+int table_open_or_replace(struct table *t, int dir, const char *name,
+	const struct table_layout *layout, bool *out_replaced)
 {
 	int err = table_open(t, dir, name, layout, NULL);
 	const bool is_dir = err == -EISDIR;
 
+	*out_replaced = false;
 	/* -ELOOP: a symbolic link; -ENXIO: a socket. */
 	if (err != -EUCLEAN && err != -ELOOP && err != -ENXIO && !is_dir)
 		return err;
 	if (unlinkat(dir, name, is_dir ? AT_REMOVEDIR : 0) != 0)
 		return -errno;
+	*out_replaced = true;
 	return table_open(t, dir, name, layout, NULL);
 }
 

@@ -74,8 +74,8 @@ int table_open(struct table *t, int dir, const char *name, const struct table_la
  * As table_open(), for a file whose loss must not make the other files unusable: whatever is in its place and is not
  * such a table is deleted first, also a symbolic link and an empty directory. -ENOTEMPTY: a directory with contents.
  */
-int table_open_or_replace(
-	struct table *t, int dir, const char *name, const struct table_layout *layout);
+int table_open_or_replace(struct table *t, int dir, const char *name,
+	const struct table_layout *layout, bool *out_replaced);
 void table_close(struct table *t); /* zeroed is fine */
 
 /* Allocate a record's pages; call before the first store into it. -ENOSPC: the file system is full. */

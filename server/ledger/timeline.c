@@ -102,7 +102,8 @@ static int open_table(struct timeline *t, int dir, const char *name)
 		.record_bytes = sizeof(struct mark),
 		.count = MARKS };
 	/* A bad time file must not make the other files unusable. */
-	int err = table_open_or_replace(&t->table, dir, name, &layout);
+	bool replaced;
+	int err = table_open_or_replace(&t->table, dir, name, &layout, &replaced);
 
 	return err ? err : table_back(&t->table, MARKS - 1);
 }

@@ -258,6 +258,7 @@ static void test_damage(void **state)
 		h = reopen(NULL);
 		line = history_next(h, &cursor);
 		assert_int_equal(history_count(h), line ? 1 : 0);
+		assert_int_equal(history_rejected(h), line ? 0 : 1);
 		if (line) {
 			assert_int_equal(line->id, 1);
 			assert_int_equal(line->session_serial, 1);
@@ -438,6 +439,7 @@ static void test_other_version(void **state)
 	history_close(h);
 	damage(8, 0x7e);
 	h = reopen(NULL);
+	assert_int_equal(history_rejected(h), 1);
 	assert_int_equal(history_count(h), 0);
 	history_close(h);
 }

@@ -198,6 +198,7 @@ static void test_replace(void **state)
 {
 	struct table_layout newer = layout;
 	struct table t = { .map = NULL }, second = { .map = NULL };
+	bool replaced = false;
 
 	(void)state;
 	newer.version++;
@@ -214,12 +215,15 @@ static void test_replace(void **state)
 		else
 			assert_int_equal(reopen(&newer, NULL), 0);
 		assert_true(reopen(&layout, NULL) < 0);
-		assert_int_equal(table_open_or_replace(&t, dir, NAME, &layout), 0);
+		assert_int_equal(table_open_or_replace(&t, dir, NAME, &layout, &replaced), 0);
+		assert_true(replaced);
 		assert_int_equal(file_size(), 4096 + 64 * 1000);
-		assert_int_equal(table_open_or_replace(&second, dir, NAME, &layout), -EBUSY);
+		assert_int_equal(
+			table_open_or_replace(&second, dir, NAME, &layout, &replaced), -EBUSY);
 		snprintf(table_edit(&t, 0), layout.record_bytes, "kept");
 		table_close(&t);
-		assert_int_equal(table_open_or_replace(&t, dir, NAME, &layout), 0);
+		assert_int_equal(table_open_or_replace(&t, dir, NAME, &layout, &replaced), 0);
+		assert_false(replaced);
 		assert_string_equal(table_record(&t, 0), "kept");
 		table_close(&t);
 		assert_int_equal(faccessat(dir, "target", F_OK, 0), -1);
@@ -228,7 +232,7 @@ static void test_replace(void **state)
 	unlinkat(dir, NAME, 0);
 	assert_int_equal(mkdirat(dir, NAME, 0700), 0);
 	assert_int_equal(symlinkat("x", dir, NAME "/theirs"), 0);
-	assert_int_equal(table_open_or_replace(&t, dir, NAME, &layout), -ENOTEMPTY);
+	assert_int_equal(table_open_or_replace(&t, dir, NAME, &layout, &replaced), -ENOTEMPTY);
 	assert_null(t.map);
 	assert_int_equal(unlinkat(dir, NAME "/theirs", 0), 0);
 	assert_int_equal(unlinkat(dir, NAME, AT_REMOVEDIR), 0);
