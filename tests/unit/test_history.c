@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/units.h"
 #include "server/ledger/history.h"
 #include "server/ledger/table.h"
 
@@ -361,10 +362,13 @@ static void test_backed(void **state)
 #define CANNOT_MOUNT 77
 
 /* A small tmpfs of its own on the test's directory, in a process of its own: 0, or CANNOT_MOUNT. */
-static int mount_small(const char *path, const char *size)
+static int mount_small(const char *path, size_t bytes)
 {
+	char size[32];
+
+	snprintf(size, sizeof(size), "size=%zu", bytes);
 	if (unshare(geteuid() == 0 ? CLONE_NEWNS : CLONE_NEWUSER | CLONE_NEWNS) != 0 ||
-		mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
+		mount("none", "/", "", MS_REC | MS_PRIVATE, "") != 0 ||
 		mount("small", path, "tmpfs", 0, size) != 0)
 		return CANNOT_MOUNT;
 	dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -385,13 +389,16 @@ static void fill_up(void)
 static int fill_then_note(void)
 {
 	struct history *h;
+	bool failed;
 
 	if (history_open(&h, dir, NAME) != 0)
 		return 1;
 	fill_up();
 	for (uint64_t i = 1; i <= 2 * HISTORY_MAX; i++)
 		note(h, i, 7, i);
-	return history_news(h) != HISTORY_MAX;
+	failed = history_news(h) != HISTORY_MAX;
+	history_close(h);
+	return failed;
 }
 
 /* No room for all lines, so there is no history at all, and nothing is left of it. */
@@ -405,14 +412,14 @@ static int open_without_room(void)
 	return history_open(&h, dir, NAME) != -ENOSPC || faccessat(dir, NAME, F_OK, 0) == 0;
 }
 
-static void on_small(const char *path, const char *size, int (*act)(void))
+static void on_small(const char *path, size_t bytes, int (*act)(void))
 {
 	const pid_t pid = fork();
 	int status;
 
 	assert_true(pid >= 0);
 	if (pid == 0) {
-		status = mount_small(path, size);
+		status = mount_small(path, bytes);
 		_exit(status ? status : act());
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
@@ -425,8 +432,8 @@ static void on_small(const char *path, const char *size, int (*act)(void))
 /* On a tmpfs that is full a line is written all the same. */
 static void test_full(void **state)
 {
-	on_small(*state, "size=8m", fill_then_note);
-	on_small(*state, "size=1m", open_without_room);
+	on_small(*state, HISTORY_BYTES + MIB, fill_then_note);
+	on_small(*state, HISTORY_BYTES / 2, open_without_room);
 }
 
 /* A file of another version is replaced. */
