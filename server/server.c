@@ -395,6 +395,7 @@ int server_start(struct server *s, const struct options *options, struct why *wh
 	if (err)
 		goto fail;
 	pool_settle(&s->pool);
+	sessions_settle(s->leases.records);
 	s->started = true;
 	work_wake(&s->work); /* to wipe blocks that an earlier run left */
 	return 0;

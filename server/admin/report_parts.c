@@ -112,6 +112,7 @@ json_t *part_node(struct draft *d, const struct audit_node *node)
 	draft_set_number(d, o, "quarantine_bytes", node->quarantine_bytes);
 	draft_set_number(d, o, "zombie_bytes", node->zombie_bytes);
 	draft_set_number(d, o, "free_bytes", node->free_bytes);
+	draft_set_number(d, o, "metadata_bytes", 0); /* schema 1 has it */
 	draft_set(d, o, "unaccounted_bytes", json_integer(node->unaccounted_bytes));
 	return o;
 }

@@ -23,14 +23,16 @@ struct audit_scan {
 };
 
 #define MEMBERS 32
+#define SUSPECTS_MIN 256
 
 struct audit {
 	enum audit_depth depth;
 	uint64_t now_ns;
 	const struct audit_scan *previous;
 	size_t walk;                        /* index in previous where the next search begins */
-	struct audit_holder_state *holders; /* by slot of the session table */
+	struct audit_holder_state *holders; /* by slot of the session table, below nholders */
 	uint64_t *site_hashes;              /* by site number; 0: no such site */
+	uint32_t nholders, nsites; /* in those two */
 	struct audit_node nodes[ADDR_MAX_NODES];
 	size_t nnodes;
 	struct ledger_account kept[ADDR_MAX_NODES], counted[ADDR_MAX_NODES];
@@ -86,7 +88,7 @@ static enum audit_kind classify(const struct audit_holder_state *h, const struct
 static int push(struct audit_scan *s, uint32_t slot, uint64_t serial)
 {
 	if (s->count == s->room) {
-		size_t room = s->room ? 2 * s->room : 256;
+		size_t room = 2 * s->room;
 		struct suspect *suspects = realloc(s->suspects, room * sizeof(*suspects));
 
 		if (!suspects)
@@ -97,6 +99,20 @@ static int push(struct audit_scan *s, uint32_t slot, uint64_t serial)
 	s->unordered |= s->count > 0 && s->suspects[s->count - 1].slot > slot;
 	s->suspects[s->count++] = (struct suspect){ .slot = slot, .serial = serial };
 	return 0;
+}
+
+static struct audit_scan *make_scan(void)
+{
+	struct audit_scan *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return NULL;
+	s->room = SUSPECTS_MIN;
+	s->suspects = calloc(s->room, sizeof(*s->suspects));
+	if (s->suspects)
+		return s;
+	free(s);
+	return NULL;
 }
 
 void audit_scan_destroy(struct audit_scan *s)
@@ -264,7 +280,7 @@ static void copy_sums(struct audit *a, const struct audit_input *in)
 
 static void copy_sites(struct audit *a, const struct sites *sites)
 {
-	for (uint32_t site = 1; site < SITES_MAX; site++) {
+	for (uint32_t site = 1; site < a->nsites; site++) {
 		const struct site_record *r = sites_get(sites, site);
 
 		if (r)
@@ -282,9 +298,11 @@ int audit_begin(const struct audit_input *in, const struct audit_scan *previous,
 	a->depth = depth;
 	a->now_ns = in->now_ns;
 	a->previous = previous;
-	a->holders = calloc(SESSIONS_MAX, sizeof(*a->holders));
-	a->site_hashes = calloc(SITES_MAX, sizeof(*a->site_hashes));
-	a->scan = calloc(1, sizeof(*a->scan));
+	a->nholders = sessions_high(in->sessions);
+	a->nsites = sites_high(in->sites);
+	a->holders = calloc((size_t)a->nholders + 1, sizeof(*a->holders));
+	a->site_hashes = calloc((size_t)a->nsites + 1, sizeof(*a->site_hashes));
+	a->scan = make_scan();
 	a->result = calloc(1, sizeof(*a->result));
 	if (!a->holders || !a->site_hashes || !a->scan || !a->result ||
 		audit_cells_create(&a->cells)) {
@@ -312,7 +330,7 @@ static void add_member(struct audit *audit, const struct allocation *a,
 	struct audit_result *r = audit->result;
 	struct audit_member m = { .allocation = a,
 		.holder = holder,
-		.site = audit->site_hashes[a->site] ? a->site : 0,
+		.site = a->site < audit->nsites && audit->site_hashes[a->site] ? a->site : 0,
 		.kind = kind,
 		.orphan = is_orphan(holder, a),
 		.now_ns = audit->now_ns };
@@ -334,7 +352,9 @@ static void add_member(struct audit *audit, const struct allocation *a,
 
 static void add_one(struct audit *audit, uint32_t slot, const struct allocation *a)
 {
-	const struct audit_holder_state *holder = &audit->holders[a->session];
+	static const struct audit_holder_state none;
+	const struct audit_holder_state *holder =
+		a->session < audit->nholders ? &audit->holders[a->session] : &none;
 	const enum audit_kind kind = classify(holder, a);
 	struct ledger_share *share;
 

@@ -41,6 +41,13 @@ int audit_cells_create(struct audit_cells **out)
 
 	if (!c)
 		return -ENOMEM;
+	c->room = CELLS_MIN;
+	c->cells = calloc(c->room, sizeof(*c->cells));
+	c->buckets = calloc(2 * c->room, sizeof(*c->buckets));
+	if (!c->cells || !c->buckets) {
+		audit_cells_destroy(c);
+		return -ENOMEM;
+	}
 	*out = c;
 	return 0;
 }
@@ -75,7 +82,7 @@ static uint32_t *probe(const struct audit_cells *c, enum audit_kind kind, uint32
 /* Make room for one more cell; at least half of the buckets stay empty. */
 static int make_room(struct audit_cells *c)
 {
-	size_t room = c->room ? 2 * c->room : CELLS_MIN;
+	size_t room = 2 * c->room;
 	struct cell *cells;
 	uint32_t *buckets;
 
@@ -158,8 +165,6 @@ static void prefetch(const struct audit_cells *c, const struct audit_member *mem
 {
 	const size_t mask = 2 * c->room - 1;
 
-	if (c->room == 0)
-		return;
 	for (size_t i = 0; i < n; i++)
 		__builtin_prefetch(&c->buckets[hash_member(&members[i]) & mask]);
 	for (size_t i = 0; i < n; i++) {
@@ -250,8 +255,7 @@ static int by_size(const void *left, const void *right)
 	return l->site < r->site ? -1 : l->site > r->site;
 }
 
-int audit_cells_merge(
-	struct audit_cells *c, const uint64_t site_hashes[SITES_MAX], struct audit_result *r)
+int audit_cells_merge(struct audit_cells *c, const uint64_t *site_hashes, struct audit_result *r)
 {
 	struct audit_finding *findings;
 	size_t n = 0;

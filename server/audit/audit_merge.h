@@ -28,8 +28,7 @@ struct audit_member {
 int audit_cells_add(struct audit_cells *c, const struct audit_member *members, size_t n);
 
 /* Set r->findings, sorted, and r->nfindings. Add nothing afterwards. site_hashes: by site number. -ENOMEM. */
-int audit_cells_merge(
-	struct audit_cells *c, const uint64_t site_hashes[SITES_MAX], struct audit_result *r);
+int audit_cells_merge(struct audit_cells *c, const uint64_t *site_hashes, struct audit_result *r);
 
 void audit_findings_destroy(struct audit_finding *findings, size_t n);
 

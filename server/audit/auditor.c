@@ -23,12 +23,12 @@ struct auditor {
 	const struct sites *sites;
 	struct event *timer;       /* periodic audits */
 	struct event *second_scan; /* of an audit on demand */
+	bool failed;               /* the last one did not begin */
 	struct pass *pass;         /* in progress; or NULL */
 	uint64_t began_ns;         /* when the last pass began; boot clock */
 	uint64_t time_ns;          /* the same moment in server time */
 	struct audit_scan *previous;
 	struct audit_scan *stale;    /* the one before it: the next pass frees it */
-	uint64_t previous_ns;        /* when previous began; boot clock */
 	struct wait *asked;          /* waits for an audit whose second scan has not begun */
 	struct wait *served;         /* waits for the full audit in progress */
 	struct audit_result *result; /* set while served is being called */
@@ -111,8 +111,9 @@ static int begin(struct auditor *a, enum audit_depth depth,
 	if (!err)
 		err = pass_start(
 			a->base, a->leases->pool->ledger, audit, take_stale(a), done, a, &a->pass);
-	if (err)
+	if (err && !a->failed)
 		log_error("no audit is made: %s", strerror(-err));
+	a->failed = err; /* one line, until it works again */
 	return err;
 }
 
@@ -127,7 +128,6 @@ static void end(struct auditor *a, const struct pass_outcome *o)
 	}
 	a->stale = a->previous;
 	a->previous = o->scan;
-	a->previous_ns = a->began_ns;
 }
 
 static void begin_on_demand(struct auditor *a);
@@ -205,7 +205,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	/* Skip while another audit runs, and right after it: scans too close together prove nothing. */
-	if (is_busy(a) || (a->previous && clock_boot_ns() - a->previous_ns < SCAN_GAP_NS))
+	if (is_busy(a) || clock_boot_ns() - a->began_ns < SCAN_GAP_NS)
 		return;
 	(void)begin(a, AUDIT_FULL, whole_audit_done);
 }

@@ -488,7 +488,7 @@ void sessions_end(struct leases *l)
 {
 	uint32_t cursor = 0, slot;
 
-	while (l->sessions && sessions_next(l->records, &cursor, &slot))
+	while (l->sessions && l->sites && sessions_next(l->records, &cursor, &slot))
 		sites_release(l->sites, &l->sessions[slot].sites);
 	free(l->sessions);
 	l->sessions = NULL;

@@ -152,6 +152,9 @@ static int recover(struct ledger *l)
 	return 0;
 }
 
+/* So that a seal of zeros, as in a file that never had one, does not match an empty ledger. */
+#define SUM_OF_NOTHING 0x5ea1
+
 int ledger_open(struct ledger **out, int dir, const char *name, uint32_t max)
 {
 	const struct table_layout layout = { .magic = { 'r', 'm', 'e', 'm', 'l', 'e', 'd', 'g' },
@@ -166,6 +169,7 @@ int ledger_open(struct ledger **out, int dir, const char *name, uint32_t max)
 	l = calloc(1, sizeof(*l));
 	if (!l)
 		return -ENOMEM;
+	l->sum = SUM_OF_NOTHING;
 	l->links = calloc(max, sizeof(*l->links));
 	l->sessions = calloc(SESSIONS_MAX, sizeof(*l->sessions));
 	l->sites = calloc(SITES_MAX, sizeof(*l->sites));

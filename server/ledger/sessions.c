@@ -153,6 +153,7 @@ int sessions_open(struct sessions **out, int dir, const char *name)
 {
 	const struct table_layout layout = { .magic = { 'r', 'm', 'e', 'm', 's', 'e', 's', 's' },
 		.version = SESSIONS_FORMAT,
+		.adopt_later = true,
 		.record_bytes = sizeof(struct session_record),
 		.count = SESSIONS_MAX };
 	struct sessions *s = calloc(1, sizeof(*s));
@@ -176,6 +177,11 @@ int sessions_open(struct sessions **out, int dir, const char *name)
 	}
 	*out = s;
 	return 0;
+}
+
+void sessions_settle(struct sessions *s)
+{
+	table_adopt(&s->table);
 }
 
 void sessions_close(struct sessions *s)
@@ -448,6 +454,11 @@ uint64_t sessions_latest_ns(const struct sessions *s, uint64_t limit_ns)
 				latest_ns = times[i];
 	}
 	return latest_ns;
+}
+
+uint32_t sessions_high(const struct sessions *s)
+{
+	return s->slots.high;
 }
 
 uint32_t sessions_count(const struct sessions *s)

@@ -62,6 +62,9 @@ struct sessions;
 int sessions_open(struct sessions **out, int dir, const char *name);
 void sessions_close(struct sessions *s); /* NULL is fine */
 
+/* rmemd has started: an earlier rmemd, which has fewer slots, cannot read the file from now on. */
+void sessions_settle(struct sessions *s);
+
 /* Limit the number of sessions from now on. Default and maximum: SESSIONS_MAX. */
 void sessions_limit(struct sessions *s, uint32_t max);
 bool sessions_are_full(const struct sessions *s);
@@ -128,6 +131,7 @@ const struct session_record *sessions_next(
 /* The latest time up to limit_ns in any record; 0: none. O(n). */
 uint64_t sessions_latest_ns(const struct sessions *s, uint64_t limit_ns);
 
+uint32_t sessions_high(const struct sessions *s); /* above every slot in use */
 uint32_t sessions_count(const struct sessions *s);
 uint32_t sessions_count_in(const struct sessions *s, enum session_state state);
 

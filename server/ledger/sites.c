@@ -376,6 +376,11 @@ const struct site_record *sites_get(const struct sites *s, uint32_t site)
 	return slots_has(&s->slots, site) ? record(s, site) : NULL;
 }
 
+uint32_t sites_high(const struct sites *s)
+{
+	return s->slots.high;
+}
+
 uint32_t sites_count(const struct sites *s)
 {
 	return s->slots.count;

@@ -80,6 +80,7 @@ bool sites_named(const struct sites *s, uint32_t site);
 /* NULL for 0 and unknown numbers. Without a holder, the record is valid until the next sites_intern(). */
 const struct site_record *sites_get(const struct sites *s, uint32_t site);
 
+uint32_t sites_high(const struct sites *s); /* above every number in use */
 uint32_t sites_count(const struct sites *s);
 
 #endif

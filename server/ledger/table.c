@@ -111,6 +111,16 @@ static void write_header(struct table *t, const struct table_layout *layout)
 	memcpy(h->magic, layout->magic, sizeof(h->magic));
 }
 
+void table_adopt(struct table *t)
+{
+	struct header *h = (struct header *)t->map;
+
+	if (h->count != t->count)
+		h->count = t->count;
+	if (h->version != t->version)
+		h->version = t->version;
+}
+
 static int open_fd(struct table *t, const struct table_layout *layout, bool *out_created)
 {
 	int err = lock(t->fd);
@@ -128,7 +138,8 @@ static int open_fd(struct table *t, const struct table_layout *layout, bool *out
 		t->map = NULL;
 		return -errno;
 	}
-	write_header(t, layout);
+	if (*out_created)
+		write_header(t, layout);
 	return 0;
 }
 
@@ -136,7 +147,9 @@ int table_open(struct table *t, int dir, const char *name, const struct table_la
 	bool *out_created)
 {
 	bool created = false;
-	struct table opened = { .record_bytes = layout->record_bytes, .count = layout->count };
+	struct table opened = { .record_bytes = layout->record_bytes,
+		.count = layout->count,
+		.version = layout->version };
 	int err;
 
 	if (layout->count == 0 || layout->record_bytes == 0 || layout->record_bytes % 8 != 0)
@@ -153,6 +166,8 @@ int table_open(struct table *t, int dir, const char *name, const struct table_la
 		return err;
 	}
 	*t = opened;
+	if (!layout->adopt_later)
+		table_adopt(t);
 	if (out_created)
 		*out_created = created;
 	return 0;

@@ -30,6 +30,7 @@ struct table {
 	size_t map_bytes;
 	size_t record_bytes;
 	uint32_t count;
+	uint32_t version;
 	uint32_t backed;           /* records below this have their pages */
 	struct snapshot *snapshot; /* the open snapshot, or NULL */
 };
@@ -37,7 +38,8 @@ struct table {
 struct table_layout {
 	char magic[8]; /* e.g. "rmemledg" */
 	uint32_t version;
-	uint32_t oldest; /* version that is read too, and stored as version from then on; 0: none */
+	uint32_t oldest;  /* version that is read too; 0: none */
+	bool adopt_later; /* an earlier rmemd can still read the file until table_adopt() */
 	size_t record_bytes;
 	uint32_t count; /* a shorter file grows; a longer one is an error */
 };
@@ -76,6 +78,9 @@ int table_open(struct table *t, int dir, const char *name, const struct table_la
  */
 int table_open_or_replace(struct table *t, int dir, const char *name,
 	const struct table_layout *layout, bool *out_replaced);
+/* Give the header of a file that was there before this version and this number of records. */
+void table_adopt(struct table *t);
+
 void table_close(struct table *t); /* zeroed is fine */
 
 /* Allocate a record's pages; call before the first store into it. -ENOSPC: the file system is full. */

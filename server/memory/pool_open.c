@@ -315,7 +315,8 @@ static int clean_node(struct pool *p, struct pool_node *n, uint64_t run, struct 
 		return 0;
 	if (!p->rejected)
 		log_warn("node %u: nothing proves that its free memory is zero (its files were "
-			 "copied or restored, or a start was killed): wiping %s",
+			 "copied, restored or left by an earlier version, or a start was killed): "
+			 "wiping %s",
 			n->node, units_format_bytes(gaps.total_bytes, bytes, sizeof(bytes)));
 	err = wipe_gaps(p, &gaps, why);
 	p->unproven_bytes += gaps.wiped_bytes;
@@ -386,6 +387,7 @@ int pool_open(struct pool *p, const struct datadir *data, const struct sizes *si
 void pool_settle(struct pool *p)
 {
 	ledger_drop_rejected(p->ledger);
+	table_adopt(&p->proofs);
 }
 
 /* Drop a proof before removing its arena: a proof without an arena means that the arena was lost. */

@@ -46,6 +46,7 @@ int proof_open(struct table *t, int tables_dir, const char *name)
 	const struct table_layout layout = { .magic = { 'r', 'm', 'e', 'm', 'p', 'o', 'o', 'l' },
 		.version = PROOF_FORMAT,
 		.oldest = PROOF_OLDEST,
+		.adopt_later = true,
 		.record_bytes = sizeof(struct proof),
 		.count = ADDR_MAX_NODES };
 	int err = table_open(t, tables_dir, name, &layout, NULL);

@@ -3,7 +3,8 @@
  * The table "pool": the arenas of a pool, each with a proof that its memory is zero where the ledger lists nothing. A
  * proof names the arena's file (boot, file system, inode), the ledger's file, and the run with which the ledger is
  * marked. So it does not hold for copies, for a ledger of another run, or after a reboot. The table's header has the
- * ledger's seal: the proofs do not hold either for an older ledger that was copied over the file. Memory without a proof
+ * ledger's seal: the proofs do not hold either for an older ledger that was copied over the file. Two files that are
+ * restored in place together, or an arena that is overwritten in place, are not noticed. Memory without a proof
  * is wiped before it is lent (server/memory/pool_open.c).
  *
  * One thread.

@@ -173,6 +173,7 @@ static void start(void *arg)
 	sessions_recover(&r->leases);
 	start_tick(r);
 	pool_settle(&r->pool);
+	sessions_settle(r->leases.records);
 	work_wake(&r->work);
 	r->open = true;
 }

@@ -220,7 +220,7 @@ static inline const char *evidence(const json_t *record, size_t i)
 #define NODE_KEYS \
 	"node registered_bytes live_bytes courtesy_bytes quarantine_bytes zombie_bytes " \
 	"free_bytes " \
-	"unaccounted_bytes"
+	"metadata_bytes unaccounted_bytes"
 #define HOLDER_KEYS \
 	"session state lease lease_since_ms pid host uid exe cmdline job evidence evidence_text " \
 	"state_since_ns state_for_ms opened_ns seen_ns seen_ago_ms blocks bytes block_bytes"

@@ -420,6 +420,40 @@ static void test_ledger_changed_in_place(void **state)
 	}
 }
 
+/* As an rmemd without seals left it. */
+static void make_format_1(void)
+{
+	const uint64_t none[TABLE_EXTRA_WORDS] = { 0 };
+	const uint32_t version = 1;
+
+	poke_file(DATADIR_POOL, 8, &version, sizeof(version));
+	poke_file(DATADIR_POOL, 40, none, sizeof(none));
+}
+
+/* No seal proves nothing, not even for a ledger that lists nothing; and until rmemd serves, the file stays as it was. */
+static void test_pool_without_a_seal(void **state)
+{
+	struct datadir data = data_of(dir, *state);
+	struct table_facts facts;
+	struct pool p;
+
+	must_open(&p, &data, ARENA_BYTES);
+	fill(&p, lend(&p, 5000), 'L');
+	pool_close(&p);
+	make_format_1();
+	punch(DATADIR_LEDGER);
+	must_open(&p, &data, ARENA_BYTES);
+	assert_int_equal(ledger_count(p.ledger), 0);
+	assert_free_is_zero(&p);
+	assert_int_equal(p.unproven_bytes, ARENA_BYTES);
+	assert_int_equal(table_look(dir, DATADIR_POOL, &facts), 0);
+	assert_int_equal(facts.version, 1);
+	pool_settle(&p);
+	pool_close(&p);
+	assert_int_equal(table_look(dir, DATADIR_POOL, &facts), 0);
+	assert_int_equal(facts.version, PROOF_FORMAT);
+}
+
 /* A whole copy is the pool as well, but no proof goes with it. */
 static void test_copied_pool(void **state)
 {
@@ -789,6 +823,7 @@ int main(void)
 		IN_DIR(test_older_ledger),
 		IN_DIR(test_copied_ledger),
 		IN_DIR(test_ledger_changed_in_place),
+		IN_DIR(test_pool_without_a_seal),
 		IN_DIR(test_copied_pool),
 		IN_DIR(test_damaged_record),
 		IN_DIR(test_forged_serial),
