@@ -32,7 +32,7 @@ struct audit {
 	size_t walk;                        /* index in previous where the next search begins */
 	struct audit_holder_state *holders; /* by slot of the session table, below nholders */
 	uint64_t *site_hashes;              /* by site number; 0: no such site */
-	uint32_t nholders, nsites; /* in those two */
+	uint32_t nholders, nsites;          /* in those two */
 	struct audit_node nodes[ADDR_MAX_NODES];
 	size_t nnodes;
 	struct ledger_account kept[ADDR_MAX_NODES], counted[ADDR_MAX_NODES];
