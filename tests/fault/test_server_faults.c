@@ -22,7 +22,7 @@
 #define LIMIT 3         /* runs for one kind, if it is not called from more places */
 #define LIMIT_START 4   /* the same, of rmemd's start, where a place is */
 #define DEPTH_START 2   /* two calls deep: its probe makes the same trial from seven places */
-#define TRIES 5         /* of a call that did not come */
+#define TRIES 40        /* of a call that did not come: a timed audit makes it, once a second */
 #define SETTLE_MS 30000 /* a connection is torn down in slices */
 #define BYSTANDER_BYTES (64ULL << 10)
 
