@@ -9,29 +9,33 @@ int accounts_create(struct accounts *acc)
 {
 	memset(acc, 0, sizeof(*acc));
 	acc->holders = calloc(SESSIONS_MAX, sizeof(*acc->holders));
-	/* Indexed by node first: pages of absent nodes are never touched and use no memory. */
-	acc->live = calloc((size_t)ADDR_MAX_NODES * SESSIONS_MAX, sizeof(*acc->live));
-	if (acc->holders && acc->live)
-		return 0;
-	accounts_destroy(acc);
-	return -ENOMEM;
+	return acc->holders ? 0 : -ENOMEM;
 }
 
 void accounts_destroy(struct accounts *acc)
 {
 	free(acc->holders);
-	free(acc->live);
+	for (unsigned node = 0; node < ADDR_MAX_NODES; node++)
+		free(acc->live[node]);
 	memset(acc, 0, sizeof(*acc));
+}
+
+int accounts_prepare(struct accounts *acc, unsigned node)
+{
+	if (!acc->live[node])
+		acc->live[node] = calloc(SESSIONS_MAX, sizeof(*acc->live[node]));
+	return acc->live[node] ? 0 : -ENOMEM;
 }
 
 static struct ledger_share *live_of(const struct accounts *acc, unsigned node, uint32_t session)
 {
-	return &acc->live[(size_t)node * SESSIONS_MAX + session];
+	return &acc->live[node][session];
 }
 
 struct ledger_share accounts_live(const struct accounts *acc, uint32_t session, unsigned node)
 {
-	return *live_of(acc, node, session);
+	return acc->live[node] ? *live_of(acc, node, session)
+			       : (struct ledger_share){ .blocks = 0 };
 }
 
 void ledger_share_add(struct ledger_share *share, const struct allocation *a)

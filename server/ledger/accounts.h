@@ -52,13 +52,17 @@ struct accounts {
 	struct ledger_account nodes[ADDR_MAX_NODES];
 	uint64_t nodes_used;            /* bit mask */
 	struct account_holder *holders; /* by slot */
-	struct ledger_share *live;      /* LIVE memory, by node, then slot */
+	struct ledger_share
+		*live[ADDR_MAX_NODES]; /* LIVE memory by slot; NULL: accounts_prepare() */
 };
 
 int accounts_create(struct accounts *acc);   /* -ENOMEM */
 void accounts_destroy(struct accounts *acc); /* zeroed is fine */
 
 void ledger_share_add(struct ledger_share *share, const struct allocation *a);
+
+/* Before the first allocation of a node is added. -ENOMEM. */
+int accounts_prepare(struct accounts *acc, unsigned node);
 
 /* a is not FREE. The record must not change between add and remove. */
 void accounts_add(struct accounts *acc, const struct allocation *a);

@@ -142,14 +142,17 @@ static int recover(struct ledger *l)
 	if (err)
 		return err;
 	slotmap_expect(&l->by_addr, found.count);
-	for (uint32_t i = 0; i < found.count; i++) {
-		slots_occupy(&l->slots, found.slots[i]);
-		index_add(l, found.slots[i]);
+	for (uint32_t i = 0; i < found.count && !err; i++) {
+		err = accounts_prepare(&l->accounts, addr_node(record(l, found.slots[i])->addr));
+		if (!err) {
+			slots_occupy(&l->slots, found.slots[i]);
+			index_add(l, found.slots[i]);
+		}
 	}
 	l->rejected = found.rejected;
 	l->serials = found.serials;
 	free(found.slots);
-	return 0;
+	return err;
 }
 
 /* So that a seal of zeros, as in a file that never had one, does not match an empty ledger. */
@@ -287,6 +290,9 @@ int ledger_add(struct ledger *l, const struct allocation *draft, const struct al
 		return -EINVAL;
 	if (ledger_find_containing(l, draft->addr))
 		return -EEXIST;
+	err = accounts_prepare(&l->accounts, addr_node(draft->addr));
+	if (err)
+		return err;
 	if (slots_take(&l->slots, &slot))
 		return -EDQUOT;
 	err = table_back(&l->table, slot);
