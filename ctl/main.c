@@ -32,11 +32,13 @@ static int print(const struct options *o, json_t *answer, bool *out_leaks, struc
 
 	*out_leaks = false;
 	if (err == 0 && o->report == REPORT_LEAKS)
-		err = verdict_leaks(answer, out_leaks, why);
+		err = verdict_leaks(answer, o->fail_on, out_leaks, why);
 	if (err == 0 && o->report == REPORT_LEAKS)
 		err = select_leaks(answer, &o->view, why);
 	if (err == 0 && o->report == REPORT_MAP)
 		err = verdict_map(answer, o->view.node, why);
+	if (o->quiet)
+		return err;
 	if (o->json && (err == 0 || err == -EREMOTEIO)) {
 		json_dumpf(answer, stdout, JSON_INDENT(2));
 		putchar('\n');
