@@ -26,8 +26,8 @@ static const char common[] =
 	"  -h, --help            this text, or that of a command\n"
 	"  --version             print the version\n"
 	"\n"
-	"Exit status: 0 clean, 1 leaks, or history of them that nobody has acknowledged\n"
-	"(leaks only), 2 wrong usage, 3 could not check.\n"
+	"Exit status: 0 clean, 1 leaks, or history of them that nobody has acknowledged;\n"
+	"with who-holds: it is free; 2 wrong usage, 3 could not check.\n"
 	"The manual is rmemctl(1).\n";
 
 static const struct {
@@ -81,7 +81,7 @@ static const struct {
 		"Usage: rmemctl who-holds ADDR [OPTION]...\n"
 		"\n"
 		"Show the allocation that contains a remote address, who holds it and the call\n"
-		"stack that allocated it. An address that nobody holds is an error.\n",
+		"stack that allocated it. Exits with 1 if nobody holds that address.\n",
 		"",
 	},
 };

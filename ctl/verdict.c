@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "ctl/field.h"
 #include "ctl/kind.h"
@@ -13,6 +14,13 @@ static bool has_kind(const json_t *summary, enum kind kind, struct check *c)
 	const json_t *total = field_object(c, summary, kind_name(kind));
 
 	return field_uint(c, total, "blocks") != 0 || field_uint(c, total, "bytes") != 0;
+}
+
+bool verdict_is_free(const json_t *answer)
+{
+	const json_t *code = json_object_get(json_object_get(answer, "error"), "code");
+
+	return json_is_string(code) && strcmp(json_string_value(code), "ENOENT") == 0;
 }
 
 int verdict_map(const json_t *answer, int node, struct why *why)

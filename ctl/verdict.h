@@ -14,6 +14,9 @@
  */
 int verdict_leaks(const json_t *answer, unsigned kinds, bool *out_leaks, struct why *why);
 
+/* who-holds: the answer is that nobody holds the address, which is no error of the question. */
+bool verdict_is_free(const json_t *answer);
+
 /* Is there such a node (< 0: any)? -ENODEV. */
 int verdict_map(const json_t *answer, int node, struct why *why);
 

@@ -372,14 +372,21 @@ static void test_error_answer(void **state)
 
 	run(f, "who-holds 0x9e00000000001000 --admin SOCKET", &o);
 	wait_exit(server);
-	assert_int_equal(o.status, 3);
-	assert_string_equal(o.out, "");
-	assert_non_null(strstr(o.err, "nobody holds 0x9e00000000001000: it is free\n"));
+	assert_int_equal(o.status, 1);
+	assert_string_equal(o.out, "nobody holds 0x9e00000000001000: it is free\n");
+	assert_string_equal(o.err, "");
 	server = start_server(f, ANSWER, "error");
 	run(f, "who-holds 0x9e00000000001000 --json --admin SOCKET", &o);
 	wait_exit(server);
-	assert_int_equal(o.status, 3);
+	assert_int_equal(o.status, 1);
 	assert_non_null(strstr(o.out, "\"code\": \"ENOENT\""));
+	/* Of another report it is an error. */
+	server = start_server(f, ANSWER, "error");
+	run(f, "status --admin SOCKET", &o);
+	wait_exit(server);
+	assert_int_equal(o.status, 3);
+	assert_string_equal(o.out, "");
+	assert_non_null(strstr(o.err, "nobody holds 0x9e00000000001000: it is free\n"));
 }
 
 /* What makes the exit status 1 can be chosen, and then nothing need be read. */
