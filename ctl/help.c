@@ -22,12 +22,12 @@ static const char common[] =
 	"  --server HOST[:PORT]  ask over RDMA\n"
 	"  --port N              the server's port (7471)\n"
 	"  --timeout DURATION    give up after this long (10s)\n"
-	"  --json                print JSON instead of text\n"
+	"  -j, --json            print JSON instead of text\n"
 	"  -h, --help            this text, or that of a command\n"
 	"  --version             print the version\n"
 	"\n"
-	"Exit status: 0 clean, 1 leaks, or history of them that nobody has acknowledged\n"
-	"(leaks only), 2 wrong usage, 3 could not check.\n"
+	"Exit status: 0 clean, 1 leaks, or history of them that nobody has acknowledged;\n"
+	"with who-holds: it is free; 2 wrong usage, 3 could not check.\n"
 	"The manual is rmemctl(1).\n";
 
 static const struct {
@@ -52,6 +52,10 @@ static const struct {
 	"                        --json the default)\n"
 		"  -T, --top N           show at most N records\n"
 		"  -o, --older DURATION  show only records whose oldest block is that old\n"
+		"  --min-bytes SIZE      show only records of at least that many bytes\n"
+		"  --fail-on LIST        exit with 1 for these kinds (definite,zombie); for what\n"
+	"                        is wrong or not acknowledged always\n"
+		"  -q, --quiet           print nothing: the exit status says it\n"
 		"  --reclaimed           show instead what was taken back from holders that were\n"
 	"                        gone: the lines of history, the newest first\n"
 		"  --limit N             with --reclaimed: at most N lines (256)\n"
@@ -77,7 +81,7 @@ static const struct {
 		"Usage: rmemctl who-holds ADDR [OPTION]...\n"
 		"\n"
 		"Show the allocation that contains a remote address, who holds it and the call\n"
-		"stack that allocated it. An address that nobody holds is an error.\n",
+		"stack that allocated it. Exits with 1 if nobody holds that address.\n",
 		"",
 	},
 };

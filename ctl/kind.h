@@ -21,6 +21,9 @@ enum kind {
 #define KINDS_ALL (KIND_BIT(KINDS) - 1)
 #define KINDS_DEFAULT (KIND_BIT(KIND_DEFINITE) | KIND_BIT(KIND_LIMBO) | KIND_BIT(KIND_ZOMBIE))
 
+#define KINDS_FAIL \
+	(KIND_BIT(KIND_DEFINITE) | KIND_BIT(KIND_ZOMBIE)) /* that make the exit status 1 */
+
 const char *kind_name(enum kind kind);    /* "definite": the key in JSON */
 const char *kind_phrase(enum kind kind);  /* "definitely lost": after "56.0 MiB in 14 blocks" */
 const char *kind_summary(enum kind kind); /* "definitely lost": before it */

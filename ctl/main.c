@@ -25,18 +25,36 @@ static enum exit_status complain(enum exit_status status, const struct why *why)
 	return status;
 }
 
+/* That nobody holds an address is an answer: said where answers are. */
+static void print_free(const struct options *o, const json_t *answer, const struct why *why)
+{
+	if (o->json) {
+		json_dumpf(answer, stdout, JSON_INDENT(2));
+		putchar('\n');
+	} else {
+		text_put(stdout, why->text);
+		putchar('\n');
+	}
+}
+
 /* The verdict first: what cannot be judged is not to look like a report. */
 static int print(const struct options *o, json_t *answer, bool *out_leaks, struct why *why)
 {
 	int err = reply_check(answer, o->report, why);
 
-	*out_leaks = false;
+	*out_leaks = err == -EREMOTEIO && o->report == REPORT_WHO_HOLDS && verdict_is_free(answer);
+	if (*out_leaks) {
+		print_free(o, answer, why);
+		return 0;
+	}
 	if (err == 0 && o->report == REPORT_LEAKS)
-		err = verdict_leaks(answer, out_leaks, why);
+		err = verdict_leaks(answer, o->fail_on, out_leaks, why);
 	if (err == 0 && o->report == REPORT_LEAKS)
 		err = select_leaks(answer, &o->view, why);
 	if (err == 0 && o->report == REPORT_MAP)
 		err = verdict_map(answer, o->view.node, why);
+	if (o->quiet)
+		return err;
 	if (o->json && (err == 0 || err == -EREMOTEIO)) {
 		json_dumpf(answer, stdout, JSON_INDENT(2));
 		putchar('\n');

@@ -21,7 +21,6 @@ enum {
 	OPTION_ADMIN = 256,
 	OPTION_SERVER,
 	OPTION_PORT,
-	OPTION_JSON,
 	OPTION_TIMEOUT,
 	OPTION_VERSION,
 	OPTION_KINDS,
@@ -30,19 +29,24 @@ enum {
 	OPTION_BLOCKS,
 	OPTION_RECLAIMED,
 	OPTION_ACK,
+	OPTION_MIN_BYTES,
+	OPTION_FAIL_ON,
 };
 
 static const struct option long_options[] = {
 	{ "admin", required_argument, NULL, OPTION_ADMIN },
 	{ "server", required_argument, NULL, OPTION_SERVER },
 	{ "port", required_argument, NULL, OPTION_PORT },
-	{ "json", no_argument, NULL, OPTION_JSON },
+	{ "json", no_argument, NULL, 'j' },
+	{ "quiet", no_argument, NULL, 'q' },
 	{ "timeout", required_argument, NULL, OPTION_TIMEOUT },
 	{ "help", no_argument, NULL, 'h' },
 	{ "version", no_argument, NULL, OPTION_VERSION },
 	{ "kinds", required_argument, NULL, OPTION_KINDS },
 	{ "top", required_argument, NULL, 'T' },
 	{ "older", required_argument, NULL, 'o' },
+	{ "min-bytes", required_argument, NULL, OPTION_MIN_BYTES },
+	{ "fail-on", required_argument, NULL, OPTION_FAIL_ON },
 	{ "limit", required_argument, NULL, OPTION_LIMIT },
 	{ "node", required_argument, NULL, OPTION_NODE },
 	{ "blocks", no_argument, NULL, OPTION_BLOCKS },
@@ -64,6 +68,9 @@ static const struct {
 	{ OPTION_KINDS, BIT(REPORT_LEAKS), "--kinds", "leaks" },
 	{ 'T', BIT(REPORT_LEAKS), "--top", "leaks" },
 	{ 'o', BIT(REPORT_LEAKS), "--older", "leaks" },
+	{ OPTION_MIN_BYTES, BIT(REPORT_LEAKS), "--min-bytes", "leaks" },
+	{ OPTION_FAIL_ON, BIT(REPORT_LEAKS), "--fail-on", "leaks" },
+	{ 'q', BIT(REPORT_LEAKS), "--quiet", "leaks" },
 	{ OPTION_LIMIT, BIT(REPORT_MAP) | BIT(REPORT_RECLAIMED), "--limit",
 		"map and of leaks --reclaimed" },
 	{ OPTION_NODE, BIT(REPORT_MAP), "--node", "map" },
@@ -130,6 +137,16 @@ static int parse_ack(struct parser *p, const char *text)
 	return 0;
 }
 
+static int parse_kinds(const struct parser *p, const char *option, const char *text, unsigned *out)
+{
+	if (kind_parse_list(text, out) == 0)
+		return 0;
+	return why_set(p->why, -EINVAL,
+		"%s %s: want a list of definite, indirect, possible, idle, reachable, limbo, "
+		"zombie, suppressed; or all",
+		option, text);
+}
+
 /* Those of one command; 1 if it is none of them. */
 static int parse_view(struct parser *p, int option, const char *text)
 {
@@ -138,12 +155,17 @@ static int parse_view(struct parser *p, int option, const char *text)
 
 	switch (option) {
 	case OPTION_KINDS:
-		if (kind_parse_list(text, &o->view.kinds))
-			return why_set(p->why, -EINVAL,
-				"--kinds %s: want a list of definite, indirect, possible, idle, "
-				"reachable, limbo, zombie, suppressed; or all",
-				text);
 		p->kinds_seen = true;
+		return parse_kinds(p, "--kinds", text, &o->view.kinds);
+	case OPTION_FAIL_ON:
+		return parse_kinds(p, "--fail-on", text, &o->fail_on);
+	case OPTION_MIN_BYTES:
+		if (units_parse_bytes(text, &o->view.min_bytes))
+			return why_set(p->why, -EINVAL,
+				"--min-bytes %s: want a size like 64K or 1G", text);
+		return 0;
+	case 'q':
+		o->quiet = true;
 		return 0;
 	case 'T':
 		if (parse_number(text, 10, INT64_MAX, &o->view.top) || o->view.top == 0)
@@ -191,7 +213,7 @@ static int parse_common(struct parser *p, int option, const char *text)
 		return target_parse(text, &o->target, p->why) ? -EINVAL : 0;
 	case OPTION_PORT:
 		return parse_port(p, text);
-	case OPTION_JSON:
+	case 'j':
 		o->json = true;
 		return 0;
 	case OPTION_TIMEOUT:
@@ -214,7 +236,7 @@ static int parse_options(struct parser *p, int argc, char **argv)
 	opterr = 0;
 	/* 0: start over, with a fresh permutation, however often this was called */
 	optind = 0;
-	while ((option = getopt_long(argc, argv, ":hT:o:", long_options, NULL)) != -1) {
+	while ((option = getopt_long(argc, argv, ":hjqT:o:", long_options, NULL)) != -1) {
 		/* the word that option was in, unless it holds several letters */
 		const char *word = argv[optind - 1];
 
@@ -324,9 +346,10 @@ int options_parse(int argc, char **argv, struct options *out, struct why *why)
 	struct parser p = { .options = out, .why = why };
 	int err;
 
-	*out = (struct options){
-		.port = TARGET_DEFAULT_PORT, .timeout_ms = DEFAULT_TIMEOUT_MS, .view = VIEW_INIT
-	};
+	*out = (struct options){ .port = TARGET_DEFAULT_PORT,
+		.timeout_ms = DEFAULT_TIMEOUT_MS,
+		.view = VIEW_INIT,
+		.fail_on = KINDS_FAIL };
 	err = parse_options(&p, argc, argv);
 	/* a program chooses for itself, unless it asks us to */
 	if (out->json && !p.kinds_seen)

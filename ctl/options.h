@@ -29,8 +29,10 @@ struct options {
 	uint16_t port;
 	uint64_t timeout_ms;
 	bool json;
-	uint64_t addr;  /* who-holds */
-	uint64_t limit; /* map: blocks at most; reclaimed: lines at most */
+	bool quiet;       /* print nothing but errors */
+	unsigned fail_on; /* leaks: bits of enum kind that make the exit status 1 */
+	uint64_t addr;    /* who-holds */
+	uint64_t limit;   /* map: blocks at most; reclaimed: lines at most */
 	struct view view;
 };
 

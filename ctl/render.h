@@ -33,17 +33,18 @@ const char *report_answer(enum report report);  /* "reclaimed": the "report" of 
 
 /* What of a report is shown. It changes no verdict. Records are left out before: select.h. */
 struct view {
-	unsigned kinds;    /* leaks: bits of enum kind */
-	uint64_t top;      /* leaks: records at most; 0: all */
-	uint64_t older_ms; /* leaks: only records with an allocation of at least that age */
-	int node;          /* map: -1: all */
-	bool blocks;       /* map: list them */
-	uint64_t line;     /* acknowledge: the line of history that was; VIEW_EVERY_LINE */
+	unsigned kinds;     /* leaks: bits of enum kind */
+	uint64_t top;       /* leaks: records at most; 0: all */
+	uint64_t older_ms;  /* leaks: only records with an allocation of at least that age */
+	uint64_t min_bytes; /* leaks: only records of at least so many bytes */
+	int node;           /* map: -1: all */
+	bool blocks;        /* map: list them */
+	uint64_t line;      /* acknowledge: the line of history that was; VIEW_EVERY_LINE */
 };
 #define VIEW_EVERY_LINE 0 /* no line's id */
 #define VIEW_INIT \
 	{ \
-		KINDS_DEFAULT, 0, 0, -1, false, VIEW_EVERY_LINE \
+		KINDS_DEFAULT, 0, 0, 0, -1, false, VIEW_EVERY_LINE \
 	}
 
 /*

@@ -173,22 +173,27 @@ static void put_records(FILE *out, const json_t *answer, struct check *c)
 
 	json_array_foreach(records, i, record) put_record(out, record, c);
 	if (hidden > 0)
-		fprintf(out, "%" PRId64 " more record%s not shown (--top, --older)\n", hidden,
-			hidden == 1 ? "" : "s");
+		fprintf(out, "%" PRId64 " more record%s not shown (--top, --older, --min-bytes)\n",
+			hidden, hidden == 1 ? "" : "s");
 }
 
+/* A line for each kind that there is, and always one for what is definitely lost. */
 static void put_summary(FILE *out, const json_t *answer, struct check *c)
 {
 	const json_t *summary = field_object(c, answer, "summary");
 
-	fputs("LEAK SUMMARY:", out);
+	fputs("LEAK SUMMARY:\n", out);
 	for (unsigned i = 0; i < KINDS; i++) {
 		const json_t *total = field_object(c, summary, kind_name((enum kind)i));
+		uint64_t bytes = field_uint(c, total, "bytes");
+		uint64_t blocks = field_uint(c, total, "blocks");
 
-		fprintf(out, "%s %s ", i ? " ·" : "", kind_summary((enum kind)i));
-		text_put_share(out, field_uint(c, total, "bytes"), field_uint(c, total, "blocks"));
+		if (i != KIND_DEFINITE && bytes == 0 && blocks == 0)
+			continue;
+		fprintf(out, "   %-16s ", kind_summary((enum kind)i));
+		text_put_share(out, bytes, blocks);
+		putc('\n', out);
 	}
-	putc('\n', out);
 }
 
 int render_leaks(const json_t *answer, const struct view *view, FILE *out, struct check *c)

@@ -25,7 +25,8 @@ static int sort_out(const json_t *records, const struct view *view, json_t *out,
 			return 0;
 		if (!(view->kinds & KIND_BIT(kind)))
 			continue;
-		if (age_ms < view->older_ms || (view->top && json_array_size(out) == view->top))
+		if (age_ms < view->older_ms || field_uint(c, record, "bytes") < view->min_bytes ||
+			(view->top && json_array_size(out) == view->top))
 			(*hidden)++;
 		else if (json_array_append(out, record) != 0)
 			return -ENOMEM;

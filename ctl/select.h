@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * --kinds, --older and --top: which records of a leaks report are shown. It is decided here, once, before the report is
+ * --kinds, --older, --min-bytes and --top: which records of a leaks report are shown. It is decided here, once, before the report is
  * printed as text or as JSON. Totals, conservation and the verdict are of the whole pool, whatever is shown. Pure.
  */
 #ifndef RMEM_CTL_SELECT_H
@@ -11,7 +11,7 @@
 #include "common/why.h"
 #include "ctl/render.h"
 
-/* In the answer: how many records of the kinds asked for --older and --top left out. Not there: none. */
+/* In the answer: how many records of the kinds asked for the other three left out. Not there: none. */
 #define SELECT_HIDDEN "records_hidden"
 
 /*

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "ctl/field.h"
 #include "ctl/kind.h"
@@ -13,6 +14,13 @@ static bool has_kind(const json_t *summary, enum kind kind, struct check *c)
 	const json_t *total = field_object(c, summary, kind_name(kind));
 
 	return field_uint(c, total, "blocks") != 0 || field_uint(c, total, "bytes") != 0;
+}
+
+bool verdict_is_free(const json_t *answer)
+{
+	const json_t *code = json_object_get(json_object_get(answer, "error"), "code");
+
+	return json_is_string(code) && strcmp(json_string_value(code), "ENOENT") == 0;
 }
 
 int verdict_map(const json_t *answer, int node, struct why *why)
@@ -39,20 +47,21 @@ int verdict_map(const json_t *answer, int node, struct why *why)
 		used ? list : "none");
 }
 
-int verdict_leaks(const json_t *answer, bool *out_leaks, struct why *why)
+int verdict_leaks(const json_t *answer, unsigned kinds, bool *out_leaks, struct why *why)
 {
 	struct check c = { "" };
 	const json_t *summary = field_object(&c, answer, "summary");
 	const json_t *nodes = field_list(&c, answer, "nodes");
-	bool definite = has_kind(summary, KIND_DEFINITE, &c);
-	bool zombie = has_kind(summary, KIND_ZOMBIE, &c);
 	const json_t *coverage = field_object(&c, answer, "coverage");
 	bool wrong = field_uint(&c, coverage, "orphans") != 0;
 	/* what was taken back was leaked too, until somebody says that he knows */
 	bool news = field_uint_or_0(&c, coverage, "unacknowledged") != 0;
+	bool found = false;
 	json_t *node;
 	size_t i;
 
+	for (unsigned kind = 0; kind < KINDS; kind++)
+		found |= has_kind(summary, (enum kind)kind, &c) && kinds & KIND_BIT(kind);
 	json_array_foreach(nodes, i, node)
 	{
 		wrong |= field_int(&c, node, "unaccounted_bytes") != 0;
@@ -61,6 +70,6 @@ int verdict_leaks(const json_t *answer, bool *out_leaks, struct why *why)
 	if (c.what[0])
 		return why_set(
 			why, -EBADMSG, "the answer %s: this is not what an rmemd says", c.what);
-	*out_leaks = definite || zombie || wrong || news;
+	*out_leaks = found || wrong || news;
 	return 0;
 }

@@ -158,7 +158,7 @@ static json_t *refuse(const struct report_view *view, uint64_t addr)
 {
 	const struct report_node *node = part_find_node(view, addr_node(addr));
 	char message[160];
-	int err = ENOENT;
+	int err = ERANGE;
 
 	if (!addr_is_remote(addr)) {
 		err = EINVAL;
@@ -172,6 +172,7 @@ static json_t *refuse(const struct report_view *view, uint64_t addr)
 		snprintf(message, sizeof(message),
 			"0x%" PRIx64 " is outside of the pool: see rmemctl map", addr);
 	} else {
+		err = ENOENT;
 		snprintf(message, sizeof(message), "nobody holds 0x%" PRIx64 ": it is free", addr);
 	}
 	return report_error(err, message);

@@ -11,7 +11,7 @@
 /* All or nothing, a reason with every failure, and nothing that a terminal would obey. */
 static void render(enum report report, json_t *answer)
 {
-	const struct view view = { KINDS_ALL, 0, 0, -1, true, 17 };
+	const struct view view = { KINDS_ALL, 0, 0, 0, -1, true, 17 };
 	struct why why = { "" };
 	char *text = NULL;
 	size_t size;
@@ -21,7 +21,7 @@ static void render(enum report report, json_t *answer)
 
 	FUZZ_EXPECT(out);
 	if (report == REPORT_LEAKS) {
-		err = verdict_leaks(answer, &leaks, &why);
+		err = verdict_leaks(answer, KINDS_FAIL, &leaks, &why);
 		FUZZ_EXPECT(err == 0 || err == -EBADMSG);
 		err = select_leaks(answer, &view, &why);
 		FUZZ_EXPECT(err == 0 || err == -EBADMSG);

@@ -37,19 +37,21 @@ struct golden {
 
 #define VIEW_LINE(line) \
 	{ \
-		KINDS_DEFAULT, 0, 0, -1, false, line \
+		KINDS_DEFAULT, 0, 0, 0, -1, false, line \
 	}
 
 static const struct golden goldens[] = {
 	{ "leaks-kinds", "leaks-kinds", REPORT_LEAKS, 1, VIEW_INIT },
 	{ "leaks-kinds", "leaks-kinds-all", REPORT_LEAKS, 1,
-		{ KINDS_ALL, 0, 0, -1, false, VIEW_EVERY_LINE } },
+		{ KINDS_ALL, 0, 0, 0, -1, false, VIEW_EVERY_LINE } },
 	{ "leaks-kinds", "leaks-kinds-limbo", REPORT_LEAKS, 1,
-		{ KIND_BIT(KIND_LIMBO), 0, 0, -1, false, VIEW_EVERY_LINE } },
+		{ KIND_BIT(KIND_LIMBO), 0, 0, 0, -1, false, VIEW_EVERY_LINE } },
 	{ "leaks-kinds", "leaks-kinds-top", REPORT_LEAKS, 1,
-		{ KINDS_DEFAULT, 1, 0, -1, false, VIEW_EVERY_LINE } },
+		{ KINDS_DEFAULT, 1, 0, 0, -1, false, VIEW_EVERY_LINE } },
 	{ "leaks-kinds", "leaks-kinds-older", REPORT_LEAKS, 1,
-		{ KINDS_DEFAULT, 0, 400000, -1, false, VIEW_EVERY_LINE } },
+		{ KINDS_DEFAULT, 0, 400000, 0, -1, false, VIEW_EVERY_LINE } },
+	{ "leaks-kinds", "leaks-kinds-large", REPORT_LEAKS, 1,
+		{ KINDS_DEFAULT, 0, 0, 1048576, -1, false, VIEW_EVERY_LINE } },
 	{ "leaks-clean", "leaks-clean", REPORT_LEAKS, 0, VIEW_INIT },
 	{ "leaks-unaccounted", "leaks-unaccounted", REPORT_LEAKS, 1, VIEW_INIT },
 	{ "leaks-miscounted", "leaks-miscounted", REPORT_LEAKS, 1, VIEW_INIT },
@@ -62,11 +64,13 @@ static const struct golden goldens[] = {
 	{ "sessions", "sessions", REPORT_SESSIONS, 0, VIEW_INIT },
 	{ "sessions-none", "sessions-none", REPORT_SESSIONS, 0, VIEW_INIT },
 	{ "map", "map", REPORT_MAP, 0, VIEW_INIT },
-	{ "map", "map-blocks", REPORT_MAP, 0, { KINDS_DEFAULT, 0, 0, -1, true, VIEW_EVERY_LINE } },
-	{ "map", "map-node1", REPORT_MAP, 0, { KINDS_DEFAULT, 0, 0, 1, true, VIEW_EVERY_LINE } },
-	{ "map-cut", "map-cut", REPORT_MAP, 0, { KINDS_DEFAULT, 0, 0, -1, true, VIEW_EVERY_LINE } },
+	{ "map", "map-blocks", REPORT_MAP, 0,
+		{ KINDS_DEFAULT, 0, 0, 0, -1, true, VIEW_EVERY_LINE } },
+	{ "map", "map-node1", REPORT_MAP, 0, { KINDS_DEFAULT, 0, 0, 0, 1, true, VIEW_EVERY_LINE } },
+	{ "map-cut", "map-cut", REPORT_MAP, 0,
+		{ KINDS_DEFAULT, 0, 0, 0, -1, true, VIEW_EVERY_LINE } },
 	{ "map-empty", "map-empty", REPORT_MAP, 0,
-		{ KINDS_DEFAULT, 0, 0, -1, true, VIEW_EVERY_LINE } },
+		{ KINDS_DEFAULT, 0, 0, 0, -1, true, VIEW_EVERY_LINE } },
 	{ "who-holds", "who-holds", REPORT_WHO_HOLDS, 0, VIEW_INIT },
 	{ "leaks-unacknowledged", "leaks-unacknowledged", REPORT_LEAKS, 1, VIEW_INIT },
 	{ "leaks-acknowledged", "leaks-acknowledged", REPORT_LEAKS, 0, VIEW_INIT },
@@ -143,7 +147,7 @@ static int judge(const struct golden *g, const json_t *given, char **out)
 
 	*out = NULL;
 	if (err == 0 && g->report == REPORT_LEAKS)
-		err = verdict_leaks(answer, &leaks, &why);
+		err = verdict_leaks(answer, KINDS_FAIL, &leaks, &why);
 	if (err == 0 && g->report == REPORT_LEAKS)
 		err = select_leaks(answer, &g->view, &why);
 	if (err == 0) {
@@ -326,7 +330,7 @@ static void test_missing_field_is_named(void **state)
 	free(printed);
 	assert_non_null(strstr(why.text, "\"waste_bytes\""));
 	assert_int_equal(json_object_del(answer, "summary"), 0);
-	assert_int_equal(verdict_leaks(answer, &leaks, &why), -EBADMSG);
+	assert_int_equal(verdict_leaks(answer, KINDS_FAIL, &leaks, &why), -EBADMSG);
 	assert_true(leaks); /* untouched */
 	json_decref(answer);
 	free(text);

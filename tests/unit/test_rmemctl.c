@@ -320,6 +320,7 @@ static void test_json_is_selected_like_text(void **state)
 		{ "--older 400s ", "9f3a1c02 0badf00d 77aa0011", 1 },
 		{ "--older 401s ", "9f3a1c02 77aa0011", 2 },
 		{ "--older 1d ", "", 4 },
+		{ "--min-bytes 1M ", "9f3a1c02", 3 },
 		{ "--kinds limbo,zombie --older 10s ", "0badf00d", 1 },
 		{ "--top 1 --kinds zombie,limbo ", "0badf00d", 1 },
 		{ "--top 2 ", "9f3a1c02 0badf00d", 2 },
@@ -371,14 +372,54 @@ static void test_error_answer(void **state)
 
 	run(f, "who-holds 0x9e00000000001000 --admin SOCKET", &o);
 	wait_exit(server);
-	assert_int_equal(o.status, 3);
-	assert_string_equal(o.out, "");
-	assert_non_null(strstr(o.err, "nobody holds 0x9e00000000001000: it is free\n"));
+	assert_int_equal(o.status, 1);
+	assert_string_equal(o.out, "nobody holds 0x9e00000000001000: it is free\n");
+	assert_string_equal(o.err, "");
 	server = start_server(f, ANSWER, "error");
 	run(f, "who-holds 0x9e00000000001000 --json --admin SOCKET", &o);
 	wait_exit(server);
-	assert_int_equal(o.status, 3);
+	assert_int_equal(o.status, 1);
 	assert_non_null(strstr(o.out, "\"code\": \"ENOENT\""));
+	/* Of another report it is an error. */
+	server = start_server(f, ANSWER, "error");
+	run(f, "status --admin SOCKET", &o);
+	wait_exit(server);
+	assert_int_equal(o.status, 3);
+	assert_string_equal(o.out, "");
+	assert_non_null(strstr(o.err, "nobody holds 0x9e00000000001000: it is free\n"));
+}
+
+/* What makes the exit status 1 can be chosen, and then nothing need be read. */
+static void test_fail_on(void **state)
+{
+	static const struct {
+		const char *words, *answer;
+		int status;
+	} all[] = {
+		{ "leaks -q --admin SOCKET", "leaks-kinds", 1 },
+		{ "leaks --quiet --admin SOCKET", "leaks-clean", 0 },
+		{ "leaks -q --fail-on zombie --admin SOCKET", "leaks-kinds", 1 },
+		{ "leaks -q --fail-on indirect,idle --admin SOCKET", "leaks-kinds", 0 },
+		{ "leaks -q --fail-on reachable --admin SOCKET", "leaks-clean", 1 },
+		{ "leaks -q --fail-on all --admin SOCKET", "leaks-empty-pool", 0 },
+		/* always */
+		{ "leaks -q --fail-on indirect --admin SOCKET", "leaks-unaccounted", 1 },
+		{ "leaks -q --fail-on indirect --admin SOCKET", "leaks-miscounted", 1 },
+		{ "leaks -q --fail-on indirect --admin SOCKET", "leaks-unacknowledged", 1 },
+	};
+	struct fixture *f = *state;
+	static struct outcome o;
+
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+		pid_t server = start_server(f, ANSWER, all[i].answer);
+
+		run(f, all[i].words, &o);
+		wait_exit(server);
+		if (o.status != all[i].status)
+			fail_msg("%s of %s: %d", all[i].words, all[i].answer, o.status);
+		assert_string_equal(o.out, "");
+		assert_string_equal(o.err, "");
+	}
 }
 
 /* The reason is the server's; nothing is said to be done. */
@@ -524,6 +565,9 @@ static void test_usage(void **state)
 		{ "leaks --kinds leaky", "--kinds leaky" },
 		{ "leaks -T 0", "--top 0" },
 		{ "leaks -o soon", "--older soon" },
+		{ "leaks --min-bytes few", "--min-bytes few" },
+		{ "leaks --fail-on bad", "--fail-on bad: want a list" },
+		{ "status --quiet", "--quiet is an option of leaks, not of status" },
 		{ "leaks -T", "-T wants a value" },
 		{ "leaks --blocks", "--blocks is an option of map, not of leaks" },
 		{ "map --top 1", "--top is an option of leaks, not of map" },
@@ -589,6 +633,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_reports, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_json_is_the_servers, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_json_is_selected_like_text, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_fail_on, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_error_answer, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_cannot_acknowledge, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_history_as_json, setup, teardown),
