@@ -171,17 +171,17 @@ static bool is_under_way(const struct reclaim *r)
 	       r->leases->net->dying;
 }
 
-/* True while memory taken for an allocation is coming back and the wiper has made progress within a second. */
-static bool is_expected(struct reclaim *r, uint64_t now_ns)
+/* True while memory taken for the wish is coming back and the wiper has made progress within a second. */
+static bool is_expected(struct reclaim *r, const struct wish *wish, uint64_t now_ns)
 {
 	const struct pool *pool = r->leases->pool;
 
 	if (!r->taking && !r->access->nrevoking && !pool->wipe_count)
-		r->expecting = false;
+		*wish->taken = false;
 	if (r->wipes_seen != pool->wipes)
 		r->progress_ns = now_ns;
 	r->wipes_seen = pool->wipes;
-	return r->expecting && now_ns - r->progress_ns < TAKE_MORE_NS;
+	return *wish->taken && now_ns - r->progress_ns < TAKE_MORE_NS;
 }
 
 bool reclaim_seek(struct reclaim *r, const struct wish *wish)
@@ -194,11 +194,11 @@ bool reclaim_seek(struct reclaim *r, const struct wish *wish)
 	check_liveness(r, now_ns);
 	if (waited_ns >= WAIT_MAX_NS)
 		return false;
-	if (is_expected(r, now_ns) || (enough && now_ns - since_ns < TAKE_MORE_NS))
+	if (is_expected(r, wish, now_ns) || (enough && now_ns - since_ns < TAKE_MORE_NS))
 		return true;
 	if (take_for(r, wish->node, bytes)) {
 		r->took_ns = r->progress_ns = now_ns;
-		r->expecting = true;
+		*wish->taken = true;
 		return true;
 	}
 	/* Fewer bytes may suffice: they may merge with free neighbours. */

@@ -6,7 +6,7 @@
  *
  * An allocation without room waits on reclaim.room and is retried after each slice of long work:
  *
- *	memory that was taken is still on its way back	wait while the wiper makes progress
+ *	memory taken for it is still on its way back	wait while the wiper makes progress
  *	too few bytes are on their way back		take from the next sessions until there are enough
  *	... and no session is left to take from		wait up to 2 s after the last taking for bytes on their way
  *							back, and for sessions that may be leaving
@@ -41,8 +41,7 @@ struct reclaim {
 	struct wait *room;      /* waits for memory or a session slot, in order of arrival */
 	struct session *taking; /* sessions whose blocks are being given up, in order */
 	uint64_t taking_bytes[ADDR_MAX_NODES]; /* of their blocks that are not given up yet */
-	bool expecting;   /* memory that was taken for an allocation may still be on its way back */
-	uint64_t took_ns; /* last time that an allocation took memory; boot clock */
+	uint64_t took_ns;       /* last time that an allocation took memory; boot clock */
 	uint64_t progress_ns;   /* last time that the wiper was seen to make progress; boot clock */
 	uint64_t checked_ns;    /* last time that an allocation had holders checked; boot clock */
 	uint64_t wipes_seen;    /* pool->wipes at progress_ns */

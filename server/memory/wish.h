@@ -3,6 +3,7 @@
 #ifndef RMEM_SERVER_MEMORY_WISH_H
 #define RMEM_SERVER_MEMORY_WISH_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "common/message.h"
@@ -10,8 +11,9 @@
 
 struct wish {
 	uint64_t bytes;
-	int node;                  /* -1: any */
-	uint64_t since_ns;         /* time of the request, boot clock */
+	int node;          /* -1: any */
+	uint64_t since_ns; /* time of the request, boot clock */
+	bool *taken; /* set by reclaim_seek(): memory was taken for this wish, and may not all be back yet */
 	const struct range *avoid; /* addresses to avoid, in the peer's order */
 	unsigned navoid;           /* at most AVOID_MAX */
 };

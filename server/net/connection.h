@@ -37,6 +37,7 @@ struct pending {
 		/* ALLOC, HELLO: wait for room, since then on the boot clock */
 		struct {
 			uint64_t since_ns;
+			bool taken; /* struct wish */
 			union {
 				struct alloc_request alloc;
 				struct hello_request hello;

@@ -117,6 +117,7 @@ static bool may_have_room(
 {
 	struct wish wish = wish_of(q, since_ns);
 
+	wish.taken = &c->pending.taken;
 	if (err == -EDQUOT) {
 		wish.bytes = 1;
 		wish.node = RMEM_NODE_ANY;
@@ -158,6 +159,7 @@ static int lend_or_wait(struct connection *c, const struct header *h, const stru
 
 	if (!err)
 		return 0;
+	c->pending.taken = false;
 	if (!may_have_room(c, q, now_ns, err))
 		return refuse_alloc(c, h, q, err);
 	await_room(c, h, q, now_ns);

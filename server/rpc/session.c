@@ -80,7 +80,9 @@ static bool await_slot(struct connection *c, const struct header *h,
 	const struct hello_request *hello, uint64_t since_ns)
 {
 	struct rpc *rpc = rpc_of(c);
-	const struct wish wish = { .bytes = 1, .node = RMEM_NODE_ANY, .since_ns = since_ns };
+	const struct wish wish = {
+		.bytes = 1, .node = RMEM_NODE_ANY, .since_ns = since_ns, .taken = &c->pending.taken
+	};
 
 	if (!reclaim_seek(rpc->reclaim, &wish))
 		return false;
@@ -126,6 +128,7 @@ int handle_hello(struct connection *c, const struct header *h, struct wire *in)
 	hello_request_get(in, &hello);
 	if (wire_finish(in))
 		return -EBADMSG;
+	c->pending.taken = false;
 	return begin(c, h, &hello, clock_boot_ns());
 }
 
