@@ -27,6 +27,7 @@
 struct rooms rooms;
 
 static char directory[64], files[80];
+static bool served;          /* the last server had started when it ended */
 static void *heartbeat_page; /* the process's memory, not a file: made once, for all servers */
 
 static const struct net_events events = {
@@ -70,6 +71,7 @@ void rooms_begin(void)
 {
 	remove_files();
 	memset(&rooms, 0, sizeof(rooms));
+	served = false;
 }
 
 /* ---- start ---- */
@@ -163,6 +165,7 @@ static void start(void *arg)
 	if (!err)
 		err = pool_open(&r->pool, &r->data, &r->sizes, NULL, &why);
 	trace_require(!err, "the server does not start: %s", why.text);
+	trace_require(!served || !r->pool.unproven_bytes, "memory is wiped that was in no doubt");
 	err = open_tables(r);
 	if (!err)
 		err = access_open(&r->access, &r->pool, &r->work);
@@ -188,6 +191,7 @@ bool rooms_start(void)
 /* The memory of the process is gone, and all that its device had; clients are told by their devices. */
 static void bury(void)
 {
+	served = rooms.open;
 	rooms.open = false;
 	rooms.killed++;
 	timer_forget();
