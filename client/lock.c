@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Locks (include/rmem/objects.h; models/lock.pml). The word is 0, or the fencing token of who has the lock and a
- * number, so that no two acquisitions look alike. It is taken by swapping 0, or what somebody left
- * there who is out, for a value of one's own, and given back by swapping that for 0.
+ * Locks (include/rmem/objects.h; models/lock.pml). The lock word is 0 while the lock is free. Otherwise it holds the
+ * owner's fencing token and a number that differs for each acquisition. A handle acquires the lock by swapping 0, or the
+ * value of an owner whose fencing token is out, for a value of its own, and releases it by swapping that value for 0.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -42,7 +42,7 @@ struct wait {
 	uint64_t ask_ns; /* when to ask about it */
 	uint64_t pause_ns;
 	unsigned tries;
-	bool out; /* whoever wrote that is out */
+	bool out; /* the fencing token in that value is out */
 };
 
 static struct session *session_of(const struct rmem_lock *l)
@@ -163,7 +163,7 @@ static int attempt(struct rmem_lock *l, const struct wait *w, uint64_t *word, st
 	return rc;
 }
 
-/* Ask about whoever has had the lock for long. */
+/* Ask the server about an owner that has had the lock for long. */
 static int look_at_holder(struct rmem_lock *l, struct wait *w, uint64_t word, struct why *why)
 {
 	struct session *s = session_of(l);

@@ -40,10 +40,9 @@ int handshake_connect(struct handshake *h, enum purpose purpose, struct why *why
 void handshake_destroy(struct handshake *h);
 
 /*
- * Sleep until one of the descriptors (-1: none) is readable, the deadline or cancel: 0, -ETIMEDOUT,
- * -ECANCELED, nothing else. Where the kernel does not let us see whether they are readable, 0 also comes after a
- * while, so that whoever waits in a loop looks for himself, and -ETIMEDOUT at the deadline if there is
- * nothing but cancel.
+ * Sleep until a descriptor (-1: none) is readable (0), until the deadline (-ETIMEDOUT), or until cancel (-ECANCELED).
+ * There is no other result. If the kernel refuses to say whether descriptors are readable, the call returns 0 after a
+ * pause, and callers try their descriptor again; a call without descriptors then sleeps until the deadline.
  */
 int handshake_wait(int fd, int fd2, int cancel_fd, uint64_t deadline_ns);
 

@@ -160,7 +160,7 @@ enum message_type {
 	X(u64, addr, ) \
 	X(u64, serial, )
 
-/* Is whoever had this fencing token out: reaches nothing any more, and never will with it? */
+/* Is this fencing token out? Then its session has no connection under it, and never will have one again. */
 #define FENCE_REQUEST_FIELDS(X) X(u64, fencing_token, )
 #define FENCE_REPLY_FIELDS(X) X(u8, out, )
 

@@ -196,66 +196,81 @@ static void test_another_process_with_that_pid(void **state)
 	assert_int_equal(identity_probe(&me), PROCESS_GONE);
 }
 
-/* /proc tells a reader in another time namespace another start time: no proof of anything. */
-static void test_another_clock(void **state)
+#define NOT_ALLOWED 77
+
+/* enter() a new namespace in a child, and probe() in the first process that lives in there: both return an exit status. */
+static void probe_in_namespace(int (*enter)(void), int (*probe)(const struct identity *me))
 {
 	struct identity me;
 	int status = -1;
 	pid_t child;
 
-	(void)state;
 	identity_self(&me, NULL);
 	child = fork();
 	assert_true(child >= 0);
 	if (child == 0) {
-		int fd, rc = unshare(CLONE_NEWTIME);
+		int failed = enter();
 
-		if (rc)
-			_exit(77);
-		fd = open("/proc/self/timens_offsets", O_WRONLY | O_CLOEXEC);
-		if (fd < 0 || write(fd, "boottime 1000 0", 15) != 15)
-			_exit(77);
-		close(fd);
-		child = fork(); /* the first one that lives in there */
+		if (failed)
+			_exit(failed);
+		child = fork();
 		if (child == 0)
-			_exit(identity_probe(&me) == PROCESS_UNKNOWN ? 0 : 1);
+			_exit(probe(&me));
 		if (child < 0 || waitpid(child, &status, 0) != child)
-			_exit(77);
+			_exit(NOT_ALLOWED);
 		_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 1);
 	}
 	assert_int_equal(waitpid(child, &status, 0), child);
 	assert_true(WIFEXITED(status));
-	if (WEXITSTATUS(status) == 77)
-		skip(); /* may not make namespaces here */
+	if (WEXITSTATUS(status) == NOT_ALLOWED)
+		skip();
 	assert_int_equal(WEXITSTATUS(status), 0);
 }
 
-/* In a PID namespace of its own, with the /proc of another one: nobody can tell, and nobody is called gone. */
-static void test_another_proc(void **state)
+static int enter_another_clock(void)
+{
+	int fd, rc = unshare(CLONE_NEWTIME);
+
+	if (rc)
+		return NOT_ALLOWED;
+	fd = open("/proc/self/timens_offsets", O_WRONLY | O_CLOEXEC);
+	if (fd < 0 || write(fd, "boottime 1000 0", 15) != 15)
+		return NOT_ALLOWED;
+	close(fd);
+	return 0;
+}
+
+static int probe_parent(const struct identity *me)
+{
+	return identity_probe(me) != PROCESS_UNKNOWN;
+}
+
+/* /proc tells a reader in another time namespace another start time: no proof of anything. */
+static void test_another_clock(void **state)
+{
+	(void)state;
+	probe_in_namespace(enter_another_clock, probe_parent);
+}
+
+static int enter_another_pid_namespace(void)
+{
+	return unshare(CLONE_NEWPID) ? NOT_ALLOWED : 0;
+}
+
+static int probe_itself(const struct identity *parent)
 {
 	struct identity me;
-	int status = -1;
-	pid_t child = fork();
 
+	(void)parent;
+	identity_self(&me, NULL);
+	return identity_probe(&me) != PROCESS_UNKNOWN;
+}
+
+/* In a new PID namespace with the /proc of the old one nobody can tell, and no process is called gone. */
+static void test_another_proc(void **state)
+{
 	(void)state;
-	assert_true(child >= 0);
-	if (child == 0) {
-		if (unshare(CLONE_NEWPID))
-			_exit(77);
-		child = fork(); /* the first one in there */
-		if (child == 0) {
-			identity_self(&me, NULL);
-			_exit(identity_probe(&me) == PROCESS_UNKNOWN ? 0 : 1);
-		}
-		if (child < 0 || waitpid(child, &status, 0) != child)
-			_exit(77);
-		_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 1);
-	}
-	assert_int_equal(waitpid(child, &status, 0), child);
-	assert_true(WIFEXITED(status));
-	if (WEXITSTATUS(status) == 77)
-		skip(); /* may not make namespaces here */
-	assert_int_equal(WEXITSTATUS(status), 0);
+	probe_in_namespace(enter_another_pid_namespace, probe_itself);
 }
 
 /* A file of a /proc that is made up. */
