@@ -78,8 +78,8 @@ static int lost(struct rmem_lock *l, struct why *why)
 }
 
 /*
- * As long as the tenure lasts, nobody but we take our value out of the word. So the word is not the lock's any more:
- * its memory was freed and lent anew, or somebody wrote over it.
+ * While the tenure lasts, only this client takes its value out of the word. Another value there means that the word
+ * no longer belongs to the lock: its memory was freed and lent anew, or somebody wrote over it.
  */
 static int lost_word(struct rmem_lock *l, uint64_t word, struct why *why)
 {
@@ -293,8 +293,8 @@ RMEM_API int rmem_lock_acquire(struct rmem_lock *l, int timeout_ms)
 /* ---- giving back ---- */
 
 /*
- * As long as the tenure lasts, nobody but we can take our value out of the word: if it is not there, it
- * was given back by an earlier attempt.
+ * While the tenure lasts, only this client takes its value out of the word. If the value is gone, an earlier
+ * attempt gave it back.
  */
 static int release(struct rmem_lock *l, struct why *why)
 {

@@ -96,7 +96,10 @@ int handshake_wait(int fd, int fd2, int cancel_fd, uint64_t deadline_ns)
 			return 0;
 		if (seen)
 			continue;
-		/* The caller looks for himself, now and then. Who waits for time to pass has nothing to look at. */
+		/*
+		 * The descriptors could not be watched: return early, so that the caller tries them itself. A caller without
+		 * descriptors waits for the deadline only: go on.
+		 */
 		pause_blindly(deadline_ns - now);
 		if (fd >= 0 || fd2 >= 0)
 			return 0;
