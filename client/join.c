@@ -116,38 +116,29 @@ static int connect_once(struct channel *ch, uint64_t deadline_ns, struct why *wh
 	return 0;
 }
 
-/* Worth another attempt: the session's own connection has broken, or is about to. */
-static bool is_passing(int rc)
+/* What a failed attempt means to an open session: -ECONNRESET, and the next may succeed; or an error that stays. */
+static int join_error(int rc)
 {
-	return rc == -ECONNRESET || rc == -ESTALE || rc == -EAGAIN;
+	return rc == -EUSERS || rc == -EOWNERDEAD ? rc : session_connect_error(rc);
 }
 
 /* Connect, trying until the deadline. */
 int join_session(struct channel *ch, uint64_t deadline_ns, struct why *why)
 {
 	uint64_t backoff = BACKOFF_MIN_NS;
-	int rc;
 
 	for (;;) {
-		rc = connect_once(ch, deadline_ns, why);
-		if (rc == 0 || !is_passing(rc) || clock_boot_ns() + backoff >= deadline_ns)
-			break;
+		int rc = connect_once(ch, deadline_ns, why);
+
+		if (rc == 0)
+			return 0;
 		log_debug("channel: %s", why->text);
+		rc = join_error(rc);
+		if (rc != -ECONNRESET || clock_boot_ns() + backoff >= deadline_ns)
+			return rc;
 		if (handshake_wait(-1, -1, ch->session->cancel_fd, clock_boot_ns() + backoff) ==
 			-ECANCELED)
 			return why_set(why, -ECANCELED, "closing");
 		backoff *= 2;
-	}
-	switch (rc) {
-	case 0:
-	case -ETIMEDOUT:
-	case -ECANCELED:
-	case -ENOMEM:
-	case -EPERM:
-	case -EUSERS:
-	case -EOWNERDEAD:
-		return rc;
-	default: /* what connecting can end in besides is no news for an open session */
-		return -ECONNRESET;
 	}
 }

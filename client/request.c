@@ -11,20 +11,6 @@
 #define BACKOFF_MIN_NS (20 * NSEC_PER_MSEC)
 #define BACKOFF_MAX_NS (500 * NSEC_PER_MSEC)
 
-/* What a failed attempt to come back means to a call on an open session. */
-static int connect_error(int rc)
-{
-	switch (rc) {
-	case -ETIMEDOUT:
-	case -ECANCELED:
-	case -ENOMEM:
-	case -EPERM:
-		return rc;
-	default:
-		return -ECONNRESET;
-	}
-}
-
 static int ensure_connected(struct session *s, uint64_t deadline_ns, struct why *why)
 {
 	uint64_t backoff = BACKOFF_MIN_NS;
@@ -35,8 +21,9 @@ static int ensure_connected(struct session *s, uint64_t deadline_ns, struct why 
 		if (rc == 0)
 			return 0;
 		log_info("cannot come back: %s", why->text);
-		if (connect_error(rc) != -ECONNRESET || clock_boot_ns() + backoff >= deadline_ns)
-			return connect_error(rc);
+		rc = session_connect_error(rc);
+		if (rc != -ECONNRESET || clock_boot_ns() + backoff >= deadline_ns)
+			return rc;
 		if (handshake_wait(-1, -1, s->cancel_fd, clock_boot_ns() + backoff) == -ECANCELED)
 			return why_set(why, -ECANCELED, "closing");
 		backoff = backoff * 2 < BACKOFF_MAX_NS ? backoff * 2 : BACKOFF_MAX_NS;

@@ -280,6 +280,19 @@ static int connect_once(struct session *s, uint64_t deadline_ns, struct why *why
 	return 0;
 }
 
+int session_connect_error(int rc)
+{
+	switch (rc) {
+	case -ETIMEDOUT:
+	case -ECANCELED:
+	case -ENOMEM:
+	case -EPERM:
+		return rc;
+	default:
+		return -ECONNRESET;
+	}
+}
+
 int session_connect(struct session *s, uint64_t deadline_ns, struct why *why)
 {
 	int rc;

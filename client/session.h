@@ -115,6 +115,12 @@ void session_unlock(struct session *s);
  */
 int session_connect(struct session *s, uint64_t deadline_ns, struct why *why);
 
+/*
+ * What a failed attempt to connect again means to an open session: -ECONNRESET, and the next one may succeed
+ * (nobody listens while rmemd is replaced), or an error that stays.
+ */
+int session_connect_error(int rc);
+
 /* With control or the sender: is there a connection that works? */
 bool session_connected(const struct session *s);
 /* With control: there is none from now on. */

@@ -4,6 +4,8 @@
 
 #include "tests/fault/interpose.h"
 
+#define REJECT_NO_LISTENER 8 /* InfiniBand Architecture Specification, 12.6.7.2: invalid service ID */
+
 EXPORT struct rdma_event_channel *rdma_create_event_channel(void)
 {
 	return MAKE(rdma_create_event_channel, EMFILE, event_channel,
@@ -129,6 +131,21 @@ static void fail_step(struct rdma_cm_event *event)
 	}
 }
 
+/* What a machine says on which rmemd has just been killed. */
+static void refuse(struct rdma_cm_event *event)
+{
+	event->event = RDMA_CM_EVENT_REJECTED;
+	event->status = REJECT_NO_LISTENER;
+	event->param.conn.private_data = NULL;
+	event->param.conn.private_data_len = 0;
+}
+
+/* The side that has asked: it has rmemd's answer. */
+static bool is_answer(const struct rdma_cm_event *event)
+{
+	return event->event == RDMA_CM_EVENT_ESTABLISHED && event->param.conn.private_data_len > 0;
+}
+
 EXPORT int rdma_get_cm_event(struct rdma_event_channel *channel, struct rdma_cm_event **out)
 {
 	int rc = CALL(
@@ -141,6 +158,8 @@ EXPORT int rdma_get_cm_event(struct rdma_event_channel *channel, struct rdma_cm_
 		fault_created(FAULT_OBJECT_id, (*out)->id, ORIGIN);
 	if (fault_hit(FAULT_cm_event, ORIGIN))
 		fail_step(*out);
+	if (is_answer(*out) && fault_hit(FAULT_cm_refused, ORIGIN))
+		refuse(*out);
 	return 0;
 }
 

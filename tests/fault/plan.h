@@ -30,6 +30,7 @@
  *	qp_error	the queue pair fails by itself just before a post
  *	completion	a request that was carried out completes with an error, and its queue pair fails
  *	cm_event	the connection manager reports that a step has failed
+ *	cm_refused	nobody listens any more, or not yet, where a connection is asked for
  */
 #define FAULT_KINDS_OF(MAKES, ENDS, MORE) \
 	MAKES(malloc) \
@@ -88,7 +89,8 @@
 	MORE(post_send_part) \
 	MORE(qp_error) \
 	MORE(completion) \
-	MORE(cm_event)
+	MORE(cm_event) \
+	MORE(cm_refused)
 
 #define FAULT_ENUM(name) FAULT_##name,
 enum fault_kind { FAULT_NONE, FAULT_KINDS_OF(FAULT_ENUM, FAULT_ENUM, FAULT_ENUM) FAULT_KINDS };

@@ -35,7 +35,7 @@ static const enum fault_kind absent_at_work[] = { FAULT_malloc, FAULT_realloc, F
 	FAULT_rdma_create_event_channel, FAULT_rdma_create_id, FAULT_rdma_get_devices,
 	FAULT_rdma_bind_addr, FAULT_rdma_listen, FAULT_rdma_resolve_addr, FAULT_rdma_resolve_route,
 	FAULT_rdma_connect, FAULT_rdma_reject, FAULT_ibv_destroy_qp, FAULT_ibv_destroy_comp_channel,
-	FAULT_ibv_dealloc_pd, FAULT_NONE };
+	FAULT_ibv_dealloc_pd, FAULT_cm_refused, FAULT_NONE };
 
 /* Nor these before it is ready. */
 static const enum fault_kind absent_at_start[] = { FAULT_malloc, FAULT_realloc, FAULT_aligned_alloc,
@@ -46,7 +46,7 @@ static const enum fault_kind absent_at_start[] = { FAULT_malloc, FAULT_realloc, 
 	FAULT_rdma_set_option, FAULT_rdma_connect, FAULT_rdma_accept, FAULT_rdma_reject,
 	FAULT_rdma_get_cm_event, FAULT_rdma_disconnect, FAULT_rdma_destroy_id,
 	FAULT_ibv_destroy_comp_channel, FAULT_ibv_dealloc_pd, FAULT_post_send_part, FAULT_cm_event,
-	FAULT_NONE };
+	FAULT_cm_refused, FAULT_NONE };
 
 static bool is_connection_object(int object)
 {

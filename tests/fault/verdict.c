@@ -122,6 +122,8 @@ void verdict_judge(enum verdict_call call, int rc, const char *text)
 		verdict_wrong("%s (%s) where it should be %s", strerrorname_np(-rc), text,
 			strerrorname_np(right));
 	fprintf(stderr, "(step %s: %s: %s)\n", plan->step, strerrorname_np(-rc), text);
+	if (plan->kind == FAULT_cm_refused && call != VERDICT_OPEN)
+		verdict_wrong("an open session gave up because nobody listened once");
 	if (++failures > (server_fails ? 4 : 1))
 		verdict_wrong("%u failed calls of one fault", failures);
 }
