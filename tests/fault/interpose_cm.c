@@ -4,7 +4,8 @@
 
 #include "tests/fault/interpose.h"
 
-#define REJECT_NO_LISTENER 8 /* InfiniBand Architecture Specification, 12.6.7.2: invalid service ID */
+#define REJECT_NO_LISTENER \
+	8 /* InfiniBand Architecture Specification, 12.6.7.2: invalid service ID */
 
 EXPORT struct rdma_event_channel *rdma_create_event_channel(void)
 {
