@@ -20,11 +20,11 @@ enum denial {
 };
 
 /* "WHAT: what went wrong: what helps"; returns err, a negative errno. */
-int denial_explain(enum denial what, int err, const char *doing, struct why *why);
+int denial_explain(enum denial what, int rc, const char *doing, struct why *why);
 
 /* Only what helps, for a sentence of one's own: a static text or one in buf; "" if nothing is known. */
 #define DENIAL_TEXT_SIZE 320
-const char *denial_remedy(enum denial what, int err, char buf[DENIAL_TEXT_SIZE]);
+const char *denial_remedy(enum denial what, int rc, char buf[DENIAL_TEXT_SIZE]);
 
 /* Can so many more descriptors be had? 0, -EMFILE, -ENFILE. */
 int denial_of_descriptors(int wanted, struct why *why);
