@@ -156,12 +156,13 @@ const char *denial_remedy(enum denial what, int rc, char buf[DENIAL_TEXT_SIZE])
 	}
 }
 
-int denial_explain(enum denial what, int rc, const char *doing, struct why *why)
+int denial_explain(enum denial what, int rc, const char *doing, struct errinfo *errinfo)
 {
 	char buf[DENIAL_TEXT_SIZE];
 	const char *remedy = denial_remedy(what, rc, buf);
 
-	return why_set(why, rc, "%s: %s%s%s", doing, why_errno(-rc), *remedy ? ": " : "", remedy);
+	return errinfo_set(
+		errinfo, rc, "%s: %s%s%s", doing, errinfo_errno(-rc), *remedy ? ": " : "", remedy);
 }
 
 /* ---- devices ---- */
@@ -170,7 +171,7 @@ int denial_explain(enum denial what, int rc, const char *doing, struct why *why)
 #define CONNECTION_DESCRIPTORS 12 /* what it takes, and a few */
 #define DESCRIPTORS_MAX 128
 
-int denial_of_descriptors(int wanted, struct why *why)
+int denial_of_descriptors(int wanted, struct errinfo *errinfo)
 {
 	int fds[DESCRIPTORS_MAX], n = 0, rc = 0;
 	char doing[64];
@@ -187,7 +188,7 @@ int denial_of_descriptors(int wanted, struct why *why)
 	if (rc != -EMFILE && rc != -ENFILE)
 		return 0;
 	snprintf(doing, sizeof(doing), "%d more descriptors are needed", wanted);
-	return denial_explain(DENIED_FILE, rc, doing, why);
+	return denial_explain(DENIED_FILE, rc, doing, errinfo);
 }
 
 static int try_open(const char *name)
@@ -222,16 +223,16 @@ static int check_devices(void)
 	return any && !rc ? try_open("rdma_cm") : rc;
 }
 
-int denial_of_devices(struct why *why)
+int denial_of_devices(struct errinfo *errinfo)
 {
-	int rc = denial_of_descriptors(CONNECTION_DESCRIPTORS, why);
+	int rc = denial_of_descriptors(CONNECTION_DESCRIPTORS, errinfo);
 
 	if (rc)
 		return rc;
 	rc = check_devices();
 	if (!rc)
 		return 0;
-	(void)denial_explain(
-		DENIED_DEVICE, rc, "there is an RDMA device, which this process cannot open", why);
+	(void)denial_explain(DENIED_DEVICE, rc,
+		"there is an RDMA device, which this process cannot open", errinfo);
 	return -ENODEV;
 }

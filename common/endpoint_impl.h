@@ -34,7 +34,7 @@ struct endpoint {
 };
 
 /* Buffers for messages, once there is a domain. 0, or what the device says. */
-int endpoint_create_buffers(struct endpoint *ep, struct why *why);
+int endpoint_create_buffers(struct endpoint *ep, struct errinfo *errinfo);
 
 /* Hand them to the queue pair, once there is one. */
 int endpoint_post_receives(struct endpoint *ep);
@@ -44,9 +44,9 @@ int endpoint_completions(struct endpoint *ep, struct cq *q, struct ibv_wc *wc, i
 	uint64_t deadline_ns, int cancel_fd);
 
 /* The connection is over: -ECONNRESET, and says so. */
-int endpoint_reset(const struct endpoint *ep, struct why *why);
+int endpoint_reset(const struct endpoint *ep, struct errinfo *errinfo);
 
 /* An errno of the device while doing what; 0 stays 0. */
-int endpoint_explain(int rc, const char *what, struct why *why);
+int endpoint_explain(int rc, const char *what, struct errinfo *errinfo);
 
 #endif

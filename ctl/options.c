@@ -83,7 +83,7 @@ struct parser {
 	struct options *options;
 	unsigned seen; /* bits: entries of belongs[] */
 	bool port_seen, kinds_seen, reclaimed_seen, ack_seen;
-	struct why *why;
+	struct errinfo *errinfo;
 };
 
 static int parse_number(const char *text, int base, uint64_t max, uint64_t *out)
@@ -107,7 +107,7 @@ static int parse_port(struct parser *p, const char *text)
 	uint64_t port = 0;
 
 	if (parse_number(text, 10, UINT16_MAX, &port) || port == 0)
-		return why_set(p->why, -EINVAL, "--port %s: must be 1 to 65535", text);
+		return errinfo_set(p->errinfo, -EINVAL, "--port %s: must be 1 to 65535", text);
 	p->options->port = (uint16_t)port;
 	p->port_seen = true;
 	return 0;
@@ -118,8 +118,8 @@ static int parse_timeout(struct parser *p, const char *text)
 	uint64_t ms = 0;
 
 	if (units_parse_duration(text, &ms) || ms == 0 || ms > MAX_TIMEOUT_MS)
-		return why_set(
-			p->why, -EINVAL, "--timeout %s: want a duration like 500ms or 10s", text);
+		return errinfo_set(p->errinfo, -EINVAL,
+			"--timeout %s: want a duration like 500ms or 10s", text);
 	p->options->timeout_ms = ms;
 	return 0;
 }
@@ -130,7 +130,7 @@ static int parse_ack(struct parser *p, const char *text)
 
 	if (strcmp(text, "all") != 0 &&
 		(parse_number(text, 10, INT64_MAX, &line) || line == VIEW_EVERY_LINE))
-		return why_set(p->why, -EINVAL,
+		return errinfo_set(p->errinfo, -EINVAL,
 			"--ack %s: want the number of a line of history, or all", text);
 	p->options->view.line = line;
 	p->ack_seen = true;
@@ -141,7 +141,7 @@ static int parse_kinds(const struct parser *p, const char *option, const char *t
 {
 	if (kind_parse_list(text, out) == 0)
 		return 0;
-	return why_set(p->why, -EINVAL,
+	return errinfo_set(p->errinfo, -EINVAL,
 		"%s %s: want a list of definite, indirect, possible, idle, reachable, limbo, "
 		"zombie, suppressed; or all",
 		option, text);
@@ -161,7 +161,7 @@ static int parse_view(struct parser *p, int option, const char *text)
 		return parse_kinds(p, "--fail-on", text, &o->fail_on);
 	case OPTION_MIN_BYTES:
 		if (units_parse_bytes(text, &o->view.min_bytes))
-			return why_set(p->why, -EINVAL,
+			return errinfo_set(p->errinfo, -EINVAL,
 				"--min-bytes %s: want a size like 64K or 1G", text);
 		return 0;
 	case 'q':
@@ -169,22 +169,24 @@ static int parse_view(struct parser *p, int option, const char *text)
 		return 0;
 	case 'T':
 		if (parse_number(text, 10, INT64_MAX, &o->view.top) || o->view.top == 0)
-			return why_set(p->why, -EINVAL, "--top %s: want a number from 1", text);
+			return errinfo_set(
+				p->errinfo, -EINVAL, "--top %s: want a number from 1", text);
 		return 0;
 	case 'o':
 		if (units_parse_duration(text, &o->view.older_ms))
-			return why_set(p->why, -EINVAL,
+			return errinfo_set(p->errinfo, -EINVAL,
 				"--older %s: want a duration like 90s, 10m or 2h", text);
 		return 0;
 	case OPTION_LIMIT:
 		if (parse_number(text, 10, INT32_MAX, &o->limit) || o->limit == 0)
-			return why_set(p->why, -EINVAL, "--limit %s: want a number from 1", text);
+			return errinfo_set(
+				p->errinfo, -EINVAL, "--limit %s: want a number from 1", text);
 		o->view.blocks = true;
 		return 0;
 	case OPTION_NODE:
 		if (parse_number(text, 10, ADDR_MAX_NODES - 1, &n))
-			return why_set(p->why, -EINVAL, "--node %s: want a number from 0 to %d",
-				text, ADDR_MAX_NODES - 1);
+			return errinfo_set(p->errinfo, -EINVAL,
+				"--node %s: want a number from 0 to %d", text, ADDR_MAX_NODES - 1);
 		o->view.node = (int)n;
 		return 0;
 	case OPTION_BLOCKS:
@@ -210,7 +212,7 @@ static int parse_common(struct parser *p, int option, const char *text)
 		return 0;
 	case OPTION_SERVER:
 		o->server = text;
-		return target_parse(text, &o->target, p->why) ? -EINVAL : 0;
+		return target_parse(text, &o->target, p->errinfo) ? -EINVAL : 0;
 	case OPTION_PORT:
 		return parse_port(p, text);
 	case 'j':
@@ -241,12 +243,12 @@ static int parse_options(struct parser *p, int argc, char **argv)
 		const char *word = argv[optind - 1];
 
 		if (option == ':')
-			return why_set(p->why, -EINVAL, "%s wants a value", word);
+			return errinfo_set(p->errinfo, -EINVAL, "%s wants a value", word);
 		if (option == '?' && strncmp(word, "--", 2) == 0)
-			return why_set(
-				p->why, -EINVAL, "no such option, or not with a value: %s", word);
+			return errinfo_set(p->errinfo, -EINVAL,
+				"no such option, or not with a value: %s", word);
 		if (option == '?')
-			return why_set(p->why, -EINVAL, "no such option: -%c", optopt);
+			return errinfo_set(p->errinfo, -EINVAL, "no such option: -%c", optopt);
 		for (size_t i = 0; i < NBELONGS; i++)
 			p->seen |= belongs[i].option == option ? 1U << i : 0;
 		err = parse_common(p, option, optarg);
@@ -267,7 +269,7 @@ static int parse_command(struct parser *p, const char *word)
 			return 0;
 		}
 	}
-	return why_set(p->why, -EINVAL,
+	return errinfo_set(p->errinfo, -EINVAL,
 		"no such command: %s (there are status, leaks, sessions, map and who-holds)", word);
 }
 
@@ -277,7 +279,7 @@ static int parse_addr(struct parser *p, const char *text)
 
 	if (parse_number(text, hex ? 16 : 10, UINT64_MAX, &p->options->addr) == 0)
 		return 0;
-	return why_set(p->why, -EINVAL,
+	return errinfo_set(p->errinfo, -EINVAL,
 		"who-holds %s: want a remote address like 0x9e00000000001000", text);
 }
 
@@ -287,7 +289,7 @@ static int parse_operands(struct parser *p, int n, char **words)
 	int wanted = 1, err;
 
 	if (n == 0)
-		return o->action == ACTION_REPORT ? why_set(p->why, -EINVAL,
+		return o->action == ACTION_REPORT ? errinfo_set(p->errinfo, -EINVAL,
 							    "want a command: status, leaks, "
 							    "sessions, map or who-holds ADDR")
 						  : 0;
@@ -297,9 +299,9 @@ static int parse_operands(struct parser *p, int n, char **words)
 	if (o->report == REPORT_WHO_HOLDS)
 		wanted = 2;
 	if (n < wanted)
-		return why_set(p->why, -EINVAL, "who-holds wants an address");
+		return errinfo_set(p->errinfo, -EINVAL, "who-holds wants an address");
 	if (n > wanted)
-		return why_set(p->why, -EINVAL, "too many words: %s", words[wanted]);
+		return errinfo_set(p->errinfo, -EINVAL, "too many words: %s", words[wanted]);
 	return wanted == 2 ? parse_addr(p, words[1]) : 0;
 }
 
@@ -311,7 +313,7 @@ static int choose_report(struct parser *p)
 	if (!o->has_report || o->report != REPORT_LEAKS)
 		return 0;
 	if (p->ack_seen && p->reclaimed_seen)
-		return why_set(p->why, -EINVAL, "--ack and --reclaimed: want one of them");
+		return errinfo_set(p->errinfo, -EINVAL, "--ack and --reclaimed: want one of them");
 	if (p->ack_seen)
 		o->report = REPORT_ACKNOWLEDGE;
 	if (p->reclaimed_seen)
@@ -325,25 +327,26 @@ static int check_together(const struct parser *p)
 
 	for (size_t i = 0; i < NBELONGS; i++) {
 		if ((p->seen & 1U << i) && o->has_report && !(belongs[i].reports & BIT(o->report)))
-			return why_set(p->why, -EINVAL, "%s is an option of %s, not of %s",
+			return errinfo_set(p->errinfo, -EINVAL, "%s is an option of %s, not of %s",
 				belongs[i].text, belongs[i].where, report_words(o->report));
 	}
 	if (o->admin && o->server)
-		return why_set(p->why, -EINVAL, "--admin and --server: want one of them");
+		return errinfo_set(p->errinfo, -EINVAL, "--admin and --server: want one of them");
 	if (o->admin && p->port_seen)
-		return why_set(p->why, -EINVAL, "--admin and --port: the socket says it all");
+		return errinfo_set(
+			p->errinfo, -EINVAL, "--admin and --port: the socket says it all");
 	if (o->server && p->port_seen) {
 		if (o->target.port != TARGET_DEFAULT_PORT && o->target.port != o->port)
-			return why_set(p->why, -EINVAL, "--server %s and --port %u: want one port",
-				o->server, o->port);
+			return errinfo_set(p->errinfo, -EINVAL,
+				"--server %s and --port %u: want one port", o->server, o->port);
 		o->target.port = o->port;
 	}
 	return 0;
 }
 
-int options_parse(int argc, char **argv, struct options *out, struct why *why)
+int options_parse(int argc, char **argv, struct options *out, struct errinfo *errinfo)
 {
-	struct parser p = { .options = out, .why = why };
+	struct parser p = { .options = out, .errinfo = errinfo };
 	int err;
 
 	*out = (struct options){ .port = TARGET_DEFAULT_PORT,

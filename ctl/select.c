@@ -47,7 +47,7 @@ static int replace(json_t *answer, json_t *records, uint64_t hidden)
 	return json_object_set(answer, "records", records) == 0 ? 0 : -ENOMEM;
 }
 
-int select_leaks(json_t *answer, const struct view *view, struct why *why)
+int select_leaks(json_t *answer, const struct view *view, struct errinfo *errinfo)
 {
 	struct check c = { "" };
 	const json_t *records = field_list(&c, answer, "records");
@@ -56,10 +56,10 @@ int select_leaks(json_t *answer, const struct view *view, struct why *why)
 	int err = shown ? sort_out(records, view, shown, &hidden, &c) : -ENOMEM;
 
 	if (c.what[0])
-		err = why_set(
-			why, -EBADMSG, "the answer %s: this is not what an rmemd says", c.what);
+		err = errinfo_set(
+			errinfo, -EBADMSG, "the answer %s: this is not what an rmemd says", c.what);
 	else if (err || replace(answer, shown, hidden))
-		err = why_set(why, -ENOMEM, "out of memory");
+		err = errinfo_set(errinfo, -ENOMEM, "out of memory");
 	json_decref(shown);
 	return err;
 }

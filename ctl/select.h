@@ -8,7 +8,7 @@
 
 #include <jansson.h>
 
-#include "common/why.h"
+#include "common/errinfo.h"
 #include "ctl/render.h"
 
 /* In the answer: how many records of the kinds asked for the other three left out. Not there: none. */
@@ -18,6 +18,6 @@
  * Leave only the records that view shows in a leaks answer, and note SELECT_HIDDEN there. -EBADMSG: a record has no
  * kind or age that schema 1 has; -ENOMEM. Then the answer is as it was.
  */
-int select_leaks(json_t *answer, const struct view *view, struct why *why);
+int select_leaks(json_t *answer, const struct view *view, struct errinfo *errinfo);
 
 #endif

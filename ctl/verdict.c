@@ -23,7 +23,7 @@ bool verdict_is_free(const json_t *answer)
 	return json_is_string(code) && strcmp(json_string_value(code), "ENOENT") == 0;
 }
 
-int verdict_map(const json_t *answer, int node, struct why *why)
+int verdict_map(const json_t *answer, int node, struct errinfo *errinfo)
 {
 	struct check c = { "" };
 	const json_t *nodes = field_list(&c, answer, "nodes");
@@ -43,11 +43,11 @@ int verdict_map(const json_t *answer, int node, struct why *why)
 	}
 	if (c.what[0] || node < 0)
 		return 0; /* for the report, which says what is wrong */
-	return why_set(why, -ENODEV, "the pool has no memory on node %d; it has on: %s", node,
-		used ? list : "none");
+	return errinfo_set(errinfo, -ENODEV, "the pool has no memory on node %d; it has on: %s",
+		node, used ? list : "none");
 }
 
-int verdict_leaks(const json_t *answer, unsigned kinds, bool *out_leaks, struct why *why)
+int verdict_leaks(const json_t *answer, unsigned kinds, bool *out_leaks, struct errinfo *errinfo)
 {
 	struct check c = { "" };
 	const json_t *summary = field_object(&c, answer, "summary");
@@ -68,8 +68,8 @@ int verdict_leaks(const json_t *answer, unsigned kinds, bool *out_leaks, struct 
 		wrong |= json_is_true(json_object_get(node, "miscounted"));
 	}
 	if (c.what[0])
-		return why_set(
-			why, -EBADMSG, "the answer %s: this is not what an rmemd says", c.what);
+		return errinfo_set(
+			errinfo, -EBADMSG, "the answer %s: this is not what an rmemd says", c.what);
 	*out_leaks = found || wrong || news;
 	return 0;
 }

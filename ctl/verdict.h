@@ -6,18 +6,18 @@
 #include <jansson.h>
 #include <stdbool.h>
 
-#include "common/why.h"
+#include "common/errinfo.h"
 
 /*
  * Something is leaked or wrong: true for blocks of these kinds (bits), orphans, bytes that are unaccounted for or miscounted, and
  * history that nobody has acknowledged. -EBADMSG.
  */
-int verdict_leaks(const json_t *answer, unsigned kinds, bool *out_leaks, struct why *why);
+int verdict_leaks(const json_t *answer, unsigned kinds, bool *out_leaks, struct errinfo *errinfo);
 
 /* who-holds: the answer is that nobody holds the address, which is no error of the question. */
 bool verdict_is_free(const json_t *answer);
 
 /* Is there such a node (< 0: any)? -ENODEV. */
-int verdict_map(const json_t *answer, int node, struct why *why);
+int verdict_map(const json_t *answer, int node, struct errinfo *errinfo);
 
 #endif

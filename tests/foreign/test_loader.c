@@ -19,8 +19,8 @@
 #include <string.h>
 #include <time.h>
 
-#include "client/explain.h"
-#include "client/site.h"
+#include "client/data/explain.h"
+#include "client/control/site.h"
 
 #define ADDR 0x1000
 #define LIMIT_S 20
@@ -61,7 +61,7 @@ static struct session session;
 static struct sites *sites;
 static struct site_description *description;
 static struct stack stack;
-static struct why explained;
+static struct errinfo explained;
 
 static void *work(void *unused)
 {

@@ -12,7 +12,7 @@
 static void render(enum report report, json_t *answer)
 {
 	const struct view view = { KINDS_ALL, 0, 0, 0, -1, true, 17 };
-	struct why why = { "" };
+	struct errinfo errinfo = { "" };
 	char *text = NULL;
 	size_t size;
 	FILE *out = open_memstream(&text, &size);
@@ -21,17 +21,17 @@ static void render(enum report report, json_t *answer)
 
 	FUZZ_EXPECT(out);
 	if (report == REPORT_LEAKS) {
-		err = verdict_leaks(answer, KINDS_FAIL, &leaks, &why);
+		err = verdict_leaks(answer, KINDS_FAIL, &leaks, &errinfo);
 		FUZZ_EXPECT(err == 0 || err == -EBADMSG);
-		err = select_leaks(answer, &view, &why);
+		err = select_leaks(answer, &view, &errinfo);
 		FUZZ_EXPECT(err == 0 || err == -EBADMSG);
 	}
 	if (err == 0)
-		err = render_report(report, answer, &view, out, &why);
+		err = render_report(report, answer, &view, out, &errinfo);
 	FUZZ_EXPECT(fclose(out) == 0);
 	FUZZ_EXPECT(err == 0 || err == -EBADMSG);
 	FUZZ_EXPECT((err == 0) == (size > 0));
-	FUZZ_EXPECT(err == 0 || why.text[0]);
+	FUZZ_EXPECT(err == 0 || errinfo.text[0]);
 	for (size_t i = 0; i < size; i++)
 		FUZZ_EXPECT((unsigned char)text[i] >= ' ' || text[i] == '\n');
 	free(text);
@@ -40,14 +40,14 @@ static void render(enum report report, json_t *answer)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	char *text = fuzz_text(data, size);
-	struct why why = { "" };
+	struct errinfo errinfo = { "" };
 	json_t *answer = NULL;
 
-	if (reply_parse(text, size, &answer, &why)) {
-		FUZZ_EXPECT(!answer && why.text[0]);
+	if (reply_parse(text, size, &answer, &errinfo)) {
+		FUZZ_EXPECT(!answer && errinfo.text[0]);
 	} else {
 		for (unsigned i = 0; i < REPORTS; i++) {
-			if (reply_check(answer, (enum report)i, &why) == 0)
+			if (reply_check(answer, (enum report)i, &errinfo) == 0)
 				render((enum report)i, answer);
 		}
 		json_decref(answer);

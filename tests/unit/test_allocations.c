@@ -8,7 +8,7 @@
 #include <errno.h>
 #include <stdbool.h>
 
-#include "client/allocations.h"
+#include "client/control/allocations.h"
 #include "tests/support/random.h"
 
 #define BASE 0x9e00000000000000ULL

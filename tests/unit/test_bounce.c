@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "client/bounce.h"
+#include "client/data/bounce.h"
 #include "tests/support/random.h"
 
 #define STEPS 200000

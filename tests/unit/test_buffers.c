@@ -8,7 +8,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "client/buffers.h"
+#include "client/control/buffers.h"
 #include "tests/support/random.h"
 
 #define BASE ((uintptr_t)0x700000000000)
@@ -16,11 +16,11 @@
 static int add(struct buffers *t, uintptr_t start, size_t bytes)
 {
 	const struct buffer b = { .start = start, .bytes = bytes };
-	struct why why;
+	struct errinfo errinfo;
 	int rc;
 
 	assert_int_equal(buffers_reserve(t), 0);
-	rc = buffers_check(t, &b, &why);
+	rc = buffers_check(t, &b, &errinfo);
 	if (rc == 0)
 		buffers_add(t, &b);
 	return rc;
@@ -85,10 +85,10 @@ static void test_map(void **state)
 {
 	struct buffer b = { .bytes = 5000 };
 	struct buffers t = { 0 };
-	struct why why;
+	struct errinfo errinfo;
 
 	(void)state;
-	assert_int_equal(buffer_map(&b, &why), 0);
+	assert_int_equal(buffer_map(&b, &errinfo), 0);
 	assert_int_equal(b.start % 4096, 0);
 	for (size_t i = 0; i < b.bytes; i++)
 		assert_int_equal(((char *)b.start)[i], 0);
@@ -96,10 +96,10 @@ static void test_map(void **state)
 	buffers_add(&t, &b);
 	buffers_destroy(&t); /* unmaps it: the sanitizer would say */
 	b = (struct buffer){ .bytes = SIZE_MAX - 5 };
-	assert_int_equal(buffer_map(&b, &why), -ENOMEM);
+	assert_int_equal(buffer_map(&b, &errinfo), -ENOMEM);
 	assert_int_equal(b.mapped_bytes, 0);
 	b = (struct buffer){ .bytes = 1UL << 60 };
-	assert_int_equal(buffer_map(&b, &why), -ENOMEM);
+	assert_int_equal(buffer_map(&b, &errinfo), -ENOMEM);
 	buffer_unmap(&b);
 }
 

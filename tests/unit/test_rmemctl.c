@@ -426,7 +426,7 @@ static void test_fail_on(void **state)
 static void test_cannot_acknowledge(void **state)
 {
 	static const struct {
-		const char *words, *answer, *why;
+		const char *words, *answer, *errinfo;
 	} all[] = {
 		{ "leaks --ack 17 --admin SOCKET", "error-no-line",
 			"rmemctl: there is no such line of history (any more)\n" },
@@ -449,7 +449,7 @@ static void test_cannot_acknowledge(void **state)
 		wait_exit(server);
 		assert_int_equal(o.status, 3);
 		assert_string_equal(o.out, "");
-		assert_string_equal(o.err, all[i].why);
+		assert_string_equal(o.err, all[i].errinfo);
 	}
 }
 
@@ -509,7 +509,7 @@ static void test_bad_servers(void **state)
 {
 	static const struct {
 		enum behaviour behaviour;
-		const char *why;
+		const char *errinfo;
 	} all[] = {
 		{ CUT, "hung up without a whole answer" },
 		{ HANG_UP, "hung up without a whole answer" },
@@ -530,7 +530,7 @@ static void test_bad_servers(void **state)
 		wait_exit(server);
 		assert_int_equal(o.status, 3);
 		assert_string_equal(o.out, "");
-		assert_non_null(strstr(o.err, all[i].why));
+		assert_non_null(strstr(o.err, all[i].errinfo));
 	}
 }
 
@@ -554,7 +554,7 @@ static void test_no_server(void **state)
 static void test_usage(void **state)
 {
 	static const struct {
-		const char *words, *why;
+		const char *words, *errinfo;
 	} all[] = {
 		{ "", "want a command" },
 		{ "leak", "no such command: leak" },
@@ -605,7 +605,7 @@ static void test_usage(void **state)
 
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
 		run(f, all[i].words, &o);
-		if (o.status != 2 || o.out[0] || !strstr(o.err, all[i].why))
+		if (o.status != 2 || o.out[0] || !strstr(o.err, all[i].errinfo))
 			fail_msg("%s: status %d, %s", all[i].words, o.status, o.err);
 		assert_non_null(strstr(o.err, "Try 'rmemctl --help'."));
 	}
