@@ -31,8 +31,9 @@ struct code {
 struct sites {
 	struct entry *buckets[BUCKETS]; /* open addressing, never more than half full */
 	unsigned count;
-	unsigned long long unloads; /* when the cache was last right */
-	struct code *codes;         /* a text stays valid as long as the sites */
+	unsigned long long unloads;        /* when the cache was last right */
+	uint64_t quiet_until_ns, quiet_ns; /* the server refused a number; 0: not the last time */
+	struct code *codes;                /* a text stays valid as long as the sites */
 	unsigned ncodes;
 };
 
@@ -208,13 +209,20 @@ struct sites *sites_create(void)
 	return calloc(1, sizeof(struct sites));
 }
 
-void sites_clear(struct sites *s)
+static void forget_stacks(struct sites *s)
 {
 	for (unsigned i = 0; i < BUCKETS; i++) {
 		free(s->buckets[i]);
 		s->buckets[i] = NULL;
 	}
 	s->count = 0;
+}
+
+void sites_clear(struct sites *s)
+{
+	forget_stacks(s);
+	s->quiet_until_ns = 0;
+	s->quiet_ns = 0;
 }
 
 void sites_destroy(struct sites *s)
@@ -249,15 +257,20 @@ static struct entry **bucket_of(struct sites *s, const struct stack *stack)
 	return &s->buckets[i];
 }
 
-bool sites_find(struct sites *s, const struct stack *stack, struct site *out)
+bool sites_may_ask(const struct sites *s, uint64_t now_ns)
+{
+	return now_ns >= s->quiet_until_ns;
+}
+
+bool sites_find(struct sites *s, const struct stack *stack, uint64_t now_ns, struct site *out)
 {
 	struct entry **bucket;
 
 	if (stack->unloads != s->unloads)
-		sites_clear(s);
+		forget_stacks(s);
 	s->unloads = stack->unloads;
 	bucket = bucket_of(s, stack);
-	if (!*bucket)
+	if (!*bucket || (!(*bucket)->site.number && sites_may_ask(s, now_ns)))
 		return false;
 	*out = (*bucket)->site;
 	return true;
@@ -267,15 +280,29 @@ bool sites_add(struct sites *s, const struct stack *stack, struct site site)
 {
 	struct entry **bucket = bucket_of(s, stack);
 
-	if (*bucket || s->count >= SITES_CACHED)
-		return false;
-	*bucket = malloc(sizeof(**bucket));
-	if (!*bucket)
-		return false;
-	(*bucket)->stack = *stack;
+	if (!*bucket && s->count == SITES_CACHED) {
+		forget_stacks(s);
+		bucket = bucket_of(s, stack);
+	}
+	if (!*bucket) {
+		*bucket = malloc(sizeof(**bucket));
+		if (!*bucket)
+			return false;
+		(*bucket)->stack = *stack;
+		s->count++;
+	}
 	(*bucket)->site = site;
-	s->count++;
+	if (site.number)
+		s->quiet_ns = 0;
 	return true;
+}
+
+void sites_refused(struct sites *s, uint64_t now_ns)
+{
+	s->quiet_ns = s->quiet_ns ? 2 * s->quiet_ns : SITES_QUIET_NS;
+	if (s->quiet_ns > SITES_QUIET_MAX_NS)
+		s->quiet_ns = SITES_QUIET_MAX_NS;
+	s->quiet_until_ns = now_ns + s->quiet_ns;
 }
 
 const char *sites_code(struct sites *s, const struct site_description *d)
@@ -292,7 +319,7 @@ const char *sites_code(struct sites *s, const struct site_description *d)
 	LL_FOREACH (s->codes, code)
 		if (strcmp(code->text, text) == 0)
 			return code->text;
-	if (s->ncodes >= SITES_CACHED)
+	if (s->ncodes >= SITE_CODES_MAX)
 		return NULL;
 	code = malloc(sizeof(*code) + (size_t)n + 1);
 	if (!code)

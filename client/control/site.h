@@ -4,8 +4,12 @@
  *
  * An allocation captures its return addresses, which are looked up in a cache. A stack that is new
  * is described once as build ids and offsets, for the server to number; its names come later, from
- * a thread in the background (client/control/symbolizer.h). At most SITES_CACHED stacks are told apart; what
- * comes after is site 0, unknown.
+ * a thread in the background (client/control/symbolizer.h).
+ *
+ * The cache has room for every number that a server can give, so that one that is full holds mostly stacks without a
+ * number: it is emptied then, and fills again. Where the server refuses a number, none is asked for during a while that
+ * doubles from refusal to refusal (SITES_QUIET_NS to SITES_QUIET_MAX_NS); stacks are of site 0, unknown, meanwhile.
+ * So neither many stacks nor a full server cost a round trip at every allocation.
  *
  * The caller locks, but not what asks the loader (stacks and descriptions): another thread may have the
  * loader's locks and call the library, in a constructor of what it loads.
@@ -16,9 +20,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "common/clock.h"
 #include "common/message.h"
 
-#define SITES_CACHED 4096
+#define SITES_CACHED 16384
+#define SITE_CODES_MAX 4096
+#define SITES_QUIET_NS (1 * NSEC_PER_SEC)
+#define SITES_QUIET_MAX_NS (64 * NSEC_PER_SEC)
 
 struct stack {
 	unsigned depth;
@@ -54,11 +62,18 @@ struct site {
 	const char *code; /* of its innermost frame, as sites_code() */
 };
 
-/* Is it in the cache? Forgets everything first when code was unloaded since the last call. */
-bool sites_find(struct sites *s, const struct stack *stack, struct site *out);
+/*
+ * Is it in the cache, with a number or while none is asked for? Forgets everything first when code was unloaded since
+ * the last call.
+ */
+bool sites_find(struct sites *s, const struct stack *stack, uint64_t now_ns, struct site *out);
 
-/* Remember it, if there is room; false: full. */
+/* May the server be asked for a number now? */
+bool sites_may_ask(const struct sites *s, uint64_t now_ns);
+
+/* Remember what it said; false: out of memory. Number 0, when it was asked: it refused. */
 bool sites_add(struct sites *s, const struct stack *stack, struct site site);
+void sites_refused(struct sites *s, uint64_t now_ns);
 
 /*
  * "program+0x1234", what addr2line(1) takes, for the line that allocates; it stays as long as the sites. NULL:

@@ -73,7 +73,7 @@ static void *work(void *unused)
 
 	(void)unused;
 	explain_failure(&f, &session, "peer", &explained);
-	(void)sites_find(sites, &stack, &site);
+	(void)sites_find(sites, &stack, 0, &site);
 	(void)sites_code(sites, description);
 	(void)sites_add(sites, &stack, (struct site){ 1, NULL });
 	return explained.text;

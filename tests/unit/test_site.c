@@ -135,37 +135,94 @@ static void test_largest_site_fits_a_message(void **state)
 	assert_false(w.failed);
 }
 
+static struct stack stack_number(uintptr_t i)
+{
+	return (struct stack){ .depth = 2, .addresses = { (void *)(0x1000 + i), (void *)7 } };
+}
+
 static void test_cache(void **state)
 {
 	struct sites *sites = sites_create();
-	struct stack s = { .depth = 2 };
+	struct stack s;
 	struct site site;
 
 	(void)state;
 	assert_non_null(sites);
 	for (uintptr_t i = 0; i < SITES_CACHED; i++) {
-		s.addresses[0] = (void *)(0x1000 + i);
-		assert_false(sites_find(sites, &s, &site));
+		s = stack_number(i);
+		assert_false(sites_find(sites, &s, 0, &site));
 		assert_true(sites_add(sites, &s, (struct site){ (uint32_t)i + 1, NULL }));
 	}
-	/* Full: no more, and nothing is lost. */
-	s.addresses[0] = (void *)1;
-	assert_false(sites_add(sites, &s, (struct site){ 5, NULL }));
-	assert_false(sites_find(sites, &s, &site));
 	for (uintptr_t i = 0; i < SITES_CACHED; i++) {
-		s.addresses[0] = (void *)(0x1000 + i);
-		assert_true(sites_find(sites, &s, &site));
+		s = stack_number(i);
+		assert_true(sites_find(sites, &s, 0, &site));
 		assert_int_equal(site.number, i + 1);
 	}
 	/* A shorter stack with the same beginning is another site. */
 	s.depth = 1;
-	assert_false(sites_find(sites, &s, &site));
+	assert_false(sites_find(sites, &s, 0, &site));
+	/* Full: it begins anew, and the newest are found. */
+	for (uintptr_t i = SITES_CACHED; i < 3 * SITES_CACHED; i++) {
+		s = stack_number(i);
+		assert_true(sites_add(sites, &s, (struct site){ (uint32_t)i + 1, NULL }));
+		assert_true(sites_find(sites, &s, 0, &site));
+		assert_int_equal(site.number, i + 1);
+	}
+	s = stack_number(0);
+	assert_false(sites_find(sites, &s, 0, &site));
 	sites_clear(sites);
-	s.depth = 2;
-	assert_false(sites_find(sites, &s, &site));
+	s = stack_number(3 * SITES_CACHED - 1);
+	assert_false(sites_find(sites, &s, 0, &site));
 	assert_true(sites_add(sites, &s, (struct site){ 9, NULL }));
 	sites_destroy(sites);
 	sites_destroy(NULL);
+}
+
+/* What number_site() does in client/space/memory.c; returns whether the server was asked. */
+static bool ask(struct sites *sites, uintptr_t i, uint64_t now, bool refused)
+{
+	struct stack s = stack_number(i);
+	struct site site = { 0 };
+
+	if (sites_find(sites, &s, now, &site))
+		return false;
+	if (!sites_may_ask(sites, now)) {
+		assert_true(sites_add(sites, &s, (struct site){ 0 }));
+		return false;
+	}
+	if (refused)
+		sites_refused(sites, now);
+	assert_true(sites_add(sites, &s, (struct site){ refused ? 0 : 5, NULL }));
+	return true;
+}
+
+/* Many more stacks than a server numbers, for ten minutes: it is asked a few times, not each time. */
+static void test_refused(void **state)
+{
+	struct sites *sites = sites_create();
+	unsigned asked = 0;
+	uint64_t now = 1;
+
+	(void)state;
+	assert_true(ask(sites, 0, now, false));
+	assert_false(ask(sites, 0, now, false));
+	for (unsigned i = 0; i < 600; i++, now += NSEC_PER_SEC)
+		for (uintptr_t stack = 1; stack < 100; stack++)
+			asked += ask(sites, i * 50 + stack, now, true);
+	assert_in_range(asked, 10, 20);
+	/* A stack that has a number keeps it meanwhile. */
+	assert_false(ask(sites, 0, now, false));
+	/* It has room again: all are asked for, once. */
+	now += SITES_QUIET_MAX_NS;
+	assert_true(ask(sites, 1, now, false));
+	assert_true(ask(sites, 2, now, false));
+	assert_false(ask(sites, 1, now, false));
+	/* The server is another one now. */
+	sites_refused(sites, now);
+	assert_false(ask(sites, 3, now, false));
+	sites_clear(sites);
+	assert_true(ask(sites, 3, now, false));
+	sites_destroy(sites);
 }
 
 int main(void)
@@ -178,6 +235,7 @@ int main(void)
 		cmocka_unit_test(test_unknown_code),
 		cmocka_unit_test(test_largest_site_fits_a_message),
 		cmocka_unit_test(test_cache),
+		cmocka_unit_test(test_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
