@@ -33,8 +33,9 @@ static const Dwfl_Callbacks callbacks = {
 };
 
 static int check_build_id(
-	const struct symbol_file *f, const uint8_t wanted[BUILD_ID_SIZE], struct errinfo *errinfo)
+	const struct symbol_file *f, const uint8_t *wanted, struct errinfo *errinfo)
 {
+	static const uint8_t none[BUILD_ID_SIZE];
 	uint8_t found[BUILD_ID_SIZE] = { 0 };
 	const unsigned char *bits = NULL;
 	GElf_Addr addr;
@@ -43,13 +44,13 @@ static int check_build_id(
 	n = dwfl_module_build_id(f->module, &bits, &addr);
 	if (n > 0 && bits)
 		memcpy(found, bits, n < BUILD_ID_SIZE ? (size_t)n : BUILD_ID_SIZE);
-	if (memcmp(found, wanted, BUILD_ID_SIZE) == 0)
+	if (memcmp(found, wanted ? wanted : none, BUILD_ID_SIZE) == 0)
 		return 0;
 	return errinfo_set(errinfo, -ESTALE, "%s is another build than the one that ran", f->path);
 }
 
-static int open_locked(struct symbol_file *f, int fd, const uint8_t build_id[BUILD_ID_SIZE],
-	struct errinfo *errinfo)
+static int open_locked(
+	struct symbol_file *f, int fd, const uint8_t *build_id, struct errinfo *errinfo)
 {
 	f->dwfl = dwfl_begin(&callbacks);
 	if (f->dwfl) {
@@ -68,8 +69,8 @@ static int open_locked(struct symbol_file *f, int fd, const uint8_t build_id[BUI
 	return check_build_id(f, build_id, errinfo);
 }
 
-int symbol_open(const char *path, const uint8_t build_id[BUILD_ID_SIZE], struct symbol_file **out,
-	struct errinfo *errinfo)
+int symbol_open(const char *path, const uint8_t build_id[BUILD_ID_SIZE],
+	const struct mapped_file *mapped, struct symbol_file **out, struct errinfo *errinfo)
 {
 	struct symbol_file *f;
 	int fd, rc;
@@ -80,6 +81,11 @@ int symbol_open(const char *path, const uint8_t build_id[BUILD_ID_SIZE], struct 
 		if (!path[0])
 			return errinfo_set(errinfo, rc, "code outside any file");
 		return errinfo_set(errinfo, rc, "%s: %s", path, errinfo_errno(-rc));
+	}
+	if (!build_id && !mapped_file_is(mapped, fd)) {
+		close(fd);
+		return errinfo_set(errinfo, -ESTALE,
+			"%s has no build id, and was replaced since it was loaded", path);
 	}
 	f = calloc(1, sizeof(*f));
 	if (f)

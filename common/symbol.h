@@ -5,27 +5,28 @@
  * function that was inlined has that function's name and line; there is no name then for the one around it.
  *
  * The file is read as it is on disk now, and believed only if it has the build id that the offset
- * belongs to. Slow (it may read hundreds of megabytes): never on a hot path. Any thread; calls take
- * turns, because libdw asks for that.
+ * belongs to, or, where that has none, if it is the very file that is mapped. Slow (it may read hundreds of
+ * megabytes): never on a hot path. Any thread; calls take turns, because libdw asks for that.
  */
 #ifndef RMEM_COMMON_SYMBOL_H
 #define RMEM_COMMON_SYMBOL_H
 
 #include <stdint.h>
 
+#include "common/mapped_file.h"
 #include "common/message.h"
 #include "common/errinfo.h"
 
 struct symbol_file;
 
 /*
- * build_id is zero-padded; all zero: the module had none, and the file must have none either.
+ * build_id is zero-padded. NULL: the module has none; then mapped says which file that is.
  *	-ENOENT -EACCES	cannot be read
- *	-ESTALE		another build than the one that ran
+ *	-ESTALE		another build than the one that ran, or another file
  *	-ENOEXEC	not an ELF file
  */
-int symbol_open(const char *path, const uint8_t build_id[BUILD_ID_SIZE], struct symbol_file **out,
-	struct errinfo *errinfo);
+int symbol_open(const char *path, const uint8_t build_id[BUILD_ID_SIZE],
+	const struct mapped_file *mapped, struct symbol_file **out, struct errinfo *errinfo);
 void symbol_close(struct symbol_file *f); /* NULL is fine */
 
 /*

@@ -76,7 +76,7 @@ static struct symbol_file *open_module(const char *path, const uint8_t build_id[
 	if (fd < 0)
 		return NULL;
 	snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
-	if (!trustworthy(fd) || symbol_open(self, build_id, &file, NULL) != 0)
+	if (!trustworthy(fd) || symbol_open(self, build_id, NULL, &file, NULL) != 0)
 		file = NULL;
 	close(fd);
 	return file;

@@ -73,8 +73,8 @@ void stack_capture(struct stack *out, void *caller)
 struct search {
 	uintptr_t address;
 	struct site_module *module;
-	char **path;
-	uint64_t bias;
+	char *path;
+	uintptr_t bias;
 	bool found;
 };
 
@@ -135,12 +135,12 @@ static int visit(struct dl_phdr_info *info, size_t size, void *arg)
 		return 0;
 	s->found = true;
 	s->bias = info->dlpi_addr;
-	*s->path = module_path(info);
-	if (*s->path) {
+	s->path = module_path(info);
+	if (s->path) {
 		/* The end of a path says more than its beginning. */
-		length = strlen(*s->path);
+		length = strlen(s->path);
 		cut = length < sizeof(s->module->path) ? 0 : length - sizeof(s->module->path) + 1;
-		memcpy(s->module->path, *s->path + cut, length - cut + 1);
+		memcpy(s->module->path, s->path + cut, length - cut + 1);
 	}
 	for (int i = 0; i < info->dlpi_phnum; i++) {
 		const ElfW(Phdr) *p = &info->dlpi_phdr[i];
@@ -154,14 +154,41 @@ static int visit(struct dl_phdr_info *info, size_t size, void *arg)
 }
 
 /* Index of a module that is in the list already, or the number of modules. */
-static unsigned known_module(const struct site_description *d, const struct site_module *m)
+static unsigned known_module(
+	const struct site_description *d, const struct site_module *m, uintptr_t bias)
 {
 	unsigned i;
 
 	for (i = 0; i < d->request.nmodules; i++)
-		if (memcmp(&d->request.modules[i], m, sizeof(*m)) == 0)
+		if (d->files[i].bias == bias && strcmp(d->request.modules[i].path, m->path) == 0)
 			break;
 	return i;
+}
+
+/*
+ * What stands in for a build id that a module does not have: it begins with zeros, which no build id does, and tells
+ * versions of a file apart, so that one is not given the names of the other. All zero if nothing is known of the file.
+ */
+static void stand_in(struct site_module *m, const struct site_module_file *file)
+{
+	uint64_t hash = mapped_file_hash(&file->mapped);
+
+	for (unsigned i = 0; i < sizeof(hash); i++)
+		m->build_id[BUILD_ID_SIZE - 1 - i] = (uint8_t)(hash >> (8 * i));
+}
+
+static void add_module(struct site_description *d, struct site_module *m, const struct search *s)
+{
+	static const uint8_t none[BUILD_ID_SIZE];
+	struct site_module_file *file = &d->files[d->request.nmodules];
+
+	file->path = s->path;
+	file->bias = s->bias;
+	file->no_build_id = memcmp(m->build_id, none, BUILD_ID_SIZE) == 0;
+	if (file->no_build_id && s->path &&
+		mapped_file_find(s->address, s->path, &file->mapped) == 0)
+		stand_in(m, file);
+	d->request.modules[d->request.nmodules++] = *m;
 }
 
 struct site_description *site_describe(const struct stack *stack)
@@ -170,24 +197,19 @@ struct site_description *site_describe(const struct stack *stack)
 
 	for (unsigned i = 0; d && i < stack->depth; i++) {
 		struct site_module module = { 0 };
-		char *path = NULL;
 		/* The return address may belong to the next line, or even the next function. */
 		struct search s = {
 			.address = (uintptr_t)stack->addresses[i] - 1,
 			.module = &module,
-			.path = &path,
 		};
 		unsigned m;
 
 		dl_iterate_phdr(visit, &s);
-		m = known_module(d, &module);
-		if (m == d->request.nmodules) {
-			d->request.modules[m] = module;
-			d->paths[m] = path;
-			d->request.nmodules++;
-		} else {
-			free(path);
-		}
+		m = known_module(d, &module, s.bias);
+		if (m == d->request.nmodules)
+			add_module(d, &module, &s);
+		else
+			free(s.path);
 		d->request.frames[i].module = (uint8_t)m;
 		d->request.frames[i].offset = s.address - s.bias;
 		d->request.nframes++;
@@ -200,7 +222,7 @@ void site_description_destroy(struct site_description *d)
 	if (!d)
 		return;
 	for (unsigned i = 0; i < SITE_DEPTH_MAX; i++)
-		free(d->paths[i]);
+		free(d->files[i].path);
 	free(d);
 }
 
@@ -307,7 +329,7 @@ void sites_refused(struct sites *s, uint64_t now_ns)
 
 const char *sites_code(struct sites *s, const struct site_description *d)
 {
-	const char *path = d->paths[0] ? d->paths[0] : "", *slash = strrchr(path, '/');
+	const char *path = d->files[0].path ? d->files[0].path : "", *slash = strrchr(path, '/');
 	char text[CODE_SIZE];
 	struct code *code;
 	int n;
@@ -330,6 +352,16 @@ const char *sites_code(struct sites *s, const struct site_description *d)
 	return code->text;
 }
 
+static int open_symbols(const struct site_description *d, unsigned module, struct symbol_file **out,
+	struct errinfo *errinfo)
+{
+	const struct site_module_file *file = &d->files[module];
+	const char *path = file->path ? file->path : "";
+
+	return symbol_open(path, file->no_build_id ? NULL : d->request.modules[module].build_id,
+		&file->mapped, out, errinfo);
+}
+
 void site_resolve(const struct site_description *d, uint32_t number, struct site_names_request *out)
 {
 	memset(out, 0, sizeof(*out));
@@ -338,10 +370,8 @@ void site_resolve(const struct site_description *d, uint32_t number, struct site
 	for (unsigned m = 0; m < d->request.nmodules; m++) {
 		struct symbol_file *file = NULL;
 		struct errinfo errinfo = { "" };
-		int rc;
+		int rc = open_symbols(d, m, &file, &errinfo);
 
-		rc = symbol_open(d->paths[m] ? d->paths[m] : "", d->request.modules[m].build_id,
-			&file, &errinfo);
 		for (unsigned i = 0; i < d->request.nframes; i++) {
 			struct site_name *name = &out->names[i];
 

@@ -21,6 +21,7 @@
 #include <stdint.h>
 
 #include "common/clock.h"
+#include "common/mapped_file.h"
 #include "common/message.h"
 
 #define SITES_CACHED 16384
@@ -40,11 +41,18 @@ void stack_prepare(void);
 /* The caller's stack from the frame that returns to caller outwards: our own frames stay out. */
 void stack_capture(struct stack *out, void *caller);
 
+/* Where the names of a module are found. */
+struct site_module_file {
+	char *path; /* whole, where the request may hold only the end; may be NULL */
+	uintptr_t bias;
+	bool no_build_id;          /* the one in the request stands in for it */
+	struct mapped_file mapped; /* then, and if there is a path */
+};
+
 /* A stack as the server knows it, with what it takes to find its names. */
 struct site_description {
 	struct site_request request;
-	char *paths
-		[SITE_DEPTH_MAX]; /* whole, where the request may hold only the end; may be NULL */
+	struct site_module_file files[SITE_DEPTH_MAX];
 };
 
 /* Returns NULL if out of memory. With no lock of ours. */

@@ -5,7 +5,11 @@
 #include <stddef.h>
 #include <cmocka.h>
 
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "client/control/site.h"
 
@@ -109,6 +113,87 @@ static void test_unknown_code(void **state)
 	assert_string_equal(names.names[0].function, "");
 	assert_non_null(strstr(names.names[0].file, "code outside any file"));
 	site_description_destroy(d);
+}
+
+/* ---- a library without a build id, which may be replaced ---- */
+
+static char folder[] = "/tmp/test_site.XXXXXX", library[64];
+
+/* As a package manager does it: the new file gets the name of the old one, which stays what is mapped. */
+static void install(const char *module)
+{
+	char line[512];
+
+	snprintf(line, sizeof(line), "cp '%s/%s.so' '%s.new' && mv '%s.new' '%s'", MODULES_DIR,
+		module, library, library, library);
+	assert_int_equal(system(line), 0);
+}
+
+static struct site_description *describe(void *module, const char *function)
+{
+	char *code = dlsym(module, function);
+	struct stack s = { .depth = 1, .addresses = { code + 1 } };
+	struct site_description *d = site_describe(&s);
+
+	assert_non_null(code);
+	assert_non_null(d);
+	assert_string_equal(d->files[0].path, library);
+	return d;
+}
+
+static void expect_name(const struct site_description *d, const char *function, const char *why)
+{
+	struct site_names_request names;
+
+	site_resolve(d, 1, &names);
+	assert_string_equal(names.names[0].function, function);
+	assert_true(!why || strstr(names.names[0].file, why));
+}
+
+static bool same_build(const struct site_description *a, const struct site_description *b)
+{
+	return memcmp(a->request.modules[0].build_id, b->request.modules[0].build_id,
+		       BUILD_ID_SIZE) == 0;
+}
+
+static void test_replaced_library(void **state)
+{
+	struct site_description *before, *again, *after, *new;
+	void *old, *module;
+
+	(void)state;
+	assert_non_null(mkdtemp(folder));
+	snprintf(library, sizeof(library), "%s/lib.so", folder);
+	install("module_original");
+	old = dlopen(library, RTLD_NOW);
+	assert_non_null(old);
+	before = describe(old, "original");
+	again = describe(old, "original");
+	expect_name(before, "original", NULL);
+	assert_true(same_build(before, again));
+
+	install("module_replacement");
+	after = describe(old, "original");
+	/* Described before that, or after it: the names in the new file are not those of what runs. */
+	expect_name(before, "", "was replaced");
+	expect_name(after, "", "was replaced");
+	dlclose(old);
+	module = dlopen(library, RTLD_NOW);
+	assert_non_null(module);
+	new = describe(module, "replacement");
+	/* The new one is another site, although its code is at the same place of a file of that name. */
+	expect_name(new, "replacement", NULL);
+	assert_int_equal(before->request.frames[0].offset, new->request.frames[0].offset);
+	assert_false(same_build(before, new));
+	assert_false(same_build(after, new));
+
+	dlclose(module);
+	site_description_destroy(before);
+	site_description_destroy(again);
+	site_description_destroy(after);
+	site_description_destroy(new);
+	unlink(library);
+	rmdir(folder);
 }
 
 static void test_largest_site_fits_a_message(void **state)
@@ -233,6 +318,7 @@ int main(void)
 		cmocka_unit_test(test_depth_is_bounded),
 		cmocka_unit_test(test_caller_that_is_not_on_the_stack),
 		cmocka_unit_test(test_unknown_code),
+		cmocka_unit_test(test_replaced_library),
 		cmocka_unit_test(test_largest_site_fits_a_message),
 		cmocka_unit_test(test_cache),
 		cmocka_unit_test(test_refused),

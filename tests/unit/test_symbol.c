@@ -73,7 +73,7 @@ static int look_up(const struct site_description *d, const char *path, struct si
 	struct symbol_file *f;
 	int rc;
 
-	rc = symbol_open(path, d->request.modules[0].build_id, &f, errinfo);
+	rc = symbol_open(path, d->request.modules[0].build_id, NULL, &f, errinfo);
 	if (rc)
 		return rc;
 	rc = symbol_lookup(f, d->request.frames[0].offset, out, errinfo);
@@ -88,7 +88,7 @@ static void test_own_program(void **state)
 	struct errinfo errinfo;
 
 	(void)state;
-	assert_int_equal(look_up(d, d->paths[0], &name, &errinfo), 0);
+	assert_int_equal(look_up(d, d->files[0].path, &name, &errinfo), 0);
 	assert_string_equal(name.function, "a_function_to_find");
 	assert_string_equal(name.file, "test_symbol.c");
 	assert_in_range(name.line, its_line, its_line + 3);
@@ -120,7 +120,7 @@ static void test_inlined_functions(void **state)
 		struct site_name name;
 		struct errinfo errinfo;
 
-		assert_int_equal(look_up(d, d->paths[0], &name, &errinfo), 0);
+		assert_int_equal(look_up(d, d->files[0].path, &name, &errinfo), 0);
 		assert_string_equal(name.function, expected[i].function);
 		assert_string_equal(name.file, "test_symbol.c");
 		assert_int_equal(name.line, expected[i].line);
@@ -139,7 +139,8 @@ static void test_one_file_for_all(void **state)
 	uint64_t first = d->request.frames[0].offset;
 
 	(void)state;
-	assert_int_equal(symbol_open(d->paths[0], d->request.modules[0].build_id, &f, NULL), 0);
+	assert_int_equal(
+		symbol_open(d->files[0].path, d->request.modules[0].build_id, NULL, &f, NULL), 0);
 	for (unsigned n = 0; n < 400; n++) {
 		unsigned i = n * 7 % 4;
 		uint64_t offset = first + (uint64_t)((char *)returns_to[i] - (char *)returns_to[0]);
@@ -159,8 +160,8 @@ static void test_shared_library(void **state)
 	struct errinfo errinfo;
 
 	(void)state;
-	assert_non_null(strstr(d->paths[0], "libc"));
-	assert_int_equal(look_up(d, d->paths[0], &name, &errinfo), 0);
+	assert_non_null(strstr(d->files[0].path, "libc"));
+	assert_int_equal(look_up(d, d->files[0].path, &name, &errinfo), 0);
 	assert_non_null(strstr(name.function, "strfry"));
 	site_description_destroy(d);
 }
@@ -185,7 +186,7 @@ static void test_stripped_program(void **state)
 
 	(void)state;
 	close(mkstemp(path));
-	strip_copy(d->paths[0], "", path);
+	strip_copy(d->files[0].path, "", path);
 	assert_int_equal(look_up(d, path, &name, &errinfo), -ENOENT);
 	assert_non_null(strstr(errinfo.text, "no symbol"));
 	assert_int_equal(name.line, 77);
@@ -203,7 +204,7 @@ static void test_without_debug_information(void **state)
 
 	(void)state;
 	close(mkstemp(path));
-	strip_copy(d->paths[0], "-g", path);
+	strip_copy(d->files[0].path, "-g", path);
 	assert_int_equal(look_up(d, path, &name, &errinfo), 0);
 	assert_string_equal(name.function, "not_inlined");
 	assert_string_equal(name.file, "");
@@ -220,7 +221,7 @@ static void test_another_build(void **state)
 
 	(void)state;
 	d->request.modules[0].build_id[0] ^= 1;
-	assert_int_equal(look_up(d, d->paths[0], &name, &errinfo), -ESTALE);
+	assert_int_equal(look_up(d, d->files[0].path, &name, &errinfo), -ESTALE);
 	assert_non_null(strstr(errinfo.text, "another build"));
 	site_description_destroy(d);
 }
@@ -248,7 +249,7 @@ static void test_address_outside(void **state)
 
 	(void)state;
 	d->request.frames[0].offset = UINT64_MAX - 5;
-	assert_int_equal(look_up(d, d->paths[0], &name, &errinfo), -ENOENT);
+	assert_int_equal(look_up(d, d->files[0].path, &name, &errinfo), -ENOENT);
 	site_description_destroy(d);
 }
 

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "common/mapped_file.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+/* A line of /proc/self/maps: "7f00-7f10 r-xp 00001000 fe:01 4711 /usr/lib/libx.so". */
+struct mapping {
+	uintptr_t low, high;
+	unsigned major, minor;
+	ino_t inode;
+};
+
+static bool parse(const char *line, struct mapping *out)
+{
+	uint64_t inode;
+
+	if (sscanf(line, "%" SCNxPTR "-%" SCNxPTR " %*s %*x %x:%x %" SCNu64, &out->low, &out->high,
+		    &out->major, &out->minor, &inode) != 5)
+		return false;
+	out->inode = (ino_t)inode;
+	return true;
+}
+
+static int find_mapping(uintptr_t address, struct mapping *out)
+{
+	FILE *maps = fopen("/proc/self/maps", "re");
+	char *line = NULL;
+	size_t room = 0;
+	bool found = false;
+
+	if (!maps)
+		return -errno;
+	while (!found && getline(&line, &room, maps) > 0)
+		found = parse(line, out) && address >= out->low && address < out->high;
+	free(line);
+	fclose(maps);
+	return found && out->inode ? 0 : -ENOENT;
+}
+
+/* Major number 0: the device is made up, and stat(2) may make up another one. */
+static bool same_device(const struct mapping *m, dev_t device)
+{
+	return m->major == 0 || major(device) == 0 || makedev(m->major, m->minor) == device;
+}
+
+int mapped_file_find(uintptr_t address, const char *path, struct mapped_file *out)
+{
+	struct mapping m;
+	struct stat st;
+	int rc = find_mapping(address, &m);
+
+	if (rc)
+		return rc;
+	*out = (struct mapped_file){ .mapped_inode = m.inode };
+	if (stat(path, &st) == 0 && st.st_ino == m.inode && same_device(&m, st.st_dev)) {
+		out->found = true;
+		out->device = st.st_dev;
+		out->inode = st.st_ino;
+		out->size = st.st_size;
+		out->changed = st.st_mtim;
+	}
+	return 0;
+}
+
+bool mapped_file_is(const struct mapped_file *f, int fd)
+{
+	struct stat st;
+
+	return f->found && fstat(fd, &st) == 0 && st.st_dev == f->device && st.st_ino == f->inode &&
+	       st.st_size == f->size && st.st_mtim.tv_sec == f->changed.tv_sec &&
+	       st.st_mtim.tv_nsec == f->changed.tv_nsec;
+}
+
+uint64_t mapped_file_hash(const struct mapped_file *f)
+{
+	const uint64_t words[] = { (uint64_t)f->size, (uint64_t)f->changed.tv_sec,
+		(uint64_t)f->changed.tv_nsec, f->found ? 0 : f->mapped_inode };
+	uint64_t hash = 0xcbf29ce484222325ULL;
+
+	for (unsigned i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+		hash = (hash ^ words[i]) * 0x9e3779b97f4a7c15ULL;
+		hash ^= hash >> 29;
+	}
+	return hash | 1;
+}
