@@ -2,9 +2,9 @@
 #include "common/mapped_file.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
@@ -15,15 +15,42 @@ struct mapping {
 	ino_t inode;
 };
 
-static bool parse(const char *line, struct mapping *out)
+/* A number, and what follows it. */
+static uint64_t take(char **at, int base, char end, bool *failed)
 {
-	uint64_t inode;
+	char *begin = *at;
+	uint64_t value;
 
-	if (sscanf(line, "%" SCNxPTR "-%" SCNxPTR " %*s %*x %x:%x %" SCNu64, &out->low, &out->high,
-		    &out->major, &out->minor, &inode) != 5)
-		return false;
-	out->inode = (ino_t)inode;
-	return true;
+	errno = 0;
+	value = strtoull(begin, at, base);
+	if (errno || *at == begin || **at != end)
+		*failed = true;
+	else
+		++*at;
+	return value;
+}
+
+static void skip(char **at, bool *failed)
+{
+	*at += strcspn(*at, " ");
+	if (**at == ' ')
+		++*at;
+	else
+		*failed = true;
+}
+
+static bool parse(char *line, struct mapping *out)
+{
+	bool failed = false;
+
+	out->low = (uintptr_t)take(&line, 16, '-', &failed);
+	out->high = (uintptr_t)take(&line, 16, ' ', &failed);
+	skip(&line, &failed); /* permissions */
+	skip(&line, &failed); /* offset */
+	out->major = (unsigned)take(&line, 16, ':', &failed);
+	out->minor = (unsigned)take(&line, 16, ' ', &failed);
+	out->inode = (ino_t)take(&line, 10, ' ', &failed);
+	return !failed;
 }
 
 static int find_mapping(uintptr_t address, struct mapping *out)
@@ -50,7 +77,7 @@ static bool same_device(const struct mapping *m, dev_t device)
 
 int mapped_file_find(uintptr_t address, const char *path, struct mapped_file *out)
 {
-	struct mapping m;
+	struct mapping m = { .inode = 0 };
 	struct stat st;
 	int rc = find_mapping(address, &m);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Names for code addresses: function, file and line of an offset in a program or library, from its
- * debug information (also the separate kind under /usr/lib/debug), else from its symbol table. Code of a
- * function that was inlined has that function's name and line; there is no name then for the one around it.
+ * debug information (also the separate kind under /usr/lib/debug), else from its symbol table. Where functions
+ * were inlined, each has its name and line.
  *
  * The file is read as it is on disk now, and believed only if it has the build id that the offset
  * belongs to, or, where that has none, if it is the very file that is mapped. Slow (it may read hundreds of
@@ -29,11 +29,13 @@ int symbol_open(const char *path, const uint8_t build_id[BUILD_ID_SIZE],
 	const struct mapped_file *mapped, struct symbol_file **out, struct errinfo *errinfo);
 void symbol_close(struct symbol_file *f); /* NULL is fine */
 
+#define SYMBOL_NAMES_MAX 16
+
 /*
- * What is at that link-time address. file (without its folders) and line may be unknown:
- * "" and 0. -ENOENT: there is no name either.
+ * What is at that link-time address: the innermost inlined function first, and last the one of the symbol table.
+ * file (without its folders) and line may be unknown: "" and 0. Returns how many. -ENOENT: there is no name.
  */
-int symbol_lookup(
-	struct symbol_file *f, uint64_t offset, struct site_name *out, struct errinfo *errinfo);
+int symbol_lookup(struct symbol_file *f, uint64_t offset, struct site_name out[SYMBOL_NAMES_MAX],
+	struct errinfo *errinfo);
 
 #endif

@@ -161,6 +161,8 @@ static void put_named(FILE *out, const json_t *frame, const char *function, stru
 		text_put(out, file);
 		if (line > 0)
 			fprintf(out, ":%" PRId64, line);
+		if (json_is_true(json_object_get(frame, "inlined")))
+			fputs(", inlined", out);
 		putc(')', out);
 	} else if (module && module[0]) {
 		fputs(" (in ", out);

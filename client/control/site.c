@@ -12,6 +12,7 @@
 #include <unistd.h>
 #include <utlist.h>
 
+#include "common/site_names.h"
 #include "common/symbol.h"
 
 #define OWN_FRAMES_MAX 8 /* between backtrace() and the application */
@@ -352,6 +353,14 @@ const char *sites_code(struct sites *s, const struct site_description *d)
 	return code->text;
 }
 
+/* What is read to name the frames of a stack: by module. */
+struct resolver {
+	struct symbol_file *files[SITE_DEPTH_MAX];
+	bool opened[SITE_DEPTH_MAX];
+	int rc[SITE_DEPTH_MAX];
+	struct errinfo errinfo[SITE_DEPTH_MAX];
+};
+
 static int open_symbols(const struct site_description *d, unsigned module, struct symbol_file **out,
 	struct errinfo *errinfo)
 {
@@ -362,25 +371,50 @@ static int open_symbols(const struct site_description *d, unsigned module, struc
 		&file->mapped, out, errinfo);
 }
 
+/* The names of a frame, or why it has none. Returns how many. */
+static unsigned resolve_frame(
+	const struct site_description *d, unsigned i, struct resolver *r, struct site_name *out)
+{
+	unsigned m = d->request.frames[i].module;
+	int n;
+
+	if (!r->opened[m])
+		r->rc[m] = open_symbols(d, m, &r->files[m], &r->errinfo[m]);
+	r->opened[m] = true;
+	n = r->rc[m] ? r->rc[m]
+		     : symbol_lookup(r->files[m], d->request.frames[i].offset, out, &r->errinfo[m]);
+	if (n > 0)
+		return (unsigned)n;
+	memset(out, 0, sizeof(*out));
+	snprintf(out->file, sizeof(out->file), "%.*s", (int)sizeof(out->file) - 1,
+		r->errinfo[m].text);
+	return 1;
+}
+
+/* There is room for a name for each frame still to come; what has none is left out, the innermost but the first. */
+static void add_names(struct site_names_request *out, const struct site_name *names, unsigned n,
+	unsigned frames_to_come)
+{
+	unsigned room = SITE_NAMES_MAX - out->nnames - frames_to_come;
+
+	for (unsigned i = n > room ? n - room : 0; i < n; i++)
+		out->names[out->nnames++] = names[i];
+}
+
 void site_resolve(const struct site_description *d, uint32_t number, struct site_names_request *out)
 {
+	struct site_name names[SYMBOL_NAMES_MAX];
+	struct resolver *r = calloc(1, sizeof(*r));
+
 	memset(out, 0, sizeof(*out));
 	out->site = number;
-	out->nnames = d->request.nframes;
-	for (unsigned m = 0; m < d->request.nmodules; m++) {
-		struct symbol_file *file = NULL;
-		struct errinfo errinfo = { "" };
-		int rc = open_symbols(d, m, &file, &errinfo);
+	for (unsigned i = 0; r && i < d->request.nframes; i++) {
+		unsigned n = resolve_frame(d, i, r, names);
 
-		for (unsigned i = 0; i < d->request.nframes; i++) {
-			struct site_name *name = &out->names[i];
-
-			if (d->request.frames[i].module != m)
-				continue;
-			if (rc || symbol_lookup(file, d->request.frames[i].offset, name, &errinfo))
-				snprintf(name->file, sizeof(name->file), "%.*s",
-					(int)sizeof(name->file) - 1, errinfo.text);
-		}
-		symbol_close(file);
+		add_names(out, names, n, d->request.nframes - i - 1U);
 	}
+	for (unsigned m = 0; r && m < d->request.nmodules; m++)
+		symbol_close(r->files[m]);
+	free(r);
+	site_names_fit(out);
 }

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "client/control/site.h"
+#include "common/site_names.h"
 
 static struct stack captured;
 
@@ -199,7 +200,7 @@ static void test_replaced_library(void **state)
 static void test_largest_site_fits_a_message(void **state)
 {
 	struct site_request request = { .nmodules = SITE_DEPTH_MAX, .nframes = SITE_DEPTH_MAX };
-	struct site_names_request names = { .nnames = SITE_DEPTH_MAX };
+	struct site_names_request names = { .nnames = SITE_NAMES_MAX };
 	struct header header = { 0 };
 	uint8_t buf[MESSAGE_MAX];
 	struct wire w;
@@ -207,9 +208,15 @@ static void test_largest_site_fits_a_message(void **state)
 	(void)state;
 	for (unsigned i = 0; i < SITE_DEPTH_MAX; i++) {
 		memset(request.modules[i].path, 'p', sizeof(request.modules[i].path) - 1);
-		memset(names.names[i].function, 'f', sizeof(names.names[i].function) - 1);
-		memset(names.names[i].file, 'n', sizeof(names.names[i].file) - 1);
 	}
+	for (unsigned i = 0; i < SITE_NAMES_MAX; i++) {
+		memset(names.names[i].function, 'f', 50);
+		memset(names.names[i].file, 'n', 22);
+		names.names[i].inlined = i % 3 < 2;
+	}
+	memset(names.names[0].function, 'f', 50 + SITE_NAMES_BYTES - site_names_bytes(&names));
+	assert_true(site_names_are_possible(&names, SITE_DEPTH_MAX));
+	assert_int_equal(site_names_bytes(&names), SITE_NAMES_BYTES);
 	w = wire_over(buf, sizeof(buf));
 	header_put(&w, &header);
 	site_request_put(&w, &request);

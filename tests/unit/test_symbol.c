@@ -67,8 +67,8 @@ static struct site_description *describe(void *address)
 	return d;
 }
 
-static int look_up(const struct site_description *d, const char *path, struct site_name *out,
-	struct errinfo *errinfo)
+static int look_up_all(const struct site_description *d, const char *path,
+	struct site_name out[SYMBOL_NAMES_MAX], struct errinfo *errinfo)
 {
 	struct symbol_file *f;
 	int rc;
@@ -81,10 +81,21 @@ static int look_up(const struct site_description *d, const char *path, struct si
 	return rc;
 }
 
+/* The innermost name. */
+static int look_up(const struct site_description *d, const char *path, struct site_name *out,
+	struct errinfo *errinfo)
+{
+	struct site_name names[SYMBOL_NAMES_MAX] = { *out };
+	int rc = look_up_all(d, path, names, errinfo);
+
+	*out = names[0];
+	return rc < 0 ? rc : 0;
+}
+
 static void test_own_program(void **state)
 {
 	struct site_description *d = describe((void *)a_function_to_find);
-	struct site_name name;
+	struct site_name name = { .line = 0 };
 	struct errinfo errinfo;
 
 	(void)state;
@@ -105,25 +116,33 @@ static struct site_description *describe_call(unsigned i)
 static void test_inlined_functions(void **state)
 {
 	const struct {
-		const char *function;
-		int line;
+		int n;
+		struct {
+			const char *function;
+			int line;
+		} names[3];
 	} expected[] = {
-		{ "inlined_once", line_once - 2 },
-		{ "inlined_twice", line_twice },
-		{ "inlined_once", line_once },
-		{ "not_inlined", line_outside },
+		{ 2, { { "inlined_once", line_once - 2 }, { "not_inlined", line_outside - 1 } } },
+		{ 3, { { "inlined_twice", line_twice }, { "inlined_once", line_once - 1 },
+			     { "not_inlined", line_outside - 1 } } },
+		{ 2, { { "inlined_once", line_once }, { "not_inlined", line_outside - 1 } } },
+		{ 1, { { "not_inlined", line_outside } } },
 	};
 
 	(void)state;
 	for (unsigned i = 0; i < 4; i++) {
 		struct site_description *d = describe_call(i);
-		struct site_name name;
+		struct site_name names[SYMBOL_NAMES_MAX];
 		struct errinfo errinfo;
+		int n = look_up_all(d, d->files[0].path, names, &errinfo);
 
-		assert_int_equal(look_up(d, d->files[0].path, &name, &errinfo), 0);
-		assert_string_equal(name.function, expected[i].function);
-		assert_string_equal(name.file, "test_symbol.c");
-		assert_int_equal(name.line, expected[i].line);
+		assert_int_equal(n, expected[i].n);
+		for (int k = 0; k < n; k++) {
+			assert_string_equal(names[k].function, expected[i].names[k].function);
+			assert_string_equal(names[k].file, "test_symbol.c");
+			assert_int_equal(names[k].line, expected[i].names[k].line);
+			assert_int_equal(names[k].inlined, k + 1 < n);
+		}
 		site_description_destroy(d);
 	}
 }
@@ -135,7 +154,7 @@ static void test_one_file_for_all(void **state)
 		"not_inlined" };
 	struct site_description *d = describe_call(0);
 	struct symbol_file *f;
-	struct site_name name;
+	struct site_name names[SYMBOL_NAMES_MAX];
 	uint64_t first = d->request.frames[0].offset;
 
 	(void)state;
@@ -145,8 +164,8 @@ static void test_one_file_for_all(void **state)
 		unsigned i = n * 7 % 4;
 		uint64_t offset = first + (uint64_t)((char *)returns_to[i] - (char *)returns_to[0]);
 
-		assert_int_equal(symbol_lookup(f, offset, &name, NULL), 0);
-		assert_string_equal(name.function, expected[i]);
+		assert_true(symbol_lookup(f, offset, names, NULL) > 0);
+		assert_string_equal(names[0].function, expected[i]);
 	}
 	symbol_close(f);
 	site_description_destroy(d);
@@ -156,7 +175,7 @@ static void test_shared_library(void **state)
 {
 	/* One that no sanitizer puts its own in front of. */
 	struct site_description *d = describe(dlsym(RTLD_DEFAULT, "strfry"));
-	struct site_name name;
+	struct site_name name = { .line = 0 };
 	struct errinfo errinfo;
 
 	(void)state;
@@ -199,7 +218,7 @@ static void test_without_debug_information(void **state)
 {
 	struct site_description *d = describe_call(1);
 	char path[] = "/tmp/test_symbol.XXXXXX";
-	struct site_name name;
+	struct site_name name = { .line = 0 };
 	struct errinfo errinfo;
 
 	(void)state;
@@ -216,7 +235,7 @@ static void test_without_debug_information(void **state)
 static void test_another_build(void **state)
 {
 	struct site_description *d = describe((void *)a_function_to_find);
-	struct site_name name;
+	struct site_name name = { .line = 0 };
 	struct errinfo errinfo = { "" };
 
 	(void)state;
@@ -229,7 +248,7 @@ static void test_another_build(void **state)
 static void test_no_program(void **state)
 {
 	struct site_description *d = describe((void *)a_function_to_find);
-	struct site_name name;
+	struct site_name name = { .line = 0 };
 	struct errinfo errinfo = { "" };
 
 	(void)state;
@@ -244,7 +263,7 @@ static void test_no_program(void **state)
 static void test_address_outside(void **state)
 {
 	struct site_description *d = describe((void *)a_function_to_find);
-	struct site_name name;
+	struct site_name name = { .line = 0 };
 	struct errinfo errinfo = { "" };
 
 	(void)state;
