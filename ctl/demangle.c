@@ -17,8 +17,8 @@
 
 #define NAME_SIZE sizeof(((struct site_name *)0)->function)
 #define MEMORY_MORE (64UL << 20)
-#define CPU_SECONDS 2
-#define FAILURES_MAX 8 /* children that were lost on a name */
+#define CPU_SECONDS 1
+#define FAILURES_MAX 2 /* children that were lost on a name */
 
 /* Of the C++ ABI: the text is malloc()ed; NULL: no name. */
 typedef char *cxa_demangle_fn(const char *name, char *out, size_t *size, int *status);
