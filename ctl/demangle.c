@@ -34,12 +34,12 @@ static void limit(int resource, rlim_t value)
 static rlim_t memory_now(void)
 {
 	FILE *f = fopen("/proc/self/statm", "re");
-	unsigned long pages = 0;
+	char line[64];
 
-	if (!f || fscanf(f, "%lu", &pages) != 1)
+	if (!f || !fgets(line, sizeof(line), f))
 		_exit(1);
 	fclose(f);
-	return (rlim_t)pages * (rlim_t)sysconf(_SC_PAGESIZE);
+	return (rlim_t)strtoul(line, NULL, 10) * (rlim_t)sysconf(_SC_PAGESIZE);
 }
 
 /* The child: a packet with a name, a packet with its text, or one that is empty but for a terminator. */

@@ -402,16 +402,21 @@ static void check_site(uint32_t site)
 static void check_sites(const struct fixture *f, const char *path)
 {
 	struct site_names_request names;
+	struct table_facts facts;
 
-	(void)f;
 	open_all(path);
 	assert_int_equal(sites_rejected(in.sites), 0);
 	assert_int_equal(sites_count(in.sites), SITES);
 	for (uint32_t site = 1; site <= SITES; site++)
 		check_site(site);
+	/* From the first names on that it could not read, an earlier rmemd does not read the file. */
+	assert_int_equal(table_look(dir, DATADIR_SITES, &facts), 0);
+	assert_int_equal(facts.version, f->versions[TABLES - 1]);
 	names_to_send(BARE_SITE, &names);
 	assert_int_equal(sites_set_names(in.sites, &in.holder, &names), 0);
 	assert_true(sites_named(in.sites, BARE_SITE));
+	assert_int_equal(table_look(dir, DATADIR_SITES, &facts), 0);
+	assert_int_equal(facts.version, SITES_FORMAT);
 	close_all();
 }
 

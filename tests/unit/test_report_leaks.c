@@ -276,6 +276,48 @@ static void test_unresolved_frames(void **state)
 	json_decref(answer);
 }
 
+/* Functions that were inlined are frames of their own, at the same place. */
+static void test_inlined_frames(void **state)
+{
+	struct world *w = *state;
+	uint32_t session = add_session(w), site;
+	struct site_names_request names;
+	struct site_request f;
+	const json_t *frame;
+	struct stage s;
+	json_t *answer;
+
+	memset(&f, 0, sizeof(f));
+	f.nmodules = 1;
+	f.nframes = 2;
+	f.frames[0].offset = 0x1000;
+	f.frames[1].offset = 0x2000;
+	assert_int_equal(sites_intern(w->sites, &w->holder, &f, &site), 0);
+	memset(&names, 0, sizeof(names));
+	names.site = site;
+	names.nnames = 4;
+	for (unsigned i = 0; i < 4; i++) {
+		names.names[i] = (struct site_name){ .inlined = i < 2, .line = i + 1 };
+		names.names[i].function[0] = (char)('a' + i);
+		strcpy(names.names[i].file, "a.c");
+	}
+	assert_int_equal(sites_set_names(w->sites, &w->holder, &names), 0);
+	add_block(w, session, site, 100, 0, 0);
+	s = make_stage(w);
+	answer = leaks(&s);
+	assert_int_equal(json_array_size(at(item(answer, "records", 0), "stack")), 4);
+	for (unsigned i = 0; i < 4; i++) {
+		static const char *const functions[] = { "a", "b", "c", "d" };
+
+		frame = item(item(answer, "records", 0), "stack", i);
+		assert_string_equal(text(frame, "function"), functions[i]);
+		assert_int_equal(json_integer_value(at(frame, "line")), i + 1);
+		assert_string_equal(text(frame, "offset"), i < 3 ? "0x1000" : "0x2000");
+		assert_int_equal(json_is_true(json_object_get(frame, "inlined")), i < 2);
+	}
+	json_decref(answer);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -285,6 +327,7 @@ int main(void)
 		IN_WORLD(test_many_holders),
 		IN_WORLD(test_same_bytes),
 		IN_WORLD(test_unresolved_frames),
+		IN_WORLD(test_inlined_frames),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
