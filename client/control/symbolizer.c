@@ -66,8 +66,8 @@ static int send_names(struct session *s, struct symbol_job *job)
 
 /*
  * Looking names up is seconds of computing for a large program with debug information, and nobody waits
- * for it: it is an idle errand. Otherwise a scheduler that grants whole slices (EEVDF) makes every call of the
- * program wait for one. This thread is none of that kind: it takes locks that calls wait for.
+ * for it: it is an errand in the background, in a thread that does not compete with calls of the program. This thread is
+ * none of that kind: it takes locks that calls wait for.
  *
  * Find and send; true: done with it, one way or the other.
  */
@@ -157,7 +157,7 @@ void symbolizer_add(
 	}
 	job->errand.run = resolve;
 	job->errand.destroy = symbol_job_destroy;
-	job->errand.idle = true;
+	job->errand.background = true;
 	job->errand.name = "rmem-resolver";
 	job->description = d;
 	job->number = number;
