@@ -2,11 +2,14 @@
 #include "common/mapped_file.h"
 
 #include <errno.h>
-#include <stdio.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
+
+#define LINE_SIZE 128 /* more than what comes before the path */
 
 /* A line of /proc/self/maps: "7f00-7f10 r-xp 00001000 fe:01 4711 /usr/lib/libx.so". */
 struct mapping {
@@ -53,19 +56,30 @@ static bool parse(char *line, struct mapping *out)
 	return !failed;
 }
 
+/* Not with stdio: another thread may have its locks, and a malloc() that calls us would be called again. */
 static int find_mapping(uintptr_t address, struct mapping *out)
 {
-	FILE *maps = fopen("/proc/self/maps", "re");
-	char *line = NULL;
-	size_t room = 0;
+	const int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+	char buf[4096], line[LINE_SIZE];
+	size_t length = 0;
 	bool found = false;
+	ssize_t n = 0;
 
-	if (!maps)
+	if (fd < 0)
 		return -errno;
-	while (!found && getline(&line, &room, maps) > 0)
-		found = parse(line, out) && address >= out->low && address < out->high;
-	free(line);
-	fclose(maps);
+	while (!found && (n = read(fd, buf, sizeof(buf))) > 0) {
+		for (ssize_t i = 0; i < n && !found; i++) {
+			if (buf[i] != '\n') {
+				if (length < sizeof(line) - 1)
+					line[length++] = buf[i];
+				continue;
+			}
+			line[length] = '\0';
+			length = 0;
+			found = parse(line, out) && address >= out->low && address < out->high;
+		}
+	}
+	close(fd);
 	return found && out->inode ? 0 : -ENOENT;
 }
 

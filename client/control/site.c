@@ -30,11 +30,12 @@ struct code {
 };
 
 struct sites {
+	struct heap *heap;
 	struct entry *buckets[BUCKETS]; /* open addressing, never more than half full */
 	unsigned count;
 	unsigned long long unloads;        /* when the cache was last right */
 	uint64_t quiet_until_ns, quiet_ns; /* the server refused a number; 0: not the last time */
-	struct code *codes;                /* a text stays valid as long as the sites */
+	struct code *codes;                /* a text stays valid as long as the heap */
 	unsigned ncodes;
 };
 
@@ -74,7 +75,7 @@ void stack_capture(struct stack *out, void *caller)
 struct search {
 	uintptr_t address;
 	struct site_module *module;
-	char *path;
+	char path[PATH_MAX]; /* no memory is allocated with the loader's lock */
 	uintptr_t bias;
 	bool found;
 };
@@ -114,16 +115,16 @@ static bool covers(const struct dl_phdr_info *info, uintptr_t address, size_t si
 }
 
 /* The main program has no name of its own. */
-static char *module_path(const struct dl_phdr_info *info)
+static void module_path(const struct dl_phdr_info *info, char out[PATH_MAX])
 {
-	char path[PATH_MAX];
-	ssize_t n;
+	ssize_t n = 0;
 
 	if (info->dlpi_name && info->dlpi_name[0])
-		return strdup(info->dlpi_name);
-	n = readlink("/proc/self/exe", path, sizeof(path) - 1);
-	path[n > 0 ? n : 0] = '\0';
-	return strdup(path);
+		n = snprintf(out, PATH_MAX, "%s", info->dlpi_name);
+	else
+		n = readlink("/proc/self/exe", out, PATH_MAX - 1);
+	/* A longer one could not have been opened. */
+	out[n > 0 && n < PATH_MAX ? n : 0] = '\0';
 }
 
 static int visit(struct dl_phdr_info *info, size_t size, void *arg)
@@ -136,13 +137,11 @@ static int visit(struct dl_phdr_info *info, size_t size, void *arg)
 		return 0;
 	s->found = true;
 	s->bias = info->dlpi_addr;
-	s->path = module_path(info);
-	if (s->path) {
-		/* The end of a path says more than its beginning. */
-		length = strlen(s->path);
-		cut = length < sizeof(s->module->path) ? 0 : length - sizeof(s->module->path) + 1;
-		memcpy(s->module->path, s->path + cut, length - cut + 1);
-	}
+	module_path(info, s->path);
+	/* The end of a path says more than its beginning. */
+	length = strlen(s->path);
+	cut = length < sizeof(s->module->path) ? 0 : length - sizeof(s->module->path) + 1;
+	memcpy(s->module->path, s->path + cut, length - cut + 1);
 	for (int i = 0; i < info->dlpi_phnum; i++) {
 		const ElfW(Phdr) *p = &info->dlpi_phdr[i];
 		uintptr_t notes = info->dlpi_addr + p->p_vaddr;
@@ -178,64 +177,102 @@ static void stand_in(struct site_module *m, const struct site_module_file *file)
 		m->build_id[BUILD_ID_SIZE - 1 - i] = (uint8_t)(hash >> (8 * i));
 }
 
+static char *copy_text(struct heap *heap, const char *text)
+{
+	const size_t bytes = strlen(text) + 1;
+	char *copy = heap_alloc(heap, bytes);
+
+	return copy ? memcpy(copy, text, bytes) : NULL;
+}
+
 static void add_module(struct site_description *d, struct site_module *m, const struct search *s)
 {
 	static const uint8_t none[BUILD_ID_SIZE];
 	struct site_module_file *file = &d->files[d->request.nmodules];
 
-	file->path = s->path;
+	file->path = s->found ? copy_text(d->heap, s->path) : NULL;
 	file->bias = s->bias;
 	file->no_build_id = memcmp(m->build_id, none, BUILD_ID_SIZE) == 0;
-	if (file->no_build_id && s->path &&
-		mapped_file_find(s->address, s->path, &file->mapped) == 0)
+	if (file->no_build_id && file->path &&
+		mapped_file_find(s->address, file->path, &file->mapped) == 0)
 		stand_in(m, file);
 	d->request.modules[d->request.nmodules++] = *m;
 }
 
-struct site_description *site_describe(const struct stack *stack)
+static void add_frame(struct site_description *d, void *address)
 {
-	struct site_description *d = calloc(1, sizeof(*d));
+	struct site_frame *frame = &d->request.frames[d->request.nframes++];
+	struct site_module module = { 0 };
+	struct search s;
+	unsigned m;
 
-	for (unsigned i = 0; d && i < stack->depth; i++) {
-		struct site_module module = { 0 };
-		/* The return address may belong to the next line, or even the next function. */
-		struct search s = {
-			.address = (uintptr_t)stack->addresses[i] - 1,
-			.module = &module,
-		};
-		unsigned m;
+	/* The return address may belong to the next line, or even the next function. */
+	s.address = (uintptr_t)address - 1;
+	s.module = &module;
+	s.bias = 0;
+	s.found = false;
+	dl_iterate_phdr(visit, &s);
+	m = known_module(d, &module, s.bias);
+	if (m == d->request.nmodules)
+		add_module(d, &module, &s);
+	frame->module = (uint8_t)m;
+	frame->offset = s.address - s.bias;
+}
 
-		dl_iterate_phdr(visit, &s);
-		m = known_module(d, &module, s.bias);
-		if (m == d->request.nmodules)
-			add_module(d, &module, &s);
-		else
-			free(s.path);
-		d->request.frames[i].module = (uint8_t)m;
-		d->request.frames[i].offset = s.address - s.bias;
-		d->request.nframes++;
-	}
+struct site_description *site_describe(struct heap *heap, const struct stack *stack)
+{
+	struct site_description *d = heap_alloc(heap, sizeof(*d));
+
+	if (!d)
+		return NULL;
+	d->heap = heap;
+	for (unsigned i = 0; i < stack->depth; i++)
+		add_frame(d, stack->addresses[i]);
 	return d;
+}
+
+struct site_description *site_description_copy(struct heap *heap, const struct site_description *d)
+{
+	struct site_description *copy = heap_alloc(heap, sizeof(*copy));
+	bool failed = false;
+
+	if (!copy)
+		return NULL;
+	*copy = *d;
+	copy->heap = heap;
+	for (unsigned i = 0; i < d->request.nmodules; i++) {
+		copy->files[i].path = d->files[i].path ? copy_text(heap, d->files[i].path) : NULL;
+		failed |= d->files[i].path && !copy->files[i].path;
+	}
+	if (!failed)
+		return copy;
+	site_description_destroy(copy);
+	return NULL;
 }
 
 void site_description_destroy(struct site_description *d)
 {
 	if (!d)
 		return;
-	for (unsigned i = 0; i < SITE_DEPTH_MAX; i++)
-		free(d->files[i].path);
-	free(d);
+	for (unsigned i = 0; i < d->request.nmodules; i++)
+		if (d->files[i].path)
+			heap_free(d->heap, d->files[i].path, strlen(d->files[i].path) + 1);
+	heap_free(d->heap, d, sizeof(*d));
 }
 
-struct sites *sites_create(void)
+struct sites *sites_create(struct heap *heap)
 {
-	return calloc(1, sizeof(struct sites));
+	struct sites *s = heap_alloc(heap, sizeof(*s));
+
+	if (s)
+		s->heap = heap;
+	return s;
 }
 
 static void forget_stacks(struct sites *s)
 {
 	for (unsigned i = 0; i < BUCKETS; i++) {
-		free(s->buckets[i]);
+		heap_free(s->heap, s->buckets[i], sizeof(*s->buckets[i]));
 		s->buckets[i] = NULL;
 	}
 	s->count = 0;
@@ -246,18 +283,6 @@ void sites_clear(struct sites *s)
 	forget_stacks(s);
 	s->quiet_until_ns = 0;
 	s->quiet_ns = 0;
-}
-
-void sites_destroy(struct sites *s)
-{
-	struct code *code, *next;
-
-	if (!s)
-		return;
-	sites_clear(s);
-	LL_FOREACH_SAFE (s->codes, code, next)
-		free(code);
-	free(s);
 }
 
 static bool same_stack(const struct stack *a, const struct stack *b)
@@ -308,7 +333,7 @@ bool sites_add(struct sites *s, const struct stack *stack, struct site site)
 		bucket = bucket_of(s, stack);
 	}
 	if (!*bucket) {
-		*bucket = malloc(sizeof(**bucket));
+		*bucket = heap_alloc(s->heap, sizeof(**bucket));
 		if (!*bucket)
 			return false;
 		(*bucket)->stack = *stack;
@@ -344,7 +369,7 @@ const char *sites_code(struct sites *s, const struct site_description *d)
 			return code->text;
 	if (s->ncodes >= SITE_CODES_MAX)
 		return NULL;
-	code = malloc(sizeof(*code) + (size_t)n + 1);
+	code = heap_alloc(s->heap, sizeof(*code) + (size_t)n + 1);
 	if (!code)
 		return NULL;
 	memcpy(code->text, text, (size_t)n + 1);

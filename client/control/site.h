@@ -12,7 +12,9 @@
  * So neither many stacks nor a full server cost a round trip at every allocation.
  *
  * The caller locks, but not what asks the loader (stacks and descriptions): another thread may have the
- * loader's locks and call the library, in a constructor of what it loads.
+ * loader's locks and call the library, in a constructor of what it loads. Memory comes from the session's
+ * heap, never from malloc(), whose locks a signal, a fork or a replacement of it may hold for long. Only
+ * site_resolve() allocates as it likes, for it is called where no call of the program waits for it.
  */
 #ifndef RMEM_CLIENT_CONTROL_SITE_H
 #define RMEM_CLIENT_CONTROL_SITE_H
@@ -21,6 +23,7 @@
 #include <stdint.h>
 
 #include "common/clock.h"
+#include "common/heap.h"
 #include "common/mapped_file.h"
 #include "common/message.h"
 
@@ -51,18 +54,21 @@ struct site_module_file {
 
 /* A stack as the server knows it, with what it takes to find its names. */
 struct site_description {
+	struct heap *heap; /* that this and the paths lie on */
 	struct site_request request;
 	struct site_module_file files[SITE_DEPTH_MAX];
 };
 
 /* Returns NULL if out of memory. With no lock of ours. */
-struct site_description *site_describe(const struct stack *stack);
+struct site_description *site_describe(struct heap *heap, const struct stack *stack);
+/* The same on another heap, which may outlive the first. NULL: out of memory. */
+struct site_description *site_description_copy(struct heap *heap, const struct site_description *d);
 void site_description_destroy(struct site_description *d); /* NULL is fine */
 
 struct sites;
 
-struct sites *sites_create(void); /* or NULL */
-void sites_destroy(struct sites *s);
+/* They end with the heap. NULL: out of memory. */
+struct sites *sites_create(struct heap *heap);
 void sites_clear(struct sites *s); /* the server that numbered them is another one now */
 
 struct site {
@@ -84,7 +90,7 @@ bool sites_add(struct sites *s, const struct stack *stack, struct site site);
 void sites_refused(struct sites *s, uint64_t now_ns);
 
 /*
- * "program+0x1234", what addr2line(1) takes, for the line that allocates; it stays as long as the sites. NULL:
+ * "program+0x1234", what addr2line(1) takes, for the line that allocates; it stays as long as the heap. NULL:
  * unknown, or too many.
  */
 const char *sites_code(struct sites *s, const struct site_description *d);

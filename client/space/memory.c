@@ -211,7 +211,7 @@ int memory_alloc(struct rmem *rm, struct memory_wish *wish, uint64_t deadline_ns
 	int rc = alloc_once(rm, wish, deadline_ns, out, errinfo);
 
 	while (rc == UNDESCRIBED) {
-		wish->description = site_describe(&wish->stack);
+		wish->description = site_describe(rm->session.heap, &wish->stack);
 		rc = wish->description ? alloc_once(rm, wish, deadline_ns, out, errinfo) : -ENOMEM;
 		site_description_destroy(wish->description);
 		wish->description = NULL;

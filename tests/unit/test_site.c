@@ -13,6 +13,7 @@
 
 #include "client/control/site.h"
 #include "common/site_names.h"
+#include "tests/support/heap.h"
 
 static struct stack captured;
 
@@ -45,7 +46,7 @@ static void test_names_of_frames(void **state)
 
 	(void)state;
 	outer_caller(1);
-	d = site_describe(&captured);
+	d = site_describe(heap, &captured);
 	assert_non_null(d);
 	assert_int_equal(d->request.nframes, captured.depth);
 	site_resolve(d, 7, &names);
@@ -60,13 +61,32 @@ static void test_names_of_frames(void **state)
 	site_description_destroy(d);
 }
 
+/* The thread that looks for names may go on when the session, and its heap, are gone. */
+static void test_copy_outlives_the_heap(void **state)
+{
+	struct heap *first = heap_create();
+	struct site_names_request names;
+	struct site_description *copy;
+
+	(void)state;
+	assert_non_null(first);
+	outer_caller(1);
+	copy = site_description_copy(heap, site_describe(first, &captured));
+	heap_destroy(first);
+	assert_non_null(copy);
+	site_resolve(copy, 7, &names);
+	assert_string_equal(names.names[0].function, "inner_caller");
+	assert_string_equal(names.names[1].function, "outer_caller");
+	site_description_destroy(copy);
+}
+
 static void test_modules_are_listed_once(void **state)
 {
 	struct site_description *d;
 
 	(void)state;
 	outer_caller(3);
-	d = site_describe(&captured);
+	d = site_describe(heap, &captured);
 	assert_non_null(d);
 	for (unsigned i = 0; i < d->request.nmodules; i++) {
 		assert_true(d->request.modules[i].path[0]);
@@ -103,7 +123,7 @@ static void test_unknown_code(void **state)
 {
 	struct stack s = { .depth = 1, .addresses = { (void *)0x1001 } };
 	struct site_names_request names;
-	struct site_description *d = site_describe(&s);
+	struct site_description *d = site_describe(heap, &s);
 
 	(void)state;
 	assert_non_null(d);
@@ -134,7 +154,7 @@ static struct site_description *describe(void *module, const char *function)
 {
 	char *code = dlsym(module, function);
 	struct stack s = { .depth = 1, .addresses = { code + 1 } };
-	struct site_description *d = site_describe(&s);
+	struct site_description *d = site_describe(heap, &s);
 
 	assert_non_null(code);
 	assert_non_null(d);
@@ -234,7 +254,7 @@ static struct stack stack_number(uintptr_t i)
 
 static void test_cache(void **state)
 {
-	struct sites *sites = sites_create();
+	struct sites *sites = sites_create(heap);
 	struct stack s;
 	struct site site;
 
@@ -266,8 +286,6 @@ static void test_cache(void **state)
 	s = stack_number(3 * SITES_CACHED - 1);
 	assert_false(sites_find(sites, &s, 0, &site));
 	assert_true(sites_add(sites, &s, (struct site){ 9, NULL }));
-	sites_destroy(sites);
-	sites_destroy(NULL);
 }
 
 /* What number_site() does in client/space/memory.c; returns whether the server was asked. */
@@ -291,7 +309,7 @@ static bool ask(struct sites *sites, uintptr_t i, uint64_t now, bool refused)
 /* Many more stacks than a server numbers, for ten minutes: it is asked a few times, not each time. */
 static void test_refused(void **state)
 {
-	struct sites *sites = sites_create();
+	struct sites *sites = sites_create(heap);
 	unsigned asked = 0;
 	uint64_t now = 1;
 
@@ -314,13 +332,13 @@ static void test_refused(void **state)
 	assert_false(ask(sites, 3, now, false));
 	sites_clear(sites);
 	assert_true(ask(sites, 3, now, false));
-	sites_destroy(sites);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_names_of_frames),
+		cmocka_unit_test(test_copy_outlives_the_heap),
 		cmocka_unit_test(test_modules_are_listed_once),
 		cmocka_unit_test(test_depth_is_bounded),
 		cmocka_unit_test(test_caller_that_is_not_on_the_stack),
@@ -331,5 +349,5 @@ int main(void)
 		cmocka_unit_test(test_refused),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, heap_begin, heap_end);
 }

@@ -16,6 +16,7 @@
 
 #include "client/control/site.h"
 #include "common/symbol.h"
+#include "tests/support/heap.h"
 
 static __attribute__((noinline)) void a_function_to_find(void)
 {
@@ -59,7 +60,7 @@ static const int line_outside = __LINE__ - 3;
 static struct site_description *describe(void *address)
 {
 	struct stack stack = { .depth = 1, .addresses = { (char *)address + 1 } };
-	struct site_description *d = site_describe(&stack);
+	struct site_description *d = site_describe(heap, &stack);
 
 	assert_non_null(d);
 	assert_int_equal(d->request.nframes, 1);
@@ -286,5 +287,5 @@ int main(void)
 		cmocka_unit_test(test_address_outside),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, heap_begin, heap_end);
 }
