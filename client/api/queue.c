@@ -21,6 +21,7 @@
 #include "common/clock.h"
 #include "common/denial.h"
 
+#define QUEUE_ATTR_V1_SIZE (offsetof(struct rmem_queue_attr, flags) + sizeof(uint32_t))
 #define DEPTH_DEFAULT 128
 #define DEPTH_MAX 65536
 #define POST_BATCH 32 /* work requests that are posted without being asked for */
@@ -42,22 +43,24 @@ struct rmem_queue {
 	struct errinfo trouble; /* what operations that have failed ran into, of late */
 };
 
-static int check_depth(const struct rmem_queue_attr *attr, unsigned *out, struct errinfo *errinfo)
+static int check_attr(const struct rmem_queue_attr *attr, unsigned *depth, struct errinfo *errinfo)
 {
+	struct rmem_queue_attr a;
 	int rc;
 
-	*out = DEPTH_DEFAULT;
+	*depth = DEPTH_DEFAULT;
 	if (!attr)
 		return 0;
-	rc = call_check_attr(attr, attr->size, sizeof(*attr), errinfo);
+	rc = call_copy_attr(&a, sizeof(a), attr, QUEUE_ATTR_V1_SIZE, errinfo);
+	if (rc == 0)
+		rc = call_check_flags(a.flags, 0, errinfo);
 	if (rc)
 		return rc;
-	if (attr->depth > DEPTH_MAX)
+	if (a.depth > DEPTH_MAX)
 		return errinfo_set(errinfo, -EINVAL,
-			"a depth of %u: at most %d operations can be started", attr->depth,
-			DEPTH_MAX);
-	if (attr->depth)
-		*out = attr->depth;
+			"a depth of %u: at most %d operations can be started", a.depth, DEPTH_MAX);
+	if (a.depth)
+		*depth = a.depth;
 	return 0;
 }
 
@@ -91,7 +94,7 @@ RMEM_API int rmem_queue_create(
 	if (rc == 0 && !out)
 		rc = errinfo_set(&errinfo, -EINVAL, "out is NULL");
 	if (rc == 0)
-		rc = check_depth(attr, &depth, &errinfo);
+		rc = check_attr(attr, &depth, &errinfo);
 	if (rc == 0)
 		rc = check_count(rm, &errinfo);
 	if (rc)

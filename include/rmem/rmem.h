@@ -7,12 +7,18 @@
  * sentence, what went wrong and what helps. The library never prints (unless RMEM_LOG asks for
  * it), never exits and never aborts.
  *
+ * Structs that begin with a size can grow at the end. What a program was built with may be shorter than the
+ * library's, and longer if what the library does not know is zero; else -E2BIG. What is shorter than the first version
+ * is -EINVAL, and so is a flag that the library does not know. All start with their _INIT macro.
+ *
  * Threads: a struct rmem may be used from any number of threads at once, except that rmem_close()
  * must be the last call on it. After fork() only the parent may use it; the child gets -EPERM
  * (rmem_close() there only frees local memory).
  *
  * Errors that any call on an open struct rmem can return:
  *	-EINVAL		an argument is wrong; nothing was done
+ *	-E2BIG		(calls with a struct that has a size) the program was built for a newer library, and uses a
+ *			field that this one does not know; nothing was done
  *	-EPERM		called in a child after fork(); or the kernel lets this process send nothing any more,
  *			because its credentials have changed since rmem_open() (soft-RoCE: setuid(), setgid(),
  *			capabilities): change them first
@@ -67,12 +73,13 @@ struct rmem_open_attr {
 	}
 
 struct rmem_alloc_attr {
-	size_t size; /* sizeof(struct rmem_alloc_attr): see RMEM_ALLOC_ATTR_INIT */
-	int node;    /* NUMA node of the server, or RMEM_NODE_ANY */
+	size_t size;    /* sizeof(struct rmem_alloc_attr): see RMEM_ALLOC_ATTR_INIT */
+	int node;       /* NUMA node of the server, or RMEM_NODE_ANY */
+	uint32_t flags; /* 0: there are none in this version, and others are -EINVAL */
 };
 #define RMEM_ALLOC_ATTR_INIT \
 	{ \
-		sizeof(struct rmem_alloc_attr), RMEM_NODE_ANY \
+		sizeof(struct rmem_alloc_attr), RMEM_NODE_ANY, 0 \
 	}
 
 /*
@@ -258,10 +265,11 @@ struct rmem_queue;
 struct rmem_queue_attr {
 	size_t size;    /* sizeof(struct rmem_queue_attr): see RMEM_QUEUE_ATTR_INIT */
 	unsigned depth; /* operations started and not reaped, at most 65536; 0: 128 */
+	uint32_t flags; /* 0: there are none in this version, and others are -EINVAL */
 };
 #define RMEM_QUEUE_ATTR_INIT \
 	{ \
-		sizeof(struct rmem_queue_attr), 0 \
+		sizeof(struct rmem_queue_attr), 0, 0 \
 	}
 
 /* attr may be NULL. Connects: blocks for at most the session's timeout. -EUSERS: too many queues. */
