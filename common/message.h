@@ -15,7 +15,7 @@
 #include "common/wire.h"
 
 #define PROTOCOL_MAGIC 0x726d656dU /* "rmem" */
-#define PROTOCOL_VERSION 3
+#define PROTOCOL_VERSION 4
 #define MESSAGE_MAX 4096 /* bytes; both sides post receive buffers of this size */
 
 /* CM private data, zero-padded by the transport: fixed size, first thing either side reads. */
@@ -94,7 +94,8 @@ enum message_type {
 	X(u8, server, ) \
 	X(u8, nodes, ) \
 	X(u64, max_alloc_bytes, ) \
-	X(u64, fencing_token, )
+	X(u64, fencing_token, ) \
+	X(u64, pool, ) /* its id: what is lent, over restarts of the server */
 
 /*
  * The first message on a further connection of a session that is connected: a channel. channel: the client's

@@ -518,7 +518,9 @@ RMEM_API int rmem_reap(struct rmem_queue *q, struct rmem_completion *out, int ma
 	for (uint64_t done = completed(q); n < max && done; n++, done--) {
 		const struct operation *op = &q->operations[q->reaped++ & q->mask];
 
-		out[n] = (struct rmem_completion){ .tag = op->tag, .status = op->status };
+		out[n] = (struct rmem_completion){
+			.tag = op->tag, .status = op->status, .result = op->status ? 0 : op->result
+		};
 		failed = op->status ? op->status : failed;
 	}
 	q->quiet = n == 0;

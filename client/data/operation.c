@@ -9,9 +9,11 @@ int operation_plan(struct operation *op, const struct iovec *local, int nlocal,
 {
 	int rc = plan_start(&op->left, local, nlocal, remote, nremote, errinfo);
 
-	if (rc == 0)
-		op->next = op->left;
-	return rc;
+	if (rc)
+		return rc;
+	op->next = op->left;
+	op->result = op->left.left;
+	return 0;
 }
 
 int operation_plan_one(struct operation *op, void *local, rmem_addr_t remote, size_t bytes,

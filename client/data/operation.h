@@ -35,6 +35,7 @@ struct operation {
 	bool uncertain;           /* ... and posted, so that it may have been carried out */
 	unsigned failures;        /* connections that broke on it */
 	int status;               /* once it has completed: 0 or a negative errno */
+	uint64_t result;          /* bytes of a copy; or what an atomic operation has found */
 	uint64_t tag;             /* the maker's */
 	struct operation *following; /* started after it */
 	struct iovec one_local;      /* room for lists of one piece */
@@ -59,7 +60,7 @@ static inline void operation_set_built(
 	op->one_local = (struct iovec){ local, bytes };
 	op->one_remote = (struct rmem_iovec){ remote, bytes };
 	op->left.local = NULL;
-	op->left.left = bytes;
+	op->left.left = op->result = bytes;
 	op->next.left = 0;
 	op->pause_bytes = 0;
 	op->outstanding = 1;

@@ -197,8 +197,9 @@ static void finish(struct pipeline *p, uint64_t end)
 		struct operation *op = work->op;
 
 		if (!operation_is_copy(op)) {
+			memcpy(&op->result, work->bounced, sizeof(uint64_t));
 			if (op->old)
-				memcpy(op->old, work->bounced, sizeof(uint64_t));
+				*op->old = op->result;
 			op->uncertain = false;
 		} else {
 			if (work->way == WAY_BOUNCED && op->kind == OPERATION_READ)

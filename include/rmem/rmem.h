@@ -144,7 +144,7 @@ RMEM_API int rmem_free(struct rmem *rm, rmem_addr_t addr);
  *	-EINVAL		addr is not what rmem_alloc() returned to this session, or was freed
  */
 struct rmem_share_key {
-	uint8_t bytes[16];
+	uint8_t bytes[64];
 };
 RMEM_API int rmem_share(struct rmem *rm, rmem_addr_t addr, struct rmem_share_key *out);
 
@@ -153,8 +153,11 @@ RMEM_API int rmem_share(struct rmem *rm, rmem_addr_t addr, struct rmem_share_key
  * (NULL is fine) is its size. It stays attached when the connection breaks, when this session's lease
  * ends and when the server is restarted, until rmem_detach() or its end. One round trip.
  *	-EACCES		the key does not fit what is at addr there, if anything is
+ *	-EXDEV		the key is for memory of another pool: this session is with the wrong server, or all that was
+ *			lent there is gone
  *	-EEXIST		it is attached already; or this session has lost something there, and must free or detach that first
- *	-EINVAL		addr is not a remote address, or this session's own allocation
+ *	-EINVAL		addr is not a remote address, or this session's own allocation; or the bytes are no key, or
+ *			one that a later version has made
  */
 RMEM_API int rmem_attach(
 	struct rmem *rm, rmem_addr_t addr, const struct rmem_share_key *key, size_t *out_bytes);
@@ -309,7 +312,10 @@ RMEM_API int rmem_submit(struct rmem_queue *q);
 
 struct rmem_completion {
 	uint64_t tag;
-	int status; /* 0, or what the call that waits would have returned */
+	int32_t status; /* 0, or what the call that waits would have returned */
+	uint32_t flags; /* 0 in this version */
+	uint64_t
+		result; /* status 0: bytes that were copied, or what an atomic operation found; else 0 */
 };
 
 /*
