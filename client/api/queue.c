@@ -24,7 +24,9 @@
 #define QUEUE_ATTR_V1_SIZE (offsetof(struct rmem_queue_attr, flags) + sizeof(uint32_t))
 #define DEPTH_DEFAULT 128
 #define DEPTH_MAX 65536
-#define POST_BATCH 32 /* work requests that are posted without being asked for */
+#define REASON_SHIFT 8  /* in the flags of a completion: the low ones are for the program */
+#define REASONS_MAX 128 /* sentences that are kept: 64 KiB */
+#define POST_BATCH 32   /* work requests that are posted without being asked for */
 
 struct rmem_queue {
 	struct rmem *rm;
@@ -40,7 +42,7 @@ struct rmem_queue {
 	int wake_fd;       /* makes it readable without a completion */
 	int timer_fd;      /* ... when nothing has come for long */
 	uint64_t timer_ns; /* when that is; 0: it is not set */
-	struct errinfo trouble; /* what operations that have failed ran into, of late */
+	struct reasons *reasons; /* why operations have failed, of late */
 };
 
 static int check_attr(const struct rmem_queue_attr *attr, unsigned *depth, struct errinfo *errinfo)
@@ -102,19 +104,24 @@ RMEM_API int rmem_queue_create(
 	q = calloc(1, sizeof(*q));
 	while (ring < depth)
 		ring *= 2;
-	if (q)
+	if (q) {
 		q->operations = calloc(ring, sizeof(*q->operations));
-	if (!q || !q->operations)
+		q->reasons = reasons_create(ring < REASONS_MAX ? ring : REASONS_MAX);
+	}
+	if (!q || !q->operations || !q->reasons)
 		rc = errinfo_set(&errinfo, -ENOMEM, "out of memory");
 	if (rc == 0)
 		rc = thread_channels_add(&rm->channels, &q->channel, &errinfo);
 	if (rc) {
-		if (q)
+		if (q) {
 			free(q->operations);
+			free(q->reasons);
+		}
 		free(q);
 		return call_done(rc, "rmem_queue_create", &errinfo);
 	}
 	q->rm = rm;
+	q->channel->pipeline.reasons = q->reasons;
 	q->depth = depth;
 	q->mask = ring - 1;
 	q->epoll_fd = q->wake_fd = q->timer_fd = -1;
@@ -135,6 +142,7 @@ static void release(struct rmem_queue *q)
 	if (q->timer_fd >= 0)
 		close(q->timer_fd);
 	free(q->operations);
+	free(q->reasons);
 	free(q);
 }
 
@@ -328,12 +336,11 @@ static void started(struct rmem_queue *q)
 static int start(struct rmem_queue *q, struct operation *op, int rc, const char *call,
 	struct errinfo *errinfo)
 {
-	bool busy, announce;
+	bool announce;
 	uint64_t before;
 
 	if (rc)
 		return call_done(rc, call, errinfo);
-	busy = channel_is_busy(q->channel);
 	announce = announce_begin(q);
 	before = waits(q);
 	rc = progress_start(q->channel, op, errinfo);
@@ -341,9 +348,6 @@ static int start(struct rmem_queue *q, struct operation *op, int rc, const char 
 		started(q);
 	if (announce)
 		announce_end(q, before);
-	/* Those that were started earlier may have failed, as will be seen when they are reaped. */
-	if (errinfo->text[0] && (rc == 0 || (busy && !channel_is_busy(q->channel))))
-		q->trouble = *errinfo;
 	return call_done(rc, call, errinfo);
 }
 
@@ -500,10 +504,22 @@ static uint64_t deadline_of(int timeout_ms)
 	return timeout_ms ? clock_boot_ns() + (uint64_t)timeout_ms * NSEC_PER_MSEC : 0;
 }
 
+/* If that is gone: what the queue ran into last. */
+static const struct errinfo *why(const struct rmem_queue *q, uint32_t reason)
+{
+	static const struct errinfo nothing = { "" };
+	const struct errinfo *found = reasons_find(q->reasons, reason);
+
+	if (!found)
+		found = reasons_find(q->reasons, q->reasons->last);
+	return found ? found : &nothing;
+}
+
 RMEM_API int rmem_reap(struct rmem_queue *q, struct rmem_completion *out, int max, int timeout_ms)
 {
 	struct errinfo errinfo;
-	int n = 0, failed = 0, rc = enter(q, &errinfo);
+	const struct operation *failed = NULL;
+	int n = 0, rc = enter(q, &errinfo);
 
 	if (rc == 0 && (max < 1 || !out))
 		rc = errinfo_set(&errinfo, -EINVAL, "there is no room for completions");
@@ -519,16 +535,29 @@ RMEM_API int rmem_reap(struct rmem_queue *q, struct rmem_completion *out, int ma
 		const struct operation *op = &q->operations[q->reaped++ & q->mask];
 
 		out[n] = (struct rmem_completion){
-			.tag = op->tag, .status = op->status, .result = op->status ? 0 : op->result
+			.tag = op->tag, .status = op->status, .result = op->result
 		};
-		failed = op->status ? op->status : failed;
+		if (unlikely(op->status)) {
+			out[n].flags = op->reason << REASON_SHIFT;
+			out[n].result = 0;
+			failed = op;
+		}
 	}
 	q->quiet = n == 0;
-	if (errinfo.text[0])
-		q->trouble = errinfo;
 	if (failed)
-		call_done(failed, "rmem_reap", &q->trouble);
+		call_done(failed->status, "rmem_reap", why(q, failed->reason));
 	return n;
+}
+
+RMEM_API const char *rmem_completion_errmsg(
+	const struct rmem_queue *q, const struct rmem_completion *completion)
+{
+	const struct errinfo *reason;
+
+	if (!q || !completion || completion->status >= 0)
+		return "";
+	reason = reasons_find(q->reasons, completion->flags >> REASON_SHIFT);
+	return reason ? reason->text : errinfo_errno(-completion->status);
 }
 
 static int make_descriptor(struct rmem_queue *q, struct errinfo *errinfo)

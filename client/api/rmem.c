@@ -240,8 +240,3 @@ RMEM_API const char *rmem_errmsg(void)
 {
 	return call_errmsg();
 }
-
-RMEM_API const char *rmem_version(void)
-{
-	return RMEM_VERSION;
-}

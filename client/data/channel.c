@@ -50,7 +50,7 @@ void channel_destroy(struct channel *ch)
 	channel_abandon(ch);
 }
 
-void channel_explain_break(const struct channel *ch, struct errinfo *errinfo)
+void channel_explain_break(struct channel *ch, struct errinfo *errinfo)
 {
 	struct operation *first = ch->pipeline.first;
 	struct failure f = ch->pipeline.failure;
@@ -65,6 +65,7 @@ void channel_explain_break(const struct channel *ch, struct errinfo *errinfo)
 	else if (!f.op && first && !operation_is_copy(first))
 		f = (struct failure){ .op = first, .remote = first->addr, .bytes = 8 };
 	explain_failure(&f, ch->session, endpoint_peer(ch->pipeline.ep), errinfo);
+	ch->pipeline.broke = reasons_add(ch->pipeline.reasons, errinfo);
 	log_info("%s", errinfo->text);
 }
 
@@ -78,7 +79,7 @@ void channel_note_failure(struct channel *ch, struct errinfo *errinfo)
 		return;
 	op->failures += !f->op;
 	if (f->status == IBV_WC_REM_INV_REQ_ERR && !operation_is_copy(op))
-		op->status = -EOPNOTSUPP;
+		operation_fail(op, -EOPNOTSUPP, ch->pipeline.broke);
 	else if (op->failures >= FAILURES_MAX)
-		op->status = -ECONNRESET;
+		operation_fail(op, -ECONNRESET, ch->pipeline.broke);
 }

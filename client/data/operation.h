@@ -35,6 +35,7 @@ struct operation {
 	bool uncertain;           /* ... and posted, so that it may have been carried out */
 	unsigned failures;        /* connections that broke on it */
 	int status;               /* once it has completed: 0 or a negative errno */
+	uint32_t reason;          /* ... and its reasons_add(); 0: nothing was said */
 	uint64_t result;          /* bytes of a copy; or what an atomic operation has found */
 	uint64_t tag;             /* the maker's */
 	struct operation *following; /* started after it */
@@ -73,6 +74,13 @@ static inline void operation_set_built(
 static inline bool operation_is_unplanned(const struct operation *op)
 {
 	return op->left.left && !op->left.local;
+}
+
+/* It has failed, or is going to when what is on its way has ended: no other reason counts any more. */
+static inline void operation_fail(struct operation *op, int rc, uint32_t reason)
+{
+	op->status = rc;
+	op->reason = reason;
 }
 
 /* It is to be repeated. */
