@@ -84,6 +84,32 @@ static int check_count(struct rmem *rm, struct errinfo *errinfo)
 		rm->channels.limit, limit);
 }
 
+static void free_parts(struct rmem_queue *q)
+{
+	struct heap *heap = q->rm->session.heap;
+
+	free(q->reasons);
+	heap_free(heap, q->operations, (q->mask + 1) * sizeof(*q->operations));
+	heap_free(heap, q, sizeof(*q));
+}
+
+/* A queue whose ring has this many places, a power of 2. NULL: out of memory. */
+static struct rmem_queue *create_parts(struct rmem *rm, unsigned ring)
+{
+	struct rmem_queue *q = heap_alloc(rm->session.heap, sizeof(*q));
+
+	if (!q)
+		return NULL;
+	q->rm = rm;
+	q->mask = ring - 1;
+	q->operations = heap_alloc(rm->session.heap, ring * sizeof(*q->operations));
+	q->reasons = reasons_create(ring < REASONS_MAX ? ring : REASONS_MAX);
+	if (q->operations && q->reasons)
+		return q;
+	free_parts(q);
+	return NULL;
+}
+
 RMEM_API int rmem_queue_create(
 	struct rmem *rm, const struct rmem_queue_attr *attr, struct rmem_queue **out)
 {
@@ -101,29 +127,20 @@ RMEM_API int rmem_queue_create(
 		rc = check_count(rm, &errinfo);
 	if (rc)
 		return call_done(rc, "rmem_queue_create", &errinfo);
-	q = calloc(1, sizeof(*q));
 	while (ring < depth)
 		ring *= 2;
-	if (q) {
-		q->operations = calloc(ring, sizeof(*q->operations));
-		q->reasons = reasons_create(ring < REASONS_MAX ? ring : REASONS_MAX);
-	}
-	if (!q || !q->operations || !q->reasons)
+	q = create_parts(rm, ring);
+	if (!q)
 		rc = errinfo_set(&errinfo, -ENOMEM, "out of memory");
 	if (rc == 0)
 		rc = thread_channels_add(&rm->channels, &q->channel, &errinfo);
 	if (rc) {
-		if (q) {
-			free(q->operations);
-			free(q->reasons);
-		}
-		free(q);
+		if (q)
+			free_parts(q);
 		return call_done(rc, "rmem_queue_create", &errinfo);
 	}
-	q->rm = rm;
 	q->channel->pipeline.reasons = q->reasons;
 	q->depth = depth;
-	q->mask = ring - 1;
 	q->epoll_fd = q->wake_fd = q->timer_fd = -1;
 	q->quiet = true;
 	pthread_mutex_lock(&rm->queues_lock);
@@ -133,7 +150,7 @@ RMEM_API int rmem_queue_create(
 	return 0;
 }
 
-static void release(struct rmem_queue *q)
+static void close_descriptors(struct rmem_queue *q)
 {
 	if (q->epoll_fd >= 0)
 		close(q->epoll_fd);
@@ -141,9 +158,6 @@ static void release(struct rmem_queue *q)
 		close(q->wake_fd);
 	if (q->timer_fd >= 0)
 		close(q->timer_fd);
-	free(q->operations);
-	free(q->reasons);
-	free(q);
 }
 
 static void take_away(struct rmem_queue *q)
@@ -152,7 +166,8 @@ static void take_away(struct rmem_queue *q)
 	DL_DELETE(q->rm->queues, q);
 	pthread_mutex_unlock(&q->rm->queues_lock);
 	thread_channels_remove(&q->rm->channels, q->channel);
-	release(q);
+	close_descriptors(q);
+	free_parts(q);
 }
 
 RMEM_API void rmem_queue_destroy(struct rmem_queue *q)
@@ -183,7 +198,7 @@ void queues_abandon(struct rmem *rm)
 	struct rmem_queue *q, *next;
 
 	DL_FOREACH_SAFE (rm->queues, q, next)
-		release(q);
+		close_descriptors(q);
 }
 
 /* ---- the descriptor ---- */
