@@ -95,7 +95,8 @@ enum message_type {
 	X(u8, server, ) \
 	X(u8, nodes, ) \
 	X(u64, max_alloc_bytes, ) \
-	X(u64, fencing_token, )
+	X(u64, fencing_token, ) \
+	X(u64, pool, ) /* its id: what is lent, over restarts of the server */
 
 /*
  * The first message on a further connection of a session that is connected: a channel. channel: the client's

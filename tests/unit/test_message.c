@@ -340,7 +340,7 @@ static void empty_messages_have_their_sizes(void **state)
 		{ "refusal", 2 },
 		{ "identity", 64 },
 		{ "hello_request", 97 },
-		{ "hello_reply", 50 },
+		{ "hello_reply", 58 },
 		{ "join_request", 36 },
 		{ "range", 16 },
 		{ "alloc_request", 17 },
