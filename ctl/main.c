@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "common/outlet.h"
+#include "ctl/completion.h"
 #include "ctl/help.h"
 #include "ctl/names.h"
 #include "ctl/options.h"
@@ -93,7 +94,10 @@ int main(int argc, char **argv)
 		return complain(STATUS_USAGE, &why);
 	switch (options.action) {
 	case ACTION_HELP:
-		help_put(stdout, &options);
+		help_put(stdout, options.command);
+		return STATUS_CLEAN;
+	case ACTION_COMPLETION:
+		completion_put_bash(stdout);
 		return STATUS_CLEAN;
 	case ACTION_VERSION:
 		puts("rmemctl " RMEM_VERSION);

@@ -17,12 +17,13 @@ enum exit_status {
 	STATUS_UNCHECKED = 3, /* could not check: wins over clean and leaks */
 };
 
-enum action { ACTION_REPORT, ACTION_HELP, ACTION_VERSION };
+enum action { ACTION_REPORT, ACTION_HELP, ACTION_VERSION, ACTION_COMPLETION };
 
 struct options {
 	enum action action;
-	bool has_report; /* false: only with ACTION_HELP and ACTION_VERSION */
-	enum report report;
+	unsigned
+		command; /* of ctl/menu.h; MENU_COMMANDS: none, only with ACTION_HELP and ACTION_VERSION */
+	enum report report; /* of a command that is one */
 	const char *admin;  /* NULL: the usual sockets of port */
 	const char *server; /* NULL: ask on a socket; then target says the same */
 	struct target target;
@@ -32,7 +33,6 @@ struct options {
 	bool quiet;       /* print nothing but errors */
 	unsigned fail_on; /* leaks: bits of enum kind that make the exit status 1 */
 	uint64_t addr;    /* who-holds */
-	uint64_t limit;   /* map: blocks at most; reclaimed: lines at most */
 	struct view view;
 };
 

@@ -34,7 +34,7 @@ const char *report_answer(enum report report);  /* "reclaimed": the "report" of 
 /* What of a report is shown. It changes no verdict. Records are left out before: select.h. */
 struct view {
 	unsigned kinds;     /* leaks: bits of enum kind */
-	uint64_t top;       /* leaks: records at most; 0: all */
+	uint64_t limit;     /* records, lines, blocks at most; 0: all */
 	uint64_t older_ms;  /* leaks: only records with an allocation of at least that age */
 	uint64_t min_bytes; /* leaks: only records of at least so many bytes */
 	int node;           /* map: -1: all */
@@ -44,7 +44,7 @@ struct view {
 #define VIEW_EVERY_LINE 0 /* no line's id */
 #define VIEW_INIT \
 	{ \
-		KINDS_DEFAULT, 0, 0, 0, -1, false, VIEW_EVERY_LINE \
+		.kinds = KINDS_DEFAULT, .node = -1, .line = VIEW_EVERY_LINE \
 	}
 
 /*

@@ -173,8 +173,8 @@ static void put_records(FILE *out, const json_t *answer, struct check *c)
 
 	json_array_foreach(records, i, record) put_record(out, record, c);
 	if (hidden > 0)
-		fprintf(out, "%" PRId64 " more record%s not shown (--top, --older, --min-bytes)\n",
-			hidden, hidden == 1 ? "" : "s");
+		fprintf(out, "%" PRId64 " more record%s not shown: left out by options\n", hidden,
+			hidden == 1 ? "" : "s");
 }
 
 /* A line for each kind that there is, and always one for what is definitely lost. */

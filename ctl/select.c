@@ -26,7 +26,7 @@ static int sort_out(const json_t *records, const struct view *view, json_t *out,
 		if (!(view->kinds & KIND_BIT(kind)))
 			continue;
 		if (age_ms < view->older_ms || field_uint(c, record, "bytes") < view->min_bytes ||
-			(view->top && json_array_size(out) == view->top))
+			(view->limit && json_array_size(out) == view->limit))
 			(*hidden)++;
 		else if (json_array_append(out, record) != 0)
 			return -ENOMEM;

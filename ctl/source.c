@@ -18,7 +18,8 @@ static char *make_request(const struct options *o)
 	int err = request ? 0 : -1;
 
 	if (err == 0 && (o->report == REPORT_MAP || o->report == REPORT_RECLAIMED))
-		err = json_object_set_new(request, "limit", json_integer((json_int_t)o->limit));
+		err = json_object_set_new(
+			request, "limit", json_integer((json_int_t)o->view.limit));
 	if (err == 0 && o->report == REPORT_MAP && o->view.node >= 0)
 		err = json_object_set_new(request, "node", json_integer(o->view.node));
 	if (err == 0 && o->report == REPORT_ACKNOWLEDGE)

@@ -11,7 +11,7 @@
 /* All or nothing, a reason with every failure, and nothing that a terminal would obey. */
 static void render(enum report report, json_t *answer)
 {
-	const struct view view = { KINDS_ALL, 0, 0, 0, -1, true, 17 };
+	const struct view view = { .kinds = KINDS_ALL, .node = -1, .blocks = true, .line = 17 };
 	struct why why = { "" };
 	char *text = NULL;
 	size_t size;

@@ -35,23 +35,20 @@ struct golden {
 	struct view view;
 };
 
-#define VIEW_LINE(line) \
+/* VIEW_INIT with other values. */
+#define VIEW(...) \
 	{ \
-		KINDS_DEFAULT, 0, 0, 0, -1, false, line \
+		.kinds = KINDS_DEFAULT, .node = -1, __VA_ARGS__ \
 	}
 
 static const struct golden goldens[] = {
 	{ "leaks-kinds", "leaks-kinds", REPORT_LEAKS, 1, VIEW_INIT },
-	{ "leaks-kinds", "leaks-kinds-all", REPORT_LEAKS, 1,
-		{ KINDS_ALL, 0, 0, 0, -1, false, VIEW_EVERY_LINE } },
+	{ "leaks-kinds", "leaks-kinds-all", REPORT_LEAKS, 1, { .kinds = KINDS_ALL, .node = -1 } },
 	{ "leaks-kinds", "leaks-kinds-limbo", REPORT_LEAKS, 1,
-		{ KIND_BIT(KIND_LIMBO), 0, 0, 0, -1, false, VIEW_EVERY_LINE } },
-	{ "leaks-kinds", "leaks-kinds-top", REPORT_LEAKS, 1,
-		{ KINDS_DEFAULT, 1, 0, 0, -1, false, VIEW_EVERY_LINE } },
-	{ "leaks-kinds", "leaks-kinds-older", REPORT_LEAKS, 1,
-		{ KINDS_DEFAULT, 0, 400000, 0, -1, false, VIEW_EVERY_LINE } },
-	{ "leaks-kinds", "leaks-kinds-large", REPORT_LEAKS, 1,
-		{ KINDS_DEFAULT, 0, 0, 1048576, -1, false, VIEW_EVERY_LINE } },
+		{ .kinds = KIND_BIT(KIND_LIMBO), .node = -1 } },
+	{ "leaks-kinds", "leaks-kinds-top", REPORT_LEAKS, 1, VIEW(.limit = 1) },
+	{ "leaks-kinds", "leaks-kinds-older", REPORT_LEAKS, 1, VIEW(.older_ms = 400000) },
+	{ "leaks-kinds", "leaks-kinds-large", REPORT_LEAKS, 1, VIEW(.min_bytes = 1048576) },
 	{ "leaks-clean", "leaks-clean", REPORT_LEAKS, 0, VIEW_INIT },
 	{ "leaks-unaccounted", "leaks-unaccounted", REPORT_LEAKS, 1, VIEW_INIT },
 	{ "leaks-miscounted", "leaks-miscounted", REPORT_LEAKS, 1, VIEW_INIT },
@@ -64,13 +61,11 @@ static const struct golden goldens[] = {
 	{ "sessions", "sessions", REPORT_SESSIONS, 0, VIEW_INIT },
 	{ "sessions-none", "sessions-none", REPORT_SESSIONS, 0, VIEW_INIT },
 	{ "map", "map", REPORT_MAP, 0, VIEW_INIT },
-	{ "map", "map-blocks", REPORT_MAP, 0,
-		{ KINDS_DEFAULT, 0, 0, 0, -1, true, VIEW_EVERY_LINE } },
-	{ "map", "map-node1", REPORT_MAP, 0, { KINDS_DEFAULT, 0, 0, 0, 1, true, VIEW_EVERY_LINE } },
-	{ "map-cut", "map-cut", REPORT_MAP, 0,
-		{ KINDS_DEFAULT, 0, 0, 0, -1, true, VIEW_EVERY_LINE } },
-	{ "map-empty", "map-empty", REPORT_MAP, 0,
-		{ KINDS_DEFAULT, 0, 0, 0, -1, true, VIEW_EVERY_LINE } },
+	{ "map", "map-blocks", REPORT_MAP, 0, VIEW(.blocks = true) },
+	{ "map", "map-node1", REPORT_MAP, 0,
+		{ .kinds = KINDS_DEFAULT, .node = 1, .blocks = true } },
+	{ "map-cut", "map-cut", REPORT_MAP, 0, VIEW(.blocks = true) },
+	{ "map-empty", "map-empty", REPORT_MAP, 0, VIEW(.blocks = true) },
 	{ "who-holds", "who-holds", REPORT_WHO_HOLDS, 0, VIEW_INIT },
 	{ "leaks-unacknowledged", "leaks-unacknowledged", REPORT_LEAKS, 1, VIEW_INIT },
 	{ "leaks-acknowledged", "leaks-acknowledged", REPORT_LEAKS, 0, VIEW_INIT },
@@ -81,11 +76,11 @@ static const struct golden goldens[] = {
 	{ "reclaimed-hostile-names", "reclaimed-hostile-names", REPORT_RECLAIMED, 0, VIEW_INIT },
 	{ "reclaimed-too-many", NULL, REPORT_RECLAIMED, -EBADMSG, VIEW_INIT },
 	{ "reclaimed-too-new", NULL, REPORT_RECLAIMED, -EBADMSG, VIEW_INIT },
-	{ "acknowledged-one", "acknowledged-one", REPORT_ACKNOWLEDGE, 0, VIEW_LINE(17) },
+	{ "acknowledged-one", "acknowledged-one", REPORT_ACKNOWLEDGE, 0, VIEW(.line = 17) },
 	{ "acknowledged-one", NULL, REPORT_ACKNOWLEDGE, -EBADMSG, VIEW_INIT }, /* not all */
 	{ "acknowledged-all", "acknowledged-all", REPORT_ACKNOWLEDGE, 0, VIEW_INIT },
-	{ "acknowledged-all", "acknowledged-last", REPORT_ACKNOWLEDGE, 0, VIEW_LINE(17) },
-	{ "error-no-line", NULL, REPORT_ACKNOWLEDGE, -EREMOTEIO, VIEW_LINE(17) },
+	{ "acknowledged-all", "acknowledged-last", REPORT_ACKNOWLEDGE, 0, VIEW(.line = 17) },
+	{ "error-no-line", NULL, REPORT_ACKNOWLEDGE, -EREMOTEIO, VIEW(.line = 17) },
 	{ "error-acknowledge-remote", NULL, REPORT_ACKNOWLEDGE, -EREMOTEIO, VIEW_INIT },
 	{ "leaks-clean", NULL, REPORT_RECLAIMED, -EBADMSG, VIEW_INIT },
 	{ "error", NULL, REPORT_WHO_HOLDS, -EREMOTEIO, VIEW_INIT },

@@ -315,15 +315,14 @@ static void test_json_is_selected_like_text(void **state)
 	static const struct selection all[] = {
 		{ "", "9f3a1c02 0badf00d 51c0ffee 77aa0011", 0 },
 		{ "--kinds definite,limbo,zombie ", "9f3a1c02 0badf00d 51c0ffee", 0 },
-		{ "--kinds limbo ", "51c0ffee", 0 },
-		{ "--kinds idle ", "", 0 },
+		{ "--kinds limbo ", "51c0ffee", 0 }, { "--kinds idle ", "", 0 },
 		{ "--older 400s ", "9f3a1c02 0badf00d 77aa0011", 1 },
-		{ "--older 401s ", "9f3a1c02 77aa0011", 2 },
-		{ "--older 1d ", "", 4 },
+		{ "--older 401s ", "9f3a1c02 77aa0011", 2 }, { "--older 1d ", "", 4 },
 		{ "--min-bytes 1M ", "9f3a1c02", 3 },
 		{ "--kinds limbo,zombie --older 10s ", "0badf00d", 1 },
 		{ "--top 1 --kinds zombie,limbo ", "0badf00d", 1 },
-		{ "--top 2 ", "9f3a1c02 0badf00d", 2 },
+		{ "--limit 2 ", "9f3a1c02 0badf00d", 2 },
+		{ "--top 2 ", "9f3a1c02 0badf00d", 2 }, /* as it was called */
 	};
 	struct fixture *f = *state;
 	json_t *whole = json_load_file(TESTS_DIR "/golden/leaks-kinds.json", 0, NULL);
@@ -559,11 +558,12 @@ static void test_usage(void **state)
 		{ "", "want a command" },
 		{ "leak", "no such command: leak" },
 		{ "leaks sessions", "too many words: sessions" },
-		{ "who-holds", "wants an address" },
+		{ "who-holds", "who-holds wants ADDR" },
 		{ "who-holds 12zz", "who-holds 12zz" },
 		{ "who-holds 0x10000000000000000", "who-holds 0x1" },
 		{ "leaks --kinds leaky", "--kinds leaky" },
-		{ "leaks -T 0", "--top 0" },
+		{ "leaks -T 0", "--limit 0" },
+		{ "leaks --top 0", "--top 0" },
 		{ "leaks -o soon", "--older soon" },
 		{ "leaks --min-bytes few", "--min-bytes few" },
 		{ "leaks --fail-on bad", "--fail-on bad: want a list" },
@@ -571,9 +571,12 @@ static void test_usage(void **state)
 		{ "leaks -T", "-T wants a value" },
 		{ "leaks --blocks", "--blocks is an option of map, not of leaks" },
 		{ "map --top 1", "--top is an option of leaks, not of map" },
-		{ "leaks --limit 5",
-			"--limit is an option of map and of leaks --reclaimed, not of leaks" },
+		{ "sessions --limit 5", "--limit is an option of leaks, map and leaks --reclaimed, "
+					"not of sessions" },
 		{ "leaks --ack 5 --limit 5", "not of leaks --ack" },
+		{ "completion", "completion wants SHELL" },
+		{ "completion zsh", "completion zsh: want one of: bash" },
+		{ "completion bash --kinds all", "not of completion" },
 		{ "leaks --reclaimed --older 1h",
 			"--older is an option of leaks, not of leaks --reclaimed" },
 		{ "leaks --kinds all --ack all", "--kinds is an option of leaks, not of" },
@@ -614,7 +617,7 @@ static void test_usage(void **state)
 static void test_help(void **state)
 {
 	static const char *const words[] = { "--help", "-h", "leaks --help", "--help who-holds",
-		"leaks --reclaimed --help", "map -h", "--version" };
+		"leaks --reclaimed --help", "map -h", "completion --help", "--version" };
 	struct fixture *f = *state;
 	static struct outcome o;
 
@@ -627,9 +630,52 @@ static void test_help(void **state)
 	assert_string_equal(o.out, "rmemctl " RMEM_VERSION "\n");
 }
 
+/* The words that bash offers for the last of these, which may be empty. */
+static void test_completion(void **state)
+{
+	static const struct {
+		const char *words, *offers;
+	} all[] = {
+		{ "rmemctl st", "status " },
+		{ "rmemctl who", "who-holds " },
+		{ "rmemctl leaks --r", "--reclaimed " },
+		{ "rmemctl leaks --to", "" }, /* an old name */
+		{ "rmemctl --json map --b", "--blocks " },
+		{ "rmemctl status --b", "" },
+		{ "rmemctl status --ti", "--timeout " },
+		{ "rmemctl leaks --kinds z", "zombie " },
+		{ "rmemctl --port ''", "" },
+		{ "rmemctl leaks --ack a", "all " },
+		{ "rmemctl completion ''", "bash --admin --server --port --timeout --json --help "
+					   "--version " },
+	};
+	char command[1024];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+		char offers[512] = "";
+		FILE *bash;
+
+		snprintf(command, sizeof(command),
+			"exec bash -c 'set -u; source <(" BIN_DIR "/rmemctl completion bash); "
+			"complete -p rmemctl >/dev/null || exit; COMP_WORDS=(\"$@\"); "
+			"COMP_CWORD=$(($# - 1)); _rmemctl; "
+			"((${#COMPREPLY[@]} == 0)) || printf \"%%s \" \"${COMPREPLY[@]}\"' bash %s",
+			all[i].words);
+		bash = popen(command, "r"); /* NOLINT: nothing of it comes from elsewhere */
+		assert_non_null(bash);
+		if (!fgets(offers, sizeof(offers), bash))
+			offers[0] = '\0';
+		assert_int_equal(pclose(bash), 0);
+		if (strcmp(offers, all[i].offers) != 0)
+			fail_msg("%s: %s", all[i].words, offers);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_completion),
 		cmocka_unit_test_setup_teardown(test_reports, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_json_is_the_servers, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_json_is_selected_like_text, setup, teardown),

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "ctl/completion.h"
+
+#include <string.h>
+
+#include "ctl/menu.h"
+
+static void put_command_words(FILE *out, const char *separator)
+{
+	for (unsigned i = 0; i < MENU_COMMANDS; i++)
+		fprintf(out, "%s%s", i ? separator : "", menu_commands[i].name);
+}
+
+/* What may follow an option that takes a value. */
+static void put_values(FILE *out, const struct menu_option *o, const char *command)
+{
+	if (!o->value)
+		return;
+	fprintf(out, "\t%s,--%s", command, o->name);
+	if (o->letter)
+		fprintf(out, " | %s,-%c", command, o->letter);
+	if (o->words && strcmp(o->words, "FILE") == 0)
+		fputs(") mapfile -t COMPREPLY < <(compgen -f -- \"$word\"); return ;;\n", out);
+	else
+		fprintf(out, ") words='%s' ;;\n", o->words ? o->words : "");
+}
+
+static void put_all_values(FILE *out)
+{
+	for (size_t i = 0; i < menu_noptions; i++)
+		if (menu_options[i].reports == REPORT_BITS_ALL)
+			put_values(out, &menu_options[i], "*");
+	for (unsigned command = 0; command < REPORT_COMMANDS; command++) {
+		for (size_t i = 0; i < menu_noptions; i++) {
+			const struct menu_option *o = &menu_options[i];
+
+			if (o->reports != REPORT_BITS_ALL && (o->reports & menu_reports(command)))
+				put_values(out, o, menu_commands[command].name);
+		}
+	}
+}
+
+static void put_options(FILE *out, unsigned reports, bool common)
+{
+	for (size_t i = 0; i < menu_noptions; i++) {
+		const struct menu_option *o = &menu_options[i];
+
+		if (o->help && (o->reports & reports) && (o->reports == REPORT_BITS_ALL) == common)
+			fprintf(out, " --%s", o->name);
+	}
+}
+
+void completion_put_bash(FILE *out)
+{
+	fputs("# Completes command lines of rmemctl(1). Made by: rmemctl completion bash\n"
+	      "_rmemctl()\n"
+	      "{\n"
+	      "\tlocal word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}\n"
+	      "\tlocal command='' words='' i\n"
+	      "\tfor ((i = 1; i < COMP_CWORD; i++)); do\n"
+	      "\t\tcase ${COMP_WORDS[i]} in\n"
+	      "\t\t",
+		out);
+	put_command_words(out, " | ");
+	fputs(") command=${COMP_WORDS[i]}; break ;;\n"
+	      "\t\tesac\n"
+	      "\tdone\n"
+	      "\tCOMPREPLY=()\n"
+	      "\tcase $command,$before in\n",
+		out);
+	put_all_values(out);
+	fputs("\t,*) words='", out);
+	put_command_words(out, " ");
+	put_options(out, REPORT_BITS_ALL, true);
+	fputs("' ;;\n", out);
+	for (unsigned command = 0; command < MENU_COMMANDS; command++) {
+		const struct menu_command *c = &menu_commands[command];
+
+		fprintf(out, "\t%s,*) words='%s", c->name, c->words ? c->words : "");
+		put_options(out, menu_reports(command), false);
+		put_options(out, REPORT_BITS_ALL, true);
+		fputs("' ;;\n", out);
+	}
+	fputs("\tesac\n"
+	      "\tmapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$word\")\n"
+	      "}\n"
+	      "complete -F _rmemctl rmemctl\n",
+		out);
+}
