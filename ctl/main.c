@@ -49,9 +49,9 @@ static int print(const struct options *o, json_t *answer, bool *out_leaks, struc
 		return 0;
 	}
 	if (err == 0 && o->report == REPORT_LEAKS)
-		err = verdict_leaks(answer, o->fail_on, out_leaks, why);
-	if (err == 0 && o->report == REPORT_LEAKS)
-		err = select_leaks(answer, &o->view, why);
+		err = verdict_leaks(answer, &o->gate, &o->view, out_leaks, why);
+	if (err == 0)
+		err = select_items(o->report, answer, &o->view, why);
 	if (err == 0 && o->report == REPORT_MAP)
 		err = verdict_map(answer, o->view.node, why);
 	if (o->quiet)

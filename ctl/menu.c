@@ -13,10 +13,13 @@ const struct menu_command menu_commands[MENU_COMMANDS] = {
 		"Show the server, its devices and what they protect, its memory per NUMA node,\n"
 		"how many sessions and allocations there are, and the lease terms.\n" },
 	[REPORT_LEAKS] = { "leaks", NULL, NULL,
-		"audit now; report leaks with holder, source line and evidence;\n"
-		"or what was taken back from holders gone or silent",
-		"Audit now and report what is leaked, by call site, and that no byte of the pool\n"
-		"is unaccounted for. Exits with 1 if anything is definitely lost, if memory is of "
+		"what the last audit found: leaks with holder, source line and\n"
+		"evidence;"
+		" or what was taken back from holders gone or silent",
+		"Report what the last audit found leaked, by call site, and that no byte of the "
+		"pool\n"
+		"was unaccounted for; with --audit, what one finds that is made now. Exits with 1 "
+		"if anything is definitely lost, if memory is of "
 		"no\n"
 		"known session, if a revoke was not confirmed, if bytes are unaccounted for or\n"
 		"miscounted, shown or not, or if what was taken back is not acknowledged. With\n"
@@ -37,54 +40,89 @@ const struct menu_command menu_commands[MENU_COMMANDS] = {
 };
 
 #define LEAKS REPORT_BIT(REPORT_LEAKS)
+#define SESSIONS REPORT_BIT(REPORT_SESSIONS)
 #define MAP REPORT_BIT(REPORT_MAP)
 #define RECLAIMED REPORT_BIT(REPORT_RECLAIMED)
 #define ACKNOWLEDGE REPORT_BIT(REPORT_ACKNOWLEDGE)
 #define ALL REPORT_BITS_ALL
 
 const struct menu_option menu_options[] = {
+	{ OPTION_AUDIT, 0, "audit", NULL, LEAKS, "make an audit now; else the last one is shown",
+		NULL },
 	{ OPTION_KINDS, 0, "kinds", "LIST", LEAKS,
 		"show these kinds (definite,limbo,zombie), or all (with\n--json the default)",
-		KIND_WORDS, false },
-	{ OPTION_LIMIT, 'T', "limit", "N", LEAKS, "show at most N records", NULL, false },
-	{ OPTION_LIMIT, 0, "top", "N", LEAKS, NULL, NULL, false },
+		KIND_WORDS },
+	{ OPTION_SESSION, 0, "session", "ID", LEAKS | SESSIONS | MAP,
+		"only this session's: the first digits of its number", NULL },
+	{ OPTION_JOB, 0, "job", "JOB", LEAKS | SESSIONS | RECLAIMED, "only this job's", NULL },
+	{ OPTION_UID, 0, "uid", "UID", LEAKS | SESSIONS | RECLAIMED, "only this user's", NULL },
+	{ OPTION_HOST, 0, "host", "HOST", LEAKS | SESSIONS | RECLAIMED,
+		"only of processes on this host", NULL },
+	{ OPTION_SITE, 0, "site", "SITE", LEAKS | RECLAIMED,
+		"only of call stacks with this FUNCTION, FILE or FILE:LINE,\n"
+		"or whose number begins so",
+		NULL },
+	{ OPTION_NODE, 0, "node", "N", LEAKS, "only records with memory on this NUMA node", NULL },
 	{ OPTION_OLDER, 'o', "older", "DURATION", LEAKS,
-		"show only records whose oldest block is that old", NULL, false },
-	{ OPTION_MIN_BYTES, 0, "min-bytes", "SIZE", LEAKS,
-		"show only records of at least that many bytes", NULL, false },
+		"only records whose oldest block is that old", NULL },
+	{ OPTION_OLDER, 0, "older", "DURATION", MAP, "only blocks that are that old", NULL },
+	{ OPTION_MIN_BYTES, 0, "min-bytes", "SIZE", LEAKS | SESSIONS | MAP | RECLAIMED,
+		"only what has at least that many bytes", NULL },
+	{ OPTION_SORT, 0, "sort", "KEY", LEAKS, "by bytes, lent, blocks or age",
+		"bytes lent blocks age" },
+	{ OPTION_SORT, 0, "sort", "KEY", SESSIONS,
+		"by bytes, lent, blocks, channels, for, seen, state, host,\nuid, pid, job or exe",
+		"bytes lent blocks channels for seen state host uid pid job exe" },
+	{ OPTION_SORT, 0, "sort", "KEY", MAP, "by bytes, lent or age", "bytes lent age" },
+	{ OPTION_SORT, 0, "sort", "KEY", RECLAIMED, "by bytes, lent, blocks or ago",
+		"bytes lent blocks ago" },
+	{ OPTION_LIMIT, 'T', "limit", "N", LEAKS, "show at most N records", NULL },
+	{ OPTION_LIMIT, 0, "top", "N", LEAKS, NULL, NULL },
+	{ OPTION_LIMIT, 0, "limit", "N", SESSIONS, "show at most N sessions", NULL },
+	{ OPTION_COLUMNS, 'o', "output", "COLUMNS", SESSIONS,
+		"show these columns, with commas between, or wide: session,\n"
+		"state, for, lease, seen, channels, blocks, bytes, lent,\n"
+		"host, uid, pid, job, exe, id, opened, evidence, command",
+		"wide session state for lease seen channels blocks bytes lent host uid pid job exe "
+		"id opened evidence command" },
 	{ OPTION_FAIL_ON, 0, "fail-on", "LIST", LEAKS,
 		"exit with 1 for these kinds (definite,zombie); for what\n"
 		"is wrong or not acknowledged always",
-		KIND_WORDS, false },
-	{ OPTION_QUIET, 'q', "quiet", NULL, LEAKS, "print nothing: the exit status says it", NULL,
-		false },
+		KIND_WORDS },
+	{ OPTION_FAIL_OLDER, 0, "fail-older", "DURATION", LEAKS,
+		"... only if the oldest block of a record is that old", NULL },
+	{ OPTION_FAIL_SHOWN, 0, "fail-shown", NULL, LEAKS,
+		"... only for records that the options above show, and\nnot for history", NULL },
+	{ OPTION_QUIET, 'q', "quiet", NULL, LEAKS, "print nothing: the exit status says it", NULL },
 	{ OPTION_RECLAIMED, 0, "reclaimed", NULL, RECLAIMED,
 		"show instead what was taken back from holders that were\n"
 		"gone: the lines of history, the newest first",
-		NULL, false },
-	{ OPTION_LIMIT, 0, "limit", "N", RECLAIMED, "with --reclaimed: at most N lines (256)", NULL,
-		false },
+		NULL },
+	{ OPTION_LIMIT, 0, "limit", "N", RECLAIMED, "with --reclaimed: at most N lines (256)",
+		NULL },
 	{ OPTION_ACK, 0, "ack", "ID", ACKNOWLEDGE,
-		"acknowledge that line of history, or all; only on the\nserver's host", "all",
-		false },
-	{ OPTION_NODE, 0, "node", "N", MAP, "only this node", NULL, false },
-	{ OPTION_BLOCKS, 0, "blocks", NULL, MAP, "list the blocks that are lent, by address", NULL,
-		false },
-	{ OPTION_LIMIT, 0, "limit", "N", MAP, "at most N blocks (1000); implies --blocks", NULL,
-		false },
+		"acknowledge that line of history, or all; only on the\nserver's host", "all" },
+	{ OPTION_NODE, 0, "node", "N", MAP, "only this node", NULL },
+	{ OPTION_BLOCKS, 0, "blocks", NULL, MAP, "list the blocks that are lent, by address",
+		NULL },
+	{ OPTION_LIMIT, 0, "limit", "N", MAP, "at most N blocks (1000); implies --blocks", NULL },
 
-	{ OPTION_ADMIN, 0, "admin", "SOCKET", ALL, "ask on this unix socket", "FILE", false },
-	{ OPTION_SERVER, 0, "server", "HOST[:PORT]", ALL, "ask over RDMA", NULL, false },
-	{ OPTION_PORT, 0, "port", "N", ALL, "the server's port (7471)", NULL, false },
-	{ OPTION_TIMEOUT, 0, "timeout", "DURATION", ALL, "give up after this long (10s)", NULL,
-		false },
-	{ OPTION_JSON, 'j', "json", NULL, ALL, "print JSON instead of text", NULL, false },
-	{ OPTION_HELP, 'h', "help", NULL, ALL, "this text, or that of a command", NULL, false },
-	{ OPTION_VERSION, 0, "version", NULL, ALL, "print the version", NULL, false },
+	{ OPTION_ADMIN, 0, "admin", "SOCKET", ALL, "ask on this unix socket", "FILE" },
+	{ OPTION_SERVER, 0, "server", "HOST[:PORT]", ALL, "ask over RDMA", NULL },
+	{ OPTION_PORT, 0, "port", "N", ALL, "the server's port (7471)", NULL },
+	{ OPTION_TIMEOUT, 0, "timeout", "DURATION", ALL, "give up after this long (10s)", NULL },
+	{ OPTION_JSON, 'j', "json", NULL, ALL, "print JSON instead of text", NULL },
+	{ OPTION_HELP, 'h', "help", NULL, ALL, "this text, or that of a command", NULL },
+	{ OPTION_VERSION, 0, "version", NULL, ALL, "print the version", NULL },
 };
 /* clang-format on */
 
 const size_t menu_noptions = sizeof(menu_options) / sizeof(menu_options[0]);
+
+bool menu_is_choice(const struct menu_option *o)
+{
+	return o->id == OPTION_SORT;
+}
 
 unsigned menu_find_command(const char *name)
 {

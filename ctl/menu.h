@@ -26,9 +26,19 @@ enum option_id {
 	OPTION_OLDER,
 	OPTION_MIN_BYTES,
 	OPTION_FAIL_ON,
+	OPTION_FAIL_OLDER,
+	OPTION_FAIL_SHOWN,
+	OPTION_SESSION,
+	OPTION_JOB,
+	OPTION_UID,
+	OPTION_HOST,
+	OPTION_SITE,
+	OPTION_SORT,
+	OPTION_COLUMNS,
 	OPTION_QUIET,
 	OPTION_RECLAIMED,
 	OPTION_ACK,
+	OPTION_AUDIT,
 	OPTION_NODE,
 	OPTION_BLOCKS,
 };
@@ -43,9 +53,7 @@ struct menu_option {
 	const char *value; /* what it is called in --help; NULL: it takes none */
 	unsigned reports;  /* bits */
 	const char *help;  /* lines; NULL: an old name, not shown */
-	const char *
-		words; /* for completion, and the only ones if choice; "FILE": a path; NULL: anything */
-	bool choice;
+	const char *words; /* for completion; "FILE": a path; NULL: anything */
 };
 
 struct menu_command {
@@ -63,6 +71,9 @@ extern const struct menu_command menu_commands[MENU_COMMANDS];
 
 extern const struct menu_option menu_options[];
 extern const size_t menu_noptions;
+
+/* Its words are the only values. */
+bool menu_is_choice(const struct menu_option *o);
 
 /* MENU_COMMANDS: there is no such command. */
 unsigned menu_find_command(const char *name);

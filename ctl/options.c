@@ -104,6 +104,60 @@ static int parse_duration(
 		p->why, -EINVAL, "--%s %s: want a duration like 90s, 10m or 2h", option, text);
 }
 
+static int parse_session(const struct parser *p, const char *text)
+{
+	const size_t digits = strspn(text, "0123456789abcdefABCDEF");
+
+	if (digits == 0 || digits > 32 || text[digits])
+		return why_set(p->why, -EINVAL,
+			"--session %s: want the first digits of a session's number, in hexadecimal",
+			text);
+	p->options->view.session = text;
+	return 0;
+}
+
+/* Whose, and in which order and form. */
+static int parse_filter(struct parser *p, const struct menu_option *known, const char *text)
+{
+	struct view *view = &p->options->view;
+
+	/* of a map, only blocks are chosen or sorted */
+	view->blocks = true;
+	switch (known->id) {
+	case OPTION_SESSION:
+		return parse_session(p, text);
+	case OPTION_JOB:
+		view->job = text;
+		return 0;
+	case OPTION_HOST:
+		view->host = text;
+		return 0;
+	case OPTION_UID:
+		if (parse_number(text, 10, UINT32_MAX, &view->uid))
+			return why_set(p->why, -EINVAL, "--uid %s: want a number", text);
+		view->has_uid = true;
+		return 0;
+	case OPTION_SITE:
+		if (!text[0])
+			return why_set(p->why, -EINVAL,
+				"--site: want a function, a file, a file with a line, or a call "
+				"site's number");
+		view->site = text;
+		return 0;
+	case OPTION_SORT:
+		view->sort = text;
+		return 0;
+	case OPTION_COLUMNS:
+		if (!render_knows_columns(text))
+			return why_set(p->why, -EINVAL, "--%s %s: want wide, or a list of: %s",
+				known->name, text, known->words);
+		view->columns = text;
+		return 0;
+	default:
+		return 0; /* --reclaimed */
+	}
+}
+
 /* Those of some reports only. */
 static int parse_view(struct parser *p, const struct menu_option *known, const char *text)
 {
@@ -115,16 +169,18 @@ static int parse_view(struct parser *p, const struct menu_option *known, const c
 		p->kinds_seen = true;
 		return parse_kinds(p, known->name, text, &view->kinds);
 	case OPTION_FAIL_ON:
-		return parse_kinds(p, known->name, text, &p->options->fail_on);
+		return parse_kinds(p, known->name, text, &p->options->gate.kinds);
 	case OPTION_MIN_BYTES:
 		if (units_parse_bytes(text, &view->min_bytes))
 			return why_set(p->why, -EINVAL,
 				"--min-bytes %s: want a size like 64K or 1G", text);
+		view->blocks = true;
 		return 0;
 	case OPTION_QUIET:
 		p->options->quiet = true;
 		return 0;
 	case OPTION_OLDER:
+		view->blocks = true;
 		return parse_duration(p, known->name, text, &view->older_ms);
 	case OPTION_LIMIT:
 		if (parse_number(text, 10, INT32_MAX, &view->limit) || view->limit == 0)
@@ -141,10 +197,18 @@ static int parse_view(struct parser *p, const struct menu_option *known, const c
 	case OPTION_BLOCKS:
 		view->blocks = true;
 		return 0;
+	case OPTION_AUDIT:
+		view->audit = true;
+		return 0;
 	case OPTION_ACK:
 		return parse_ack(p, text);
+	case OPTION_FAIL_OLDER:
+		return parse_duration(p, known->name, text, &p->options->gate.older_ms);
+	case OPTION_FAIL_SHOWN:
+		p->options->gate.shown = true;
+		return 0;
 	default:
-		return 0; /* --reclaimed */
+		return parse_filter(p, known, text);
 	}
 }
 
@@ -289,7 +353,8 @@ static int parse_options(struct parser *p)
 			continue; /* without a command, only help is left */
 		if (!known)
 			return complain_of_owner(p, given);
-		if (known->choice && !menu_has_word(known->words, given->text, strlen(given->text)))
+		if (menu_is_choice(known) &&
+			!menu_has_word(known->words, given->text, strlen(given->text)))
 			return why_set(p->why, -EINVAL, "--%s %s: want one of: %s", known->name,
 				given->text, known->words);
 		err = parse_option(p, known, given->text);
@@ -427,7 +492,7 @@ int options_parse(int argc, char **argv, struct options *out, struct why *why)
 		.timeout_ms = DEFAULT_TIMEOUT_MS,
 		.command = MENU_COMMANDS,
 		.view = VIEW_INIT,
-		.fail_on = KINDS_FAIL };
+		.gate = { .kinds = KINDS_FAIL } };
 	err = read_words(&p, argc, argv);
 	if (err == 0)
 		err = find_command(&p, argc - optind, argv + optind);

@@ -9,6 +9,7 @@
 #include "common/target.h"
 #include "common/why.h"
 #include "ctl/render.h"
+#include "ctl/verdict.h"
 
 enum exit_status {
 	STATUS_CLEAN = 0,
@@ -31,7 +32,7 @@ struct options {
 	uint64_t timeout_ms;
 	bool json;
 	bool quiet;       /* print nothing but errors */
-	unsigned fail_on; /* leaks: bits of enum kind that make the exit status 1 */
+	struct gate gate; /* leaks: what makes the exit status 1 */
 	uint64_t addr;    /* who-holds */
 	struct view view;
 };

@@ -44,7 +44,25 @@ static void put_news(FILE *out, const json_t *coverage, struct check *c)
 			lines, lines == 1 ? "" : "s", lines == 1 ? "is" : "are");
 }
 
-static void put_header(FILE *out, const json_t *answer, struct check *c)
+/* Whether that is how things are now. An older rmemd always makes an audit and does not say so. */
+static void put_age(FILE *out, const json_t *audit, const struct view *view, struct check *c)
+{
+	uint64_t age_ms;
+
+	if (!json_object_get(audit, "made_now"))
+		return;
+	age_ms = field_uint(c, audit, "age_ms");
+	if (field_bool(c, audit, "made_now")) {
+		if (!view->audit)
+			fputs("this audit was made now: there was none before\n", out);
+		return;
+	}
+	fputs("this audit was made ", out);
+	text_put_duration(out, age_ms);
+	fputs(" ago (--audit makes one now)\n", out);
+}
+
+static void put_header(FILE *out, const json_t *answer, const struct view *view, struct check *c)
 {
 	const json_t *audit = field_object(c, answer, "audit");
 	const json_t *coverage = field_object(c, answer, "coverage");
@@ -61,6 +79,7 @@ static void put_header(FILE *out, const json_t *answer, struct check *c)
 	fprintf(out,
 		"  covered %" PRIu64 "/%" PRIu64 " allocations, %" PRIu64 "/%" PRIu64 " sessions\n",
 		audited, total, sessions - (unscanned < sessions ? unscanned : sessions), sessions);
+	put_age(out, audit, view, c);
 	if (audited < total)
 		put_plural(out, total - audited, "too young to judge");
 	if (without_site)
@@ -167,14 +186,12 @@ static void put_record(FILE *out, const json_t *record, struct check *c)
 static void put_records(FILE *out, const json_t *answer, struct check *c)
 {
 	const json_t *records = field_list(c, answer, "records");
-	int64_t hidden = field_int_or_null(c, answer, SELECT_HIDDEN);
+	const uint64_t hidden = field_uint_or_0(c, answer, select_hidden(REPORT_LEAKS));
 	json_t *record;
 	size_t i;
 
 	json_array_foreach(records, i, record) put_record(out, record, c);
-	if (hidden > 0)
-		fprintf(out, "%" PRId64 " more record%s not shown: left out by options\n", hidden,
-			hidden == 1 ? "" : "s");
+	part_hidden(out, hidden, "record");
 }
 
 /* A line for each kind that there is, and always one for what is definitely lost. */
@@ -202,8 +219,7 @@ int render_leaks(const json_t *answer, const struct view *view, FILE *out, struc
 	json_t *node;
 	size_t i;
 
-	(void)view; /* select_leaks() has left what it shows */
-	put_header(out, answer, c);
+	put_header(out, answer, view, c);
 	put_records(out, answer, c);
 	put_summary(out, answer, c);
 	json_array_foreach(nodes, i, node) part_conservation(out, node, c);

@@ -10,6 +10,19 @@
 #include "ctl/admin.h"
 #include "ctl/remote.h"
 #include "ctl/reply.h"
+#include "ctl/select.h"
+
+/* What an rmemd lists at most (docs/ADMIN.md). */
+#define BLOCKS_MAX 65536
+#define LINES_MAX 4096
+
+/* To choose among items or to sort them, all are needed. */
+static uint64_t limit_of(const struct options *o)
+{
+	if (!select_is_choosy(&o->view))
+		return o->view.limit;
+	return o->report == REPORT_MAP ? BLOCKS_MAX : LINES_MAX;
+}
 
 static char *make_request(const struct options *o)
 {
@@ -18,10 +31,13 @@ static char *make_request(const struct options *o)
 	int err = request ? 0 : -1;
 
 	if (err == 0 && (o->report == REPORT_MAP || o->report == REPORT_RECLAIMED))
-		err = json_object_set_new(
-			request, "limit", json_integer((json_int_t)o->view.limit));
+		err = json_object_set_new(request, "limit", json_integer((json_int_t)limit_of(o)));
 	if (err == 0 && o->report == REPORT_MAP && o->view.node >= 0)
 		err = json_object_set_new(request, "node", json_integer(o->view.node));
+	/* an rmemd that does not know the last one makes one */
+	if (err == 0 && o->report == REPORT_LEAKS)
+		err = json_object_set_new(
+			request, "audit", json_string(o->view.audit ? "new" : "last"));
 	if (err == 0 && o->report == REPORT_ACKNOWLEDGE)
 		err = json_object_set_new(request, "id",
 			o->view.line == VIEW_EVERY_LINE ? json_string("all")

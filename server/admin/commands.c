@@ -114,7 +114,7 @@ static void audited(struct wait *w, int result)
 
 	view_fill(&c->view, c->from);
 	deliver(c,
-		found ? report_leaks(&c->view.report, found)
+		found ? report_leaks(&c->view.report, found, true)
 		      : report_of(report_error(result, "rmemd has no memory or no thread for an "
 						       "audit; its log has the reason")),
 		found, q);
@@ -210,6 +210,24 @@ static struct report *answer_now(
 		"no such command: status, leaks, reclaimed, acknowledge, sessions, map, who-holds");
 }
 
+/* Of the last audit if that is asked for and there is one; else of one that is made now. */
+static void answer_leaks(struct commands *c, const json_t *request, struct question *q)
+{
+	const json_t *which = json_object_get(request, "audit");
+	const char *text = json_string_value(which);
+	const bool old = text && strcmp(text, "last") == 0;
+	struct audit_result *last = old ? auditor_last(c->from->auditor) : NULL;
+
+	if (which && !old && (!text || strcmp(text, "new") != 0)) {
+		deliver(c, refuse(EINVAL, "audit is \"last\" or \"new\""), NULL, q);
+	} else if (last) {
+		view_fill(&c->view, c->from);
+		deliver(c, report_leaks(&c->view.report, last, false), last, q);
+	} else {
+		auditor_wait(c->from->auditor, &q->wait, audited);
+	}
+}
+
 void commands_ask(struct commands *c, const char *text, bool may_change, struct question *q,
 	void (*answer)(struct question *q, char *text))
 {
@@ -224,7 +242,7 @@ void commands_ask(struct commands *c, const char *text, bool may_change, struct 
 				"a request is one line of JSON such as {\"cmd\":\"status\"}"),
 			NULL, q);
 	else if (strcmp(cmd, "leaks") == 0)
-		auditor_wait(c->from->auditor, &q->wait, audited);
+		answer_leaks(c, request, q);
 	else
 		deliver(c, answer_now(c, cmd, request, may_change), NULL, q);
 	json_decref(request);

@@ -93,7 +93,7 @@ static void test_every_report(void **state)
 	assert_non_null(strstr(there.out, "role.c"));
 	client_kill(c);
 	rig_await_dead(r, c->pid);
-	rig_ctl_remote(r, ARGUMENTS("leaks"), &there);
+	rig_ctl_remote(r, ARGUMENTS("leaks", "--audit"), &there);
 	assert_int_equal(there.status, 1);
 	assert_non_null(strstr(there.out, who));
 	rig_stop(r, true);
@@ -127,14 +127,14 @@ static void test_errors(void **state)
 	assert_string_equal(there.out, "");
 	assert_non_null(strstr(there.err, "is of server 1"));
 	rig_freeze(r);
-	rig_ctl_remote(r, ARGUMENTS("leaks", "--timeout", "300ms"), &there);
+	rig_ctl_remote(r, ARGUMENTS("leaks", "--audit", "--timeout", "300ms"), &there);
 	assert_int_equal(there.status, 3);
 	assert_string_equal(there.out, "");
 	rig_thaw(r);
-	rig_ctl_remote(r, ARGUMENTS("leaks"), &there);
+	rig_ctl_remote(r, ARGUMENTS("leaks", "--audit"), &there);
 	assert_int_equal(there.status, 0);
 	rig_stop(r, false);
-	rig_ctl_remote(r, ARGUMENTS("leaks"), &there);
+	rig_ctl_remote(r, ARGUMENTS("leaks", "--audit"), &there);
 	assert_int_equal(there.status, 3);
 	assert_non_null(strstr(there.err, "nobody listens"));
 	assert_string_equal(there.out, "");
@@ -164,6 +164,36 @@ static void test_timed_audits(void **state)
 	rig_stop(r, true);
 }
 
+/* leaks shows the last audit, however old, until one is asked for; the first time there is none. */
+static void test_last_audit(void **state)
+{
+	const char *const options[] = { "--reclaim", "never", "--audit-interval", "0", NULL };
+	struct rig *r = *state;
+	struct client *c;
+
+	rig_start(r, options);
+	rig_ctl(r, ARGUMENTS("leaks"), &here);
+	assert_int_equal(here.status, 0);
+	assert_non_null(strstr(here.out, "audit was made now: there was none before\n"));
+	c = start_holder(r);
+	client_kill(c);
+	rig_await_dead(r, c->pid);
+	rig_ctl_remote(r, ARGUMENTS("leaks"), &there);
+	assert_int_equal(there.status, 0);
+	assert_non_null(strstr(there.out, "ago (--audit makes one now)\n"));
+	assert_int_equal(
+		rig_ask_number(r, "{\"cmd\":\"leaks\",\"audit\":\"last\"}", "audit.serial"), 1);
+	rig_ctl(r, ARGUMENTS("leaks", "--audit"), &here);
+	assert_int_equal(here.status, 1);
+	assert_null(strstr(here.out, "audit was made"));
+	rig_ctl(r, ARGUMENTS("leaks"), &here);
+	assert_int_equal(here.status, 1);
+	assert_non_null(strstr(here.out, "in 60 blocks definitely lost"));
+	assert_int_equal(
+		rig_ask_number(r, "{\"cmd\":\"leaks\",\"audit\":\"last\"}", "audit.serial"), 2);
+	rig_stop(r, true);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -172,6 +202,7 @@ int main(int argc, char **argv)
 		RIG_TEST(test_observers_leave_no_trace),
 		RIG_TEST(test_errors),
 		RIG_TEST(test_timed_audits),
+		RIG_TEST(test_last_audit),
 	};
 
 	if (argc > 1)

@@ -54,7 +54,7 @@ static void test_entries_are_whole(void **state)
 
 		assert_true(o->name && o->name[0] && o->reports);
 		assert_int_equal(o->reports & ~REPORT_BITS_ALL, 0);
-		assert_true(!o->choice || (o->words && o->value));
+		assert_true(!menu_is_choice(o) || (o->words && o->value));
 		/* the old name of an option stands beside the new one */
 		for (size_t k = 0; !o->help; k++) {
 			assert_true(k < menu_noptions);

@@ -370,7 +370,7 @@ static struct report *make(
 	case STATUS:
 		return report_of(report_status(view));
 	case LEAKS:
-		return report_leaks(view, result);
+		return report_leaks(view, result, false);
 	case SESSIONS:
 		return report_sessions(view);
 	case MAP:

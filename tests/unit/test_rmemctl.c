@@ -222,53 +222,77 @@ struct conversation {
 	int status;
 };
 
+static const struct conversation conversations[] = {
+	{ "--admin SOCKET leaks", "leaks-kinds", "{\"cmd\":\"leaks\",\"audit\":\"last\"}\n",
+		"leaks-kinds", 1 },
+	{ "leaks --admin SOCKET", "leaks-clean", "{\"cmd\":\"leaks\",\"audit\":\"last\"}\n",
+		"leaks-clean", 0 },
+	{ "leaks --admin SOCKET", "leaks-unaccounted", "{\"cmd\":\"leaks\",\"audit\":\"last\"}\n",
+		"leaks-unaccounted", 1 },
+	{ "leaks --audit --admin SOCKET", "leaks-clean", "{\"cmd\":\"leaks\",\"audit\":\"new\"}\n",
+		"leaks-clean", 0 },
+	{ "leaks --admin SOCKET", "leaks-last", "{\"cmd\":\"leaks\",\"audit\":\"last\"}\n",
+		"leaks-last", 1 },
+	{ "leaks --admin SOCKET", "leaks-first", "{\"cmd\":\"leaks\",\"audit\":\"last\"}\n",
+		"leaks-first", 0 },
+	{ "leaks --audit --admin SOCKET", "leaks-first", "{\"cmd\":\"leaks\",\"audit\":\"new\"}\n",
+		"leaks-first-asked", 0 },
+	/* what is not shown is still judged */
+	{ "leaks --kinds limbo --admin SOCKET", "leaks-kinds",
+		"{\"cmd\":\"leaks\",\"audit\":\"last\"}\n", "leaks-kinds-limbo", 1 },
+	{ "-T 1 leaks --admin SOCKET", "leaks-kinds", "{\"cmd\":\"leaks\",\"audit\":\"last\"}\n",
+		"leaks-kinds-top", 1 },
+	{ "leaks --admin SOCKET", "leaks-unacknowledged",
+		"{\"cmd\":\"leaks\",\"audit\":\"last\"}\n", "leaks-unacknowledged", 1 },
+	{ "leaks --admin SOCKET", "leaks-acknowledged", "{\"cmd\":\"leaks\",\"audit\":\"last\"}\n",
+		"leaks-acknowledged", 0 },
+	{ "leaks --reclaimed --admin SOCKET", "reclaimed",
+		"{\"cmd\":\"reclaimed\",\"limit\":256}\n", "reclaimed", 0 },
+	{ "--limit 2 --reclaimed --admin SOCKET leaks", "reclaimed-cut",
+		"{\"cmd\":\"reclaimed\",\"limit\":2}\n", "reclaimed-cut", 0 },
+	{ "leaks --ack 17 --admin SOCKET", "acknowledged-one",
+		"{\"cmd\":\"acknowledge\",\"id\":17}\n", "acknowledged-one", 0 },
+	{ "leaks --ack all --admin SOCKET", "acknowledged-all",
+		"{\"cmd\":\"acknowledge\",\"id\":\"all\"}\n", "acknowledged-all", 0 },
+	{ "status --admin SOCKET", "status", "{\"cmd\":\"status\"}\n", "status", 0 },
+	{ "sessions --admin SOCKET", "sessions", "{\"cmd\":\"sessions\"}\n", "sessions", 0 },
+	{ "map --admin SOCKET", "map", "{\"cmd\":\"map\",\"limit\":1000}\n", "map", 0 },
+	{ "map --admin SOCKET --limit 5 --node 1", "map",
+		"{\"cmd\":\"map\",\"limit\":5,\"node\":1}\n", "map-node1", 0 },
+	{ "sessions -o wide --admin SOCKET", "sessions", "{\"cmd\":\"sessions\"}\n",
+		"sessions-wide", 0 },
+	{ "sessions --sort host --limit 2 --admin SOCKET", "sessions", "{\"cmd\":\"sessions\"}\n",
+		"sessions-sorted", 0 },
+	/* to choose, all are needed */
+	{ "map --session 1a2b --admin SOCKET", "map", "{\"cmd\":\"map\",\"limit\":65536}\n",
+		"map-session", 0 },
+	{ "map --sort bytes --limit 1 --admin SOCKET", "map", "{\"cmd\":\"map\",\"limit\":65536}\n",
+		"map-sorted", 0 },
+	{ "leaks --reclaimed --sort bytes --limit 2 --admin SOCKET", "reclaimed",
+		"{\"cmd\":\"reclaimed\",\"limit\":4096}\n", "reclaimed-sorted", 0 },
+	{ "leaks --host n13 --fail-shown --admin SOCKET", "leaks-kinds",
+		"{\"cmd\":\"leaks\",\"audit\":\"last\"}\n", "leaks-kinds-host", 0 },
+	{ "leaks --host n13 --fail-older 11m --admin SOCKET", "leaks-kinds",
+		"{\"cmd\":\"leaks\",\"audit\":\"last\"}\n", "leaks-kinds-host", 1 },
+	{ "leaks --host n13 --fail-older 12m --admin SOCKET", "leaks-kinds",
+		"{\"cmd\":\"leaks\",\"audit\":\"last\"}\n", "leaks-kinds-host", 0 },
+	{ "who-holds 0x9e00000000001010 --admin SOCKET", "who-holds",
+		"{\"cmd\":\"who-holds\",\"addr\":\"0x9e00000000001010\"}\n", "who-holds", 0 },
+};
+
 static void test_reports(void **state)
 {
-	static const struct conversation all[] = {
-		{ "--admin SOCKET leaks", "leaks-kinds", "{\"cmd\":\"leaks\"}\n", "leaks-kinds",
-			1 },
-		{ "leaks --admin SOCKET", "leaks-clean", "{\"cmd\":\"leaks\"}\n", "leaks-clean",
-			0 },
-		{ "leaks --admin SOCKET", "leaks-unaccounted", "{\"cmd\":\"leaks\"}\n",
-			"leaks-unaccounted", 1 },
-		/* what is not shown is still judged */
-		{ "leaks --kinds limbo --admin SOCKET", "leaks-kinds", "{\"cmd\":\"leaks\"}\n",
-			"leaks-kinds-limbo", 1 },
-		{ "-T 1 leaks --admin SOCKET", "leaks-kinds", "{\"cmd\":\"leaks\"}\n",
-			"leaks-kinds-top", 1 },
-		{ "leaks --admin SOCKET", "leaks-unacknowledged", "{\"cmd\":\"leaks\"}\n",
-			"leaks-unacknowledged", 1 },
-		{ "leaks --admin SOCKET", "leaks-acknowledged", "{\"cmd\":\"leaks\"}\n",
-			"leaks-acknowledged", 0 },
-		{ "leaks --reclaimed --admin SOCKET", "reclaimed",
-			"{\"cmd\":\"reclaimed\",\"limit\":256}\n", "reclaimed", 0 },
-		{ "--limit 2 --reclaimed --admin SOCKET leaks", "reclaimed-cut",
-			"{\"cmd\":\"reclaimed\",\"limit\":2}\n", "reclaimed-cut", 0 },
-		{ "leaks --ack 17 --admin SOCKET", "acknowledged-one",
-			"{\"cmd\":\"acknowledge\",\"id\":17}\n", "acknowledged-one", 0 },
-		{ "leaks --ack all --admin SOCKET", "acknowledged-all",
-			"{\"cmd\":\"acknowledge\",\"id\":\"all\"}\n", "acknowledged-all", 0 },
-		{ "status --admin SOCKET", "status", "{\"cmd\":\"status\"}\n", "status", 0 },
-		{ "sessions --admin SOCKET", "sessions", "{\"cmd\":\"sessions\"}\n", "sessions",
-			0 },
-		{ "map --admin SOCKET", "map", "{\"cmd\":\"map\",\"limit\":1000}\n", "map", 0 },
-		{ "map --admin SOCKET --limit 5 --node 1", "map",
-			"{\"cmd\":\"map\",\"limit\":5,\"node\":1}\n", "map-node1", 0 },
-		{ "who-holds 0x9e00000000001010 --admin SOCKET", "who-holds",
-			"{\"cmd\":\"who-holds\",\"addr\":\"0x9e00000000001010\"}\n", "who-holds",
-			0 },
-	};
 	struct fixture *f = *state;
 	static struct outcome o;
 
-	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
-		pid_t server = start_server(f, ANSWER, all[i].answer);
+	for (size_t i = 0; i < sizeof(conversations) / sizeof(conversations[0]); i++) {
+		pid_t server = start_server(f, ANSWER, conversations[i].answer);
 
-		run(f, all[i].words, &o);
+		run(f, conversations[i].words, &o);
 		assert_int_equal(wait_exit(server), 0);
-		assert_asked(f, all[i].request);
-		assert_prints(&o, all[i].expected);
-		assert_int_equal(o.status, all[i].status);
+		assert_asked(f, conversations[i].request);
+		assert_prints(&o, conversations[i].expected);
+		assert_int_equal(o.status, conversations[i].status);
 	}
 }
 
@@ -550,66 +574,76 @@ static void test_no_server(void **state)
 	assert_non_null(strstr(o.err, "no rmemd answers on "));
 }
 
+static const struct {
+	const char *words, *why;
+} wrong_words[] = {
+	{ "", "want a command" },
+	{ "leak", "no such command: leak" },
+	{ "leaks sessions", "too many words: sessions" },
+	{ "who-holds", "who-holds wants ADDR" },
+	{ "who-holds 12zz", "who-holds 12zz" },
+	{ "who-holds 0x10000000000000000", "who-holds 0x1" },
+	{ "leaks --kinds leaky", "--kinds leaky" },
+	{ "leaks -T 0", "--limit 0" },
+	{ "leaks --top 0", "--top 0" },
+	{ "leaks -o soon", "--older soon" },
+	{ "leaks --min-bytes few", "--min-bytes few" },
+	{ "leaks --fail-on bad", "--fail-on bad: want a list" },
+	{ "status --quiet", "--quiet is an option of leaks, not of status" },
+	{ "leaks -T", "-T wants a value" },
+	{ "leaks --blocks", "--blocks is an option of map, not of leaks" },
+	{ "map --top 1", "--top is an option of leaks, not of map" },
+	{ "status --limit 5", "--limit is an option of leaks, sessions, map and leaks "
+			      "--reclaimed, not of "
+			      "status" },
+	{ "sessions -o wider", "--output wider: want wide, or a list of: wide session" },
+	{ "sessions -o pid,", "--output pid,: want wide" },
+	{ "sessions --sort age", "--sort age: want one of: bytes lent" },
+	{ "leaks --sort host", "--sort host: want one of: bytes lent blocks age" },
+	{ "leaks --session 12g", "--session 12g: want the first digits" },
+	{ "leaks --uid -1", "--uid -1: want a number" },
+	{ "leaks --fail-older soon", "--fail-older soon: want a duration" },
+	{ "map --host n1", "--host is an option of leaks, sessions and leaks --reclaimed" },
+	{ "leaks --ack 5 --limit 5", "not of leaks --ack" },
+	{ "completion", "completion wants SHELL" },
+	{ "completion zsh", "completion zsh: want one of: bash" },
+	{ "completion bash --kinds all", "not of completion" },
+	{ "leaks --reclaimed --older 1h",
+		"--older is an option of leaks and map, not of leaks --reclaimed" },
+	{ "leaks --kinds all --ack all", "--kinds is an option of leaks, not of" },
+	{ "leaks --reclaimed --ack 5", "--ack and --reclaimed: want one of them" },
+	{ "leaks --reclaimed --blocks", "--blocks is an option of map, not of" },
+	{ "map --reclaimed", "--reclaimed is an option of leaks, not of map" },
+	{ "status --ack all", "--ack is an option of leaks, not of status" },
+	{ "leaks --ack", "--ack wants a value" },
+	{ "leaks --ack 0", "--ack 0: want the number of a line of history, or all" },
+	{ "leaks --ack -1", "--ack -1" },
+	{ "leaks --ack 9223372036854775808", "--ack 9223372036854775808" },
+	{ "leaks --ack every", "--ack every" },
+	{ "reclaimed", "no such command: reclaimed" },
+	{ "map --node -1", "--node -1" },
+	{ "map --limit 0", "--limit 0" },
+	{ "status --port 65536", "--port 65536" },
+	{ "status --port 1x", "--port 1x" },
+	{ "status --timeout 0", "--timeout 0" },
+	{ "status --bogus", "no such option, or not with a value: --bogus" },
+	{ "status -x", "no such option: -x" },
+	{ "status --json=1", "--json=1" },
+	{ "status --admin SOCKET --server n12", "want one of them" },
+	{ "status --admin SOCKET --port 7471", "the socket says it all" },
+	{ "status --server n12:7000 --port 7001", "want one port" },
+	{ "status --server n12:0", "is not a port" },
+};
+
 static void test_usage(void **state)
 {
-	static const struct {
-		const char *words, *why;
-	} all[] = {
-		{ "", "want a command" },
-		{ "leak", "no such command: leak" },
-		{ "leaks sessions", "too many words: sessions" },
-		{ "who-holds", "who-holds wants ADDR" },
-		{ "who-holds 12zz", "who-holds 12zz" },
-		{ "who-holds 0x10000000000000000", "who-holds 0x1" },
-		{ "leaks --kinds leaky", "--kinds leaky" },
-		{ "leaks -T 0", "--limit 0" },
-		{ "leaks --top 0", "--top 0" },
-		{ "leaks -o soon", "--older soon" },
-		{ "leaks --min-bytes few", "--min-bytes few" },
-		{ "leaks --fail-on bad", "--fail-on bad: want a list" },
-		{ "status --quiet", "--quiet is an option of leaks, not of status" },
-		{ "leaks -T", "-T wants a value" },
-		{ "leaks --blocks", "--blocks is an option of map, not of leaks" },
-		{ "map --top 1", "--top is an option of leaks, not of map" },
-		{ "sessions --limit 5", "--limit is an option of leaks, map and leaks --reclaimed, "
-					"not of sessions" },
-		{ "leaks --ack 5 --limit 5", "not of leaks --ack" },
-		{ "completion", "completion wants SHELL" },
-		{ "completion zsh", "completion zsh: want one of: bash" },
-		{ "completion bash --kinds all", "not of completion" },
-		{ "leaks --reclaimed --older 1h",
-			"--older is an option of leaks, not of leaks --reclaimed" },
-		{ "leaks --kinds all --ack all", "--kinds is an option of leaks, not of" },
-		{ "leaks --reclaimed --ack 5", "--ack and --reclaimed: want one of them" },
-		{ "leaks --reclaimed --blocks", "--blocks is an option of map, not of" },
-		{ "map --reclaimed", "--reclaimed is an option of leaks, not of map" },
-		{ "status --ack all", "--ack is an option of leaks, not of status" },
-		{ "leaks --ack", "--ack wants a value" },
-		{ "leaks --ack 0", "--ack 0: want the number of a line of history, or all" },
-		{ "leaks --ack -1", "--ack -1" },
-		{ "leaks --ack 9223372036854775808", "--ack 9223372036854775808" },
-		{ "leaks --ack every", "--ack every" },
-		{ "reclaimed", "no such command: reclaimed" },
-		{ "map --node -1", "--node -1" },
-		{ "map --limit 0", "--limit 0" },
-		{ "status --port 65536", "--port 65536" },
-		{ "status --port 1x", "--port 1x" },
-		{ "status --timeout 0", "--timeout 0" },
-		{ "status --bogus", "no such option, or not with a value: --bogus" },
-		{ "status -x", "no such option: -x" },
-		{ "status --json=1", "--json=1" },
-		{ "status --admin SOCKET --server n12", "want one of them" },
-		{ "status --admin SOCKET --port 7471", "the socket says it all" },
-		{ "status --server n12:7000 --port 7001", "want one port" },
-		{ "status --server n12:0", "is not a port" },
-	};
 	struct fixture *f = *state;
 	static struct outcome o;
 
-	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
-		run(f, all[i].words, &o);
-		if (o.status != 2 || o.out[0] || !strstr(o.err, all[i].why))
-			fail_msg("%s: status %d, %s", all[i].words, o.status, o.err);
+	for (size_t i = 0; i < sizeof(wrong_words) / sizeof(wrong_words[0]); i++) {
+		run(f, wrong_words[i].words, &o);
+		if (o.status != 2 || o.out[0] || !strstr(o.err, wrong_words[i].why))
+			fail_msg("%s: status %d, %s", wrong_words[i].words, o.status, o.err);
 		assert_non_null(strstr(o.err, "Try 'rmemctl --help'."));
 	}
 }
