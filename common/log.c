@@ -35,6 +35,16 @@ int log_parse_level(const char *text, enum log_level *out)
 	return -EINVAL;
 }
 
+const char *log_level_name(enum log_level level)
+{
+	return level_names[level];
+}
+
+void log_set_threshold(enum log_level threshold)
+{
+	__atomic_store_n(&log_threshold, threshold, __ATOMIC_RELAXED);
+}
+
 void log_init(const char *prefix, enum log_level threshold)
 {
 	log_prefix = prefix;

@@ -19,6 +19,11 @@ extern enum log_level log_threshold; /* LOG_LEVEL_OFF until somebody sets it */
 /* "off", "error", "warn", "info", "debug". 0 or -EINVAL. */
 int log_parse_level(const char *text, enum log_level *out);
 
+const char *log_level_name(enum log_level level);
+
+/* From now on; any thread. */
+void log_set_threshold(enum log_level threshold);
+
 /* prefix names the program in each line; must outlive all logging. */
 void log_init(const char *prefix, enum log_level threshold);
 

@@ -197,3 +197,17 @@ struct report *report_leaks(
 	report_end(r);
 	return NULL;
 }
+
+json_t *report_audit(const struct report_view *view, const struct audit_result *result)
+{
+	const struct report_view then = as_of(view, result);
+	struct draft d = { .view = &then };
+	json_t *answer = draft_begin(&d, "audit");
+
+	draft_set(&d, answer, "audit",
+		make_audit(&d, result, part_ago_ms(view, result->now_ns), true));
+	draft_set(&d, answer, "coverage", make_coverage(&d, result));
+	draft_set(&d, answer, "summary", make_summary(&d, result));
+	draft_set(&d, answer, "nodes", make_all_nodes(&d, result));
+	return draft_finish(&d, answer);
+}
