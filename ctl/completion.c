@@ -14,7 +14,7 @@ static void put_command_words(FILE *out, const char *separator)
 /* What may follow an option that takes a value. */
 static void put_values(FILE *out, const struct menu_option *o, const char *command)
 {
-	if (!o->value)
+	if (!o->value || o->value[0] == '[')
 		return;
 	fprintf(out, "\t%s,--%s", command, o->name);
 	if (o->letter)

@@ -9,11 +9,13 @@
 #include "ctl/help.h"
 #include "ctl/names.h"
 #include "ctl/options.h"
+#include "ctl/order.h"
 #include "ctl/reply.h"
 #include "ctl/select.h"
 #include "ctl/source.h"
 #include "ctl/text.h"
 #include "ctl/verdict.h"
+#include "ctl/watch.h"
 
 static enum exit_status complain(enum exit_status status, const struct why *why)
 {
@@ -45,7 +47,8 @@ static int print(const struct options *o, json_t *answer, bool *out_leaks, struc
 
 	*out_leaks = err == -EREMOTEIO && o->report == REPORT_WHO_HOLDS && verdict_is_free(answer);
 	if (*out_leaks) {
-		print_free(o, answer, why);
+		if (!o->quiet)
+			print_free(o, answer, why);
 		return 0;
 	}
 	if (err == 0 && o->report == REPORT_LEAKS)
@@ -60,6 +63,7 @@ static int print(const struct options *o, json_t *answer, bool *out_leaks, struc
 		json_dumpf(answer, stdout, JSON_INDENT(2));
 		putchar('\n');
 	} else if (err == 0) {
+		watch_put_time(o);
 		names_resolve(answer);
 		err = render_report(o->report, answer, &o->view, stdout, why);
 	}
@@ -75,12 +79,30 @@ static enum exit_status report(const struct options *o)
 	bool leaks = false;
 	int err = source_ask(o, &answer, &why);
 
+	watch_hold(true);
 	if (err == 0)
 		err = print(o, answer, &leaks, &why);
+	watch_hold(false);
 	json_decref(answer);
+	if (err && o->watch_ms && watch_is_alone())
+		return STATUS_UNCHECKED; /* nothing to complain of */
 	if (err)
 		return complain(STATUS_UNCHECKED, &why);
 	return leaks ? STATUS_LEAKS : STATUS_CLEAN;
+}
+
+/* An order is given, or not: that is its exit status. */
+static enum exit_status act(struct options *o)
+{
+	struct why why = { "" };
+	int err = order_confirm(o, &why);
+
+	if (err == 0)
+		return report(o);
+	return complain(err == -ECANCELED ? STATUS_DECLINED
+			: err == -EINVAL  ? STATUS_USAGE
+					  : STATUS_UNCHECKED,
+		&why);
 }
 
 int main(int argc, char **argv)
@@ -103,6 +125,6 @@ int main(int argc, char **argv)
 		puts("rmemctl " RMEM_VERSION);
 		return STATUS_CLEAN;
 	default:
-		return report(&options);
+		return options.watch_ms ? watch_run(&options, report) : act(&options);
 	}
 }

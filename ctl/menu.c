@@ -33,6 +33,34 @@ const struct menu_command menu_commands[MENU_COMMANDS] = {
 		"whose allocation contains a remote address",
 		"Show the allocation that contains a remote address, who holds it and the call\n"
 		"stack that allocated it. Exits with 1 if nobody holds that address.\n" },
+	[REPORT_AUDIT] = { "audit", NULL, NULL, "make an audit now, and say what it found in sum",
+		"Make an audit now and say what it found, in sum; rmemctl leaks shows the rest, "
+		"and\n"
+		"judges. It takes nothing from anybody.\n" },
+	[REPORT_EVICT] = { "evict", "SESSION", NULL,
+		"end a session, whose number begins so, and take its memory",
+		"End a session and take all its memory back, whatever its process does. It is "
+		"asked for\n"
+		"confirmation, with what is lost. The answer comes when nobody reaches the memory "
+		"any\n"
+		"more. Exits with 1 if the answer is no.\n" },
+	[REPORT_REVOKE] = { "revoke", "ADDR", NULL,
+		"take one allocation back from whoever holds it",
+		"Take back the allocation that contains a remote address, whatever its holder "
+		"does. It\n"
+		"is asked for confirmation, with what is lost. The answer comes when nobody "
+		"reaches it\n"
+		"any more. Exits with 1 if the answer is no.\n" },
+	[REPORT_RECLAIM] = { "reclaim", NULL, NULL,
+		"take back now what holders that are gone or silent have left",
+		"Take back now what is held by sessions that are provably gone, or have no "
+		"connection\n"
+		"and an expired lease. It is asked for confirmation, with what is lost. Exits with "
+		"1 if\n"
+		"the answer is no.\n" },
+	[REPORT_LOG_LEVEL] = { "log-level", "LEVEL", "error warn info debug",
+		"what rmemd logs from now on: error, warn, info or debug",
+		"Have rmemd log this and what is more important, until it ends.\n" },
 	[MENU_COMPLETION] = { "completion", "SHELL", "bash",
 		"a script that completes these words in a shell: bash",
 		"Print a script that completes command lines of rmemctl in that shell, which can\n"
@@ -44,6 +72,9 @@ const struct menu_command menu_commands[MENU_COMMANDS] = {
 #define MAP REPORT_BIT(REPORT_MAP)
 #define RECLAIMED REPORT_BIT(REPORT_RECLAIMED)
 #define ACKNOWLEDGE REPORT_BIT(REPORT_ACKNOWLEDGE)
+#define WHO_HOLDS REPORT_BIT(REPORT_WHO_HOLDS)
+#define TAKING (REPORT_BIT(REPORT_EVICT) | REPORT_BIT(REPORT_REVOKE) | REPORT_BIT(REPORT_RECLAIM))
+#define ORDERS (TAKING | REPORT_BIT(REPORT_AUDIT) | REPORT_BIT(REPORT_LOG_LEVEL))
 #define ALL REPORT_BITS_ALL
 
 const struct menu_option menu_options[] = {
@@ -93,7 +124,8 @@ const struct menu_option menu_options[] = {
 		"... only if the oldest block of a record is that old", NULL },
 	{ OPTION_FAIL_SHOWN, 0, "fail-shown", NULL, LEAKS,
 		"... only for records that the options above show, and\nnot for history", NULL },
-	{ OPTION_QUIET, 'q', "quiet", NULL, LEAKS, "print nothing: the exit status says it", NULL },
+	{ OPTION_QUIET, 'q', "quiet", NULL, LEAKS | WHO_HOLDS | ORDERS,
+		"print nothing: the exit status says it", NULL },
 	{ OPTION_RECLAIMED, 0, "reclaimed", NULL, RECLAIMED,
 		"show instead what was taken back from holders that were\n"
 		"gone: the lines of history, the newest first",
@@ -106,6 +138,10 @@ const struct menu_option menu_options[] = {
 	{ OPTION_BLOCKS, 0, "blocks", NULL, MAP, "list the blocks that are lent, by address",
 		NULL },
 	{ OPTION_LIMIT, 0, "limit", "N", MAP, "at most N blocks (1000); implies --blocks", NULL },
+
+	{ OPTION_YES, 'y', "yes", NULL, TAKING, "do it without asking", NULL },
+	{ OPTION_WATCH, 0, "watch", "[SECONDS]", ALL & ~ORDERS & ~ACKNOWLEDGE,
+		"again and again, every 2 seconds or as many", NULL },
 
 	{ OPTION_ADMIN, 0, "admin", "SOCKET", ALL, "ask on this unix socket", "FILE" },
 	{ OPTION_SERVER, 0, "server", "HOST[:PORT]", ALL, "ask over RDMA", NULL },

@@ -41,6 +41,8 @@ enum option_id {
 	OPTION_AUDIT,
 	OPTION_NODE,
 	OPTION_BLOCKS,
+	OPTION_WATCH,
+	OPTION_YES,
 };
 
 #define REPORT_BIT(report) (1U << (report))
@@ -48,9 +50,10 @@ enum option_id {
 
 struct menu_option {
 	enum option_id id;
-	char letter;       /* '\0': none */
-	const char *name;  /* without "--" */
-	const char *value; /* what it is called in --help; NULL: it takes none */
+	char letter;      /* '\0': none */
+	const char *name; /* without "--" */
+	const char *
+		value; /* what it is called in --help, "[…]": it may be missing; NULL: it takes none */
 	unsigned reports;  /* bits */
 	const char *help;  /* lines; NULL: an old name, not shown */
 	const char *words; /* for completion; "FILE": a path; NULL: anything */

@@ -15,6 +15,7 @@
 
 #define DEFAULT_TIMEOUT_MS 10000
 #define MAX_TIMEOUT_MS (24ULL * 3600 * 1000)
+#define DEFAULT_WATCH_MS 2000
 #define DEFAULT_BLOCKS 1000
 #define DEFAULT_LINES 256
 
@@ -104,11 +105,16 @@ static int parse_duration(
 		p->why, -EINVAL, "--%s %s: want a duration like 90s, 10m or 2h", option, text);
 }
 
-static int parse_session(const struct parser *p, const char *text)
+static bool is_session(const char *text)
 {
 	const size_t digits = strspn(text, "0123456789abcdefABCDEF");
 
-	if (digits == 0 || digits > 32 || text[digits])
+	return digits > 0 && digits <= 32 && !text[digits];
+}
+
+static int parse_session(const struct parser *p, const char *text)
+{
+	if (!is_session(text))
 		return why_set(p->why, -EINVAL,
 			"--session %s: want the first digits of a session's number, in hexadecimal",
 			text);
@@ -158,6 +164,17 @@ static int parse_filter(struct parser *p, const struct menu_option *known, const
 	}
 }
 
+static int parse_watch(struct parser *p, const char *text)
+{
+	uint64_t ms = DEFAULT_WATCH_MS;
+
+	if (text && (units_parse_duration(text, &ms) || ms == 0 || ms > MAX_TIMEOUT_MS))
+		return why_set(
+			p->why, -EINVAL, "--watch %s: want a duration like 5s, 1m or 500ms", text);
+	p->options->watch_ms = ms;
+	return 0;
+}
+
 /* Those of some reports only. */
 static int parse_view(struct parser *p, const struct menu_option *known, const char *text)
 {
@@ -197,6 +214,11 @@ static int parse_view(struct parser *p, const struct menu_option *known, const c
 	case OPTION_BLOCKS:
 		view->blocks = true;
 		return 0;
+	case OPTION_YES:
+		p->options->yes = true;
+		return 0;
+	case OPTION_WATCH:
+		return parse_watch(p, text);
 	case OPTION_AUDIT:
 		view->audit = true;
 		return 0;
@@ -263,7 +285,9 @@ static void make_grammar(struct grammar *g)
 			named |= strcmp(g->longs[k].name, o->name) == 0;
 		if (!named)
 			g->longs[n++] = (struct option){ .name = o->name,
-				.has_arg = o->value ? required_argument : no_argument,
+				.has_arg = !o->value            ? no_argument
+					   : o->value[0] == '[' ? optional_argument
+								: required_argument,
 				.val = UCHAR_MAX + 1 + (int)i };
 		if (!o->letter || strchr(g->letters, o->letter))
 			continue;
@@ -280,6 +304,17 @@ static int complain_of_word(const struct parser *p, int option, const char *word
 	if (strncmp(word, "--", 2) == 0)
 		return why_set(p->why, -EINVAL, "no such option, or not with a value: %s", word);
 	return why_set(p->why, -EINVAL, "no such option: -%c", optopt);
+}
+
+/* getopt(3) takes a value that may be missing only after "=". A number is one in the next word, too. */
+static void take_name(struct given *given, const struct menu_option *o, char **argv)
+{
+	uint64_t ms;
+
+	given->name = o->name;
+	if (o->value && o->value[0] == '[' && !given->text && argv[optind] &&
+		units_parse_duration(argv[optind], &ms) == 0)
+		given->text = argv[optind++];
 }
 
 static int read_words(struct parser *p, int argc, char **argv)
@@ -301,7 +336,7 @@ static int read_words(struct parser *p, int argc, char **argv)
 			return why_set(p->why, -EINVAL, "too many options");
 		*given = (struct given){ .text = optarg };
 		if (option > UCHAR_MAX)
-			given->name = menu_options[option - UCHAR_MAX - 1].name;
+			take_name(given, &menu_options[option - UCHAR_MAX - 1], argv);
 		else
 			given->letter = (char)option;
 	}
@@ -370,8 +405,18 @@ static int parse_addr(struct parser *p, const char *text)
 
 	if (parse_number(text, hex ? 16 : 10, UINT64_MAX, &p->options->addr) == 0)
 		return 0;
-	return why_set(p->why, -EINVAL,
-		"who-holds %s: want a remote address like 0x9e00000000001000", text);
+	return why_set(p->why, -EINVAL, "%s %s: want a remote address like 0x9e00000000001000",
+		report_words(p->options->report), text);
+}
+
+static int parse_victim(struct parser *p, const char *text)
+{
+	if (!is_session(text))
+		return why_set(p->why, -EINVAL,
+			"evict %s: want the first digits of a session's number, in hexadecimal",
+			text);
+	snprintf(p->options->session, sizeof(p->options->session), "%s", text);
+	return 0;
 }
 
 static int parse_operand(struct parser *p, const char *word)
@@ -380,7 +425,16 @@ static int parse_operand(struct parser *p, const char *word)
 
 	if (c->words && !menu_has_word(c->words, word, strlen(word)))
 		return why_set(p->why, -EINVAL, "%s %s: want one of: %s", c->name, word, c->words);
-	return p->options->report == REPORT_WHO_HOLDS ? parse_addr(p, word) : 0;
+	switch (p->options->report) {
+	case REPORT_WHO_HOLDS:
+	case REPORT_REVOKE:
+		return parse_addr(p, word);
+	case REPORT_EVICT:
+		return parse_victim(p, word);
+	default:
+		p->options->level = word;
+		return 0;
+	}
 }
 
 /* All commands: "status, leaks, … and completion". */

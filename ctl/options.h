@@ -14,6 +14,7 @@
 enum exit_status {
 	STATUS_CLEAN = 0,
 	STATUS_LEAKS = 1,
+	STATUS_DECLINED = 1, /* an order was not confirmed */
 	STATUS_USAGE = 2,
 	STATUS_UNCHECKED = 3, /* could not check: wins over clean and leaks */
 };
@@ -31,9 +32,15 @@ struct options {
 	uint16_t port;
 	uint64_t timeout_ms;
 	bool json;
-	bool quiet;       /* print nothing but errors */
-	struct gate gate; /* leaks: what makes the exit status 1 */
-	uint64_t addr;    /* who-holds */
+	bool quiet;          /* print nothing but errors */
+	struct gate gate;    /* leaks: what makes the exit status 1 */
+	uint64_t addr;       /* who-holds, revoke */
+	char session[33];    /* evict: its first digits */
+	uint64_t allocation; /* revoke: only the one with this number; 0: whichever is there */
+	const char *level;   /* log-level */
+	bool yes;            /* an order is confirmed */
+	bool preview;        /* ... or is only to say what it would do */
+	uint64_t watch_ms;   /* the report again and again; 0: once */
 	struct view view;
 };
 

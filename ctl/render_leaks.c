@@ -225,3 +225,17 @@ int render_leaks(const json_t *answer, const struct view *view, FILE *out, struc
 	json_array_foreach(nodes, i, node) part_conservation(out, node, c);
 	return 0;
 }
+
+int render_audit(const json_t *answer, const struct view *view, FILE *out, struct check *c)
+{
+	const json_t *nodes = field_list(c, answer, "nodes");
+	const struct view asked = { .audit = true };
+	json_t *node;
+	size_t i;
+
+	(void)view;
+	put_header(out, answer, &asked, c);
+	put_summary(out, answer, c);
+	json_array_foreach(nodes, i, node) part_conservation(out, node, c);
+	return 0;
+}

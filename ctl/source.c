@@ -42,10 +42,18 @@ static char *make_request(const struct options *o)
 		err = json_object_set_new(request, "id",
 			o->view.line == VIEW_EVERY_LINE ? json_string("all")
 							: json_integer((json_int_t)o->view.line));
-	if (err == 0 && o->report == REPORT_WHO_HOLDS) {
+	if (err == 0 && (o->report == REPORT_WHO_HOLDS || o->report == REPORT_REVOKE)) {
 		snprintf(addr, sizeof(addr), "0x%016llx", (unsigned long long)o->addr);
 		err = json_object_set_new(request, "addr", json_string(addr));
 	}
+	if (err == 0 && o->report == REPORT_EVICT)
+		err = json_object_set_new(request, "session", json_string(o->session));
+	if (err == 0 && o->report == REPORT_REVOKE && o->allocation)
+		err = json_object_set_new(request, "id", json_integer((json_int_t)o->allocation));
+	if (err == 0 && o->report == REPORT_LOG_LEVEL)
+		err = json_object_set_new(request, "level", json_string(o->level));
+	if (err == 0 && o->preview)
+		err = json_object_set_new(request, "preview", json_true());
 	text = err ? NULL : json_dumps(request, JSON_COMPACT);
 	json_decref(request);
 	return text;

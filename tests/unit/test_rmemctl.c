@@ -99,6 +99,8 @@ static void send_answer(int fd, const char *name, bool whole)
 
 	snprintf(path, sizeof(path), TESTS_DIR "/golden/%s.json", name);
 	n = slurp(path, text);
+	if (n == 0)
+		return;
 	for (size_t i = 0; i < n; i++) {
 		if (text[i] == '\n')
 			text[i] = ' ';
@@ -107,16 +109,16 @@ static void send_answer(int fd, const char *name, bool whole)
 	send_text(fd, text, whole ? n : n / 2);
 }
 
-static void serve(const struct fixture *f, int listener, enum behaviour b, const char *name)
+/* Of several requests all are kept. */
+static ssize_t serve_one(const struct fixture *f, int fd, enum behaviour b, const char *name)
 {
 	static char junk[TEXT_SIZE];
 	char path[PATH_SIZE], request[1024];
-	int fd = accept(listener, NULL, NULL);
 	ssize_t n = b == HANG_UP ? 0 : read(fd, request, sizeof(request));
 	FILE *file;
 
 	snprintf(path, sizeof(path), "%s/request", f->dir);
-	file = fopen(path, "w");
+	file = fopen(path, "a");
 	if (file && n > 0)
 		fwrite(request, 1, (size_t)n, file);
 	if (file)
@@ -131,6 +133,21 @@ static void serve(const struct fixture *f, int listener, enum behaviour b, const
 			send_text(fd, junk, sizeof(junk));
 	else if (b == SILENT)
 		n = read(fd, request, sizeof(request)); /* until it hangs up */
+	close(fd);
+	return n;
+}
+
+/* names: of an answer for each request, separated by blanks. */
+static void serve(const struct fixture *f, int listener, enum behaviour b, const char *names)
+{
+	char copy[128], *save = NULL;
+	const char *name;
+	ssize_t n = 0;
+
+	alarm(30); /* nobody asks as often as was expected */
+	snprintf(copy, sizeof(copy), "%s", *names ? names : "none");
+	for (name = strtok_r(copy, " ", &save); name && n >= 0; name = strtok_r(NULL, " ", &save))
+		n = serve_one(f, accept(listener, NULL, NULL), b, name);
 	_exit(n < 0);
 }
 
@@ -138,11 +155,14 @@ static pid_t start_server(const struct fixture *f, enum behaviour b, const char 
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 	int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	char path[PATH_SIZE];
 	pid_t pid;
 
 	assert_true(listener >= 0);
 	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", f->socket);
 	unlink(f->socket);
+	snprintf(path, sizeof(path), "%s/request", f->dir);
+	unlink(path);
 	assert_int_equal(bind(listener, (struct sockaddr *)&addr, sizeof(addr)), 0);
 	assert_int_equal(listen(listener, 1), 0);
 	pid = fork();
@@ -170,30 +190,48 @@ static void redirect(const char *path, int fd)
 		_exit(125);
 }
 
-/* words: separated by single blanks; "SOCKET" stands for the server's. */
-static void run(const struct fixture *f, const char *words, struct outcome *o)
+/* In the child. words: separated by single blanks; "SOCKET" stands for the server's. */
+static void become(const struct fixture *f, const char *words)
 {
-	char copy[256], out[PATH_SIZE], err[PATH_SIZE], *argv[ARGS_MAX] = { NULL }, *save = NULL;
+	char copy[256], *argv[ARGS_MAX] = { NULL }, *save = NULL;
 	size_t argc = 0;
-	pid_t pid;
 
-	snprintf(out, sizeof(out), "%s/out", f->dir);
-	snprintf(err, sizeof(err), "%s/err", f->dir);
 	snprintf(copy, sizeof(copy), "rmemctl %s", words);
 	for (char *w = strtok_r(copy, " ", &save); w && argc + 1 < ARGS_MAX;
 		w = strtok_r(NULL, " ", &save))
 		argv[argc++] = strcmp(w, "SOCKET") ? w : (char *)f->socket;
+	execv(BIN_DIR "/rmemctl", argv);
+	_exit(126);
+}
+
+static void run_with(const struct fixture *f, const char *words, int input, struct outcome *o)
+{
+	char out[PATH_SIZE], err[PATH_SIZE];
+	pid_t pid;
+
+	snprintf(out, sizeof(out), "%s/out", f->dir);
+	snprintf(err, sizeof(err), "%s/err", f->dir);
 	pid = fork();
 	assert_true(pid >= 0);
 	if (pid == 0) {
+		dup2(input, STDIN_FILENO);
 		redirect(out, STDOUT_FILENO);
 		redirect(err, STDERR_FILENO);
-		execv(BIN_DIR "/rmemctl", argv);
-		_exit(126);
+		become(f, words);
 	}
 	o->status = wait_exit(pid);
 	slurp(out, o->out);
 	slurp(err, o->err);
+}
+
+/* Without a terminal. */
+static void run(const struct fixture *f, const char *words, struct outcome *o)
+{
+	int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+	assert_true(nothing >= 0);
+	run_with(f, words, nothing, o);
+	close(nothing);
 }
 
 static void assert_prints(const struct outcome *o, const char *golden)
@@ -276,6 +314,14 @@ static const struct conversation conversations[] = {
 		"{\"cmd\":\"leaks\",\"audit\":\"last\"}\n", "leaks-kinds-host", 1 },
 	{ "leaks --host n13 --fail-older 12m --admin SOCKET", "leaks-kinds",
 		"{\"cmd\":\"leaks\",\"audit\":\"last\"}\n", "leaks-kinds-host", 0 },
+	{ "revoke 0x9e00000000001010 -y --admin SOCKET", "revoke",
+		"{\"cmd\":\"revoke\",\"addr\":\"0x9e00000000001010\"}\n", "revoke", 0 },
+	{ "evict AbAb --yes --admin SOCKET", "evict", "{\"cmd\":\"evict\",\"session\":\"AbAb\"}\n",
+		"evict", 0 },
+	{ "reclaim --yes --admin SOCKET", "reclaim", "{\"cmd\":\"reclaim\"}\n", "reclaim", 0 },
+	{ "log-level debug --admin SOCKET", "log-level",
+		"{\"cmd\":\"log-level\",\"level\":\"debug\"}\n", "log-level", 0 },
+	{ "audit --admin SOCKET", "audit", "{\"cmd\":\"audit\"}\n", "audit", 0 },
 	{ "who-holds 0x9e00000000001010 --admin SOCKET", "who-holds",
 		"{\"cmd\":\"who-holds\",\"addr\":\"0x9e00000000001010\"}\n", "who-holds", 0 },
 };
@@ -487,6 +533,13 @@ static void test_history_as_json(void **state)
 		{ "leaks --json --admin SOCKET", "leaks-acknowledged", 0 },
 		{ "leaks --reclaimed --json --admin SOCKET", "reclaimed", 0 },
 		{ "leaks --ack 17 --json --admin SOCKET", "acknowledged-one", 0 },
+		{ "evict abab -y -j --admin SOCKET", "evict", 0 },
+		{ "revoke 0x9e00000000001010 -y -j --admin SOCKET", "revoke", 0 },
+		{ "reclaim -y -j --admin SOCKET", "reclaim", 0 },
+		{ "log-level debug -j --admin SOCKET", "log-level", 0 },
+		{ "audit -j --admin SOCKET", "audit", 0 },
+		{ "sessions -j --admin SOCKET", "sessions", 0 },
+		{ "who-holds 0x9e00000000001010 -j --admin SOCKET", "who-holds", 0 },
 	};
 	struct fixture *f = *state;
 	static struct outcome o;
@@ -507,6 +560,169 @@ static void test_history_as_json(void **state)
 		json_decref(printed);
 		json_decref(said);
 	}
+}
+
+/* A terminal at which somebody has typed this. */
+static int open_terminal(const char *typed, int *out_master)
+{
+	int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC), slave;
+
+	assert_true(master >= 0 && grantpt(master) == 0 && unlockpt(master) == 0);
+	slave = open(ptsname(master), O_RDWR | O_NOCTTY | O_CLOEXEC);
+	assert_true(slave >= 0);
+	assert_int_equal(write(master, typed, strlen(typed)), strlen(typed));
+	*out_master = master;
+	return slave;
+}
+
+#define EVICT_PREVIEW "{\"cmd\":\"evict\",\"session\":\"abab\",\"preview\":true}\n"
+#define EVICT_EXACTLY "{\"cmd\":\"evict\",\"session\":\"abababababababababababababababab\"}\n"
+#define REVOKE(more) "{\"cmd\":\"revoke\",\"addr\":\"0x9e00000000001010\"" more "}\n"
+
+/* What is shown is what is then done, and only after a yes. */
+static void test_confirmation(void **state)
+{
+	static const struct {
+		const char *words, *typed, *answers, *requests;
+		int status;
+		const char *out, *err;
+	} all[] = {
+		{ "evict abab", "y\n", "evict-preview evict", EVICT_PREVIEW EVICT_EXACTLY, 0,
+			"session abab",
+			"is to lose 6000 bytes (5.9 KiB) in 2 blocks for good\n   held by  "
+			"reader[97] on n13" },
+		{ "evict abab -j", "YES\n", "evict-preview evict", EVICT_PREVIEW EVICT_EXACTLY, 0,
+			"{\n", "Go on? [y/N] " },
+		{ "evict abab -q", "yes\n", "evict-preview evict", EVICT_PREVIEW EVICT_EXACTLY, 0,
+			"", "Go on? [y/N] " },
+		{ "evict abab", "n\n", "evict-preview", EVICT_PREVIEW, 1, "",
+			"Go on? [y/N] rmemctl: nothing was done\n" },
+		{ "evict abab", "\n", "evict-preview", EVICT_PREVIEW, 1, "", "nothing was done" },
+		{ "evict abab", "\004", "evict-preview", EVICT_PREVIEW, 1, "", "nothing was done" },
+		{ "evict abab", "yes, but\n", "evict-preview", EVICT_PREVIEW, 1, "",
+			"nothing was done" },
+		{ "revoke 0x9e00000000001010", "y\n", "revoke-preview revoke",
+			REVOKE(",\"preview\":true") REVOKE(",\"id\":17"), 0, "is revoked",
+			"   used by  2 other sessions\n" },
+		{ "reclaim", "y\n", "reclaim-preview reclaim",
+			"{\"cmd\":\"reclaim\",\"preview\":true}\n{\"cmd\":\"reclaim\"}\n", 0,
+			"being taken back",
+			"58726256 bytes (56.0 MiB) in 16 blocks of 19 sessions" },
+		/* an answer that does something, is about another session, or is an error */
+		{ "evict abab", "y\n", "evict", EVICT_PREVIEW, 3, "",
+			"was to do nothing, but has no true in \"preview\"" },
+		{ "evict abab", "y\n", "evict-two", EVICT_PREVIEW, 3, "",
+			"has not one session in \"holders\"" },
+		{ "evict abab", "y\n", "evict-hostile-names", EVICT_PREVIEW, 3, "",
+			"has another session in \"holders\"" },
+		{ "evict abab", "y\n", "error-not-owner", EVICT_PREVIEW, 3, "",
+			"only root and the user that rmemd runs as may order that" },
+	};
+	struct fixture *f = *state;
+	static struct outcome o;
+
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+		pid_t server = start_server(f, ANSWER, all[i].answers);
+		int master, terminal = open_terminal(all[i].typed, &master);
+		char words[128];
+
+		snprintf(words, sizeof(words), "%s --admin SOCKET", all[i].words);
+		run_with(f, words, terminal, &o);
+		close(terminal);
+		close(master);
+		if (o.status != all[i].status || !strstr(o.err, all[i].err))
+			fail_msg("%zu: status %d: %s", i, o.status, o.err);
+		wait_exit(server);
+		assert_int_equal(strncmp(o.out, all[i].out, strlen(all[i].out)) == 0 ||
+					 strstr(o.out, all[i].out),
+			1);
+		assert_int_equal(o.out[0] == '\0', all[i].out[0] == '\0');
+		assert_asked(f, all[i].requests);
+	}
+}
+
+/* The program with its standard output in a pipe. */
+static pid_t start_watch(const struct fixture *f, const char *words, int *out_fd)
+{
+	char err[PATH_SIZE];
+	int pipes[2];
+	pid_t pid;
+
+	snprintf(err, sizeof(err), "%s/err", f->dir);
+	assert_int_equal(pipe2(pipes, O_CLOEXEC), 0);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		dup2(pipes[1], STDOUT_FILENO);
+		redirect(err, STDERR_FILENO);
+		become(f, words);
+	}
+	close(pipes[1]);
+	*out_fd = pipes[0];
+	return pid;
+}
+
+static void read_until(int fd, const char *end)
+{
+	static char text[TEXT_SIZE];
+	size_t used = 0;
+
+	memset(text, 0, sizeof(text));
+	while (!strstr(text, end)) {
+		ssize_t n = read(fd, text + used, sizeof(text) - 1 - used);
+
+		assert_true(n > 0);
+		used += (size_t)n;
+	}
+	assert_int_equal(strncmp(text, "--- ", 4), 0);
+}
+
+static void assert_silent(const struct fixture *f)
+{
+	static char err[TEXT_SIZE];
+	char path[PATH_SIZE];
+
+	snprintf(path, sizeof(path), "%s/err", f->dir);
+	slurp(path, err);
+	assert_string_equal(err, "");
+}
+
+/* Again and again, until somebody interrupts it, or nobody reads it. */
+static void test_watch(void **state)
+{
+	struct fixture *f = *state;
+	static struct outcome o;
+	const char *second;
+	pid_t server, pid;
+	int fd;
+
+	server = start_server(f, ANSWER, "leaks-kinds");
+	pid = start_watch(f, "leaks --watch=1h --admin SOCKET", &fd);
+	wait_exit(server);
+	read_until(fd, "UNACCOUNTED");
+	assert_int_equal(kill(pid, SIGINT), 0);
+	assert_int_equal(wait_exit(pid), 1);
+	close(fd);
+	assert_silent(f);
+
+	server = start_server(f, ANSWER, "leaks-clean");
+	pid = start_watch(f, "leaks --watch 1h --admin SOCKET", &fd);
+	wait_exit(server);
+	read_until(fd, "UNACCOUNTED");
+	close(fd);
+	assert_int_equal(wait_exit(pid), 0);
+	assert_silent(f);
+
+	/* the third time there is nobody any more */
+	server = start_server(f, ANSWER, "sessions sessions-none");
+	run(f, "sessions --watch 1ms --admin SOCKET", &o);
+	wait_exit(server);
+	assert_int_equal(o.status, 3);
+	assert_non_null(strstr(o.err, "no rmemd answers"));
+	second = strstr(o.out + 1, "\n--- ");
+	assert_non_null(second);
+	assert_non_null(strstr(second, "\nno sessions\n"));
+	assert_null(strstr(second + 1, "\n--- "));
 }
 
 static void test_no_such_node(void **state)
@@ -589,7 +805,9 @@ static const struct {
 	{ "leaks -o soon", "--older soon" },
 	{ "leaks --min-bytes few", "--min-bytes few" },
 	{ "leaks --fail-on bad", "--fail-on bad: want a list" },
-	{ "status --quiet", "--quiet is an option of leaks, not of status" },
+	{ "status --quiet",
+		"--quiet is an option of leaks, who-holds, audit, evict, revoke, reclaim and "
+		"log-level, not of status" },
 	{ "leaks -T", "-T wants a value" },
 	{ "leaks --blocks", "--blocks is an option of map, not of leaks" },
 	{ "map --top 1", "--top is an option of leaks, not of map" },
@@ -621,6 +839,20 @@ static const struct {
 	{ "leaks --ack 9223372036854775808", "--ack 9223372036854775808" },
 	{ "leaks --ack every", "--ack every" },
 	{ "reclaimed", "no such command: reclaimed" },
+	{ "evict", "evict wants SESSION" },
+	{ "evict 12zz", "evict 12zz: want the first digits of a session's number" },
+	{ "evict 0123456789abcdef0123456789abcdef0", "evict 0123" },
+	{ "evict 1a --admin SOCKET", "evict takes memory away, and there is nobody" },
+	{ "revoke 0x9e00000000001010 --admin SOCKET", "revoke takes memory away, and there" },
+	{ "reclaim -j --admin SOCKET", "reclaim takes memory away, and there is nobody" },
+	{ "revoke here", "revoke here: want a remote address" },
+	{ "log-level loud", "log-level loud: want one of: error warn info debug" },
+	{ "log-level off", "log-level off: want one of" },
+	{ "log-level debug --yes", "--yes is an option of evict, revoke and reclaim, not of" },
+	{ "reclaim --watch",
+		"--watch is an option of status, leaks, sessions, map, who-holds and" },
+	{ "status --watch=0", "--watch 0: want a duration" },
+	{ "status --watch=soon", "--watch soon: want a duration" },
 	{ "map --node -1", "--node -1" },
 	{ "map --limit 0", "--limit 0" },
 	{ "status --port 65536", "--port 65536" },
@@ -651,7 +883,8 @@ static void test_usage(void **state)
 static void test_help(void **state)
 {
 	static const char *const words[] = { "--help", "-h", "leaks --help", "--help who-holds",
-		"leaks --reclaimed --help", "map -h", "completion --help", "--version" };
+		"leaks --reclaimed --help", "map -h", "evict --help", "completion --help",
+		"--version" };
 	struct fixture *f = *state;
 	static struct outcome o;
 
@@ -719,6 +952,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_history_as_json, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_bad_servers, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_no_such_node, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_confirmation, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_watch, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_no_server, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_usage, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_help, setup, teardown),
