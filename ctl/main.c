@@ -79,10 +79,9 @@ static enum exit_status report(const struct options *o)
 	bool leaks = false;
 	int err = source_ask(o, &answer, &why);
 
-	watch_hold(true);
+	watch_hold();
 	if (err == 0)
 		err = print(o, answer, &leaks, &why);
-	watch_hold(false);
 	json_decref(answer);
 	if (err && o->watch_ms && watch_is_alone())
 		return STATUS_UNCHECKED; /* nothing to complain of */

@@ -9,7 +9,7 @@
 #include "common/clock.h"
 #include "ctl/text.h"
 
-static volatile sig_atomic_t last, printing, interrupted;
+static volatile sig_atomic_t last = STATUS_UNCHECKED, printing, interrupted;
 
 /* Asking may take long and has nothing to clean up: this ends it at once. */
 static void on_interrupt(int number)
@@ -20,10 +20,17 @@ static void on_interrupt(int number)
 	interrupted = 1;
 }
 
-void watch_hold(bool on)
+void watch_hold(void)
 {
-	printing = on;
-	if (!on && interrupted)
+	printing = 1;
+}
+
+/* A report that was printed whole has this status. */
+static void release(enum exit_status status)
+{
+	last = (sig_atomic_t)status;
+	printing = 0;
+	if (interrupted)
 		_exit(last);
 }
 
@@ -56,14 +63,13 @@ enum exit_status watch_run(
 	sigaction(SIGINT, &interrupt, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	for (;;) {
-		enum exit_status status;
+		const enum exit_status status = once(o);
 
-		status = once(o);
-		if (watch_is_alone())
-			return (enum exit_status)last;
-		if (status == STATUS_UNCHECKED)
+		if (status == STATUS_UNCHECKED && !watch_is_alone())
 			return status;
-		last = (sig_atomic_t)status;
+		if (status == STATUS_UNCHECKED)
+			return last == STATUS_UNCHECKED ? STATUS_CLEAN : (enum exit_status)last;
+		release(status);
 		if (ends_within((int)o->watch_ms))
 			return status;
 	}

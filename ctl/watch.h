@@ -5,12 +5,15 @@
 
 #include "ctl/options.h"
 
-/* once: asks and prints. The status is that of the last report that was printed, or STATUS_UNCHECKED at once. */
+/*
+ * once: asks and prints. The status is that of the last report that was printed, STATUS_UNCHECKED as soon as one cannot be
+ * had, and STATUS_CLEAN if nobody has read even the first.
+ */
 enum exit_status watch_run(
 	const struct options *o, enum exit_status (*once)(const struct options *o));
 
-/* A report is being printed: it is printed whole, also if SIGINT comes. */
-void watch_hold(bool printing);
+/* A report is being printed from here on: it is printed whole, and its status counts, also if SIGINT comes now. */
+void watch_hold(void);
 
 /* When the report that follows was asked for, if it is text. */
 void watch_put_time(const struct options *o);
