@@ -28,9 +28,9 @@ static struct report *refuse(int err, const char *message)
 
 /* ---- later ---- */
 
-static void drop(struct order *order)
+static void drop(struct orders *o, struct order *order)
 {
-	DL_DELETE(order->orders->open, order);
+	DL_DELETE(o->open, order);
 	wait_cancel(&order->ended);
 	report_end(order->report);
 	free(order);
@@ -55,7 +55,7 @@ static void ended(struct wait *w, int result)
 	} else {
 		report_end(report);
 	}
-	drop(order);
+	drop(order->orders, order);
 }
 
 /* Takes over the report. NULL, and the report is gone: out of memory. */
@@ -77,7 +77,7 @@ static struct order *begin(struct orders *o, struct report *report, struct quest
 void orders_drop(struct orders *o)
 {
 	while (o->open)
-		drop(o->open);
+		drop(o, o->open);
 }
 
 /* ---- what is lost ---- */
