@@ -128,20 +128,28 @@ static struct report *make_report(
  * Until access has ended, evict() and revoke() return NULL with *out_later; NULL without it: out of memory.
  */
 
-/* The session whose number begins with these digits. -ENOENT, -ENOTUNIQ. */
-static int find_session(const struct sessions *records, const char *digits, uint32_t *out_slot)
+/* Does the number begin with these hexadecimal digits? Plain: there may be 65536 sessions. */
+static bool begins(const uint8_t id[ID_SIZE], const uint8_t *digits, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if ((i % 2 ? id[i / 2] & 15 : id[i / 2] >> 4) != digits[i])
+			return false;
+	return true;
+}
+
+/* The session whose number begins with this text, up to 2 * ID_SIZE hexadecimal digits. -ENOENT, -ENOTUNIQ. */
+static int find_session(const struct sessions *records, const char *text, uint32_t *out_slot)
 {
 	const struct session_record *r;
-	const size_t n = strlen(digits);
+	const size_t n = strlen(text);
+	uint8_t digits[2 * ID_SIZE];
 	uint32_t cursor = 0, slot;
 	unsigned found = 0;
 
+	for (size_t i = 0; i < n; i++)
+		digits[i] = (uint8_t)(text[i] <= '9' ? text[i] - '0' : (text[i] | 32) - 'a' + 10);
 	while ((r = sessions_next(records, &cursor, &slot)) != NULL) {
-		char text[2 * ID_SIZE + 1];
-
-		for (unsigned i = 0; i < ID_SIZE; i++)
-			snprintf(text + (size_t)2 * i, 3, "%02x", r->id[i]);
-		if (strncasecmp(text, digits, n) != 0)
+		if (!begins(r->id, digits, n))
 			continue;
 		*out_slot = slot;
 		found++;

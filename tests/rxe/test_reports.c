@@ -5,6 +5,7 @@
  */
 #include "tests/rxe/rig.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -268,7 +269,7 @@ static void test_evict(void **state)
 	struct client *victim, *other;
 	uint64_t lost, kept, later;
 	json_t *sessions, *answer;
-	char id[33], digits[9];
+	char id[33], digits[9], wrong[10];
 
 	rig_start(r, NULL);
 	victim = start_puppet(r, &lost, 5000);
@@ -284,7 +285,13 @@ static void test_evict(void **state)
 	rig_ctl_remote(r, ARGUMENTS("evict", "--yes", id), &there);
 	assert_int_equal(there.status, 3);
 	assert_non_null(strstr(there.err, "only on the admin socket"));
+	/* nearly its number */
+	snprintf(wrong, sizeof(wrong), "%.8s%c", id, id[8] == '0' ? '1' : '0');
+	rig_ctl(r, ARGUMENTS("evict", "--yes", wrong), &here);
+	assert_int_equal(here.status, 3);
 	client_check(victim, lost, 5000, SEED);
+	for (char *digit = digits; *digit; digit++)
+		*digit = (char)toupper((unsigned char)*digit);
 	answer = order(r, "evict", digits);
 	assert_lost(answer, 1, 1, 5000);
 	assert_string_equal(rig_text(answer, "holders.0.session"), id);
