@@ -28,11 +28,11 @@ static const char *limit_text(int resource, bool bytes, char buf[UNITS_TEXT_SIZE
 	return buf;
 }
 
-static const char *remedy_of_files(int err, char *buf)
+static const char *remedy_of_files(int rc, char *buf)
 {
 	char limit[UNITS_TEXT_SIZE];
 
-	if (err == -ENFILE)
+	if (rc == -ENFILE)
 		return "the whole machine has too many: raise the sysctl fs.file-max";
 	snprintf(buf, DENIAL_TEXT_SIZE,
 		"RLIMIT_NOFILE, the limit of this process, is %s: raise it ('ulimit -n', "
@@ -88,12 +88,12 @@ static const char *remedy_of_threads(char *buf)
 
 #define CM_DEVICE "/dev/infiniband/rdma_cm"
 
-static const char *remedy_of_device(int err, char *buf)
+static const char *remedy_of_device(int rc, char *buf)
 {
 	/* librdmacm looks elsewhere when it may not open it, and says that there is nothing. */
 	bool closed = access(CM_DEVICE, F_OK) == 0 && access(CM_DEVICE, R_OK | W_OK) != 0;
 
-	if (!closed && (err == -ENOENT || err == -ENXIO || err == -ENODEV))
+	if (!closed && (rc == -ENOENT || rc == -ENXIO || rc == -ENODEV))
 		return "load the modules ib_uverbs and rdma_ucm, see 'rdma link', and give a "
 		       "container the device files (--device=/dev/infiniband)";
 	snprintf(buf, DENIAL_TEXT_SIZE,
@@ -115,12 +115,12 @@ static const char *remedy_of_size(char *buf)
 	return buf;
 }
 
-const char *denial_remedy(enum denial what, int err, char buf[DENIAL_TEXT_SIZE])
+const char *denial_remedy(enum denial what, int rc, char buf[DENIAL_TEXT_SIZE])
 {
-	switch (err) {
+	switch (rc) {
 	case -EMFILE:
 	case -ENFILE:
-		return remedy_of_files(err, buf);
+		return remedy_of_files(rc, buf);
 	case -EFBIG:
 		return remedy_of_size(buf);
 	case -ENOMEM:
@@ -138,15 +138,15 @@ const char *denial_remedy(enum denial what, int err, char buf[DENIAL_TEXT_SIZE])
 	case -ENOENT:
 	case -ENXIO:
 	case -ENODEV:
-		return what == DENIED_DEVICE ? remedy_of_device(err, buf) : "";
+		return what == DENIED_DEVICE ? remedy_of_device(rc, buf) : "";
 	case -EACCES:
 	case -EPERM:
 	case -ENOSYS:
 		/* Without a capability a limit of 0 is answered like that. */
-		if (what == DENIED_PINNED && err == -EPERM && !may_lock_all())
+		if (what == DENIED_PINNED && rc == -EPERM && !may_lock_all())
 			return remedy_of_pinned(buf);
-		return what == DENIED_DEVICE && err != -ENOSYS
-			       ? remedy_of_device(err, buf)
+		return what == DENIED_DEVICE && rc != -ENOSYS
+			       ? remedy_of_device(rc, buf)
 			       : "the kernel has no such call, or the seccomp profile of a "
 				 "container (--security-opt seccomp=, --cap-add), "
 				 "SystemCallFilter= "
@@ -156,12 +156,13 @@ const char *denial_remedy(enum denial what, int err, char buf[DENIAL_TEXT_SIZE])
 	}
 }
 
-int denial_explain(enum denial what, int err, const char *doing, struct why *why)
+int denial_explain(enum denial what, int rc, const char *doing, struct errinfo *errinfo)
 {
 	char buf[DENIAL_TEXT_SIZE];
-	const char *remedy = denial_remedy(what, err, buf);
+	const char *remedy = denial_remedy(what, rc, buf);
 
-	return why_set(why, err, "%s: %s%s%s", doing, why_errno(-err), *remedy ? ": " : "", remedy);
+	return errinfo_set(
+		errinfo, rc, "%s: %s%s%s", doing, errinfo_errno(-rc), *remedy ? ": " : "", remedy);
 }
 
 /* ---- devices ---- */
@@ -170,24 +171,24 @@ int denial_explain(enum denial what, int err, const char *doing, struct why *why
 #define CONNECTION_DESCRIPTORS 12 /* what it takes, and a few */
 #define DESCRIPTORS_MAX 128
 
-int denial_of_descriptors(int wanted, struct why *why)
+int denial_of_descriptors(int wanted, struct errinfo *errinfo)
 {
-	int fds[DESCRIPTORS_MAX], n = 0, err = 0;
+	int fds[DESCRIPTORS_MAX], n = 0, rc = 0;
 	char doing[64];
 
-	while (!err && n < wanted && n < DESCRIPTORS_MAX) {
+	while (!rc && n < wanted && n < DESCRIPTORS_MAX) {
 		fds[n] = eventfd(0, EFD_CLOEXEC);
 		if (fds[n] < 0)
-			err = -errno;
+			rc = -errno;
 		else
 			n++;
 	}
 	while (n > 0)
 		close(fds[--n]);
-	if (err != -EMFILE && err != -ENFILE)
+	if (rc != -EMFILE && rc != -ENFILE)
 		return 0;
 	snprintf(doing, sizeof(doing), "%d more descriptors are needed", wanted);
-	return denial_explain(DENIED_FILE, err, doing, why);
+	return denial_explain(DENIED_FILE, rc, doing, errinfo);
 }
 
 static int try_open(const char *name)
@@ -209,29 +210,29 @@ static int check_devices(void)
 	DIR *dir = opendir(CLASS_DIR);
 	const struct dirent *entry;
 	bool any = false;
-	int err = 0;
+	int rc = 0;
 
-	while (dir && !err && (entry = readdir(dir))) {
+	while (dir && !rc && (entry = readdir(dir))) {
 		if (strncmp(entry->d_name, "uverbs", 6) != 0)
 			continue;
 		any = true;
-		err = try_open(entry->d_name);
+		rc = try_open(entry->d_name);
 	}
 	if (dir)
 		closedir(dir);
-	return any && !err ? try_open("rdma_cm") : err;
+	return any && !rc ? try_open("rdma_cm") : rc;
 }
 
-int denial_of_devices(struct why *why)
+int denial_of_devices(struct errinfo *errinfo)
 {
-	int err = denial_of_descriptors(CONNECTION_DESCRIPTORS, why);
+	int rc = denial_of_descriptors(CONNECTION_DESCRIPTORS, errinfo);
 
-	if (err)
-		return err;
-	err = check_devices();
-	if (!err)
+	if (rc)
+		return rc;
+	rc = check_devices();
+	if (!rc)
 		return 0;
-	(void)denial_explain(
-		DENIED_DEVICE, err, "there is an RDMA device, which this process cannot open", why);
+	(void)denial_explain(DENIED_DEVICE, rc,
+		"there is an RDMA device, which this process cannot open", errinfo);
 	return -ENODEV;
 }

@@ -8,7 +8,7 @@
 
 #include <stdbool.h>
 
-#include "common/why.h"
+#include "common/errinfo.h"
 
 enum denial {
 	DENIED_FILE,   /* a descriptor */
@@ -20,19 +20,19 @@ enum denial {
 };
 
 /* "WHAT: what went wrong: what helps"; returns err, a negative errno. */
-int denial_explain(enum denial what, int err, const char *doing, struct why *why);
+int denial_explain(enum denial what, int rc, const char *doing, struct errinfo *errinfo);
 
 /* Only what helps, for a sentence of one's own: a static text or one in buf; "" if nothing is known. */
 #define DENIAL_TEXT_SIZE 320
-const char *denial_remedy(enum denial what, int err, char buf[DENIAL_TEXT_SIZE]);
+const char *denial_remedy(enum denial what, int rc, char buf[DENIAL_TEXT_SIZE]);
 
 /* Can so many more descriptors be had? 0, -EMFILE, -ENFILE. */
-int denial_of_descriptors(int wanted, struct why *why);
+int denial_of_descriptors(int wanted, struct errinfo *errinfo);
 
 /*
  * Verbs say "no device" and "no route" too when a device is there and may not be opened, or descriptors have run
  * out. 0: nothing of that kind is to be seen; else why tells, and -EMFILE, -ENFILE or -ENODEV.
  */
-int denial_of_devices(struct why *why);
+int denial_of_devices(struct errinfo *errinfo);
 
 #endif

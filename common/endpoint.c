@@ -88,12 +88,12 @@ static int create_qp(struct endpoint *ep)
 	}
 }
 
-int endpoint_explain(int rc, const char *what, struct why *why)
+int endpoint_explain(int rc, const char *what, struct errinfo *errinfo)
 {
-	return rc ? denial_explain(DENIED_PINNED, rc, what, why) : 0;
+	return rc ? denial_explain(DENIED_PINNED, rc, what, errinfo) : 0;
 }
 
-static int choose_domain(struct endpoint *ep, struct domain *given, struct why *why)
+static int choose_domain(struct endpoint *ep, struct domain *given, struct errinfo *errinfo)
 {
 	struct ibv_context *device = ep->shake.id->verbs;
 
@@ -101,55 +101,56 @@ static int choose_domain(struct endpoint *ep, struct domain *given, struct why *
 		ep->domain = domain_hold(given);
 		return 0;
 	}
-	return endpoint_explain(domain_create(device, &ep->domain), "ibv_alloc_pd", why);
+	return endpoint_explain(domain_create(device, &ep->domain), "ibv_alloc_pd", errinfo);
 }
 
-static int create_queues(struct endpoint *ep, struct why *why)
+static int create_queues(struct endpoint *ep, struct errinfo *errinfo)
 {
 	int rc;
 
 	rc = ask_device(ep);
 	if (rc)
-		return endpoint_explain(rc, "ibv_query_device", why);
-	rc = endpoint_create_buffers(ep, why);
+		return endpoint_explain(rc, "ibv_query_device", errinfo);
+	rc = endpoint_create_buffers(ep, errinfo);
 	if (rc)
 		return rc;
 	rc = cq_create(&ep->send, ep->shake.id->verbs, (int)ep->send_depth + 1);
 	if (rc == 0)
 		rc = cq_create(&ep->receive, ep->shake.id->verbs, RECEIVE_BUFFERS);
 	if (rc)
-		return endpoint_explain(rc, "creating completion queues", why);
+		return endpoint_explain(rc, "creating completion queues", errinfo);
 	rc = create_qp(ep);
 	if (rc == 0)
 		rc = endpoint_post_receives(ep);
-	return endpoint_explain(rc, "creating the queue pair", why);
+	return endpoint_explain(rc, "creating the queue pair", errinfo);
 }
 
 /* One request of the connection manager, which is given up at a time of its own. */
 static int attempt(const struct endpoint_attr *attr, const struct target_path *path,
-	uint64_t patience_ns, struct endpoint **out, struct why *why)
+	uint64_t patience_ns, struct endpoint **out, struct errinfo *errinfo)
 {
-	struct endpoint *ep = calloc(1, sizeof(*ep));
+	struct endpoint *ep = heap_alloc(attr->heap, sizeof(*ep));
 	uint64_t give_up_ns;
 	int rc;
 
 	if (!ep)
-		return endpoint_explain(-ENOMEM, "connection", why);
+		return endpoint_explain(-ENOMEM, "connection", errinfo);
+	ep->heap = attr->heap;
 	pthread_mutex_init(&ep->watch_lock, NULL);
 	ep->send_depth = attr->send_depth ? attr->send_depth : 1;
 	ep->shake.deadline_ns = attr->deadline_ns;
 	ep->shake.cancel_fd = attr->cancel_fd;
 	ep->path = *path;
-	rc = handshake_resolve(&ep->shake, path, attr->device, why);
+	rc = handshake_resolve(&ep->shake, path, attr->device, errinfo);
 	if (rc == 0)
-		rc = choose_domain(ep, attr->domain, why);
+		rc = choose_domain(ep, attr->domain, errinfo);
 	if (rc == 0)
-		rc = create_queues(ep, why);
+		rc = create_queues(ep, errinfo);
 	give_up_ns = clock_boot_ns() + patience_ns;
 	if (give_up_ns < attr->deadline_ns)
 		ep->shake.deadline_ns = give_up_ns;
 	if (rc == 0)
-		rc = handshake_connect(&ep->shake, attr->purpose, why);
+		rc = handshake_connect(&ep->shake, attr->purpose, errinfo);
 	if (rc) {
 		endpoint_destroy(ep);
 		return rc;
@@ -168,7 +169,7 @@ static uint64_t left_ns(const struct endpoint_attr *attr)
 
 /* Ask until there is an answer. The server sees that a request was given up before it does much for it. */
 static int try_path(const struct endpoint_attr *attr, const struct target_path *path,
-	struct endpoint **out, struct why *why)
+	struct endpoint **out, struct errinfo *errinfo)
 {
 	uint64_t left = left_ns(attr), patience = left / FIRST_ATTEMPT;
 	unsigned stale = 0;
@@ -180,7 +181,7 @@ static int try_path(const struct endpoint_attr *attr, const struct target_path *
 		patience = ATTEMPT_MAX_NS;
 	do {
 		/* The last gets the rest: making and unmaking what it takes is not free. */
-		rc = attempt(attr, path, left < 2 * patience ? left : patience, out, why);
+		rc = attempt(attr, path, left < 2 * patience ? left : patience, out, errinfo);
 		stale += rc == -EAGAIN;
 		left = left_ns(attr);
 		patience += patience / 4; /* it may be slow, and not have lost anything */
@@ -214,12 +215,13 @@ static int connect_errno(int rc)
 	}
 }
 
-int endpoint_connect(const struct endpoint_attr *attr, struct endpoint **out, struct why *why)
+int endpoint_connect(
+	const struct endpoint_attr *attr, struct endpoint **out, struct errinfo *errinfo)
 {
 	int rc = -EHOSTUNREACH;
 
 	for (int i = 0; i < attr->npaths; i++) {
-		rc = try_path(attr, &attr->paths[i], out, why);
+		rc = try_path(attr, &attr->paths[i], out, errinfo);
 		if (rc == 0 || rc == -ECANCELED || rc == -ETIMEDOUT)
 			break;
 	}
@@ -238,11 +240,11 @@ void endpoint_destroy(struct endpoint *ep)
 	cq_destroy(&ep->receive);
 	if (ep->mr)
 		ibv_dereg_mr(ep->mr);
-	free(ep->buffers);
+	heap_free(ep->heap, ep->buffers, ENDPOINT_BUFFER_BYTES);
 	domain_release(ep->domain);
 	handshake_destroy(&ep->shake);
 	pthread_mutex_destroy(&ep->watch_lock);
-	free(ep);
+	heap_free(ep->heap, ep, sizeof(*ep));
 }
 
 void endpoint_break(struct endpoint *ep)
@@ -271,33 +273,34 @@ int endpoint_watch(struct endpoint *ep)
 	return endpoint_broken(ep) ? -ECONNRESET : 0;
 }
 
-int endpoint_reset(const struct endpoint *ep, struct why *why)
+int endpoint_reset(const struct endpoint *ep, struct errinfo *errinfo)
 {
-	return why_set(why, -ECONNRESET, "the connection to rmemd at %s broke", ep->shake.peer);
+	return errinfo_set(
+		errinfo, -ECONNRESET, "the connection to rmemd at %s broke", ep->shake.peer);
 }
 
-int endpoint_explain_refusal(struct why *why)
+int endpoint_explain_refusal(struct errinfo *errinfo)
 {
-	return why_set(why, -EPERM,
+	return errinfo_set(errinfo, -EPERM,
 		"the kernel lets this process send nothing any more, because its credentials "
 		"(setuid, setgid, capabilities) have changed since it opened the RDMA device: "
 		"change them before the first rmem_open()");
 }
 
-int endpoint_post(
-	struct endpoint *ep, struct ibv_send_wr *list, struct ibv_send_wr **bad, struct why *why)
+int endpoint_post(struct endpoint *ep, struct ibv_send_wr *list, struct ibv_send_wr **bad,
+	struct errinfo *errinfo)
 {
 	int rc;
 
 	*bad = list;
 	if (endpoint_broken(ep))
-		return endpoint_reset(ep, why);
+		return endpoint_reset(ep, errinfo);
 	rc = ibv_post_send(ep->shake.id->qp, list, bad);
 	if (rc) {
 		endpoint_break(ep);
 		/* Soft-RoCE posts by write(2), which the kernel checks (ib_safe_file_access()). */
-		return endpoint_is_refusal(rc) ? endpoint_explain_refusal(why)
-					       : endpoint_reset(ep, why);
+		return endpoint_is_refusal(rc) ? endpoint_explain_refusal(errinfo)
+					       : endpoint_reset(ep, errinfo);
 	}
 	return 0;
 }

@@ -25,9 +25,10 @@
 #include <stdint.h>
 
 #include "common/domain.h"
+#include "common/heap.h"
 #include "common/message.h"
 #include "common/target.h"
-#include "common/why.h"
+#include "common/errinfo.h"
 #include "common/wire.h"
 
 #define ENDPOINT_SGE_MAX 32 /* local pieces of one work request, where the device has as many */
@@ -51,6 +52,7 @@ struct endpoint_attr {
 	int cancel_fd; /* -1: none. Used by every later wait too; must outlive the endpoint */
 	struct domain *domain; /* used if the connection goes over its device; else a new one */
 	unsigned send_depth;   /* work requests that the caller may have outstanding; 0: 1 */
+	struct heap *heap; /* for the endpoint: messages hold remote addresses. It outlives it */
 };
 
 /*
@@ -58,7 +60,8 @@ struct endpoint_attr {
  *	-ENODEV -EHOSTUNREACH -ECONNREFUSED -ECONNRESET -ETIMEDOUT -EPROTO -EUSERS -ENOMEM
  *	-ECANCELED, or what the server's rejection says
  */
-int endpoint_connect(const struct endpoint_attr *attr, struct endpoint **out, struct why *why);
+int endpoint_connect(
+	const struct endpoint_attr *attr, struct endpoint **out, struct errinfo *errinfo);
 
 /* Disconnects. NULL and half-built are fine. No other thread may be inside. */
 void endpoint_destroy(struct endpoint *ep);
@@ -70,7 +73,7 @@ void endpoint_destroy(struct endpoint *ep);
  * the answer may still come.
  */
 int endpoint_call(struct endpoint *ep, enum message_type type, uint32_t seq,
-	const struct wire *body, uint64_t deadline_ns, struct wire *out, struct why *why);
+	const struct wire *body, uint64_t deadline_ns, struct wire *out, struct errinfo *errinfo);
 
 /*
  * The two halves of endpoint_call(). endpoint_send() waits until it has arrived; after -ETIMEDOUT or -ECANCELED it
@@ -78,17 +81,17 @@ int endpoint_call(struct endpoint *ep, enum message_type type, uint32_t seq,
  * one of our own.
  */
 int endpoint_send(struct endpoint *ep, enum message_type type, uint32_t seq,
-	const struct wire *body, uint64_t deadline_ns, struct why *why);
+	const struct wire *body, uint64_t deadline_ns, struct errinfo *errinfo);
 int endpoint_receive(struct endpoint *ep, enum message_type type, uint32_t seq,
-	uint64_t deadline_ns, struct wire *out, bool *refused, struct why *why);
+	uint64_t deadline_ns, struct wire *out, bool *refused, struct errinfo *errinfo);
 
 /*
  * Post a list of work requests with one doorbell; the caller signals at least the last. 0; or
  * -ECONNRESET, and *bad is the first that was not posted: those before it will complete, flushed. -EPERM: the
  * same, and no other connection of this process will do: its credentials are not those it had.
  */
-int endpoint_post(
-	struct endpoint *ep, struct ibv_send_wr *list, struct ibv_send_wr **bad, struct why *why);
+int endpoint_post(struct endpoint *ep, struct ibv_send_wr *list, struct ibv_send_wr **bad,
+	struct errinfo *errinfo);
 
 /*
  * Wait for at least one completion of posted work requests; returns how many of wc[] are filled. If
@@ -116,7 +119,7 @@ void endpoint_disarm(struct endpoint *ep);
  * returns.
  */
 int endpoint_put_word(struct endpoint *ep, uint64_t addr, uint32_t rkey, uint64_t value,
-	uint64_t deadline_ns, struct why *why);
+	uint64_t deadline_ns, struct errinfo *errinfo);
 
 /* Stop all traffic: every posted work request completes with an error. */
 void endpoint_break(struct endpoint *ep);
@@ -174,6 +177,6 @@ static inline bool endpoint_is_refusal(int error)
 }
 
 /* -EPERM, and a sentence about it. */
-int endpoint_explain_refusal(struct why *why);
+int endpoint_explain_refusal(struct errinfo *errinfo);
 
 #endif

@@ -13,6 +13,7 @@
 #include "common/handshake.h"
 
 #define RECEIVE_BUFFERS 2UL /* one in the caller's hands, one posted */
+#define ENDPOINT_BUFFER_BYTES ((RECEIVE_BUFFERS + 1) * MESSAGE_MAX)
 
 struct endpoint {
 	struct endpoint_port port; /* first: endpoint_port() */
@@ -20,7 +21,8 @@ struct endpoint {
 	pthread_mutex_t watch_lock;
 	struct domain *domain;
 	struct ibv_mr *mr; /* over buffers */
-	uint8_t *buffers;  /* RECEIVE_BUFFERS, then one to send from */
+	struct heap *heap;
+	uint8_t *buffers; /* RECEIVE_BUFFERS, then one to send from */
 	uint32_t send_depth;
 	struct cq send, receive;
 	uint32_t write_pieces, read_pieces;
@@ -34,7 +36,7 @@ struct endpoint {
 };
 
 /* Buffers for messages, once there is a domain. 0, or what the device says. */
-int endpoint_create_buffers(struct endpoint *ep, struct why *why);
+int endpoint_create_buffers(struct endpoint *ep, struct errinfo *errinfo);
 
 /* Hand them to the queue pair, once there is one. */
 int endpoint_post_receives(struct endpoint *ep);
@@ -44,9 +46,9 @@ int endpoint_completions(struct endpoint *ep, struct cq *q, struct ibv_wc *wc, i
 	uint64_t deadline_ns, int cancel_fd);
 
 /* The connection is over: -ECONNRESET, and says so. */
-int endpoint_reset(const struct endpoint *ep, struct why *why);
+int endpoint_reset(const struct endpoint *ep, struct errinfo *errinfo);
 
 /* An errno of the device while doing what; 0 stays 0. */
-int endpoint_explain(int rc, const char *what, struct why *why);
+int endpoint_explain(int rc, const char *what, struct errinfo *errinfo);
 
 #endif

@@ -57,14 +57,14 @@ static void *errand_main(void *arg)
 	return NULL;
 }
 
-int errand_start(struct errand *e, struct why *why)
+int errand_start(struct errand *e, struct errinfo *errinfo)
 {
 	pthread_t thread;
 	int rc;
 
 	sweep();
 	e->started = true;
-	rc = thread_start(&thread, e->name, errand_main, e, why);
+	rc = thread_start(&thread, e->name, errand_main, e, errinfo);
 	if (rc)
 		e->started = false;
 	else

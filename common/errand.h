@@ -17,7 +17,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "common/why.h"
+#include "common/errinfo.h"
 
 /* Zeroed memory, but for the two functions, is one that was not started. */
 struct errand {
@@ -31,7 +31,7 @@ struct errand {
 };
 
 /* 0 or -EAGAIN: then it is as before. */
-int errand_start(struct errand *e, struct why *why);
+int errand_start(struct errand *e, struct errinfo *errinfo);
 
 #define ERRAND_FOREVER UINT64_MAX
 

@@ -108,54 +108,54 @@ int handshake_wait(int fd, int fd2, int cancel_fd, uint64_t deadline_ns)
 
 /* The next event, to be acknowledged by the caller. */
 static int next_event(
-	struct handshake *h, struct rdma_cm_event **out, const char *doing, struct why *why)
+	struct handshake *h, struct rdma_cm_event **out, const char *doing, struct errinfo *errinfo)
 {
 	int rc = 0;
 
 	while (rdma_get_cm_event(h->channel, out)) {
 		if (errno != EAGAIN && errno != EINTR)
-			return why_set(why, -errno, "the RDMA connection manager failed: %s",
-				why_errno(errno));
+			return errinfo_set(errinfo, -errno,
+				"the RDMA connection manager failed: %s", errinfo_errno(errno));
 		rc = handshake_wait(h->channel->fd, -1, h->cancel_fd, h->deadline_ns);
 		if (rc == -ETIMEDOUT)
-			return why_set(why, rc,
+			return errinfo_set(errinfo, rc,
 				"%s did not answer in time while %s: is rmemd running there, and "
 				"does UDP port 4791 get through? Or is one of the two machines too "
 				"busy?",
 				h->peer, doing);
 		if (rc)
-			return why_set(why, rc, "cancelled while %s", doing);
+			return errinfo_set(errinfo, rc, "cancelled while %s", doing);
 	}
 	return 0;
 }
 
-static int unreachable(const struct handshake *h, int status, struct why *why)
+static int unreachable(const struct handshake *h, int status, struct errinfo *errinfo)
 {
-	int rc = denial_of_devices(why);
+	int rc = denial_of_devices(errinfo);
 
 	if (rc)
 		return rc;
-	return why_set(why, -EHOSTUNREACH,
+	return errinfo_set(errinfo, -EHOSTUNREACH,
 		"no RDMA route to %s (%s): is it up, and in a network of a local RDMA device "
 		"('rdma link')?",
-		h->peer, why_errno(status < 0 ? -status : EHOSTUNREACH));
+		h->peer, errinfo_errno(status < 0 ? -status : EHOSTUNREACH));
 }
 
 /* Wait for the event that ends a resolution step. */
-static int expect_event(
-	struct handshake *h, enum rdma_cm_event_type wanted, const char *doing, struct why *why)
+static int expect_event(struct handshake *h, enum rdma_cm_event_type wanted, const char *doing,
+	struct errinfo *errinfo)
 {
 	struct rdma_cm_event *event;
 	enum rdma_cm_event_type got;
 	int status, rc;
 
-	rc = next_event(h, &event, doing, why);
+	rc = next_event(h, &event, doing, errinfo);
 	if (rc)
 		return rc;
 	got = event->event;
 	status = event->status;
 	rdma_ack_cm_event(event);
-	return got == wanted ? 0 : unreachable(h, status, why);
+	return got == wanted ? 0 : unreachable(h, status, errinfo);
 }
 
 static int left_ms(const struct handshake *h)
@@ -166,7 +166,7 @@ static int left_ms(const struct handshake *h)
 	return ms < 1 ? 1 : ms > 60000 ? 60000 : (int)ms;
 }
 
-static int open_channel(struct handshake *h, struct why *why)
+static int open_channel(struct handshake *h, struct errinfo *errinfo)
 {
 	int rc;
 
@@ -174,48 +174,50 @@ static int open_channel(struct handshake *h, struct why *why)
 	if (!h->channel) {
 		rc = verbs_errno();
 		if (rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM)
-			return denial_explain(DENIED_DEVICE, rc, "rdma_create_event_channel", why);
+			return denial_explain(
+				DENIED_DEVICE, rc, "rdma_create_event_channel", errinfo);
 		(void)denial_explain(
-			DENIED_DEVICE, rc, "the RDMA connection manager cannot be used", why);
+			DENIED_DEVICE, rc, "the RDMA connection manager cannot be used", errinfo);
 		return -ENODEV;
 	}
 	rc = verbs_set_nonblocking(h->channel->fd);
 	if (rc)
-		return why_set(why, rc, "fcntl: %s", why_errno(-rc));
+		return errinfo_set(errinfo, rc, "fcntl: %s", errinfo_errno(-rc));
 	if (rdma_create_id(h->channel, &h->id, NULL, RDMA_PS_TCP)) {
-		return denial_explain(DENIED_DEVICE, verbs_errno(), "rdma_create_id", why);
+		return denial_explain(DENIED_DEVICE, verbs_errno(), "rdma_create_id", errinfo);
 	}
 	return 0;
 }
 
-int handshake_resolve(
-	struct handshake *h, const struct target_path *path, const char *device, struct why *why)
+int handshake_resolve(struct handshake *h, const struct target_path *path, const char *device,
+	struct errinfo *errinfo)
 {
 	struct sockaddr_storage source = path->source, destination = path->destination;
 	uint8_t ack_timeout = ACK_TIMEOUT_EXPONENT;
 	int rc;
 
 	target_format(&destination, h->peer);
-	rc = open_channel(h, why);
+	rc = open_channel(h, errinfo);
 	if (rc)
 		return rc;
 	if (rdma_resolve_addr(h->id, source.ss_family ? (struct sockaddr *)&source : NULL,
 		    (struct sockaddr *)&destination, left_ms(h)))
-		return unreachable(h, -errno, why);
-	rc = expect_event(h, RDMA_CM_EVENT_ADDR_RESOLVED, "looking for its address", why);
+		return unreachable(h, -errno, errinfo);
+	rc = expect_event(h, RDMA_CM_EVENT_ADDR_RESOLVED, "looking for its address", errinfo);
 	if (rc)
 		return rc;
 	if (!h->id->verbs)
-		return unreachable(h, -ENODEV, why);
+		return unreachable(h, -ENODEV, errinfo);
 	if (device && strcmp(ibv_get_device_name(h->id->verbs->device), device) != 0)
-		return why_set(why, -EHOSTUNREACH, "%s is reached by RDMA device %s, not by %s",
-			h->peer, ibv_get_device_name(h->id->verbs->device), device);
+		return errinfo_set(errinfo, -EHOSTUNREACH,
+			"%s is reached by RDMA device %s, not by %s", h->peer,
+			ibv_get_device_name(h->id->verbs->device), device);
 	/* Some devices do not have the option: then a dead peer is noticed later. */
 	(void)rdma_set_option(h->id, RDMA_OPTION_ID, RDMA_OPTION_ID_ACK_TIMEOUT, &ack_timeout,
 		sizeof(ack_timeout));
 	if (rdma_resolve_route(h->id, left_ms(h)))
-		return unreachable(h, -errno, why);
-	return expect_event(h, RDMA_CM_EVENT_ROUTE_RESOLVED, "looking for a route", why);
+		return unreachable(h, -errno, errinfo);
+	return expect_event(h, RDMA_CM_EVENT_ROUTE_RESOLVED, "looking for a route", errinfo);
 }
 
 bool handshake_is_local(const struct handshake *h)
@@ -240,9 +242,10 @@ static bool get_preamble(const struct rdma_cm_event *event, struct preamble *out
 	return wire_finish(&w) == 0 && out->magic == PROTOCOL_MAGIC;
 }
 
-static int wrong_version(const struct handshake *h, const struct preamble *p, struct why *why)
+static int wrong_version(
+	const struct handshake *h, const struct preamble *p, struct errinfo *errinfo)
 {
-	return why_set(why, -EPROTO,
+	return errinfo_set(errinfo, -EPROTO,
 		"rmemd at %s speaks protocol version %u, this side speaks version %u: install the "
 		"same release on both",
 		h->peer, p->version, PROTOCOL_VERSION);
@@ -261,67 +264,69 @@ static bool is_silent(const struct rdma_cm_event *event)
 
 /* Without a preamble. */
 static int judge_foreign_rejection(
-	const struct handshake *h, const struct rdma_cm_event *event, struct why *why)
+	const struct handshake *h, const struct rdma_cm_event *event, struct errinfo *errinfo)
 {
 	if (event->status != REJECT_CONSUMER)
-		return why_set(why, -ECONNREFUSED,
+		return errinfo_set(errinfo, -ECONNREFUSED,
 			"%s rejected the connection (reason %d of its RDMA connection manager)",
 			h->peer, event->status);
 	/* What the kernel says for a process that has the request and ends. */
 	if (is_silent(event))
-		return why_set(why, -ECONNRESET,
+		return errinfo_set(errinfo, -ECONNRESET,
 			"%s rejected the connection without a word: rmemd has just ended there, or "
 			"it is not rmemd that listens; try again",
 			h->peer);
-	return why_set(why, -EPROTO,
+	return errinfo_set(errinfo, -EPROTO,
 		"%s rejected the connection: something listens there, but it is not rmemd",
 		h->peer);
 }
 
 static int judge_rejection(
-	const struct handshake *h, const struct rdma_cm_event *event, struct why *why)
+	const struct handshake *h, const struct rdma_cm_event *event, struct errinfo *errinfo)
 {
 	struct preamble p;
 
 	if (event->status == REJECT_NO_LISTENER || event->status == -ECONNREFUSED ||
 		event->status == ECONNREFUSED)
-		return why_set(why, -ECONNREFUSED,
+		return errinfo_set(errinfo, -ECONNREFUSED,
 			"nobody listens at %s: start rmemd there, or name its port", h->peer);
 	if (event->status == REJECT_STALE_CONNECTION)
-		return why_set(why, -EAGAIN, "%s still holds an earlier connection", h->peer);
+		return errinfo_set(
+			errinfo, -EAGAIN, "%s still holds an earlier connection", h->peer);
 	if (event->status != REJECT_CONSUMER || !get_preamble(event, &p))
-		return judge_foreign_rejection(h, event, why);
+		return judge_foreign_rejection(h, event, errinfo);
 	if (p.status == -EPROTONOSUPPORT || p.version != PROTOCOL_VERSION)
-		return wrong_version(h, &p, why);
+		return wrong_version(h, &p, errinfo);
 	if (p.status == -EUSERS)
-		return why_set(
-			why, -EUSERS, "rmemd at %s has all the clients it can keep", h->peer);
-	return why_set(why, p.status < 0 && p.status > -4096 ? p.status : -EPROTO,
+		return errinfo_set(
+			errinfo, -EUSERS, "rmemd at %s has all the clients it can keep", h->peer);
+	return errinfo_set(errinfo, p.status < 0 && p.status > -4096 ? p.status : -EPROTO,
 		"rmemd at %s rejected the connection: %s", h->peer,
-		p.status < 0 && p.status > -4096 ? why_errno(-p.status) : "without a reason");
+		p.status < 0 && p.status > -4096 ? errinfo_errno(-p.status) : "without a reason");
 }
 
 static int judge_connected(
-	const struct handshake *h, const struct rdma_cm_event *event, struct why *why)
+	const struct handshake *h, const struct rdma_cm_event *event, struct errinfo *errinfo)
 {
 	struct preamble p;
 
 	switch (event->event) {
 	case RDMA_CM_EVENT_ESTABLISHED:
 		if (!get_preamble(event, &p))
-			return why_set(why, -EPROTO, "%s accepted, but it is not rmemd", h->peer);
-		return p.version == PROTOCOL_VERSION ? 0 : wrong_version(h, &p, why);
+			return errinfo_set(
+				errinfo, -EPROTO, "%s accepted, but it is not rmemd", h->peer);
+		return p.version == PROTOCOL_VERSION ? 0 : wrong_version(h, &p, errinfo);
 	case RDMA_CM_EVENT_REJECTED:
-		return judge_rejection(h, event, why);
+		return judge_rejection(h, event, errinfo);
 	case RDMA_CM_EVENT_UNREACHABLE:
-		return why_set(why, -ETIMEDOUT, "%s does not answer", h->peer);
+		return errinfo_set(errinfo, -ETIMEDOUT, "%s does not answer", h->peer);
 	default:
-		return why_set(why, -ECONNRESET, "connecting to %s failed: %s (%d)", h->peer,
-			rdma_event_str(event->event), event->status);
+		return errinfo_set(errinfo, -ECONNRESET, "connecting to %s failed: %s (%d)",
+			h->peer, rdma_event_str(event->event), event->status);
 	}
 }
 
-int handshake_connect(struct handshake *h, enum purpose purpose, struct why *why)
+int handshake_connect(struct handshake *h, enum purpose purpose, struct errinfo *errinfo)
 {
 	struct preamble p = {
 		.magic = PROTOCOL_MAGIC,
@@ -343,18 +348,19 @@ int handshake_connect(struct handshake *h, enum purpose purpose, struct why *why
 	preamble_put(&w, &p);
 	rc = verbs_err(ibv_query_device(h->id->verbs, &device));
 	if (rc)
-		return why_set(why, rc, "ibv_query_device: %s", why_errno(-rc));
+		return errinfo_set(errinfo, rc, "ibv_query_device: %s", errinfo_errno(-rc));
 	param.initiator_depth =
 		(uint8_t)(device.max_qp_init_rd_atom < UINT8_MAX ? device.max_qp_init_rd_atom
 								 : UINT8_MAX);
 	if (rdma_connect(h->id, &param)) {
 		rc = verbs_errno();
-		return why_set(why, rc, "rdma_connect to %s: %s", h->peer, why_errno(-rc));
+		return errinfo_set(
+			errinfo, rc, "rdma_connect to %s: %s", h->peer, errinfo_errno(-rc));
 	}
-	rc = next_event(h, &event, "connecting", why);
+	rc = next_event(h, &event, "connecting", errinfo);
 	if (rc)
 		return rc;
-	rc = judge_connected(h, event, why);
+	rc = judge_connected(h, event, errinfo);
 	rdma_ack_cm_event(event);
 	return rc;
 }

@@ -16,7 +16,7 @@
 
 #include "common/message.h"
 #include "common/target.h"
-#include "common/why.h"
+#include "common/errinfo.h"
 
 struct handshake {
 	struct rdma_event_channel *channel; /* non-blocking */
@@ -27,14 +27,14 @@ struct handshake {
 };
 
 /* Find the device and the route. h->deadline_ns and h->cancel_fd are set by the caller. */
-int handshake_resolve(
-	struct handshake *h, const struct target_path *path, const char *device, struct why *why);
+int handshake_resolve(struct handshake *h, const struct target_path *path, const char *device,
+	struct errinfo *errinfo);
 
 /* Is the peer, once resolved, at the address that we come from? */
 bool handshake_is_local(const struct handshake *h);
 
 /* Connect and check the preambles. -EAGAIN: the peer still remembers our predecessor, try again. */
-int handshake_connect(struct handshake *h, enum purpose purpose, struct why *why);
+int handshake_connect(struct handshake *h, enum purpose purpose, struct errinfo *errinfo);
 
 /* Destroys id (its queue pair must be gone) and channel. Zeroed structs are fine. */
 void handshake_destroy(struct handshake *h);

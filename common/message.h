@@ -63,7 +63,7 @@ enum message_type {
 	X(u32, seq, ) \
 	X(i32, status, ) /* requests: 0. Replies: 0, or a negative errno, and then a refusal follows */
 
-#define REFUSAL_FIELDS(X) X(text, why, WHY_SIZE)
+#define REFUSAL_FIELDS(X) X(text, errinfo, WHY_SIZE)
 
 /* Who a process is, so that "disconnected" and "dead" can be told apart. */
 #define IDENTITY_FIELDS(X) \
@@ -243,6 +243,10 @@ enum message_type {
 	uint8_t n##name; \
 	struct type name[max];
 
+/* NAME_put() and NAME_get() of some message, for code that passes any of them on: NAME_encode(), NAME_decode(). */
+typedef void message_encode_fn(struct wire *w, const void *m);
+typedef void message_decode_fn(struct wire *w, void *m);
+
 /*
  * For each message: struct NAME, NAME_put() and NAME_get(). They move the cursor's sticky failure
  * flag and nothing else: ask wire_finish() (get) or w->failed (put) at the end.
@@ -252,7 +256,15 @@ enum message_type {
 		FIELDS(DECLARE_FIELD) \
 	}; \
 	void name##_put(struct wire *w, const struct name *m); \
-	void name##_get(struct wire *w, struct name *m);
+	void name##_get(struct wire *w, struct name *m); \
+	static inline void name##_encode(struct wire *w, const void *m) \
+	{ \
+		name##_put(w, m); \
+	} \
+	static inline void name##_decode(struct wire *w, void *m) \
+	{ \
+		name##_get(w, m); \
+	}
 MESSAGES(DECLARE_MESSAGE)
 
 /* "alloc", "free", …; "unknown" for a type that does not exist. */

@@ -33,7 +33,7 @@ static const Dwfl_Callbacks callbacks = {
 };
 
 static int check_build_id(
-	const struct symbol_file *f, const uint8_t wanted[BUILD_ID_SIZE], struct why *why)
+	const struct symbol_file *f, const uint8_t wanted[BUILD_ID_SIZE], struct errinfo *errinfo)
 {
 	uint8_t found[BUILD_ID_SIZE] = { 0 };
 	const unsigned char *bits = NULL;
@@ -45,11 +45,11 @@ static int check_build_id(
 		memcpy(found, bits, n < BUILD_ID_SIZE ? (size_t)n : BUILD_ID_SIZE);
 	if (memcmp(found, wanted, BUILD_ID_SIZE) == 0)
 		return 0;
-	return why_set(why, -ESTALE, "%s is another build than the one that ran", f->path);
+	return errinfo_set(errinfo, -ESTALE, "%s is another build than the one that ran", f->path);
 }
 
-static int open_locked(
-	struct symbol_file *f, int fd, const uint8_t build_id[BUILD_ID_SIZE], struct why *why)
+static int open_locked(struct symbol_file *f, int fd, const uint8_t build_id[BUILD_ID_SIZE],
+	struct errinfo *errinfo)
 {
 	f->dwfl = dwfl_begin(&callbacks);
 	if (f->dwfl) {
@@ -58,18 +58,18 @@ static int open_locked(
 	}
 	if (!f->module) {
 		close(fd);
-		return why_set(
-			why, f->dwfl ? -ENOEXEC : -ENOMEM, "%s: %s", f->path, dwfl_errmsg(-1));
+		return errinfo_set(
+			errinfo, f->dwfl ? -ENOEXEC : -ENOMEM, "%s: %s", f->path, dwfl_errmsg(-1));
 	}
 	/* From here on libdwfl owns fd. */
 	dwfl_report_end(f->dwfl, NULL, NULL);
 	if (!dwfl_module_getelf(f->module, &f->bias))
-		return why_set(why, -ENOEXEC, "%s: %s", f->path, dwfl_errmsg(-1));
-	return check_build_id(f, build_id, why);
+		return errinfo_set(errinfo, -ENOEXEC, "%s: %s", f->path, dwfl_errmsg(-1));
+	return check_build_id(f, build_id, errinfo);
 }
 
 int symbol_open(const char *path, const uint8_t build_id[BUILD_ID_SIZE], struct symbol_file **out,
-	struct why *why)
+	struct errinfo *errinfo)
 {
 	struct symbol_file *f;
 	int fd, rc;
@@ -78,8 +78,8 @@ int symbol_open(const char *path, const uint8_t build_id[BUILD_ID_SIZE], struct 
 	if (fd < 0) {
 		rc = -errno;
 		if (!path[0])
-			return why_set(why, rc, "code outside any file");
-		return why_set(why, rc, "%s: %s", path, why_errno(-rc));
+			return errinfo_set(errinfo, rc, "code outside any file");
+		return errinfo_set(errinfo, rc, "%s: %s", path, errinfo_errno(-rc));
 	}
 	f = calloc(1, sizeof(*f));
 	if (f)
@@ -87,10 +87,10 @@ int symbol_open(const char *path, const uint8_t build_id[BUILD_ID_SIZE], struct 
 	if (!f || !f->path) {
 		close(fd);
 		free(f);
-		return why_set(why, -ENOMEM, "out of memory");
+		return errinfo_set(errinfo, -ENOMEM, "out of memory");
 	}
 	pthread_mutex_lock(&libdw_lock);
-	rc = open_locked(f, fd, build_id, why);
+	rc = open_locked(f, fd, build_id, errinfo);
 	pthread_mutex_unlock(&libdw_lock);
 	if (rc) {
 		symbol_close(f);
@@ -138,7 +138,8 @@ static const char *find_function(struct symbol_file *f, GElf_Addr addr)
 	return name ? name : dwfl_module_addrname(f->module, addr);
 }
 
-int symbol_lookup(struct symbol_file *f, uint64_t offset, struct site_name *out, struct why *why)
+int symbol_lookup(
+	struct symbol_file *f, uint64_t offset, struct site_name *out, struct errinfo *errinfo)
 {
 	GElf_Addr addr = offset + f->bias;
 	struct site_name name = { 0 };
@@ -159,7 +160,7 @@ int symbol_lookup(struct symbol_file *f, uint64_t offset, struct site_name *out,
 		name.line = (uint32_t)number;
 	pthread_mutex_unlock(&libdw_lock);
 	if (!function && !file)
-		return why_set(why, -ENOENT, "%s has no symbol for 0x%llx", f->path,
+		return errinfo_set(errinfo, -ENOENT, "%s has no symbol for 0x%llx", f->path,
 			(unsigned long long)offset);
 	*out = name;
 	return 0;

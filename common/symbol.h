@@ -14,7 +14,7 @@
 #include <stdint.h>
 
 #include "common/message.h"
-#include "common/why.h"
+#include "common/errinfo.h"
 
 struct symbol_file;
 
@@ -25,13 +25,14 @@ struct symbol_file;
  *	-ENOEXEC	not an ELF file
  */
 int symbol_open(const char *path, const uint8_t build_id[BUILD_ID_SIZE], struct symbol_file **out,
-	struct why *why);
+	struct errinfo *errinfo);
 void symbol_close(struct symbol_file *f); /* NULL is fine */
 
 /*
  * What is at that link-time address. file (without its folders) and line may be unknown:
  * "" and 0. -ENOENT: there is no name either.
  */
-int symbol_lookup(struct symbol_file *f, uint64_t offset, struct site_name *out, struct why *why);
+int symbol_lookup(
+	struct symbol_file *f, uint64_t offset, struct site_name *out, struct errinfo *errinfo);
 
 #endif

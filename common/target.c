@@ -41,7 +41,7 @@ static int parse_port(const char *text, uint16_t *out)
 	return 0;
 }
 
-int target_parse(const char *text, struct target *out, struct why *why)
+int target_parse(const char *text, struct target *out, struct errinfo *errinfo)
 {
 	struct target t = { .port = TARGET_DEFAULT_PORT, .local = true };
 	const char *host = text, *end;
@@ -61,7 +61,7 @@ int target_parse(const char *text, struct target *out, struct why *why)
 	} else {
 		end = host + strcspn(host, ":");
 		if (*end && strchr(end + 1, ':'))
-			return why_set(why, -EINVAL,
+			return errinfo_set(errinfo, -EINVAL,
 				"'%s' is not a server: write an IPv6 address in brackets, "
 				"\"[address]\" or \"[address]:port\"",
 				text);
@@ -74,18 +74,18 @@ int target_parse(const char *text, struct target *out, struct why *why)
 		goto bad;
 	end += bracket;
 	if (*end == ':' && parse_port(end + 1, &t.port))
-		return why_set(
-			why, -EINVAL, "'%s' is not a port: use a number from 1 to 65535", end + 1);
+		return errinfo_set(errinfo, -EINVAL,
+			"'%s' is not a port: use a number from 1 to 65535", end + 1);
 	t.local = is_local_name(t.host);
 	*out = t;
 	return 0;
 bad:
-	return why_set(why, -EINVAL,
+	return errinfo_set(errinfo, -EINVAL,
 		"'%s' is not a server: write \"host\" or \"host:port\", IPv6 in brackets", text);
 }
 
 /* Is there such a device? The error lists what there is. */
-static int check_device(const char *device, struct why *why)
+static int check_device(const char *device, struct errinfo *errinfo)
 {
 	struct ibv_device **list;
 	char names[256] = "";
@@ -95,7 +95,7 @@ static int check_device(const char *device, struct why *why)
 
 	list = ibv_get_device_list(&count);
 	if (!list && errno == ENOMEM)
-		return why_set(why, -ENOMEM, "ibv_get_device_list: out of memory");
+		return errinfo_set(errinfo, -ENOMEM, "ibv_get_device_list: out of memory");
 	for (int i = 0; list && i < count; i++) {
 		const char *name = ibv_get_device_name(list[i]);
 
@@ -106,16 +106,16 @@ static int check_device(const char *device, struct why *why)
 	}
 	if (list)
 		ibv_free_device_list(list);
-	rc = list && count > 0 ? 0 : denial_of_devices(why);
+	rc = list && count > 0 ? 0 : denial_of_devices(errinfo);
 	if (rc)
 		return rc;
 	if (!list || count == 0)
-		return why_set(why, -ENODEV,
+		return errinfo_set(errinfo, -ENODEV,
 			"this machine has no RDMA device: see 'rdma link'; a network interface can "
 			"be made one with 'rdma link add rxe0 type rxe netdev IFACE'");
 	if (device && !found)
-		return why_set(why, -ENODEV, "there is no RDMA device '%s' here; there is: %s",
-			device, names);
+		return errinfo_set(errinfo, -ENODEV,
+			"there is no RDMA device '%s' here; there is: %s", device, names);
 	return 0;
 }
 
@@ -187,18 +187,18 @@ static void set_port(struct sockaddr_storage *addr, uint16_t port)
 }
 
 /* rc: what find_local() said. */
-static int no_address(int rc, const char *device, struct why *why)
+static int no_address(int rc, const char *device, struct errinfo *errinfo)
 {
 	if (rc != -ENOENT && rc != -ENODEV)
 		return denial_explain(
-			DENIED_DEVICE, rc, "looking for this machine's RDMA address", why);
-	return why_set(why, -ENODEV,
+			DENIED_DEVICE, rc, "looking for this machine's RDMA address", errinfo);
+	return errinfo_set(errinfo, -ENODEV,
 		"%s%s has no IP address: give its network interface one and bring it up",
 		device ? "RDMA device " : "no RDMA device here", device ? device : "");
 }
 
-static int resolve_local(
-	const struct target *t, const char *device, struct target_path *path, struct why *why)
+static int resolve_local(const struct target *t, const char *device, struct target_path *path,
+	struct errinfo *errinfo)
 {
 	struct sockaddr_storage addr;
 	int rc = find_local(device, AF_INET, &addr);
@@ -206,7 +206,7 @@ static int resolve_local(
 	if (rc == -ENOENT)
 		rc = find_local(device, AF_INET6, &addr);
 	if (rc)
-		return no_address(rc, device, why);
+		return no_address(rc, device, errinfo);
 	memset(path, 0, sizeof(*path));
 	path->destination = addr;
 	set_port(&path->destination, t->port);
@@ -243,36 +243,37 @@ static void question_destroy(struct errand *e)
 	free(q);
 }
 
-static int explain_name(int rc, const char *host, struct why *why)
+static int explain_name(int rc, const char *host, struct errinfo *errinfo)
 {
-	return why_set(why, rc == EAI_MEMORY ? -ENOMEM : -EHOSTUNREACH,
+	return errinfo_set(errinfo, rc == EAI_MEMORY ? -ENOMEM : -EHOSTUNREACH,
 		"cannot find the address of '%s': %s; check the name (getent hosts), or give the "
 		"address itself",
 		host, gai_strerror(rc));
 }
 
 /* Ask those who know names: a name server may be silent, and getaddrinfo() has no limit of ours. */
-static int look_up(const char *host, uint64_t deadline_ns, struct addrinfo **out, struct why *why)
+static int look_up(
+	const char *host, uint64_t deadline_ns, struct addrinfo **out, struct errinfo *errinfo)
 {
 	struct question *q = calloc(1, sizeof(*q));
 	int rc;
 
 	if (!q)
-		return why_set(why, -ENOMEM, "out of memory");
+		return errinfo_set(errinfo, -ENOMEM, "out of memory");
 	q->errand.run = ask;
 	q->errand.destroy = question_destroy;
 	q->errand.name = "rmem-lookup";
 	snprintf(q->host, sizeof(q->host), "%s", host);
-	rc = errand_start(&q->errand, why);
+	rc = errand_start(&q->errand, errinfo);
 	if (rc == 0)
 		rc = errand_wait(&q->errand, deadline_ns);
 	if (rc == -ETIMEDOUT)
-		why_set(why, rc,
+		errinfo_set(errinfo, rc,
 			"nobody says in time what the address of '%s' is: do the name servers "
 			"answer (/etc/resolv.conf)? Or give the address instead",
 			host);
 	else if (rc == 0 && q->rc)
-		rc = explain_name(q->rc, host, why);
+		rc = explain_name(q->rc, host, errinfo);
 	if (rc == 0) {
 		*out = q->answer;
 		q->answer = NULL;
@@ -283,7 +284,7 @@ static int look_up(const char *host, uint64_t deadline_ns, struct addrinfo **out
 
 /* What is written as an address needs no name server. */
 static int find_addresses(
-	const char *host, uint64_t deadline_ns, struct addrinfo **out, struct why *why)
+	const char *host, uint64_t deadline_ns, struct addrinfo **out, struct errinfo *errinfo)
 {
 	struct addrinfo hints = any_family;
 	int rc;
@@ -291,22 +292,22 @@ static int find_addresses(
 	hints.ai_flags = AI_NUMERICHOST;
 	rc = getaddrinfo(host, NULL, &hints, out);
 	if (rc == EAI_NONAME)
-		return look_up(host, deadline_ns, out, why);
-	return rc ? explain_name(rc, host, why) : 0;
+		return look_up(host, deadline_ns, out, errinfo);
+	return rc ? explain_name(rc, host, errinfo) : 0;
 }
 
 int target_resolve(const struct target *t, const char *device, uint64_t deadline_ns,
-	struct target_path paths[TARGET_PATHS_MAX], struct why *why)
+	struct target_path paths[TARGET_PATHS_MAX], struct errinfo *errinfo)
 {
 	struct addrinfo *list, *i;
 	int rc, n = 0, local = -ENOENT;
 
-	rc = check_device(device, why);
+	rc = check_device(device, errinfo);
 	if (rc)
 		return rc;
 	if (t->local)
-		return resolve_local(t, device, &paths[0], why);
-	rc = find_addresses(t->host, deadline_ns, &list, why);
+		return resolve_local(t, device, &paths[0], errinfo);
+	rc = find_addresses(t->host, deadline_ns, &list, errinfo);
 	if (rc)
 		return rc;
 	for (i = list; i && n < TARGET_PATHS_MAX; i = i->ai_next) {
@@ -320,7 +321,7 @@ int target_resolve(const struct target *t, const char *device, uint64_t deadline
 			n++;
 	}
 	freeaddrinfo(list);
-	return n ? n : no_address(local, device, why);
+	return n ? n : no_address(local, device, errinfo);
 }
 
 const char *target_format(const struct sockaddr_storage *addr, char buf[TARGET_TEXT_SIZE])

@@ -14,7 +14,7 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
-#include "common/why.h"
+#include "common/errinfo.h"
 
 #define TARGET_HOST_SIZE 256
 #define TARGET_DEFAULT_PORT 7471
@@ -29,7 +29,7 @@ struct target {
  * "host", "host:port", "[v6]" or "[v6]:port"; NULL or "" mean this machine. -EINVAL for anything
  * else.
  */
-int target_parse(const char *text, struct target *out, struct why *why);
+int target_parse(const char *text, struct target *out, struct errinfo *errinfo);
 
 /* Source and destination of one possible path; source.ss_family is 0 if routing may choose it. */
 struct target_path {
@@ -47,7 +47,7 @@ struct target_path {
  *	-EAGAIN		that could not be started
  */
 int target_resolve(const struct target *t, const char *device, uint64_t deadline_ns,
-	struct target_path paths[TARGET_PATHS_MAX], struct why *why);
+	struct target_path paths[TARGET_PATHS_MAX], struct errinfo *errinfo);
 
 #define TARGET_TEXT_SIZE 64
 

@@ -8,7 +8,7 @@
 #include "common/denial.h"
 
 int thread_start(
-	pthread_t *out, const char *name, void *(*main)(void *), void *arg, struct why *why)
+	pthread_t *out, const char *name, void *(*main)(void *), void *arg, struct errinfo *errinfo)
 {
 	sigset_t all, old;
 	int rc;
@@ -18,7 +18,7 @@ int thread_start(
 	rc = pthread_create(out, NULL, main, arg);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (rc)
-		return denial_explain(DENIED_THREAD, -EAGAIN, "cannot start a thread", why);
+		return denial_explain(DENIED_THREAD, -EAGAIN, "cannot start a thread", errinfo);
 	pthread_setname_np(*out, name);
 	return 0;
 }

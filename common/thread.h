@@ -5,10 +5,10 @@
 
 #include <pthread.h>
 
-#include "common/why.h"
+#include "common/errinfo.h"
 
 /* Start with all signals blocked. -EAGAIN. */
-int thread_start(
-	pthread_t *out, const char *name, void *(*main)(void *), void *arg, struct why *why);
+int thread_start(pthread_t *out, const char *name, void *(*main)(void *), void *arg,
+	struct errinfo *errinfo);
 
 #endif

@@ -90,8 +90,8 @@ static enum match match_gid(struct ibv_context *ctx, uint8_t port, const struct 
 	return best;
 }
 
-int verbs_find_port(
-	struct ibv_context *ctx, struct in_addr addr, struct verbs_port *out, struct why *why)
+int verbs_find_port(struct ibv_context *ctx, struct in_addr addr, struct verbs_port *out,
+	struct errinfo *errinfo)
 {
 	struct ibv_device_attr device;
 	char text[INET_ADDRSTRLEN] = "?";
@@ -100,8 +100,8 @@ int verbs_find_port(
 
 	err = verbs_err(ibv_query_device(ctx, &device));
 	if (err)
-		return why_set(why, err, "cannot query device %s: %s",
-			ibv_get_device_name(ctx->device), why_errno(-err));
+		return errinfo_set(errinfo, err, "cannot query device %s: %s",
+			ibv_get_device_name(ctx->device), errinfo_errno(-err));
 	for (unsigned port = 1; port <= device.phys_port_cnt; port++) {
 		struct ibv_port_attr attr;
 
@@ -119,7 +119,7 @@ int verbs_find_port(
 	if (best != MATCH_NONE)
 		return 0;
 	inet_ntop(AF_INET, &addr, text, sizeof(text));
-	return why_set(why, -EADDRNOTAVAIL,
+	return errinfo_set(errinfo, -EADDRNOTAVAIL,
 		"device %s has no active port with address %s: check `rdma link` and `ip address`",
 		ibv_get_device_name(ctx->device), text);
 }

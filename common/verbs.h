@@ -16,7 +16,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "common/why.h"
+#include "common/errinfo.h"
 
 /* What an ibv_ or rdma_ call that returns an int meant. To be asked before errno can change. */
 int verbs_err(int ret);
@@ -62,7 +62,7 @@ struct verbs_port {
  *address as an IPv4-mapped GID, RoCE v2 before v1. An InfiniBand port has no such entry; an active
  *one is taken and addressed by its LID. -EADDRNOTAVAIL	no port of the device has that address (yet)
  */
-int verbs_find_port(
-	struct ibv_context *ctx, struct in_addr addr, struct verbs_port *out, struct why *why);
+int verbs_find_port(struct ibv_context *ctx, struct in_addr addr, struct verbs_port *out,
+	struct errinfo *errinfo);
 
 #endif

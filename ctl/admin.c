@@ -130,66 +130,67 @@ fail:
 	return err ? err : -ENOMEM;
 }
 
-static int explain(const char *path, int err, struct why *why)
+static int explain(const char *path, int err, struct errinfo *errinfo)
 {
 	switch (err) {
 	case -ENOENT:
 	case -ENOTDIR:
 	case -ECONNREFUSED:
-		return why_set(why, -ENOENT,
+		return errinfo_set(errinfo, -ENOENT,
 			"no rmemd answers on %s: is it running? (systemctl status rmemd; --admin "
 			"or "
 			"--server for another one)",
 			path);
 	case -EACCES:
 	case -EPERM:
-		return why_set(why, -EACCES,
+		return errinfo_set(errinfo, -EACCES,
 			"permission denied on %s: only root, that rmemd's user and its group may "
 			"ask there; anybody may with --server",
 			path);
 	case -ETIMEDOUT:
-		return why_set(why, err,
+		return errinfo_set(errinfo, err,
 			"the rmemd on %s did not answer in time: it may be stopped or busy "
 			"(--timeout "
 			"to wait longer)",
 			path);
 	case -EBADMSG:
 	case -EPIPE:
-		return why_set(why, -EBADMSG,
+		return errinfo_set(errinfo, -EBADMSG,
 			"whoever listens on %s hung up without a whole answer: it ended just now, "
 			"or "
 			"is not an rmemd",
 			path);
 	case -EMSGSIZE:
-		return why_set(why, err, "the answer on %s is longer than %u MiB: not an rmemd?",
-			path, REPLY_MAX_BYTES >> 20);
+		return errinfo_set(errinfo, err,
+			"the answer on %s is longer than %u MiB: not an rmemd?", path,
+			REPLY_MAX_BYTES >> 20);
 	case -EPROTOTYPE:
-		return why_set(
-			why, err, "%s is not an rmemd's admin socket: it is of another type", path);
+		return errinfo_set(errinfo, err,
+			"%s is not an rmemd's admin socket: it is of another type", path);
 	default:
-		return why_set(why, err, "cannot ask on %s: %s", path, strerror(-err));
+		return errinfo_set(errinfo, err, "cannot ask on %s: %s", path, strerror(-err));
 	}
 }
 
 int admin_ask(const char *path, const char *request, uint64_t deadline_ns, char **out,
-	size_t *out_size, struct why *why)
+	size_t *out_size, struct errinfo *errinfo)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 	int fd, err;
 
 	if (strlen(path) >= sizeof(addr.sun_path))
-		return why_set(why, -ENAMETOOLONG,
+		return errinfo_set(errinfo, -ENAMETOOLONG,
 			"%s is too long for a unix socket (%zu bytes at most)", path,
 			sizeof(addr.sun_path) - 1);
 	memcpy(addr.sun_path, path, strlen(path));
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
-		return why_set(why, -errno, "cannot make a socket: %s", strerror(errno));
+		return errinfo_set(errinfo, -errno, "cannot make a socket: %s", strerror(errno));
 	err = connect_to(fd, &addr, deadline_ns);
 	if (err == 0)
 		err = send_line(fd, request, deadline_ns);
 	if (err == 0)
 		err = receive_line(fd, deadline_ns, out, out_size);
 	close(fd);
-	return err ? explain(path, err, why) : 0;
+	return err ? explain(path, err, errinfo) : 0;
 }

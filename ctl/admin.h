@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "common/why.h"
+#include "common/errinfo.h"
 
 /*
  * request is one line, without its newline. deadline_ns is on clock_boot_ns(). Free *out.
@@ -15,6 +15,6 @@
  *	-ETIMEDOUT -EBADMSG (cut short) -EMSGSIZE (too long) -ENAMETOOLONG -ENOMEM
  */
 int admin_ask(const char *path, const char *request, uint64_t deadline_ns, char **out,
-	size_t *out_size, struct why *why);
+	size_t *out_size, struct errinfo *errinfo);
 
 #endif

@@ -17,11 +17,11 @@
 #include "ctl/verdict.h"
 #include "ctl/watch.h"
 
-static enum exit_status complain(enum exit_status status, const struct why *why)
+static enum exit_status complain(enum exit_status status, const struct errinfo *errinfo)
 {
 	fputs("rmemctl: ", stderr);
 	/* parts of it may come from a peer */
-	text_put(stderr, why->text);
+	text_put(stderr, errinfo->text);
 	putc('\n', stderr);
 	if (status == STATUS_USAGE)
 		fputs("Try 'rmemctl --help'.\n", stderr);
@@ -29,34 +29,34 @@ static enum exit_status complain(enum exit_status status, const struct why *why)
 }
 
 /* That nobody holds an address is an answer: said where answers are. */
-static void print_free(const struct options *o, const json_t *answer, const struct why *why)
+static void print_free(const struct options *o, const json_t *answer, const struct errinfo *errinfo)
 {
 	if (o->json) {
 		json_dumpf(answer, stdout, JSON_INDENT(2));
 		putchar('\n');
 	} else {
-		text_put(stdout, why->text);
+		text_put(stdout, errinfo->text);
 		putchar('\n');
 	}
 }
 
 /* The verdict first: what cannot be judged is not to look like a report. */
-static int print(const struct options *o, json_t *answer, bool *out_leaks, struct why *why)
+static int print(const struct options *o, json_t *answer, bool *out_leaks, struct errinfo *errinfo)
 {
-	int err = reply_check(answer, o->report, why);
+	int err = reply_check(answer, o->report, errinfo);
 
 	*out_leaks = err == -EREMOTEIO && o->report == REPORT_WHO_HOLDS && verdict_is_free(answer);
 	if (*out_leaks) {
 		if (!o->quiet)
-			print_free(o, answer, why);
+			print_free(o, answer, errinfo);
 		return 0;
 	}
 	if (err == 0 && o->report == REPORT_LEAKS)
-		err = verdict_leaks(answer, &o->gate, &o->view, out_leaks, why);
+		err = verdict_leaks(answer, &o->gate, &o->view, out_leaks, errinfo);
 	if (err == 0)
-		err = select_items(o->report, answer, &o->view, why);
+		err = select_items(o->report, answer, &o->view, errinfo);
 	if (err == 0 && o->report == REPORT_MAP)
-		err = verdict_map(answer, o->view.node, why);
+		err = verdict_map(answer, o->view.node, errinfo);
 	if (o->quiet)
 		return err;
 	if (o->json && (err == 0 || err == -EREMOTEIO)) {
@@ -65,54 +65,54 @@ static int print(const struct options *o, json_t *answer, bool *out_leaks, struc
 	} else if (err == 0) {
 		watch_put_time(o);
 		names_resolve(answer);
-		err = render_report(o->report, answer, &o->view, stdout, why);
+		err = render_report(o->report, answer, &o->view, stdout, errinfo);
 	}
 	if ((fflush(stdout) != 0 || ferror(stdout)) && err == 0)
-		err = why_set(why, -EIO, "cannot write the report: %m");
+		err = errinfo_set(errinfo, -EIO, "cannot write the report: %m");
 	return err;
 }
 
 static enum exit_status report(const struct options *o)
 {
-	struct why why = { "" };
+	struct errinfo errinfo = { "" };
 	json_t *answer = NULL;
 	bool leaks = false;
-	int err = source_ask(o, &answer, &why);
+	int err = source_ask(o, &answer, &errinfo);
 
 	watch_hold();
 	if (err == 0)
-		err = print(o, answer, &leaks, &why);
+		err = print(o, answer, &leaks, &errinfo);
 	json_decref(answer);
 	if (err && o->watch_ms && watch_is_alone())
 		return STATUS_UNCHECKED; /* nothing to complain of */
 	if (err)
-		return complain(STATUS_UNCHECKED, &why);
+		return complain(STATUS_UNCHECKED, &errinfo);
 	return leaks ? STATUS_LEAKS : STATUS_CLEAN;
 }
 
 /* An order is given, or not: that is its exit status. */
 static enum exit_status act(struct options *o)
 {
-	struct why why = { "" };
-	int err = order_confirm(o, &why);
+	struct errinfo errinfo = { "" };
+	int err = order_confirm(o, &errinfo);
 
 	if (err == 0)
 		return report(o);
 	return complain(err == -ECANCELED ? STATUS_DECLINED
 			: err == -EINVAL  ? STATUS_USAGE
 					  : STATUS_UNCHECKED,
-		&why);
+		&errinfo);
 }
 
 int main(int argc, char **argv)
 {
 	struct options options;
-	struct why why = { "" };
+	struct errinfo errinfo = { "" };
 
 	outlet_reserve();
 	setlocale(LC_CTYPE, "");
-	if (options_parse(argc, argv, &options, &why))
-		return complain(STATUS_USAGE, &why);
+	if (options_parse(argc, argv, &options, &errinfo))
+		return complain(STATUS_USAGE, &errinfo);
 	switch (options.action) {
 	case ACTION_HELP:
 		help_put(stdout, options.command);

@@ -33,7 +33,7 @@ struct parser {
 	struct given given[GIVEN_MAX];
 	size_t ngiven;
 	bool port_seen, kinds_seen, limit_seen;
-	struct why *why;
+	struct errinfo *errinfo;
 };
 
 static int parse_number(const char *text, int base, uint64_t max, uint64_t *out)
@@ -57,7 +57,7 @@ static int parse_port(struct parser *p, const char *text)
 	uint64_t port = 0;
 
 	if (parse_number(text, 10, UINT16_MAX, &port) || port == 0)
-		return why_set(p->why, -EINVAL, "--port %s: must be 1 to 65535", text);
+		return errinfo_set(p->errinfo, -EINVAL, "--port %s: must be 1 to 65535", text);
 	p->options->port = (uint16_t)port;
 	p->port_seen = true;
 	return 0;
@@ -68,8 +68,8 @@ static int parse_timeout(struct parser *p, const char *text)
 	uint64_t ms = 0;
 
 	if (units_parse_duration(text, &ms) || ms == 0 || ms > MAX_TIMEOUT_MS)
-		return why_set(
-			p->why, -EINVAL, "--timeout %s: want a duration like 500ms or 10s", text);
+		return errinfo_set(p->errinfo, -EINVAL,
+			"--timeout %s: want a duration like 500ms or 10s", text);
 	p->options->timeout_ms = ms;
 	return 0;
 }
@@ -80,7 +80,7 @@ static int parse_ack(struct parser *p, const char *text)
 
 	if (strcmp(text, "all") != 0 &&
 		(parse_number(text, 10, INT64_MAX, &line) || line == VIEW_EVERY_LINE))
-		return why_set(p->why, -EINVAL,
+		return errinfo_set(p->errinfo, -EINVAL,
 			"--ack %s: want the number of a line of history, or all", text);
 	p->options->view.line = line;
 	return 0;
@@ -90,7 +90,7 @@ static int parse_kinds(const struct parser *p, const char *option, const char *t
 {
 	if (kind_parse_list(text, out) == 0)
 		return 0;
-	return why_set(p->why, -EINVAL,
+	return errinfo_set(p->errinfo, -EINVAL,
 		"--%s %s: want a list of definite, indirect, possible, idle, reachable, limbo, "
 		"zombie, suppressed; or all",
 		option, text);
@@ -101,8 +101,8 @@ static int parse_duration(
 {
 	if (units_parse_duration(text, out_ms) == 0)
 		return 0;
-	return why_set(
-		p->why, -EINVAL, "--%s %s: want a duration like 90s, 10m or 2h", option, text);
+	return errinfo_set(
+		p->errinfo, -EINVAL, "--%s %s: want a duration like 90s, 10m or 2h", option, text);
 }
 
 static bool is_session(const char *text)
@@ -115,7 +115,7 @@ static bool is_session(const char *text)
 static int parse_session(const struct parser *p, const char *text)
 {
 	if (!is_session(text))
-		return why_set(p->why, -EINVAL,
+		return errinfo_set(p->errinfo, -EINVAL,
 			"--session %s: want the first digits of a session's number, in hexadecimal",
 			text);
 	p->options->view.session = text;
@@ -140,12 +140,12 @@ static int parse_filter(struct parser *p, const struct menu_option *known, const
 		return 0;
 	case OPTION_UID:
 		if (parse_number(text, 10, UINT32_MAX, &view->uid))
-			return why_set(p->why, -EINVAL, "--uid %s: want a number", text);
+			return errinfo_set(p->errinfo, -EINVAL, "--uid %s: want a number", text);
 		view->has_uid = true;
 		return 0;
 	case OPTION_SITE:
 		if (!text[0])
-			return why_set(p->why, -EINVAL,
+			return errinfo_set(p->errinfo, -EINVAL,
 				"--site: want a function, a file, a file with a line, or a call "
 				"site's number");
 		view->site = text;
@@ -155,8 +155,9 @@ static int parse_filter(struct parser *p, const struct menu_option *known, const
 		return 0;
 	case OPTION_COLUMNS:
 		if (!render_knows_columns(text))
-			return why_set(p->why, -EINVAL, "--%s %s: want wide, or a list of: %s",
-				known->name, text, known->words);
+			return errinfo_set(p->errinfo, -EINVAL,
+				"--%s %s: want wide, or a list of: %s", known->name, text,
+				known->words);
 		view->columns = text;
 		return 0;
 	default:
@@ -169,8 +170,8 @@ static int parse_watch(struct parser *p, const char *text)
 	uint64_t ms = DEFAULT_WATCH_MS;
 
 	if (text && (units_parse_duration(text, &ms) || ms == 0 || ms > MAX_TIMEOUT_MS))
-		return why_set(
-			p->why, -EINVAL, "--watch %s: want a duration like 5s, 1m or 500ms", text);
+		return errinfo_set(p->errinfo, -EINVAL,
+			"--watch %s: want a duration like 5s, 1m or 500ms", text);
 	p->options->watch_ms = ms;
 	return 0;
 }
@@ -189,7 +190,7 @@ static int parse_view(struct parser *p, const struct menu_option *known, const c
 		return parse_kinds(p, known->name, text, &p->options->gate.kinds);
 	case OPTION_MIN_BYTES:
 		if (units_parse_bytes(text, &view->min_bytes))
-			return why_set(p->why, -EINVAL,
+			return errinfo_set(p->errinfo, -EINVAL,
 				"--min-bytes %s: want a size like 64K or 1G", text);
 		view->blocks = true;
 		return 0;
@@ -201,14 +202,14 @@ static int parse_view(struct parser *p, const struct menu_option *known, const c
 		return parse_duration(p, known->name, text, &view->older_ms);
 	case OPTION_LIMIT:
 		if (parse_number(text, 10, INT32_MAX, &view->limit) || view->limit == 0)
-			return why_set(p->why, -EINVAL, "--%s %s: want a number from 1",
+			return errinfo_set(p->errinfo, -EINVAL, "--%s %s: want a number from 1",
 				known->name, text);
 		view->blocks = true;
 		return 0;
 	case OPTION_NODE:
 		if (parse_number(text, 10, ADDR_MAX_NODES - 1, &n))
-			return why_set(p->why, -EINVAL, "--node %s: want a number from 0 to %d",
-				text, ADDR_MAX_NODES - 1);
+			return errinfo_set(p->errinfo, -EINVAL,
+				"--node %s: want a number from 0 to %d", text, ADDR_MAX_NODES - 1);
 		view->node = (int)n;
 		return 0;
 	case OPTION_BLOCKS:
@@ -244,7 +245,7 @@ static int parse_option(struct parser *p, const struct menu_option *known, const
 		return 0;
 	case OPTION_SERVER:
 		o->server = text;
-		return target_parse(text, &o->target, p->why) ? -EINVAL : 0;
+		return target_parse(text, &o->target, p->errinfo) ? -EINVAL : 0;
 	case OPTION_PORT:
 		return parse_port(p, text);
 	case OPTION_JSON:
@@ -300,10 +301,11 @@ static void make_grammar(struct grammar *g)
 static int complain_of_word(const struct parser *p, int option, const char *word)
 {
 	if (option == ':')
-		return why_set(p->why, -EINVAL, "%s wants a value", word);
+		return errinfo_set(p->errinfo, -EINVAL, "%s wants a value", word);
 	if (strncmp(word, "--", 2) == 0)
-		return why_set(p->why, -EINVAL, "no such option, or not with a value: %s", word);
-	return why_set(p->why, -EINVAL, "no such option: -%c", optopt);
+		return errinfo_set(
+			p->errinfo, -EINVAL, "no such option, or not with a value: %s", word);
+	return errinfo_set(p->errinfo, -EINVAL, "no such option: -%c", optopt);
 }
 
 /* getopt(3) takes a value that may be missing only after "=". A number is one in the next word, too. */
@@ -333,7 +335,7 @@ static int read_words(struct parser *p, int argc, char **argv)
 		if (option == ':' || option == '?')
 			return complain_of_word(p, option, argv[optind - 1]);
 		if (p->ngiven++ == GIVEN_MAX - 1)
-			return why_set(p->why, -EINVAL, "too many options");
+			return errinfo_set(p->errinfo, -EINVAL, "too many options");
 		*given = (struct given){ .text = optarg };
 		if (option > UCHAR_MAX)
 			take_name(given, &menu_options[option - UCHAR_MAX - 1], argv);
@@ -365,8 +367,8 @@ static int complain_of_owner(const struct parser *p, const struct given *given)
 	for (unsigned i = 0; i < REPORTS && !elsewhere; i++)
 		elsewhere = menu_find(given->name, given->letter, (enum report)i);
 	menu_put_owners(elsewhere, owners, sizeof(owners));
-	return why_set(p->why, -EINVAL, "--%s is an option of %s, not of %s", elsewhere->name,
-		owners,
+	return errinfo_set(p->errinfo, -EINVAL, "--%s is an option of %s, not of %s",
+		elsewhere->name, owners,
 		p->options->command == MENU_COMPLETION ? "completion"
 						       : report_words(p->options->report));
 }
@@ -390,8 +392,8 @@ static int parse_options(struct parser *p)
 			return complain_of_owner(p, given);
 		if (menu_is_choice(known) &&
 			!menu_has_word(known->words, given->text, strlen(given->text)))
-			return why_set(p->why, -EINVAL, "--%s %s: want one of: %s", known->name,
-				given->text, known->words);
+			return errinfo_set(p->errinfo, -EINVAL, "--%s %s: want one of: %s",
+				known->name, given->text, known->words);
 		err = parse_option(p, known, given->text);
 		if (err)
 			return err;
@@ -405,14 +407,15 @@ static int parse_addr(struct parser *p, const char *text)
 
 	if (parse_number(text, hex ? 16 : 10, UINT64_MAX, &p->options->addr) == 0)
 		return 0;
-	return why_set(p->why, -EINVAL, "%s %s: want a remote address like 0x9e00000000001000",
+	return errinfo_set(p->errinfo, -EINVAL,
+		"%s %s: want a remote address like 0x9e00000000001000",
 		report_words(p->options->report), text);
 }
 
 static int parse_victim(struct parser *p, const char *text)
 {
 	if (!is_session(text))
-		return why_set(p->why, -EINVAL,
+		return errinfo_set(p->errinfo, -EINVAL,
 			"evict %s: want the first digits of a session's number, in hexadecimal",
 			text);
 	snprintf(p->options->session, sizeof(p->options->session), "%s", text);
@@ -424,7 +427,8 @@ static int parse_operand(struct parser *p, const char *word)
 	const struct menu_command *c = &menu_commands[p->options->command];
 
 	if (c->words && !menu_has_word(c->words, word, strlen(word)))
-		return why_set(p->why, -EINVAL, "%s %s: want one of: %s", c->name, word, c->words);
+		return errinfo_set(
+			p->errinfo, -EINVAL, "%s %s: want one of: %s", c->name, word, c->words);
 	switch (p->options->report) {
 	case REPORT_WHO_HOLDS:
 	case REPORT_REVOKE:
@@ -463,8 +467,8 @@ static int find_command(struct parser *p, int n, char **words)
 	if (p->options->command == MENU_COMPLETION)
 		p->options->action = ACTION_COMPLETION;
 	if (p->options->command == MENU_COMMANDS)
-		return why_set(p->why, -EINVAL, "no such command: %s (there are %s)", words[0],
-			list_commands(list, sizeof(list)));
+		return errinfo_set(p->errinfo, -EINVAL, "no such command: %s (there are %s)",
+			words[0], list_commands(list, sizeof(list)));
 	return 0;
 }
 
@@ -477,15 +481,15 @@ static int parse_operands(struct parser *p, int n, char **words)
 	if (o->action == ACTION_HELP || o->action == ACTION_VERSION)
 		return 0;
 	if (n == 0)
-		return why_set(
-			p->why, -EINVAL, "want a command: %s", list_commands(list, sizeof(list)));
+		return errinfo_set(p->errinfo, -EINVAL, "want a command: %s",
+			list_commands(list, sizeof(list)));
 	if (menu_commands[o->command].operand)
 		wanted = 2;
 	if (n < wanted)
-		return why_set(p->why, -EINVAL, "%s wants %s", menu_commands[o->command].name,
-			menu_commands[o->command].operand);
+		return errinfo_set(p->errinfo, -EINVAL, "%s wants %s",
+			menu_commands[o->command].name, menu_commands[o->command].operand);
 	if (n > wanted)
-		return why_set(p->why, -EINVAL, "too many words: %s", words[wanted]);
+		return errinfo_set(p->errinfo, -EINVAL, "too many words: %s", words[wanted]);
 	return wanted == 2 ? parse_operand(p, words[1]) : 0;
 }
 
@@ -499,7 +503,7 @@ static int choose_report(struct parser *p)
 	if (o->command != REPORT_LEAKS)
 		return 0;
 	if (ack && reclaimed)
-		return why_set(p->why, -EINVAL, "--ack and --reclaimed: want one of them");
+		return errinfo_set(p->errinfo, -EINVAL, "--ack and --reclaimed: want one of them");
 	if (ack)
 		o->report = REPORT_ACKNOWLEDGE;
 	if (reclaimed)
@@ -512,13 +516,14 @@ static int check_server(const struct parser *p)
 	struct options *o = p->options;
 
 	if (o->admin && o->server)
-		return why_set(p->why, -EINVAL, "--admin and --server: want one of them");
+		return errinfo_set(p->errinfo, -EINVAL, "--admin and --server: want one of them");
 	if (o->admin && p->port_seen)
-		return why_set(p->why, -EINVAL, "--admin and --port: the socket says it all");
+		return errinfo_set(
+			p->errinfo, -EINVAL, "--admin and --port: the socket says it all");
 	if (o->server && p->port_seen) {
 		if (o->target.port != TARGET_DEFAULT_PORT && o->target.port != o->port)
-			return why_set(p->why, -EINVAL, "--server %s and --port %u: want one port",
-				o->server, o->port);
+			return errinfo_set(p->errinfo, -EINVAL,
+				"--server %s and --port %u: want one port", o->server, o->port);
 		o->target.port = o->port;
 	}
 	return 0;
@@ -537,9 +542,9 @@ static void set_defaults(const struct parser *p)
 		o->view.limit = DEFAULT_BLOCKS;
 }
 
-int options_parse(int argc, char **argv, struct options *out, struct why *why)
+int options_parse(int argc, char **argv, struct options *out, struct errinfo *errinfo)
 {
-	struct parser p = { .options = out, .why = why };
+	struct parser p = { .options = out, .errinfo = errinfo };
 	int err;
 
 	*out = (struct options){ .port = TARGET_DEFAULT_PORT,

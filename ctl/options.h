@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 #include "common/target.h"
-#include "common/why.h"
+#include "common/errinfo.h"
 #include "ctl/render.h"
 #include "ctl/verdict.h"
 
@@ -45,6 +45,6 @@ struct options {
 };
 
 /* -EINVAL with a reason that names the offending word. Pointers into argv stay in out. */
-int options_parse(int argc, char **argv, struct options *out, struct why *why);
+int options_parse(int argc, char **argv, struct options *out, struct errinfo *errinfo);
 
 #endif

@@ -34,10 +34,10 @@ static void fix(struct options *o, const json_t *preview, struct check *c)
 		o->allocation = field_uint(c, field_object(c, preview, "allocation"), "id");
 }
 
-static int show(struct options *o, const json_t *preview, struct why *why)
+static int show(struct options *o, const json_t *preview, struct errinfo *errinfo)
 {
 	struct check c = { "" };
-	int err = reply_check(preview, o->report, why);
+	int err = reply_check(preview, o->report, errinfo);
 
 	if (err)
 		return err;
@@ -45,12 +45,12 @@ static int show(struct options *o, const json_t *preview, struct why *why)
 		field_fail(&c, "was to do nothing, but has no true in", "preview");
 	fix(o, preview, &c);
 	if (c.what[0])
-		return why_set(
-			why, -EBADMSG, "the answer %s: this is not what an rmemd says", c.what);
-	return render_report(o->report, preview, &o->view, stderr, why);
+		return errinfo_set(
+			errinfo, -EBADMSG, "the answer %s: this is not what an rmemd says", c.what);
+	return render_report(o->report, preview, &o->view, stderr, errinfo);
 }
 
-static int ask(struct why *why)
+static int ask(struct errinfo *errinfo)
 {
 	char answer[16];
 
@@ -59,10 +59,10 @@ static int ask(struct why *why)
 	if (fgets(answer, sizeof(answer), stdin) &&
 		(strcasecmp(answer, "y\n") == 0 || strcasecmp(answer, "yes\n") == 0))
 		return 0;
-	return why_set(why, -ECANCELED, "nothing was done");
+	return errinfo_set(errinfo, -ECANCELED, "nothing was done");
 }
 
-int order_confirm(struct options *o, struct why *why)
+int order_confirm(struct options *o, struct errinfo *errinfo)
 {
 	json_t *preview = NULL;
 	int err;
@@ -70,18 +70,18 @@ int order_confirm(struct options *o, struct why *why)
 	if (!takes_memory(o->report) || o->yes)
 		return 0;
 	if (!isatty(STDIN_FILENO))
-		return why_set(why, -EINVAL,
+		return errinfo_set(errinfo, -EINVAL,
 			"%s takes memory away, and there is nobody at a terminal to confirm it: "
 			"want --yes",
 			report_words(o->report));
 	o->preview = true;
-	err = source_ask(o, &preview, why);
+	err = source_ask(o, &preview, errinfo);
 	o->preview = false;
 	if (err == 0)
-		err = show(o, preview, why);
+		err = show(o, preview, errinfo);
 	if (err == 0 && !(o->report == REPORT_RECLAIM && json_integer_value(json_object_get(
 								 preview, "sessions_total")) == 0))
-		err = ask(why);
+		err = ask(errinfo);
 	json_decref(preview);
 	return err;
 }

@@ -9,6 +9,6 @@
  * Say what would be lost, and ask. 0: to be done (also if there is nothing to ask about), and o names exactly what was
  * shown. -ECANCELED: whoever was asked says no. -EINVAL: there is nobody to ask, and no --yes. Or an error of the asking.
  */
-int order_confirm(struct options *o, struct why *why);
+int order_confirm(struct options *o, struct errinfo *errinfo);
 
 #endif

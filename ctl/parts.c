@@ -141,16 +141,16 @@ static void put_nameless(FILE *out, const json_t *frame, struct check *c)
 {
 	const char *module = field_text_or_null(c, frame, "module");
 	const char *offset = field_text_or_null(c, frame, "offset");
-	const char *why = field_text_or_null(c, frame, "why");
+	const char *errinfo = field_text_or_null(c, frame, "why");
 
 	text_put(out, module && module[0] ? text_basename(module) : "?");
 	if (offset) {
 		putc('+', out);
 		text_put(out, offset);
 	}
-	if (why && why[0]) {
+	if (errinfo && errinfo[0]) {
 		fputs(" (", out);
-		text_put(out, why);
+		text_put(out, errinfo);
 		putc(')', out);
 	}
 }

@@ -15,13 +15,14 @@ struct conversation {
 	uint32_t seq;
 };
 
-static int garbled(struct why *why)
+static int garbled(struct errinfo *errinfo)
 {
-	return why_set(why, -EBADMSG, "the server's answer is malformed: another version?");
+	return errinfo_set(errinfo, -EBADMSG, "the server's answer is malformed: another version?");
 }
 
 /* Have the report made and kept for us; learn its length. */
-static int ask(struct conversation *t, const char *request, uint64_t *out_total, struct why *why)
+static int ask(
+	struct conversation *t, const char *request, uint64_t *out_total, struct errinfo *errinfo)
 {
 	struct report_request question = { 0 };
 	struct report_reply answer;
@@ -30,26 +31,26 @@ static int ask(struct conversation *t, const char *request, uint64_t *out_total,
 	int err;
 
 	if (strlen(request) >= sizeof(question.request))
-		return why_set(why, -EINVAL, "the request is too long");
+		return errinfo_set(errinfo, -EINVAL, "the request is too long");
 	memcpy(question.request, request, strlen(request));
 	report_request_put(&body, &question);
 	err = endpoint_call(
-		t->endpoint, MESSAGE_REPORT, ++t->seq, &body, t->deadline_ns, &reply, why);
+		t->endpoint, MESSAGE_REPORT, ++t->seq, &body, t->deadline_ns, &reply, errinfo);
 	if (err)
 		return err;
 	report_reply_get(&reply, &answer);
 	if (wire_finish(&reply))
-		return garbled(why);
+		return garbled(errinfo);
 	if (answer.total_bytes == 0 || answer.total_bytes > REPLY_MAX_BYTES)
-		return why_set(why, -EMSGSIZE,
+		return errinfo_set(errinfo, -EMSGSIZE,
 			"the server announces a report of %llu bytes; %u at most are taken",
 			(unsigned long long)answer.total_bytes, REPLY_MAX_BYTES);
 	*out_total = answer.total_bytes;
 	return 0;
 }
 
-static int read_chunk(
-	struct conversation *t, uint64_t offset, struct report_read_reply *out, struct why *why)
+static int read_chunk(struct conversation *t, uint64_t offset, struct report_read_reply *out,
+	struct errinfo *errinfo)
 {
 	struct report_read_request question = { .offset = offset };
 	uint8_t buf[16];
@@ -58,26 +59,26 @@ static int read_chunk(
 
 	report_read_request_put(&body, &question);
 	err = endpoint_call(
-		t->endpoint, MESSAGE_REPORT_READ, ++t->seq, &body, t->deadline_ns, &reply, why);
+		t->endpoint, MESSAGE_REPORT_READ, ++t->seq, &body, t->deadline_ns, &reply, errinfo);
 	if (err)
 		return err;
 	report_read_reply_get(&reply, out);
-	return wire_finish(&reply) ? garbled(why) : 0;
+	return wire_finish(&reply) ? garbled(errinfo) : 0;
 }
 
-static int read_all(struct conversation *t, char *text, uint64_t total, struct why *why)
+static int read_all(struct conversation *t, char *text, uint64_t total, struct errinfo *errinfo)
 {
 	struct report_read_reply chunk;
 	uint64_t got = 0;
 
 	while (got < total) {
-		int err = read_chunk(t, got, &chunk, why);
+		int err = read_chunk(t, got, &chunk, errinfo);
 
 		if (err)
 			return err;
 		/* an empty chunk would make us ask for ever */
 		if (chunk.chunk_bytes == 0 || chunk.chunk_bytes > total - got)
-			return garbled(why);
+			return garbled(errinfo);
 		memcpy(text + got, chunk.chunk, chunk.chunk_bytes);
 		got += chunk.chunk_bytes;
 	}
@@ -85,7 +86,7 @@ static int read_all(struct conversation *t, char *text, uint64_t total, struct w
 }
 
 int remote_ask(const struct target *server, const char *request, uint64_t deadline_ns, char **out,
-	size_t *out_size, struct why *why)
+	size_t *out_size, struct errinfo *errinfo)
 {
 	struct target_path paths[TARGET_PATHS_MAX];
 	struct endpoint_attr attr = { .paths = paths,
@@ -97,21 +98,24 @@ int remote_ask(const struct target *server, const char *request, uint64_t deadli
 	char *text = NULL;
 	int err;
 
-	attr.npaths = target_resolve(server, NULL, deadline_ns, paths, why);
+	attr.npaths = target_resolve(server, NULL, deadline_ns, paths, errinfo);
 	if (attr.npaths < 0)
 		return attr.npaths;
-	err = endpoint_connect(&attr, &t.endpoint, why);
+	attr.heap = heap_create();
+	if (!attr.heap)
+		return errinfo_set(errinfo, -ENOMEM, "out of memory");
+	err = endpoint_connect(&attr, &t.endpoint, errinfo);
 	if (err)
-		return err;
-	err = ask(&t, request, &total, why);
+		goto out;
+	err = ask(&t, request, &total, errinfo);
 	if (err)
 		goto out;
 	text = malloc(total);
 	if (!text) {
-		err = why_set(why, -ENOMEM, "out of memory");
+		err = errinfo_set(errinfo, -ENOMEM, "out of memory");
 		goto out;
 	}
-	err = read_all(&t, text, total, why);
+	err = read_all(&t, text, total, errinfo);
 	if (err)
 		goto out;
 	*out = text;
@@ -120,5 +124,6 @@ int remote_ask(const struct target *server, const char *request, uint64_t deadli
 out:
 	free(text);
 	endpoint_destroy(t.endpoint);
+	heap_destroy(attr.heap);
 	return err;
 }

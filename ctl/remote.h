@@ -10,10 +10,10 @@
 #include <stdint.h>
 
 #include "common/target.h"
-#include "common/why.h"
+#include "common/errinfo.h"
 
 /* As admin_ask(). Also the errors of endpoint_connect() and endpoint_call(). Free *out. */
 int remote_ask(const struct target *server, const char *request, uint64_t deadline_ns, char **out,
-	size_t *out_size, struct why *why);
+	size_t *out_size, struct errinfo *errinfo);
 
 #endif

@@ -42,7 +42,7 @@ const char *report_answer(enum report report)
 }
 
 int render_report(enum report report, const json_t *answer, const struct view *view, FILE *out,
-	struct why *why)
+	struct errinfo *errinfo)
 {
 	struct check c = { "" };
 	char *text = NULL;
@@ -51,15 +51,15 @@ int render_report(enum report report, const json_t *answer, const struct view *v
 	int err;
 
 	if (!stream)
-		return why_set(why, -ENOMEM, "out of memory");
+		return errinfo_set(errinfo, -ENOMEM, "out of memory");
 	err = reports[report].render(answer, view, stream, &c);
 	if (fclose(stream) != 0)
 		err = -ENOMEM;
 	if (err)
-		why_set(why, err, "out of memory");
+		errinfo_set(errinfo, err, "out of memory");
 	else if (c.what[0])
-		err = why_set(
-			why, -EBADMSG, "the answer %s: this is not what an rmemd says", c.what);
+		err = errinfo_set(
+			errinfo, -EBADMSG, "the answer %s: this is not what an rmemd says", c.what);
 	else
 		fwrite(text, 1, size, out);
 	free(text);

@@ -12,7 +12,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#include "common/why.h"
+#include "common/errinfo.h"
 #include "ctl/kind.h"
 
 enum report {
@@ -67,6 +67,6 @@ bool render_knows_columns(const char *list);
  * -EBADMSG: a field is missing or of the wrong type; -ENOMEM.
  */
 int render_report(enum report report, const json_t *answer, const struct view *view, FILE *out,
-	struct why *why);
+	struct errinfo *errinfo);
 
 #endif

@@ -295,7 +295,8 @@ static int replace(json_t *answer, const struct subject *s, json_t *items, uint6
 	return json_object_set(answer, s->list, items) == 0 ? 0 : -ENOMEM;
 }
 
-int select_items(enum report report, json_t *answer, const struct view *view, struct why *why)
+int select_items(
+	enum report report, json_t *answer, const struct view *view, struct errinfo *errinfo)
 {
 	const struct subject *s = &subjects[report];
 	const struct sort_key *key = view->sort ? find_key(report, view->sort) : NULL;
@@ -318,10 +319,10 @@ int select_items(enum report report, json_t *answer, const struct view *view, st
 	if (err == 0)
 		cut(shown, view->limit, &hidden);
 	if (c.what[0])
-		err = why_set(
-			why, -EBADMSG, "the answer %s: this is not what an rmemd says", c.what);
+		err = errinfo_set(
+			errinfo, -EBADMSG, "the answer %s: this is not what an rmemd says", c.what);
 	else if (err || replace(answer, s, shown, hidden))
-		err = why_set(why, -ENOMEM, "out of memory");
+		err = errinfo_set(errinfo, -ENOMEM, "out of memory");
 	json_decref(shown);
 	return err;
 }

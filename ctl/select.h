@@ -8,7 +8,7 @@
 
 #include <jansson.h>
 
-#include "common/why.h"
+#include "common/errinfo.h"
 #include "ctl/render.h"
 
 /*
@@ -16,7 +16,8 @@
  * number is added to the answer; what else is in it stays. 0, or an error and the answer is unchanged: -EBADMSG (a field
  * makes no sense), -ENOMEM. A report without items stays as it is.
  */
-int select_items(enum report report, json_t *answer, const struct view *view, struct why *why);
+int select_items(
+	enum report report, json_t *answer, const struct view *view, struct errinfo *errinfo);
 
 /* Where the number of items that were left out is; NULL: the report has no items. */
 const char *select_hidden(enum report report);

@@ -61,23 +61,23 @@ static char *make_request(const struct options *o)
 
 /* An ordinary user's own rmemd comes first, then the system's. */
 static int ask_usual(const struct options *o, const char *request, uint64_t deadline_ns, char **out,
-	size_t *out_size, struct why *why)
+	size_t *out_size, struct errinfo *errinfo)
 {
 	char own[RUNDIR_PATH_SIZE], system[RUNDIR_PATH_SIZE];
 	int err;
 
 	err = rundir_system_socket(o->port, system, sizeof(system));
 	if (err)
-		return why_set(why, err, "no usual socket: %s", strerror(-err));
+		return errinfo_set(errinfo, err, "no usual socket: %s", strerror(-err));
 	if (rundir_admin_socket(o->port, own, sizeof(own)) == 0 && strcmp(own, system) != 0) {
-		err = admin_ask(own, request, deadline_ns, out, out_size, why);
+		err = admin_ask(own, request, deadline_ns, out, out_size, errinfo);
 		if (err != -ENOENT)
 			return err;
 	}
-	return admin_ask(system, request, deadline_ns, out, out_size, why);
+	return admin_ask(system, request, deadline_ns, out, out_size, errinfo);
 }
 
-int source_ask(const struct options *o, json_t **out, struct why *why)
+int source_ask(const struct options *o, json_t **out, struct errinfo *errinfo)
 {
 	uint64_t deadline_ns = clock_boot_ns() + o->timeout_ms * NSEC_PER_MSEC;
 	char *request = make_request(o), *text = NULL;
@@ -85,15 +85,15 @@ int source_ask(const struct options *o, json_t **out, struct why *why)
 	int err;
 
 	if (!request)
-		return why_set(why, -ENOMEM, "out of memory");
+		return errinfo_set(errinfo, -ENOMEM, "out of memory");
 	if (o->server)
-		err = remote_ask(&o->target, request, deadline_ns, &text, &size, why);
+		err = remote_ask(&o->target, request, deadline_ns, &text, &size, errinfo);
 	else if (o->admin)
-		err = admin_ask(o->admin, request, deadline_ns, &text, &size, why);
+		err = admin_ask(o->admin, request, deadline_ns, &text, &size, errinfo);
 	else
-		err = ask_usual(o, request, deadline_ns, &text, &size, why);
+		err = ask_usual(o, request, deadline_ns, &text, &size, errinfo);
 	if (err == 0)
-		err = reply_parse(text, size, out, why);
+		err = reply_parse(text, size, out, errinfo);
 	free(text);
 	free(request);
 	return err;

@@ -5,10 +5,10 @@
 
 #include <jansson.h>
 
-#include "common/why.h"
+#include "common/errinfo.h"
 #include "ctl/options.h"
 
 /* Ask for the report; *out is JSON with our schema, not more checked. Free with json_decref(). */
-int source_ask(const struct options *o, json_t **out, struct why *why);
+int source_ask(const struct options *o, json_t **out, struct errinfo *errinfo);
 
 #endif

@@ -24,7 +24,7 @@ bool verdict_is_free(const json_t *answer)
 	return json_is_string(code) && strcmp(json_string_value(code), "ENOENT") == 0;
 }
 
-int verdict_map(const json_t *answer, int node, struct why *why)
+int verdict_map(const json_t *answer, int node, struct errinfo *errinfo)
 {
 	struct check c = { "" };
 	const json_t *nodes = field_list(&c, answer, "nodes");
@@ -44,8 +44,8 @@ int verdict_map(const json_t *answer, int node, struct why *why)
 	}
 	if (c.what[0] || node < 0)
 		return 0; /* for the report, which says what is wrong */
-	return why_set(why, -ENODEV, "the pool has no memory on node %d; it has on: %s", node,
-		used ? list : "none");
+	return errinfo_set(errinfo, -ENODEV, "the pool has no memory on node %d; it has on: %s",
+		node, used ? list : "none");
 }
 
 /* By the summary: it counts all there is. */
@@ -89,7 +89,7 @@ static bool has_record(
 }
 
 int verdict_leaks(const json_t *answer, const struct gate *gate, const struct view *view,
-	bool *out_leaks, struct why *why)
+	bool *out_leaks, struct errinfo *errinfo)
 {
 	struct check c = { "" };
 	const json_t *nodes = field_list(&c, answer, "nodes");
@@ -109,8 +109,8 @@ int verdict_leaks(const json_t *answer, const struct gate *gate, const struct vi
 		wrong |= json_is_true(json_object_get(node, "miscounted"));
 	}
 	if (c.what[0])
-		return why_set(
-			why, -EBADMSG, "the answer %s: this is not what an rmemd says", c.what);
+		return errinfo_set(
+			errinfo, -EBADMSG, "the answer %s: this is not what an rmemd says", c.what);
 	*out_leaks = found || wrong || (news && !gate->shown);
 	return 0;
 }

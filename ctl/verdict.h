@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "common/why.h"
+#include "common/errinfo.h"
 #include "ctl/render.h"
 
 /* What makes leaks fail. */
@@ -23,12 +23,12 @@ struct gate {
  * before select_items(). -EBADMSG.
  */
 int verdict_leaks(const json_t *answer, const struct gate *gate, const struct view *view,
-	bool *out_leaks, struct why *why);
+	bool *out_leaks, struct errinfo *errinfo);
 
 /* who-holds: the answer is that nobody holds the address, which is no error of the question. */
 bool verdict_is_free(const json_t *answer);
 
 /* Is there such a node (< 0: any)? -ENODEV. */
-int verdict_map(const json_t *answer, int node, struct why *why);
+int verdict_map(const json_t *answer, int node, struct errinfo *errinfo);
 
 #endif

@@ -34,7 +34,7 @@ static void announce(const struct options *o)
 int main(int argc, char **argv)
 {
 	struct options options;
-	struct why why = { "" };
+	struct errinfo errinfo = { "" };
 	int err;
 
 	outlet_reserve();
@@ -43,23 +43,23 @@ int main(int argc, char **argv)
 	signal(SIGXFSZ,
 		SIG_IGN); /* a file that may not grow is an error with a remedy, or a lost line */
 	log_init("rmemd", LOG_LEVEL_INFO);
-	switch (options_parse(&options, argc, argv, &why)) {
+	switch (options_parse(&options, argc, argv, &errinfo)) {
 	case OPTIONS_EXIT:
 		return EXIT_STOPPED;
 	case OPTIONS_WRONG:
-		log_error("%s", why.text);
+		log_error("%s", errinfo.text);
 		return EXIT_USAGE;
 	case OPTIONS_RUN:
 		break;
 	}
 	log_init("rmemd", options.log_level);
-	err = server_start(&server, &options, &why);
+	err = server_start(&server, &options, &errinfo);
 	if (err == -ECANCELED) {
-		log_info("%s", why.text);
+		log_info("%s", errinfo.text);
 		return EXIT_STOPPED;
 	}
 	if (err) {
-		log_error("%s", why.text);
+		log_error("%s", errinfo.text);
 		return err == -EINVAL ? EXIT_USAGE : EXIT_ENVIRONMENT;
 	}
 	announce(&options);

@@ -87,27 +87,27 @@ static unsigned all_connections(const struct server *s)
 	return s->net.max_connections + s->net.max_channels + s->net.max_observers;
 }
 
-static int choose_sizes(struct server *s, struct sizes *out, struct why *why)
+static int choose_sizes(struct server *s, struct sizes *out, struct errinfo *errinfo)
 {
-	struct why warning;
+	struct errinfo warning;
 	struct limits limits;
 	struct origin origin;
-	int err = origin_read(&origin, &s->data, why);
+	int err = origin_read(&origin, &s->data, errinfo);
 
 	if (!err)
-		err = limits_read(s->data.arenas, &limits, why);
+		err = limits_read(s->data.arenas, &limits, errinfo);
 	if (err)
 		return err;
 	if (s->options.size)
-		err = sizes_parse(s->options.size, s->topology, limits.page_bytes, out, why);
+		err = sizes_parse(s->options.size, s->topology, limits.page_bytes, out, errinfo);
 	else
-		err = sizes_default(s->topology, &limits, out, why);
+		err = sizes_default(s->topology, &limits, out, errinfo);
 	if (!err)
-		err = origin_check_sizes(&origin, out, why);
+		err = origin_check_sizes(&origin, out, errinfo);
 	if (!err)
-		err = limits_check(s->topology, &limits, out, why);
+		err = limits_check(s->topology, &limits, out, errinfo);
 	if (!err)
-		err = limits_raise_memlock(&limits, out, all_connections(s), why);
+		err = limits_raise_memlock(&limits, out, all_connections(s), errinfo);
 	if (!err && limits_warn_connections(&limits, out, all_connections(s), &warning))
 		log_warn("%s", warning.text);
 	return err;
@@ -136,13 +136,13 @@ static int open_sessions(struct server *s)
 	return err;
 }
 
-static int open_history(struct server *s, struct why *why)
+static int open_history(struct server *s, struct errinfo *errinfo)
 {
 	char bytes[UNITS_TEXT_SIZE];
 	int err = history_open(&s->history, s->data.tables, DATADIR_HISTORY);
 
 	if (err == -ENOSPC)
-		return why_set(why, err,
+		return errinfo_set(errinfo, err,
 			"no room for %s/" DATADIR_HISTORY
 			": rmemd takes all its %s at the start, so "
 			"that what is taken back can always be told. Free that much there, enlarge "
@@ -151,32 +151,32 @@ static int open_history(struct server *s, struct why *why)
 			s->data.tables_path,
 			units_format_bytes(HISTORY_BYTES, bytes, sizeof(bytes)));
 	if (err)
-		return datadir_fail(&s->data, DATADIR_HISTORY, err, why);
+		return datadir_fail(&s->data, DATADIR_HISTORY, err, errinfo);
 	history_reserve_serials(s->history, s->leases.records);
 	return 0;
 }
 
-static int open_tables(struct server *s, struct why *why)
+static int open_tables(struct server *s, struct errinfo *errinfo)
 {
 	int err = open_sessions(s);
 
 	if (err)
-		return datadir_fail(&s->data, DATADIR_SESSIONS, err, why);
+		return datadir_fail(&s->data, DATADIR_SESSIONS, err, errinfo);
 	sessions_limit(s->leases.records, s->options.max_sessions);
 	err = sites_open(&s->sites, s->data.tables, DATADIR_SITES, s->pool.ledger);
 	if (err)
-		return datadir_fail(&s->data, DATADIR_SITES, err, why);
-	err = open_history(s, why);
+		return datadir_fail(&s->data, DATADIR_SITES, err, errinfo);
+	err = open_history(s, errinfo);
 	if (err)
 		return err;
 	err = open_timeline(s);
 	if (err)
-		return datadir_fail(&s->data, DATADIR_TIME, err, why);
+		return datadir_fail(&s->data, DATADIR_TIME, err, errinfo);
 	s->leases.sessions = calloc(SESSIONS_MAX, sizeof(*s->leases.sessions));
 	s->leases.heartbeat_page = mmap(NULL, HEARTBEAT_PAGE_BYTES, PROT_READ | PROT_WRITE,
 		MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (!s->leases.sessions || s->leases.heartbeat_page == MAP_FAILED)
-		return why_set(why, -ENOMEM, "out of memory");
+		return errinfo_set(errinfo, -ENOMEM, "out of memory");
 	return 0;
 }
 
@@ -199,24 +199,25 @@ static void report_rejected(const struct server *s)
 }
 
 /* Find every error that shows before a page of the pool is touched. */
-static int plan_memory(struct server *s, struct sizes *out, struct why *why)
+static int plan_memory(struct server *s, struct sizes *out, struct errinfo *errinfo)
 {
 	int err;
 
 	err = topology_load(&s->topology);
 	if (err)
-		return why_set(why, err, "cannot find out about NUMA nodes: %s", strerror(-err));
+		return errinfo_set(
+			errinfo, err, "cannot find out about NUMA nodes: %s", strerror(-err));
 	/* Check --size first: a wrong one is wrong usage, whatever the state of the directory. */
 	if (s->options.size)
-		err = sizes_parse(s->options.size, s->topology, BLOCK_MIN_BYTES, out, why);
+		err = sizes_parse(s->options.size, s->topology, BLOCK_MIN_BYTES, out, errinfo);
 	if (!err)
-		err = datadir_open(&s->data, s->options.data_dir, s->options.port, why);
+		err = datadir_open(&s->data, s->options.data_dir, s->options.port, errinfo);
 	if (!err)
-		err = choose_sizes(s, out, why);
+		err = choose_sizes(s, out, errinfo);
 	return err;
 }
 
-static int open_memory(struct server *s, const struct sizes *sizes, struct why *why)
+static int open_memory(struct server *s, const struct sizes *sizes, struct errinfo *errinfo)
 {
 	char total[UNITS_TEXT_SIZE];
 	int err;
@@ -224,9 +225,9 @@ static int open_memory(struct server *s, const struct sizes *sizes, struct why *
 	log_info("making %s ready on %zu NUMA node%s",
 		units_format_bytes(sizes_total(sizes), total, sizeof(total)), sizes->count,
 		sizes->count == 1 ? "" : "s");
-	err = pool_open(&s->pool, &s->data, sizes, s->topology, why);
+	err = pool_open(&s->pool, &s->data, sizes, s->topology, errinfo);
 	if (!err)
-		err = open_tables(s, why);
+		err = open_tables(s, errinfo);
 	if (err)
 		return err;
 	s->pool.emptied = session_emptied;
@@ -237,8 +238,9 @@ static int open_memory(struct server *s, const struct sizes *sizes, struct why *
 	if (s->net.region_max < s->pool.block_max)
 		s->pool.block_max = s->net.region_max;
 	report_rejected(s);
-	return access_open(&s->access, &s->pool, &s->work) ? why_set(why, -ENOMEM, "out of memory")
-							   : 0;
+	return access_open(&s->access, &s->pool, &s->work)
+		       ? errinfo_set(errinfo, -ENOMEM, "out of memory")
+		       : 0;
 }
 
 /* ---- start, run, stop ---- */
@@ -284,7 +286,7 @@ static void log_event(int severity, const char *text)
 	log_at(severity == EVENT_LOG_ERR ? LOG_LEVEL_ERROR : LOG_LEVEL_WARN, "libevent: %s", text);
 }
 
-static int start_loop(struct server *s, struct why *why)
+static int start_loop(struct server *s, struct errinfo *errinfo)
 {
 	int err;
 
@@ -297,7 +299,7 @@ static int start_loop(struct server *s, struct why *why)
 		err = devices_watch(&s->net);
 	if (!err)
 		err = auditor_start(s->base, &s->leases, s->sites, &s->auditor);
-	return err ? denial_explain(DENIED_FILE, err, "the event loop does not start", why) : 0;
+	return err ? denial_explain(DENIED_FILE, err, "the event loop does not start", errinfo) : 0;
 }
 
 /* Requests over RDMA must not change anything. */
@@ -342,7 +344,7 @@ static void connect_rooms(struct server *s)
 }
 
 /* The tables must be open. */
-static int start_admin(struct server *s, struct why *why)
+static int start_admin(struct server *s, struct errinfo *errinfo)
 {
 	s->sources = (struct sources){ .options = &s->options,
 		.host = s->host,
@@ -355,13 +357,13 @@ static int start_admin(struct server *s, struct why *why)
 		.rpc = &s->rpc,
 		.auditor = s->auditor };
 	if (commands_start(s->base, &s->sources, &s->commands))
-		return why_set(why, -ENOMEM, "out of memory");
+		return errinfo_set(errinfo, -ENOMEM, "out of memory");
 	s->rpc.sites = s->sites;
 	s->rpc.asked = s->commands;
-	return admin_start(s->base, &s->options, s->commands, &s->admin, why);
+	return admin_start(s->base, &s->options, s->commands, &s->admin, errinfo);
 }
 
-int server_start(struct server *s, const struct options *options, struct why *why)
+int server_start(struct server *s, const struct options *options, struct errinfo *errinfo)
 {
 	struct sizes sizes;
 	int err;
@@ -372,29 +374,29 @@ int server_start(struct server *s, const struct options *options, struct why *wh
 	gethostname(s->host, sizeof(s->host) - 1);
 	connect_rooms(s);
 	hold_signals(SIG_BLOCK);
-	err = denial_of_descriptors(DESCRIPTORS_MIN, why);
+	err = denial_of_descriptors(DESCRIPTORS_MIN, errinfo);
 	if (!err)
-		err = plan_memory(s, &sizes, why);
+		err = plan_memory(s, &sizes, errinfo);
 	if (!err)
-		err = devices_open(&s->net, &s->options, why);
+		err = devices_open(&s->net, &s->options, errinfo);
 	if (!err)
-		err = open_memory(s, &sizes, why);
+		err = open_memory(s, &sizes, errinfo);
 	if (!err)
-		err = devices_register(&s->net, &s->pool, why);
+		err = devices_register(&s->net, &s->pool, errinfo);
 	if (!err)
-		err = start_loop(s, why);
+		err = start_loop(s, errinfo);
 	if (!err)
-		err = start_admin(s, why);
+		err = start_admin(s, errinfo);
 	if (err)
 		goto fail;
 	s->leases.started_boot_ns = clock_boot_ns();
 	sessions_recover(&s->leases);
 	err = start_tick(s);
 	if (err) {
-		why_set(why, err, "no timer: %s", strerror(-err));
+		errinfo_set(errinfo, err, "no timer: %s", strerror(-err));
 		goto fail;
 	}
-	err = listener_start(&s->net, &s->options, &s->listener, why);
+	err = listener_start(&s->net, &s->options, &s->listener, errinfo);
 	if (err)
 		goto fail;
 	pool_settle(&s->pool);

@@ -64,7 +64,7 @@ struct server {
  * Check, map, register, probe, recover, listen. Reports progress in the log. On failure *why names
  * cause and remedy, and nothing is left open.
  */
-int server_start(struct server *s, const struct options *options, struct why *why);
+int server_start(struct server *s, const struct options *options, struct errinfo *errinfo);
 
 /* Serve until SIGTERM or SIGINT. 0, or a negative errno if the loop failed. */
 int server_run(struct server *s);

@@ -204,20 +204,20 @@ static void on_accept_error(struct evconnlistener *listener, void *arg)
 {
 	static const struct timeval pause = { .tv_sec = RETRY_SECONDS };
 	struct admin *a = arg;
-	struct why why;
+	struct errinfo errinfo;
 
 	if (!a->refused)
 		(void)denial_explain(
-			DENIED_FILE, -errno, "nobody can be served on the admin socket", &why);
+			DENIED_FILE, -errno, "nobody can be served on the admin socket", &errinfo);
 	if (!a->refused)
-		log_warn("%s", why.text);
+		log_warn("%s", errinfo.text);
 	a->refused = true;
 	if (event_add(a->retry, &pause) == 0)
 		evconnlistener_disable(listener);
 }
 
 /* A killed rmemd leaves a socket file without a listener. */
-static int remove_stale(const struct sockaddr_un *address, struct why *why)
+static int remove_stale(const struct sockaddr_un *address, struct errinfo *errinfo)
 {
 	/* Nonblocking: EAGAIN means that an rmemd listens but does not accept, perhaps because it is stopped. */
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -228,7 +228,7 @@ static int remove_stale(const struct sockaddr_un *address, struct why *why)
 	if (fd >= 0)
 		close(fd);
 	if (ret == 0 || err == EAGAIN)
-		return why_set(why, -EADDRINUSE,
+		return errinfo_set(errinfo, -EADDRINUSE,
 			"another rmemd answers on %s: choose another --port or --admin",
 			address->sun_path);
 	if (err == ECONNREFUSED && lstat(address->sun_path, &st) == 0 && S_ISSOCK(st.st_mode))
@@ -237,7 +237,7 @@ static int remove_stale(const struct sockaddr_un *address, struct why *why)
 }
 
 /* Make a missing directory only for the default path: an operator's path may be mistyped. */
-static int prepare_directory(const struct options *o, struct why *why)
+static int prepare_directory(const struct options *o, struct errinfo *errinfo)
 {
 	char parent[sizeof(o->admin_socket)];
 	char *slash;
@@ -248,7 +248,7 @@ static int prepare_directory(const struct options *o, struct why *why)
 		return 0;
 	*slash = '\0';
 	if (o->admin_named && access(parent, F_OK) && errno == ENOENT)
-		return why_set(why, -ENOENT,
+		return errinfo_set(errinfo, -ENOENT,
 			"the admin socket's directory %s does not exist: make it, or name another "
 			"with --admin",
 			parent);
@@ -257,20 +257,20 @@ static int prepare_directory(const struct options *o, struct why *why)
 	return 0;
 }
 
-static int listen_on(struct admin *a, const char *path, struct why *why)
+static int listen_on(struct admin *a, const char *path, struct errinfo *errinfo)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	mode_t mask;
 	int err;
 
 	if (strlen(path) >= sizeof(address.sun_path))
-		return why_set(why, -ENAMETOOLONG,
+		return errinfo_set(errinfo, -ENAMETOOLONG,
 			"the admin socket's path is longer than %zu bytes",
 			sizeof(address.sun_path) - 1);
 	memcpy(address.sun_path, path, strlen(path) + 1);
-	err = prepare_directory(a->options, why);
+	err = prepare_directory(a->options, errinfo);
 	if (!err)
-		err = remove_stale(&address, why);
+		err = remove_stale(&address, errinfo);
 	if (err)
 		return err;
 	mask = umask(0117); /* owner and group */
@@ -280,7 +280,7 @@ static int listen_on(struct admin *a, const char *path, struct why *why)
 	err = -errno;
 	umask(mask);
 	if (!a->listener)
-		return why_set(why, err,
+		return errinfo_set(errinfo, err,
 			"cannot listen on the admin socket %s: %s; name another with --admin", path,
 			strerror(-err));
 	evconnlistener_set_error_cb(a->listener, on_accept_error);
@@ -288,19 +288,19 @@ static int listen_on(struct admin *a, const char *path, struct why *why)
 }
 
 int admin_start(struct event_base *base, const struct options *o, struct commands *commands,
-	struct admin **out, struct why *why)
+	struct admin **out, struct errinfo *errinfo)
 {
 	struct admin *a = calloc(1, sizeof(*a));
 	int err;
 
 	if (!a)
-		return why_set(why, -ENOMEM, "out of memory");
+		return errinfo_set(errinfo, -ENOMEM, "out of memory");
 	a->base = base;
 	a->options = o;
 	a->commands = commands;
 	a->retry = evtimer_new(base, on_retry, a);
-	err = a->retry ? listen_on(a, o->admin_socket, why)
-		       : why_set(why, -ENOMEM, "out of memory");
+	err = a->retry ? listen_on(a, o->admin_socket, errinfo)
+		       : errinfo_set(errinfo, -ENOMEM, "out of memory");
 	if (err) {
 		admin_stop(a);
 		return err;

@@ -6,7 +6,7 @@
 #ifndef RMEM_SERVER_ADMIN_ADMIN_H
 #define RMEM_SERVER_ADMIN_ADMIN_H
 
-#include "common/why.h"
+#include "common/errinfo.h"
 
 struct admin;
 struct commands;
@@ -15,7 +15,7 @@ struct options;
 
 /* Listen on the socket path. Replaces the stale socket of a dead rmemd; -EADDRINUSE if another rmemd answers there. */
 int admin_start(struct event_base *base, const struct options *o, struct commands *commands,
-	struct admin **out, struct why *why);
+	struct admin **out, struct errinfo *errinfo);
 void admin_stop(struct admin *a); /* NULL is fine */
 
 #endif

@@ -286,7 +286,7 @@ static json_t *make_frame(struct draft *d, const struct site_record *site, unsig
 	const struct site_frame *frame = &site->frames.frames[i];
 	const struct site_module *m = &site->frames.modules[frame->module];
 	const struct site_name *name = site->state == 2 ? &site->names.names[i] : NULL;
-	const char *why = why_nameless(name, m);
+	const char *errinfo = why_nameless(name, m);
 	bool resolved = is_resolved(name);
 	json_t *o = json_object();
 
@@ -297,8 +297,8 @@ static json_t *make_frame(struct draft *d, const struct site_record *site, unsig
 	set_text_or_null(d, o, "module", m->path);
 	set_build_id(d, o, m);
 	draft_set_addr(d, o, "offset", frame->offset);
-	if (why)
-		draft_set_text(d, o, "why", why);
+	if (errinfo)
+		draft_set_text(d, o, "why", errinfo);
 	return o;
 }
 

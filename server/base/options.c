@@ -101,49 +101,51 @@ const char *reclaim_text(const struct options *o, char *buf, size_t size)
 	return buf;
 }
 
-static int parse_port(const char *text, uint16_t *out, struct why *why)
+static int parse_port(const char *text, uint16_t *out, struct errinfo *errinfo)
 {
 	char *end;
 	unsigned long port = strtoul(text, &end, 10);
 
 	if (*text < '0' || *text > '9' || *end || port < 1 || port > 65535)
-		return why_set(why, -EINVAL, "--port %s: a port is a number from 1 to 65535", text);
+		return errinfo_set(
+			errinfo, -EINVAL, "--port %s: a port is a number from 1 to 65535", text);
 	*out = (uint16_t)port;
 	return 0;
 }
 
 static int parse_count(
-	const char *option, const char *text, unsigned max, unsigned *out, struct why *why)
+	const char *option, const char *text, unsigned max, unsigned *out, struct errinfo *errinfo)
 {
 	char *end;
 	unsigned long n = strtoul(text, &end, 10);
 
 	if (*text < '0' || *text > '9' || *end || n < 1 || n > max)
-		return why_set(
-			why, -EINVAL, "--%s %s: must be a number from 1 to %u", option, text, max);
+		return errinfo_set(errinfo, -EINVAL, "--%s %s: must be a number from 1 to %u",
+			option, text, max);
 	*out = (unsigned)n;
 	return 0;
 }
 
 static int parse_duration(const char *option, const char *text, uint64_t min_ms, uint64_t max_ms,
-	uint64_t *out_ms, struct why *why)
+	uint64_t *out_ms, struct errinfo *errinfo)
 {
 	char lo[UNITS_TEXT_SIZE], hi[UNITS_TEXT_SIZE];
 	uint64_t ms;
 
 	if (units_parse_duration(text, &ms))
-		return why_set(why, -EINVAL,
+		return errinfo_set(errinfo, -EINVAL,
 			"--%s %s: a duration is a number and ms, s, m, h or d, such as 10s", option,
 			text);
 	if (ms < min_ms || ms > max_ms)
-		return why_set(why, -EINVAL, "--%s %s: must be between %s and %s", option, text,
-			units_format_duration(min_ms, lo, sizeof(lo)),
+		return errinfo_set(errinfo, -EINVAL, "--%s %s: must be between %s and %s", option,
+			text, units_format_duration(min_ms, lo, sizeof(lo)),
 			units_format_duration(max_ms, hi, sizeof(hi)));
 	*out_ms = ms;
 	return 0;
 }
 
-static int parse_reclaim(struct options *o, const char *text, uint64_t max_ms, struct why *why)
+static int parse_reclaim(
+	struct options *o, const char *text, uint64_t max_ms, struct errinfo *errinfo)
 {
 	char max[UNITS_TEXT_SIZE];
 
@@ -156,16 +158,16 @@ static int parse_reclaim(struct options *o, const char *text, uint64_t max_ms, s
 		return 0;
 	}
 	if (units_parse_duration(text, &o->reclaim_ms))
-		return why_set(why, -EINVAL,
+		return errinfo_set(errinfo, -EINVAL,
 			"--reclaim %s: must be never, pressure or a duration such as 10m", text);
 	if (o->reclaim_ms > max_ms)
-		return why_set(why, -EINVAL, "--reclaim %s: at most %s", text,
+		return errinfo_set(errinfo, -EINVAL, "--reclaim %s: at most %s", text,
 			units_format_duration(max_ms, max, sizeof(max)));
 	o->reclaim = RECLAIM_AFTER;
 	return 0;
 }
 
-static int parse_protection(struct options *o, const char *text, struct why *why)
+static int parse_protection(struct options *o, const char *text, struct errinfo *errinfo)
 {
 	for (unsigned i = 0; i < sizeof(protection_names) / sizeof(protection_names[0]); i++) {
 		if (strcmp(text, protection_names[i]) == 0) {
@@ -173,42 +175,44 @@ static int parse_protection(struct options *o, const char *text, struct why *why
 			return 0;
 		}
 	}
-	return why_set(why, -EINVAL, "--protection %s: must be auto, window or region", text);
+	return errinfo_set(
+		errinfo, -EINVAL, "--protection %s: must be auto, window or region", text);
 }
 
-static int parse_bind(struct options *o, const char *text, struct why *why)
+static int parse_bind(struct options *o, const char *text, struct errinfo *errinfo)
 {
 	struct in_addr address;
 
 	if (inet_pton(AF_INET, text, &address) != 1)
-		return why_set(why, -EINVAL, "--bind %s: an IPv4 address is needed", text);
+		return errinfo_set(errinfo, -EINVAL, "--bind %s: an IPv4 address is needed", text);
 	/* The connection manager would accept it, and no client could connect. */
 	if (ntohl(address.s_addr) >> 24 == IN_LOOPBACKNET)
-		return why_set(why, -EINVAL,
+		return errinfo_set(errinfo, -EINVAL,
 			"--bind %s: no RDMA device has a loopback address: see rdma link, ip addr",
 			text);
 	o->bind = text;
 	return 0;
 }
 
-static int set_path(char *out, size_t size, const char *option, const char *text, struct why *why)
+static int set_path(
+	char *out, size_t size, const char *option, const char *text, struct errinfo *errinfo)
 {
 	if (!*text || strlen(text) >= size)
-		return why_set(
-			why, -EINVAL, "--%s: a path of 1 to %zu bytes is needed", option, size - 1);
+		return errinfo_set(errinfo, -EINVAL, "--%s: a path of 1 to %zu bytes is needed",
+			option, size - 1);
 	snprintf(out, size, "%s", text);
 	return 0;
 }
 
-static int apply(struct options *o, int key, const char *arg, struct why *why)
+static int apply(struct options *o, int key, const char *arg, struct errinfo *errinfo)
 {
 	const uint64_t year_ms = 366ULL * 86400 * 1000;
 
 	switch (key) {
 	case OPT_PORT:
-		return parse_port(arg, &o->port, why);
+		return parse_port(arg, &o->port, errinfo);
 	case OPT_BIND:
-		return parse_bind(o, arg, why);
+		return parse_bind(o, arg, errinfo);
 	case OPT_DEVICE:
 		o->device = arg;
 		return 0;
@@ -216,33 +220,33 @@ static int apply(struct options *o, int key, const char *arg, struct why *why)
 		o->size = arg;
 		return 0;
 	case OPT_DATA:
-		return set_path(o->data_dir, sizeof(o->data_dir), "data", arg, why);
+		return set_path(o->data_dir, sizeof(o->data_dir), "data", arg, errinfo);
 	case OPT_ADMIN:
 		o->admin_named = true;
-		return set_path(o->admin_socket, sizeof(o->admin_socket), "admin", arg, why);
+		return set_path(o->admin_socket, sizeof(o->admin_socket), "admin", arg, errinfo);
 	case OPT_TTL:
-		return parse_duration("ttl", arg, TTL_MIN_MS, TTL_MAX_MS, &o->ttl_ms, why);
+		return parse_duration("ttl", arg, TTL_MIN_MS, TTL_MAX_MS, &o->ttl_ms, errinfo);
 	case OPT_COURTESY:
-		return parse_duration("courtesy", arg, 0, year_ms, &o->courtesy_ms, why);
+		return parse_duration("courtesy", arg, 0, year_ms, &o->courtesy_ms, errinfo);
 	case OPT_AUDIT_INTERVAL:
 		return parse_duration(
-			"audit-interval", arg, 0, year_ms, &o->audit_interval_ms, why);
+			"audit-interval", arg, 0, year_ms, &o->audit_interval_ms, errinfo);
 	case OPT_RECLAIM:
-		return parse_reclaim(o, arg, year_ms, why);
+		return parse_reclaim(o, arg, year_ms, errinfo);
 	case OPT_MAX_SESSIONS:
 		return parse_count(
-			"max-sessions", arg, OPTIONS_MAX_SESSIONS, &o->max_sessions, why);
+			"max-sessions", arg, OPTIONS_MAX_SESSIONS, &o->max_sessions, errinfo);
 	case OPT_MAX_CHANNELS:
 		return parse_count(
-			"max-channels", arg, OPTIONS_MAX_CHANNELS, &o->max_channels, why);
+			"max-channels", arg, OPTIONS_MAX_CHANNELS, &o->max_channels, errinfo);
 	case OPT_MAX_OBSERVERS:
 		return parse_count(
-			"max-observers", arg, OPTIONS_MAX_OBSERVERS, &o->max_observers, why);
+			"max-observers", arg, OPTIONS_MAX_OBSERVERS, &o->max_observers, errinfo);
 	case OPT_PROTECTION:
-		return parse_protection(o, arg, why);
+		return parse_protection(o, arg, errinfo);
 	case OPT_LOG_LEVEL:
 		if (log_parse_level(arg, &o->log_level) || o->log_level == LOG_LEVEL_OFF)
-			return why_set(why, -EINVAL,
+			return errinfo_set(errinfo, -EINVAL,
 				"--log-level %s: must be error, warn, info or debug", arg);
 		return 0;
 	default:
@@ -250,17 +254,19 @@ static int apply(struct options *o, int key, const char *arg, struct why *why)
 	}
 }
 
-static int set_default_paths(struct options *o, struct why *why)
+static int set_default_paths(struct options *o, struct errinfo *errinfo)
 {
 	if (!o->data_dir[0] && rundir_data_dir(o->port, o->data_dir, sizeof(o->data_dir)))
-		return why_set(why, -EINVAL, "no default data directory: name one with --data");
+		return errinfo_set(
+			errinfo, -EINVAL, "no default data directory: name one with --data");
 	if (!o->admin_socket[0] &&
 		rundir_admin_socket(o->port, o->admin_socket, sizeof(o->admin_socket)))
-		return why_set(why, -EINVAL, "no default admin socket: name one with --admin");
+		return errinfo_set(
+			errinfo, -EINVAL, "no default admin socket: name one with --admin");
 	return 0;
 }
 
-enum options_result options_parse(struct options *o, int argc, char **argv, struct why *why)
+enum options_result options_parse(struct options *o, int argc, char **argv, struct errinfo *errinfo)
 {
 	int key;
 
@@ -286,21 +292,21 @@ enum options_result options_parse(struct options *o, int argc, char **argv, stru
 			return OPTIONS_EXIT;
 		}
 		if (key == ':') {
-			why_set(why, -EINVAL, "%s needs an argument", argv[optind - 1]);
+			errinfo_set(errinfo, -EINVAL, "%s needs an argument", argv[optind - 1]);
 			return OPTIONS_WRONG;
 		}
 		if (key == '?') {
-			why_set(why, -EINVAL, "unknown option %s (rmemd --help lists them)",
+			errinfo_set(errinfo, -EINVAL, "unknown option %s (rmemd --help lists them)",
 				argv[optind - 1]);
 			return OPTIONS_WRONG;
 		}
-		if (apply(o, key, optarg, why))
+		if (apply(o, key, optarg, errinfo))
 			return OPTIONS_WRONG;
 	}
 	if (optind < argc) {
-		why_set(why, -EINVAL, "%s: rmemd takes options only (rmemd --help lists them)",
-			argv[optind]);
+		errinfo_set(errinfo, -EINVAL,
+			"%s: rmemd takes options only (rmemd --help lists them)", argv[optind]);
 		return OPTIONS_WRONG;
 	}
-	return set_default_paths(o, why) ? OPTIONS_WRONG : OPTIONS_RUN;
+	return set_default_paths(o, errinfo) ? OPTIONS_WRONG : OPTIONS_RUN;
 }

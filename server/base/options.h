@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 #include "common/log.h"
-#include "common/why.h"
+#include "common/errinfo.h"
 
 enum protection { PROTECTION_AUTO, PROTECTION_WINDOW, PROTECTION_REGION };
 
@@ -46,7 +46,8 @@ struct options {
 enum options_result { OPTIONS_RUN, OPTIONS_EXIT, OPTIONS_WRONG };
 
 /* Fills *o with the defaults and what argv says. OPTIONS_WRONG: *why tells the user what to mend. */
-enum options_result options_parse(struct options *o, int argc, char **argv, struct why *why);
+enum options_result options_parse(
+	struct options *o, int argc, char **argv, struct errinfo *errinfo);
 
 const char *protection_name(enum protection p); /* "auto", "window", "region" */
 

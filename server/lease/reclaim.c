@@ -81,7 +81,7 @@ static struct prospects prospects_of(const struct reclaim *r, int node)
 	return p;
 }
 
-static void take(struct reclaim *r, struct session *session, const char *why)
+static void take(struct reclaim *r, struct session *session, const char *errinfo)
 {
 	const struct session_record *record = session_record(session);
 	const struct ledger *ledger = r->leases->pool->ledger;
@@ -89,7 +89,7 @@ static void take(struct reclaim *r, struct session *session, const char *why)
 	char bytes[UNITS_TEXT_SIZE];
 
 	session->taking_next = next_live(r, session, ledger_next_of_session(ledger, slot, NULL));
-	log_warn("%s: taking back %s in %u blocks of %s[%u] on %s (%s)", why,
+	log_warn("%s: taking back %s in %u blocks of %s[%u] on %s (%s)", errinfo,
 		units_format_bytes(ledger_session_bytes(ledger, slot), bytes, sizeof(bytes)),
 		ledger_session_count(ledger, slot), record->identity.exe, record->identity.pid,
 		record->identity.host, session_state_name(record->state));

@@ -183,8 +183,8 @@ static void take_control(struct connection *c, struct session *session)
 	adopt(c, session, control_closing);
 }
 
-static int start(
-	struct leases *l, struct connection *c, const struct hello_request *hello, struct why *why)
+static int start(struct leases *l, struct connection *c, const struct hello_request *hello,
+	struct errinfo *errinfo)
 {
 	struct identity who = hello->identity;
 	uint8_t secret[ID_SIZE];
@@ -194,16 +194,18 @@ static int start(
 	/* Checked before getrandom(): a HELLO that waits for a slot is retried many times. */
 	err = sessions_are_full(l->records) ? -EUSERS : 0;
 	if (!err && getrandom(secret, sizeof(secret), 0) != sizeof(secret))
-		return why_set(why, -EAGAIN, "the server has no random numbers");
+		return errinfo_set(errinfo, -EAGAIN, "the server has no random numbers");
 	identity_clean(&who);
 	if (!err)
 		err = sessions_add(
 			l->records, hello->session_id, secret, &who, leases_time_ns(l), &slot);
 	if (err == -EUSERS)
-		return why_set(why, err, "the server keeps %u sessions and has no room for more",
+		return errinfo_set(errinfo, err,
+			"the server keeps %u sessions and has no room for more",
 			l->options->max_sessions);
 	if (err)
-		return why_set(why, err, "the server refuses the session: %s", strerror(-err));
+		return errinfo_set(
+			errinfo, err, "the server refuses the session: %s", strerror(-err));
 	take_control(c, use_slot(l, slot, clock_boot_ns()));
 	log_debug("session of %s[%u] on %s opened from %s", who.exe, who.pid, who.host, c->peer);
 	return 0;
@@ -211,31 +213,33 @@ static int start(
 
 /* 0 and the session, if the peer knows its secret. */
 static int find(struct leases *l, const uint8_t id[ID_SIZE], const uint8_t secret[ID_SIZE],
-	struct session **out, struct why *why)
+	struct session **out, struct errinfo *errinfo)
 {
 	uint32_t slot;
 
 	if (sessions_find(l->records, id, &slot))
-		return why_set(why, -ESTALE, "the server does not know this session (any more)");
+		return errinfo_set(
+			errinfo, -ESTALE, "the server does not know this session (any more)");
 	if (!same_secret(sessions_get(l->records, slot)->secret, secret))
-		return why_set(why, -EACCES, "the session's secret is wrong");
+		return errinfo_set(errinfo, -EACCES, "the session's secret is wrong");
 	*out = &l->sessions[slot];
 	return 0;
 }
 
-static int check_resumable(const struct session *session, struct why *why)
+static int check_resumable(const struct session *session, struct errinfo *errinfo)
 {
 	/* A session without memory may have been forgotten with its last connection. */
 	if (!session->used)
-		return why_set(why, -ESTALE, "the server does not know this session (any more)");
+		return errinfo_set(
+			errinfo, -ESTALE, "the server does not know this session (any more)");
 	if (session_record(session)->state == SESSION_CLOSED || session->reclaiming)
-		return why_set(
-			why, -ESTALE, "the session is over and its memory is being taken back");
+		return errinfo_set(
+			errinfo, -ESTALE, "the session is over and its memory is being taken back");
 	return 0;
 }
 
 /* Renew the session's fencing token if others may have been told that it is out. */
-static int check_token(const struct session *session, struct why *why)
+static int check_token(const struct session *session, struct errinfo *errinfo)
 {
 	struct leases *l = session->leases;
 	const struct session_record *r = session_record(session);
@@ -244,26 +248,26 @@ static int check_token(const struct session *session, struct why *why)
 		return 0;
 	/* A stuck queue pair can still write under the old token, so that cannot be replaced. */
 	if (session->grantee.has_stuck_qp)
-		return why_set(why, -ESTALE,
+		return errinfo_set(errinfo, -ESTALE,
 			"the device has not confirmed the end of the session's earlier "
 			"connections");
 	if (sessions_renew_token(l->records, session->grantee.slot))
-		return why_set(why, -ESTALE, "the server has no more fencing tokens");
+		return errinfo_set(errinfo, -ESTALE, "the server has no more fencing tokens");
 	return 0;
 }
 
-int session_resume(struct connection *c, struct session *session, struct why *why)
+int session_resume(struct connection *c, struct session *session, struct errinfo *errinfo)
 {
 	struct leases *l = session->leases;
 	const struct session_record *r;
-	int err = check_resumable(session, why);
+	int err = check_resumable(session, errinfo);
 
 	if (!err)
-		err = check_token(session, why);
+		err = check_token(session, errinfo);
 	if (err)
 		return err;
 	if (lease_resume(&session->lease, clock_boot_ns()))
-		return why_set(why, -ESTALE, "the session's lease and courtesy are over");
+		return errinfo_set(errinfo, -ESTALE, "the session's lease and courtesy are over");
 	r = session_record(session);
 	session->lease.heartbeat = *session_heartbeat(session);
 	take_control(c, session);
@@ -295,24 +299,24 @@ static int end_the_earlier(struct connection *c, struct session *session, struct
 }
 
 static int resume(struct leases *l, struct connection *c, const struct hello_request *hello,
-	struct wait ***out, struct why *why)
+	struct wait ***out, struct errinfo *errinfo)
 {
 	struct session *session;
-	int err = find(l, hello->session_id, hello->secret, &session, why);
+	int err = find(l, hello->session_id, hello->secret, &session, errinfo);
 
 	if (!err)
-		err = check_resumable(session, why);
+		err = check_resumable(session, errinfo);
 	if (err)
 		return err;
 	if (session->nconnections)
 		return end_the_earlier(c, session, out);
-	return session_resume(c, session, why);
+	return session_resume(c, session, errinfo);
 }
 
 int session_begin(struct leases *l, struct connection *c, const struct hello_request *hello,
-	struct wait ***out, struct why *why)
+	struct wait ***out, struct errinfo *errinfo)
 {
-	return hello->resume ? resume(l, c, hello, out, why) : start(l, c, hello, why);
+	return hello->resume ? resume(l, c, hello, out, errinfo) : start(l, c, hello, errinfo);
 }
 
 static bool is_channel(const struct connection *c, const struct session *session, uint32_t number)
@@ -350,16 +354,16 @@ static struct connection *end_predecessor(const struct connection *c, struct ses
 	return old;
 }
 
-int session_rejoin(struct connection *c, struct session *session, struct why *why)
+int session_rejoin(struct connection *c, struct session *session, struct errinfo *errinfo)
 {
 	if (!session->control || session_record(session)->state != SESSION_CONNECTED)
-		return why_set(why, -ESTALE,
+		return errinfo_set(errinfo, -ESTALE,
 			"the session is not connected: a channel needs its control connection");
 	if (session->nchannels >= CHANNELS_PER_SESSION_MAX)
-		return why_set(why, -EUSERS, "a session can have at most %d channels",
+		return errinfo_set(errinfo, -EUSERS, "a session can have at most %d channels",
 			CHANNELS_PER_SESSION_MAX);
 	if (c->number && find_channel(c->net->zombies, session, c->number))
-		return why_set(why, -EBUSY,
+		return errinfo_set(errinfo, -EBUSY,
 			"the device does not confirm the end of this channel's last connection");
 	connection_move(c, &session->channels);
 	session->nchannels++;
@@ -370,18 +374,18 @@ int session_rejoin(struct connection *c, struct session *session, struct why *wh
 }
 
 int session_join(struct leases *l, struct connection *c, const struct join_request *q,
-	struct wait ***out, struct why *why)
+	struct wait ***out, struct errinfo *errinfo)
 {
 	struct connection *old;
 	struct session *session;
-	int err = find(l, q->session_id, q->secret, &session, why);
+	int err = find(l, q->session_id, q->secret, &session, errinfo);
 
 	if (err)
 		return err;
 	c->number = q->channel;
 	old = c->number ? end_predecessor(c, session) : NULL;
 	if (!old)
-		return session_rejoin(c, session, why);
+		return session_rejoin(c, session, errinfo);
 	c->pending.session = session;
 	*out = &old->gone;
 	return -EINPROGRESS;

@@ -94,9 +94,9 @@ void sessions_recover(struct leases *l);
  * ended; wait on *out, then call session_resume() for c->pending.session. A later HELLO replaces this one and aborts c.
  */
 int session_begin(struct leases *l, struct connection *c, const struct hello_request *hello,
-	struct wait ***out, struct why *why);
+	struct wait ***out, struct errinfo *errinfo);
 /* Finish a HELLO that waited: no earlier connection of the session is left. -ESTALE. */
-int session_resume(struct connection *c, struct session *session, struct why *why);
+int session_resume(struct connection *c, struct session *session, struct errinfo *errinfo);
 
 /*
  * Handle a JOIN on c. 0: c is a channel of the session. -ESTALE, -EACCES, -EUSERS, -EBUSY. -EINPROGRESS: c replaces a
@@ -104,9 +104,9 @@ int session_resume(struct connection *c, struct session *session, struct why *wh
  * with the same number replaces this one and aborts c.
  */
 int session_join(struct leases *l, struct connection *c, const struct join_request *q,
-	struct wait ***out, struct why *why);
+	struct wait ***out, struct errinfo *errinfo);
 /* Finish a JOIN that waited. -ESTALE, -EUSERS, -EBUSY. */
-int session_rejoin(struct connection *c, struct session *session, struct why *why);
+int session_rejoin(struct connection *c, struct session *session, struct errinfo *errinfo);
 
 /*
  * Is this fencing token out, that is, can no connection act under it, now or later? If so, the token is retired before

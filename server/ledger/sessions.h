@@ -27,7 +27,7 @@ enum session_state {
 };
 
 /*
- * A fencing token identifies one tenure of a session's lease. A session that resumes after its lease expired gets a new
+ * A fencing token identifies one lease epoch of a session. A session that resumes after its lease expired gets a new
  * token. Locks are held under a token, so it has at most 40 bits. A retired token is never used again, even after
  * restarts.
  */

@@ -21,13 +21,13 @@
 #include "numa/place.h"
 #include "numa/topology.h"
 
-int arena_page_bytes(int data_dir, uint64_t *out_bytes, bool *out_huge, struct why *why)
+int arena_page_bytes(int data_dir, uint64_t *out_bytes, bool *out_huge, struct errinfo *errinfo)
 {
 	struct statfs fs;
 
 	if (fstatfs(data_dir, &fs) != 0)
-		return why_set(
-			why, -errno, "cannot examine the data directory: %s", strerror(errno));
+		return errinfo_set(
+			errinfo, -errno, "cannot examine the data directory: %s", strerror(errno));
 	switch ((unsigned long)fs.f_type) {
 	case TMPFS_MAGIC:
 		*out_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
@@ -36,7 +36,7 @@ int arena_page_bytes(int data_dir, uint64_t *out_bytes, bool *out_huge, struct w
 		*out_bytes = (uint64_t)fs.f_bsize; /* huge page size, never 0 */
 		break;
 	default:
-		return why_set(why, -EOPNOTSUPP,
+		return errinfo_set(errinfo, -EOPNOTSUPP,
 			"the data directory is on neither tmpfs nor hugetlbfs, and only their "
 			"files can be lent to a network card: choose another one, such as "
 			"/dev/shm/rmemd");
@@ -98,20 +98,20 @@ int arena_scan(int data_dir, void (*found)(void *arg, const struct arena_entry *
 	return err;
 }
 
-static int check_config(const struct arena_config *c, uint64_t page_bytes, struct why *why)
+static int check_config(const struct arena_config *c, uint64_t page_bytes, struct errinfo *errinfo)
 {
 	char page[UNITS_TEXT_SIZE], size[UNITS_TEXT_SIZE];
 
 	if (c->node >= ADDR_MAX_NODES || !topology_find(c->topology, c->node))
-		return why_set(
-			why, -ENODEV, "there is no NUMA node %u that has memory for us", c->node);
+		return errinfo_set(errinfo, -ENODEV,
+			"there is no NUMA node %u that has memory for us", c->node);
 	if (c->bytes > ADDR_OFFSET_MASK + 1)
-		return why_set(why, -EINVAL,
+		return errinfo_set(errinfo, -EINVAL,
 			"node %u: %s is more than the %s that one node can lend", c->node,
 			units_format_bytes(c->bytes, size, sizeof(size)),
 			units_format_bytes(ADDR_OFFSET_MASK + 1, page, sizeof(page)));
 	if (c->bytes == 0 || (c->bytes & (page_bytes - 1)) != 0)
-		return why_set(why, -EINVAL,
+		return errinfo_set(errinfo, -EINVAL,
 			"node %u: a size of %" PRIu64
 			" bytes is not a multiple of the data directory's pages of %s",
 			c->node, c->bytes, units_format_bytes(page_bytes, page, sizeof(page)));
@@ -119,7 +119,7 @@ static int check_config(const struct arena_config *c, uint64_t page_bytes, struc
 }
 
 /* Open or create the file. Set a->created only after locking, so no other process's file is ever removed. */
-static int open_file(struct arena *a, int data_dir, const char *name, struct why *why)
+static int open_file(struct arena *a, int data_dir, const char *name, struct errinfo *errinfo)
 {
 	const int flags = O_RDWR | O_CLOEXEC | O_NOFOLLOW;
 	bool created = true;
@@ -130,10 +130,10 @@ static int open_file(struct arena *a, int data_dir, const char *name, struct why
 		a->fd = openat(data_dir, name, flags);
 	}
 	if (a->fd < 0)
-		return why_set(why, -errno, "cannot open %s in the data directory: %s", name,
-			strerror(errno));
+		return errinfo_set(errinfo, -errno, "cannot open %s in the data directory: %s",
+			name, strerror(errno));
 	if (flock(a->fd, LOCK_EX | LOCK_NB) != 0)
-		return why_set(why, errno == EWOULDBLOCK ? -EBUSY : -errno,
+		return errinfo_set(errinfo, errno == EWOULDBLOCK ? -EBUSY : -errno,
 			"%s is in use: another rmemd runs with this data directory; give this one "
 			"its own (--data)",
 			name);
@@ -142,15 +142,15 @@ static int open_file(struct arena *a, int data_dir, const char *name, struct why
 }
 
 /* Give a new file its size; check the size of an existing one. */
-static int size_file(struct arena *a, const char *name, struct why *why)
+static int size_file(struct arena *a, const char *name, struct errinfo *errinfo)
 {
 	char have[UNITS_TEXT_SIZE], want[UNITS_TEXT_SIZE], doing[ARENA_NAME_SIZE + 8];
 	struct stat st;
 
 	if (fstat(a->fd, &st) != 0)
-		return why_set(why, -errno, "cannot examine %s: %s", name, strerror(errno));
+		return errinfo_set(errinfo, -errno, "cannot examine %s: %s", name, strerror(errno));
 	if (!S_ISREG(st.st_mode) || st.st_uid != geteuid())
-		return why_set(why, -EPERM,
+		return errinfo_set(errinfo, -EPERM,
 			"%s in the data directory is not a file of user %u: remove it, or use "
 			"another directory",
 			name, (unsigned)geteuid());
@@ -159,10 +159,10 @@ static int size_file(struct arena *a, const char *name, struct why *why)
 		if (ftruncate(a->fd, (off_t)a->bytes) == 0)
 			return 0;
 		snprintf(doing, sizeof(doing), "sizing %s", name);
-		return denial_explain(DENIED_FILE, -errno, doing, why);
+		return denial_explain(DENIED_FILE, -errno, doing, errinfo);
 	}
 	if ((uint64_t)st.st_size != a->bytes)
-		return why_set(why, -EEXIST,
+		return errinfo_set(errinfo, -EEXIST,
 			"%s in the data directory holds %s from an earlier run, but %s are wanted: "
 			"start without --size, which takes the sizes of the earlier run",
 			name, units_format_bytes((uint64_t)st.st_size, have, sizeof(have)),
@@ -170,15 +170,16 @@ static int size_file(struct arena *a, const char *name, struct why *why)
 	return 0;
 }
 
-static int explain(int err, const char *doing, const char *size, unsigned node, struct why *why)
+static int explain(
+	int err, const char *doing, const char *size, unsigned node, struct errinfo *errinfo)
 {
 	char text[96];
 
 	snprintf(text, sizeof(text), "%s %s of NUMA node %u", doing, size, node);
-	return denial_explain(DENIED_CALL, err, text, why);
+	return denial_explain(DENIED_CALL, err, text, errinfo);
 }
 
-static int map_file(struct arena *a, const struct topology *t, bool huge, struct why *why)
+static int map_file(struct arena *a, const struct topology *t, bool huge, struct errinfo *errinfo)
 {
 	char size[UNITS_TEXT_SIZE];
 	void *map;
@@ -187,23 +188,24 @@ static int map_file(struct arena *a, const struct topology *t, bool huge, struct
 	units_format_bytes(a->bytes, size, sizeof(size));
 	map = mmap(NULL, a->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, a->fd, 0);
 	if (map == MAP_FAILED && huge && errno == ENOMEM)
-		return why_set(why, -ENOMEM,
+		return errinfo_set(errinfo, -ENOMEM,
 			"there are not enough free huge pages for node %u's %s: make more "
 			"(/sys/devices/system/node/node%u/hugepages/), or use a smaller --size",
 			a->node, size, a->node);
 	if (map == MAP_FAILED)
-		return explain(-errno, "mapping", size, a->node, why);
+		return explain(-errno, "mapping", size, a->node, errinfo);
 	a->base = map;
 	err = place_memory(t, a->node, map, a->bytes);
 	if (err)
-		return explain(err, "mbind, for", size, a->node, why);
+		return explain(err, "mbind, for", size, a->node, errinfo);
 	/* Fewer TLB misses in NIC and CPU if the mount allows huge pages (huge=advise). */
 	if (!huge)
 		(void)madvise(map, a->bytes, MADV_HUGEPAGE);
 	return 0;
 }
 
-static int populate(struct arena *a, const struct arena_config *c, bool huge, struct why *why)
+static int populate(
+	struct arena *a, const struct arena_config *c, bool huge, struct errinfo *errinfo)
 {
 	char size[UNITS_TEXT_SIZE];
 	int err = prefault_range(c->topology, a->node, a->base, a->bytes, a->page_bytes,
@@ -214,37 +216,37 @@ static int populate(struct arena *a, const struct arena_config *c, bool huge, st
 	case 0:
 		return 0;
 	case -ECANCELED:
-		return why_set(why, err, "stopped while %s of node %u was being made ready", size,
-			a->node);
+		return errinfo_set(errinfo, err, "stopped while %s of node %u was being made ready",
+			size, a->node);
 	case -ENOSPC:
 		if (huge)
-			return why_set(why, err,
+			return errinfo_set(errinfo, err,
 				"node %u ran out of free huge pages for its %s: make more "
 				"(/sys/devices/system/node/node%u/hugepages/), or use a smaller "
 				"--size",
 				a->node, size, a->node);
-		return why_set(why, err,
+		return errinfo_set(errinfo, err,
 			"the data directory's tmpfs filled up before node %u had its %s: enlarge "
 			"it (mount -o remount,size=...), or use a smaller --size",
 			a->node, size);
 	case -ENOMEM:
-		return why_set(why, err,
+		return errinfo_set(errinfo, err,
 			"node %u, or this service's memory limit, ran out of memory before it had "
 			"its %s: use a smaller --size",
 			a->node, size);
 	case -EINVAL:
-		return why_set(why, err,
+		return errinfo_set(errinfo, err,
 			"this kernel cannot populate memory (MADV_POPULATE_WRITE): Linux 5.14 or "
 			"newer is needed");
 	case -EAGAIN:
-		return denial_explain(
-			DENIED_THREAD, err, "no thread can be started to touch the memory", why);
+		return denial_explain(DENIED_THREAD, err,
+			"no thread can be started to touch the memory", errinfo);
 	default:
-		return explain(err, "touching", size, a->node, why);
+		return explain(err, "touching", size, a->node, errinfo);
 	}
 }
 
-int arena_open(struct arena *out, const struct arena_config *config, struct why *why)
+int arena_open(struct arena *out, const struct arena_config *config, struct errinfo *errinfo)
 {
 	struct arena a = { .node = config->node, .bytes = config->bytes, .fd = -1 };
 	char name[ARENA_NAME_SIZE];
@@ -252,22 +254,22 @@ int arena_open(struct arena *out, const struct arena_config *config, struct why 
 	int err;
 
 	arena_name(config->node, config->pool, name);
-	err = arena_page_bytes(config->data_dir, &a.page_bytes, &huge, why);
+	err = arena_page_bytes(config->data_dir, &a.page_bytes, &huge, errinfo);
 	if (err)
 		return err;
-	err = check_config(config, a.page_bytes, why);
+	err = check_config(config, a.page_bytes, errinfo);
 	if (err)
 		return err;
-	err = open_file(&a, config->data_dir, name, why);
+	err = open_file(&a, config->data_dir, name, errinfo);
 	if (err)
 		goto fail;
-	err = size_file(&a, name, why);
+	err = size_file(&a, name, errinfo);
 	if (err)
 		goto fail;
-	err = map_file(&a, config->topology, huge, why);
+	err = map_file(&a, config->topology, huge, errinfo);
 	if (err)
 		goto fail;
-	err = populate(&a, config, huge, why);
+	err = populate(&a, config, huge, errinfo);
 	if (err)
 		goto fail;
 	*out = a;

@@ -13,7 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "common/why.h"
+#include "common/errinfo.h"
 #include "numa/prefault.h"
 
 struct topology;
@@ -41,7 +41,7 @@ struct arena_config {
  * The page size of files in a directory. *out_huge (may be NULL): the directory is on hugetlbfs.
  * -EOPNOTSUPP: neither tmpfs nor hugetlbfs.
  */
-int arena_page_bytes(int data_dir, uint64_t *out_bytes, bool *out_huge, struct why *why);
+int arena_page_bytes(int data_dir, uint64_t *out_bytes, bool *out_huge, struct errinfo *errinfo);
 
 /*
  * The file's name, "arena-NODE-POOL". It carries the pool's id because every byte of the file is lent. Moving or
@@ -74,7 +74,7 @@ int arena_scan(int data_dir, void (*found)(void *arg, const struct arena_entry *
  *	-EAGAIN		no thread could be started
  *	-ENOSPC, -ENOMEM, -EOPNOTSUPP, errno of open, ftruncate, mmap, mbind
  */
-int arena_open(struct arena *a, const struct arena_config *config, struct why *why);
+int arena_open(struct arena *a, const struct arena_config *config, struct errinfo *errinfo);
 
 /* Keeps the file. NULL, zeroed and closed arenas are fine. */
 void arena_close(struct arena *a);

@@ -18,7 +18,8 @@
 /*
  * Open and lock a directory. *out_gone: it does not exist, or another process removed it between our open and lock.
  */
-static int open_locked(const char *path, int *out, struct stat *st, bool *out_gone, struct why *why)
+static int open_locked(
+	const char *path, int *out, struct stat *st, bool *out_gone, struct errinfo *errinfo)
 {
 	int err, fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 
@@ -27,15 +28,15 @@ static int open_locked(const char *path, int *out, struct stat *st, bool *out_go
 		return 0;
 	}
 	if (fd < 0)
-		return why_set(why, -errno, "cannot open the data directory %s: %s", path,
+		return errinfo_set(errinfo, -errno, "cannot open the data directory %s: %s", path,
 			strerror(errno));
 	if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
 		err = errno == EWOULDBLOCK ? -EBUSY : -errno;
 		close(fd);
 		if (err != -EBUSY)
-			return why_set(why, err, "cannot lock the data directory %s: %s", path,
-				strerror(-err));
-		return why_set(why, err,
+			return errinfo_set(errinfo, err, "cannot lock the data directory %s: %s",
+				path, strerror(-err));
+		return errinfo_set(errinfo, err,
 			"another rmemd is using %s: give this one a --port of its own (and with "
 			"--data, a directory)",
 			path);
@@ -43,8 +44,8 @@ static int open_locked(const char *path, int *out, struct stat *st, bool *out_go
 	if (fstat(fd, st) != 0) {
 		err = -errno;
 		close(fd);
-		return why_set(
-			why, err, "cannot examine the data directory %s: %s", path, strerror(-err));
+		return errinfo_set(errinfo, err, "cannot examine the data directory %s: %s", path,
+			strerror(-err));
 	}
 	*out_gone = st->st_nlink == 0;
 	if (*out_gone)
@@ -54,23 +55,23 @@ static int open_locked(const char *path, int *out, struct stat *st, bool *out_go
 	return 0;
 }
 
-static int check_owner(const char *path, const struct stat *st, struct why *why)
+static int check_owner(const char *path, const struct stat *st, struct errinfo *errinfo)
 {
 	if (st->st_uid != geteuid())
-		return why_set(why, -EPERM,
+		return errinfo_set(errinfo, -EPERM,
 			"the data directory %s belongs to uid %u, not to us: name another with "
 			"--data",
 			path, st->st_uid);
 	/* Any user with write access could plant a forged ledger. */
 	if (st->st_mode & S_IWOTH)
-		return why_set(why, -EPERM,
+		return errinfo_set(errinfo, -EPERM,
 			"everybody may write into the data directory %s: name one below it with "
 			"--data",
 			path);
 	return 0;
 }
 
-static int open_own(const char *path, int *out, bool *out_made, struct why *why)
+static int open_own(const char *path, int *out, bool *out_made, struct errinfo *errinfo)
 {
 	bool gone = true;
 	struct stat st;
@@ -79,24 +80,24 @@ static int open_own(const char *path, int *out, bool *out_made, struct why *why)
 	for (unsigned tries = 0; gone && !err && tries < OPEN_TRIES; tries++) {
 		*out_made = mkdir(path, 0700) == 0;
 		if (!*out_made && errno != EEXIST)
-			return why_set(why, -errno,
+			return errinfo_set(errinfo, -errno,
 				errno == ENOENT
 					? "cannot make the data directory %s: %s (its parent); "
 					  "make that first, or name another with --data"
 					: "cannot make the data directory %s: %s; name another "
 					  "with --data",
 				path, strerror(errno));
-		err = open_locked(path, out, &st, &gone, why);
+		err = open_locked(path, out, &st, &gone, errinfo);
 	}
 	if (!err && gone)
-		return why_set(why, -EBUSY,
+		return errinfo_set(errinfo, -EBUSY,
 			"others make and remove the data directory %s all the time: name another "
 			"with --data",
 			path);
-	return err ? err : check_owner(path, &st, why);
+	return err ? err : check_owner(path, &st, errinfo);
 }
 
-int datadir_open(struct datadir *d, const char *path, uint16_t port, struct why *why)
+int datadir_open(struct datadir *d, const char *path, uint16_t port, struct errinfo *errinfo)
 {
 	uint64_t page_bytes;
 	bool huge = false;
@@ -104,16 +105,16 @@ int datadir_open(struct datadir *d, const char *path, uint16_t port, struct why 
 
 	*d = (struct datadir){ .arenas = -1, .tables = -1 };
 	snprintf(d->arenas_path, sizeof(d->arenas_path), "%s", path);
-	err = open_own(path, &d->arenas, &d->made, why);
+	err = open_own(path, &d->arenas, &d->made, errinfo);
 	if (!err)
-		err = arena_page_bytes(d->arenas, &page_bytes, &huge, why);
+		err = arena_page_bytes(d->arenas, &page_bytes, &huge, errinfo);
 	if (!err && !huge) {
 		memcpy(d->tables_path, d->arenas_path, sizeof(d->tables_path));
 		d->tables = d->arenas;
 	} else if (!err) {
 		err = rundir_data_dir(port, d->tables_path, sizeof(d->tables_path));
 		if (!err)
-			err = open_own(d->tables_path, &d->tables, &d->made_tables, why);
+			err = open_own(d->tables_path, &d->tables, &d->made_tables, errinfo);
 	}
 	if (err) {
 		datadir_remove(d, false);
@@ -169,7 +170,7 @@ void datadir_remove(const struct datadir *d, bool all)
 		rmdir(d->arenas_path);
 }
 
-int datadir_fail(const struct datadir *d, const char *name, int err, struct why *why)
+int datadir_fail(const struct datadir *d, const char *name, int err, struct errinfo *errinfo)
 {
 	char buf[DENIAL_TEXT_SIZE];
 	const char *remedy = denial_remedy(DENIED_FILE, err, buf);
@@ -179,7 +180,7 @@ int datadir_fail(const struct datadir *d, const char *name, int err, struct why 
 			 "remount,size=...)";
 	else if (err == -ENOTEMPTY)
 		remedy = "A directory with something in it is in its place: move it away";
-	return why_set(why, err, "cannot make or open %s/%s: %s%s%s", d->tables_path, name,
+	return errinfo_set(errinfo, err, "cannot make or open %s/%s: %s%s%s", d->tables_path, name,
 		strerror(-err), *remedy ? ". " : "", remedy);
 }
 

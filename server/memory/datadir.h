@@ -14,7 +14,7 @@
 #include <stdint.h>
 
 #include "common/rundir.h"
-#include "common/why.h"
+#include "common/errinfo.h"
 
 /* The tables' files. */
 #define DATADIR_POOL "pool"
@@ -31,7 +31,7 @@ struct datadir {
 };
 
 /* Create missing directories and lock them. port selects the default directory. -EBUSY: in use. */
-int datadir_open(struct datadir *d, const char *path, uint16_t port, struct why *why);
+int datadir_open(struct datadir *d, const char *path, uint16_t port, struct errinfo *errinfo);
 
 /* Keeps the files. Fine if not open (fds -1). */
 void datadir_close(struct datadir *d);
@@ -47,7 +47,7 @@ void datadir_remove_files(const struct datadir *d, uint64_t pool, bool keep_hist
 void datadir_remove(const struct datadir *d, bool all);
 
 /* A table cannot be opened: why names the file and what helps. Returns err. */
-int datadir_fail(const struct datadir *d, const char *name, int err, struct why *why);
+int datadir_fail(const struct datadir *d, const char *name, int err, struct errinfo *errinfo);
 
 /* A shell command that deletes everything; error messages offer it as the last resort. */
 #define DATADIR_COMMAND_SIZE (2 * RUNDIR_PATH_SIZE + 96)

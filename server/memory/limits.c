@@ -54,7 +54,7 @@ static size_t usable_nodes(const struct topology *t)
 	return n;
 }
 
-static int no_such_node(const struct topology *t, unsigned long node, struct why *why)
+static int no_such_node(const struct topology *t, unsigned long node, struct errinfo *errinfo)
 {
 	char list[160] = "";
 	size_t used = 0;
@@ -62,74 +62,75 @@ static int no_such_node(const struct topology *t, unsigned long node, struct why
 	for (size_t i = 0; i < usable_nodes(t) && used < sizeof(list) - 16; i++)
 		used += (size_t)snprintf(list + used, sizeof(list) - used, "%s%u", i ? ", " : "",
 			topology_at(t, i)->node);
-	return why_set(why, -ENODEV, "there is no NUMA node %lu with memory here; there is: %s",
-		node, list);
+	return errinfo_set(errinfo, -ENODEV,
+		"there is no NUMA node %lu with memory here; there is: %s", node, list);
 }
 
 static int add_size(struct sizes *s, const struct topology *t, unsigned long node, uint64_t bytes,
-	uint64_t page_bytes, struct why *why)
+	uint64_t page_bytes, struct errinfo *errinfo)
 {
 	char text[UNITS_TEXT_SIZE];
 
 	if (node >= ADDR_MAX_NODES || !topology_find(t, (unsigned)node))
-		return no_such_node(t, node, why);
+		return no_such_node(t, node, errinfo);
 	for (size_t i = 0; i < s->count; i++) {
 		if (s->nodes[i].node == node)
-			return why_set(why, -EINVAL, "--size names node %lu twice", node);
+			return errinfo_set(errinfo, -EINVAL, "--size names node %lu twice", node);
 	}
 	if (bytes > NODE_MAX_BYTES)
-		return why_set(why, -EFBIG, "--size: a node can lend at most %s",
+		return errinfo_set(errinfo, -EFBIG, "--size: a node can lend at most %s",
 			units_format_bytes(NODE_MAX_BYTES, text, sizeof(text)));
 	bytes = round_down(bytes, page_bytes);
 	if (bytes == 0)
-		return why_set(why, -EINVAL, "--size: node %lu would lend less than one page of %s",
-			node, units_format_bytes(page_bytes, text, sizeof(text)));
+		return errinfo_set(errinfo, -EINVAL,
+			"--size: node %lu would lend less than one page of %s", node,
+			units_format_bytes(page_bytes, text, sizeof(text)));
 	s->nodes[s->count++] = (struct sizes_node){ (unsigned)node, bytes };
 	return 0;
 }
 
-static int bad_size(const char *text, struct why *why)
+static int bad_size(const char *text, struct errinfo *errinfo)
 {
-	return why_set(why, -EINVAL,
+	return errinfo_set(errinfo, -EINVAL,
 		"--size %.64s: wanted a size such as 4G, or sizes by node such as 0:4G,1:2G", text);
 }
 
 static int parse_even(const char *text, const struct topology *t, uint64_t page_bytes,
-	struct sizes *out, struct why *why)
+	struct sizes *out, struct errinfo *errinfo)
 {
 	size_t n = usable_nodes(t);
 	uint64_t bytes;
 
 	if (units_parse_bytes(text, &bytes) != 0)
-		return bad_size(text, why);
+		return bad_size(text, errinfo);
 	for (size_t i = 0; i < n; i++) {
-		int err = add_size(out, t, topology_at(t, i)->node, bytes / n, page_bytes, why);
+		int err = add_size(out, t, topology_at(t, i)->node, bytes / n, page_bytes, errinfo);
 
 		if (err)
 			return err;
 	}
-	return n > 0 ? 0 : no_such_node(t, 0, why);
+	return n > 0 ? 0 : no_such_node(t, 0, errinfo);
 }
 
 /* One "NODE:SIZE" of n characters. */
 static int parse_item(const char *item, size_t n, const struct topology *t, uint64_t page_bytes,
-	struct sizes *out, struct why *why)
+	struct sizes *out, struct errinfo *errinfo)
 {
 	char copy[32], *colon, *end;
 	unsigned long node;
 	uint64_t bytes;
 
 	if (n >= sizeof(copy))
-		return bad_size(item, why);
+		return bad_size(item, errinfo);
 	memcpy(copy, item, n);
 	copy[n] = '\0';
 	colon = strchr(copy, ':');
 	if (!colon || !isdigit((unsigned char)copy[0]))
-		return bad_size(item, why);
+		return bad_size(item, errinfo);
 	node = strtoul(copy, &end, 10); /* overflow: ULONG_MAX, an invalid node */
 	if (end != colon || units_parse_bytes(colon + 1, &bytes) != 0)
-		return bad_size(item, why);
-	return add_size(out, t, node, bytes, page_bytes, why);
+		return bad_size(item, errinfo);
+	return add_size(out, t, node, bytes, page_bytes, errinfo);
 }
 
 static int compare_nodes(const void *a, const void *b)
@@ -140,18 +141,18 @@ static int compare_nodes(const void *a, const void *b)
 }
 
 int sizes_parse(const char *text, const struct topology *t, uint64_t page_bytes, struct sizes *out,
-	struct why *why)
+	struct errinfo *errinfo)
 {
 	struct sizes s = { 0 };
 	int err = 0;
 
 	if (!strchr(text, ':')) {
-		err = parse_even(text, t, page_bytes, &s, why);
+		err = parse_even(text, t, page_bytes, &s, errinfo);
 	} else {
 		for (const char *item = text; !err;) {
 			size_t n = strcspn(item, ",");
 
-			err = parse_item(item, n, t, page_bytes, &s, why);
+			err = parse_item(item, n, t, page_bytes, &s, errinfo);
 			if (item[n] == '\0')
 				break;
 			item += n + 1;
@@ -189,12 +190,13 @@ static bool can_lock_all(void)
 	return initial;
 }
 
-static int read_memlock(struct limits *l, struct why *why)
+static int read_memlock(struct limits *l, struct errinfo *errinfo)
 {
 	struct rlimit limit;
 
 	if (getrlimit(RLIMIT_MEMLOCK, &limit) != 0)
-		return why_set(why, -errno, "cannot read RLIMIT_MEMLOCK: %s", strerror(errno));
+		return errinfo_set(
+			errinfo, -errno, "cannot read RLIMIT_MEMLOCK: %s", strerror(errno));
 	l->memlock_soft_bytes = limit.rlim_cur == RLIM_INFINITY ? LIMITS_NONE : limit.rlim_cur;
 	l->memlock_hard_bytes = limit.rlim_max == RLIM_INFINITY ? LIMITS_NONE : limit.rlim_max;
 	if (can_lock_all())
@@ -212,25 +214,26 @@ static void add_file(void *arg, const struct arena_entry *entry)
 	l->files[entry->node].held_bytes = entry->held_bytes;
 }
 
-int limits_read(int data_dir, struct limits *out, struct why *why)
+int limits_read(int data_dir, struct limits *out, struct errinfo *errinfo)
 {
 	struct limits l = { 0 };
 	struct statvfs fs;
 	int err;
 
-	err = arena_page_bytes(data_dir, &l.page_bytes, &l.huge, why);
+	err = arena_page_bytes(data_dir, &l.page_bytes, &l.huge, errinfo);
 	if (err)
 		return err;
 	if (fstatvfs(data_dir, &fs) != 0)
-		return why_set(
-			why, -errno, "cannot examine the data directory: %s", strerror(errno));
+		return errinfo_set(
+			errinfo, -errno, "cannot examine the data directory: %s", strerror(errno));
 	/* Both file systems report 0 blocks when mounted without a size limit. */
 	l.fs_free_bytes = fs.f_blocks == 0 ? LIMITS_NONE : (uint64_t)fs.f_bavail * fs.f_frsize;
 	l.cgroup_free_bytes = cgroup_free_bytes();
 	err = arena_scan(data_dir, add_file, &l);
 	if (err)
-		return why_set(why, err, "cannot list the data directory: %s", strerror(-err));
-	err = read_memlock(&l, why);
+		return errinfo_set(
+			errinfo, err, "cannot list the data directory: %s", strerror(-err));
+	err = read_memlock(&l, errinfo);
 	if (err)
 		return err;
 	*out = l;
@@ -293,8 +296,8 @@ static void sizes_of_nodes(const struct topology *t, const struct limits *l, str
 		s->nodes[i].bytes = default_bytes(l, topology_find(t, s->nodes[i].node), s->count);
 }
 
-int sizes_default(
-	const struct topology *t, const struct limits *l, struct sizes *out, struct why *why)
+int sizes_default(const struct topology *t, const struct limits *l, struct sizes *out,
+	struct errinfo *errinfo)
 {
 	struct sizes s = { 0 };
 
@@ -302,24 +305,24 @@ int sizes_default(
 	if (s.count == 0)
 		sizes_of_nodes(t, l, &s);
 	if (s.count == 0)
-		return why_set(why, -ENODEV, "no NUMA node has %s free",
+		return errinfo_set(errinfo, -ENODEV, "no NUMA node has %s free",
 			l->huge ? "huge pages of the data directory's size" : "memory");
 	*out = s;
 	return 0;
 }
 
 static int check_node(const struct topology *t, const struct limits *l, const struct sizes_node *s,
-	struct why *why)
+	struct errinfo *errinfo)
 {
 	const struct topology_node *n = s->node < ADDR_MAX_NODES ? topology_find(t, s->node) : NULL;
 	char want[UNITS_TEXT_SIZE], have[UNITS_TEXT_SIZE], page[UNITS_TEXT_SIZE];
 	uint64_t free_bytes;
 
 	if (!n)
-		return no_such_node(t, s->node, why);
+		return no_such_node(t, s->node, errinfo);
 	units_format_bytes(s->bytes, want, sizeof(want));
 	if (s->bytes > n->total_bytes)
-		return why_set(why, -ENOMEM,
+		return errinfo_set(errinfo, -ENOMEM,
 			"node %u has %s of memory in all, but is to lend %s: use a smaller --size",
 			s->node, units_format_bytes(n->total_bytes, have, sizeof(have)), want);
 	free_bytes = node_free_bytes(l, n) + l->files[s->node].held_bytes;
@@ -327,11 +330,11 @@ static int check_node(const struct topology *t, const struct limits *l, const st
 		return 0;
 	units_format_bytes(free_bytes, have, sizeof(have));
 	if (!l->huge)
-		return why_set(why, -ENOMEM,
+		return errinfo_set(errinfo, -ENOMEM,
 			"node %u has %s of free memory, but is to lend %s: use a smaller --size, "
 			"or --size NODE:SIZE,... to choose per node",
 			s->node, have, want);
-	return why_set(why, -ENOMEM,
+	return errinfo_set(errinfo, -ENOMEM,
 		"node %u has %s in free huge pages of %s, but is to lend %s: use a smaller --size, "
 		"or write a larger number to "
 		"/sys/devices/system/node/node%u/hugepages/hugepages-%llukB/nr_hugepages",
@@ -344,15 +347,15 @@ static uint64_t memlock_needed(const struct sizes *s, unsigned connections)
 	return sizes_total(s) + connections * LIMITS_CONNECTION_BYTES;
 }
 
-int limits_check(
-	const struct topology *t, const struct limits *l, const struct sizes *s, struct why *why)
+int limits_check(const struct topology *t, const struct limits *l, const struct sizes *s,
+	struct errinfo *errinfo)
 {
 	char want[UNITS_TEXT_SIZE], have[UNITS_TEXT_SIZE], pool[UNITS_TEXT_SIZE];
 	char extra[UNITS_TEXT_SIZE];
 	uint64_t fresh = 0; /* bytes that are still to be allocated */
 
 	for (size_t i = 0; i < s->count; i++) {
-		int err = check_node(t, l, &s->nodes[i], why);
+		int err = check_node(t, l, &s->nodes[i], errinfo);
 		uint64_t held;
 
 		if (err)
@@ -361,21 +364,21 @@ int limits_check(
 		fresh += s->nodes[i].bytes - min_u64(held, s->nodes[i].bytes);
 	}
 	if (fresh > l->fs_free_bytes)
-		return why_set(why, -ENOSPC,
+		return errinfo_set(errinfo, -ENOSPC,
 			"the data directory's file system has %s free, the pool needs %s there: "
 			"use a smaller --size, another --data, or enlarge it (mount -o "
 			"remount,size=...)",
 			units_format_bytes(l->fs_free_bytes, have, sizeof(have)),
 			units_format_bytes(fresh, want, sizeof(want)));
 	if (!l->huge && fresh > l->cgroup_free_bytes)
-		return why_set(why, -ENOMEM,
+		return errinfo_set(errinfo, -ENOMEM,
 			"this service's control group has %s left of its memory limit, the pool "
 			"needs %s: use a smaller --size, or raise MemoryMax= in the unit "
 			"(memory.max)",
 			units_format_bytes(l->cgroup_free_bytes, have, sizeof(have)),
 			units_format_bytes(fresh, want, sizeof(want)));
 	if (memlock_needed(s, LIMITS_CONNECTIONS_MIN) > l->memlock_hard_bytes)
-		return why_set(why, -EPERM,
+		return errinfo_set(errinfo, -EPERM,
 			"RLIMIT_MEMLOCK is %s, but %s have to be locked, the "
 			"pool of %s, and %s for %u connections: raise it (`ulimit -l unlimited`, "
 			"memlock in /etc/security/limits.conf, LimitMEMLOCK=infinity in the unit), "
@@ -389,24 +392,25 @@ int limits_check(
 	return 0;
 }
 
-int limits_raise_memlock(
-	const struct limits *l, const struct sizes *s, unsigned connections, struct why *why)
+int limits_raise_memlock(const struct limits *l, const struct sizes *s, unsigned connections,
+	struct errinfo *errinfo)
 {
 	struct rlimit limit;
 
 	if (memlock_needed(s, connections) <= l->memlock_soft_bytes)
 		return 0;
 	if (getrlimit(RLIMIT_MEMLOCK, &limit) != 0)
-		return why_set(why, -errno, "cannot read RLIMIT_MEMLOCK: %s", strerror(errno));
+		return errinfo_set(
+			errinfo, -errno, "cannot read RLIMIT_MEMLOCK: %s", strerror(errno));
 	limit.rlim_cur = limit.rlim_max;
 	if (setrlimit(RLIMIT_MEMLOCK, &limit) != 0)
-		return why_set(why, -errno, "cannot raise RLIMIT_MEMLOCK to its hard limit: %s",
-			strerror(errno));
+		return errinfo_set(errinfo, -errno,
+			"cannot raise RLIMIT_MEMLOCK to its hard limit: %s", strerror(errno));
 	return 0;
 }
 
-bool limits_warn_connections(
-	const struct limits *l, const struct sizes *s, unsigned connections, struct why *warning)
+bool limits_warn_connections(const struct limits *l, const struct sizes *s, unsigned connections,
+	struct errinfo *warning)
 {
 	const uint64_t pool_bytes = sizes_total(s), needed = memlock_needed(s, connections);
 	char have[UNITS_TEXT_SIZE], pool[UNITS_TEXT_SIZE], each[UNITS_TEXT_SIZE];
@@ -417,7 +421,7 @@ bool limits_warn_connections(
 		return false;
 	if (l->memlock_hard_bytes > pool_bytes)
 		left = l->memlock_hard_bytes - pool_bytes;
-	why_fill(warning,
+	errinfo_fill(warning,
 		"RLIMIT_MEMLOCK is %s: beside the pool of %s that is enough for %llu connections "
 		"of "
 		"%s each, but rmemd accepts %u. A client beyond that is turned away. If there may "

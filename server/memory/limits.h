@@ -15,7 +15,7 @@
 
 #include "common/addr.h"
 #include "common/units.h"
-#include "common/why.h"
+#include "common/errinfo.h"
 
 struct topology;
 
@@ -49,7 +49,7 @@ uint64_t sizes_total(const struct sizes *s);
  *	-EFBIG		more than the address format allows (4 TiB per node)
  */
 int sizes_parse(const char *text, const struct topology *t, uint64_t page_bytes, struct sizes *out,
-	struct why *why);
+	struct errinfo *errinfo);
 
 /* The machine's current limits. */
 struct limits {
@@ -67,7 +67,7 @@ struct limits {
 
 /* Call origin_read() first: it refuses a directory with two arenas of one node.
  * -EOPNOTSUPP: the data directory is on neither tmpfs nor hugetlbfs. */
-int limits_read(int data_dir, struct limits *out, struct why *why);
+int limits_read(int data_dir, struct limits *out, struct errinfo *errinfo);
 
 /*
  * Sizes for a start without --size. If an earlier run left arenas: their sizes. Else per node a quarter of its free
@@ -75,8 +75,8 @@ int limits_read(int data_dir, struct limits *out, struct why *why);
  * space of the file system, of half the free memory of the control group, and of the memory that may be locked. Lower
  * bound: LIMITS_NODE_MIN_BYTES; limits_check() tells if even that is too much. -ENODEV if no node has free memory.
  */
-int sizes_default(
-	const struct topology *t, const struct limits *l, struct sizes *out, struct why *why);
+int sizes_default(const struct topology *t, const struct limits *l, struct sizes *out,
+	struct errinfo *errinfo);
 
 /*
  * Does the machine allow these sizes? Memory that arenas from an earlier run hold counts as free for them.
@@ -85,18 +85,18 @@ int sizes_default(
  *	-ENOSPC		more than the free space of the data directory's file system
  *	-EPERM		more than the hard limit of lockable memory
  */
-int limits_check(
-	const struct topology *t, const struct limits *l, const struct sizes *s, struct why *why);
+int limits_check(const struct topology *t, const struct limits *l, const struct sizes *s,
+	struct errinfo *errinfo);
 
 /* Raise the soft RLIMIT_MEMLOCK if these sizes (which limits_check() passed) and connections need it. */
-int limits_raise_memlock(
-	const struct limits *l, const struct sizes *s, unsigned connections, struct why *why);
+int limits_raise_memlock(const struct limits *l, const struct sizes *s, unsigned connections,
+	struct errinfo *errinfo);
 
 /*
  * true if this many connections would exceed the lockable memory. *warning then says how many fit, and the remedy.
  * rmemd starts anyway: it may never have that many.
  */
-bool limits_warn_connections(
-	const struct limits *l, const struct sizes *s, unsigned connections, struct why *warning);
+bool limits_warn_connections(const struct limits *l, const struct sizes *s, unsigned connections,
+	struct errinfo *warning);
 
 #endif

@@ -45,16 +45,17 @@ struct finding {
 
 /* ---- error messages ---- */
 
-static int refuse_version(const struct finding *f, const char *name, bool older, struct why *why)
+static int refuse_version(
+	const struct finding *f, const char *name, bool older, struct errinfo *errinfo)
 {
 	char command[DATADIR_COMMAND_SIZE];
 
 	if (!older)
-		return why_set(why, -EUCLEAN,
+		return errinfo_set(errinfo, -EUCLEAN,
 			"%s/%s is of a later version of rmemd, or no file of rmemd's at all: use "
 			"that version, or another --data and --port. Nothing was changed",
 			f->dir->tables_path, name);
-	return why_set(why, -EUCLEAN,
+	return errinfo_set(errinfo, -EUCLEAN,
 		"an earlier version of rmemd left the files in %s: start that one again with the "
 		"options it had, stop it when nobody holds anything (it removes its files then), "
 		"and start this one; or use another --data and --port. Only to lose what is lent, "
@@ -62,11 +63,11 @@ static int refuse_version(const struct finding *f, const char *name, bool older,
 		f->dir->tables_path, datadir_command(f->dir, command));
 }
 
-static int refuse_damaged(const struct finding *f, const char *name, struct why *why)
+static int refuse_damaged(const struct finding *f, const char *name, struct errinfo *errinfo)
 {
 	char command[DATADIR_COMMAND_SIZE];
 
-	return why_set(why, -EUCLEAN,
+	return errinfo_set(errinfo, -EUCLEAN,
 		"%s/%s is damaged, or no file of rmemd's: put back the one that belongs there, or "
 		"use another --data and --port. Only to lose what is lent: %s",
 		f->dir->tables_path, name, datadir_command(f->dir, command));
@@ -104,22 +105,22 @@ static unsigned find_port(uint64_t pool)
 	return found;
 }
 
-static int refuse_foreign(const struct finding *f, struct why *why)
+static int refuse_foreign(const struct finding *f, struct errinfo *errinfo)
 {
 	unsigned port = find_port(f->foreign_pool);
 
 	if (port)
-		return why_set(why, -EUCLEAN,
+		return errinfo_set(errinfo, -EUCLEAN,
 			"%s/%s is memory of another pool, whose tables are those of --port %u: "
 			"start with that --port, or use another --data",
 			f->dir->arenas_path, f->foreign, port);
 	if (f->any_arena)
-		return why_set(why, -EUCLEAN,
+		return errinfo_set(errinfo, -EUCLEAN,
 			"%s/%s is memory of another pool than the other arenas there and the "
 			"tables in %s: move it away to where it came from (only to lose what it "
 			"holds, remove it)",
 			f->dir->arenas_path, f->foreign, f->dir->tables_path);
-	return why_set(why, -EUCLEAN,
+	return errinfo_set(errinfo, -EUCLEAN,
 		"%s/%s is memory of a pool whose tables are not in %s: start with the --port and "
 		"--data it had, or put its pool, ledger, sessions and sites there, or use another "
 		"--data. Only to lose what is lent: rm %s/arena-*",
@@ -127,11 +128,11 @@ static int refuse_foreign(const struct finding *f, struct why *why)
 }
 
 static int refuse_missing(
-	const struct finding *f, const char *path, const char *name, struct why *why)
+	const struct finding *f, const char *path, const char *name, struct errinfo *errinfo)
 {
 	char command[DATADIR_COMMAND_SIZE];
 
-	return why_set(why, -ENOENT,
+	return errinfo_set(errinfo, -ENOENT,
 		"%s/%s is missing, without which nobody knows what the other files hold: put it "
 		"back, or use another --data and --port. Only to lose what is lent: %s",
 		path, name, datadir_command(f->dir, command));
@@ -140,7 +141,7 @@ static int refuse_missing(
 /* ---- examining files ---- */
 
 /* Read the headers of all tables; refuse damaged ones and other versions. */
-static int read_headers(struct finding *f, struct why *why)
+static int read_headers(struct finding *f, struct errinfo *errinfo)
 {
 	for (unsigned i = 0; i < TABLES; i++) {
 		const struct expected *e = &expected[i];
@@ -151,18 +152,18 @@ static int read_headers(struct finding *f, struct why *why)
 		if (err == -ENOENT || err == -ENODATA)
 			continue;
 		if (err == -EUCLEAN || (!err && memcmp(facts->magic, e->magic, 8) != 0))
-			return refuse_damaged(f, e->name, why);
+			return refuse_damaged(f, e->name, errinfo);
 		if (err)
-			return why_set(why, err, "cannot read %s/%s: %s", f->dir->tables_path,
-				e->name, strerror(-err));
+			return errinfo_set(errinfo, err, "cannot read %s/%s: %s",
+				f->dir->tables_path, e->name, strerror(-err));
 		if (facts->version < e->oldest || facts->version > e->version)
-			return refuse_version(f, e->name, facts->version < e->oldest, why);
+			return refuse_version(f, e->name, facts->version < e->oldest, errinfo);
 	}
 	return 0;
 }
 
 /* All tables must carry the same pool id. So a missing table "pool" loses only the proofs. */
-static int find_pool_id(struct finding *f, struct why *why)
+static int find_pool_id(struct finding *f, struct errinfo *errinfo)
 {
 	struct origin *o = f->origin;
 
@@ -170,11 +171,11 @@ static int find_pool_id(struct finding *f, struct why *why)
 		if (!f->present[i])
 			continue;
 		if (f->tables[i].mark.pool == 0)
-			return refuse_damaged(f, expected[i].name, why);
+			return refuse_damaged(f, expected[i].name, errinfo);
 		if (!o->pool)
 			o->pool = f->tables[i].mark.pool;
 		if (f->tables[i].mark.pool != o->pool)
-			return why_set(why, -EUCLEAN,
+			return errinfo_set(errinfo, -EUCLEAN,
 				"%s/%s is of another pool than the files beside it: put back the "
 				"one that belongs there, or use another --data and --port",
 				f->dir->tables_path, expected[i].name);
@@ -201,42 +202,43 @@ static void add_arena(void *arg, const struct arena_entry *entry)
 	}
 }
 
-static int check_complete(struct finding *f, struct why *why)
+static int check_complete(struct finding *f, struct errinfo *errinfo)
 {
 	char name[ARENA_NAME_SIZE];
 
 	if (f->any_arena && !f->present[LEDGER])
-		return refuse_missing(f, f->dir->tables_path, DATADIR_LEDGER, why);
+		return refuse_missing(f, f->dir->tables_path, DATADIR_LEDGER, errinfo);
 	for (unsigned i = 0; i < ADDR_MAX_NODES; i++) {
 		/* The ledger gets its run before any proof: a ledger without a run would be deleted as never lent. */
 		if (f->proofs[i].state == PROOF_CLEAN && f->present[LEDGER] && f->origin->run == 0)
-			return refuse_damaged(f, DATADIR_LEDGER, why);
+			return refuse_damaged(f, DATADIR_LEDGER, errinfo);
 		if (f->proofs[i].state == PROOF_CLEAN && f->origin->bytes[i] == 0)
-			return refuse_missing(
-				f, f->dir->arenas_path, arena_name(i, f->origin->pool, name), why);
+			return refuse_missing(f, f->dir->arenas_path,
+				arena_name(i, f->origin->pool, name), errinfo);
 	}
 	return 0;
 }
 
-int origin_read(struct origin *out, const struct datadir *d, struct why *why)
+int origin_read(struct origin *out, const struct datadir *d, struct errinfo *errinfo)
 {
 	struct origin o = { .pool = 0 };
 	struct finding f = { .dir = d, .origin = &o };
-	int err = read_headers(&f, why);
+	int err = read_headers(&f, errinfo);
 
 	if (!err)
-		err = find_pool_id(&f, why);
+		err = find_pool_id(&f, errinfo);
 	if (err)
 		return err;
 	proof_read(d->tables, DATADIR_POOL, f.proofs);
 	err = arena_scan(d->arenas, add_arena, &f);
 	if (err)
-		return why_set(why, err, "cannot list %s: %s", d->arenas_path, strerror(-err));
+		return errinfo_set(
+			errinfo, err, "cannot list %s: %s", d->arenas_path, strerror(-err));
 	if (f.old_arena)
-		return refuse_version(&f, "", true, why);
+		return refuse_version(&f, "", true, errinfo);
 	if (f.foreign[0])
-		return refuse_foreign(&f, why);
-	err = check_complete(&f, why);
+		return refuse_foreign(&f, errinfo);
+	err = check_complete(&f, errinfo);
 	if (!err)
 		*out = o;
 	return err;
@@ -261,7 +263,7 @@ static const char *list_sizes(const struct origin *o, char text[SIZES_TEXT_SIZE]
 	return text;
 }
 
-int origin_check_sizes(const struct origin *o, const struct sizes *sizes, struct why *why)
+int origin_check_sizes(const struct origin *o, const struct sizes *sizes, struct errinfo *errinfo)
 {
 	uint64_t wanted[ADDR_MAX_NODES] = { 0 };
 	char list[SIZES_TEXT_SIZE];
@@ -273,7 +275,7 @@ int origin_check_sizes(const struct origin *o, const struct sizes *sizes, struct
 	for (unsigned i = 0; i < ADDR_MAX_NODES; i++) {
 		if (o->bytes[i] == 0 || o->bytes[i] == wanted[i])
 			continue;
-		return why_set(why, -EEXIST,
+		return errinfo_set(errinfo, -EEXIST,
 			"the data directory holds the memory of an earlier run, %s, and --size "
 			"says otherwise about node %u: start without --size, which takes it as it "
 			"is. (If nobody holds anything, rmemd removes it when it stops; then any "

@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 #include "common/addr.h"
-#include "common/why.h"
+#include "common/errinfo.h"
 #include "server/memory/datadir.h"
 #include "server/memory/limits.h"
 
@@ -26,9 +26,9 @@ struct origin {
  *	-EUCLEAN	a file of another version, a damaged file, or files of several pools
  *	-ENOENT		a file is missing that the others need
  */
-int origin_read(struct origin *out, const struct datadir *d, struct why *why);
+int origin_read(struct origin *out, const struct datadir *d, struct errinfo *errinfo);
 
 /* -EEXIST: sizes lacks an arena of an earlier run, or gives it another size. New nodes are fine. */
-int origin_check_sizes(const struct origin *o, const struct sizes *sizes, struct why *why);
+int origin_check_sizes(const struct origin *o, const struct sizes *sizes, struct errinfo *errinfo);
 
 #endif

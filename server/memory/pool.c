@@ -128,7 +128,7 @@ static uint64_t lent_bytes(const struct pool *p)
 }
 
 int pool_explain_full(
-	const struct pool *p, const struct wish *wish, uint32_t session, struct why *why)
+	const struct pool *p, const struct wish *wish, uint32_t session, struct errinfo *errinfo)
 {
 	const uint64_t own_bytes = ledger_session_bytes(p->ledger, session);
 	char asked[UNITS_TEXT_SIZE], block[UNITS_TEXT_SIZE], largest[UNITS_TEXT_SIZE];
@@ -141,7 +141,7 @@ int pool_explain_full(
 	units_format_bytes(largest_free_bytes(p, wish->node), largest, sizeof(largest));
 	units_format_bytes(own_bytes, own, sizeof(own));
 	units_format_bytes(lent_bytes(p) - own_bytes, others, sizeof(others));
-	return why_set(why, -ENOSPC,
+	return errinfo_set(errinfo, -ENOSPC,
 		"the %s is full: %s asked for, which takes a block of %s, largest free block %s; "
 		"of the whole pool this session holds %s in %u blocks, all others together %s "
 		"(`rmemctl sessions` on the server tells who they are); free something, or start "

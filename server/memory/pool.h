@@ -14,7 +14,7 @@
 #include <stdint.h>
 
 #include "common/addr.h"
-#include "common/why.h"
+#include "common/errinfo.h"
 #include "server/memory/buddy.h"
 #include "server/ledger/ledger.h"
 #include "server/ledger/table.h"
@@ -58,7 +58,7 @@ struct pool {
  * blocks are unchanged.
  */
 int pool_open(struct pool *p, const struct datadir *data, const struct sizes *sizes,
-	const struct topology *topology, struct why *why);
+	const struct topology *topology, struct errinfo *errinfo);
 
 /* Call after a complete start: drop damaged records. pool_open() has wiped their memory. */
 void pool_settle(struct pool *p);
@@ -85,7 +85,7 @@ int pool_alloc(struct pool *p, const struct wish *wish, const struct allocation 
  * session: only the operator may see them. Returns -ENOSPC.
  */
 int pool_explain_full(
-	const struct pool *p, const struct wish *wish, uint32_t session, struct why *why);
+	const struct pool *p, const struct wish *wish, uint32_t session, struct errinfo *errinfo);
 
 /* REVOKING → QUARANTINE, and queue the block for wiping. Call only when no NIC can access the block. */
 void pool_quarantine(struct pool *p, const struct allocation *a);

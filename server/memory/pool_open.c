@@ -59,18 +59,18 @@ static bool report_progress(void *arg, uint64_t done_bytes, uint64_t total_bytes
 
 /* ---- tables ---- */
 
-static int random_number(uint64_t *out, struct why *why)
+static int random_number(uint64_t *out, struct errinfo *errinfo)
 {
 	do {
 		if (getrandom(out, sizeof(*out), 0) != sizeof(*out))
-			return why_set(
-				why, -EIO, "no random number for the pool: %s", strerror(errno));
+			return errinfo_set(errinfo, -EIO, "no random number for the pool: %s",
+				strerror(errno));
 	} while (*out == 0);
 	return 0;
 }
 
 /* Mark the tables that have no header yet: this pool, no run. */
-static int mark_tables(const struct pool *p, const struct datadir *data, struct why *why)
+static int mark_tables(const struct pool *p, const struct datadir *data, struct errinfo *errinfo)
 {
 	static const char *const names[] = { DATADIR_POOL, DATADIR_LEDGER, DATADIR_SESSIONS,
 		DATADIR_SITES };
@@ -84,13 +84,13 @@ static int mark_tables(const struct pool *p, const struct datadir *data, struct 
 			continue;
 		err = table_mark(data->tables, names[i], &mark);
 		if (err)
-			return datadir_fail(data, names[i], err, why);
+			return datadir_fail(data, names[i], err, errinfo);
 	}
 	return 0;
 }
 
 static int open_ledger(struct pool *p, const struct datadir *data, const struct sizes *sizes,
-	const struct origin *origin, struct why *why)
+	const struct origin *origin, struct errinfo *errinfo)
 {
 	uint64_t pages = sizes_total(sizes) / BLOCK_MIN_BYTES;
 	int err;
@@ -99,16 +99,16 @@ static int open_ledger(struct pool *p, const struct datadir *data, const struct 
 	err = ledger_open(&p->ledger, data->tables, DATADIR_LEDGER,
 		pages < LEDGER_MAX ? (uint32_t)pages : LEDGER_MAX);
 	if (err)
-		return datadir_fail(data, DATADIR_LEDGER, err, why);
+		return datadir_fail(data, DATADIR_LEDGER, err, errinfo);
 	p->rejected = ledger_rejected(p->ledger);
 	p->wipe_queue = calloc(ledger_max(p->ledger), sizeof(*p->wipe_queue));
 	if (!p->wipe_queue)
-		return why_set(why, -ENOMEM, "no memory for the wipe queue");
+		return errinfo_set(errinfo, -ENOMEM, "no memory for the wipe queue");
 	return 0;
 }
 
 static int open_tables(struct pool *p, const struct datadir *data, const struct sizes *sizes,
-	struct origin *origin, struct why *why)
+	struct origin *origin, struct errinfo *errinfo)
 {
 	int err = 0;
 
@@ -120,21 +120,21 @@ static int open_tables(struct pool *p, const struct datadir *data, const struct 
 	}
 	p->id = origin->pool;
 	if (p->fresh)
-		err = random_number(&p->id, why);
+		err = random_number(&p->id, errinfo);
 	if (!err)
-		err = mark_tables(p, data, why);
+		err = mark_tables(p, data, errinfo);
 	if (err)
 		return err;
 	err = proof_open(&p->proofs, data->tables, DATADIR_POOL);
 	if (err)
-		return datadir_fail(data, DATADIR_POOL, err, why);
-	return open_ledger(p, data, sizes, origin, why);
+		return datadir_fail(data, DATADIR_POOL, err, errinfo);
+	return open_ledger(p, data, sizes, origin, errinfo);
 }
 
 /* ---- arenas ---- */
 
 static int open_node(struct pool *p, const struct sizes_node *size, const struct datadir *data,
-	const struct topology *topology, struct why *why)
+	const struct topology *topology, struct errinfo *errinfo)
 {
 	struct pool_node *n = &p->nodes[p->nnodes];
 	struct progress progress = {
@@ -151,19 +151,19 @@ static int open_node(struct pool *p, const struct sizes_node *size, const struct
 
 	memset(n, 0, sizeof(*n));
 	n->node = size->node;
-	err = arena_open(&n->arena, &config, why);
+	err = arena_open(&n->arena, &config, errinfo);
 	if (err)
 		return err;
 	p->nnodes++;
 	err = buddy_create(size->bytes, &n->buddy);
 	if (err)
-		return why_set(
-			why, err, "node %u: no memory for the allocator's own tables", size->node);
+		return errinfo_set(errinfo, err,
+			"node %u: no memory for the allocator's own tables", size->node);
 	return 0;
 }
 
 static int open_nodes(struct pool *p, const struct datadir *data, const struct sizes *sizes,
-	const struct origin *origin, const struct topology *topology, struct why *why)
+	const struct origin *origin, const struct topology *topology, struct errinfo *errinfo)
 {
 	int err = 0;
 
@@ -173,7 +173,7 @@ static int open_nodes(struct pool *p, const struct datadir *data, const struct s
 
 		if (!there)
 			proof_announce(&p->proofs, size->node, size->bytes);
-		err = open_node(p, size, data, topology, why);
+		err = open_node(p, size, data, topology, errinfo);
 		if (err && !there)
 			proof_drop(&p->proofs, size->node);
 	}
@@ -183,18 +183,18 @@ static int open_nodes(struct pool *p, const struct datadir *data, const struct s
 /* ---- blocks ---- */
 
 /* Reserve the block of a record that an earlier run left. */
-static int recover(struct pool *p, const struct allocation *a, struct why *why)
+static int recover(struct pool *p, const struct allocation *a, struct errinfo *errinfo)
 {
 	struct pool_node *n = pool_find_node(p, addr_node(a->addr));
 
 	if (n && n->arena.created)
-		return why_set(why, -ENOENT,
+		return errinfo_set(errinfo, -ENOENT,
 			"the ledger lists an allocation at 0x%" PRIx64
 			", but the arena of node %u is missing: put it back; or use another --data "
 			"and --port",
 			a->addr, n->node);
 	if (!n || buddy_reserve(n->buddy, addr_offset(a->addr), allocation_block_bytes(a)))
-		return why_set(why, -EUCLEAN,
+		return errinfo_set(errinfo, -EUCLEAN,
 			"the ledger lists an allocation at 0x%" PRIx64
 			" that does not fit these arenas: it was kept with others, which have to "
 			"be put back beside it; or use another --data and --port",
@@ -205,14 +205,14 @@ static int recover(struct pool *p, const struct allocation *a, struct why *why)
 	return 0;
 }
 
-static int recover_all(struct pool *p, struct why *why)
+static int recover_all(struct pool *p, struct errinfo *errinfo)
 {
 	const struct allocation *a;
 	uint32_t cursor = 0;
 	int err = 0;
 
 	while (!err && (a = ledger_next(p->ledger, &cursor)) != NULL)
-		err = recover(p, a, why);
+		err = recover(p, a, errinfo);
 	return err;
 }
 
@@ -239,7 +239,7 @@ struct gaps {
 	uint64_t wiped_bytes, total_bytes;
 };
 
-static int wipe_gap(struct gaps *g, uint64_t begin, uint64_t end, struct why *why)
+static int wipe_gap(struct gaps *g, uint64_t begin, uint64_t end, struct errinfo *errinfo)
 {
 	while (begin < end) {
 		uint64_t now = end - begin < WIPE_SLICE_BYTES ? end - begin : WIPE_SLICE_BYTES;
@@ -248,7 +248,7 @@ static int wipe_gap(struct gaps *g, uint64_t begin, uint64_t end, struct why *wh
 		begin += now;
 		g->wiped_bytes += now;
 		if (!report_progress(&g->progress, g->wiped_bytes, g->total_bytes))
-			return why_set(why, -ECANCELED,
+			return errinfo_set(errinfo, -ECANCELED,
 				"stopped while free memory of node %u was being wiped",
 				g->node->node);
 	}
@@ -264,7 +264,7 @@ static int by_offset(const void *left, const void *right)
 }
 
 /* Wipe all memory of a node that the ledger does not list. */
-static int wipe_gaps(struct pool *p, struct gaps *g, struct why *why)
+static int wipe_gaps(struct pool *p, struct gaps *g, struct errinfo *errinfo)
 {
 	const struct allocation *a,
 		**list = calloc((size_t)ledger_count(p->ledger) + 1, sizeof(const void *));
@@ -273,18 +273,18 @@ static int wipe_gaps(struct pool *p, struct gaps *g, struct why *why)
 	int err = 0;
 
 	if (!list)
-		return why_set(why, -ENOMEM, "no memory to find what is to be wiped");
+		return errinfo_set(errinfo, -ENOMEM, "no memory to find what is to be wiped");
 	while ((a = ledger_next(p->ledger, &cursor)) != NULL) {
 		if (addr_node(a->addr) == g->node->node)
 			list[n++] = a;
 	}
 	qsort(list, n, sizeof(*list), by_offset);
 	for (uint32_t i = 0; i < n && !err; i++) {
-		err = wipe_gap(g, from, addr_offset(list[i]->addr), why);
+		err = wipe_gap(g, from, addr_offset(list[i]->addr), errinfo);
 		from = addr_offset(list[i]->addr) + allocation_block_bytes(list[i]);
 	}
 	if (!err)
-		err = wipe_gap(g, from, g->node->arena.bytes, why);
+		err = wipe_gap(g, from, g->node->arena.bytes, errinfo);
 	free(list);
 	return err;
 }
@@ -301,7 +301,7 @@ static struct ledger_seal *seal_of(struct pool *p)
 	return (struct ledger_seal *)table_extra(&p->proofs);
 }
 
-static int clean_node(struct pool *p, struct pool_node *n, uint64_t run, struct why *why)
+static int clean_node(struct pool *p, struct pool_node *n, uint64_t run, struct errinfo *errinfo)
 {
 	const struct proof_subject of = subject(p, n, run);
 	struct gaps gaps = { .node = n,
@@ -318,22 +318,22 @@ static int clean_node(struct pool *p, struct pool_node *n, uint64_t run, struct 
 			 "copied, restored or left by an earlier version, or a start was killed): "
 			 "wiping %s",
 			n->node, units_format_bytes(gaps.total_bytes, bytes, sizeof(bytes)));
-	err = wipe_gaps(p, &gaps, why);
+	err = wipe_gaps(p, &gaps, errinfo);
 	p->unproven_bytes += gaps.wiped_bytes;
 	return err;
 }
 
 /* Start a new run: from now on ledger and proofs together prove that free memory is zero. */
-static int prove(struct pool *p, const struct datadir *data, struct why *why)
+static int prove(struct pool *p, const struct datadir *data, struct errinfo *errinfo)
 {
 	struct table_mark mark = { .pool = p->id };
-	int err = random_number(&mark.run, why);
+	int err = random_number(&mark.run, errinfo);
 
 	if (err)
 		return err;
 	err = table_mark(data->tables, DATADIR_LEDGER, &mark);
 	if (err)
-		return datadir_fail(data, DATADIR_LEDGER, err, why);
+		return datadir_fail(data, DATADIR_LEDGER, err, errinfo);
 	/* The old proofs are void now, so the seal may match again. */
 	ledger_keep_seal(p->ledger, seal_of(p));
 	for (unsigned i = 0; i < p->nnodes && !err; i++) {
@@ -341,42 +341,42 @@ static int prove(struct pool *p, const struct datadir *data, struct why *why)
 
 		err = proof_give(&p->proofs, p->nodes[i].node, &of);
 	}
-	return err ? datadir_fail(data, DATADIR_POOL, err, why) : 0;
+	return err ? datadir_fail(data, DATADIR_POOL, err, errinfo) : 0;
 }
 
 static int open_all(struct pool *p, const struct datadir *data, const struct sizes *sizes,
-	const struct topology *topology, struct why *why)
+	const struct topology *topology, struct errinfo *errinfo)
 {
 	struct origin origin;
 	uint64_t run;
-	int err = origin_read(&origin, data, why);
+	int err = origin_read(&origin, data, errinfo);
 
 	if (!err)
-		err = origin_check_sizes(&origin, sizes, why);
+		err = origin_check_sizes(&origin, sizes, errinfo);
 	if (!err)
-		err = open_tables(p, data, sizes, &origin, why);
+		err = open_tables(p, data, sizes, &origin, errinfo);
 	if (err)
 		return err;
 	run = origin.run;
-	err = open_nodes(p, data, sizes, &origin, topology, why);
+	err = open_nodes(p, data, sizes, &origin, topology, errinfo);
 	if (!err)
-		err = recover_all(p, why);
+		err = recover_all(p, errinfo);
 	if (err)
 		return err;
 	log_rejected(p);
 	for (unsigned i = 0; i < p->nnodes && !err; i++)
-		err = clean_node(p, &p->nodes[i], run, why);
-	return err ? err : prove(p, data, why);
+		err = clean_node(p, &p->nodes[i], run, errinfo);
+	return err ? err : prove(p, data, errinfo);
 }
 
 int pool_open(struct pool *p, const struct datadir *data, const struct sizes *sizes,
-	const struct topology *topology, struct why *why)
+	const struct topology *topology, struct errinfo *errinfo)
 {
 	int err;
 
 	memset(p, 0, sizeof(*p));
 	p->block_max = BLOCK_MAX_BYTES;
-	err = open_all(p, data, sizes, topology, why);
+	err = open_all(p, data, sizes, topology, errinfo);
 	if (err) {
 		pool_undo(p, data);
 		pool_close(p);

@@ -353,7 +353,7 @@ int connection_reply_status(
 
 	connection_reply_begin(c, type, seq, status, &r);
 	if (status < 0) {
-		snprintf(refusal.why, sizeof(refusal.why), "%s", reason);
+		snprintf(refusal.errinfo, sizeof(refusal.errinfo), "%s", reason);
 		refusal_put(&r.body, &refusal);
 	}
 	return connection_reply_send(c, &r, NULL);

@@ -57,14 +57,14 @@ static void close_chunks(struct device *d)
 }
 
 /* Register one arena in pieces a window may cover. */
-static int open_chunks(struct device *d, const struct pool_node *n, struct why *why)
+static int open_chunks(struct device *d, const struct pool_node *n, struct errinfo *errinfo)
 {
 	uint64_t bytes = n->arena.bytes;
 	size_t count = (bytes + d->region_max - 1) / d->region_max;
 	struct ibv_mr **chunks = calloc(count + 1, sizeof(*chunks));
 
 	if (!chunks)
-		return why_set(why, -ENOMEM, "no memory for region handles");
+		return errinfo_set(errinfo, -ENOMEM, "no memory for region handles");
 	d->chunks[n->node] = chunks;
 	for (size_t i = 0; i < count; i++) {
 		uint64_t offset = i * d->region_max;
@@ -78,40 +78,40 @@ static int open_chunks(struct device *d, const struct pool_node *n, struct why *
 
 			snprintf(doing, sizeof(doing), "%.60s: registering the memory of node %u",
 				device_name(d), n->node);
-			return denial_explain(DENIED_PINNED, verbs_errno(), doing, why);
+			return denial_explain(DENIED_PINNED, verbs_errno(), doing, errinfo);
 		}
 	}
 	return 0;
 }
 
 /* Without these no allocation is ever safe to hand on, whatever the user asked for. */
-static int check_probe(const struct device *d, struct why *why)
+static int check_probe(const struct device *d, struct errinfo *errinfo)
 {
 	const struct probe_result *p = &d->probe;
 
 	if (p->other_queue_pair == PROBE_ALLOWED)
-		return why_set(why, -EOPNOTSUPP,
+		return errinfo_set(errinfo, -EOPNOTSUPP,
 			"%s lets other queue pairs use a window's key: type-2 windows protect "
 			"nothing there",
 			device_name(d));
 	if (p->revoked_key == PROBE_ALLOWED)
-		return why_set(why, -EOPNOTSUPP,
+		return errinfo_set(errinfo, -EOPNOTSUPP,
 			"%s still accepts a revoked key: memory could not be lent to somebody else "
 			"safely",
 			device_name(d));
 	if (p->outside_window == PROBE_ALLOWED && p->outside_region == PROBE_ALLOWED)
-		return why_set(why, -EOPNOTSUPP,
+		return errinfo_set(errinfo, -EOPNOTSUPP,
 			"%s enforces the bounds of neither windows nor regions: it protects "
 			"nothing",
 			device_name(d));
 	if (p->other_queue_pair != PROBE_REFUSED || p->revoked_key != PROBE_REFUSED ||
 		p->remote_address != PROBE_ALLOWED)
-		return why_set(why, -EOPNOTSUPP, "%s could not be probed: %s", device_name(d),
-			p->note.text);
+		return errinfo_set(errinfo, -EOPNOTSUPP, "%s could not be probed: %s",
+			device_name(d), p->note.text);
 	return 0;
 }
 
-static int choose_protection(struct device *d, enum protection wanted, struct why *why)
+static int choose_protection(struct device *d, enum protection wanted, struct errinfo *errinfo)
 {
 	bool window = d->probe.outside_window == PROBE_REFUSED;
 	bool region = d->probe.outside_region == PROBE_REFUSED;
@@ -120,7 +120,7 @@ static int choose_protection(struct device *d, enum protection wanted, struct wh
 	if (wanted == PROTECTION_AUTO)
 		d->protection = window ? PROTECTION_WINDOW : PROTECTION_REGION;
 	if (d->protection == PROTECTION_REGION && !region)
-		return why_set(why, -EOPNOTSUPP,
+		return errinfo_set(errinfo, -EOPNOTSUPP,
 			"%s does not enforce the bounds of regions: use --protection auto",
 			device_name(d));
 	if (d->protection == PROTECTION_WINDOW && !window)
@@ -130,8 +130,8 @@ static int choose_protection(struct device *d, enum protection wanted, struct wh
 	return 0;
 }
 
-int device_open(
-	struct device *d, struct ibv_context *verbs, enum protection wanted, struct why *why)
+int device_open(struct device *d, struct ibv_context *verbs, enum protection wanted,
+	struct errinfo *errinfo)
 {
 	int err;
 
@@ -139,38 +139,39 @@ int device_open(
 	d->verbs = verbs;
 	err = device_address(verbs, &d->address);
 	if (err)
-		return why_set(why, err,
+		return errinfo_set(errinfo, err,
 			"%s has no IPv4 address: give its network interface one (ip addr add …)",
 			device_name(d));
 	err = verbs_err(ibv_query_device(verbs, &d->attr));
 	if (err)
-		return why_set(why, err, "%s does not answer: %s", device_name(d), strerror(-err));
+		return errinfo_set(
+			errinfo, err, "%s does not answer: %s", device_name(d), strerror(-err));
 	d->region_max = verbs_region_max(&d->attr);
 	if (d->region_max > DEVICE_REGION_MAX)
 		d->region_max = DEVICE_REGION_MAX;
 	if (!(d->attr.device_cap_flags &
 		    (IBV_DEVICE_MEM_WINDOW_TYPE_2A | IBV_DEVICE_MEM_WINDOW_TYPE_2B)))
-		return why_set(why, -EOPNOTSUPP,
+		return errinfo_set(errinfo, -EOPNOTSUPP,
 			"%s has no type-2 memory windows, which rmemd cannot do without",
 			device_name(d));
 	d->pd = ibv_alloc_pd(verbs);
 	if (!d->pd)
-		return denial_explain(DENIED_PINNED, verbs_errno(), "a protection domain", why);
+		return denial_explain(DENIED_PINNED, verbs_errno(), "a protection domain", errinfo);
 	d->channel = ibv_create_comp_channel(verbs);
 	if (!d->channel) {
-		err = denial_explain(DENIED_PINNED, verbs_errno(), "a completion channel", why);
+		err = denial_explain(DENIED_PINNED, verbs_errno(), "a completion channel", errinfo);
 		goto fail;
 	}
 	err = verbs_set_nonblocking(d->channel->fd);
 	if (err) {
-		why_set(why, err, "%s: fcntl: %s", device_name(d), strerror(-err));
+		errinfo_set(errinfo, err, "%s: fcntl: %s", device_name(d), strerror(-err));
 		goto fail;
 	}
-	err = probe_run(verbs, d->pd, d->address, &d->probe, why);
+	err = probe_run(verbs, d->pd, d->address, &d->probe, errinfo);
 	if (!err)
-		err = check_probe(d, why);
+		err = check_probe(d, errinfo);
 	if (!err)
-		err = choose_protection(d, wanted, why);
+		err = choose_protection(d, wanted, errinfo);
 	if (err)
 		goto fail;
 	return 0;
@@ -179,12 +180,12 @@ fail:
 	return err;
 }
 
-int device_register(struct device *d, const struct pool *pool, struct why *why)
+int device_register(struct device *d, const struct pool *pool, struct errinfo *errinfo)
 {
 	int err = 0;
 
 	for (unsigned i = 0; !err && i < pool->nnodes && d->protection == PROTECTION_WINDOW; i++)
-		err = open_chunks(d, &pool->nodes[i], why);
+		err = open_chunks(d, &pool->nodes[i], errinfo);
 	return err;
 }
 

@@ -13,7 +13,7 @@
 #include <netinet/in.h>
 
 #include "common/addr.h"
-#include "common/why.h"
+#include "common/errinfo.h"
 #include "server/base/options.h"
 #include "server/memory/pool.h"
 #include "server/net/probe.h"
@@ -37,11 +37,11 @@ struct device {
 };
 
 /* -ENODEV: no usable address on it (why says so). Probes the device, which takes a moment. */
-int device_open(
-	struct device *d, struct ibv_context *verbs, enum protection wanted, struct why *why);
+int device_open(struct device *d, struct ibv_context *verbs, enum protection wanted,
+	struct errinfo *errinfo);
 
 /* Let the device reach the pool: in WINDOW mode by its arenas' regions, else grant by grant. */
-int device_register(struct device *d, const struct pool *pool, struct why *why);
+int device_register(struct device *d, const struct pool *pool, struct errinfo *errinfo);
 
 void device_close(struct device *d); /* NULL-safe, half-built is fine */
 

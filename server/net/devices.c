@@ -26,17 +26,17 @@ static bool wanted(const struct options *o, struct ibv_context *verbs)
 	return true;
 }
 
-static int no_device(
-	const struct options *o, struct ibv_context **list, const struct why *last, struct why *why)
+static int no_device(const struct options *o, struct ibv_context **list, const struct errinfo *last,
+	struct errinfo *errinfo)
 {
 	char names[256] = "";
 
 	if (last->text[0]) {
-		*why = *last;
+		*errinfo = *last;
 		return -ENODEV;
 	}
 	if (!o->device && o->bind)
-		return why_set(why, -ENODEV,
+		return errinfo_set(errinfo, -ENODEV,
 			"%s is not the address of an RDMA device here: see rdma link, ip addr",
 			o->bind);
 	for (; *list; list++) {
@@ -44,24 +44,24 @@ static int no_device(
 
 		snprintf(names + n, sizeof(names) - n, " %s", ibv_get_device_name((*list)->device));
 	}
-	return why_set(
-		why, -ENODEV, "there is no RDMA device %s here; there is:%s", o->device, names);
+	return errinfo_set(
+		errinfo, -ENODEV, "there is no RDMA device %s here; there is:%s", o->device, names);
 }
 
-int devices_open(struct net *net, const struct options *o, struct why *why)
+int devices_open(struct net *net, const struct options *o, struct errinfo *errinfo)
 {
 	struct ibv_context **list = rdma_get_devices(NULL);
-	struct why last = { "" };
+	struct errinfo last = { "" };
 	int err = 0;
 
 	net->region_max = UINT64_MAX;
 	if (!list && (errno == ENOMEM || errno == EMFILE || errno == ENFILE))
-		return denial_explain(DENIED_DEVICE, -errno, "listing the RDMA devices", why);
+		return denial_explain(DENIED_DEVICE, -errno, "listing the RDMA devices", errinfo);
 	if (!list || !*list) {
 		rdma_free_devices(list);
-		if (denial_of_devices(why))
+		if (denial_of_devices(errinfo))
 			return -ENODEV;
-		return why_set(why, -ENODEV,
+		return errinfo_set(errinfo, -ENODEV,
 			"there is no RDMA device here: make one with soft-RoCE (modprobe rdma_rxe; "
 			"rdma link add rxe0 type rxe netdev IF) and look with rdma link");
 	}
@@ -85,17 +85,17 @@ int devices_open(struct net *net, const struct options *o, struct why *why)
 		net->ndevices++;
 	}
 	if (!net->ndevices)
-		err = no_device(o, list, &last, why);
+		err = no_device(o, list, &last, errinfo);
 	rdma_free_devices(list);
 	return err;
 }
 
-int devices_register(struct net *net, const struct pool *pool, struct why *why)
+int devices_register(struct net *net, const struct pool *pool, struct errinfo *errinfo)
 {
 	int err = 0;
 
 	for (unsigned i = 0; i < net->ndevices && !err; i++)
-		err = device_register(&net->devices[i], pool, why);
+		err = device_register(&net->devices[i], pool, errinfo);
 	return err;
 }
 

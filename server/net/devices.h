@@ -6,10 +6,10 @@
 #include "server/net/net.h"
 
 /* Open and probe the devices that the options mean. -ENODEV, or what denies them. */
-int devices_open(struct net *net, const struct options *o, struct why *why);
+int devices_open(struct net *net, const struct options *o, struct errinfo *errinfo);
 
 /* Let them reach the pool. */
-int devices_register(struct net *net, const struct pool *pool, struct why *why);
+int devices_register(struct net *net, const struct pool *pool, struct errinfo *errinfo);
 
 /* Handle their completions in the loop net->base. -ENOMEM. */
 int devices_watch(struct net *net);

@@ -171,11 +171,12 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 	}
 }
 
-static int bind_address(const struct options *o, struct sockaddr_in *out, struct why *why)
+static int bind_address(const struct options *o, struct sockaddr_in *out, struct errinfo *errinfo)
 {
 	*out = (struct sockaddr_in){ .sin_family = AF_INET, .sin_port = htons(o->port) };
 	if (o->bind && inet_pton(AF_INET, o->bind, &out->sin_addr) != 1)
-		return why_set(why, -EINVAL, "--bind %s: an IPv4 address is needed", o->bind);
+		return errinfo_set(
+			errinfo, -EINVAL, "--bind %s: an IPv4 address is needed", o->bind);
 	return 0;
 }
 
@@ -193,61 +194,62 @@ static bool can_bind(const struct listener *l, struct sockaddr_in address)
 	return can;
 }
 
-static int listen_on(struct listener *l, const struct options *o, struct why *why)
+static int listen_on(struct listener *l, const struct options *o, struct errinfo *errinfo)
 {
 	const char *where = o->bind ? o->bind : "all RDMA addresses";
 	struct sockaddr_in address;
-	int err = bind_address(o, &address, why);
+	int err = bind_address(o, &address, errinfo);
 
 	if (err)
 		return err;
 	if (rdma_create_id(l->channel, &l->id, NULL, RDMA_PS_TCP))
-		return denial_explain(DENIED_DEVICE, verbs_errno(), "rdma_create_id", why);
+		return denial_explain(DENIED_DEVICE, verbs_errno(), "rdma_create_id", errinfo);
 	if (rdma_bind_addr(l->id, (struct sockaddr *)&address) || rdma_listen(l->id, BACKLOG)) {
 		err = verbs_errno();
 		/* What the kernel says too when one of the two listens on all addresses. */
 		if (err == -EADDRNOTAVAIL && can_bind(l, address))
 			err = -EADDRINUSE;
 		if (err == -EADDRINUSE)
-			return why_set(why, err,
+			return errinfo_set(errinfo, err,
 				"port %u is in use on %s: another rmemd? Choose another with "
 				"--port",
 				o->port, where);
 		if (err == -EADDRNOTAVAIL || err == -ENODEV)
-			return why_set(why, err,
+			return errinfo_set(errinfo, err,
 				"%s is not the address of an RDMA device here: see rdma link, ip "
 				"addr",
 				where);
-		return why_set(why, err, "cannot listen on %s port %u: %s", where, o->port,
+		return errinfo_set(errinfo, err, "cannot listen on %s port %u: %s", where, o->port,
 			strerror(-err));
 	}
 	return 0;
 }
 
-int listener_start(struct net *net, const struct options *o, struct listener **out, struct why *why)
+int listener_start(
+	struct net *net, const struct options *o, struct listener **out, struct errinfo *errinfo)
 {
 	struct listener *l = calloc(1, sizeof(*l));
 	int err;
 
 	if (!l)
-		return why_set(why, -ENOMEM, "out of memory");
+		return errinfo_set(errinfo, -ENOMEM, "out of memory");
 	l->net = net;
 	l->channel = rdma_create_event_channel();
 	if (!l->channel) {
 		err = denial_explain(DENIED_DEVICE, verbs_errno(),
-			"the RDMA connection manager cannot be used", why);
+			"the RDMA connection manager cannot be used", errinfo);
 		goto fail;
 	}
 	err = verbs_set_nonblocking(l->channel->fd);
 	if (err)
-		why_set(why, err, "fcntl: %s", strerror(-err));
+		errinfo_set(errinfo, err, "fcntl: %s", strerror(-err));
 	else
-		err = listen_on(l, o, why);
+		err = listen_on(l, o, errinfo);
 	if (err)
 		goto fail;
 	l->event = event_new(net->base, l->channel->fd, EV_READ | EV_PERSIST, on_readable, l);
 	if (!l->event || event_add(l->event, NULL)) {
-		err = why_set(why, -ENOMEM, "out of memory");
+		err = errinfo_set(errinfo, -ENOMEM, "out of memory");
 		goto fail;
 	}
 	*out = l;

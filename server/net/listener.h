@@ -7,14 +7,14 @@
 #ifndef RMEM_SERVER_NET_LISTENER_H
 #define RMEM_SERVER_NET_LISTENER_H
 
-#include "common/why.h"
+#include "common/errinfo.h"
 
 struct listener;
 struct net;
 struct options;
 
 int listener_start(
-	struct net *net, const struct options *o, struct listener **out, struct why *why);
+	struct net *net, const struct options *o, struct listener **out, struct errinfo *errinfo);
 void listener_stop(struct listener *l); /* NULL is fine */
 
 #endif

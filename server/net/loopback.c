@@ -112,27 +112,27 @@ static int connect_both(const struct loopback *l, const struct verbs_port *port)
 	return err;
 }
 
-int loopback_open(
-	struct loopback *out, struct ibv_pd *pd, const struct verbs_port *port, struct why *why)
+int loopback_open(struct loopback *out, struct ibv_pd *pd, const struct verbs_port *port,
+	struct errinfo *errinfo)
 {
 	struct loopback l = { 0 };
 	int err;
 
 	l.cq = ibv_create_cq(pd->context, 16, NULL, NULL, 0);
 	if (!l.cq) {
-		err = denial_explain(DENIED_PINNED, verbs_errno(), "a completion queue", why);
+		err = denial_explain(DENIED_PINNED, verbs_errno(), "a completion queue", errinfo);
 		goto fail;
 	}
 	l.holder = create_qp(pd, l.cq);
 	if (l.holder)
 		l.user = create_qp(pd, l.cq);
 	if (!l.user) {
-		err = denial_explain(DENIED_PINNED, verbs_errno(), "a queue pair", why);
+		err = denial_explain(DENIED_PINNED, verbs_errno(), "a queue pair", errinfo);
 		goto fail;
 	}
 	err = connect_both(&l, port);
 	if (err) {
-		why_set(why, err, "its queue pairs cannot be connected in loopback");
+		errinfo_set(errinfo, err, "its queue pairs cannot be connected in loopback");
 		goto fail;
 	}
 	*out = l;
@@ -153,8 +153,8 @@ void loopback_close(struct loopback *l)
 	memset(l, 0, sizeof(*l));
 }
 
-int loopback_execute(
-	const struct loopback *l, struct ibv_qp *qp, struct ibv_send_wr *wr, struct why *why)
+int loopback_execute(const struct loopback *l, struct ibv_qp *qp, struct ibv_send_wr *wr,
+	struct errinfo *errinfo)
 {
 	uint64_t deadline = clock_boot_ns() + DEADLINE_NS;
 	struct ibv_send_wr *bad;
@@ -163,17 +163,17 @@ int loopback_execute(
 
 	err = verbs_err(ibv_post_send(qp, wr, &bad));
 	if (err)
-		return why_set(why, err, "a request cannot be posted");
+		return errinfo_set(errinfo, err, "a request cannot be posted");
 	/* Nothing else is outstanding on the pair, so the next completion is this request's. */
 	while ((n = ibv_poll_cq(l->cq, 1, &wc)) == 0) {
 		if (clock_boot_ns() > deadline)
-			return why_set(why, -ETIMEDOUT, "a request does not complete");
+			return errinfo_set(errinfo, -ETIMEDOUT, "a request does not complete");
 		sched_yield();
 	}
 	if (n < 0)
-		return why_set(why, -EIO, "its completion queue cannot be polled");
+		return errinfo_set(errinfo, -EIO, "its completion queue cannot be polled");
 	if (wc.status != IBV_WC_SUCCESS)
-		return why_set(why, verbs_wc_errno(wc.status), "a request ends with: %s",
+		return errinfo_set(errinfo, verbs_wc_errno(wc.status), "a request ends with: %s",
 			ibv_wc_status_str(wc.status));
 	return 0;
 }

@@ -12,7 +12,7 @@
 #include <infiniband/verbs.h>
 
 #include "common/verbs.h"
-#include "common/why.h"
+#include "common/errinfo.h"
 
 struct loopback {
 	struct ibv_cq *cq;
@@ -21,15 +21,15 @@ struct loopback {
 };
 
 /* errno of the verbs call that failed; why names the step only. */
-int loopback_open(
-	struct loopback *l, struct ibv_pd *pd, const struct verbs_port *port, struct why *why);
+int loopback_open(struct loopback *l, struct ibv_pd *pd, const struct verbs_port *port,
+	struct errinfo *errinfo);
 void loopback_close(struct loopback *l); /* zeroed, half-built and closed ones are fine */
 
 /*
  * Post one request on one of the two queue pairs and wait for what comes of it, at most two seconds.
  * -ETIMEDOUT if nothing does; else as verbs_wc_errno().
  */
-int loopback_execute(
-	const struct loopback *l, struct ibv_qp *qp, struct ibv_send_wr *wr, struct why *why);
+int loopback_execute(const struct loopback *l, struct ibv_qp *qp, struct ibv_send_wr *wr,
+	struct errinfo *errinfo);
 
 #endif

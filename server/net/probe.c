@@ -29,7 +29,7 @@ struct probe {
 	bool remote_addresses; /* targets are known to peers by remote addresses */
 	char *local;           /* where reads go and writes come from: a page */
 	struct ibv_mr *local_mr;
-	struct why *note;
+	struct errinfo *note;
 	bool *stuck; /* a window or region could not be destroyed */
 };
 
@@ -124,7 +124,7 @@ static int target_open(const struct probe *p, struct target *t, bool tight)
 	char *region;
 
 	if (memory == MAP_FAILED)
-		return why_set(p->note, -errno, "no memory to try it on");
+		return errinfo_set(p->note, -errno, "no memory to try it on");
 	t->memory = memory;
 	memset(memory, 0x5a, bytes);
 	t->first = p->remote_addresses ? addr_make(0, 0, p->page_bytes) : (uintptr_t)memory;
@@ -166,13 +166,13 @@ static int control(const struct probe *p, const struct trial *t)
 	if (err)
 		return err;
 	if (memcmp(place, p->local, RECORD) != 0)
-		return why_set(p->note, -EIO, "a write through a window goes astray");
+		return errinfo_set(p->note, -EIO, "a write through a window goes astray");
 	memset(place, 0x5a, RECORD);
 	err = access_remote(p, &t->pair, IBV_WR_RDMA_READ, t->target.window_addr, t->target.rkey);
 	if (err)
 		return err;
 	if (memcmp(place, p->local, RECORD) != 0)
-		return why_set(p->note, -EIO, "a read through a window brings other bytes");
+		return errinfo_set(p->note, -EIO, "a read through a window brings other bytes");
 	return 0;
 }
 
@@ -294,7 +294,7 @@ static enum probe_outcome use_outside(
 
 /* Try an offence by reading and by writing. A failure is noted. */
 static enum probe_outcome try_offence(
-	const struct probe *p, const struct offence *o, struct why *failure)
+	const struct probe *p, const struct offence *o, struct errinfo *failure)
 {
 	static const enum ibv_wr_opcode opcodes[] = { IBV_WR_RDMA_READ, IBV_WR_RDMA_WRITE };
 	bool failed = false;
@@ -316,7 +316,7 @@ static enum probe_outcome try_offence(
 
 /* The worst of several offences. */
 static enum probe_outcome check(
-	const struct probe *p, const struct offence *offences, size_t n, struct why *failure)
+	const struct probe *p, const struct offence *offences, size_t n, struct errinfo *failure)
 {
 	bool failed = false;
 
@@ -330,7 +330,7 @@ static enum probe_outcome check(
 	return failed ? PROBE_FAILED : PROBE_REFUSED;
 }
 
-static enum probe_outcome check_outside(const struct probe *p, bool tight, struct why *failure)
+static enum probe_outcome check_outside(const struct probe *p, bool tight, struct errinfo *failure)
 {
 	const int64_t end = (int64_t)((PAGES - 2) * p->page_bytes);
 	const struct offence offences[] = {
@@ -343,7 +343,7 @@ static enum probe_outcome check_outside(const struct probe *p, bool tight, struc
 }
 
 /* Do windows work here at all, and by remote addresses? */
-static int check_controls(struct probe *p, struct probe_result *r, struct why *why)
+static int check_controls(struct probe *p, struct probe_result *r, struct errinfo *errinfo)
 {
 	struct trial t;
 	int err;
@@ -363,17 +363,17 @@ static int check_controls(struct probe *p, struct probe_result *r, struct why *w
 		trial_close(p, &t);
 		return 0;
 	}
-	return why_set(why, err == -ENOMEM ? err : -EOPNOTSUPP,
+	return errinfo_set(errinfo, err == -ENOMEM ? err : -EOPNOTSUPP,
 		"device %s cannot lend memory through type-2 windows: %.420s",
 		ibv_get_device_name(p->ctx->device), p->note->text);
 }
 
-static int run_checks(struct probe *p, struct probe_result *r, struct why *why)
+static int run_checks(struct probe *p, struct probe_result *r, struct errinfo *errinfo)
 {
 	const struct offence elsewhere = { use_elsewhere, false, 0 };
 	const struct offence revoked[] = { { use_invalidated, false, 0 },
 		{ use_destroyed, true, 0 } };
-	int err = check_controls(p, r, why);
+	int err = check_controls(p, r, errinfo);
 
 	if (err)
 		return err;
@@ -385,33 +385,33 @@ static int run_checks(struct probe *p, struct probe_result *r, struct why *why)
 }
 
 int probe_run(struct ibv_context *ctx, struct ibv_pd *pd, struct in_addr addr,
-	struct probe_result *out, struct why *why)
+	struct probe_result *out, struct errinfo *errinfo)
 {
-	struct why scratch = { "" };
+	struct errinfo scratch = { "" };
 	bool stuck = false;
 	struct probe p = { .ctx = ctx, .pd = pd, .note = &scratch, .stuck = &stuck };
 	struct probe_result result = { 0 };
 	void *local;
 	int err;
 
-	err = verbs_find_port(ctx, addr, &p.port, why);
+	err = verbs_find_port(ctx, addr, &p.port, errinfo);
 	if (err)
 		return err;
 	p.page_bytes = (size_t)sysconf(_SC_PAGESIZE);
 	local = mmap(
 		NULL, p.page_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (local == MAP_FAILED)
-		return why_set(why, -errno, "no memory to probe the device with");
+		return errinfo_set(errinfo, -errno, "no memory to probe the device with");
 	p.local = local;
 	p.local_mr = ibv_reg_mr(pd, p.local, p.page_bytes, IBV_ACCESS_LOCAL_WRITE);
 	if (!p.local_mr) {
-		err = denial_explain(
-			DENIED_PINNED, verbs_errno(), "registering memory with the device", why);
+		err = denial_explain(DENIED_PINNED, verbs_errno(),
+			"registering memory with the device", errinfo);
 	} else {
-		err = run_checks(&p, &result, why);
+		err = run_checks(&p, &result, errinfo);
 		DESTROY("a region", ibv_dereg_mr(p.local_mr));
 		if (!err && stuck)
-			err = why_set(why, -EIO,
+			err = errinfo_set(errinfo, -EIO,
 				"device %s does not destroy its memory windows: nothing could ever "
 				"be taken back from who uses them",
 				ibv_get_device_name(ctx->device));

@@ -18,7 +18,7 @@
 #include <infiniband/verbs.h>
 #include <netinet/in.h>
 
-#include "common/why.h"
+#include "common/errinfo.h"
 
 enum probe_outcome {
 	PROBE_FAILED, /* neither: could not be found out, see note */
@@ -37,7 +37,7 @@ struct probe_result {
 	enum probe_outcome outside_region;
 	/* ALLOWED is good: a region can have our remote addresses (common/addr.h) as its own. */
 	enum probe_outcome remote_address;
-	struct why note; /* the last trial that FAILED, and how; else empty */
+	struct errinfo note; /* the last trial that FAILED, and how; else empty */
 };
 
 /*
@@ -48,7 +48,7 @@ struct probe_result {
  *	-ENOMEM		also: RLIMIT_MEMLOCK is too small
  */
 int probe_run(struct ibv_context *ctx, struct ibv_pd *pd, struct in_addr addr,
-	struct probe_result *out, struct why *why);
+	struct probe_result *out, struct errinfo *errinfo);
 
 const char *probe_outcome_name(enum probe_outcome outcome); /* "failed", "refused", "allowed" */
 

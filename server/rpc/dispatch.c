@@ -14,15 +14,15 @@
 
 int handler_refuse(struct connection *c, const struct header *h, int status, const char *fmt, ...)
 {
-	char why[WHY_SIZE];
+	char errinfo[WHY_SIZE];
 	va_list ap;
 
 	va_start(ap, fmt);
-	vsnprintf(why, sizeof(why), fmt, ap);
+	vsnprintf(errinfo, sizeof(errinfo), fmt, ap);
 	va_end(ap);
 	rpc_of(c)->refused_requests++;
-	log_debug("%s from %s refused: %s", message_name(h->type), c->peer, why);
-	return connection_reply_status(c, h->type, h->seq, status, why);
+	log_debug("%s from %s refused: %s", message_name(h->type), c->peer, errinfo);
+	return connection_reply_status(c, h->type, h->seq, status, errinfo);
 }
 
 int handler_refuse_grant(struct connection *c, const struct header *h, int err)

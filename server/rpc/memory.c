@@ -31,10 +31,10 @@ static struct wish wish_of(const struct alloc_request *q, uint64_t since_ns)
 static int refuse_full(struct connection *c, const struct header *h, const struct alloc_request *q)
 {
 	const struct wish wish = wish_of(q, 0);
-	struct why why;
-	int err = pool_explain_full(rpc_of(c)->pool, &wish, c->grantee->slot, &why);
+	struct errinfo errinfo;
+	int err = pool_explain_full(rpc_of(c)->pool, &wish, c->grantee->slot, &errinfo);
 
-	return handler_refuse(c, h, err, "%s", why.text);
+	return handler_refuse(c, h, err, "%s", errinfo.text);
 }
 
 static int refuse_alloc(

@@ -64,11 +64,11 @@ static void drained(struct wait *w, int result)
 {
 	struct connection *c = connection_of_wait(w);
 	const struct header h = connection_take_pending(c);
-	struct why why = { "" };
-	int err = session_resume(c, c->pending.session, &why);
+	struct errinfo errinfo = { "" };
+	int err = session_resume(c, c->pending.session, &errinfo);
 
 	(void)result;
-	err = err ? handler_refuse(c, &h, err, "%s", why.text) : greet(c, &h);
+	err = err ? handler_refuse(c, &h, err, "%s", errinfo.text) : greet(c, &h);
 	if (err)
 		connection_abort(c, "cannot answer: %s", strerror(-err));
 }
@@ -96,9 +96,9 @@ static bool await_slot(struct connection *c, const struct header *h,
 static int begin(struct connection *c, const struct header *h, const struct hello_request *hello,
 	uint64_t since_ns)
 {
-	struct why why = { "" };
+	struct errinfo errinfo = { "" };
 	struct wait **list;
-	int err = session_begin(rpc_of(c)->leases, c, hello, &list, &why);
+	int err = session_begin(rpc_of(c)->leases, c, hello, &list, &errinfo);
 
 	if (err == -EINPROGRESS) {
 		connection_wait(c, h, list, drained);
@@ -106,7 +106,7 @@ static int begin(struct connection *c, const struct header *h, const struct hell
 	}
 	if (err == -EUSERS && await_slot(c, h, hello, since_ns))
 		return 0;
-	return err ? handler_refuse(c, h, err, "%s", why.text) : greet(c, h);
+	return err ? handler_refuse(c, h, err, "%s", errinfo.text) : greet(c, h);
 }
 
 static void slot_may_have_come(struct wait *w, int result)
@@ -133,9 +133,10 @@ int handle_hello(struct connection *c, const struct header *h, struct wire *in)
 }
 
 /* err: 0, or why c is no channel. */
-static int answer_join(struct connection *c, const struct header *h, int err, const struct why *why)
+static int answer_join(
+	struct connection *c, const struct header *h, int err, const struct errinfo *errinfo)
 {
-	return err ? handler_refuse(c, h, err, "%s", why->text)
+	return err ? handler_refuse(c, h, err, "%s", errinfo->text)
 		   : connection_reply_status(c, h->type, h->seq, 0, "");
 }
 
@@ -144,11 +145,11 @@ static void replaced(struct wait *w, int result)
 {
 	struct connection *c = connection_of_wait(w);
 	const struct header h = connection_take_pending(c);
-	struct why why = { "" };
-	int err = session_rejoin(c, c->pending.session, &why);
+	struct errinfo errinfo = { "" };
+	int err = session_rejoin(c, c->pending.session, &errinfo);
 
 	(void)result;
-	err = answer_join(c, &h, err, &why);
+	err = answer_join(c, &h, err, &errinfo);
 	if (err)
 		connection_abort(c, "cannot answer: %s", strerror(-err));
 }
@@ -156,19 +157,19 @@ static void replaced(struct wait *w, int result)
 int handle_join(struct connection *c, const struct header *h, struct wire *in)
 {
 	struct join_request q;
-	struct why why = { "" };
+	struct errinfo errinfo = { "" };
 	struct wait **list;
 	int err;
 
 	join_request_get(in, &q);
 	if (wire_finish(in))
 		return -EBADMSG;
-	err = session_join(rpc_of(c)->leases, c, &q, &list, &why);
+	err = session_join(rpc_of(c)->leases, c, &q, &list, &errinfo);
 	if (err == -EINPROGRESS) {
 		connection_wait(c, h, list, replaced);
 		return 0;
 	}
-	return answer_join(c, h, err, &why);
+	return answer_join(c, h, err, &errinfo);
 }
 
 int handle_bye(struct connection *c, const struct header *h, struct wire *in)

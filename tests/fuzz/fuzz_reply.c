@@ -21,7 +21,7 @@ static void render(enum report report, json_t *answer, bool plain)
 		.session = plain ? NULL : "1a",
 		.sort = plain ? NULL : "bytes",
 		.columns = plain ? NULL : "id,opened,command" };
-	struct why why = { "" };
+	struct errinfo errinfo = { "" };
 	char *text = NULL;
 	size_t size;
 	FILE *out = open_memstream(&text, &size);
@@ -30,18 +30,18 @@ static void render(enum report report, json_t *answer, bool plain)
 
 	FUZZ_EXPECT(out);
 	if (report == REPORT_LEAKS) {
-		err = verdict_leaks(answer, &gate, &view, &leaks, &why);
+		err = verdict_leaks(answer, &gate, &view, &leaks, &errinfo);
 		FUZZ_EXPECT(err == 0 || err == -EBADMSG);
 	}
 	if (err == 0)
-		err = select_items(report, answer, &view, &why);
+		err = select_items(report, answer, &view, &errinfo);
 	FUZZ_EXPECT(err == 0 || err == -EBADMSG);
 	if (err == 0)
-		err = render_report(report, answer, &view, out, &why);
+		err = render_report(report, answer, &view, out, &errinfo);
 	FUZZ_EXPECT(fclose(out) == 0);
 	FUZZ_EXPECT(err == 0 || err == -EBADMSG);
 	FUZZ_EXPECT((err == 0) == (size > 0));
-	FUZZ_EXPECT(err == 0 || why.text[0]);
+	FUZZ_EXPECT(err == 0 || errinfo.text[0]);
 	for (size_t i = 0; i < size; i++)
 		FUZZ_EXPECT((unsigned char)text[i] >= ' ' || text[i] == '\n');
 	free(text);
@@ -61,14 +61,14 @@ static void render_both(enum report report, json_t *answer)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	char *text = fuzz_text(data, size);
-	struct why why = { "" };
+	struct errinfo errinfo = { "" };
 	json_t *answer = NULL;
 
-	if (reply_parse(text, size, &answer, &why)) {
-		FUZZ_EXPECT(!answer && why.text[0]);
+	if (reply_parse(text, size, &answer, &errinfo)) {
+		FUZZ_EXPECT(!answer && errinfo.text[0]);
 	} else {
 		for (unsigned i = 0; i < REPORTS; i++) {
-			if (reply_check(answer, (enum report)i, &why) == 0)
+			if (reply_check(answer, (enum report)i, &errinfo) == 0)
 				render_both((enum report)i, answer);
 		}
 		json_decref(answer);

@@ -183,7 +183,7 @@ static void fail_of(const struct client *c, const char *what)
 {
 	fail_msg("client %d %s; first failure: %s of %" PRIu64 " bytes at 0x%" PRIx64 ": %d, %s",
 		(int)c->pid, what, call_name(c->failure.call), c->failure.bytes, c->failure.addr,
-		c->failure.err, c->failure.why);
+		c->failure.err, c->failure.errinfo);
 }
 
 void client_await_calls(struct client *c, uint64_t calls)
@@ -227,7 +227,7 @@ static const struct client_record *must(struct client *c, const struct client_or
 	if (r->err)
 		fail_msg("client %d: %s of %" PRIu64 " bytes at 0x%" PRIx64 ": %s: %s", (int)c->pid,
 			call_name(r->call), order->bytes, order->addr,
-			r->err < 0 ? strerror(-r->err) : "wrong bytes", r->why);
+			r->err < 0 ? strerror(-r->err) : "wrong bytes", r->errinfo);
 	return r;
 }
 

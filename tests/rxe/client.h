@@ -44,7 +44,7 @@ struct client_record {
 	int32_t err;
 	uint32_t took_ms;
 	uint64_t addr, bytes;
-	char why[216]; /* rmem_errmsg(), cut */
+	char errinfo[216]; /* rmem_errmsg(), cut */
 };
 
 struct client_block {

@@ -83,7 +83,7 @@ static int call(struct self *self, const struct client_order *o, uint64_t *addr)
 	r.ended = 1;
 	r.took_ms = (uint32_t)((clock_boot_ns() - began_ns) / NSEC_PER_MSEC);
 	if (r.err < 0)
-		snprintf(r.why, sizeof(r.why), "%.200s", rmem_errmsg());
+		snprintf(r.errinfo, sizeof(r.errinfo), "%.200s", rmem_errmsg());
 	if (addr)
 		*addr = r.addr;
 	tell(&r);

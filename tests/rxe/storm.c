@@ -153,8 +153,8 @@ bool storm_reap(struct storm *s, size_t until)
 		for (int i = 0; i < n; i++)
 			if (!take(s, &done[i]))
 				return false;
-		if (s->failed > failed && !s->why[0])
-			snprintf(s->why, sizeof(s->why), "%s", rmem_errmsg());
+		if (s->failed > failed && !s->errinfo[0])
+			snprintf(s->errinfo, sizeof(s->errinfo), "%s", rmem_errmsg());
 	}
 	return true;
 }

@@ -36,7 +36,7 @@ struct storm {
 	int *status;
 	size_t failed, unknown; /* operations; additions with -EREMOTEIO */
 	size_t done_unanswered; /* failed, and done all the same, as storm_verify() finds */
-	char why[512];          /* of the first that failed */
+	char errinfo[512];      /* of the first that failed */
 	char wrong[512];        /* "": nothing */
 };
 

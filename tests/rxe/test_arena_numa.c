@@ -62,18 +62,18 @@ static void test_every_node_gets_its_own_pages(void **state)
 			.bytes = 70 * MIB,
 			.topology = topology };
 		struct arena a = { 0 };
-		struct why why = { "" };
+		struct errinfo errinfo = { "" };
 		struct pages_count count;
 
 		assert_int_equal(place_thread(topology, other), 0);
-		if (arena_open(&a, &config, &why) != 0)
-			fail_msg("%s", why.text);
+		if (arena_open(&a, &config, &errinfo) != 0)
+			fail_msg("%s", errinfo.text);
 		assert_all_on(&a, node);
 		assert_int_equal(pages_locate(a.base, a.bytes, 4096, other, 100, &count), 0);
 		assert_int_equal(count.elsewhere, 100);
 		memset(a.base, 'n', a.bytes);
 		arena_close(&a);
-		assert_int_equal(arena_open(&a, &config, &why), 0);
+		assert_int_equal(arena_open(&a, &config, &errinfo), 0);
 		assert_int_equal(a.base[a.bytes - 1], 'n');
 		assert_int_equal(arena_wipe(&a, 0, a.bytes), 0);
 		assert_all_on(&a, node);
@@ -92,16 +92,16 @@ static void test_more_than_a_node_has_is_refused(void **state)
 	const struct topology_node *n = topology_at(topology, 1);
 	struct sizes sizes = { 1, { { n->node, n->total_bytes + 4096 } } };
 	struct limits limits;
-	struct why why = { "" };
+	struct errinfo errinfo = { "" };
 
 	(void)state;
 	assert_true(dir >= 0);
 	topology_refresh(topology);
-	assert_int_equal(limits_read(dir, &limits, &why), 0);
-	assert_int_equal(limits_check(topology, &limits, &sizes, &why), -ENOMEM);
+	assert_int_equal(limits_read(dir, &limits, &errinfo), 0);
+	assert_int_equal(limits_check(topology, &limits, &sizes, &errinfo), -ENOMEM);
 	sizes.nodes[0].bytes = n->free_bytes + 4096;
 	if (sizes.nodes[0].bytes <= n->total_bytes)
-		assert_int_equal(limits_check(topology, &limits, &sizes, &why), -ENOMEM);
+		assert_int_equal(limits_check(topology, &limits, &sizes, &errinfo), -ENOMEM);
 	close(dir);
 	assert_int_equal(rmdir(path), 0);
 }
@@ -140,7 +140,7 @@ static void test_huge_pages(void **state)
 	struct arena a = { 0 };
 	struct limits limits;
 	struct sizes sizes;
-	struct why why = { "" };
+	struct errinfo errinfo = { "" };
 
 	(void)state;
 	if (reserve_huge(node, 8) < 8 || reserve_huge(topology_at(topology, 0)->node, 4) < 4)
@@ -149,15 +149,15 @@ static void test_huge_pages(void **state)
 	if (mount("hugetlbfs", path, "hugetlbfs", 0, "pagesize=2M") != 0)
 		skip();
 	config.data_dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	assert_int_equal(limits_read(config.data_dir, &limits, &why), 0);
+	assert_int_equal(limits_read(config.data_dir, &limits, &errinfo), 0);
 	assert_true(limits.huge);
 	assert_int_equal(limits.fs_free_bytes, LIMITS_NONE);
-	assert_int_equal(sizes_default(topology, &limits, &sizes, &why), 0);
+	assert_int_equal(sizes_default(topology, &limits, &sizes, &errinfo), 0);
 	assert_int_equal(sizes.count, 2);
 	assert_int_equal(sizes.nodes[1].bytes, 16 * MIB);
 
-	if (arena_open(&a, &config, &why) != 0)
-		fail_msg("%s", why.text);
+	if (arena_open(&a, &config, &errinfo) != 0)
+		fail_msg("%s", errinfo.text);
 	assert_int_equal(a.page_bytes, 2 * MIB);
 	assert_all_on(&a, node);
 	arena_close(&a);
@@ -167,9 +167,9 @@ static void test_huge_pages(void **state)
 	config.bytes = 18 * MIB;
 	sizes.nodes[1].bytes = config.bytes;
 	topology_refresh(topology);
-	assert_int_equal(limits_check(topology, &limits, &sizes, &why), -ENOMEM);
-	assert_int_equal(arena_open(&a, &config, &why), -ENOSPC);
-	assert_non_null(strstr(why.text, "huge pages"));
+	assert_int_equal(limits_check(topology, &limits, &sizes, &errinfo), -ENOMEM);
+	assert_int_equal(arena_open(&a, &config, &errinfo), -ENOSPC);
+	assert_non_null(strstr(errinfo.text, "huge pages"));
 	close(config.data_dir);
 	assert_int_equal(umount(path), 0);
 	assert_int_equal(rmdir(path), 0);

@@ -30,7 +30,7 @@ static unsigned fill_up(struct client *c, uint64_t *addrs, unsigned max)
 		addrs[n++] = c->last.addr;
 	}
 	if (c->last.err != -ENOSPC)
-		fail_msg("%s: %s", strerror(-c->last.err), c->last.why);
+		fail_msg("%s: %s", strerror(-c->last.err), c->last.errinfo);
 	return n;
 }
 
@@ -43,15 +43,15 @@ static struct client *open_client(struct rig *r)
 }
 
 /* rmem_errmsg() of a full pool says how much this session and how much all others hold, and names no other holder. */
-static void assert_tells(const char *why, const char *own, const char *others, pid_t other)
+static void assert_tells(const char *errinfo, const char *own, const char *others, pid_t other)
 {
 	char pid_text[24];
 
 	snprintf(pid_text, sizeof(pid_text), "[%d]", (int)other);
-	if (!strstr(why, "full") || !strstr(why, own) || !strstr(why, others))
-		fail_msg("not \"%s\" and \"%s\": %s", own, others, why);
-	if (strstr(why, pid_text) || strstr(why, "test_full"))
-		fail_msg("names another client: %s", why);
+	if (!strstr(errinfo, "full") || !strstr(errinfo, own) || !strstr(errinfo, others))
+		fail_msg("not \"%s\" and \"%s\": %s", own, others, errinfo);
+	if (strstr(errinfo, pid_text) || strstr(errinfo, "test_full"))
+		fail_msg("names another client: %s", errinfo);
 }
 
 /* The operator sees who it is. */
@@ -80,11 +80,11 @@ static void test_error_tells_amounts(void **state)
 	mine = client_alloc(small, BLOCK, RMEM_NODE_ANY);
 	n = fill_up(big, addrs, 64);
 	assert_int_equal(n, 7);
-	assert_tells(big->last.why, "this session holds 28.0 MiB in 7 blocks",
+	assert_tells(big->last.errinfo, "this session holds 28.0 MiB in 7 blocks",
 		"others together 4.0 MiB", small->pid);
 	/* The other one is told what it holds; nothing of either is taken. */
 	assert_int_equal(fill_up(small, &addrs[n], 1), 0);
-	assert_tells(small->last.why, "this session holds 4.0 MiB in 1 blocks",
+	assert_tells(small->last.errinfo, "this session holds 4.0 MiB in 1 blocks",
 		"others together 28.0 MiB", big->pid);
 	assert_shows_holder(r, big->pid, "connected", 7 * BLOCK);
 	assert_int_equal(rig_ask_number(r, "status", "allocations.blocks"), 8);
@@ -138,7 +138,7 @@ static void test_never_keeps_the_dead(void **state)
 	rig_await_dead(r, dead);
 	heir = open_client(r);
 	assert_int_equal(fill_up(heir, &addr, 1), 0);
-	assert_tells(heir->last.why, "this session holds 0 B in 0 blocks",
+	assert_tells(heir->last.errinfo, "this session holds 0 B in 0 blocks",
 		"others together 32.0 MiB", dead);
 	assert_shows_holder(r, dead, "dead", blocks * BLOCK);
 	leaks = rig_ask(r, "leaks");

@@ -101,7 +101,7 @@ static void assert_saw_no_error(const struct client *c)
 {
 	if (c->failures)
 		fail_msg("client %d, which nobody killed: %d, %s", (int)c->pid, c->failure.err,
-			c->failure.why);
+			c->failure.errinfo);
 }
 
 /* Of all records of a kind: do they name only victims as holders? */

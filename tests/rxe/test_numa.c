@@ -147,8 +147,8 @@ static void test_full_node(void **state)
 	}
 	assert_int_equal(n, 2);
 	assert_int_equal(c->last.err, -ENOSPC);
-	if (!strstr(c->last.why, "node 1"))
-		fail_msg("does not name the node: %s", c->last.why);
+	if (!strstr(c->last.errinfo, "node 1"))
+		fail_msg("does not name the node: %s", c->last.errinfo);
 	order.node = 0;
 	assert_int_equal(client_do(c, &order)->err, 0);
 	addrs[n++] = c->last.addr;

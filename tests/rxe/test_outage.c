@@ -75,7 +75,7 @@ static bool survives_kills(struct rig *r, struct rmem *rm, uint64_t seed)
 	pthread_join(reaper, NULL);
 	must(&s, !s.wrong[0]);
 	/* There was time enough to come back: only what must not be repeated is unknown. */
-	printf("%zu failed, %zu of them unknown: %s\n", s.failed, s.unknown, s.why);
+	printf("%zu failed, %zu of them unknown: %s\n", s.failed, s.unknown, s.errinfo);
 	assert_int_equal(s.failed, s.unknown);
 	assert_in_range(s.unknown, 0, 3 * IN_FLIGHT);
 	must(&s, storm_verify(&s));
@@ -189,7 +189,7 @@ static void test_dead_for_good(void **state)
 		s.unknown);
 	assert_in_range(ms_since(began), 0, CM_LIMIT_MS);
 	assert_true(s.failed > 0);
-	check_text(s.why, &s);
+	check_text(s.errinfo, &s);
 	for (int i = 0; i < 3; i++) {
 		int rc;
 

@@ -54,16 +54,16 @@ static void test_port_of_address(void **state)
 {
 	struct in_addr nobody = { htonl(0xc0000201) }; /* 192.0.2.1: never assigned */
 	struct verbs_port port;
-	struct why why = { "" };
+	struct errinfo errinfo = { "" };
 
 	(void)state;
-	assert_int_equal(verbs_find_port(context, address, &port, &why), 0);
+	assert_int_equal(verbs_find_port(context, address, &port, &errinfo), 0);
 	assert_true(port.port >= 1);
 	if (port.global)
 		assert_memory_equal(port.gid.raw + 12, &address, 4);
 	if (port.global) {
-		assert_int_equal(verbs_find_port(context, nobody, &port, &why), -EADDRNOTAVAIL);
-		assert_non_null(strstr(why.text, "192.0.2.1"));
+		assert_int_equal(verbs_find_port(context, nobody, &port, &errinfo), -EADDRNOTAVAIL);
+		assert_non_null(strstr(errinfo.text, "192.0.2.1"));
 	}
 }
 
@@ -71,15 +71,15 @@ static void test_probe(void **state)
 {
 	struct ibv_pd *pd = ibv_alloc_pd(context);
 	struct probe_result r = { 0 };
-	struct why why = { "" };
+	struct errinfo errinfo = { "" };
 	uint64_t start_ns;
 
 	(void)state;
 	assert_non_null(pd);
 	for (int round = 0; round < 3; round++) {
 		start_ns = clock_boot_ns();
-		if (probe_run(context, pd, address, &r, &why) != 0)
-			fail_msg("%s", why.text);
+		if (probe_run(context, pd, address, &r, &errinfo) != 0)
+			fail_msg("%s", errinfo.text);
 		printf("%s: other queue pair %s, revoked key %s, outside window %s, outside region "
 		       "%s, "
 		       "remote address %s%s%s; %.1f ms\n",
@@ -104,14 +104,14 @@ static void test_probe_of_an_absent_address(void **state)
 	struct in_addr nobody = { htonl(0xc0000201) };
 	struct ibv_pd *pd = ibv_alloc_pd(context);
 	struct probe_result r = { .revoked_key = PROBE_ALLOWED };
-	struct why why = { "" };
+	struct errinfo errinfo = { "" };
 	struct verbs_port port;
 
 	(void)state;
 	assert_non_null(pd);
-	assert_int_equal(verbs_find_port(context, address, &port, &why), 0);
+	assert_int_equal(verbs_find_port(context, address, &port, &errinfo), 0);
 	if (port.global) {
-		assert_int_equal(probe_run(context, pd, nobody, &r, &why), -EADDRNOTAVAIL);
+		assert_int_equal(probe_run(context, pd, nobody, &r, &errinfo), -EADDRNOTAVAIL);
 		assert_int_equal(r.revoked_key, PROBE_ALLOWED); /* untouched */
 	}
 	assert_int_equal(ibv_dealloc_pd(pd), 0);

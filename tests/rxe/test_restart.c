@@ -135,10 +135,10 @@ static void test_killed_for_good(void **state)
 			continue; /* that one comes last */
 		last = client_do(c, order.call == CLIENT_ALLOC ? &alloc : &order);
 		printf("call %u: %s after %u ms: %s\n", last->call, strerror(-last->err),
-			last->took_ms, last->why);
+			last->took_ms, last->errinfo);
 		assert_true(last->err == -ECONNRESET || last->err == -ETIMEDOUT);
 		assert_true(last->took_ms < CM_LIMIT_MS);
-		assert_true(strlen(last->why) > 10);
+		assert_true(strlen(last->errinfo) > 10);
 	}
 	order.call = CLIENT_CLOSE;
 	last = client_do(c, &order);
@@ -200,7 +200,7 @@ static void expect_timeout(struct client *c, const struct client_order *order)
 	const struct client_record *record = client_do(c, order);
 
 	if (record->err != -ETIMEDOUT)
-		fail_msg("%d instead of -ETIMEDOUT: %s", record->err, record->why);
+		fail_msg("%d instead of -ETIMEDOUT: %s", record->err, record->errinfo);
 }
 
 /* What the server did after its client had given up waiting is undone, or taken for done. */

@@ -28,7 +28,7 @@ struct opening {
 	pthread_cond_t changed;
 	bool done;
 	int rc;
-	char why[300];
+	char errinfo[300];
 };
 
 static void *open_in_thread(void *arg)
@@ -42,7 +42,7 @@ static void *open_in_thread(void *arg)
 	rc = rmem_open(o->server, &attr, &rm);
 	pthread_mutex_lock(&o->lock);
 	o->rc = rc;
-	snprintf(o->why, sizeof(o->why), "%s", rmem_errmsg());
+	snprintf(o->errinfo, sizeof(o->errinfo), "%s", rmem_errmsg());
 	o->done = true;
 	pthread_cond_signal(&o->changed);
 	pthread_mutex_unlock(&o->lock);
@@ -75,7 +75,7 @@ static void test_silent_name_server(void **state)
 	pthread_join(o.thread, NULL);
 	assert_true(in_time);
 	assert_int_equal(o.rc, -ETIMEDOUT);
-	assert_non_null(strstr(o.why, "rmemd.snag"));
+	assert_non_null(strstr(o.errinfo, "rmemd.snag"));
 	assert_true(snag_names_asked() > 0);
 }
 

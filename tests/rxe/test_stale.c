@@ -201,7 +201,7 @@ static void expect(struct client *c, enum client_call call, uint64_t addr, int e
 
 	if (record->err != err)
 		fail_msg("call %u: %d instead of %d: %s", record->call, record->err, err,
-			record->why);
+			record->errinfo);
 }
 
 /*

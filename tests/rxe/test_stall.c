@@ -293,7 +293,7 @@ static unsigned fill_up(struct client *c, uint64_t *addrs)
 		n++;
 	}
 	if (c->last.err != -ENOSPC)
-		fail_msg("%s: %s", strerror(-c->last.err), c->last.why);
+		fail_msg("%s: %s", strerror(-c->last.err), c->last.errinfo);
 	return n;
 }
 
@@ -348,7 +348,7 @@ static void expect_stale(struct client *c, const struct client_order *order)
 
 	if (record->err != -ESTALE)
 		fail_msg("call %u: %d (%s) instead of -ESTALE: %s", record->call, record->err,
-			strerror(record->err < 0 ? -record->err : 0), record->why);
+			strerror(record->err < 0 ? -record->err : 0), record->errinfo);
 }
 
 static void test_frozen_client_under_pressure(void **state)
@@ -405,7 +405,7 @@ static void assert_is_lawful(const struct client_record *failure)
 		return;
 	if (failure->err != -ENOSPC || failure->call != CLIENT_ALLOC)
 		fail_msg("call %u: %d instead of -ESTALE: %s", failure->call, failure->err,
-			failure->why);
+			failure->errinfo);
 }
 
 /*

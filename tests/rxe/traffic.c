@@ -119,7 +119,7 @@ static int storm_passes(struct rmem *rm, uint64_t seed, size_t operations)
 	if (!storm_start(&s, operations) || !storm_reap(&s, operations) || !storm_verify(&s))
 		return complain(s.wrong, 0);
 	if (s.failed)
-		return complain(s.why, 0);
+		return complain(s.errinfo, 0);
 	rc = storm_destroy(&s);
 	return rc ? complain("end of the storm", rc) : 0;
 }
@@ -168,7 +168,7 @@ static int cut(struct rmem *rm)
 	if (!storm_reap(&s, CUT_OPERATIONS))
 		return complain(s.wrong, 0);
 	printf("%zu failed, %zu of them unknown, all known after %" PRIu64 " ms: %s\n", s.failed,
-		s.unknown, ms_since(began), s.why);
+		s.unknown, ms_since(began), s.errinfo);
 	began = clock_boot_ns();
 	rc = rmem_read(rm, &word, s.slots, sizeof(word));
 	printf("a new call: %d after %" PRIu64 " ms: %s\n", rc, ms_since(began), rmem_errmsg());

@@ -157,14 +157,14 @@ static void start_tick(struct rooms *r)
 static void start(void *arg)
 {
 	struct rooms *r = arg;
-	struct why why = { "" };
+	struct errinfo errinfo = { "" };
 	int err;
 
 	connect_rooms(r);
-	err = datadir_open(&r->data, files, 7471, &why);
+	err = datadir_open(&r->data, files, 7471, &errinfo);
 	if (!err)
-		err = pool_open(&r->pool, &r->data, &r->sizes, NULL, &why);
-	trace_require(!err, "the server does not start: %s", why.text);
+		err = pool_open(&r->pool, &r->data, &r->sizes, NULL, &errinfo);
+	trace_require(!err, "the server does not start: %s", errinfo.text);
 	trace_require(!served || !r->pool.unproven_bytes, "memory is wiped that was in no doubt");
 	err = open_tables(r);
 	if (!err)

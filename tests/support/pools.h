@@ -44,19 +44,19 @@ static inline struct datadir data_of(int fd, const char *path)
 }
 
 static inline int try_open(
-	struct pool *p, const struct datadir *data, uint64_t bytes, struct why *why)
+	struct pool *p, const struct datadir *data, uint64_t bytes, struct errinfo *errinfo)
 {
 	const struct sizes sizes = { 1, { { topology_at(machine, 0)->node, bytes } } };
 
-	return pool_open(p, data, &sizes, machine, why);
+	return pool_open(p, data, &sizes, machine, errinfo);
 }
 
 static inline void must_open(struct pool *p, const struct datadir *data, uint64_t bytes)
 {
-	struct why why = { "" };
+	struct errinfo errinfo = { "" };
 
-	if (try_open(p, data, bytes, &why) != 0)
-		fail_msg("%s", why.text);
+	if (try_open(p, data, bytes, &errinfo) != 0)
+		fail_msg("%s", errinfo.text);
 }
 
 /* SIGTERM, as rmemd has it while it starts: blocked, and pending or not. */

@@ -178,13 +178,14 @@ static bool may_be(enum board_call call, int rc)
 	}
 }
 
-static void complain_result(const struct block *b, enum board_call call, int rc, const char *why)
+static void complain_result(
+	const struct block *b, enum board_call call, int rc, const char *errinfo)
 {
 	board_complain(EVENT_WRONG_RESULT, 1, b->addr, b->bytes,
 		"WRONG RESULT: %s of owner %u gen %u at 0x%" PRIx64 "+%" PRIu64
 		" returned %s: %s (%s)",
 		board_call_name(call), me.owner, b->gen, b->addr, b->bytes,
-		rc ? strerrorname_np(-rc) : "0", why, rmem_errmsg());
+		rc ? strerrorname_np(-rc) : "0", errinfo, rmem_errmsg());
 }
 
 void block_result(struct block *b, enum board_call call, int rc, bool was_lost)

@@ -64,13 +64,13 @@ void shelf_withdraw(struct block *b)
 
 /* ---- the others ---- */
 
-static void complain(
-	const struct attached *a, enum board_event e, enum board_call call, int rc, const char *why)
+static void complain(const struct attached *a, enum board_event e, enum board_call call, int rc,
+	const char *errinfo)
 {
 	board_complain(e, e == EVENT_WRONG_BYTES ? 8 : 1, a->addr, a->slot->bytes,
 		"%s: %s on attached owner %u gen %u at 0x%" PRIx64 " returned %s: %s (%s)",
 		e == EVENT_WRONG_BYTES ? "WRONG BYTES" : "WRONG RESULT", board_call_name(call),
-		a->slot->owner, a->slot->gen, a->addr, rc < 0 ? strerrorname_np(-rc) : "0", why,
+		a->slot->owner, a->slot->gen, a->addr, rc < 0 ? strerrorname_np(-rc) : "0", errinfo,
 		rmem_errmsg());
 }
 

@@ -94,14 +94,14 @@ static void test_new_arena_is_zero_bound_and_complete(void **state)
 	struct arena_config c = config_of(f, 40 * MIB + 4096);
 	struct pages_count count;
 	struct arena a = { 0 };
-	struct why why = { "" };
+	struct errinfo errinfo = { "" };
 	uint64_t done = 0;
 	struct stat st;
 	char name[ARENA_NAME_SIZE];
 
 	c.progress = count_progress;
 	c.progress_arg = &done;
-	assert_int_equal(arena_open(&a, &c, &why), 0);
+	assert_int_equal(arena_open(&a, &c, &errinfo), 0);
 	assert_int_equal(done, c.bytes);
 	assert_true(a.created);
 	assert_int_equal(a.bytes, c.bytes);
@@ -124,12 +124,12 @@ static void test_contents_survive(void **state)
 	struct fixture *f = *state;
 	struct arena_config c = config_of(f, 2 * MIB);
 	struct arena a = { 0 };
-	struct why why;
+	struct errinfo errinfo;
 
-	assert_int_equal(arena_open(&a, &c, &why), 0);
+	assert_int_equal(arena_open(&a, &c, &errinfo), 0);
 	memset(a.base, 'k', a.bytes);
 	arena_close(&a);
-	assert_int_equal(arena_open(&a, &c, &why), 0);
+	assert_int_equal(arena_open(&a, &c, &errinfo), 0);
 	assert_false(a.created);
 	for (uint64_t i = 0; i < a.bytes; i++)
 		assert_int_equal(a.base[i], 'k');
@@ -154,18 +154,18 @@ static void test_half_made_file_is_finished(void **state)
 	struct arena_config c = config_of(f, 2 * MIB);
 	char name[ARENA_NAME_SIZE];
 	struct arena a = { 0 };
-	struct why why;
+	struct errinfo errinfo;
 	int fd = openat(f->dir, arena_name(c.node, POOL, name), O_CREAT | O_RDWR, 0600);
 
 	/* Its maker was killed before it had a size; another one before it had pages. */
 	assert_true(fd >= 0);
-	assert_int_equal(arena_open(&a, &c, &why), 0);
+	assert_int_equal(arena_open(&a, &c, &errinfo), 0);
 	assert_true(a.created);
 	arena_close(&a);
 	assert_int_equal(ftruncate(fd, 0), 0);
 	assert_int_equal(ftruncate(fd, (off_t)c.bytes), 0);
 	close(fd);
-	assert_int_equal(arena_open(&a, &c, &why), 0);
+	assert_int_equal(arena_open(&a, &c, &errinfo), 0);
 	assert_int_equal(a.base[c.bytes - 1], 0);
 	arena_close(&a);
 }
@@ -175,16 +175,16 @@ static void test_another_size_is_refused(void **state)
 	struct fixture *f = *state;
 	struct arena_config c = config_of(f, 2 * MIB);
 	struct arena a = { 0 }, untouched = { .node = 77 };
-	struct why why;
+	struct errinfo errinfo;
 
-	assert_int_equal(arena_open(&a, &c, &why), 0);
+	assert_int_equal(arena_open(&a, &c, &errinfo), 0);
 	arena_close(&a);
 	c.bytes = 4 * MIB;
-	assert_int_equal(arena_open(&untouched, &c, &why), -EEXIST);
+	assert_int_equal(arena_open(&untouched, &c, &errinfo), -EEXIST);
 	assert_int_equal(untouched.node, 77);
-	assert_non_null(strstr(why.text, "2.0 MiB"));
-	assert_non_null(strstr(why.text, "4.0 MiB"));
-	assert_non_null(strstr(why.text, "--size"));
+	assert_non_null(strstr(errinfo.text, "2.0 MiB"));
+	assert_non_null(strstr(errinfo.text, "4.0 MiB"));
+	assert_non_null(strstr(errinfo.text, "--size"));
 	assert_true(has_arena(f, c.node));
 }
 
@@ -193,14 +193,14 @@ static void test_two_owners_are_refused(void **state)
 	struct fixture *f = *state;
 	struct arena_config c = config_of(f, 2 * MIB);
 	struct arena a = { 0 }, b = { 0 };
-	struct why why;
+	struct errinfo errinfo;
 
-	assert_int_equal(arena_open(&a, &c, &why), 0);
-	assert_int_equal(arena_open(&b, &c, &why), -EBUSY);
-	assert_non_null(strstr(why.text, "--data"));
+	assert_int_equal(arena_open(&a, &c, &errinfo), 0);
+	assert_int_equal(arena_open(&b, &c, &errinfo), -EBUSY);
+	assert_non_null(strstr(errinfo.text, "--data"));
 	assert_true(has_arena(f, c.node));
 	arena_close(&a);
-	assert_int_equal(arena_open(&b, &c, &why), 0);
+	assert_int_equal(arena_open(&b, &c, &errinfo), 0);
 	arena_close(&b);
 }
 
@@ -210,26 +210,26 @@ static void test_bad_config_is_refused(void **state)
 	struct arena_config c = config_of(f, 4097);
 	char name[ARENA_NAME_SIZE];
 	struct arena a = { 0 };
-	struct why why;
+	struct errinfo errinfo;
 
-	assert_int_equal(arena_open(&a, &c, &why), -EINVAL);
+	assert_int_equal(arena_open(&a, &c, &errinfo), -EINVAL);
 	c.bytes = 0;
-	assert_int_equal(arena_open(&a, &c, &why), -EINVAL);
+	assert_int_equal(arena_open(&a, &c, &errinfo), -EINVAL);
 	c.bytes = 8192 * GIB;
-	assert_int_equal(arena_open(&a, &c, &why), -EINVAL);
+	assert_int_equal(arena_open(&a, &c, &errinfo), -EINVAL);
 	c.bytes = 4096;
 	c.node = 63;
-	assert_int_equal(arena_open(&a, &c, &why), -ENODEV);
+	assert_int_equal(arena_open(&a, &c, &errinfo), -ENODEV);
 	c.node = 64;
-	assert_int_equal(arena_open(&a, &c, &why), -ENODEV);
+	assert_int_equal(arena_open(&a, &c, &errinfo), -ENODEV);
 	c = config_of(f, 4096);
 	c.data_dir = open("/proc", O_RDONLY | O_DIRECTORY);
-	assert_int_equal(arena_open(&a, &c, &why), -EOPNOTSUPP);
-	assert_non_null(strstr(why.text, "tmpfs"));
+	assert_int_equal(arena_open(&a, &c, &errinfo), -EOPNOTSUPP);
+	assert_non_null(strstr(errinfo.text, "tmpfs"));
 	close(c.data_dir);
 	c = config_of(f, 4096);
 	assert_int_equal(symlinkat("/etc/passwd", f->dir, arena_name(c.node, POOL, name)), 0);
-	assert_int_equal(arena_open(&a, &c, &why), -ELOOP);
+	assert_int_equal(arena_open(&a, &c, &errinfo), -ELOOP);
 	assert_false(has_arena(f, 1));
 }
 
@@ -241,23 +241,23 @@ static int open_on_full_tmpfs(const struct fixture *f)
 	struct limits limits;
 	struct sizes sizes = { 1, { { c.node, c.bytes } } };
 	struct arena a = { 0 };
-	struct why why = { "" };
+	struct errinfo errinfo = { "" };
 
 	if (unshare(CLONE_NEWNS) != 0 ||
 		mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) != 0 ||
 		mount("tmpfs", f->path, "tmpfs", 0, "size=4m") != 0)
 		return 77;
 	c.data_dir = open(f->path, O_RDONLY | O_DIRECTORY);
-	if (arena_open(&a, &c, &why) != -ENOSPC || !strstr(why.text, "tmpfs"))
+	if (arena_open(&a, &c, &errinfo) != -ENOSPC || !strstr(errinfo.text, "tmpfs"))
 		return 1;
 	if (faccessat(c.data_dir, arena_name(c.node, POOL, name), F_OK, 0) == 0)
 		return 2;
-	if (limits_read(c.data_dir, &limits, &why) != 0)
+	if (limits_read(c.data_dir, &limits, &errinfo) != 0)
 		return 3;
-	if (limits_check(f->topology, &limits, &sizes, &why) != -ENOSPC)
+	if (limits_check(f->topology, &limits, &sizes, &errinfo) != -ENOSPC)
 		return 4;
 	c.bytes = sizes.nodes[0].bytes = 2 * MIB;
-	return arena_open(&a, &c, &why) == 0 ? 0 : 5;
+	return arena_open(&a, &c, &errinfo) == 0 ? 0 : 5;
 }
 
 static void test_full_tmpfs_is_an_error(void **state)
@@ -283,16 +283,16 @@ static void test_limits_of_this_machine(void **state)
 	struct arena a = { 0 };
 	struct limits l;
 	struct sizes s;
-	struct why why = { "" };
+	struct errinfo errinfo = { "" };
 
-	assert_int_equal(arena_open(&a, &c, &why), 0);
+	assert_int_equal(arena_open(&a, &c, &errinfo), 0);
 	arena_close(&a);
-	assert_int_equal(limits_read(f->dir, &l, &why), 0);
+	assert_int_equal(limits_read(f->dir, &l, &errinfo), 0);
 	assert_int_equal(l.files[c.node].bytes, 2 * MIB);
 	assert_int_equal(l.files[c.node].held_bytes, 2 * MIB);
 	assert_int_equal(l.page_bytes, sysconf(_SC_PAGESIZE));
 	assert_false(l.huge);
-	assert_int_equal(sizes_default(f->topology, &l, &s, &why), 0);
+	assert_int_equal(sizes_default(f->topology, &l, &s, &errinfo), 0);
 	assert_int_equal(s.nodes[0].bytes, 2 * MIB);
 }
 
@@ -320,7 +320,7 @@ static int open_without_numa(struct fixture *f)
 {
 	struct topology *t = NULL;
 	struct arena arena;
-	struct why why = { "" };
+	struct errinfo errinfo = { "" };
 	int err;
 
 	if (!forget_numa() || syscall(SYS_mbind, NULL, 0, 0, NULL, 0, 0) == 0 || errno != ENOSYS ||
@@ -334,9 +334,9 @@ static int open_without_numa(struct fixture *f)
 		.data_dir = f->dir, .node = topology_at(t, 0)->node, .bytes = 1 << 20, .topology = t
 	};
 
-	err = arena_open(&arena, &config, &why);
+	err = arena_open(&arena, &config, &errinfo);
 	if (err)
-		fprintf(stderr, "%s\n", why.text);
+		fprintf(stderr, "%s\n", errinfo.text);
 	else
 		arena_close(&arena);
 	topology_destroy(t);

@@ -17,18 +17,18 @@
 /* Lower a limit of this process to that, and hear what is said. */
 static const char *say(int resource, rlim_t value, enum denial what, int err)
 {
-	static struct why why;
+	static struct errinfo errinfo;
 	struct rlimit before, now;
 
 	assert_int_equal(getrlimit((enum __rlimit_resource)resource, &before), 0);
 	now = before;
 	now.rlim_cur = value;
 	assert_int_equal(setrlimit((enum __rlimit_resource)resource, &now), 0);
-	assert_int_equal(denial_explain(what, err, "doing this", &why), err);
+	assert_int_equal(denial_explain(what, err, "doing this", &errinfo), err);
 	assert_int_equal(setrlimit((enum __rlimit_resource)resource, &before), 0);
-	assert_int_equal(strncmp(why.text, "doing this: ", 12), 0);
-	assert_true(strlen(why.text) < sizeof(why.text) - 1); /* whole */
-	return why.text;
+	assert_int_equal(strncmp(errinfo.text, "doing this: ", 12), 0);
+	assert_true(strlen(errinfo.text) < sizeof(errinfo.text) - 1); /* whole */
+	return errinfo.text;
 }
 
 static void says(const char *text, const char *const parts[])
@@ -112,7 +112,7 @@ static void test_nothing_may_be_locked(void **state)
 static void test_few_descriptors(void **state)
 {
 	struct rlimit before, now;
-	struct why why = { "" };
+	struct errinfo errinfo = { "" };
 	int rc, fd = dup(0);
 
 	(void)state;
@@ -122,10 +122,10 @@ static void test_few_descriptors(void **state)
 	now = before;
 	now.rlim_cur = (rlim_t)fd + 3;
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &now), 0);
-	rc = denial_of_devices(&why);
+	rc = denial_of_devices(&errinfo);
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
 	assert_int_equal(rc, -EMFILE);
-	SAYS(why.text, "12 more descriptors are needed", "RLIMIT_NOFILE", "ulimit -n");
+	SAYS(errinfo.text, "12 more descriptors are needed", "RLIMIT_NOFILE", "ulimit -n");
 	assert_int_equal(dup(0), fd); /* nothing is left open */
 	close(fd);
 }

@@ -55,9 +55,9 @@ static struct errand *make(bool idle)
 static struct errand *start(bool idle)
 {
 	struct errand *e = make(idle);
-	struct why why;
+	struct errinfo errinfo;
 
-	assert_int_equal(errand_start(e, &why), 0);
+	assert_int_equal(errand_start(e, &errinfo), 0);
 	wait_for(&has_begun);
 	return e;
 }

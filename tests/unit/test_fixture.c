@@ -96,7 +96,7 @@ static void each(void **state, void (*test)(const struct fixture *f, const char 
 
 static void open_all(const char *path)
 {
-	struct why why = { "" };
+	struct errinfo errinfo = { "" };
 	const struct allocation *a;
 	uint32_t cursor = 0;
 
@@ -106,8 +106,8 @@ static void open_all(const char *path)
 	in.data = (struct datadir){ .arenas = dir, .tables = dir };
 	snprintf(in.data.arenas_path, sizeof(in.data.arenas_path), "%s", path);
 	snprintf(in.data.tables_path, sizeof(in.data.tables_path), "%s", path);
-	if (pool_open(&in.pool, &in.data, &arena_sizes, in.topology, &why) != 0)
-		fail_msg("%s", why.text);
+	if (pool_open(&in.pool, &in.data, &arena_sizes, in.topology, &errinfo) != 0)
+		fail_msg("%s", errinfo.text);
 	assert_int_equal(sessions_open(&in.sessions, dir, DATADIR_SESSIONS), 0);
 	while ((a = ledger_next(in.pool.ledger, &cursor)) != NULL)
 		sessions_expect(in.sessions, a->session, a->session_serial);

@@ -27,7 +27,7 @@ static void test_sizes_parse(void **state)
 {
 	struct topology *t = machine(TWO_NODES);
 	struct sizes s = { 0 };
-	struct why why;
+	struct errinfo errinfo;
 	static const struct {
 		const char *text;
 		int err;
@@ -66,11 +66,11 @@ static void test_sizes_parse(void **state)
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct sizes before = s;
 
-		why.text[0] = '\0';
-		assert_int_equal(sizes_parse(cases[i].text, t, 4096, &s, &why), cases[i].err);
+		errinfo.text[0] = '\0';
+		assert_int_equal(sizes_parse(cases[i].text, t, 4096, &s, &errinfo), cases[i].err);
 		if (cases[i].err) {
 			assert_memory_equal(&s, &before, sizeof(s));
-			assert_true(strlen(why.text) > 10);
+			assert_true(strlen(errinfo.text) > 10);
 			continue;
 		}
 		assert_int_equal(s.count, cases[i].count);
@@ -81,7 +81,7 @@ static void test_sizes_parse(void **state)
 			assert_int_equal(s.nodes[1].bytes, cases[i].second);
 		}
 	}
-	assert_int_equal(sizes_parse("5G", t, GIB, &s, &why), 0);
+	assert_int_equal(sizes_parse("5G", t, GIB, &s, &errinfo), 0);
 	assert_int_equal(s.nodes[0].bytes, 2 * GIB);
 	assert_int_equal(sizes_total(&s), 4 * GIB);
 	topology_destroy(t);
@@ -103,32 +103,32 @@ static void test_sizes_default(void **state)
 	struct topology *t = machine(TWO_NODES);
 	struct limits l = no_limits();
 	struct sizes s;
-	struct why why;
+	struct errinfo errinfo;
 
 	(void)state;
-	assert_int_equal(sizes_default(t, &l, &s, &why), 0);
+	assert_int_equal(sizes_default(t, &l, &s, &errinfo), 0);
 	assert_int_equal(s.count, 2);
 	assert_int_equal(s.nodes[1].bytes, 2 * GIB);
 
 	l.fs_free_bytes = 400 * MIB + 5;
-	assert_int_equal(sizes_default(t, &l, &s, &why), 0);
+	assert_int_equal(sizes_default(t, &l, &s, &errinfo), 0);
 	assert_int_equal(s.nodes[0].bytes, 100 * MIB);
 
 	l.cgroup_free_bytes = 240 * MIB;
-	assert_int_equal(sizes_default(t, &l, &s, &why), 0);
+	assert_int_equal(sizes_default(t, &l, &s, &errinfo), 0);
 	assert_int_equal(s.nodes[0].bytes, 60 * MIB);
 
 	l.memlock_hard_bytes = LIMITS_MEMLOCK_EXTRA + 81 * MIB;
-	assert_int_equal(sizes_default(t, &l, &s, &why), 0);
+	assert_int_equal(sizes_default(t, &l, &s, &errinfo), 0);
 	assert_int_equal(s.nodes[0].bytes, 40 * MIB);
 
 	l.memlock_hard_bytes = 8 * MIB;
-	assert_int_equal(sizes_default(t, &l, &s, &why), 0);
+	assert_int_equal(sizes_default(t, &l, &s, &errinfo), 0);
 	assert_int_equal(s.nodes[0].bytes, LIMITS_NODE_MIN_BYTES);
-	assert_int_equal(limits_check(t, &l, &s, &why), -EPERM);
+	assert_int_equal(limits_check(t, &l, &s, &errinfo), -EPERM);
 
 	l.files[1].bytes = 3 * MIB; /* an earlier run's arena decides */
-	assert_int_equal(sizes_default(t, &l, &s, &why), 0);
+	assert_int_equal(sizes_default(t, &l, &s, &errinfo), 0);
 	assert_int_equal(s.count, 1);
 	assert_int_equal(s.nodes[0].node, 1);
 	assert_int_equal(s.nodes[0].bytes, 3 * MIB);
@@ -136,7 +136,7 @@ static void test_sizes_default(void **state)
 	l = no_limits();
 	l.huge = true;
 	l.page_bytes = GIB;
-	assert_int_equal(sizes_default(t, &l, &s, &why), -ENODEV);
+	assert_int_equal(sizes_default(t, &l, &s, &errinfo), -ENODEV);
 	topology_destroy(t);
 }
 
@@ -145,29 +145,29 @@ static void test_limits_check(void **state)
 	struct topology *t = machine(TWO_NODES);
 	struct limits l = no_limits();
 	struct sizes s = { 2, { { 0, 4 * GIB }, { 1, 4 * GIB } } };
-	struct why why;
+	struct errinfo errinfo;
 
 	(void)state;
-	assert_int_equal(limits_check(t, &l, &s, &why), 0);
+	assert_int_equal(limits_check(t, &l, &s, &errinfo), 0);
 	l.fs_free_bytes = 8 * GIB;
-	assert_int_equal(limits_check(t, &l, &s, &why), 0);
+	assert_int_equal(limits_check(t, &l, &s, &errinfo), 0);
 	l.fs_free_bytes--;
-	assert_int_equal(limits_check(t, &l, &s, &why), -ENOSPC);
+	assert_int_equal(limits_check(t, &l, &s, &errinfo), -ENOSPC);
 	l.files[1].held_bytes = 4 * GIB; /* what an earlier run holds need not be found again */
-	assert_int_equal(limits_check(t, &l, &s, &why), 0);
+	assert_int_equal(limits_check(t, &l, &s, &errinfo), 0);
 
 	l.cgroup_free_bytes = 4 * GIB;
-	assert_int_equal(limits_check(t, &l, &s, &why), 0);
+	assert_int_equal(limits_check(t, &l, &s, &errinfo), 0);
 	l.cgroup_free_bytes--;
-	assert_int_equal(limits_check(t, &l, &s, &why), -ENOMEM);
-	assert_non_null(strstr(why.text, "MemoryMax="));
+	assert_int_equal(limits_check(t, &l, &s, &errinfo), -ENOMEM);
+	assert_non_null(strstr(errinfo.text, "MemoryMax="));
 	l.cgroup_free_bytes = LIMITS_NONE;
 
 	l.memlock_hard_bytes = 8 * GIB + LIMITS_MEMLOCK_EXTRA;
-	assert_int_equal(limits_check(t, &l, &s, &why), 0);
+	assert_int_equal(limits_check(t, &l, &s, &errinfo), 0);
 	l.memlock_hard_bytes = 8 * MIB;
-	assert_int_equal(limits_check(t, &l, &s, &why), -EPERM);
-	assert_string_equal(why.text,
+	assert_int_equal(limits_check(t, &l, &s, &errinfo), -EPERM);
+	assert_string_equal(errinfo.text,
 		"RLIMIT_MEMLOCK is 8.0 MiB, but 8.0 GiB have to be locked, the pool of 8.0 GiB, "
 		"and 16.0 MiB for 512 connections: raise it (`ulimit -l "
 		"unlimited`, memlock in /etc/security/limits.conf, LimitMEMLOCK=infinity in the "
@@ -175,15 +175,15 @@ static void test_limits_check(void **state)
 
 	l = no_limits();
 	s.nodes[1].bytes = 9 * GIB;
-	assert_int_equal(limits_check(t, &l, &s, &why), -ENOMEM);
-	assert_non_null(strstr(why.text, "node 1 has 8.0 GiB of memory in all"));
+	assert_int_equal(limits_check(t, &l, &s, &errinfo), -ENOMEM);
+	assert_non_null(strstr(errinfo.text, "node 1 has 8.0 GiB of memory in all"));
 	s.nodes[1] = (struct sizes_node){ 2, GIB };
-	assert_int_equal(limits_check(t, &l, &s, &why), -ENODEV);
+	assert_int_equal(limits_check(t, &l, &s, &errinfo), -ENODEV);
 	s.nodes[1] = (struct sizes_node){ 1, GIB };
 	l.huge = true;
 	l.page_bytes = 2 * MIB;
-	assert_int_equal(limits_check(t, &l, &s, &why), -ENOMEM);
-	assert_non_null(strstr(why.text, "hugepages-2048kB/nr_hugepages"));
+	assert_int_equal(limits_check(t, &l, &s, &errinfo), -ENOMEM);
+	assert_non_null(strstr(errinfo.text, "hugepages-2048kB/nr_hugepages"));
 	topology_destroy(t);
 }
 
@@ -192,7 +192,7 @@ static void test_memlock_is_raised(void **state)
 	struct sizes s = { 1, { { 0, MIB } } };
 	struct limits l = no_limits();
 	struct rlimit before, after;
-	struct why why;
+	struct errinfo errinfo;
 
 	(void)state;
 	assert_int_equal(getrlimit(RLIMIT_MEMLOCK, &before), 0);
@@ -200,15 +200,15 @@ static void test_memlock_is_raised(void **state)
 	after.rlim_cur = 4096;
 	assert_int_equal(setrlimit(RLIMIT_MEMLOCK, &after), 0);
 	assert_int_equal(
-		limits_raise_memlock(&l, &s, 20000, &why), 0); /* no limit: nothing to raise */
+		limits_raise_memlock(&l, &s, 20000, &errinfo), 0); /* no limit: nothing to raise */
 	assert_int_equal(getrlimit(RLIMIT_MEMLOCK, &after), 0);
 	assert_int_equal(after.rlim_cur, 4096);
 	/* Enough for the pool and 1000 connections, but not for 1001. */
 	l.memlock_soft_bytes = MIB + 1000 * LIMITS_CONNECTION_BYTES;
-	assert_int_equal(limits_raise_memlock(&l, &s, 1000, &why), 0);
+	assert_int_equal(limits_raise_memlock(&l, &s, 1000, &errinfo), 0);
 	assert_int_equal(getrlimit(RLIMIT_MEMLOCK, &after), 0);
 	assert_int_equal(after.rlim_cur, 4096);
-	assert_int_equal(limits_raise_memlock(&l, &s, 1001, &why), 0);
+	assert_int_equal(limits_raise_memlock(&l, &s, 1001, &errinfo), 0);
 	assert_int_equal(getrlimit(RLIMIT_MEMLOCK, &after), 0);
 	assert_int_equal(after.rlim_cur, after.rlim_max);
 	assert_int_equal(setrlimit(RLIMIT_MEMLOCK, &before), 0);
@@ -220,26 +220,26 @@ static void test_connections_are_counted(void **state)
 	struct topology *t = machine(TWO_NODES);
 	struct sizes s = { 2, { { 0, 4 * GIB }, { 1, 4 * GIB } } };
 	struct limits l = no_limits();
-	struct why why = { "" };
+	struct errinfo errinfo = { "" };
 
 	(void)state;
-	assert_false(limits_warn_connections(&l, &s, 20736, &why));
+	assert_false(limits_warn_connections(&l, &s, 20736, &errinfo));
 	l.memlock_hard_bytes = 8 * GIB + 20736 * LIMITS_CONNECTION_BYTES;
-	assert_false(limits_warn_connections(&l, &s, 20736, &why));
-	assert_string_equal(why.text, "");
+	assert_false(limits_warn_connections(&l, &s, 20736, &errinfo));
+	assert_string_equal(errinfo.text, "");
 	l.memlock_hard_bytes--;
-	assert_true(limits_warn_connections(&l, &s, 20736, &why));
-	assert_non_null(strstr(why.text, "enough for 20735 connections"));
+	assert_true(limits_warn_connections(&l, &s, 20736, &errinfo));
+	assert_non_null(strstr(errinfo.text, "enough for 20735 connections"));
 	l.memlock_hard_bytes = 8 * GIB + LIMITS_MEMLOCK_EXTRA;
-	assert_int_equal(limits_check(t, &l, &s, &why), 0);
-	assert_true(limits_warn_connections(&l, &s, 20736, &why));
-	assert_string_equal(why.text,
+	assert_int_equal(limits_check(t, &l, &s, &errinfo), 0);
+	assert_true(limits_warn_connections(&l, &s, 20736, &errinfo));
+	assert_string_equal(errinfo.text,
 		"RLIMIT_MEMLOCK is 8.0 GiB: beside the pool of 8.0 GiB that is enough for 512 "
 		"connections of 32.0 KiB each, but rmemd accepts 20736. A client beyond that is "
 		"turned away. If there may be so many, raise it to 8.6 GiB (`ulimit -l`, in KiB: "
 		"9052160; memlock in /etc/security/limits.conf; LimitMEMLOCK= in the unit)");
 	l.memlock_hard_bytes--;
-	assert_int_equal(limits_check(t, &l, &s, &why), -EPERM);
+	assert_int_equal(limits_check(t, &l, &s, &errinfo), -EPERM);
 	topology_destroy(t);
 }
 

@@ -11,7 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "client/mark.h"
+#include "client/base/mark.h"
 #include "common/presence.h"
 
 static enum presence look(const struct mark *m)

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "client/plan.h"
+#include "client/data/plan.h"
 #include "tests/support/random.h"
 
 #define SHAPES 4000
@@ -190,12 +190,12 @@ static void test_nothing_to_do(void **state)
 
 static void says(const char *mention, const struct iovec *local, const struct rmem_iovec *remote)
 {
-	struct why why = { "" };
+	struct errinfo errinfo = { "" };
 	struct plan p;
 
-	assert_int_equal(plan_start(&p, local, 1, remote, 1, &why), -EINVAL);
-	assert_non_null(strstr(why.text, mention));
-	assert_null(strstr(why.text, "piece"));
+	assert_int_equal(plan_start(&p, local, 1, remote, 1, &errinfo), -EINVAL);
+	assert_non_null(strstr(errinfo.text, mention));
+	assert_null(strstr(errinfo.text, "piece"));
 }
 
 /* Of one piece each, which is what rmem_read() makes, no piece is spoken of. */
@@ -217,10 +217,10 @@ static void refused(
 	const struct iovec *local, int nlocal, const struct rmem_iovec *remote, int nremote)
 {
 	struct plan p = { .left = 77 };
-	struct why why = { "" };
+	struct errinfo errinfo = { "" };
 
-	assert_int_equal(plan_start(&p, local, nlocal, remote, nremote, &why), -EINVAL);
-	assert_true(why.text[0]);
+	assert_int_equal(plan_start(&p, local, nlocal, remote, nremote, &errinfo), -EINVAL);
+	assert_true(errinfo.text[0]);
 	assert_int_equal(p.left, 77);
 }
 

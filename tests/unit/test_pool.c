@@ -112,11 +112,11 @@ static void leave_pool(const struct datadir *data)
 static void assert_refused(const struct datadir *data, uint64_t bytes, int err, const char *says)
 {
 	struct pool p;
-	struct why why = { "" };
+	struct errinfo errinfo = { "" };
 
-	assert_int_equal(try_open(&p, data, bytes, &why), err);
-	if (!strstr(why.text, says))
-		fail_msg("%s (without: %s)", why.text, says);
+	assert_int_equal(try_open(&p, data, bytes, &errinfo), err);
+	if (!strstr(errinfo.text, says))
+		fail_msg("%s (without: %s)", errinfo.text, says);
 }
 
 /* ---- starts that fail ---- */
@@ -165,7 +165,7 @@ static void test_failed_start_changes_nothing(void **state)
 	struct datadir data = data_of(dir, *state);
 	struct snapshot before;
 	struct pool p;
-	struct why why;
+	struct errinfo errinfo;
 
 	leave_pool(&data);
 	before = look(dir);
@@ -175,7 +175,7 @@ static void test_failed_start_changes_nothing(void **state)
 
 	/* Told to stop while memory is made ready. */
 	tell_to_stop(true);
-	assert_int_equal(try_open(&p, &data, ARENA_BYTES, &why), -ECANCELED);
+	assert_int_equal(try_open(&p, &data, ARENA_BYTES, &errinfo), -ECANCELED);
 	tell_to_stop(false);
 	assert_unchanged(before, dir);
 	must_open(&p, &data, ARENA_BYTES);
@@ -189,13 +189,13 @@ static void test_failed_start_leaves_nothing(void **state)
 {
 	struct datadir data = data_of(dir, *state);
 	struct pool p;
-	struct why why;
+	struct errinfo errinfo;
 
 	tell_to_stop(true);
-	assert_int_equal(try_open(&p, &data, ARENA_BYTES, &why), -ECANCELED);
+	assert_int_equal(try_open(&p, &data, ARENA_BYTES, &errinfo), -ECANCELED);
 	tell_to_stop(false);
 	assert_int_equal(look(dir).files, 0);
-	assert_int_equal(try_open(&p, &data, ARENA_BYTES, &why), 0);
+	assert_int_equal(try_open(&p, &data, ARENA_BYTES, &errinfo), 0);
 	pool_undo(&p, &data); /* what comes after it failed */
 	pool_close(&p);
 	assert_int_equal(look(dir).files, 0);
@@ -544,7 +544,7 @@ static void test_damaged_headers(void **state)
 		struct datadir data = data_of(dir, *state);
 		const char *name = names[i % 2];
 		const off_t at = i / 6;
-		struct why why = { "" };
+		struct errinfo errinfo = { "" };
 		uint8_t byte, was;
 		struct pool p;
 		int fd;
@@ -554,7 +554,7 @@ static void test_damaged_headers(void **state)
 		assert_int_equal(pread(fd, &was, 1, at), 1);
 		byte = (uint8_t)(i / 2 % 3 == 0 ? 0 : i / 2 % 3 == 1 ? 0xff : was ^ 1);
 		assert_int_equal(pwrite(fd, &byte, 1, at), 1);
-		if (try_open(&p, &data, ARENA_BYTES, &why) == 0) {
+		if (try_open(&p, &data, ARENA_BYTES, &errinfo) == 0) {
 			opened++;
 			assert_holds(&p, 5000, 'L');
 			assert_holds(&p, 100, 'M');
@@ -563,7 +563,7 @@ static void test_damaged_headers(void **state)
 			pool_close(&p);
 		} else {
 			refused++;
-			assert_non_null(strstr(why.text, name));
+			assert_non_null(strstr(errinfo.text, name));
 			assert_int_equal(pwrite(fd, &was, 1, at), 1);
 			leave_nothing(&data, ARENA_BYTES);
 		}
@@ -654,17 +654,17 @@ static void test_sizes_of_two_nodes(void **state)
 	const struct sizes even = { 2, { { 0, 64 * MIB }, { 1, 64 * MIB } } },
 			   one = { 1, { { 0, 64 * MIB } } },
 			   more = { 3, { { 0, 64 * MIB }, { 1, 32 * MIB }, { 2, 4096 } } };
-	struct why why = { "" };
+	struct errinfo errinfo = { "" };
 
 	(void)state;
-	assert_int_equal(origin_check_sizes(&o, &even, &why), -EEXIST);
-	assert_non_null(strstr(why.text, "64.0 MiB on node 0, 32.0 MiB on node 1"));
-	assert_non_null(strstr(why.text, "start without --size"));
-	assert_null(strstr(why.text, "rm "));
-	assert_int_equal(origin_check_sizes(&o, &one, &why), -EEXIST);
-	assert_int_equal(origin_check_sizes(&o, &more, &why), 0);
+	assert_int_equal(origin_check_sizes(&o, &even, &errinfo), -EEXIST);
+	assert_non_null(strstr(errinfo.text, "64.0 MiB on node 0, 32.0 MiB on node 1"));
+	assert_non_null(strstr(errinfo.text, "start without --size"));
+	assert_null(strstr(errinfo.text, "rm "));
+	assert_int_equal(origin_check_sizes(&o, &one, &errinfo), -EEXIST);
+	assert_int_equal(origin_check_sizes(&o, &more, &errinfo), 0);
 	o.run = 0;
-	assert_int_equal(origin_check_sizes(&o, &even, &why), 0);
+	assert_int_equal(origin_check_sizes(&o, &even, &errinfo), 0);
 }
 
 static void test_earlier_versions(void **state)
@@ -709,7 +709,7 @@ static void test_full_pool(void **state)
 	struct datadir data = data_of(dir, *state);
 	struct wish wish = { .bytes = 200000, .node = RMEM_NODE_ANY };
 	char node[32];
-	struct why why;
+	struct errinfo errinfo;
 	struct pool p;
 
 	must_open(&p, &data, ARENA_BYTES);
@@ -717,18 +717,19 @@ static void test_full_pool(void **state)
 	lend_to(&p, 2, 100000);
 	lend_to(&p, 2, 100000);
 	lend_to(&p, 3, 4096);
-	assert_int_equal(pool_explain_full(&p, &wish, 2, &why), -ENOSPC);
-	assert_string_equal(why.text,
+	assert_int_equal(pool_explain_full(&p, &wish, 2, &errinfo), -ENOSPC);
+	assert_string_equal(errinfo.text,
 		"the pool is full: 195.3 KiB asked for, which takes a block of 256.0 KiB, largest "
 		"free block 128.0 KiB; of the whole pool this session holds 256.0 KiB in 2 blocks, "
 		"all others together 516.0 KiB (`rmemctl sessions` on the server tells who they "
 		"are); free something, or start rmemd with a larger --size");
-	assert_int_equal(pool_explain_full(&p, &wish, 4, &why), -ENOSPC);
-	assert_non_null(strstr(why.text, "holds 0 B in 0 blocks, all others together 772.0 KiB"));
+	assert_int_equal(pool_explain_full(&p, &wish, 4, &errinfo), -ENOSPC);
+	assert_non_null(
+		strstr(errinfo.text, "holds 0 B in 0 blocks, all others together 772.0 KiB"));
 	wish.node = (int)p.nodes[0].node;
 	snprintf(node, sizeof(node), "the node %d is full: ", wish.node);
-	assert_int_equal(pool_explain_full(&p, &wish, 4, &why), -ENOSPC);
-	assert_ptr_equal(strstr(why.text, node), why.text);
+	assert_int_equal(pool_explain_full(&p, &wish, 4, &errinfo), -ENOSPC);
+	assert_ptr_equal(strstr(errinfo.text, node), errinfo.text);
 	pool_close(&p);
 }
 
@@ -738,20 +739,20 @@ static void test_one_user_at_a_time(void **state)
 {
 	char path[RUNDIR_PATH_SIZE];
 	struct datadir first, second;
-	struct why why = { "" };
+	struct errinfo errinfo = { "" };
 
 	snprintf(path, sizeof(path), "%s/data", (const char *)*state);
-	assert_int_equal(datadir_open(&first, path, 1, &why), 0);
+	assert_int_equal(datadir_open(&first, path, 1, &errinfo), 0);
 	assert_true(first.made);
-	assert_int_equal(datadir_open(&second, path, 1, &why), -EBUSY);
-	assert_non_null(strstr(why.text, "another rmemd is using"));
-	assert_non_null(strstr(why.text, path));
+	assert_int_equal(datadir_open(&second, path, 1, &errinfo), -EBUSY);
+	assert_non_null(strstr(errinfo.text, "another rmemd is using"));
+	assert_non_null(strstr(errinfo.text, path));
 	assert_int_equal(access(path, F_OK), 0);
 	datadir_remove(&first, false);
 	datadir_close(&first);
 	assert_int_equal(access(path, F_OK), -1);
 	assert_int_equal(mkdir(path, 0700), 0);
-	assert_int_equal(datadir_open(&second, path, 1, &why), 0);
+	assert_int_equal(datadir_open(&second, path, 1, &errinfo), 0);
 	assert_false(second.made);
 	datadir_remove(&second, false);
 	assert_int_equal(access(path, F_OK), 0);
@@ -792,17 +793,17 @@ static void test_time_stays_with_history(void **state)
 static void test_failing_table_is_named(void **state)
 {
 	struct datadir data = data_of(dir, *state);
-	struct why why = { "" };
+	struct errinfo errinfo = { "" };
 
-	assert_int_equal(datadir_fail(&data, DATADIR_TIME, -ENOTEMPTY, &why), -ENOTEMPTY);
-	assert_non_null(strstr(why.text, *state));
-	assert_non_null(strstr(why.text, "/" DATADIR_TIME ": "));
-	assert_non_null(strstr(why.text, "move it away"));
-	assert_int_equal(datadir_fail(&data, DATADIR_SITES, -ENOSPC, &why), -ENOSPC);
-	assert_non_null(strstr(why.text, "/" DATADIR_SITES ": "));
-	assert_non_null(strstr(why.text, "remount,size="));
-	assert_int_equal(datadir_fail(&data, DATADIR_SITES, -EBUSY, &why), -EBUSY);
-	assert_string_equal(strrchr(why.text, ':'), ": Device or resource busy");
+	assert_int_equal(datadir_fail(&data, DATADIR_TIME, -ENOTEMPTY, &errinfo), -ENOTEMPTY);
+	assert_non_null(strstr(errinfo.text, *state));
+	assert_non_null(strstr(errinfo.text, "/" DATADIR_TIME ": "));
+	assert_non_null(strstr(errinfo.text, "move it away"));
+	assert_int_equal(datadir_fail(&data, DATADIR_SITES, -ENOSPC, &errinfo), -ENOSPC);
+	assert_non_null(strstr(errinfo.text, "/" DATADIR_SITES ": "));
+	assert_non_null(strstr(errinfo.text, "remount,size="));
+	assert_int_equal(datadir_fail(&data, DATADIR_SITES, -EBUSY, &errinfo), -EBUSY);
+	assert_string_equal(strrchr(errinfo.text, ':'), ": Device or resource busy");
 }
 
 int main(void)

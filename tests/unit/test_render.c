@@ -166,27 +166,27 @@ static bool seen_before(size_t i)
 static int judge_by(
 	const struct gate *gate, const struct golden *g, const json_t *given, char **out)
 {
-	struct why why = { "" };
+	struct errinfo errinfo = { "" };
 	json_t *answer = json_deep_copy(given); /* records are taken out of it */
 	bool leaks = false;
 	size_t size;
 	FILE *stream;
-	int err = reply_check(answer, g->report, &why);
+	int err = reply_check(answer, g->report, &errinfo);
 
 	*out = NULL;
 	if (err == 0 && g->report == REPORT_LEAKS)
-		err = verdict_leaks(answer, gate, &g->view, &leaks, &why);
+		err = verdict_leaks(answer, gate, &g->view, &leaks, &errinfo);
 	if (err == 0)
-		err = select_items(g->report, answer, &g->view, &why);
+		err = select_items(g->report, answer, &g->view, &errinfo);
 	if (err == 0) {
 		stream = open_memstream(out, &size);
 		assert_non_null(stream);
-		err = render_report(g->report, answer, &g->view, stream, &why);
+		err = render_report(g->report, answer, &g->view, stream, &errinfo);
 		assert_int_equal(fclose(stream), 0);
 		/* all or nothing */
 		assert_int_equal(size > 0, err == 0);
 	}
-	assert_int_equal(why.text[0] != '\0', err != 0);
+	assert_int_equal(errinfo.text[0] != '\0', err != 0);
 	json_decref(answer);
 	return err ? err : leaks;
 }
@@ -245,15 +245,15 @@ static void test_truncated(void **state)
 		/* the last byte is a newline: without it the answer is still whole */
 		for (size_t cut = 0; cut + 1 < size; cut += 1 + cut / 16) {
 			json_t *answer;
-			struct why why = { "" };
+			struct errinfo errinfo = { "" };
 
 			/* a copy of its own, so that a read past the end is seen */
 			char *part = malloc(cut + 1);
 
 			assert_non_null(part);
 			memcpy(part, text, cut);
-			assert_int_equal(reply_parse(part, cut, &answer, &why), -EBADMSG);
-			assert_true(why.text[0] != '\0');
+			assert_int_equal(reply_parse(part, cut, &answer, &errinfo), -EBADMSG);
+			assert_true(errinfo.text[0] != '\0');
 			free(part);
 		}
 		free(text);
@@ -342,7 +342,7 @@ static void test_every_value_replaced(void **state)
 
 static void test_missing_field_is_named(void **state)
 {
-	struct why why = { "" };
+	struct errinfo errinfo = { "" };
 	struct golden g = { "leaks-kinds", NULL, REPORT_LEAKS, 0, VIEW_INIT };
 	size_t size;
 	char *text = load(g.input, ".json", &size), *printed = NULL;
@@ -356,14 +356,14 @@ static void test_missing_field_is_named(void **state)
 	assert_int_equal(json_object_del(record, "birth_min_ns"), 0); /* nobody prints it */
 	out = open_memstream(&printed, &size);
 	assert_non_null(out);
-	assert_int_equal(render_report(g.report, answer, &g.view, out, &why), 0);
+	assert_int_equal(render_report(g.report, answer, &g.view, out, &errinfo), 0);
 	assert_int_equal(json_object_del(record, "waste_bytes"), 0);
-	assert_int_equal(render_report(g.report, answer, &g.view, out, &why), -EBADMSG);
+	assert_int_equal(render_report(g.report, answer, &g.view, out, &errinfo), -EBADMSG);
 	fclose(out);
 	free(printed);
-	assert_non_null(strstr(why.text, "\"waste_bytes\""));
+	assert_non_null(strstr(errinfo.text, "\"waste_bytes\""));
 	assert_int_equal(json_object_del(answer, "summary"), 0);
-	assert_int_equal(verdict_leaks(answer, &usual, &g.view, &leaks, &why), -EBADMSG);
+	assert_int_equal(verdict_leaks(answer, &usual, &g.view, &leaks, &errinfo), -EBADMSG);
 	assert_true(leaks); /* untouched */
 	json_decref(answer);
 	free(text);
@@ -675,15 +675,15 @@ static void test_other_schema(void **state)
 	static const char newer[] = "{\"schema\":2,\"report\":\"leaks\"}";
 	static const char *const others[] = { "", "HTTP/1.0 400 Bad Request", "[]", "1", "{}",
 		"{\"schema\":\"1\"}", "{\"schema\":1}{}", "{\"schema\":1,\"schema\":1}" };
-	struct why why = { "" };
+	struct errinfo errinfo = { "" };
 	json_t *answer;
 
 	(void)state;
-	assert_int_equal(reply_parse(newer, strlen(newer), &answer, &why), -EBADMSG);
-	assert_non_null(strstr(why.text, "schema 2"));
+	assert_int_equal(reply_parse(newer, strlen(newer), &answer, &errinfo), -EBADMSG);
+	assert_non_null(strstr(errinfo.text, "schema 2"));
 	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
 		assert_int_equal(
-			reply_parse(others[i], strlen(others[i]), &answer, &why), -EBADMSG);
+			reply_parse(others[i], strlen(others[i]), &answer, &errinfo), -EBADMSG);
 }
 
 static void test_kinds(void **state)

@@ -502,7 +502,7 @@ static void test_fail_on(void **state)
 static void test_cannot_acknowledge(void **state)
 {
 	static const struct {
-		const char *words, *answer, *why;
+		const char *words, *answer, *complaint;
 	} all[] = {
 		{ "leaks --ack 17 --admin SOCKET", "error-no-line",
 			"rmemctl: there is no such line of history (any more)\n" },
@@ -525,7 +525,7 @@ static void test_cannot_acknowledge(void **state)
 		wait_exit(server);
 		assert_int_equal(o.status, 3);
 		assert_string_equal(o.out, "");
-		assert_string_equal(o.err, all[i].why);
+		assert_string_equal(o.err, all[i].complaint);
 	}
 }
 
@@ -755,7 +755,7 @@ static void test_bad_servers(void **state)
 {
 	static const struct {
 		enum behaviour behaviour;
-		const char *why;
+		const char *complaint;
 	} all[] = {
 		{ CUT, "hung up without a whole answer" },
 		{ HANG_UP, "hung up without a whole answer" },
@@ -776,7 +776,7 @@ static void test_bad_servers(void **state)
 		wait_exit(server);
 		assert_int_equal(o.status, 3);
 		assert_string_equal(o.out, "");
-		assert_non_null(strstr(o.err, all[i].why));
+		assert_non_null(strstr(o.err, all[i].complaint));
 	}
 }
 
@@ -798,7 +798,7 @@ static void test_no_server(void **state)
 }
 
 static const struct {
-	const char *words, *why;
+	const char *words, *complaint;
 } wrong_words[] = {
 	{ "", "want a command" },
 	{ "leak", "no such command: leak" },
@@ -881,7 +881,7 @@ static void test_usage(void **state)
 
 	for (size_t i = 0; i < sizeof(wrong_words) / sizeof(wrong_words[0]); i++) {
 		run(f, wrong_words[i].words, &o);
-		if (o.status != 2 || o.out[0] || !strstr(o.err, wrong_words[i].why))
+		if (o.status != 2 || o.out[0] || !strstr(o.err, wrong_words[i].complaint))
 			fail_msg("%s: status %d, %s", wrong_words[i].words, o.status, o.err);
 		assert_non_null(strstr(o.err, "Try 'rmemctl --help'."));
 	}

@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-#include "client/site.h"
+#include "client/control/site.h"
 
 static struct stack captured;
 

@@ -14,7 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "client/site.h"
+#include "client/control/site.h"
 #include "common/symbol.h"
 
 static __attribute__((noinline)) void a_function_to_find(void)
@@ -67,16 +67,16 @@ static struct site_description *describe(void *address)
 	return d;
 }
 
-static int look_up(
-	const struct site_description *d, const char *path, struct site_name *out, struct why *why)
+static int look_up(const struct site_description *d, const char *path, struct site_name *out,
+	struct errinfo *errinfo)
 {
 	struct symbol_file *f;
 	int rc;
 
-	rc = symbol_open(path, d->request.modules[0].build_id, &f, why);
+	rc = symbol_open(path, d->request.modules[0].build_id, &f, errinfo);
 	if (rc)
 		return rc;
-	rc = symbol_lookup(f, d->request.frames[0].offset, out, why);
+	rc = symbol_lookup(f, d->request.frames[0].offset, out, errinfo);
 	symbol_close(f);
 	return rc;
 }
@@ -85,10 +85,10 @@ static void test_own_program(void **state)
 {
 	struct site_description *d = describe((void *)a_function_to_find);
 	struct site_name name;
-	struct why why;
+	struct errinfo errinfo;
 
 	(void)state;
-	assert_int_equal(look_up(d, d->paths[0], &name, &why), 0);
+	assert_int_equal(look_up(d, d->paths[0], &name, &errinfo), 0);
 	assert_string_equal(name.function, "a_function_to_find");
 	assert_string_equal(name.file, "test_symbol.c");
 	assert_in_range(name.line, its_line, its_line + 3);
@@ -118,9 +118,9 @@ static void test_inlined_functions(void **state)
 	for (unsigned i = 0; i < 4; i++) {
 		struct site_description *d = describe_call(i);
 		struct site_name name;
-		struct why why;
+		struct errinfo errinfo;
 
-		assert_int_equal(look_up(d, d->paths[0], &name, &why), 0);
+		assert_int_equal(look_up(d, d->paths[0], &name, &errinfo), 0);
 		assert_string_equal(name.function, expected[i].function);
 		assert_string_equal(name.file, "test_symbol.c");
 		assert_int_equal(name.line, expected[i].line);
@@ -156,11 +156,11 @@ static void test_shared_library(void **state)
 	/* One that no sanitizer puts its own in front of. */
 	struct site_description *d = describe(dlsym(RTLD_DEFAULT, "strfry"));
 	struct site_name name;
-	struct why why;
+	struct errinfo errinfo;
 
 	(void)state;
 	assert_non_null(strstr(d->paths[0], "libc"));
-	assert_int_equal(look_up(d, d->paths[0], &name, &why), 0);
+	assert_int_equal(look_up(d, d->paths[0], &name, &errinfo), 0);
 	assert_non_null(strstr(name.function, "strfry"));
 	site_description_destroy(d);
 }
@@ -181,13 +181,13 @@ static void test_stripped_program(void **state)
 	struct site_description *d = describe((void *)a_function_to_find);
 	char path[] = "/tmp/test_symbol.XXXXXX";
 	struct site_name name = { .line = 77 };
-	struct why why = { "" };
+	struct errinfo errinfo = { "" };
 
 	(void)state;
 	close(mkstemp(path));
 	strip_copy(d->paths[0], "", path);
-	assert_int_equal(look_up(d, path, &name, &why), -ENOENT);
-	assert_non_null(strstr(why.text, "no symbol"));
+	assert_int_equal(look_up(d, path, &name, &errinfo), -ENOENT);
+	assert_non_null(strstr(errinfo.text, "no symbol"));
 	assert_int_equal(name.line, 77);
 	unlink(path);
 	site_description_destroy(d);
@@ -199,12 +199,12 @@ static void test_without_debug_information(void **state)
 	struct site_description *d = describe_call(1);
 	char path[] = "/tmp/test_symbol.XXXXXX";
 	struct site_name name;
-	struct why why;
+	struct errinfo errinfo;
 
 	(void)state;
 	close(mkstemp(path));
 	strip_copy(d->paths[0], "-g", path);
-	assert_int_equal(look_up(d, path, &name, &why), 0);
+	assert_int_equal(look_up(d, path, &name, &errinfo), 0);
 	assert_string_equal(name.function, "not_inlined");
 	assert_string_equal(name.file, "");
 	assert_int_equal(name.line, 0);
@@ -216,12 +216,12 @@ static void test_another_build(void **state)
 {
 	struct site_description *d = describe((void *)a_function_to_find);
 	struct site_name name;
-	struct why why = { "" };
+	struct errinfo errinfo = { "" };
 
 	(void)state;
 	d->request.modules[0].build_id[0] ^= 1;
-	assert_int_equal(look_up(d, d->paths[0], &name, &why), -ESTALE);
-	assert_non_null(strstr(why.text, "another build"));
+	assert_int_equal(look_up(d, d->paths[0], &name, &errinfo), -ESTALE);
+	assert_non_null(strstr(errinfo.text, "another build"));
 	site_description_destroy(d);
 }
 
@@ -229,13 +229,13 @@ static void test_no_program(void **state)
 {
 	struct site_description *d = describe((void *)a_function_to_find);
 	struct site_name name;
-	struct why why = { "" };
+	struct errinfo errinfo = { "" };
 
 	(void)state;
-	assert_int_equal(look_up(d, "/nonexistent/program", &name, &why), -ENOENT);
-	assert_non_null(strstr(why.text, "/nonexistent/program"));
-	assert_int_equal(look_up(d, "", &name, &why), -ENOENT);
-	assert_int_equal(look_up(d, "/proc/self/status", &name, &why), -ENOEXEC);
+	assert_int_equal(look_up(d, "/nonexistent/program", &name, &errinfo), -ENOENT);
+	assert_non_null(strstr(errinfo.text, "/nonexistent/program"));
+	assert_int_equal(look_up(d, "", &name, &errinfo), -ENOENT);
+	assert_int_equal(look_up(d, "/proc/self/status", &name, &errinfo), -ENOEXEC);
 	site_description_destroy(d);
 	symbol_close(NULL);
 }
@@ -244,11 +244,11 @@ static void test_address_outside(void **state)
 {
 	struct site_description *d = describe((void *)a_function_to_find);
 	struct site_name name;
-	struct why why = { "" };
+	struct errinfo errinfo = { "" };
 
 	(void)state;
 	d->request.frames[0].offset = UINT64_MAX - 5;
-	assert_int_equal(look_up(d, d->paths[0], &name, &why), -ENOENT);
+	assert_int_equal(look_up(d, d->paths[0], &name, &errinfo), -ENOENT);
 	site_description_destroy(d);
 }
 

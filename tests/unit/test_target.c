@@ -48,18 +48,18 @@ static void test_bad_texts(void **state)
 		"host:99999999999999999999" };
 	char long_name[TARGET_HOST_SIZE + 1];
 	struct target t = { .port = 77 };
-	struct why why;
+	struct errinfo errinfo;
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		why.text[0] = '\0';
-		assert_int_equal(target_parse(cases[i], &t, &why), -EINVAL);
-		assert_true(why.text[0]);
+		errinfo.text[0] = '\0';
+		assert_int_equal(target_parse(cases[i], &t, &errinfo), -EINVAL);
+		assert_true(errinfo.text[0]);
 		assert_int_equal(t.port, 77);
 	}
 	memset(long_name, 'h', sizeof(long_name) - 1);
 	long_name[sizeof(long_name) - 1] = '\0';
-	assert_int_equal(target_parse(long_name, &t, &why), -EINVAL);
+	assert_int_equal(target_parse(long_name, &t, &errinfo), -EINVAL);
 }
 
 static void test_public_arguments(void **state)

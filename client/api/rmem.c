@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The public calls that need the server, open and close: arguments in, the session's work, an errno and a sentence out. */
+#include "rmem/rmem.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "client/api/queue.h"
+#include "client/base/mark.h"
+#include "client/control/connection.h"
+#include "client/control/registry.h"
+#include "client/control/request.h"
+#include "client/space/memory.h"
+#include "common/clock.h"
+#include "common/identity.h"
+#include "common/log.h"
+
+#define TIMEOUT_DEFAULT_MS 3000
+#define CHANNELS_DEFAULT 8
+#define CHANNELS_MAX 32 /* and as many for queues: what a server gives one session */
+#define NAMES_LIMIT_NS (3 * NSEC_PER_SEC) /* that rmem_close() waits for call sites' names */
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void prepare_once(void)
+{
+	const char *level = secure_getenv("RMEM_LOG");
+	enum log_level threshold;
+
+	/* Another way to make a child leaves it the sign: then rmemd goes by other evidence. */
+	pthread_atfork(NULL, NULL, marks_forked);
+	if (level && log_parse_level(level, &threshold) == 0)
+		log_init("librmem", threshold);
+}
+
+static int configure(struct rmem *rm, const char *server, const struct rmem_open_attr *attr,
+	struct errinfo *errinfo)
+{
+	struct session *s = &rm->session;
+	int rc, timeout_ms = TIMEOUT_DEFAULT_MS, channels = CHANNELS_DEFAULT;
+
+	if (attr) {
+		rc = call_check_attr(attr, attr->size, sizeof(*attr), errinfo);
+		if (rc)
+			return rc;
+		if (attr->timeout_ms < 0)
+			return errinfo_set(errinfo, -EINVAL, "timeout_ms is negative");
+		if (attr->timeout_ms)
+			timeout_ms = attr->timeout_ms;
+		if (attr->channels < 0 || attr->channels > CHANNELS_MAX)
+			return errinfo_set(errinfo, -EINVAL,
+				"%d channels: 1 to %d can be had, 0 means %d", attr->channels,
+				CHANNELS_MAX, CHANNELS_DEFAULT);
+		if (attr->channels)
+			channels = attr->channels;
+	}
+	thread_channels_init(&rm->channels, s, (unsigned)channels);
+	s->timeout_ns = (uint64_t)timeout_ms * NSEC_PER_MSEC;
+	if (server && !*server)
+		return errinfo_set(errinfo, -EINVAL,
+			"the server's name is empty: NULL means $RMEM_SERVER, else this machine");
+	rc = target_parse(server ? server : secure_getenv("RMEM_SERVER"), &s->target, errinfo);
+	if (rc)
+		return rc;
+	if (attr && attr->device) {
+		s->device = strdup(attr->device);
+		if (!s->device)
+			return errinfo_set(errinfo, -ENOMEM, "out of memory");
+	}
+	identity_self(&s->identity, attr ? attr->job : NULL);
+	mark_show(&s->mark);
+	s->identity.mark = s->mark.number;
+	s->identity.mark_place = s->mark.place;
+	return 0;
+}
+
+/* Say goodbye, if the server knows us. */
+static int say_goodbye(struct rmem *rm, uint64_t deadline_ns, struct errinfo *errinfo)
+{
+	struct session *s = &rm->session;
+	int rc = 0;
+
+	if (s->resumable)
+		rc = control_call(s,
+			&(struct control_call){ .type = MESSAGE_BYE, .deadline_ns = deadline_ns },
+			errinfo);
+	/* The server knows no such session: most likely it ended it, and only the answer was lost. */
+	return rc == -ESTALE ? 0 : rc;
+}
+
+/*
+ * Until the deadline: half of the time for operations that are outstanding, half of what is left for names, so that
+ * there is time for the goodbye.
+ */
+static int teardown(struct rmem *rm, uint64_t deadline, struct errinfo *errinfo)
+{
+	uint64_t now = clock_boot_ns(), one = 1, names;
+	struct session *s = &rm->session;
+	int rc;
+
+	atomic_store(&s->closing_ns, deadline);
+	queues_destroy(rm, deadline > now ? now + (deadline - now) / 2 : now);
+	now = clock_boot_ns();
+	names = deadline > now ? (deadline - now) / 2 : 0;
+	symbolizer_stop(&rm->symbolizer, now + (names < NAMES_LIMIT_NS ? names : NAMES_LIMIT_NS));
+	if (write(s->cancel_fd, &one, sizeof(one)) < 0)
+		log_debug("eventfd: %s", errinfo_errno(errno));
+	lease_thread_stop(&rm->lease_thread);
+	/* From here on we are alone, and may wait for the server again. */
+	while (read(s->cancel_fd, &one, sizeof(one)) > 0)
+		;
+	rc = say_goodbye(rm, deadline, errinfo);
+	thread_channels_destroy(&rm->channels);
+	session_disconnect(s);
+	registry_clear(s);
+	session_destroy(s);
+	pthread_mutex_destroy(&rm->queues_lock);
+	sites_destroy(rm->sites);
+	heap_destroy(s->heap);
+	return rc;
+}
+
+/* Memory for a session, on the heap that goes with it. */
+static struct rmem *make(void)
+{
+	struct heap *heap = heap_create();
+	struct rmem *rm = heap ? heap_alloc(heap, sizeof(*rm)) : NULL;
+
+	if (rm) {
+		rm->session.heap = heap;
+		rm->sites = sites_create();
+	}
+	if (rm && rm->sites)
+		return rm;
+	heap_destroy(heap);
+	return NULL;
+}
+
+RMEM_API int rmem_open(const char *server, const struct rmem_open_attr *attr, struct rmem **out)
+{
+	uint64_t deadline = clock_boot_ns();
+	struct errinfo errinfo = { "" };
+	struct rmem *rm = NULL;
+	int rc;
+
+	pthread_once(&once, prepare_once);
+	stack_prepare();
+	if (!out)
+		return call_done(
+			errinfo_set(&errinfo, -EINVAL, "out is NULL"), "rmem_open", &errinfo);
+	rc = call_check_fork(&errinfo);
+	if (rc)
+		return call_done(rc, "rmem_open", &errinfo);
+	rm = make();
+	if (!rm)
+		return call_done(-ENOMEM, "rmem_open", &errinfo);
+	pthread_mutex_init(&rm->queues_lock, NULL);
+	rc = session_init(&rm->session, &errinfo);
+	if (rc == 0)
+		rc = configure(rm, server, attr, &errinfo);
+	deadline += rm->session.timeout_ns;
+	if (rc == 0)
+		rc = connection_open(&rm->session, deadline, &errinfo);
+	if (rc == 0)
+		rc = lease_thread_start(&rm->lease_thread, &rm->session, &errinfo);
+	if (rc == 0)
+		rc = symbolizer_start(&rm->symbolizer, &rm->session, &errinfo);
+	if (rc) {
+		struct errinfo ignored = { "" };
+
+		teardown(rm, deadline, &ignored);
+		return call_done(rc, "rmem_open", &errinfo);
+	}
+	*out = rm;
+	return 0;
+}
+
+RMEM_API int rmem_close(struct rmem *rm)
+{
+	struct errinfo errinfo = { "" };
+
+	if (!rm)
+		return 0;
+	if (!call_is_ours(rm)) {
+		queues_abandon(rm);
+		session_abandon(&rm->session);
+		sites_destroy(rm->sites);
+		heap_destroy(rm->session.heap);
+		return 0;
+	}
+	return call_done(teardown(rm, call_deadline(rm), &errinfo), "rmem_close", &errinfo);
+}
+
+RMEM_API __attribute__((noinline)) int rmem_alloc(
+	struct rmem *rm, size_t bytes, const struct rmem_alloc_attr *attr, rmem_addr_t *out)
+{
+	struct memory_wish wish = { .bytes = bytes, .node = attr ? attr->node : RMEM_NODE_ANY };
+	struct errinfo errinfo;
+	int rc;
+
+	rc = call_enter(rm, &errinfo);
+	if (rc == 0 && attr)
+		rc = call_check_attr(attr, attr->size, sizeof(*attr), &errinfo);
+	if (rc == 0 && !out)
+		rc = errinfo_set(&errinfo, -EINVAL, "out is NULL");
+	if (rc == 0 && bytes == 0)
+		rc = errinfo_set(&errinfo, -EINVAL, "an allocation of 0 bytes: ask for at least 1");
+	if (rc == 0 && wish.node < RMEM_NODE_ANY)
+		rc = errinfo_set(&errinfo, -EINVAL, "there is no NUMA node %d", wish.node);
+	if (rc)
+		return call_done(rc, "rmem_alloc", &errinfo);
+	stack_capture(&wish.stack, __builtin_return_address(0));
+	rc = memory_alloc(rm, &wish, call_deadline(rm), out, &errinfo);
+	return call_done(rc, "rmem_alloc", &errinfo);
+}
+
+RMEM_API int rmem_free(struct rmem *rm, rmem_addr_t addr)
+{
+	struct errinfo errinfo;
+	int rc;
+
+	rc = call_enter(rm, &errinfo);
+	if (rc || addr == 0)
+		return call_done(rc, "rmem_free", &errinfo);
+	rc = memory_free(&rm->session, addr, call_deadline(rm), &errinfo);
+	return call_done(rc, "rmem_free", &errinfo);
+}
+
+RMEM_API const char *rmem_errmsg(void)
+{
+	return call_errmsg();
+}
+
+RMEM_API const char *rmem_version(void)
+{
+	return RMEM_VERSION;
+}

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "client/control/session.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "client/base/wiped.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/denial.h"
+
+#define LEASE_MARGIN_MIN_NS (50 * NSEC_PER_MSEC)
+#define RENEWAL_LIMIT_NS (10 * NSEC_PER_SEC) /* the connection is over before that */
+
+static int make_vitals(struct session *s, struct errinfo *errinfo)
+{
+	void *page = NULL;
+	int rc = wiped_map(&page, errinfo);
+
+	_Static_assert(sizeof(struct vitals) <= WIPED_BYTES, "a page holds them");
+	s->vitals = page;
+	if (rc == 0)
+		atomic_init(&s->vitals->epoch, 1);
+	return rc;
+}
+
+int session_init(struct session *s, struct errinfo *errinfo)
+{
+	int rc;
+
+	s->wake_fd = s->cancel_fd = -1;
+	s->buffers.heap = s->heap;
+	atomic_init(&s->closing_ns, UINT64_MAX);
+	fair_lock_init(&s->control);
+	fair_lock_init(&s->sender);
+	pthread_mutex_init(&s->buffers_lock, NULL);
+	pthread_mutex_init(&s->table, NULL);
+	atomic_init(&s->watch_fd, -1);
+	rc = make_vitals(s, errinfo);
+	if (rc == 0)
+		rc = blocks_init(&s->blocks, s->heap);
+	if (rc)
+		return rc;
+	s->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	s->cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (s->wake_fd < 0 || s->cancel_fd < 0) {
+		rc = -errno;
+		return denial_explain(DENIED_FILE, rc, "eventfd", errinfo);
+	}
+	return 0;
+}
+
+void session_disconnect(struct session *s)
+{
+	struct endpoint *ep = s->endpoint;
+
+	if (!ep)
+		return;
+	pthread_mutex_lock(&s->table);
+	s->generation++;
+	session_next_epoch(s);
+	pthread_mutex_unlock(&s->table);
+	/* First: it ends the wait of the thread that has the sender. */
+	endpoint_break(ep);
+	(void)session_sender_lock(s, FAIR_LOCK_FOREVER);
+	s->endpoint = NULL;
+	atomic_store(&s->watch_fd, -1);
+	session_sender_unlock(s);
+	endpoint_destroy(ep);
+}
+
+void session_abandon(struct session *s)
+{
+	if (s->wake_fd >= 0)
+		close(s->wake_fd);
+	if (s->cancel_fd >= 0)
+		close(s->cancel_fd);
+	buffers_destroy(&s->buffers);
+	mark_remove(&s->mark);
+	free(s->device);
+	wiped_unmap(s->vitals);
+	explicit_bzero(s->secret, sizeof(s->secret));
+}
+
+void session_destroy(struct session *s)
+{
+	session_abandon(s);
+	fair_lock_destroy(&s->control);
+	fair_lock_destroy(&s->sender);
+	pthread_mutex_destroy(&s->buffers_lock);
+	pthread_mutex_destroy(&s->table);
+}
+
+int session_lock(struct session *s, uint64_t deadline_ns, struct errinfo *errinfo)
+{
+	if (fair_lock_enter(&s->control, deadline_ns) == 0)
+		return 0;
+	return errinfo_set(errinfo, -ETIMEDOUT,
+		"rmemd does not answer: other threads' requests are still waiting for it");
+}
+
+void session_unlock(struct session *s)
+{
+	fair_lock_leave(&s->control);
+}
+
+int session_sender_lock(struct session *s, uint64_t deadline_ns)
+{
+	return fair_lock_enter(&s->sender, deadline_ns);
+}
+
+void session_sender_unlock(struct session *s)
+{
+	fair_lock_leave(&s->sender);
+}
+
+bool session_connected(const struct session *s)
+{
+	return s->endpoint && !endpoint_broken(s->endpoint);
+}
+
+void session_lease_extend(struct session *s, uint64_t sent_ns)
+{
+	uint64_t ttl = atomic_load(&s->vitals->ttl_ms) * NSEC_PER_MSEC;
+	uint64_t margin = ttl / 20 > LEASE_MARGIN_MIN_NS ? ttl / 20 : LEASE_MARGIN_MIN_NS;
+	uint64_t until = sent_ns + (ttl > margin ? ttl - margin : 0);
+	uint64_t old = atomic_load(&s->vitals->lease_ns);
+
+	while (old < until && !atomic_compare_exchange_weak(&s->vitals->lease_ns, &old, until))
+		;
+}
+
+int session_renew(struct session *s, struct errinfo *errinfo)
+{
+	uint64_t sent = clock_boot_ns();
+	int rc = -ECONNRESET;
+
+	if (session_sender_lock(s, sent + RENEWAL_LIMIT_NS))
+		return errinfo_set(errinfo, -ETIMEDOUT, "others' messages do not get through");
+	sent = clock_boot_ns();
+	if (sent >= atomic_load(&s->vitals->lease_ns))
+		rc = -ESTALE; /* a renewal does not bring back what has expired */
+	else if (session_connected(s))
+		rc = endpoint_put_word(s->endpoint, s->heartbeat_addr, s->heartbeat_rkey,
+			++s->heartbeat_value, sent + RENEWAL_LIMIT_NS, errinfo);
+	session_sender_unlock(s);
+	if (rc == 0)
+		session_lease_extend(s, sent);
+	return rc == -EACCES || rc == -EPERM ? -ECONNRESET : rc == -EBUSY ? -ETIMEDOUT : rc;
+}
+
+void session_wake_keeper(struct session *s)
+{
+	uint64_t one = 1;
+
+	if (write(s->wake_fd, &one, sizeof(one)) < 0)
+		log_debug("eventfd: %s", errinfo_errno(errno));
+}

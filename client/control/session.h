@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * One session with one rmemd: its control connection, over as many connections as it takes, and what is
+ * common to its channels (client/data/channel.h), over which data goes.
+ *
+ * Locks, in the order they are taken:
+ *	control	one control request at a time; connecting; what identifies the session
+ *	buffers	registering local memory, and the protection domain it is registered in
+ *	sender	the control connection's send queue, which is empty whenever this lock is free.
+ *		Replacing the connection takes control and sender, so either is enough to look at it
+ *	table	the blocks, the registered buffers, the domain
+ * The reply to a request is awaited without the sender, so that renewals go on while the server is busy
+ * or stopped. Channels remember what they have read under table. Changes to that increment `epoch` under table;
+ * a channel with an older epoch rereads.
+ */
+#ifndef RMEM_CLIENT_CONTROL_SESSION_H
+#define RMEM_CLIENT_CONTROL_SESSION_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "client/control/blocks.h"
+#include "client/control/buffers.h"
+#include "client/base/mark.h"
+#include "client/control/lease_epoch.h"
+#include "client/base/fair_lock.h"
+#include "common/clock.h"
+#include "common/endpoint.h"
+#include "common/message.h"
+#include "common/target.h"
+#include "common/errinfo.h"
+
+/* A request that was given a number and has not been answered. */
+struct request {
+	bool active;
+	enum message_type type;
+	uint32_t seq;
+	uint64_t generation; /* of the connection it was sent on; 0: none yet */
+	uint64_t sent_ns;
+	uint64_t addr; /* of a FREE */
+	size_t bytes;
+	uint8_t body[MESSAGE_MAX];
+};
+
+/*
+ * What data calls look at all the time: nothing that changes often is near. A child process finds it zeroed
+ * (client/base/wiped.h), and with it nothing that a channel remembers is as it was.
+ */
+struct vitals {
+	_Atomic uint64_t epoch; /* changes when anything a channel remembers does; never 0 */
+	_Atomic uint32_t ttl_ms;
+	_Atomic uint64_t lease_ns; /* until then we may touch remote memory */
+};
+
+/* NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding): what never changes is not beside what does */
+struct session {
+	struct heap *heap; /* for what holds remote addresses or keys; it outlives this */
+	struct target target;
+	char *device; /* NULL: any */
+	uint64_t timeout_ns;
+	_Atomic uint64_t closing_ns; /* rmem_close() is to be over; UINT64_MAX: not called yet */
+	struct identity identity;
+	struct mark mark;
+	int wake_fd;   /* wakes the keeper */
+	int cancel_fd; /* ends every wait: closing */
+
+	struct fair_lock control;
+	/*
+	 * The ways to the server; the one, once it was reached: a name may mean another machine the next time
+	 * somebody asks, which does not know this session.
+	 */
+	struct target_path paths[TARGET_PATHS_MAX];
+	int npaths;     /* 0: nobody has asked yet */
+	bool resumable; /* the server knows id and secret */
+	uint8_t id[ID_SIZE], secret[ID_SIZE];
+	uint64_t serial; /* changes when this process gets a new session: all before is stale */
+	uint32_t seq;
+	struct request pending;
+	struct wire body; /* of the request being built, over body_bytes */
+	uint8_t body_bytes[MESSAGE_MAX];
+
+	struct fair_lock sender;
+	struct endpoint *endpoint; /* NULL: not connected */
+	atomic_int watch_fd;       /* its CM events, for the keeper; -1 */
+	uint64_t heartbeat_addr, heartbeat_value;
+	uint32_t heartbeat_rkey;
+
+	pthread_mutex_t buffers_lock;
+
+	pthread_mutex_t table;
+	struct blocks blocks;
+	struct buffers buffers;
+	uint64_t buffers_version; /* changes with the buffers */
+	struct domain *domain;    /* outlives connections; changes with the device only */
+	uint64_t generation;      /* of the connection; the channels of another one are dead */
+	struct lease_epoch lease_epoch;
+	_Atomic uint32_t channels; /* that were ever made */
+	struct vitals *vitals;
+};
+
+/* Memory that is zeroed but for the heap becomes a session that is not connected. 0, -ENOMEM, -EMFILE. */
+int session_init(struct session *s, struct errinfo *errinfo);
+/* Disconnected, without registrations (client/control/registry.h); after a failed init too. */
+void session_destroy(struct session *s);
+/* In a child after fork(): the device's objects are the parent's. */
+void session_abandon(struct session *s);
+
+/* control, at most until the deadline: 0 or -ETIMEDOUT. */
+int session_lock(struct session *s, uint64_t deadline_ns, struct errinfo *errinfo);
+void session_unlock(struct session *s);
+
+/* With control or the sender: is there a connection that works? */
+bool session_connected(const struct session *s);
+/* With control: there is none from now on. */
+void session_disconnect(struct session *s);
+
+/* With the table: what channels remember is to be looked at again. */
+static inline void session_next_epoch(struct session *s)
+{
+	atomic_fetch_add(&s->vitals->epoch, 1);
+}
+
+/* The sender, for a short message, at most until the deadline: 0 or -ETIMEDOUT. */
+int session_sender_lock(struct session *s, uint64_t deadline_ns);
+void session_sender_unlock(struct session *s);
+
+/* May remote memory be touched now? */
+static inline bool session_lease_good(const struct session *s)
+{
+	return clock_boot_ns() < atomic_load_explicit(&s->vitals->lease_ns, memory_order_relaxed);
+}
+
+/* A sign of life was sent then, and was acknowledged. */
+void session_lease_extend(struct session *s, uint64_t sent_ns);
+/* One-sided renewal. 0, -ECONNRESET, -ETIMEDOUT, -ECANCELED, or -ESTALE if it is too late for that. */
+int session_renew(struct session *s, struct errinfo *errinfo);
+
+/* When a call that begins now has to be over, for all that it waits for. */
+static inline uint64_t session_deadline(const struct session *s)
+{
+	const uint64_t deadline = clock_boot_ns() + s->timeout_ns;
+	const uint64_t closing = atomic_load(&s->closing_ns);
+
+	return deadline < closing ? deadline : closing;
+}
+
+void session_wake_keeper(struct session *s);
+
+#endif

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The shortest way of a short copy: one piece of at most 64 KiB, where nothing has to be looked up, asked for or
+ * waited for first. It takes no lock, allocates nothing and makes no system call. Everything else takes the long way
+ * (client/data/progress.h), which begins anew.
+ *
+ * Inline, so that the public calls need not keep anything for a second way before it is known to be needed.
+ * The channel's thread.
+ */
+#ifndef RMEM_CLIENT_DATA_FASTPATH_H
+#define RMEM_CLIENT_DATA_FASTPATH_H
+
+#include <string.h>
+
+#include "client/base/poison.h"
+#include "client/data/channel.h"
+#include "common/clock.h"
+
+#define likely(x) __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
+
+/* The key, where nothing is to be looked up, asked for or waited for first, but for the lease; else NULL. */
+static inline const struct near_key *fastpath_key(
+	struct channel *ch, const void *local, uint64_t remote, size_t bytes)
+{
+	const struct pipeline *p = &ch->pipeline;
+
+	if (bytes - 1 >= BOUNCE_PIECE_MAX || !local || !p->ep || endpoint_broken(p->ep) ||
+		atomic_load_explicit(&ch->vitals->epoch, memory_order_acquire) != ch->epoch ||
+		poison_find(local, bytes))
+		return NULL;
+	return key_cache_find(&ch->keys, remote, bytes);
+}
+
+static inline bool fastpath_is_leased(const struct channel *ch, uint64_t now_ns)
+{
+	return now_ns < atomic_load_explicit(&ch->vitals->lease_ns, memory_order_relaxed);
+}
+
+/* The registered buffer that holds it, which is mostly the one of the last time. */
+static inline const struct buffer *fastpath_find_buffer(
+	struct channel *ch, const struct ibv_sge *sge)
+{
+	const struct buffer *b = ch->fastpath.near;
+	size_t at = b ? sge->addr - b->start : 0;
+
+	if (likely(b && at < b->bytes && sge->length <= b->bytes - at))
+		return b;
+	b = ch->buffers.count ? buffers_find_range(&ch->buffers, sge->addr, sge->length) : NULL;
+	if (!b || !b->mr)
+		return NULL;
+	ch->fastpath.near = b;
+	return b;
+}
+
+/* Without a copy, if it goes: then sge is complete. */
+static inline enum way fastpath_choose_way(
+	struct channel *ch, enum operation_kind kind, struct ibv_sge *sge)
+{
+	const struct buffer *b;
+
+	if (kind == OPERATION_WRITE && sge->length <= endpoint_inline_bytes(ch->pipeline.ep))
+		return WAY_INLINE;
+	b = fastpath_find_buffer(ch, sge);
+	if (!b)
+		return WAY_BOUNCED;
+	sge->lkey = b->lkey;
+	return WAY_IN_PLACE;
+}
+
+static inline void fastpath_bounce(const struct pipeline *p, enum operation_kind kind,
+	struct ibv_sge *sge, uint8_t *memory, const void *local)
+{
+	if (kind == OPERATION_WRITE)
+		memcpy(memory, local, sge->length);
+	sge->addr = (uintptr_t)memory;
+	sge->lkey = p->bounce_mr->lkey;
+}
+
+static inline void fastpath_aim(struct ibv_send_wr *wr, enum operation_kind kind, enum way way,
+	unsigned flags, uint64_t remote, uint32_t rkey)
+{
+	wr->opcode = kind == OPERATION_WRITE ? IBV_WR_RDMA_WRITE : IBV_WR_RDMA_READ;
+	wr->send_flags = flags | (way == WAY_INLINE ? IBV_SEND_INLINE : 0);
+	wr->wr.rdma.remote_addr = remote;
+	wr->wr.rdma.rkey = rkey;
+}
+
+static inline void fastpath_count(struct traffic *t, enum way way, size_t bytes)
+{
+	traffic_add(&t->requests[way], 1);
+	traffic_add(&t->bytes[way], bytes);
+	traffic_add(&t->doorbells, 1);
+}
+
+/* The copy failed in the block with this serial, error is what ibv_post_send() said, or wc tells: the long way comes
+ * back. Returns false. */
+__attribute__((cold, noinline)) bool fastpath_broke(struct channel *ch, enum operation_kind kind,
+	uint64_t serial, const struct ibv_wc *wc, uint64_t began_ns, int error);
+
+/* Copy, and wait for it. false: it was not done this way. */
+static inline __attribute__((always_inline)) bool fastpath_copy(
+	struct channel *ch, enum operation_kind kind, void *local, uint64_t remote, size_t bytes)
+{
+	struct pipeline *p = &ch->pipeline;
+	struct ibv_send_wr *wr = &ch->fastpath.wr, *bad;
+	struct ibv_sge *sge = &ch->fastpath.sge;
+	const struct endpoint_port *port;
+	struct ibv_wc wc;
+	const struct near_key *key;
+	enum way way;
+	uint64_t now;
+	int error;
+
+	key = likely(!p->first) ? fastpath_key(ch, local, remote, bytes) : NULL;
+	if (unlikely(!key))
+		return false;
+	now = clock_boot_ns();
+	if (unlikely(!fastpath_is_leased(ch, now)))
+		return false;
+	port = endpoint_port(p->ep);
+	sge->addr = (uintptr_t)local;
+	sge->length = (uint32_t)bytes;
+	way = fastpath_choose_way(ch, kind, sge);
+	if (way == WAY_BOUNCED)
+		fastpath_bounce(p, kind, sge, p->bounce.memory, local);
+	fastpath_aim(wr, kind, way, IBV_SEND_SIGNALED, remote, key->rkey);
+	wc.status = IBV_WC_GENERAL_ERR; /* what is said if none comes */
+	wc.vendor_err = 0;
+	error = ibv_post_send(port->qp, wr, &bad);
+	if (unlikely(error))
+		return fastpath_broke(ch, kind, key->serial, &wc, now, error);
+	fastpath_count(&p->traffic, way, bytes); /* while the device works */
+	if (ibv_poll_cq(port->cq, 1, &wc) < 1)
+		(void)endpoint_reap(p->ep, &wc, 1, PIPELINE_PROGRESS_NS);
+	if (unlikely(p->apart) && kind == OPERATION_READ && !endpoint_is_ready(p->ep))
+		wc.status = IBV_WC_WR_FLUSH_ERR;
+	if (unlikely(wc.status != IBV_WC_SUCCESS))
+		return fastpath_broke(ch, kind, key->serial, &wc, now, 0);
+	if (way == WAY_BOUNCED && kind == OPERATION_READ)
+		memcpy(local, p->bounce.memory, bytes);
+	return true;
+}
+
+/* Start a copy that op stands for. false: it was not started this way. */
+bool fastpath_start(
+	struct channel *ch, struct operation *op, void *local, uint64_t remote, size_t bytes);
+
+#endif

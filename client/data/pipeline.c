@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "client/data/pipeline.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/denial.h"
+#include "common/verbs.h"
+
+/*
+ * One request in so many of those under way is signaled: the next are started while the others are on their
+ * way, and not so few that each has to ring a doorbell of its own.
+ */
+#define SIGNALS_UNDER_WAY 4
+#define REAP_BATCH 16
+
+int pipeline_init(struct pipeline *p, struct heap *heap)
+{
+	return bounce_init(&p->bounce, heap);
+}
+
+static void leave_domain(struct pipeline *p)
+{
+	if (p->bounce_mr)
+		ibv_dereg_mr(p->bounce_mr);
+	p->bounce_mr = NULL;
+	domain_release(p->domain);
+	p->domain = NULL;
+}
+
+void pipeline_destroy(struct pipeline *p)
+{
+	leave_domain(p);
+	bounce_destroy(&p->bounce);
+}
+
+int pipeline_attach(struct pipeline *p, struct endpoint *ep, struct errinfo *errinfo)
+{
+	int rc;
+
+	if (p->domain != endpoint_domain(ep)) {
+		leave_domain(p);
+		p->domain = domain_hold(endpoint_domain(ep));
+	}
+	if (!p->bounce_mr)
+		p->bounce_mr = ibv_reg_mr(domain_pd(p->domain), p->bounce.memory, BOUNCE_BYTES,
+			IBV_ACCESS_LOCAL_WRITE);
+	if (!p->bounce_mr) {
+		rc = verbs_errno();
+		if (rc == -ENOMEM)
+			return buffers_explain_memory(BOUNCE_BYTES,
+				"; or use fewer channels and queues, which lock as much each",
+				errinfo);
+		return denial_explain(
+			DENIED_PINNED, rc, "registering memory with the RDMA device", errinfo);
+	}
+	p->ep = ep;
+	p->depth = endpoint_send_depth(ep);
+	p->apart = endpoint_keeps_apart(ep);
+	p->failure = (struct failure){ 0 };
+	return 0;
+}
+
+/* Those at the head that are done leave, in order. */
+void pipeline_complete(struct pipeline *p)
+{
+	while (p->first && p->first != p->building && operation_is_done(p->first)) {
+		temp_mrs_release(&p->temp_mrs, p->first);
+		p->first = p->first->following;
+	}
+	if (!p->first)
+		p->last = NULL;
+}
+
+/* It cannot go on: what is on its way ends, the rest is not sent. */
+void pipeline_give_up(struct operation *op, int rc)
+{
+	op->status = rc;
+	op->begun = true;
+	op->next.left = op->left.left = 0;
+}
+
+/* Build this one next. A fence before it stays until there is a work request that it can go with. */
+void pipeline_build_from(struct pipeline *p, struct operation *op)
+{
+	p->building = op;
+	if (op && op->fence)
+		p->fence = true;
+}
+
+void pipeline_detach(struct pipeline *p)
+{
+	if (p->ep) {
+		endpoint_break(p->ep);
+		/* What has completed so far need not be repeated. */
+		while (!pipeline_is_idle(p) && pipeline_wait(p, PIPELINE_FOREVER) == 0)
+			;
+		/* ... and must not: an atomic operation would be carried out twice. */
+		pipeline_complete(p);
+		endpoint_destroy(p->ep);
+	}
+	p->ep = NULL;
+	temp_mrs_clear(&p->temp_mrs);
+	bounce_release(&p->bounce, p->bounce.head);
+	p->built = p->posted = p->done = p->writes_end = p->waited_for = 0;
+	for (struct operation *op = p->first; op; op = op->following) {
+		op->outstanding = 0;
+		if (operation_is_unplanned(op))
+			operation_plan_again(op);
+		op->next = op->left;
+		if (op->uncertain)
+			op->status = -EREMOTEIO;
+		else if (!op->status)
+			op->begun = false;
+	}
+	p->fence = false;
+	pipeline_build_from(p, p->first);
+}
+
+void pipeline_fail(struct pipeline *p, int rc)
+{
+	for (struct operation *op = p->first; op; op = op->following)
+		pipeline_give_up(op, op->status ? op->status : rc);
+	p->first = p->building = p->last = NULL;
+	p->fence = false;
+}
+
+void pipeline_add(struct pipeline *p, struct operation *op)
+{
+	pipeline_add_built(p, op);
+	if (!p->building)
+		pipeline_build_from(p, op);
+}
+
+/* ---- posting ---- */
+
+static void count(struct traffic *t, const struct work *work)
+{
+	if (!operation_is_copy(work->op)) {
+		traffic_add(&t->atomics, 1);
+		return;
+	}
+	traffic_add(&t->requests[work->way], 1);
+	traffic_add(&t->bytes[work->way], work->bytes);
+}
+
+int pipeline_post(struct pipeline *p, struct errinfo *errinfo)
+{
+	struct ibv_send_wr *first = &p->works[p->posted % PIPELINE_DEPTH].wr, *bad = NULL;
+	const uint64_t every = (p->built - p->done) / SIGNALS_UNDER_WAY;
+	uint64_t silent = 0;
+	int rc;
+
+	if (p->posted == p->built)
+		return 0;
+	for (uint64_t i = p->posted; i < p->built; i++) {
+		struct ibv_send_wr *wr = &p->works[i % PIPELINE_DEPTH].wr;
+		bool last = i + 1 == p->built;
+
+		wr->next = last ? NULL : &p->works[(i + 1) % PIPELINE_DEPTH].wr;
+		if (last || ++silent >= every) {
+			wr->send_flags |= IBV_SEND_SIGNALED;
+			silent = 0;
+		}
+	}
+	rc = endpoint_post(p->ep, first, &bad, errinfo);
+	traffic_add(&p->traffic.doorbells, 1);
+	if (rc) /* what was not posted does not exist */
+		p->built = bad->wr_id;
+	for (; p->posted < p->built; p->posted++) {
+		struct work *work = &p->works[p->posted % PIPELINE_DEPTH];
+
+		work->op->uncertain = !operation_is_copy(work->op);
+		count(&p->traffic, work);
+	}
+	return rc;
+}
+
+/* ---- completing ---- */
+
+/* A bounced read: what has come goes where the caller wants it. */
+static void hand_out(const struct work *work)
+{
+	if (operation_is_unplanned(work->op))
+		memcpy(work->op->one_local.iov_base, work->bounced, work->bytes);
+	else
+		plan_copy(work->at, work->bounced, work->bytes, true);
+}
+
+/* All up to a number have succeeded, in order. */
+static void finish(struct pipeline *p, uint64_t end)
+{
+	for (; p->done < end; p->done++) {
+		const struct work *work = &p->works[p->done % PIPELINE_DEPTH];
+		struct operation *op = work->op;
+
+		if (!operation_is_copy(op)) {
+			if (op->old)
+				memcpy(op->old, work->bounced, sizeof(uint64_t));
+			op->uncertain = false;
+		} else {
+			if (work->way == WAY_BOUNCED && op->kind == OPERATION_READ)
+				hand_out(work);
+			if (work->bytes == op->left.left)
+				op->left.left = 0; /* the end: nobody asks where that is */
+			else
+				plan_advance(&op->left, work->bytes);
+		}
+		op->outstanding--;
+		/* Not by those that have none: the ring may have begun anew since they were built. */
+		if (work->bounced)
+			bounce_release(&p->bounce, work->bounce_head);
+	}
+}
+
+/* Did the server's device refuse it, and with it everything behind it? */
+static bool refused(enum ibv_wc_status status)
+{
+	return status == IBV_WC_REM_ACCESS_ERR || status == IBV_WC_REM_INV_REQ_ERR ||
+	       status == IBV_WC_REM_OP_ERR;
+}
+
+static void fail(struct pipeline *p, const struct ibv_wc *wc)
+{
+	const struct work *work = &p->works[wc->wr_id % PIPELINE_DEPTH];
+
+	finish(p, wc->wr_id); /* those before it did not fail */
+	p->failure = (struct failure){
+		.op = work->op,
+		.remote = operation_is_copy(work->op) ? work->wr.wr.rdma.remote_addr
+						      : work->wr.wr.atomic.remote_addr,
+		.bytes = work->bytes,
+		.status = wc->status,
+		.vendor_err = wc->vendor_err,
+	};
+	work->op->failures++;
+	if (!refused(wc->status))
+		return;
+	for (uint64_t i = wc->wr_id; i < p->posted; i++)
+		p->works[i % PIPELINE_DEPTH].op->uncertain = false;
+}
+
+static bool expects_data(const struct pipeline *p, uint64_t number)
+{
+	const struct operation *op = p->works[number % PIPELINE_DEPTH].op;
+
+	return number >= p->done && op->kind != OPERATION_WRITE;
+}
+
+/*
+ * Where endpoint_is_ready() is to be asked: which work request failed? The one that is said to have succeeded, if the
+ * queue pair is in error since; the one before the first that was flushed, which needed no completion of its own.
+ */
+static void doubt(const struct pipeline *p, struct ibv_wc *wc)
+{
+	if (wc->status == IBV_WC_SUCCESS) {
+		if (expects_data(p, wc->wr_id) && !endpoint_is_ready(p->ep))
+			wc->status = IBV_WC_WR_FLUSH_ERR;
+	} else if (wc->status == IBV_WC_WR_FLUSH_ERR && wc->wr_id > p->done &&
+		   expects_data(p, wc->wr_id - 1)) {
+		wc->wr_id--;
+	}
+}
+
+/* 0, or -ECONNRESET when the last of those that failed has come. */
+static int take(struct pipeline *p, struct ibv_wc *wc, int n)
+{
+	for (int i = 0; i < n; i++) {
+		const uint64_t end = wc[i].wr_id + 1;
+
+		if (p->apart && !p->failure.op)
+			doubt(p, &wc[i]);
+		if (!p->failure.op && wc[i].status == IBV_WC_SUCCESS) {
+			finish(p, end);
+			continue;
+		}
+		if (!p->failure.op)
+			fail(p, &wc[i]);
+		p->done = end;
+	}
+	if (p->failure.op)
+		return pipeline_is_idle(p) ? -ECONNRESET : 0;
+	pipeline_complete(p);
+	return 0;
+}
+
+/* None has come: is the oldest that is on its way overdue? Then the connection is over: -ECONNRESET. */
+static int judge_silence(struct pipeline *p, uint64_t now_ns)
+{
+	if (pipeline_is_idle(p))
+		return 0;
+	if (p->waited_for != p->done + 1) {
+		p->waited_for = p->done + 1;
+		p->waited_since_ns = now_ns;
+	}
+	if (now_ns < p->waited_since_ns + PIPELINE_PROGRESS_NS)
+		return 0;
+	endpoint_break(p->ep);
+	return pipeline_wait(p, PIPELINE_FOREVER);
+}
+
+int pipeline_poll(struct pipeline *p, uint64_t now_ns)
+{
+	struct ibv_wc wc[REAP_BATCH];
+	int n, all = 0;
+
+	do {
+		n = endpoint_poll(p->ep, wc, REAP_BATCH);
+		if (n < 0 || (n > 0 && take(p, wc, n)))
+			return -ECONNRESET;
+		all += n;
+	} while (n == REAP_BATCH || (n > 0 && p->failure.op));
+	if (all == 0)
+		return judge_silence(p, now_ns);
+	/* All will be flushed: that does not take long. */
+	return p->failure.op ? pipeline_wait(p, PIPELINE_FOREVER) : 0;
+}
+
+int pipeline_wait(struct pipeline *p, uint64_t deadline_ns)
+{
+	struct ibv_wc wc[REAP_BATCH];
+
+	do {
+		int n = deadline_ns == PIPELINE_FOREVER || p->failure.op
+				? endpoint_reap(p->ep, wc, REAP_BATCH, PIPELINE_PROGRESS_NS)
+				: endpoint_wait(
+					  p->ep, wc, REAP_BATCH, deadline_ns, PIPELINE_LOOK_NS);
+
+		if (n == 0)
+			return judge_silence(p, clock_boot_ns());
+		if (n < 0 || take(p, wc, n))
+			return -ECONNRESET;
+	} while (p->failure.op);
+	return 0;
+}

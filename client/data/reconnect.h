@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * How a channel comes back: what had not completed is repeated on a new connection, except atomic operations
+ * that may have been carried out. An operation on which connections break again and again is given up. The
+ * channel's thread.
+ */
+#ifndef RMEM_CLIENT_DATA_RECONNECT_H
+#define RMEM_CLIENT_DATA_RECONNECT_H
+
+#include "client/data/channel.h"
+
+/*
+ * The connection broke, or there is none, or the lease may be over: get what the operations need to go on,
+ * or let them fail. wanted: whatever becomes of them, somebody needs the connection. began_ns: since when
+ * the caller has waited.
+ */
+int reconnect_run(struct channel *ch, bool wanted, uint64_t began_ns, struct errinfo *errinfo);
+
+/* Connect, if it is not. -EUSERS: the server has all the channels it can keep. */
+int reconnect_channel(struct channel *ch, struct errinfo *errinfo);
+
+#endif

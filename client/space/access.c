@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "client/space/access.h"
+
+#include "client/data/keys.h"
+#include "client/data/progress.h"
+#include "common/units.h"
+
+#define TURN_BYTES (16 * MIB) /* moved before others get a channel that is shared */
+
+/* Run an operation on this thread's channel, in turns if others share it. */
+static int run(struct rmem *rm, struct operation *op, struct errinfo *errinfo)
+{
+	struct channel *ch;
+	int rc;
+
+	do {
+		rc = thread_channels_enter(&rm->channels, &ch, errinfo);
+		if (rc)
+			return rc;
+		if (!thread_channels_mine(&rm->channels) && op->left.left > TURN_BYTES)
+			op->pause_bytes = op->left.left - TURN_BYTES;
+		else
+			op->pause_bytes = 0;
+		rc = progress_run(ch, op, errinfo);
+		thread_channels_leave(&rm->channels);
+	} while (rc == 0 && op->left.left);
+	return rc;
+}
+
+int access_copy(struct rmem *rm, enum operation_kind kind, const struct iovec *local, int nlocal,
+	const struct rmem_iovec *remote, int nremote, const char *call)
+{
+	struct operation op = { .kind = kind };
+	struct errinfo errinfo;
+	int rc;
+
+	rc = call_enter(rm, &errinfo);
+	if (rc == 0)
+		op.as_of = keys_as_of(&rm->session);
+	if (rc == 0)
+		rc = operation_plan(&op, local, nlocal, remote, nremote, &errinfo);
+	if (rc == 0 && op.left.left)
+		rc = run(rm, &op, &errinfo);
+	return call_done(rc, call, &errinfo);
+}
+
+int access_copy_one(struct rmem *rm, enum operation_kind kind, void *local, rmem_addr_t remote,
+	size_t bytes, const char *call)
+{
+	const struct iovec here = { local, bytes };
+	const struct rmem_iovec there = { remote, bytes };
+
+	return access_copy(rm, kind, &here, 1, &there, 1, call);
+}
+
+int access_operate(struct rmem *rm, struct operation *op, uint64_t *out_old, const char *call)
+{
+	uint64_t old = 0;
+	struct errinfo errinfo;
+	int rc;
+
+	op->old = &old;
+	rc = call_enter(rm, &errinfo);
+	if (rc == 0 && !op->as_of)
+		op->as_of = keys_as_of(&rm->session);
+	if (rc == 0)
+		rc = operation_check_word(op, &errinfo);
+	if (rc == 0)
+		rc = run(rm, op, &errinfo);
+	op->old = NULL;
+	if (rc == 0 && out_old)
+		*out_old = old;
+	return call_done(rc, call, &errinfo);
+}

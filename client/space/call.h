@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What all public calls begin and end with, and what a struct rmem is. Any thread.
+ */
+#ifndef RMEM_CLIENT_SPACE_CALL_H
+#define RMEM_CLIENT_SPACE_CALL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "client/control/lease_thread.h"
+#include "client/control/symbolizer.h"
+#include "client/space/thread_channels.h"
+#include "client/control/session.h"
+#include "common/errinfo.h"
+#include "rmem/rmem.h"
+
+struct sites;
+
+/* NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding): as in the session */
+struct rmem {
+	struct session session;
+	struct thread_channels channels;
+	pthread_mutex_t queues_lock;
+	struct rmem_queue *queues;
+	struct lease_thread lease_thread;
+	struct symbolizer symbolizer;
+	struct sites *sites;   /* under control */
+	uint64_t sites_serial; /* of the session that numbered them */
+};
+
+/* The beginning of every call on an open session. 0, -EINVAL, -EPERM (after a fork). */
+int call_enter(const struct rmem *rm, struct errinfo *errinfo);
+
+/* The end of every public call: returns rc; on failure, keeps the sentence for rmem_errmsg(). */
+int call_done(int rc, const char *call, const struct errinfo *errinfo);
+const char *call_errmsg(void);
+
+/* Can this process open a session at all? 0, -EPERM, or as wiped_map(). */
+int call_check_fork(struct errinfo *errinfo);
+
+/* An attr may be shorter than no version of its struct, and say nothing that we do not know. */
+int call_check_attr(const void *attr, size_t size, size_t known, struct errinfo *errinfo);
+
+/* Has no fork() come between? Then the session is this process's. */
+static inline bool call_is_ours(const struct rmem *rm)
+{
+	return atomic_load_explicit(&rm->session.vitals->epoch, memory_order_relaxed) != 0;
+}
+
+/* When a call that begins now has to be over. */
+static inline uint64_t call_deadline(const struct rmem *rm)
+{
+	return clock_boot_ns() + rm->session.timeout_ns;
+}
+
+#endif

@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "client/space/memory.h"
+
+#include <errno.h>
+#include <inttypes.h>
+
+#include "client/control/request.h"
+#include "common/addr.h"
+
+/* ---- allocating ---- */
+
+/*
+ * With control: the server's number for a stack; 0 if there is none to be had. UNDESCRIBED: it is to be
+ * described first, without a lock.
+ */
+#define UNDESCRIBED 1
+static int number_site(struct rmem *rm, struct memory_wish *wish, uint64_t deadline_ns,
+	struct site *out, struct errinfo *errinfo)
+{
+	struct session *s = &rm->session;
+	struct site_reply reply = { 0 };
+	int rc;
+
+	if (rm->sites_serial != s->serial)
+		sites_clear(rm->sites);
+	rm->sites_serial = s->serial;
+	*out = (struct site){ 0 };
+	if (sites_find(rm->sites, &wish->stack, out))
+		return 0;
+	if (!wish->description)
+		return UNDESCRIBED;
+	out->code = sites_code(rm->sites, wish->description);
+	rc = control_call_locked(s,
+		&(struct control_call){ .type = MESSAGE_SITE,
+			.deadline_ns = deadline_ns,
+			.encode = site_request_encode,
+			.request = &wish->description->request,
+			.decode = site_reply_decode,
+			.reply = &reply },
+		errinfo);
+	if (rc == 0)
+		out->number = reply.site;
+	/* Names that another process, or an earlier session, has given are not looked up again. */
+	if (rc == 0 && sites_add(rm->sites, &wish->stack, *out) && out->number && !reply.named) {
+		symbolizer_add(&rm->symbolizer, wish->description, out->number, s->serial);
+		wish->description = NULL;
+	}
+	/* A server that will not number it can still allocate. */
+	return rc == -ETIMEDOUT || rc == -ECONNRESET || rc == -ESTALE || rc == -ENOMEM ? rc : 0;
+}
+
+/* With control: one ALLOC. What was lost and not freed yet keeps its addresses. */
+static int ask_for_memory(struct session *s, struct alloc_request *request, uint64_t deadline_ns,
+	struct alloc_reply *out, struct errinfo *errinfo)
+{
+	int rc;
+
+	pthread_mutex_lock(&s->table);
+	request->navoid = (uint8_t)blocks_reserved(&s->blocks, request->avoid);
+	pthread_mutex_unlock(&s->table);
+	rc = control_call_locked(s,
+		&(struct control_call){ .type = MESSAGE_ALLOC,
+			.deadline_ns = deadline_ns,
+			.encode = alloc_request_encode,
+			.request = request,
+			.decode = alloc_reply_decode,
+			.reply = out },
+		errinfo);
+	if (rc == -ENOSPC && request->navoid) {
+		const struct errinfo refusal = *errinfo;
+
+		errinfo_fill(errinfo,
+			"%.350s; addresses of allocations that this program has lost, and not yet "
+			"given up, are not used: rmem_free() each (it says -ESTALE)",
+			refusal.text);
+	}
+	if (rc == 0 && (out->bytes != request->bytes || !addr_is_remote(out->addr)))
+		rc = errinfo_set(
+			errinfo, -EPROTO, "rmemd sent a malformed answer to an allocation");
+	return rc;
+}
+
+static bool was_to_be_avoided(const struct alloc_request *request, const struct alloc_reply *lent)
+{
+	for (unsigned i = 0; i < request->navoid; i++)
+		if (request->avoid[i].start < lent->addr + lent->bytes &&
+			lent->addr < request->avoid[i].end)
+			return true;
+	return false;
+}
+
+/*
+ * With control: take over what the server has lent. Its key comes at the first touch. -EEXIST: the owner of what is
+ * attached there has freed it, and this is how we hear of it, or another thread while we were asking: the next
+ * request says that its addresses are to be avoided.
+ */
+static int accept_allocation(struct session *s, const struct alloc_request *request,
+	const struct alloc_reply *lent, struct origin origin, struct errinfo *errinfo)
+{
+	int rc;
+
+	if (was_to_be_avoided(request, lent))
+		return errinfo_set(
+			errinfo, -EPROTO, "rmemd lent memory that it was asked to avoid");
+	pthread_mutex_lock(&s->table);
+	rc = blocks_add(&s->blocks, &(struct block){ .addr = lent->addr,
+					    .bytes = lent->bytes,
+					    .id = lent->serial,
+					    .origin = origin });
+	if (rc == -EEXIST)
+		blocks_displace(&s->blocks, lent->addr, lent->bytes);
+	pthread_mutex_unlock(&s->table);
+	if (rc == 0 || rc == -EEXIST)
+		return rc;
+	return errinfo_set(errinfo, -EPROTO, "rmemd lent memory that cannot be");
+}
+
+static int call_free(struct session *s, const struct free_request *request, uint64_t deadline_ns,
+	struct errinfo *errinfo)
+{
+	return control_call_locked(s,
+		&(struct control_call){ .type = MESSAGE_FREE,
+			.deadline_ns = deadline_ns,
+			.encode = free_request_encode,
+			.request = request },
+		errinfo);
+}
+
+static int give_back(struct session *s, const struct alloc_reply *lent, uint64_t deadline_ns,
+	struct errinfo *errinfo)
+{
+	const struct free_request request = { .addr = lent->addr, .serial = lent->serial };
+
+	return call_free(s, &request, deadline_ns, errinfo);
+}
+
+static int alloc_locked(struct rmem *rm, struct memory_wish *wish, uint64_t deadline_ns,
+	rmem_addr_t *out, struct errinfo *errinfo)
+{
+	struct session *s = &rm->session;
+	struct alloc_request request = { .bytes = wish->bytes, .node = wish->node };
+	struct alloc_reply lent;
+	struct site site;
+	int rc;
+
+	/* First, so that no grant can be lost for lack of memory here. */
+	pthread_mutex_lock(&s->table);
+	rc = blocks_reserve(&s->blocks);
+	pthread_mutex_unlock(&s->table);
+	if (rc)
+		return rc;
+	rc = request_ready(s, deadline_ns, errinfo);
+	if (rc == 0)
+		rc = number_site(rm, wish, deadline_ns, &site, errinfo);
+	if (rc)
+		return rc;
+	request.site = site.number;
+	/* Each round but the last adds a range to those that are avoided: it ends. */
+	while ((rc = ask_for_memory(s, &request, deadline_ns, &lent, errinfo)) == 0) {
+		rc = accept_allocation(
+			s, &request, &lent, (struct origin){ site.number, site.code }, errinfo);
+		if (rc != -EEXIST)
+			break;
+		rc = give_back(s, &lent, deadline_ns, errinfo);
+		if (rc)
+			break;
+	}
+	if (rc == 0)
+		*out = lent.addr;
+	return rc;
+}
+
+static int alloc_once(struct rmem *rm, struct memory_wish *wish, uint64_t deadline_ns,
+	rmem_addr_t *out, struct errinfo *errinfo)
+{
+	uint64_t serial;
+	int rc = session_lock(&rm->session, deadline_ns, errinfo);
+
+	if (rc)
+		return rc;
+	serial = rm->session.serial;
+	rc = alloc_locked(rm, wish, deadline_ns, out, errinfo);
+	/* What was lost with the old session does not matter to a new allocation. */
+	if (rc == -ESTALE && rm->session.serial != serial)
+		rc = alloc_locked(rm, wish, deadline_ns, out, errinfo);
+	session_unlock(&rm->session);
+	return rc;
+}
+
+/* The loader is asked while no lock of ours is held: a thread that has its lock may be waiting for ours. */
+int memory_alloc(struct rmem *rm, struct memory_wish *wish, uint64_t deadline_ns, rmem_addr_t *out,
+	struct errinfo *errinfo)
+{
+	int rc = alloc_once(rm, wish, deadline_ns, out, errinfo);
+
+	while (rc == UNDESCRIBED) {
+		wish->description = site_describe(&wish->stack);
+		rc = wish->description ? alloc_once(rm, wish, deadline_ns, out, errinfo) : -ENOMEM;
+		site_description_destroy(wish->description);
+		wish->description = NULL;
+	}
+	return rc;
+}
+
+/* ---- freeing ---- */
+
+/* Is addr something that can be freed? *request names it. 1: nothing is left to do. */
+static int check_free(
+	struct session *s, rmem_addr_t addr, struct free_request *request, struct errinfo *errinfo)
+{
+	struct block *block;
+	int rc = 0;
+
+	pthread_mutex_lock(&s->table);
+	block = blocks_find(&s->blocks, addr);
+	if (block)
+		*request = (struct free_request){ .addr = addr, .serial = block->id };
+	if (!block && blocks_find_range(&s->blocks, addr, 1)) {
+		rc = errinfo_set(errinfo, -EINVAL,
+			"0x%" PRIx64 " is inside the allocation at 0x%" PRIx64
+			", not its beginning",
+			addr, blocks_find_range(&s->blocks, addr, 1)->addr);
+	} else if (!block) {
+		rc = errinfo_set(errinfo, -EINVAL,
+			"0x%" PRIx64 " was freed already or was never allocated", addr);
+	} else if (block->attached) {
+		rc = errinfo_set(errinfo, -EINVAL,
+			"0x%" PRIx64 " belongs to another session that shares it: rmem_detach() "
+			"ends that, rmem_free() is for its owner",
+			addr);
+	} else if (block->state == BLOCK_STALE) {
+		blocks_remove(&s->blocks, block);
+		rc = errinfo_set(errinfo, -ESTALE,
+			"the allocation at 0x%" PRIx64
+			" was gone already: the lease had ended and the "
+			"server has reclaimed it",
+			addr);
+	} else if (block->state == BLOCK_FREED) {
+		blocks_remove(&s->blocks, block);
+		rc = 1;
+	}
+	pthread_mutex_unlock(&s->table);
+	return rc;
+}
+
+/* From here on it is not used, whatever becomes of the request; over: it is not kept for a repetition either. */
+static void mark_freed(struct session *s, const struct free_request *request, bool over)
+{
+	struct block *block;
+
+	pthread_mutex_lock(&s->table);
+	block = blocks_find(&s->blocks, request->addr);
+	if (block && block->id == request->serial && over)
+		blocks_remove(&s->blocks, block);
+	else if (block && block->id == request->serial)
+		blocks_set_state(&s->blocks, block, BLOCK_FREEING);
+	pthread_mutex_unlock(&s->table);
+}
+
+static int free_locked(
+	struct session *s, rmem_addr_t addr, uint64_t deadline_ns, struct errinfo *errinfo)
+{
+	struct free_request request;
+	int rc;
+
+	rc = check_free(s, addr, &request, errinfo);
+	if (rc == 0)
+		rc = request_ready(s, deadline_ns, errinfo);
+	else
+		return rc;
+	/* Coming back may have shown that it is gone, or that an earlier try had worked. */
+	if (rc == 0)
+		rc = check_free(s, addr, &request, errinfo);
+	if (rc)
+		return rc;
+	mark_freed(s, &request, false);
+	rc = call_free(s, &request, deadline_ns, errinfo);
+	/* We know that it was ours: a server that does not has reclaimed it. */
+	if (rc == -EINVAL || rc == -ENOENT)
+		rc = -ESTALE;
+	if (rc == 0 || rc == -ESTALE || rc == -EIO)
+		mark_freed(s, &request, true);
+	return rc;
+}
+
+int memory_free(struct session *s, rmem_addr_t addr, uint64_t deadline_ns, struct errinfo *errinfo)
+{
+	int rc = session_lock(s, deadline_ns, errinfo);
+
+	if (rc)
+		return rc;
+	rc = free_locked(s, addr, deadline_ns, errinfo);
+	session_unlock(s);
+	return rc > 0 ? 0 : rc;
+}

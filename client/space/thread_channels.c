@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "client/space/thread_channels.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <utlist.h>
+
+#include "client/data/reconnect.h"
+#include "client/space/locals.h"
+#include "client/base/wiped.h"
+
+/* As the header says, or gcc asks the loader for it, which may allocate and lock. */
+_Thread_local struct thread_channel thread_channel_now __attribute__((tls_model("initial-exec")));
+
+/* Sessions that are open: an ending thread must know which of its channels still exist. */
+static pthread_mutex_t open_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct thread_channels *open_sessions;
+static uint64_t last_id;
+
+/* A thread ends: its channels are for others. */
+static void leave(struct locals *l)
+{
+	thread_channel_now = (struct thread_channel){ 0 };
+	if (wiped_is_child())
+		return; /* the parent's locks may never be released in a child */
+	pthread_mutex_lock(&open_lock);
+	for (size_t i = 0; i < l->count; i++) {
+		struct thread_channel *mine = &l->channels[i];
+		struct thread_channels *t = open_sessions;
+
+		while (t && t->id != mine->id)
+			t = t->next;
+		if (!t || mine->common)
+			continue;
+		pthread_mutex_lock(&t->lock);
+		LL_PREPEND2(t->free, mine->channel, next_free);
+		t->given--;
+		pthread_mutex_unlock(&t->lock);
+	}
+	pthread_mutex_unlock(&open_lock);
+}
+
+void thread_channels_init(struct thread_channels *t, struct session *s, unsigned limit)
+{
+	t->session = s;
+	t->limit = limit;
+	pthread_mutex_init(&t->lock, NULL);
+	fair_lock_init(&t->common_lock);
+	pthread_mutex_lock(&open_lock);
+	t->id = ++last_id;
+	LL_PREPEND(open_sessions, t);
+	pthread_mutex_unlock(&open_lock);
+}
+
+void thread_channels_destroy(struct thread_channels *t)
+{
+	struct channel *ch, *next;
+
+	if (!t->id)
+		return;
+	pthread_mutex_lock(&open_lock);
+	LL_DELETE(open_sessions, t);
+	pthread_mutex_unlock(&open_lock);
+	LL_FOREACH_SAFE (t->all, ch, next)
+		channel_destroy(ch);
+	fair_lock_destroy(&t->common_lock);
+	pthread_mutex_destroy(&t->lock);
+	t->id = 0;
+}
+
+/* ---- channels ---- */
+
+static void add_stats(struct rmem_stats *sum, const struct traffic *t)
+{
+	uint64_t *const requests[WAYS] = { &sum->inline_requests, &sum->in_place_requests,
+		&sum->registered_requests, &sum->slot_requests };
+	uint64_t *const bytes[WAYS] = { &sum->inline_bytes, &sum->in_place_bytes,
+		&sum->registered_bytes, &sum->slot_bytes };
+
+	for (int way = 0; way < WAYS; way++) {
+		*requests[way] += traffic_get(&t->requests[way]);
+		*bytes[way] += traffic_get(&t->bytes[way]);
+	}
+	sum->registrations += traffic_get(&t->registrations);
+	sum->doorbells += traffic_get(&t->doorbells);
+	sum->atomics += traffic_get(&t->atomics);
+}
+
+void thread_channels_stats(struct thread_channels *t, struct rmem_stats *out)
+{
+	struct channel *ch;
+
+	pthread_mutex_lock(&t->lock);
+	*out = t->retired;
+	LL_FOREACH (t->all, ch)
+		add_stats(out, &ch->pipeline.traffic);
+	pthread_mutex_unlock(&t->lock);
+	out->size = sizeof(*out);
+}
+
+int thread_channels_add(struct thread_channels *t, struct channel **out, struct errinfo *errinfo)
+{
+	struct channel *ch = channel_create(t->session);
+	int rc;
+
+	if (!ch)
+		return errinfo_set(errinfo, -ENOMEM, "out of memory");
+	rc = reconnect_channel(ch, errinfo);
+	if (rc) {
+		channel_destroy(ch);
+		return rc;
+	}
+	pthread_mutex_lock(&t->lock);
+	LL_PREPEND(t->all, ch);
+	pthread_mutex_unlock(&t->lock);
+	*out = ch;
+	return 0;
+}
+
+void thread_channels_remove(struct thread_channels *t, struct channel *ch)
+{
+	pthread_mutex_lock(&t->lock);
+	LL_DELETE(t->all, ch);
+	add_stats(&t->retired, &ch->pipeline.traffic);
+	pthread_mutex_unlock(&t->lock);
+	channel_destroy(ch);
+}
+
+/* ---- threads ---- */
+
+/* One that an ended thread has left, or leave to make one; false: there are enough. */
+static bool claim(struct thread_channels *t, struct channel **out)
+{
+	bool claimed;
+
+	pthread_mutex_lock(&t->lock);
+	claimed = t->given < t->limit;
+	t->given += claimed;
+	*out = claimed ? t->free : NULL;
+	if (*out)
+		LL_DELETE2(t->free, *out, next_free);
+	pthread_mutex_unlock(&t->lock);
+	return claimed;
+}
+
+static void unclaim(struct thread_channels *t)
+{
+	pthread_mutex_lock(&t->lock);
+	t->given--;
+	pthread_mutex_unlock(&t->lock);
+}
+
+/* Among those who share the common channel. */
+static int join_common(
+	struct thread_channels *t, struct thread_channel *out, struct errinfo *errinfo)
+{
+	int rc;
+
+	(void)fair_lock_enter(&t->common_lock, FAIR_LOCK_FOREVER);
+	rc = t->common ? 0 : thread_channels_add(t, &t->common, errinfo);
+	*out = (struct thread_channel){ t->id, t->common, true };
+	fair_lock_leave(&t->common_lock);
+	return rc;
+}
+
+/* A channel of its own; the common one if there are enough, or the server keeps no more. */
+static int choose(struct thread_channels *t, struct thread_channel *out, struct errinfo *errinfo)
+{
+	struct channel *ch;
+	int rc = 0;
+
+	if (claim(t, &ch)) {
+		if (!ch)
+			rc = thread_channels_add(t, &ch, errinfo);
+		if (rc)
+			unclaim(t);
+		if (rc != -EUSERS) {
+			*out = (struct thread_channel){ t->id, ch, false };
+			return rc;
+		}
+	}
+	return join_common(t, out, errinfo);
+}
+
+/* Channels of sessions that are closed make room. */
+static void forget_closed(struct locals *l)
+{
+	size_t kept = 0;
+
+	pthread_mutex_lock(&open_lock);
+	for (size_t i = 0; i < l->count; i++) {
+		const struct thread_channels *t = open_sessions;
+
+		while (t && t->id != l->channels[i].id)
+			t = t->next;
+		if (t)
+			l->channels[kept++] = l->channels[i];
+	}
+	pthread_mutex_unlock(&open_lock);
+	l->count = kept;
+}
+
+static bool make_room(struct locals *l)
+{
+	size_t capacity;
+	struct thread_channel *channels;
+
+	if (l->count == l->capacity)
+		forget_closed(l);
+	if (l->count < l->capacity)
+		return true;
+	capacity = l->capacity ? l->capacity * 2 : 4;
+	channels = realloc(l->channels, capacity * sizeof(*channels));
+	if (!channels)
+		return false;
+	l->channels = channels;
+	l->capacity = capacity;
+	return true;
+}
+
+static int find_mine(struct thread_channels *t, struct errinfo *errinfo)
+{
+	struct locals *l = locals_get();
+	struct thread_channel mine;
+	int rc;
+
+	for (size_t i = 0; l && i < l->count; i++)
+		if (l->channels[i].id == t->id) {
+			thread_channel_now = l->channels[i];
+			return 0;
+		}
+	/* Only what is written down is given back when the thread ends. */
+	if (!l || !make_room(l)) {
+		rc = join_common(t, &mine, errinfo);
+		if (rc == 0)
+			thread_channel_now = mine;
+		return rc;
+	}
+	rc = choose(t, &mine, errinfo);
+	if (rc)
+		return rc;
+	l->leave = leave;
+	l->channels[l->count++] = mine;
+	thread_channel_now = mine;
+	return 0;
+}
+
+int thread_channels_enter(struct thread_channels *t, struct channel **out, struct errinfo *errinfo)
+{
+	int rc = thread_channel_now.id == t->id ? 0 : find_mine(t, errinfo);
+
+	if (rc)
+		return rc;
+	if (thread_channel_now.common)
+		(void)fair_lock_enter(&t->common_lock, FAIR_LOCK_FOREVER);
+	*out = thread_channel_now.channel;
+	return 0;
+}
+
+void thread_channels_leave(struct thread_channels *t)
+{
+	if (!thread_channels_mine(t))
+		fair_lock_leave(&t->common_lock);
+}

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The session's channels, and which thread uses which. A thread gets one of its own at its first copy, up
+ * to a limit; it goes back when the thread ends. Threads beyond that share one more, under a lock. Queues
+ * bring theirs.
+ *
+ * A thread that has its channel finds it without a lock and without touching what others write.
+ */
+#ifndef RMEM_CLIENT_SPACE_THREAD_CHANNELS_H
+#define RMEM_CLIENT_SPACE_THREAD_CHANNELS_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "client/data/channel.h"
+#include "client/base/fair_lock.h"
+#include "rmem/rmem.h"
+
+struct thread_channels {
+	uint64_t id; /* of all the process ever had */
+	struct session *session;
+	unsigned limit; /* threads that get a channel of their own */
+	struct thread_channels *next;
+
+	pthread_mutex_t lock;
+	struct channel *all;  /* of the session */
+	struct channel *free; /* of threads that have ended */
+	unsigned given;
+	struct rmem_stats retired; /* what channels that are gone have moved */
+
+	struct channel *common;
+	struct fair_lock common_lock;
+};
+
+/* The thread's way to a channel. */
+struct thread_channel {
+	uint64_t id; /* of the session's thread_channels; 0: none */
+	struct channel *channel;
+	bool common;
+};
+
+/* The one this thread used last. */
+extern _Thread_local struct thread_channel thread_channel_now
+	__attribute__((tls_model("initial-exec")));
+
+void thread_channels_init(struct thread_channels *t, struct session *s, unsigned limit);
+/* Destroys all channels. Other threads may still remember theirs, but do not use them. */
+void thread_channels_destroy(struct thread_channels *t);
+
+/* This thread's own channel, if it was the last it used. */
+static inline struct channel *thread_channels_mine(const struct thread_channels *t)
+{
+	return thread_channel_now.id == t->id && !thread_channel_now.common
+		       ? thread_channel_now.channel
+		       : NULL;
+}
+
+/* The channel that this thread is to use, which may have to be made first; to be left soon. */
+int thread_channels_enter(struct thread_channels *t, struct channel **out, struct errinfo *errinfo);
+void thread_channels_leave(struct thread_channels *t);
+
+/* A channel for a queue. 0, -ENOMEM or what reconnect_channel() returns. */
+int thread_channels_add(struct thread_channels *t, struct channel **out, struct errinfo *errinfo);
+void thread_channels_remove(struct thread_channels *t, struct channel *ch);
+
+void thread_channels_stats(struct thread_channels *t, struct rmem_stats *out);
+
+#endif
