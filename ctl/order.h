@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Orders that take memory away are confirmed by whoever gives them. */
+/* Orders that take memory away are confirmed by the operator. */
 #ifndef RMEM_CTL_ORDER_H
 #define RMEM_CTL_ORDER_H
 
@@ -7,7 +7,7 @@
 
 /*
  * Say what would be lost, and ask. 0: to be done (also if there is nothing to ask about), and o names exactly what was
- * shown. -ECANCELED: whoever was asked says no. -EINVAL: there is nobody to ask, and no --yes. Or an error of the asking.
+ * shown. -ECANCELED: the operator says no. -EINVAL: there is nobody to ask, and no --yes. Or an error of the asking.
  */
 int order_confirm(struct options *o, struct errinfo *errinfo);
 

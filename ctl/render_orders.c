@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What an order takes away: before it is given, to whoever is asked to confirm it, and after. */
+/* What an order takes away: before it is given, for the operator who is to confirm it, and after. */
 #include "ctl/reports.h"
 
 #include "ctl/render.h"
@@ -110,7 +110,8 @@ int render_reclaim(const json_t *answer, const struct view *view, FILE *out, str
 
 	(void)view;
 	if (sessions == 0) {
-		fputs("nothing to take back: whoever holds memory is connected, or has a lease\n",
+		fputs("nothing to take back: all sessions with memory are connected, or have a "
+		      "lease\n",
 			out);
 		return 0;
 	}

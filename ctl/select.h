@@ -30,7 +30,7 @@ bool select_can_sort(enum report report, const char *key);
 
 struct check;
 
-/* Is it a record of leaks that the view shows, whatever its limit? */
+/* Is it a record of leaks that the view shows, without regard to its limit? */
 bool select_shows_record(const json_t *record, const struct view *view, struct check *c);
 
 #endif

@@ -18,7 +18,7 @@ int commands_start(struct event_base *base, const struct sources *from, struct c
 void commands_stop(struct commands *c); /* NULL is fine; requires that no question is open */
 
 /*
- * request: any bytes, NUL-terminated. rights: of whoever asks (server/admin/orders.h). answer() is called once, from
+ * request: any bytes, NUL-terminated. rights: of the peer (server/admin/orders.h). answer() is called once, from
  * the loop or before this returns.
  */
 void commands_ask(struct commands *c, const char *request, const struct rights *rights,

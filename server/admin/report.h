@@ -24,7 +24,7 @@ json_t *report_status(const struct report_view *view);
 /* By bytes held, descending. A session that ends before its turn is left out. */
 struct report *report_sessions(const struct report_view *view);
 
-/* Ages are as of the audit. result must outlive the report. made_now: for whoever asks; else it is an earlier one. */
+/* Ages are as of the audit. result must outlive the report. made_now: it was made for this request; else it is an earlier one. */
 struct report *report_leaks(
 	const struct report_view *view, const struct audit_result *result, bool made_now);
 

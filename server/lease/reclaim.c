@@ -214,7 +214,7 @@ static void end_live(
 {
 	struct session_record who = *session_record(session);
 
-	/* A holder that is gone is gone, whoever takes its memory. */
+	/* A holder that is gone is gone, also if an operator takes its memory. */
 	if (ordered && who.evidence == HOLDER_NO_EVIDENCE)
 		who.evidence = HOLDER_ORDERED;
 	r->blocks++;

@@ -60,7 +60,7 @@ struct reclaim {
 bool reclaim_seek(struct reclaim *r, const struct wish *wish);
 
 /*
- * By order of an operator, whatever --reclaim says. All three begin now and go on in slices.
+ * By order of an operator, for which --reclaim does not matter. All three begin now and go on in slices.
  *
  * reclaim_all(): take from all sessions that are gone, or have no connection and an expired lease.
  * reclaim_evict(): end the session's connections, then take from it. When session->drained is finished, or if it has no

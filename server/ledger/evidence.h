@@ -11,7 +11,7 @@ enum holder_evidence {
 	HOLDER_LEASE_OVER = 3, /* another host: lease past its grace and transport dead */
 	HOLDER_LET_GO = 4,     /* the process gave up its session (e.g. exec); not connected */
 	HOLDER_ORDERED =
-		5, /* only in history: an operator took the memory, whatever its holder does */
+		5, /* only in history: an operator took the memory, though its holder may be alive */
 };
 
 /* "closed without freeing", "pid gone, boot id same", "lease past its grace, transport dead", … */

@@ -448,7 +448,7 @@ static void ask_raw(struct rig *r, const char *request, bool other_user, char co
 	json_decref(answer);
 }
 
-/* Whoever is not the socket's owner, and requests that make no sense, order nothing. */
+/* Peers that are not the socket's owner, and requests that make no sense, order nothing. */
 static void test_bad_orders(void **state)
 {
 	static const struct {
