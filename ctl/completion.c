@@ -11,31 +11,67 @@ static void put_command_words(FILE *out, const char *separator)
 		fprintf(out, "%s%s", i ? separator : "", menu_commands[i].name);
 }
 
+static bool is_of(const struct menu_option *o, unsigned reports, const char *name)
+{
+	return (o->reports & reports) && strcmp(o->name, name) == 0;
+}
+
+/* Of an option with several entries for these reports this is the first. */
+static bool is_first(const struct menu_option *o, unsigned reports)
+{
+	for (const struct menu_option *earlier = menu_options; earlier < o; earlier++)
+		if (is_of(earlier, reports, o->name))
+			return false;
+	return true;
+}
+
+/* Of all entries of that option; o is the first. */
+static void put_words(FILE *out, const struct menu_option *o, unsigned reports)
+{
+	fputs(o->words ? o->words : "", out);
+	for (const struct menu_option *p = o + 1; p < menu_options + menu_noptions; p++) {
+		const char *word = is_of(p, reports, o->name) && p->words ? p->words : "";
+
+		for (size_t len; (len = strcspn(word, " ")) > 0; word += strspn(word, " ")) {
+			if (!menu_has_word(o->words, word, len))
+				fprintf(out, " %.*s", (int)len, word);
+			word += len;
+		}
+	}
+}
+
 /* What may follow an option that takes a value. */
-static void put_values(FILE *out, const struct menu_option *o, const char *command)
+static void put_values(
+	FILE *out, const struct menu_option *o, unsigned reports, const char *command)
 {
 	if (!o->value || o->value[0] == '[')
 		return;
 	fprintf(out, "\t%s,--%s", command, o->name);
 	if (o->letter)
 		fprintf(out, " | %s,-%c", command, o->letter);
-	if (o->words && strcmp(o->words, "FILE") == 0)
+	if (o->words && strcmp(o->words, "FILE") == 0) {
 		fputs(") mapfile -t COMPREPLY < <(compgen -f -- \"$word\"); return ;;\n", out);
-	else
-		fprintf(out, ") words='%s' ;;\n", o->words ? o->words : "");
+	} else {
+		fputs(") words='", out);
+		put_words(out, o, reports);
+		fputs("' ;;\n", out);
+	}
 }
 
 static void put_all_values(FILE *out)
 {
 	for (size_t i = 0; i < menu_noptions; i++)
 		if (menu_options[i].reports == REPORT_BITS_ALL)
-			put_values(out, &menu_options[i], "*");
+			put_values(out, &menu_options[i], REPORT_BITS_ALL, "*");
 	for (unsigned command = 0; command < REPORT_COMMANDS; command++) {
+		const unsigned reports = menu_reports(command);
+
 		for (size_t i = 0; i < menu_noptions; i++) {
 			const struct menu_option *o = &menu_options[i];
 
-			if (o->reports != REPORT_BITS_ALL && (o->reports & menu_reports(command)))
-				put_values(out, o, menu_commands[command].name);
+			if (o->reports != REPORT_BITS_ALL && (o->reports & reports) &&
+				is_first(o, reports))
+				put_values(out, o, reports, menu_commands[command].name);
 		}
 	}
 }
@@ -45,7 +81,8 @@ static void put_options(FILE *out, unsigned reports, bool common)
 	for (size_t i = 0; i < menu_noptions; i++) {
 		const struct menu_option *o = &menu_options[i];
 
-		if (o->help && (o->reports & reports) && (o->reports == REPORT_BITS_ALL) == common)
+		if (o->help && (o->reports & reports) &&
+			(o->reports == REPORT_BITS_ALL) == common && is_first(o, reports))
 			fprintf(out, " --%s", o->name);
 	}
 }
@@ -56,7 +93,7 @@ void completion_put_bash(FILE *out)
 	      "_rmemctl()\n"
 	      "{\n"
 	      "\tlocal word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}\n"
-	      "\tlocal command='' words='' i\n"
+	      "\tlocal command='' words='' listed='' i\n"
 	      "\tfor ((i = 1; i < COMP_CWORD; i++)); do\n"
 	      "\t\tcase ${COMP_WORDS[i]} in\n"
 	      "\t\t",
@@ -81,8 +118,12 @@ void completion_put_bash(FILE *out)
 		put_options(out, REPORT_BITS_ALL, true);
 		fputs("' ;;\n", out);
 	}
+	/* of a list with commas, the last word */
+	/* of a list with commas, the last word */
 	fputs("\tesac\n"
-	      "\tmapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$word\")\n"
+	      "\tif [[ $word == *,* ]]; then listed=${word%,*},; fi\n"
+	      "\tmapfile -t COMPREPLY < <(compgen -P \"$listed\" -W \"$words\" -- "
+	      "\"${word#\"$listed\"}\")\n"
 	      "}\n"
 	      "complete -F _rmemctl rmemctl\n",
 		out);

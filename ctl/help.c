@@ -80,8 +80,9 @@ void help_put(FILE *out, unsigned command)
 		put_general(out);
 	put_options(out, REPORT_BITS_ALL, true);
 	fputs("\n"
-	      "Exit status: 0 clean, 1 leaks, or history of them that nobody has acknowledged;\n"
-	      "with who-holds: it is free; 2 wrong usage, 3 could not check.\n"
+	      "Exit status: 0 clean, or done; 1 leaks, or history of them that nobody has\n"
+	      "acknowledged; with who-holds: it is free; with evict, revoke and reclaim: not\n"
+	      "confirmed; 2 wrong usage; 3 could not ask, check or do it.\n"
 	      "The manual is rmemctl(1).\n",
 		out);
 }

@@ -14,16 +14,13 @@ const struct menu_command menu_commands[MENU_COMMANDS] = {
 		"how many sessions and allocations there are, and the lease terms.\n" },
 	[REPORT_LEAKS] = { "leaks", NULL, NULL,
 		"what the last audit found: leaks with holder, source line and\n"
-		"evidence;"
-		" or what was taken back from holders gone or silent",
-		"Report what the last audit found leaked, by call site, and that no byte of the "
-		"pool\n"
-		"was unaccounted for; with --audit, what one finds that is made now. Exits with 1 "
-		"if anything is definitely lost, if memory is of "
-		"no\n"
-		"known session, if a revoke was not confirmed, if bytes are unaccounted for or\n"
-		"miscounted, shown or not, or if what was taken back is not acknowledged. With\n"
-		"--reclaimed or --ack: no audit, and never 1.\n" },
+		"evidence; or what was taken back from holders gone or silent",
+		"Report what the last audit found leaked, by call site, and that no byte of the\n"
+		"pool was unaccounted for; with --audit, what an audit finds that is made now.\n"
+		"Exits with 1 if anything is definitely lost, if memory is of no known session,\n"
+		"if a revoke was not confirmed, if bytes are unaccounted for or miscounted,\n"
+		"shown or not, or if what was taken back is not acknowledged. With --reclaimed\n"
+		"or --ack: no audit, and never 1.\n" },
 	[REPORT_SESSIONS] = { "sessions", NULL, NULL, "who is or was connected, and holds what",
 		"List the client processes that are connected or still hold memory, the biggest\n"
 		"holder first.\n" },
@@ -34,32 +31,24 @@ const struct menu_command menu_commands[MENU_COMMANDS] = {
 		"Show the allocation that contains a remote address, who holds it and the call\n"
 		"stack that allocated it. Exits with 1 if nobody holds that address.\n" },
 	[REPORT_AUDIT] = { "audit", NULL, NULL, "make an audit now, and say what it found in sum",
-		"Make an audit now and say what it found, in sum; rmemctl leaks shows the rest, "
-		"and\n"
-		"judges. It takes nothing from anybody.\n" },
+		"Make an audit now and say what it found, in sum; rmemctl leaks shows the rest,\n"
+		"and judges. It takes nothing from anybody.\n" },
 	[REPORT_EVICT] = { "evict", "SESSION", NULL,
 		"end a session, whose number begins so, and take its memory",
-		"End a session and take all its memory back, whatever its process does. It is "
-		"asked for\n"
-		"confirmation, with what is lost. The answer comes when nobody reaches the memory "
-		"any\n"
-		"more. Exits with 1 if the answer is no.\n" },
-	[REPORT_REVOKE] = { "revoke", "ADDR", NULL,
-		"take one allocation back from whoever holds it",
-		"Take back the allocation that contains a remote address, whatever its holder "
-		"does. It\n"
-		"is asked for confirmation, with what is lost. The answer comes when nobody "
-		"reaches it\n"
-		"any more. Exits with 1 if the answer is no.\n" },
+		"End a session and take all its memory back, even if its process still runs.\n"
+		"Says first what is to be lost, and asks whether to go on. The answer comes when\n"
+		"nobody reaches the memory any more. Exits with 1 if you say no.\n" },
+	[REPORT_REVOKE] = { "revoke", "ADDR", NULL, "take one allocation back from its holder",
+		"Take back the allocation that contains a remote address, even if its holder\n"
+		"still runs. Says first what is to be lost, and asks whether to go on. The answer\n"
+		"comes when nobody reaches it any more. Exits with 1 if you say no.\n" },
 	[REPORT_RECLAIM] = { "reclaim", NULL, NULL,
 		"take back now what holders that are gone or silent have left",
-		"Take back now what is held by sessions that are provably gone, or have no "
-		"connection\n"
-		"and an expired lease. It is asked for confirmation, with what is lost. Exits with "
-		"1 if\n"
-		"the answer is no.\n" },
+		"Take back now the memory of sessions that are provably gone, or that have no\n"
+		"connection and an expired lease. Says first what is to be lost, and asks whether\n"
+		"to go on. Exits with 1 if you say no.\n" },
 	[REPORT_LOG_LEVEL] = { "log-level", "LEVEL", "error warn info debug",
-		"what rmemd logs from now on: error, warn, info or debug",
+		"set what rmemd logs from now on: error, warn, info or debug",
 		"Have rmemd log this and what is more important, until it ends.\n" },
 	[MENU_COMPLETION] = { "completion", "SHELL", "bash",
 		"a script that completes these words in a shell: bash",
@@ -67,6 +56,7 @@ const struct menu_command menu_commands[MENU_COMMANDS] = {
 		"only be bash: source <(rmemctl completion bash)\n" },
 };
 
+#define STATUS REPORT_BIT(REPORT_STATUS)
 #define LEAKS REPORT_BIT(REPORT_LEAKS)
 #define SESSIONS REPORT_BIT(REPORT_SESSIONS)
 #define MAP REPORT_BIT(REPORT_MAP)
@@ -96,6 +86,8 @@ const struct menu_option menu_options[] = {
 	{ OPTION_NODE, 0, "node", "N", LEAKS, "only records with memory on this NUMA node", NULL },
 	{ OPTION_OLDER, 'o', "older", "DURATION", LEAKS,
 		"only records whose oldest block is that old", NULL },
+	{ OPTION_OLDER, 0, "older", "DURATION", SESSIONS,
+		"only those that have been in their state for that long", NULL },
 	{ OPTION_OLDER, 0, "older", "DURATION", MAP, "only blocks that are that old", NULL },
 	{ OPTION_MIN_BYTES, 0, "min-bytes", "SIZE", LEAKS | SESSIONS | MAP | RECLAIMED,
 		"only what has at least that many bytes", NULL },
@@ -105,8 +97,8 @@ const struct menu_option menu_options[] = {
 		"by bytes, lent, blocks, channels, for, seen, state, host,\nuid, pid, job or exe",
 		"bytes lent blocks channels for seen state host uid pid job exe" },
 	{ OPTION_SORT, 0, "sort", "KEY", MAP, "by bytes, lent or age", "bytes lent age" },
-	{ OPTION_SORT, 0, "sort", "KEY", RECLAIMED, "by bytes, lent, blocks or ago",
-		"bytes lent blocks ago" },
+	{ OPTION_SORT, 0, "sort", "KEY", RECLAIMED,
+		"with --reclaimed: by bytes, lent, blocks or ago", "bytes lent blocks ago" },
 	{ OPTION_LIMIT, 'T', "limit", "N", LEAKS, "show at most N records", NULL },
 	{ OPTION_LIMIT, 0, "top", "N", LEAKS, NULL, NULL },
 	{ OPTION_LIMIT, 0, "limit", "N", SESSIONS, "show at most N sessions", NULL },
@@ -124,7 +116,7 @@ const struct menu_option menu_options[] = {
 		"... only if the oldest block of a record is that old", NULL },
 	{ OPTION_FAIL_SHOWN, 0, "fail-shown", NULL, LEAKS,
 		"... only for records that the options above show, and\nnot for history", NULL },
-	{ OPTION_QUIET, 'q', "quiet", NULL, LEAKS | WHO_HOLDS | ORDERS,
+	{ OPTION_QUIET, 'q', "quiet", NULL, STATUS | LEAKS | ACKNOWLEDGE | WHO_HOLDS | ORDERS,
 		"print nothing: the exit status says it", NULL },
 	{ OPTION_RECLAIMED, 0, "reclaimed", NULL, RECLAIMED,
 		"show instead what was taken back from holders that were\n"

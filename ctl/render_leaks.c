@@ -194,18 +194,21 @@ static void put_records(FILE *out, const json_t *answer, struct check *c)
 	part_hidden(out, hidden, "record");
 }
 
-/* A line for each kind that there is, and always one for what is definitely lost. */
+/* A line for each kind that there is. That nothing is lost is said, too: it is the answer to the question. */
 static void put_summary(FILE *out, const json_t *answer, struct check *c)
 {
 	const json_t *summary = field_object(c, answer, "summary");
+	const json_t *definite = field_object(c, summary, kind_name(KIND_DEFINITE));
 
-	fputs("LEAK SUMMARY:\n", out);
+	fputs(field_uint(c, definite, "blocks") ? "LEAK SUMMARY:\n"
+						: "LEAK SUMMARY: nothing is definitely lost\n",
+		out);
 	for (unsigned i = 0; i < KINDS; i++) {
 		const json_t *total = field_object(c, summary, kind_name((enum kind)i));
 		uint64_t bytes = field_uint(c, total, "bytes");
 		uint64_t blocks = field_uint(c, total, "blocks");
 
-		if (i != KIND_DEFINITE && bytes == 0 && blocks == 0)
+		if (bytes == 0 && blocks == 0)
 			continue;
 		fprintf(out, "   %-16s ", kind_summary((enum kind)i));
 		text_put_share(out, bytes, blocks);

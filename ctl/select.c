@@ -15,7 +15,7 @@ static bool begins(const char *text, const char *with)
 	return strncasecmp(text, with, strlen(with)) == 0;
 }
 
-/* Whoever a job, uid and host are said of: sessions and lines of history. */
+/* For all that has a job, a uid and a host: sessions and lines of history. */
 static bool is_of(const json_t *who, const struct view *view, struct check *c)
 {
 	if (view->job && strcmp(field_text(c, who, "job"), view->job) != 0)
@@ -113,7 +113,8 @@ static bool shows_record(const json_t *record, const struct view *view, struct c
 
 static bool shows_session(const json_t *session, const struct view *view, struct check *c)
 {
-	return is_big(session, view, c) && is_holder(session, view, c);
+	return field_uint(c, session, "state_for_ms") >= view->older_ms &&
+	       is_big(session, view, c) && is_holder(session, view, c);
 }
 
 /* The session of a block may be forgotten. */

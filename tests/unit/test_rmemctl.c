@@ -241,12 +241,20 @@ static void run(const struct fixture *f, const char *words, struct outcome *o)
 	close(nothing);
 }
 
+/* With RMEM_GOLDEN_UPDATE=1 what is printed becomes what is expected, as in test_render. */
 static void assert_prints(const struct outcome *o, const char *golden)
 {
 	static char expected[TEXT_SIZE];
 	char path[512];
 
 	snprintf(path, sizeof(path), TESTS_DIR "/golden/%s.txt", golden);
+	if (getenv("RMEM_GOLDEN_UPDATE")) {
+		FILE *file = fopen(path, "w");
+
+		assert_non_null(file);
+		assert_true(fputs(o->out, file) >= 0);
+		assert_int_equal(fclose(file), 0);
+	}
 	slurp(path, expected);
 	assert_string_equal(o->out, expected);
 	assert_string_equal(o->err, "");
@@ -308,7 +316,33 @@ static const struct conversation conversations[] = {
 		"sessions-wide", 0 },
 	{ "sessions --sort host --limit 2 --admin SOCKET", "sessions", "{\"cmd\":\"sessions\"}\n",
 		"sessions-sorted", 0 },
+	{ "sessions --job etl-992 --admin SOCKET", "sessions", "{\"cmd\":\"sessions\"}\n",
+		"sessions-job", 0 },
+	{ "sessions --session ABab --admin SOCKET", "sessions", "{\"cmd\":\"sessions\"}\n",
+		"sessions-session", 0 },
+	{ "sessions --uid 7 --admin SOCKET", "sessions", "{\"cmd\":\"sessions\"}\n",
+		"sessions-nobody", 0 },
+	{ "sessions --older 8001ms --admin SOCKET", "sessions", "{\"cmd\":\"sessions\"}\n",
+		"sessions-older", 0 },
+	{ "sessions --min-bytes 6000 --admin SOCKET", "sessions", "{\"cmd\":\"sessions\"}\n",
+		"sessions-large", 0 },
+	{ "leaks --audit --session ab --admin SOCKET", "leaks-kinds",
+		"{\"cmd\":\"leaks\",\"audit\":\"new\"}\n", "leaks-kinds-session", 1 },
+	{ "leaks --fail-shown --site nobody --admin SOCKET", "leaks-kinds",
+		"{\"cmd\":\"leaks\",\"audit\":\"last\"}\n", "leaks-kinds-nothing", 0 },
+	{ "leaks --reclaimed --uid 0 --admin SOCKET", "reclaimed",
+		"{\"cmd\":\"reclaimed\",\"limit\":4096}\n", "reclaimed-uid", 0 },
+	{ "leaks --reclaimed --site load_all --admin SOCKET", "reclaimed",
+		"{\"cmd\":\"reclaimed\",\"limit\":4096}\n", "reclaimed-site", 0 },
+	{ "leaks --reclaimed --job etl-991 --admin SOCKET", "reclaimed",
+		"{\"cmd\":\"reclaimed\",\"limit\":4096}\n", "reclaimed-job", 0 },
+	{ "leaks --reclaimed --min-bytes 12K --admin SOCKET", "reclaimed",
+		"{\"cmd\":\"reclaimed\",\"limit\":4096}\n", "reclaimed-large", 0 },
 	/* to choose, all are needed */
+	{ "map --min-bytes 12289 --admin SOCKET", "map", "{\"cmd\":\"map\",\"limit\":65536}\n",
+		"map-large", 0 },
+	{ "map --older 240001ms --admin SOCKET", "map", "{\"cmd\":\"map\",\"limit\":65536}\n",
+		"map-older", 0 },
 	{ "map --session 1a2b --admin SOCKET", "map", "{\"cmd\":\"map\",\"limit\":65536}\n",
 		"map-session", 0 },
 	{ "map --sort bytes --limit 1 --admin SOCKET", "map", "{\"cmd\":\"map\",\"limit\":65536}\n",
@@ -396,6 +430,12 @@ static void test_json_is_selected_like_text(void **state)
 		{ "--older 400s ", "9f3a1c02 0badf00d 77aa0011", 1 },
 		{ "--older 401s ", "9f3a1c02 77aa0011", 2 }, { "--older 1d ", "", 4 },
 		{ "--min-bytes 1M ", "9f3a1c02", 3 },
+		{ "--session 1A2b ", "9f3a1c02 0badf00d 77aa0011", 1 },
+		{ "--job etl-992 ", "9f3a1c02 77aa0011", 2 },
+		{ "--uid 1001 --host n13 ", "51c0ffee", 3 }, { "--uid 0 ", "", 4 },
+		{ "--site ingest_batch --node 0 ", "9f3a1c02 0badf00d 51c0ffee 77aa0011", 0 },
+		{ "--site loader.c:212 ", "", 4 }, { "--node 1 ", "", 4 },
+		{ "--sort age --limit 2 ", "9f3a1c02 77aa0011", 2 },
 		{ "--kinds limbo,zombie --older 10s ", "0badf00d", 1 },
 		{ "--top 1 --kinds zombie,limbo ", "0badf00d", 1 },
 		{ "--limit 2 ", "9f3a1c02 0badf00d", 2 },
@@ -474,6 +514,8 @@ static void test_fail_on(void **state)
 	} all[] = {
 		{ "leaks -q --admin SOCKET", "leaks-kinds", 1 },
 		{ "leaks --quiet --admin SOCKET", "leaks-clean", 0 },
+		{ "status --quiet --admin SOCKET", "status", 0 },
+		{ "leaks --ack all --quiet --admin SOCKET", "acknowledged-all", 0 },
 		{ "leaks -q --fail-on zombie --admin SOCKET", "leaks-kinds", 1 },
 		{ "leaks -q --fail-on indirect,idle --admin SOCKET", "leaks-kinds", 0 },
 		{ "leaks -q --fail-on reachable --admin SOCKET", "leaks-clean", 1 },
@@ -812,9 +854,9 @@ static const struct {
 	{ "leaks -o soon", "--older soon" },
 	{ "leaks --min-bytes few", "--min-bytes few" },
 	{ "leaks --fail-on bad", "--fail-on bad: want a list" },
-	{ "status --quiet",
-		"--quiet is an option of leaks, who-holds, audit, evict, revoke, reclaim and "
-		"log-level, not of status" },
+	{ "map --quiet",
+		"--quiet is an option of status, leaks, who-holds, audit, evict, revoke, reclaim, "
+		"log-level and leaks --ack, not of map" },
 	{ "leaks -T", "-T wants a value" },
 	{ "leaks --blocks", "--blocks is an option of map, not of leaks" },
 	{ "map --top 1", "--top is an option of leaks, not of map" },
@@ -834,7 +876,7 @@ static const struct {
 	{ "completion zsh", "completion zsh: want one of: bash" },
 	{ "completion bash --kinds all", "not of completion" },
 	{ "leaks --reclaimed --older 1h",
-		"--older is an option of leaks and map, not of leaks --reclaimed" },
+		"--older is an option of leaks, sessions and map, not of leaks --reclaimed" },
 	{ "leaks --kinds all --ack all", "--kinds is an option of leaks, not of" },
 	{ "leaks --reclaimed --ack 5", "--ack and --reclaimed: want one of them" },
 	{ "leaks --reclaimed --blocks", "--blocks is an option of map, not of" },
@@ -889,18 +931,35 @@ static void test_usage(void **state)
 
 static void test_help(void **state)
 {
-	static const char *const words[] = { "--help", "-h", "leaks --help", "--help who-holds",
-		"leaks --reclaimed --help", "map -h", "evict --help", "completion --help",
-		"--version" };
+	static const struct {
+		const char *words, *golden;
+	} all[] = {
+		{ "--help", "help" },
+		{ "-h", "help" },
+		{ "status --help", "help-status" },
+		{ "leaks --help", "help-leaks" },
+		{ "leaks --reclaimed --help", "help-leaks" },
+		{ "sessions --help", "help-sessions" },
+		{ "map -h", "help-map" },
+		{ "--help who-holds", "help-who-holds" },
+		{ "audit --help", "help-audit" },
+		{ "evict --help", "help-evict" },
+		{ "revoke --help", "help-revoke" },
+		{ "reclaim --help", "help-reclaim" },
+		{ "log-level --help", "help-log-level" },
+		{ "completion --help", "help-completion" },
+		{ "completion bash", "completion-bash" },
+	};
 	struct fixture *f = *state;
 	static struct outcome o;
 
-	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
-		run(f, words[i], &o);
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+		run(f, all[i].words, &o);
 		assert_int_equal(o.status, 0);
-		assert_string_equal(o.err, "");
-		assert_true(strlen(o.out) > 5);
+		assert_prints(&o, all[i].golden);
 	}
+	run(f, "--version", &o);
+	assert_int_equal(o.status, 0);
 	assert_string_equal(o.out, "rmemctl " RMEM_VERSION "\n");
 }
 
@@ -918,6 +977,11 @@ static void test_completion(void **state)
 		{ "rmemctl status --b", "" },
 		{ "rmemctl status --ti", "--timeout " },
 		{ "rmemctl leaks --kinds z", "zombie " },
+		{ "rmemctl leaks --sort ag", "age ago " }, /* of --reclaimed, too */
+		{ "rmemctl leaks --so", "--sort " },
+		{ "rmemctl leaks --kinds idle,limbo,de", "idle,limbo,definite " },
+		{ "rmemctl sessions -o pid,ho", "pid,host " },
+		{ "rmemctl log-level d", "debug " },
 		{ "rmemctl --port ''", "" },
 		{ "rmemctl leaks --ack a", "all " },
 		{ "rmemctl completion ''", "bash --admin --server --port --timeout --json --help "
