@@ -73,6 +73,13 @@ void part_conservation(FILE *out, const json_t *node, struct check *c)
 			field_uint(c, node, "node"));
 }
 
+void part_hidden(FILE *out, uint64_t n, const char *what)
+{
+	if (n)
+		fprintf(out, "%" PRIu64 " more %s%s not shown: left out by options\n", n, what,
+			n == 1 ? "" : "s");
+}
+
 void part_node_cells(struct sheet *s, const json_t *node, struct check *c)
 {
 	char unaccounted[UNITS_TEXT_SIZE]; /* exact: any byte is a fault */
