@@ -24,16 +24,22 @@ int cq_create(struct cq *q, struct ibv_context *device, int depth)
 	return q->ibv ? 0 : verbs_errno();
 }
 
-void cq_drain(struct cq *q)
+/* Each try is a system call. */
+static bool take_event(struct cq *q)
 {
 	struct ibv_cq *cq;
-	unsigned n = 0;
 	void *ctx;
 
-	while (ibv_get_cq_event(q->channel, &cq, &ctx) == 0)
-		n++;
-	if (n)
-		ibv_ack_cq_events(q->ibv, n);
+	if (ibv_get_cq_event(q->channel, &cq, &ctx))
+		return false;
+	ibv_ack_cq_events(q->ibv, 1);
+	return true;
+}
+
+void cq_drain(struct cq *q)
+{
+	while (take_event(q))
+		;
 }
 
 void cq_destroy(struct cq *q)
@@ -76,7 +82,7 @@ int cq_spin(struct cq *q, struct ibv_wc *wc, int max, uint64_t deadline_ns)
 			now = clock_boot_ns();
 		} else {
 			now = clock_boot_ns();
-			until = now + poll_budget_begin(&q->budget, now);
+			until = now + poll_budget_begin(&q->budget, now, max == 1);
 			if (until > deadline_ns)
 				until = deadline_ns;
 		}
@@ -101,7 +107,10 @@ int cq_sleep(struct cq *q, struct ibv_wc *wc, int max, const struct cq_sleep *ho
 	rc = handshake_wait(q->channel->fd, how->other_fd, how->cancel_fd, how->deadline_ns);
 	if (rc)
 		return rc;
-	cq_drain(q);
+	(void)take_event(q);
 	n = ibv_poll_cq(q->ibv, max, wc);
+	/* What was announced may have been taken before: then more may have been announced like that. */
+	if (n == 0)
+		cq_drain(q);
 	return n < 0 ? -EIO : n;
 }

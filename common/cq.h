@@ -35,8 +35,8 @@ void cq_destroy(struct cq *q);
 void cq_drain(struct cq *q);
 
 /*
- * Poll: how many of wc[] are filled, or 0 when polling longer is not worth it, or the deadline has passed. After 0
- * comes cq_sleep(), as often as it takes, and cq_slept().
+ * Poll: how many of wc[] are filled, or 0 when polling longer is not worth it, or the deadline has passed. max 1 says
+ * that nothing else is under way. After 0 comes cq_sleep(), as often as it takes, and cq_slept().
  */
 int cq_spin(struct cq *q, struct ibv_wc *wc, int max, uint64_t deadline_ns);
 

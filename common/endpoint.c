@@ -326,7 +326,8 @@ static __attribute__((noinline)) int sleep_for(struct endpoint *ep, struct cq *q
 
 	do {
 		n = cq_sleep(q, wc, max, &how);
-		endpoint_watch(ep);
+		if (n <= 0)
+			endpoint_watch(ep);
 	} while (n == 0);
 	cq_slept(q, n > 0);
 	return n;

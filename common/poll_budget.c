@@ -6,7 +6,7 @@
 #define TYPICAL_STEP 16 /* it moves by this part of itself, whatever a single wait takes */
 
 #define SHORT_NS 500000ULL /* beyond, a sleep adds little to what the wait takes anyway */
-#define FREE_MULTIPLE 2    /* of what is typical, if that is short */
+#define FREE_NS 1000000ULL /* where waits are short */
 
 #define CREDIT_MULTIPLE 64 /* of what is typical: to be later than that, something is wrong */
 /* Up to here, all time outside of waits is credit; the longer waits typically take, the less of it. */
@@ -23,7 +23,7 @@ static uint64_t least(uint64_t a, uint64_t b)
 /* What may be polled without credit. */
 static uint64_t free_ns(const struct poll_budget *b)
 {
-	return b->typical_ns < SHORT_NS ? b->typical_ns * FREE_MULTIPLE : 0;
+	return b->typical_ns < SHORT_NS ? FREE_NS : 0;
 }
 
 static void earn(struct poll_budget *b, uint64_t ns)
@@ -49,7 +49,7 @@ void poll_budget_init(struct poll_budget *b, uint64_t now_ns)
 	*b = (struct poll_budget){ .typical_ns = TYPICAL_GUESS_NS, .since_ns = now_ns };
 }
 
-uint64_t poll_budget_begin(struct poll_budget *b, uint64_t now_ns)
+uint64_t poll_budget_begin(struct poll_budget *b, uint64_t now_ns, bool alone)
 {
 	uint64_t outside = least(now_ns - b->since_ns, TYPICAL_MAX_NS);
 
@@ -57,7 +57,7 @@ uint64_t poll_budget_begin(struct poll_budget *b, uint64_t now_ns)
 		outside = outside * CREDIT_FULL_NS / b->typical_ns;
 	earn(b, outside);
 	b->since_ns = now_ns;
-	b->limit_ns = free_ns(b) + b->credit_ns;
+	b->limit_ns = free_ns(b) + (alone ? b->credit_ns : 0);
 	if (b->limit_ns < BRIEF_NS)
 		b->limit_ns = BRIEF_NS;
 	return b->limit_ns;

@@ -5,10 +5,11 @@
  * Most waits end before the caller looks at the clock, and are not told here. Of the others, two kinds are worth
  * polling:
  *
- *   - those that take what they typically take (a running median), if that is short: a sleeper would be awake too
- *     late. This is free, whatever else the thread does;
- *   - the rare late ones of a thread that is busy otherwise. A device that is emulated, or shares processors with
- *     others, stands still at times, and to sleep then costs as much again. This is paid from a credit.
+ *   - all, where they are typically short (a running median): a sleeper would be awake too late. A millisecond of
+ *     this is free, whatever else the thread does;
+ *   - the rare late ones of a thread that waits for one thing alone, and is busy otherwise. A device that is emulated,
+ *     or shares processors with others, stands still at times, and to sleep then costs as much again. This is paid
+ *     from a credit. Where more is under way, on such a machine, the thread that sleeps makes room for it.
  *
  * The credit is the time that the thread has spent outside of such waits (in proportion less, where they are mostly
  * longer than a millisecond) and a sixteenth of the time slept. So polling that is not free never takes more than
@@ -34,8 +35,8 @@ struct poll_budget {
 
 void poll_budget_init(struct poll_budget *b, uint64_t now_ns);
 
-/* A wait is not over at once: poll for so long, from now on. */
-uint64_t poll_budget_begin(struct poll_budget *b, uint64_t now_ns);
+/* A wait is not over at once: poll for so long, from now on. alone: nothing but what it is for is under way. */
+uint64_t poll_budget_begin(struct poll_budget *b, uint64_t now_ns, bool alone);
 
 /* It is over, polling or asleep; or, if nothing came, given up. */
 void poll_budget_end(struct poll_budget *b, uint64_t now_ns, bool came);
