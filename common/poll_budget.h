@@ -2,14 +2,13 @@
 /*
  * How long a wait for the device may poll before it sleeps. Pure: the caller brings the time.
  *
- * Most waits end before the caller looks at the clock, and are not told here. Of the others, two kinds are worth
- * polling:
+ * Most waits end before the caller looks at the clock, and are not told here. Others are polled,
  *
- *   - all, where they are typically short (a running median): a sleeper would be awake too late. A millisecond of
- *     this is free, whatever else the thread does;
- *   - the rare late ones of a thread that waits for one thing alone, and is busy otherwise. A device that is emulated,
- *     or shares processors with others, stands still at times, and to sleep then costs as much again. This is paid
- *     from a credit. Where more is under way, on such a machine, the thread that sleeps makes room for it.
+ *   - where they are typically short (a running median), for a millisecond: a sleeper would be awake too late. This is
+ *     free, whatever else the thread does;
+ *   - beyond that, if the thread waits for one thing alone and is busy otherwise. A device that is emulated, or shares
+ *     processors with others, stands still at times, and to sleep then costs as much again. This is paid from a
+ *     credit. Where more is under way, on such a machine, a thread that sleeps makes room for it.
  *
  * The credit is the time that the thread has spent outside of such waits (in proportion less, where they are mostly
  * longer than a millisecond) and a sixteenth of the time slept. So polling that is not free never takes more than
