@@ -422,13 +422,13 @@ int pipeline_poll(struct pipeline *p, uint64_t now_ns)
 
 int pipeline_wait(struct pipeline *p, uint64_t deadline_ns)
 {
+	const int max = p->posted - p->done == 1 ? 1 : REAP_BATCH;
 	struct ibv_wc wc[REAP_BATCH];
 
 	do {
 		int n = deadline_ns == PIPELINE_FOREVER || p->failure.op
-				? endpoint_reap(p->ep, wc, REAP_BATCH, PIPELINE_PROGRESS_NS)
-				: endpoint_wait(
-					  p->ep, wc, REAP_BATCH, deadline_ns, PIPELINE_LOOK_NS);
+				? endpoint_reap(p->ep, wc, max, PIPELINE_PROGRESS_NS)
+				: endpoint_wait(p->ep, wc, max, deadline_ns, PIPELINE_LOOK_NS);
 
 		if (n == 0)
 			return judge_silence(p, clock_boot_ns());
