@@ -44,6 +44,14 @@ AT(rmem_completion, flags, 12);
 AT(rmem_completion, result, 16);
 SIZE(rmem_completion, 24);
 
+AT(rmem_event, size, 0);
+AT(rmem_event, kind, 8);
+AT(rmem_event, lost, 12);
+AT(rmem_event, time_ns, 16);
+AT(rmem_event, serial, 24);
+AT(rmem_event, addr, 32);
+SIZE(rmem_event, 40);
+
 AT(rmem_stats, size, 0);
 AT(rmem_stats, in_place_requests, 8);
 AT(rmem_stats, in_place_bytes, 16);

@@ -68,6 +68,7 @@ enum rig_port {
 	RIG_PORT_SETTINGS = 7581,
 	RIG_PORT_HUGEPAGES,
 	RIG_PORT_ABI,
+	RIG_PORT_EVENTS,
 };
 
 #define RIG_LIMIT_MS \
