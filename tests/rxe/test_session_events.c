@@ -1,15 +1,20 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What a program is told of its session, by rmem_event_fd() and rmem_next_event(), without a call that moves data. */
+/*
+ * What a program is told of its session, by rmem_event_fd() and rmem_next_event(), without a call that moves data; and what
+ * it may do in the function that gets the log.
+ */
 #include "tests/rxe/rig.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "tests/rxe/lib.h"
@@ -326,6 +331,55 @@ static void test_mistakes(void **state)
 	rig_stop(r, false);
 }
 
+/* ---- the function that gets the log ---- */
+
+static struct {
+	struct rmem *rm; /* to be used and closed by the next line */
+	rmem_addr_t addr;
+	sem_t closed;
+	int rc;
+} logged;
+
+/* It is under no lock of the library, so any call works. It runs in a thread in which no check can fail the test. */
+static void close_session(void *user, int level, const char *text)
+{
+	struct rmem *rm = logged.rm;
+	uint64_t word;
+
+	(void)user;
+	(void)level;
+	(void)text;
+	if (!rm)
+		return; /* a line about what is done here */
+	logged.rm = NULL;
+	logged.rc = rmem_read(rm, &word, logged.addr, sizeof(word));
+	if (logged.rc == 0)
+		logged.rc = rmem_free(rm, logged.addr);
+	if (logged.rc == 0)
+		logged.rc = rmem_close(rm);
+	sem_post(&logged.closed);
+}
+
+static void test_log_closes(void **state)
+{
+	struct rig *r = *state;
+	struct timespec limit;
+
+	rig_start(r, patient);
+	logged.rm = must_open(r->server);
+	logged.addr = lib_alloc(logged.rm, BLOCK);
+	sem_init(&logged.closed, 0, 0);
+	lib_succeed(rmem_set_log(RMEM_LOG_INFO, close_session, NULL));
+	assert_int_equal(rmem_open(NULL, NULL, NULL), -EINVAL);
+	clock_gettime(CLOCK_REALTIME, &limit);
+	limit.tv_sec += RIG_LIMIT_MS / 1000;
+	assert_int_equal(sem_timedwait(&logged.closed, &limit), 0);
+	assert_int_equal(logged.rc, 0);
+	lib_succeed(rmem_set_log(0, NULL, NULL));
+	rig_await_no_session(r);
+	rig_stop(r, false);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -334,6 +388,7 @@ int main(int argc, char **argv)
 		RIG_TEST(test_stopped),
 		RIG_TEST(test_revoked),
 		RIG_TEST(test_mistakes),
+		RIG_TEST(test_log_closes),
 	};
 
 	if (argc == 3 && strcmp(argv[1], "watch") == 0)
