@@ -26,7 +26,6 @@
 #define DEPTH_MAX 65536
 #define REASON_SHIFT 8  /* in the flags of a completion: the low ones are for the program */
 #define REASONS_MAX 128 /* sentences that are kept: 64 KiB */
-#define POST_BATCH 32   /* work requests that are posted without being asked for */
 
 struct rmem_queue {
 	struct rmem *rm;
@@ -34,10 +33,11 @@ struct rmem_queue {
 	struct channel *channel;
 	struct operation *operations; /* a ring of mask + 1 */
 	uint64_t mask, depth, started, reaped;
-	bool fence;        /* before the next */
-	int epoll_fd;      /* -1: never asked for */
-	unsigned connects; /* of the channel, when its descriptors were put there */
-	bool armed;        /* the next completion makes it readable */
+	uint64_t short_end; /* more may be started the short way until there are so many */
+	bool fence;         /* before the next */
+	int epoll_fd;       /* -1: never asked for */
+	unsigned connects;  /* of the channel, when its descriptors were put there */
+	bool armed;         /* the next completion makes it readable */
 	bool quiet;        /* the last look found nothing: the caller may wait for the descriptor */
 	int wake_fd;       /* makes it readable without a completion */
 	int timer_fd;      /* ... when nothing has come for long */
@@ -143,6 +143,7 @@ RMEM_API int rmem_queue_create(
 	q->depth = depth;
 	q->epoll_fd = q->wake_fd = q->timer_fd = -1;
 	q->quiet = true;
+	q->short_end = depth;
 	pthread_mutex_lock(&rm->queues_lock);
 	DL_APPEND(rm->queues, q);
 	pthread_mutex_unlock(&rm->queues_lock);
@@ -338,13 +339,22 @@ static struct operation *begin(struct rmem_queue *q, enum operation_kind kind, u
 	return op;
 }
 
+/* Not the short way: behind a fence, and where the program waits for the descriptor. */
+static void set_short_end(struct rmem_queue *q)
+{
+	const bool is_long = q->fence || (q->quiet && q->epoll_fd >= 0);
+
+	q->short_end = is_long ? q->started : q->reaped + q->depth;
+}
+
 static void started(struct rmem_queue *q)
 {
 	struct errinfo errinfo;
 
 	q->started++;
 	q->fence = false;
-	if (channel_unposted(q->channel) >= POST_BATCH)
+	set_short_end(q);
+	if (channel_unposted(q->channel) >= PIPELINE_BATCH)
 		progress_post(q->channel, &errinfo);
 }
 
@@ -366,24 +376,26 @@ static int start(struct rmem_queue *q, struct operation *op, int rc, const char 
 	return call_done(rc, call, errinfo);
 }
 
-/* Room, and nobody who waits for the descriptor and has to be told. */
-static inline bool may_be_short(const struct rmem_queue *q)
+static __attribute__((noinline)) void post_batch(struct channel *ch)
 {
-	return q && call_is_ours(q->rm) && q->started - q->reaped != q->depth &&
-	       !(q->quiet && q->epoll_fd >= 0);
+	struct errinfo errinfo;
+
+	if (channel_unposted(ch) >= PIPELINE_BATCH)
+		progress_post(ch, &errinfo);
 }
 
-static inline bool start_short(struct rmem_queue *q, enum operation_kind kind, void *local,
-	rmem_addr_t remote, size_t bytes, uint64_t tag)
+/* In a child after fork() the channel is not as it was, which fastpath_start() sees. */
+static inline __attribute__((always_inline)) bool start_short(struct rmem_queue *q,
+	enum operation_kind kind, void *local, rmem_addr_t remote, size_t bytes, uint64_t tag)
 {
-	struct operation *op = &q->operations[q->started & q->mask];
+	struct channel *ch = q->channel;
 
-	op->kind = kind;
-	op->fence = q->fence;
-	op->tag = tag;
-	if (!fastpath_start(q->channel, op, local, remote, bytes))
+	if (q->started >= q->short_end || !fastpath_start(ch, &q->operations[q->started & q->mask],
+						  kind, local, remote, bytes, tag))
 		return false;
-	started(q);
+	q->started++;
+	if (ch->pipeline.built >= ch->pipeline.short_end)
+		post_batch(ch);
 	return true;
 }
 
@@ -402,7 +414,7 @@ static __attribute__((noinline)) int start_long(struct rmem_queue *q, enum opera
 RMEM_API int rmem_start_read(
 	struct rmem_queue *q, void *dst, rmem_addr_t src, size_t bytes, uint64_t tag)
 {
-	if (may_be_short(q) && start_short(q, OPERATION_READ, dst, src, bytes, tag))
+	if (q && start_short(q, OPERATION_READ, dst, src, bytes, tag))
 		return 0;
 	return start_long(q, OPERATION_READ, dst, src, bytes, tag, "rmem_start_read");
 }
@@ -412,7 +424,7 @@ RMEM_API int rmem_start_write(
 {
 	void *local = (void *)(uintptr_t)src; /* it is only read */
 
-	if (may_be_short(q) && start_short(q, OPERATION_WRITE, local, dst, bytes, tag))
+	if (q && start_short(q, OPERATION_WRITE, local, dst, bytes, tag))
 		return 0;
 	return start_long(q, OPERATION_WRITE, local, dst, bytes, tag, "rmem_start_write");
 }
@@ -495,8 +507,10 @@ RMEM_API int rmem_fence(struct rmem_queue *q)
 	struct errinfo errinfo;
 	int rc = enter(q, &errinfo);
 
-	if (rc == 0)
+	if (rc == 0) {
 		q->fence = true;
+		set_short_end(q);
+	}
 	return call_done(rc, "rmem_fence", &errinfo);
 }
 
@@ -530,11 +544,36 @@ static const struct errinfo *why(const struct rmem_queue *q, uint32_t reason)
 	return found ? found : &nothing;
 }
 
+/* The oldest n, which have completed, leave. NULL, or the last that has failed. */
+static inline __attribute__((always_inline)) const struct operation *take(
+	struct rmem_queue *q, struct rmem_completion *out, int n)
+{
+	const struct operation *const end = q->operations + q->mask + 1, *failed = NULL;
+	const struct operation *op = &q->operations[q->reaped & q->mask];
+
+	q->reaped += (uint64_t)n;
+	for (; n > 0; n--, out++) {
+		out->tag = op->tag;
+		out->status = op->status;
+		out->flags = op->reason;
+		out->result = operation_result(op);
+		if (unlikely(op->status)) {
+			out->flags = op->reason << REASON_SHIFT;
+			out->result = 0;
+			failed = op;
+		}
+		if (++op == end)
+			op = q->operations;
+	}
+	return failed;
+}
+
 RMEM_API int rmem_reap(struct rmem_queue *q, struct rmem_completion *out, int max, int timeout_ms)
 {
+	const struct operation *failed;
 	struct errinfo errinfo;
-	const struct operation *failed = NULL;
-	int n = 0, rc = enter(q, &errinfo);
+	uint64_t done;
+	int rc = enter(q, &errinfo);
 
 	if (rc == 0 && (max < 1 || !out))
 		rc = errinfo_set(&errinfo, -EINVAL, "there is no room for completions");
@@ -546,22 +585,15 @@ RMEM_API int rmem_reap(struct rmem_queue *q, struct rmem_completion *out, int ma
 		progress_advance(q->channel, completed(q) ? 0 : deadline_of(timeout_ms), &errinfo);
 	if (q->epoll_fd >= 0 && !completed(q) && channel_is_busy(q->channel) && arm(q))
 		progress_advance(q->channel, 0, &errinfo);
-	for (uint64_t done = completed(q); n < max && done; n++, done--) {
-		const struct operation *op = &q->operations[q->reaped++ & q->mask];
-
-		out[n] = (struct rmem_completion){
-			.tag = op->tag, .status = op->status, .result = op->result
-		};
-		if (unlikely(op->status)) {
-			out[n].flags = op->reason << REASON_SHIFT;
-			out[n].result = 0;
-			failed = op;
-		}
-	}
-	q->quiet = n == 0;
+	done = completed(q);
+	if (done < (uint64_t)max)
+		max = (int)done;
+	failed = take(q, out, max);
+	q->quiet = max == 0;
+	set_short_end(q);
 	if (failed)
 		call_done(failed->status, "rmem_reap", why(q, failed->reason));
-	return n;
+	return max;
 }
 
 RMEM_API const char *rmem_completion_errmsg(
@@ -597,6 +629,7 @@ static int make_descriptor(struct rmem_queue *q, struct errinfo *errinfo)
 		return denial_explain(DENIED_FILE, rc, "epoll", errinfo);
 	}
 	watch_connection(q);
+	set_short_end(q);
 	return 0;
 }
 

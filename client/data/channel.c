@@ -52,10 +52,10 @@ void channel_explain_break(struct channel *ch, struct errinfo *errinfo)
 	struct failure f = ch->pipeline.failure;
 	struct plan_segment seg;
 
-	if (!f.op && first && operation_is_unplanned(first))
-		f = (struct failure){
-			.op = first, .remote = first->one_remote.base, .bytes = first->left.left
-		};
+	if (!f.op && first && first->is_short)
+		f = (struct failure){ .op = first,
+			.remote = first->one_remote.base,
+			.bytes = first->one_local.iov_len };
 	else if (!f.op && first && operation_is_copy(first) && plan_peek(&first->left, &seg))
 		f = (struct failure){ .op = first, .remote = seg.remote, .bytes = seg.len };
 	else if (!f.op && first && !operation_is_copy(first))
@@ -73,6 +73,8 @@ void channel_note_failure(struct channel *ch, struct errinfo *errinfo)
 	channel_explain_break(ch, errinfo);
 	if (!op)
 		return;
+	if (op->is_short)
+		operation_plan_again(op);
 	op->failures += !f->op;
 	if (f->status == IBV_WC_REM_INV_REQ_ERR && !operation_is_copy(op))
 		operation_fail(op, -EOPNOTSUPP, ch->pipeline.broke);
