@@ -12,7 +12,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "client/control/events.h"
+#include "client/control/session.h"
+#include "common/addr.h"
 #include "common/clock.h"
 #include "common/thread.h"
 
@@ -205,6 +206,136 @@ static void test_threads(void **state)
 	assert_false(readable(fd));
 }
 
+/* ---- what makes them, of a session that has no connection ---- */
+
+#define TTL_MS 60000
+
+static struct session session;
+static struct vitals vitals;
+
+static int begin_session(void **state)
+{
+	(void)state;
+	memset(&session, 0, sizeof(session));
+	memset(&vitals, 0, sizeof(vitals));
+	events_init(&session.events);
+	session.vitals = &vitals;
+	atomic_store(&vitals.ttl_ms, TTL_MS);
+	session.heap = heap_create();
+	return session.heap ? blocks_init(&session.blocks, session.heap) : -1;
+}
+
+static int end_session(void **state)
+{
+	(void)state;
+	events_destroy(&session.events);
+	heap_destroy(session.heap);
+	return 0;
+}
+
+static void expect_of_session(enum rmem_event_kind kind)
+{
+	struct rmem_event e;
+
+	assert_true(events_take(&session.events, &e));
+	assert_int_equal(e.kind, kind);
+}
+
+static void expect_quiet(void)
+{
+	assert_int_equal(session.events.count, 0);
+}
+
+/* So much of it is left. */
+static uint64_t set_lease(int64_t left_ms)
+{
+	const uint64_t until = clock_boot_ns() + (uint64_t)(left_ms * (int64_t)NSEC_PER_MSEC);
+
+	atomic_store(&vitals.lease_ns, until);
+	return until;
+}
+
+static void test_lease(void **state)
+{
+	uint64_t until, sent;
+
+	(void)state;
+	assert_int_equal(session_judge(&session, 77), 77); /* there has been none */
+	sent = clock_boot_ns();
+	session_lease_extend(&session, sent);
+	assert_true(session_judge(&session, UINT64_MAX) == sent + TTL_MS / 2 * NSEC_PER_MSEC);
+	assert_int_equal(session_judge(&session, sent + 1), sent + 1);
+	expect_quiet();
+	until = set_lease(TTL_MS / 3);
+	assert_true(session_judge(&session, UINT64_MAX) == until);
+	(void)session_judge(&session, UINT64_MAX);
+	expect_of_session(RMEM_EVENT_LATE);
+	expect_quiet();
+	session_lease_extend(&session, clock_boot_ns());
+	expect_of_session(RMEM_EVENT_CONNECTED);
+	set_lease(-1);
+	assert_true(session_judge(&session, UINT64_MAX) == UINT64_MAX);
+	expect_of_session(RMEM_EVENT_EXPIRED);
+	/* An answer to what was sent long ago does not make it good. */
+	session_lease_extend(&session, clock_boot_ns() - TTL_MS * NSEC_PER_MSEC);
+	expect_quiet();
+	session_lease_extend(&session, clock_boot_ns());
+	expect_of_session(RMEM_EVENT_CONNECTED);
+	expect_quiet();
+}
+
+/* It is made good before anybody has looked. */
+static void test_lease_unseen(void **state)
+{
+	(void)state;
+	set_lease(-1);
+	session_lease_extend(&session, clock_boot_ns());
+	expect_of_session(RMEM_EVENT_EXPIRED);
+	expect_of_session(RMEM_EVENT_CONNECTED);
+	expect_quiet();
+}
+
+static uint64_t add_block(unsigned page)
+{
+	const uint64_t addr = addr_make(0, 0, (uint64_t)page << 12);
+
+	assert_int_equal(blocks_reserve(&session.blocks), 0);
+	assert_int_equal(blocks_add(&session.blocks,
+				 &(struct block){ .addr = addr, .bytes = 4096, .id = page + 1 }),
+		0);
+	return addr;
+}
+
+static void test_gone_blocks(void **state)
+{
+	const uint64_t first = add_block(0);
+	struct rmem_event e;
+
+	(void)state;
+	for (unsigned i = 1; i < 4; i++)
+		add_block(i);
+	for (unsigned i = 0; i < 2; i++)
+		session_revoke(&session, blocks_find(&session.blocks, first));
+	assert_true(events_take(&session.events, &e));
+	assert_int_equal(e.kind, RMEM_EVENT_REVOKED);
+	assert_true(e.addr == first);
+	assert_int_equal(e.serial, 1);
+	/* One is lost already, one is being freed. */
+	blocks_set_state(
+		&session.blocks, blocks_find(&session.blocks, first + 4096), BLOCK_FREEING);
+	session_displace(&session, first, 3 * 4096);
+	assert_true(events_take(&session.events, &e));
+	assert_true(e.addr == first + 2 * 4096);
+	assert_int_equal(e.serial, 3);
+	expect_quiet();
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(
+			blocks_find(&session.blocks, first + i * 4096)->state, BLOCK_STALE);
+	assert_int_equal(blocks_find(&session.blocks, first + 3 * 4096)->state, BLOCK_LIVE);
+}
+
+#define OF_SESSION(f) cmocka_unit_test_setup_teardown(f, begin_session, end_session)
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -214,6 +345,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_descriptor, begin, end),
 		cmocka_unit_test_setup_teardown(test_no_descriptor, begin, end),
 		cmocka_unit_test_setup_teardown(test_threads, begin, end),
+		OF_SESSION(test_lease),
+		OF_SESSION(test_lease_unseen),
+		OF_SESSION(test_gone_blocks),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
