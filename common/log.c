@@ -38,7 +38,12 @@ int log_parse_level(const char *text, enum log_level *out)
 	return -EINVAL;
 }
 
-/* Two threads may change one each: who comes last has seen both. */
+const char *log_level_name(enum log_level level)
+{
+	return level_names[level];
+}
+
+/* Two threads may change one each: the later one sees both. */
 static void set_threshold(void)
 {
 	enum log_level a, b;
@@ -54,6 +59,12 @@ void log_set_tap(enum log_level threshold, log_tap *fn)
 {
 	tap = fn;
 	tap_threshold = threshold;
+	set_threshold();
+}
+
+void log_set_threshold(enum log_level threshold)
+{
+	stderr_threshold = threshold;
 	set_threshold();
 }
 

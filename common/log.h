@@ -21,6 +21,11 @@ extern _Atomic enum log_level log_threshold;
 /* "off", "error", "warn", "info", "debug". 0 or -EINVAL. */
 int log_parse_level(const char *text, enum log_level *out);
 
+const char *log_level_name(enum log_level level);
+
+/* From now on; any thread. */
+void log_set_threshold(enum log_level threshold);
+
 /* prefix names the program in each line; must outlive all logging. */
 void log_init(const char *prefix, enum log_level threshold);
 

@@ -544,36 +544,12 @@ static const struct errinfo *why(const struct rmem_queue *q, uint32_t reason)
 	return found ? found : &nothing;
 }
 
-/* The oldest n, which have completed, leave. NULL, or the last that has failed. */
-static inline __attribute__((always_inline)) const struct operation *take(
-	struct rmem_queue *q, struct rmem_completion *out, int n)
-{
-	const struct operation *const end = q->operations + q->mask + 1, *failed = NULL;
-	const struct operation *op = &q->operations[q->reaped & q->mask];
-
-	q->reaped += (uint64_t)n;
-	for (; n > 0; n--, out++) {
-		out->tag = op->tag;
-		out->status = op->status;
-		out->flags = op->reason;
-		out->result = operation_result(op);
-		if (unlikely(op->status)) {
-			out->flags = op->reason << REASON_SHIFT;
-			out->result = 0;
-			failed = op;
-		}
-		if (++op == end)
-			op = q->operations;
-	}
-	return failed;
-}
-
 RMEM_API int rmem_reap(struct rmem_queue *q, struct rmem_completion *out, int max, int timeout_ms)
 {
-	const struct operation *failed;
 	struct errinfo errinfo;
+	const struct operation *failed = NULL;
 	uint64_t done;
-	int rc = enter(q, &errinfo);
+	int n = 0, rc = enter(q, &errinfo);
 
 	if (rc == 0 && (max < 1 || !out))
 		rc = errinfo_set(&errinfo, -EINVAL, "there is no room for completions");
@@ -588,12 +564,24 @@ RMEM_API int rmem_reap(struct rmem_queue *q, struct rmem_completion *out, int ma
 	done = completed(q);
 	if (done < (uint64_t)max)
 		max = (int)done;
-	failed = take(q, out, max);
-	q->quiet = max == 0;
+	for (; n < max; n++) {
+		const struct operation *op = &q->operations[(q->reaped + (uint64_t)n) & q->mask];
+
+		out[n] = (struct rmem_completion){
+			.tag = op->tag, .status = op->status, .result = op->result
+		};
+		if (unlikely(op->status)) {
+			out[n].flags = op->reason << REASON_SHIFT;
+			out[n].result = 0;
+			failed = op;
+		}
+	}
+	q->reaped += (uint64_t)n;
+	q->quiet = n == 0;
 	set_short_end(q);
 	if (failed)
 		call_done(failed->status, "rmem_reap", why(q, failed->reason));
-	return max;
+	return n;
 }
 
 RMEM_API const char *rmem_completion_errmsg(

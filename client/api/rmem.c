@@ -132,7 +132,6 @@ static int teardown(struct rmem *rm, uint64_t deadline, struct errinfo *errinfo)
 	registry_clear(s);
 	session_destroy(s);
 	pthread_mutex_destroy(&rm->queues_lock);
-	sites_destroy(rm->sites);
 	heap_destroy(s->heap);
 	return rc;
 }
@@ -145,7 +144,7 @@ static struct rmem *make(void)
 
 	if (rm) {
 		rm->session.heap = heap;
-		rm->sites = sites_create();
+		rm->sites = sites_create(heap);
 	}
 	if (rm && rm->sites)
 		return rm;
@@ -201,7 +200,6 @@ RMEM_API int rmem_close(struct rmem *rm)
 	if (!call_is_ours(rm)) {
 		queues_abandon(rm);
 		session_abandon(&rm->session);
-		sites_destroy(rm->sites);
 		heap_destroy(rm->session.heap);
 		return 0;
 	}

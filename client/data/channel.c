@@ -53,9 +53,9 @@ void channel_explain_break(struct channel *ch, struct errinfo *errinfo)
 	struct plan_segment seg;
 
 	if (!f.op && first && first->is_short)
-		f = (struct failure){ .op = first,
-			.remote = first->one_remote.base,
-			.bytes = first->one_local.iov_len };
+		f = (struct failure){
+			.op = first, .remote = first->one_remote.base, .bytes = first->result
+		};
 	else if (!f.op && first && operation_is_copy(first) && plan_peek(&first->left, &seg))
 		f = (struct failure){ .op = first, .remote = seg.remote, .bytes = seg.len };
 	else if (!f.op && first && !operation_is_copy(first))
@@ -73,8 +73,6 @@ void channel_note_failure(struct channel *ch, struct errinfo *errinfo)
 	channel_explain_break(ch, errinfo);
 	if (!op)
 		return;
-	if (op->is_short)
-		operation_plan_again(op);
 	op->failures += !f->op;
 	if (f->status == IBV_WC_REM_INV_REQ_ERR && !operation_is_copy(op))
 		operation_fail(op, -EOPNOTSUPP, ch->pipeline.broke);

@@ -12,7 +12,7 @@ int operation_plan(struct operation *op, const struct iovec *local, int nlocal,
 	if (rc)
 		return rc;
 	op->next = op->left;
-	operation_set_result(op, op->left.left);
+	op->result = op->left.left;
 	return 0;
 }
 
@@ -27,19 +27,18 @@ int operation_plan_one(struct operation *op, void *local, rmem_addr_t remote, si
 void operation_plan_again(struct operation *op)
 {
 	op->is_short = false;
-	op->one_remote.len = op->one_local.iov_len;
+	op->one_local.iov_len = op->one_remote.len = op->result;
 	op->left = (struct plan){
 		.local = &op->one_local,
 		.remote = &op->one_remote,
 		.nlocal = 1,
 		.nremote = 1,
-		.left = op->one_local.iov_len,
+		.left = op->result,
 	};
 	op->next = op->left;
 	op->next.left = 0;
 	op->pause_bytes = 0;
 	op->outstanding = 1;
-	op->failures = 0;
 	op->lease_epoch = 0;
 }
 

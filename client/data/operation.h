@@ -22,18 +22,19 @@ struct operation {
 	enum operation_kind kind;
 	bool fence; /* wait for the reads and atomics before it */
 	/*
-	 * A copy whose only work request is on its way. It has its tag, as_of, one_local, the base of one_remote and a
-	 * status without a reason; the rest is unset before operation_plan_again().
+	 * A copy whose only work request is on its way. It has its tag, as_of, result, the bases of one_local and
+	 * one_remote, a status and no failures; the rest is unset before operation_plan_again().
 	 */
 	bool is_short;
-	bool begun;      /* an atomic operation: its work request has been built */
-	bool uncertain;  /* ... and posted, so that it may have been carried out */
-	uint64_t tag;    /* the maker's */
-	int status;      /* once it has completed: 0 or a negative errno */
-	uint32_t reason; /* ... and its reasons_add(); 0: nothing was said */
-	uint64_t as_of;  /* keys_as_of() when the program asked for it: what it means */
-	struct iovec
-		one_local; /* room for lists of one piece; its length is any operation's result */
+	bool begun;             /* an atomic operation: its work request has been built */
+	bool uncertain;         /* ... and posted, so that it may have been carried out */
+	int status;             /* once it has completed: 0 or a negative errno */
+	unsigned failures;      /* connections that broke on it */
+	uint32_t reason;        /* ... and its reasons_add(); 0: nothing was said */
+	uint64_t result;        /* bytes of a copy; or what an atomic operation has found */
+	uint64_t tag;           /* the maker's */
+	uint64_t as_of;         /* keys_as_of() when the program asked for it: what it means */
+	struct iovec one_local; /* room for lists of one piece */
 	struct rmem_iovec one_remote;
 	struct operation *following; /* started after it */
 	struct plan left;            /* a copy: what has not been confirmed yet */
@@ -44,7 +45,6 @@ struct operation {
 	uint64_t *old;               /* where to put what was there; NULL is fine */
 	size_t pause_bytes;          /* build no work request beyond this many bytes left */
 	unsigned outstanding;        /* its work requests that are posted */
-	unsigned failures;           /* connections that broke on it */
 	uint64_t lease_epoch; /* an atomic operation: to be sent in this one only; 0: in any */
 };
 
@@ -64,23 +64,12 @@ static inline void operation_set_short(struct operation *op, enum operation_kind
 	op->is_short = true;
 	op->begun = op->uncertain = false;
 	op->status = 0;
-	op->reason = 0;
+	op->failures = 0;
 	op->tag = tag;
 	op->as_of = as_of;
 	op->one_local.iov_base = local;
-	op->one_local.iov_len = bytes;
 	op->one_remote.base = remote;
-}
-
-/* What the completion of one that has succeeded says: bytes of a copy; or what an atomic operation has found. */
-static inline uint64_t operation_result(const struct operation *op)
-{
-	return op->one_local.iov_len;
-}
-
-static inline void operation_set_result(struct operation *op, uint64_t result)
-{
-	op->one_local.iov_len = result;
+	op->result = bytes;
 }
 
 /* It has failed, or is going to when what is on its way has ended: no other reason counts any more. */

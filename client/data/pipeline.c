@@ -220,12 +220,9 @@ static void finish_one(struct pipeline *p)
 	struct operation *op = work->op;
 
 	if (!operation_is_copy(op)) {
-		uint64_t found;
-
-		memcpy(&found, work->bounced, sizeof(found));
+		memcpy(&op->result, work->bounced, sizeof(uint64_t));
 		if (op->old)
-			*op->old = found;
-		operation_set_result(op, found);
+			*op->old = op->result;
 		op->uncertain = false;
 	} else if (work->bounced && op->kind == OPERATION_READ) {
 		hand_out(work);

@@ -46,7 +46,10 @@ extern "C" {
 
 /*
  * A remote address. 0 is null. Arithmetic inside an allocation works as with a pointer. The high 16
- * bits hold a tag and the server's number, so that no pointer of this process looks like one.
+ * bits hold a tag, 0x9e, and the server's number, so that no pointer of this process looks like one, with
+ * an exception: pointers whose highest byte is a tag that the processor ignores (HWASan on arm64, AMD's
+ * UAI), of which one in 256 has this one. The calls accept as remote only what this session has been lent
+ * or has attached; a program that keeps both kinds in one word has to mark them itself.
  */
 typedef uint64_t rmem_addr_t;
 
