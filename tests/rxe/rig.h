@@ -69,6 +69,7 @@ enum rig_port {
 	RIG_PORT_HUGEPAGES,
 	RIG_PORT_SITES,
 	RIG_PORT_ABI,
+	RIG_PORT_OPS,
 };
 
 #define RIG_LIMIT_MS \
