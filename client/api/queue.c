@@ -218,28 +218,39 @@ void queue_drop_silent(struct rmem_queue *q)
 	}
 }
 
+/* One that has failed, or is silent: is there a completion for it? */
+static __attribute__((noinline)) bool report(
+	const struct operation *op, struct rmem_completion *out, const struct operation **failed)
+{
+	if (!op->status)
+		return false;
+	*out = (struct rmem_completion){
+		.tag = op->tag, .status = op->status, .flags = op->reason << REASON_SHIFT
+	};
+	*failed = op;
+	return true;
+}
+
 /* What has completed at the head, at most max of what is reported: how many. */
 static int collect(
 	struct rmem_queue *q, struct rmem_completion *out, int max, const struct operation **failed)
 {
-	int n = 0;
+	const struct operation *op = &q->operations[q->reaped & q->mask];
+	const struct operation *const ring_end = &q->operations[q->mask + 1];
+	struct rmem_completion *const first = out, *const end = out + max;
+	uint64_t left = queue_completed(q);
 
-	for (uint64_t done = queue_completed(q); n < max && done; done--) {
-		const struct operation *op = &q->operations[q->reaped++ & q->mask];
-
-		if (unlikely(op->silent && !op->status))
-			continue;
-		out[n] = (struct rmem_completion){
-			.tag = op->tag, .status = op->status, .result = op->result
-		};
-		if (unlikely(op->status)) {
-			out[n].flags = op->reason << REASON_SHIFT;
-			out[n].result = 0;
-			*failed = op;
-		}
-		n++;
+	q->reaped += left;
+	for (; left && out != end; left--) {
+		if (likely(!(op->silent | op->status)))
+			*out++ = (struct rmem_completion){ .tag = op->tag, .result = op->result };
+		else
+			out += report(op, out, failed);
+		if (++op == ring_end)
+			op = q->operations;
 	}
-	return n;
+	q->reaped -= left;
+	return (int)(out - first);
 }
 
 /* Let operations complete: wait for the first, if none has. 0 or -EINTR. */

@@ -115,8 +115,7 @@ void pipeline_detach(struct pipeline *p)
 	if (p->ep) {
 		endpoint_break(p->ep);
 		/* What has completed so far need not be repeated. */
-		while (!pipeline_is_idle(p) && pipeline_wait(p, PIPELINE_FOREVER) == 0)
-			;
+		pipeline_flush(p);
 		/* ... and must not: an atomic operation would be carried out twice. */
 		pipeline_complete(p);
 		endpoint_destroy(p->ep);
@@ -190,8 +189,7 @@ static uint64_t next_deadline(const struct pipeline *p)
 static void interrupt(struct pipeline *p)
 {
 	endpoint_break(p->ep);
-	while (!pipeline_is_idle(p) && pipeline_wait(p, PIPELINE_FOREVER) == 0)
-		;
+	pipeline_flush(p);
 	pipeline_complete(p);
 	if (p->failure.op) /* the connection did not break on it */
 		p->failure.op->failures--;
@@ -440,4 +438,10 @@ int pipeline_wait(struct pipeline *p, uint64_t deadline_ns)
 			return -ECONNRESET;
 	} while (p->failure.op);
 	return 0;
+}
+
+void pipeline_flush(struct pipeline *p)
+{
+	while (!p->flushed && !pipeline_is_idle(p))
+		p->flushed = pipeline_wait(p, PIPELINE_FOREVER) != 0;
 }

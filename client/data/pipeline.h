@@ -102,6 +102,7 @@ struct pipeline {
 	uint64_t waited_for; /* the oldest on its way, counted from 1; 0: nobody has looked */
 	uint64_t waited_since_ns;
 	bool apart;         /* endpoint_keeps_apart() */
+	bool flushed;       /* nothing more comes of the connection */
 	bool interruptible; /* a signal handler that has run ends waiting for completions: -EINTR */
 	struct bounce bounce;
 	struct ibv_mr *bounce_mr;
@@ -185,6 +186,9 @@ int pipeline_post(struct pipeline *p, struct errinfo *errinfo);
  */
 int pipeline_poll(struct pipeline *p, uint64_t now_ns);
 int pipeline_wait(struct pipeline *p, uint64_t deadline_ns);
+
+/* The connection is broken: take in all that still completes. Waits for it once. */
+void pipeline_flush(struct pipeline *p);
 
 static inline bool pipeline_is_idle(const struct pipeline *p)
 {

@@ -252,8 +252,7 @@ static void flush(struct channel *ch, struct errinfo *errinfo)
 
 	if (!p->ep || (pipeline_is_idle(p) && (p->failure.op || !p->first)))
 		return; /* said already, or nothing to say */
-	while (!pipeline_is_idle(p) && pipeline_wait(p, PIPELINE_FOREVER) == 0)
-		;
+	pipeline_flush(p);
 	channel_explain_break(ch, errinfo);
 }
 
