@@ -188,11 +188,26 @@ static uint64_t next_deadline(const struct pipeline *p)
 /* All that is on its way ends, done or not. */
 static void interrupt(struct pipeline *p)
 {
+	const struct errinfo errinfo = {
+		"the connection was given up, as the time of an operation was over"
+	};
+
+	p->broke = reasons_add(p->reasons, &errinfo);
 	endpoint_break(p->ep);
 	pipeline_flush(p);
-	pipeline_complete(p);
 	if (p->failure.op) /* the connection did not break on it */
 		p->failure.op->failures--;
+	pipeline_detach(p);
+}
+
+/* Those at the head that have failed leave, although there is no connection. */
+static void drop_failed(struct pipeline *p)
+{
+	while (p->first && p->first == p->building && p->first->status && !p->first->outstanding) {
+		pipeline_give_up(p->first);
+		pipeline_build_from(p, p->first->following);
+		pipeline_complete(p);
+	}
 }
 
 bool pipeline_expire(struct pipeline *p, uint64_t now_ns, struct errinfo *errinfo)
@@ -207,13 +222,14 @@ bool pipeline_expire(struct pipeline *p, uint64_t now_ns, struct errinfo *errinf
 	errinfo_fill(errinfo, "it had not completed when its time was over");
 	reason = reasons_add(p->reasons, errinfo);
 	for (struct operation *op = p->first; op; op = op->following) {
-		if (!op->timed || op->deadline_ns > now_ns || op->status)
+		if (!op->timed || op->deadline_ns > now_ns)
 			continue;
-		operation_fail(op, op->uncertain ? -EREMOTEIO : -ETIMEDOUT, reason);
-		op->uncertain = false; /* it is said */
+		if (!op->status)
+			operation_fail(op, -ETIMEDOUT, reason);
 		any = true;
 	}
 	p->deadline_ns = next_deadline(p);
+	drop_failed(p);
 	return any;
 }
 
