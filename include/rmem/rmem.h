@@ -173,6 +173,7 @@ RMEM_API int rmem_detach(struct rmem *rm, rmem_addr_t addr);
  *			process, as with memcpy().)
  *	-EDQUOT		at the first touch: the server's device has no windows left for a key
  *	-EUSERS		at a thread's first copy: the server keeps no more connections
+ *	-EMFILE		at a thread's first copy: too many open files
  */
 RMEM_API int rmem_read(struct rmem *rm, void *dst, rmem_addr_t src, size_t bytes);
 RMEM_API int rmem_write(struct rmem *rm, rmem_addr_t dst, const void *src, size_t bytes);
@@ -264,7 +265,11 @@ struct rmem_queue_attr {
 		sizeof(struct rmem_queue_attr), 0 \
 	}
 
-/* attr may be NULL. Connects: blocks for at most the session's timeout. -EUSERS: too many queues. */
+/*
+ * attr may be NULL. Connects: blocks for at most the session's timeout.
+ *	-EUSERS		too many queues
+ *	-EMFILE		too many open files
+ */
 RMEM_API int rmem_queue_create(
 	struct rmem *rm, const struct rmem_queue_attr *attr, struct rmem_queue **out);
 
