@@ -6,6 +6,7 @@
 #include "tests/foreign/allocator.h"
 
 #include <errno.h>
+#include <execinfo.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -33,9 +34,13 @@ static _Thread_local bool inside, forbidden __attribute__((tls_model("initial-ex
 
 static void break_off(const char *why)
 {
+	void *frames[32];
+
+	inside = forbidden = false; /* what follows may allocate */
 	(void)!write(STDERR_FILENO, "allocator: ", 11);
 	(void)!write(STDERR_FILENO, why, strlen(why));
 	(void)!write(STDERR_FILENO, "\n", 1);
+	backtrace_symbols_fd(frames, backtrace(frames, 32), STDERR_FILENO);
 	_exit(ALLOCATOR_STATUS);
 }
 
