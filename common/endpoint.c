@@ -129,12 +129,13 @@ static int create_queues(struct endpoint *ep, struct errinfo *errinfo)
 static int attempt(const struct endpoint_attr *attr, const struct target_path *path,
 	uint64_t patience_ns, struct endpoint **out, struct errinfo *errinfo)
 {
-	struct endpoint *ep = calloc(1, sizeof(*ep));
+	struct endpoint *ep = heap_alloc(attr->heap, sizeof(*ep));
 	uint64_t give_up_ns;
 	int rc;
 
 	if (!ep)
 		return endpoint_explain(-ENOMEM, "connection", errinfo);
+	ep->heap = attr->heap;
 	pthread_mutex_init(&ep->watch_lock, NULL);
 	ep->send_depth = attr->send_depth ? attr->send_depth : 1;
 	ep->shake.deadline_ns = attr->deadline_ns;
@@ -239,11 +240,11 @@ void endpoint_destroy(struct endpoint *ep)
 	cq_destroy(&ep->receive);
 	if (ep->mr)
 		ibv_dereg_mr(ep->mr);
-	free(ep->buffers);
+	heap_free(ep->heap, ep->buffers, ENDPOINT_BUFFER_BYTES);
 	domain_release(ep->domain);
 	handshake_destroy(&ep->shake);
 	pthread_mutex_destroy(&ep->watch_lock);
-	free(ep);
+	heap_free(ep->heap, ep, sizeof(*ep));
 }
 
 void endpoint_break(struct endpoint *ep)

@@ -25,6 +25,7 @@
 #include <stdint.h>
 
 #include "common/domain.h"
+#include "common/heap.h"
 #include "common/message.h"
 #include "common/target.h"
 #include "common/errinfo.h"
@@ -51,6 +52,7 @@ struct endpoint_attr {
 	int cancel_fd; /* -1: none. Used by every later wait too; must outlive the endpoint */
 	struct domain *domain; /* used if the connection goes over its device; else a new one */
 	unsigned send_depth;   /* work requests that the caller may have outstanding; 0: 1 */
+	struct heap *heap; /* for the endpoint: messages hold remote addresses. It outlives it */
 };
 
 /*

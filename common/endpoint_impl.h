@@ -13,6 +13,7 @@
 #include "common/handshake.h"
 
 #define RECEIVE_BUFFERS 2UL /* one in the caller's hands, one posted */
+#define ENDPOINT_BUFFER_BYTES ((RECEIVE_BUFFERS + 1) * MESSAGE_MAX)
 
 struct endpoint {
 	struct endpoint_port port; /* first: endpoint_port() */
@@ -20,7 +21,8 @@ struct endpoint {
 	pthread_mutex_t watch_lock;
 	struct domain *domain;
 	struct ibv_mr *mr; /* over buffers */
-	uint8_t *buffers;  /* RECEIVE_BUFFERS, then one to send from */
+	struct heap *heap;
+	uint8_t *buffers; /* RECEIVE_BUFFERS, then one to send from */
 	uint32_t send_depth;
 	struct cq send, receive;
 	uint32_t write_pieces, read_pieces;

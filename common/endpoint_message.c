@@ -12,14 +12,12 @@
 
 int endpoint_create_buffers(struct endpoint *ep, struct errinfo *errinfo)
 {
-	size_t size = (RECEIVE_BUFFERS + 1) * MESSAGE_MAX;
-
 	ep->held = -1;
-	ep->buffers = aligned_alloc(MESSAGE_MAX, size);
+	ep->buffers = heap_alloc(ep->heap, ENDPOINT_BUFFER_BYTES);
 	if (!ep->buffers)
 		return endpoint_explain(-ENOMEM, "message buffers", errinfo);
-	memset(ep->buffers, 0, size);
-	ep->mr = ibv_reg_mr(domain_pd(ep->domain), ep->buffers, size, IBV_ACCESS_LOCAL_WRITE);
+	ep->mr = ibv_reg_mr(
+		domain_pd(ep->domain), ep->buffers, ENDPOINT_BUFFER_BYTES, IBV_ACCESS_LOCAL_WRITE);
 	return ep->mr ? 0 : endpoint_explain(verbs_errno(), "registering message buffers", errinfo);
 }
 

@@ -101,9 +101,12 @@ int remote_ask(const struct target *server, const char *request, uint64_t deadli
 	attr.npaths = target_resolve(server, NULL, deadline_ns, paths, errinfo);
 	if (attr.npaths < 0)
 		return attr.npaths;
+	attr.heap = heap_create();
+	if (!attr.heap)
+		return errinfo_set(errinfo, -ENOMEM, "out of memory");
 	err = endpoint_connect(&attr, &t.endpoint, errinfo);
 	if (err)
-		return err;
+		goto out;
 	err = ask(&t, request, &total, errinfo);
 	if (err)
 		goto out;
@@ -121,5 +124,6 @@ int remote_ask(const struct target *server, const char *request, uint64_t deadli
 out:
 	free(text);
 	endpoint_destroy(t.endpoint);
+	heap_destroy(attr.heap);
 	return err;
 }

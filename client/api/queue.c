@@ -6,7 +6,6 @@
 #include "client/api/queue.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -85,6 +84,7 @@ RMEM_API int rmem_queue_create(
 	struct rmem_queue *q = NULL;
 	unsigned depth, ring = 1;
 	struct errinfo errinfo;
+	struct heap *heap;
 	int rc;
 
 	rc = call_enter(rm, &errinfo);
@@ -96,19 +96,20 @@ RMEM_API int rmem_queue_create(
 		rc = check_count(rm, &errinfo);
 	if (rc)
 		return call_done(rc, "rmem_queue_create", &errinfo);
-	q = calloc(1, sizeof(*q));
+	heap = rm->session.heap;
 	while (ring < depth)
 		ring *= 2;
+	q = heap_alloc(heap, sizeof(*q));
 	if (q)
-		q->operations = calloc(ring, sizeof(*q->operations));
+		q->operations = heap_alloc(heap, ring * sizeof(*q->operations));
 	if (!q || !q->operations)
 		rc = errinfo_set(&errinfo, -ENOMEM, "out of memory");
 	if (rc == 0)
 		rc = thread_channels_add(&rm->channels, &q->channel, &errinfo);
 	if (rc) {
 		if (q)
-			free(q->operations);
-		free(q);
+			heap_free(heap, q->operations, ring * sizeof(*q->operations));
+		heap_free(heap, q, sizeof(*q));
 		return call_done(rc, "rmem_queue_create", &errinfo);
 	}
 	q->rm = rm;
@@ -123,7 +124,7 @@ RMEM_API int rmem_queue_create(
 	return 0;
 }
 
-static void release(struct rmem_queue *q)
+static void close_descriptors(struct rmem_queue *q)
 {
 	if (q->epoll_fd >= 0)
 		close(q->epoll_fd);
@@ -131,17 +132,19 @@ static void release(struct rmem_queue *q)
 		close(q->wake_fd);
 	if (q->timer_fd >= 0)
 		close(q->timer_fd);
-	free(q->operations);
-	free(q);
 }
 
 static void take_away(struct rmem_queue *q)
 {
+	struct heap *heap = q->rm->session.heap;
+
 	pthread_mutex_lock(&q->rm->queues_lock);
 	DL_DELETE(q->rm->queues, q);
 	pthread_mutex_unlock(&q->rm->queues_lock);
 	thread_channels_remove(&q->rm->channels, q->channel);
-	release(q);
+	close_descriptors(q);
+	heap_free(heap, q->operations, (q->mask + 1) * sizeof(*q->operations));
+	heap_free(heap, q, sizeof(*q));
 }
 
 RMEM_API void rmem_queue_destroy(struct rmem_queue *q)
@@ -172,7 +175,7 @@ void queues_abandon(struct rmem *rm)
 	struct rmem_queue *q, *next;
 
 	DL_FOREACH_SAFE (rm->queues, q, next)
-		release(q);
+		close_descriptors(q);
 }
 
 /* ---- the descriptor ---- */

@@ -121,8 +121,24 @@ static int teardown(struct rmem *rm, uint64_t deadline, struct errinfo *errinfo)
 	session_destroy(s);
 	pthread_mutex_destroy(&rm->queues_lock);
 	sites_destroy(rm->sites);
-	free(rm);
+	heap_destroy(s->heap);
 	return rc;
+}
+
+/* Memory for a session, on the heap that goes with it. */
+static struct rmem *make(void)
+{
+	struct heap *heap = heap_create();
+	struct rmem *rm = heap ? heap_alloc(heap, sizeof(*rm)) : NULL;
+
+	if (rm) {
+		rm->session.heap = heap;
+		rm->sites = sites_create();
+	}
+	if (rm && rm->sites)
+		return rm;
+	heap_destroy(heap);
+	return NULL;
 }
 
 RMEM_API int rmem_open(const char *server, const struct rmem_open_attr *attr, struct rmem **out)
@@ -140,13 +156,9 @@ RMEM_API int rmem_open(const char *server, const struct rmem_open_attr *attr, st
 	rc = call_check_fork(&errinfo);
 	if (rc)
 		return call_done(rc, "rmem_open", &errinfo);
-	rm = calloc(1, sizeof(*rm));
-	if (rm)
-		rm->sites = sites_create();
-	if (!rm || !rm->sites) {
-		free(rm);
+	rm = make();
+	if (!rm)
 		return call_done(-ENOMEM, "rmem_open", &errinfo);
-	}
 	pthread_mutex_init(&rm->queues_lock, NULL);
 	rc = session_init(&rm->session, &errinfo);
 	if (rc == 0)
@@ -176,10 +188,9 @@ RMEM_API int rmem_close(struct rmem *rm)
 		return 0;
 	if (!call_is_ours(rm)) {
 		queues_abandon(rm);
-		thread_channels_abandon(&rm->channels);
 		session_abandon(&rm->session);
 		sites_destroy(rm->sites);
-		free(rm);
+		heap_destroy(rm->session.heap);
 		return 0;
 	}
 	return call_done(teardown(rm, call_deadline(rm), &errinfo), "rmem_close", &errinfo);

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -14,16 +13,17 @@
 
 #define LONG_BYTES (1UL << 30)
 
-int buffers_reserve(struct buffers *t)
+int buffers_reserve(struct buffers *t, size_t count)
 {
-	size_t capacity = t->capacity ? t->capacity * 2 : 16;
+	size_t capacity = t->capacity ? t->capacity : 16;
 	struct buffer *items;
 
-	if (t->count < t->capacity)
+	if (count <= t->capacity)
 		return 0;
-	if (capacity > SIZE_MAX / sizeof(*items))
-		return -ENOMEM;
-	items = realloc(t->items, capacity * sizeof(*items));
+	while (capacity < count)
+		capacity *= 2;
+	items = heap_grow(
+		t->heap, t->items, t->capacity * sizeof(*items), capacity * sizeof(*items));
 	if (!items)
 		return -ENOMEM;
 	t->items = items;
@@ -120,7 +120,7 @@ void buffers_destroy(struct buffers *t)
 {
 	for (size_t i = 0; i < t->count; i++)
 		buffer_unmap(&t->items[i]);
-	free(t->items);
+	heap_free(t->heap, t->items, t->capacity * sizeof(*t->items));
 	*t = (struct buffers){ 0 };
 }
 

@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include "common/errinfo.h"
+#include "common/heap.h"
 
 struct buffer {
 	uintptr_t start;
@@ -30,10 +31,11 @@ struct buffer {
 struct buffers {
 	struct buffer *items; /* by ascending start */
 	size_t count, capacity;
+	struct heap *heap;
 };
 
-/* Make room, so that the next buffers_add() cannot fail for lack of memory. 0 or -ENOMEM. */
-int buffers_reserve(struct buffers *t);
+/* Make room for count in all, so that buffers_add() cannot fail up to there. 0 or -ENOMEM. */
+int buffers_reserve(struct buffers *t, size_t count);
 
 /* Could it be added? 0; -EINVAL: it is empty, wraps around, or overlaps another. */
 int buffers_check(const struct buffers *t, const struct buffer *b, struct errinfo *errinfo);

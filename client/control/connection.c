@@ -14,7 +14,7 @@ static void forget_session(struct session *s)
 {
 	log_warn("the server has reclaimed this session: its allocations are gone");
 	pthread_mutex_lock(&s->table);
-	allocations_mark_stale(&s->allocations);
+	blocks_mark_stale(&s->blocks);
 	session_next_epoch(s);
 	pthread_mutex_unlock(&s->table);
 	s->resumable = false;
@@ -99,6 +99,7 @@ static int connect_once(struct session *s, uint64_t deadline_ns, struct errinfo 
 		.purpose = PURPOSE_SESSION,
 		.deadline_ns = deadline_ns,
 		.cancel_fd = s->cancel_fd,
+		.heap = s->heap,
 		.domain = s->domain,
 	};
 	struct hello_reply reply;

@@ -18,7 +18,7 @@ static int add_locked(struct session *s, struct buffer *b, struct errinfo *errin
 	int rc;
 
 	pthread_mutex_lock(&s->table);
-	rc = buffers_reserve(&s->buffers);
+	rc = buffers_reserve(&s->buffers, s->buffers.count + 1);
 	pthread_mutex_unlock(&s->table);
 	if (rc)
 		return errinfo_set(errinfo, rc, "out of memory");

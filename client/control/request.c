@@ -117,14 +117,13 @@ static void note_late_free(struct session *s, const struct request *r, bool done
 {
 	struct free_request request;
 	struct wire w = wire_over((void *)(uintptr_t)r->body, r->bytes);
-	struct own *own;
+	struct block *block;
 
 	free_request_get(&w, &request);
 	pthread_mutex_lock(&s->table);
-	own = allocations_find(&s->allocations, request.addr);
-	if (own && own->id == request.serial && own->state == OWN_FREEING)
-		allocations_set_state(&s->allocations, own, done ? OWN_FREED : OWN_STALE);
-	session_next_epoch(s);
+	block = blocks_find(&s->blocks, request.addr);
+	if (block && block->id == request.serial && block->state == BLOCK_FREEING)
+		blocks_set_state(&s->blocks, block, done ? BLOCK_FREED : BLOCK_STALE);
 	pthread_mutex_unlock(&s->table);
 }
 

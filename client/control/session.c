@@ -33,6 +33,7 @@ int session_init(struct session *s, struct errinfo *errinfo)
 	int rc;
 
 	s->wake_fd = s->cancel_fd = -1;
+	s->buffers.heap = s->heap;
 	atomic_init(&s->closing_ns, UINT64_MAX);
 	fair_lock_init(&s->control);
 	fair_lock_init(&s->sender);
@@ -40,6 +41,8 @@ int session_init(struct session *s, struct errinfo *errinfo)
 	pthread_mutex_init(&s->table, NULL);
 	atomic_init(&s->watch_fd, -1);
 	rc = make_vitals(s, errinfo);
+	if (rc == 0)
+		rc = blocks_init(&s->blocks, s->heap);
 	if (rc)
 		return rc;
 	s->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -76,7 +79,6 @@ void session_abandon(struct session *s)
 		close(s->wake_fd);
 	if (s->cancel_fd >= 0)
 		close(s->cancel_fd);
-	allocations_destroy(&s->allocations);
 	buffers_destroy(&s->buffers);
 	mark_remove(&s->mark);
 	free(s->device);

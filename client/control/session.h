@@ -8,7 +8,7 @@
  *	buffers	registering local memory, and the protection domain it is registered in
  *	sender	the control connection's send queue, which is empty whenever this lock is free.
  *		Replacing the connection takes control and sender, so either is enough to look at it
- *	table	the allocations, the registered buffers, the domain
+ *	table	the blocks, the registered buffers, the domain
  * The reply to a request is awaited without the sender, so that renewals go on while the server is busy
  * or stopped. Channels remember what they have read under table. Changes to that increment `epoch` under table;
  * a channel with an older epoch rereads.
@@ -21,7 +21,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "client/control/allocations.h"
+#include "client/control/blocks.h"
 #include "client/control/buffers.h"
 #include "client/base/mark.h"
 #include "client/control/lease_epoch.h"
@@ -56,6 +56,7 @@ struct vitals {
 
 /* NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding): what never changes is not beside what does */
 struct session {
+	struct heap *heap; /* for what holds remote addresses or keys; it outlives this */
 	struct target target;
 	char *device; /* NULL: any */
 	uint64_t timeout_ns;
@@ -89,7 +90,7 @@ struct session {
 	pthread_mutex_t buffers_lock;
 
 	pthread_mutex_t table;
-	struct allocations allocations;
+	struct blocks blocks;
 	struct buffers buffers;
 	uint64_t buffers_version; /* changes with the buffers */
 	struct domain *domain;    /* outlives connections; changes with the device only */
@@ -99,7 +100,7 @@ struct session {
 	struct vitals *vitals;
 };
 
-/* Zeroed memory becomes a session that is not connected. 0, -ENOMEM, -EMFILE. */
+/* Memory that is zeroed but for the heap becomes a session that is not connected. 0, -ENOMEM, -EMFILE. */
 int session_init(struct session *s, struct errinfo *errinfo);
 /* Disconnected, without registrations (client/control/registry.h); after a failed init too. */
 void session_destroy(struct session *s);

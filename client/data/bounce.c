@@ -2,22 +2,18 @@
 #include "client/data/bounce.h"
 
 #include <errno.h>
-#include <stdlib.h>
-#include <string.h>
 
-int bounce_init(struct bounce *b)
+int bounce_init(struct bounce *b, struct heap *heap)
 {
 	b->head = b->tail = 0;
-	b->memory = aligned_alloc(4096, BOUNCE_BYTES);
-	if (!b->memory)
-		return -ENOMEM;
-	memset(b->memory, 0, BOUNCE_BYTES);
-	return 0;
+	b->heap = heap;
+	b->memory = heap_alloc(heap, BOUNCE_BYTES);
+	return b->memory ? 0 : -ENOMEM;
 }
 
 void bounce_destroy(struct bounce *b)
 {
-	free(b->memory);
+	heap_free(b->heap, b->memory, BOUNCE_BYTES);
 	b->memory = NULL;
 }
 

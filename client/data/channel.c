@@ -2,8 +2,6 @@
 #include "client/data/channel.h"
 
 #include <errno.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "client/data/explain.h"
 #include "common/log.h"
@@ -12,11 +10,10 @@
 
 struct channel *channel_create(struct session *s)
 {
-	struct channel *ch = aligned_alloc(64, (sizeof(*ch) + 63) / 64 * 64);
+	struct channel *ch = heap_alloc(s->heap, sizeof(*ch));
 
 	if (!ch)
 		return NULL;
-	memset(ch, 0, sizeof(*ch));
 	ch->session = s;
 	ch->vitals = s->vitals;
 	ch->number = atomic_fetch_add(&s->channels, 1) + 1;
@@ -26,28 +23,27 @@ struct channel *channel_create(struct session *s)
 	ch->pipeline.buffers = &ch->buffers;
 	ch->fastpath.wr.sg_list = &ch->fastpath.sge;
 	ch->fastpath.wr.num_sge = 1;
-	if (pipeline_init(&ch->pipeline)) {
+	ch->keys.heap = ch->buffers.heap = s->heap;
+	if (pipeline_init(&ch->pipeline, s->heap)) {
 		channel_destroy(ch);
 		return NULL;
 	}
 	return ch;
 }
 
-void channel_abandon(struct channel *ch)
-{
-	bounce_destroy(&ch->pipeline.bounce);
-	key_cache_destroy(&ch->keys);
-	free(ch->buffers.items); /* what is registered is the session's */
-	free(ch);
-}
-
 void channel_destroy(struct channel *ch)
 {
+	struct heap *heap;
+
 	if (!ch)
 		return;
+	heap = ch->session->heap;
 	pipeline_detach(&ch->pipeline);
 	pipeline_destroy(&ch->pipeline);
-	channel_abandon(ch);
+	key_cache_destroy(&ch->keys);
+	/* The buffers themselves are the session's. */
+	heap_free(heap, ch->buffers.items, ch->buffers.capacity * sizeof(*ch->buffers.items));
+	heap_free(heap, ch, sizeof(*ch));
 }
 
 void channel_explain_break(const struct channel *ch, struct errinfo *errinfo)

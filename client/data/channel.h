@@ -35,7 +35,6 @@ struct channel {
 	uint64_t generation;         /* of the session's connection that it joined; 0: none */
 	uint64_t fences;             /* of the session, when the oldest operation was started */
 	uint64_t lease_epoch;        /* of the session, that it joined in */
-	uint64_t as_of;              /* allocations of the session, when a key was last looked up */
 	struct key_cache keys;
 	struct buffers buffers; /* a copy of the session's */
 	uint64_t buffers_version;
@@ -54,9 +53,6 @@ struct channel {
 /* A channel that is not connected: it connects when it is used. NULL: out of memory. */
 struct channel *channel_create(struct session *s);
 void channel_destroy(struct channel *ch); /* nothing outstanding. NULL is fine */
-
-/* In a child after fork(): the device's objects are the parent's. */
-void channel_abandon(struct channel *ch);
 
 /* The connection broke: on the first request that failed, or before the first operation that waits was sent. */
 void channel_explain_break(const struct channel *ch, struct errinfo *errinfo);

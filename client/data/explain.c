@@ -6,39 +6,39 @@
 #include <stdio.h>
 #include <string.h>
 
-int explain_range(const struct allocations *t, uint64_t addr, size_t bytes, struct errinfo *errinfo)
+int explain_range(const struct blocks *t, uint64_t addr, size_t bytes, struct errinfo *errinfo)
 {
-	const struct own *own = allocations_find_range(t, addr, 1);
+	const struct block *block = blocks_find_range(t, addr, 1);
 
-	if (!own)
+	if (!block)
 		return errinfo_set(errinfo, -EFAULT,
 			"0x%" PRIx64 " is not in any allocation of this session", addr);
 	return errinfo_set(errinfo, -EFAULT,
 		"%zu bytes at 0x%" PRIx64 " pass the end of the allocation of %" PRIu64
 		" bytes at 0x%" PRIx64,
-		bytes, addr, own->bytes, own->addr);
+		bytes, addr, block->bytes, block->addr);
 }
 
-int explain_stale(const struct own *own, struct errinfo *errinfo)
+int explain_stale(const struct block *block, struct errinfo *errinfo)
 {
-	if (own->attached)
+	if (block->attached)
 		return errinfo_set(errinfo, -ESTALE,
 			"the allocation at 0x%" PRIx64
 			" that was shared is gone: its owner has freed it, or the server has "
 			"reclaimed it",
-			own->addr);
+			block->addr);
 	return errinfo_set(errinfo, -ESTALE,
 		"the allocation at 0x%" PRIx64 " is gone: the lease had ended and the server has "
 		"reclaimed it",
-		own->addr);
+		block->addr);
 }
 
-int explain_state(const struct own *own, struct errinfo *errinfo)
+int explain_state(const struct block *block, struct errinfo *errinfo)
 {
-	if (own->state == OWN_STALE)
-		return explain_stale(own, errinfo);
+	if (block->state == BLOCK_STALE)
+		return explain_stale(block, errinfo);
 	return errinfo_set(errinfo, -EFAULT, "the allocation at 0x%" PRIx64 " is being %s",
-		own->addr, own->attached ? "detached" : "freed");
+		block->addr, block->attached ? "detached" : "freed");
 }
 
 int explain_freed(uint64_t addr, struct errinfo *errinfo)
@@ -47,13 +47,13 @@ int explain_freed(uint64_t addr, struct errinfo *errinfo)
 		"the allocation at 0x%" PRIx64 " was freed while this was on its way", addr);
 }
 
-int explain_in_the_way(const struct own *own, struct errinfo *errinfo)
+int explain_in_the_way(const struct block *block, struct errinfo *errinfo)
 {
 	return errinfo_set(errinfo, -EEXIST,
 		"0x%" PRIx64 " is where an allocation of %" PRIu64
 		" bytes was that this program has "
 		"lost and not yet given up: %s it first",
-		own->addr, own->bytes, own->attached ? "rmem_detach()" : "rmem_free()");
+		block->addr, block->bytes, block->attached ? "rmem_detach()" : "rmem_free()");
 }
 
 int explain_poison(const struct iovec *piece, const void *bad, struct errinfo *errinfo)
@@ -79,16 +79,16 @@ static const char *kind_name(enum operation_kind kind)
 
 static void describe_allocation(struct session *s, uint64_t addr, char *buf, size_t size)
 {
-	const struct own *own;
+	const struct block *block;
 
 	pthread_mutex_lock(&s->table);
-	own = allocations_find_range(&s->allocations, addr, 1);
-	if (own)
+	block = blocks_find_range(&s->blocks, addr, 1);
+	if (block)
 		snprintf(buf, size,
 			" (in the allocation of %" PRIu64 " bytes at 0x%" PRIx64
 			", made at site %u, %s)",
-			own->bytes, own->addr, own->origin.site,
-			own->origin.code ? own->origin.code : "an unknown line");
+			block->bytes, block->addr, block->origin.site,
+			block->origin.code ? block->origin.code : "an unknown line");
 	else
 		buf[0] = '\0';
 	pthread_mutex_unlock(&s->table);

@@ -10,26 +10,25 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
-#include "client/control/allocations.h"
+#include "client/control/blocks.h"
 #include "client/data/pipeline.h"
 #include "client/control/session.h"
 #include "common/errinfo.h"
 
 /* With the table: the range is not inside one allocation. -EFAULT */
-int explain_range(
-	const struct allocations *t, uint64_t addr, size_t bytes, struct errinfo *errinfo);
+int explain_range(const struct blocks *t, uint64_t addr, size_t bytes, struct errinfo *errinfo);
 
 /* With the table: it is there, but not to be used. -ESTALE or -EFAULT */
-int explain_state(const struct own *own, struct errinfo *errinfo);
+int explain_state(const struct block *block, struct errinfo *errinfo);
 
 /* The server has nothing for us there any more. -ESTALE */
-int explain_stale(const struct own *own, struct errinfo *errinfo);
+int explain_stale(const struct block *block, struct errinfo *errinfo);
 
 /* What an operation meant is not there any more, and something else may be. -EFAULT */
 int explain_freed(uint64_t addr, struct errinfo *errinfo);
 
 /* Nothing can be attached there before the program has given up what it has lost there. -EEXIST */
-int explain_in_the_way(const struct own *own, struct errinfo *errinfo);
+int explain_in_the_way(const struct block *block, struct errinfo *errinfo);
 
 /* AddressSanitizer says that the piece must not be touched, from bad on. -EFAULT */
 int explain_poison(const struct iovec *piece, const void *bad, struct errinfo *errinfo);

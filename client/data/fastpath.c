@@ -4,21 +4,21 @@
 #include "client/data/explain.h"
 #include "common/log.h"
 
-bool fastpath_broke(struct channel *ch, enum operation_kind kind, const struct ibv_send_wr *wr,
+bool fastpath_broke(struct channel *ch, enum operation_kind kind, uint64_t serial,
 	const struct ibv_wc *wc, uint64_t began_ns, int error)
 {
 	struct operation op = { .kind = kind };
 	const struct failure f = {
 		.op = &op,
-		.remote = wr->wr.rdma.remote_addr,
-		.bytes = wr->sg_list->length,
+		.remote = ch->fastpath.wr.wr.rdma.remote_addr,
+		.bytes = ch->fastpath.sge.length,
 		.status = wc->status,
 		.vendor_err = wc->vendor_err,
 	};
 
 	endpoint_break(ch->pipeline.ep);
 	ch->began_ns = began_ns;
-	ch->began_as_of = ch->as_of;
+	ch->began_as_of = serial;
 	if (endpoint_is_refusal(error))
 		(void)endpoint_explain_refusal(&ch->fastpath_failure);
 	else
@@ -42,9 +42,9 @@ bool fastpath_start(
 {
 	struct pipeline *p = &ch->pipeline;
 	struct work *work = &p->works[p->built % PIPELINE_DEPTH];
-	uint32_t rkey;
+	const struct near_key *key = fastpath_key(ch, local, remote, bytes);
 
-	if (unlikely(!fastpath_is_clear(ch, local, remote, bytes, &rkey) || !may_be_built(ch)))
+	if (unlikely(!key || !may_be_built(ch)))
 		return false;
 	work->sges[0].addr = (uintptr_t)local;
 	work->sges[0].length = (uint32_t)bytes;
@@ -63,9 +63,9 @@ bool fastpath_start(
 	work->wr.sg_list = work->sges;
 	work->wr.num_sge = 1;
 	fastpath_aim(&work->wr, op->kind, work->way, op->fence || p->fence ? IBV_SEND_FENCE : 0,
-		remote, rkey);
+		remote, key->rkey);
 	p->fence = false;
-	operation_set_built(op, local, remote, bytes, ch->as_of);
+	operation_set_built(op, local, remote, bytes, key->serial);
 	pipeline_add_built(p, op);
 	return true;
 }

@@ -19,15 +19,17 @@
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
-/* Nothing is to be looked up, asked for or waited for first; but for the lease. */
-static inline bool fastpath_is_clear(
-	struct channel *ch, const void *local, uint64_t remote, size_t bytes, uint32_t *rkey)
+/* The key, where nothing is to be looked up, asked for or waited for first, but for the lease; else NULL. */
+static inline const struct near_key *fastpath_key(
+	struct channel *ch, const void *local, uint64_t remote, size_t bytes)
 {
 	const struct pipeline *p = &ch->pipeline;
 
-	return bytes - 1 < BOUNCE_PIECE_MAX && local && p->ep && !endpoint_broken(p->ep) &&
-	       atomic_load_explicit(&ch->vitals->epoch, memory_order_acquire) == ch->epoch &&
-	       key_cache_find(&ch->keys, remote, bytes, rkey) && !poison_find(local, bytes);
+	if (bytes - 1 >= BOUNCE_PIECE_MAX || !local || !p->ep || endpoint_broken(p->ep) ||
+		atomic_load_explicit(&ch->vitals->epoch, memory_order_acquire) != ch->epoch ||
+		poison_find(local, bytes))
+		return NULL;
+	return key_cache_find(&ch->keys, remote, bytes);
 }
 
 static inline bool fastpath_is_leased(const struct channel *ch, uint64_t now_ns)
@@ -91,9 +93,10 @@ static inline void fastpath_count(struct traffic *t, enum way way, size_t bytes)
 	traffic_add(&t->doorbells, 1);
 }
 
-/* The copy failed, error is what ibv_post_send() said, or wc: the long way comes back. Returns false. */
+/* The copy failed in the block with this serial, error is what ibv_post_send() said, or wc tells: the long way comes
+ * back. Returns false. */
 __attribute__((cold, noinline)) bool fastpath_broke(struct channel *ch, enum operation_kind kind,
-	const struct ibv_send_wr *wr, const struct ibv_wc *wc, uint64_t began_ns, int error);
+	uint64_t serial, const struct ibv_wc *wc, uint64_t began_ns, int error);
 
 /* Copy, and wait for it. false: it was not done this way. */
 static inline __attribute__((always_inline)) bool fastpath_copy(
@@ -104,12 +107,13 @@ static inline __attribute__((always_inline)) bool fastpath_copy(
 	struct ibv_sge *sge = &ch->fastpath.sge;
 	const struct endpoint_port *port;
 	struct ibv_wc wc;
-	uint32_t rkey;
+	const struct near_key *key;
 	enum way way;
 	uint64_t now;
 	int error;
 
-	if (unlikely(p->first || !fastpath_is_clear(ch, local, remote, bytes, &rkey)))
+	key = likely(!p->first) ? fastpath_key(ch, local, remote, bytes) : NULL;
+	if (unlikely(!key))
 		return false;
 	now = clock_boot_ns();
 	if (unlikely(!fastpath_is_leased(ch, now)))
@@ -120,19 +124,19 @@ static inline __attribute__((always_inline)) bool fastpath_copy(
 	way = fastpath_choose_way(ch, kind, sge);
 	if (way == WAY_BOUNCED)
 		fastpath_bounce(p, kind, sge, p->bounce.memory, local);
-	fastpath_aim(wr, kind, way, IBV_SEND_SIGNALED, remote, rkey);
+	fastpath_aim(wr, kind, way, IBV_SEND_SIGNALED, remote, key->rkey);
 	wc.status = IBV_WC_GENERAL_ERR; /* what is said if none comes */
 	wc.vendor_err = 0;
 	error = ibv_post_send(port->qp, wr, &bad);
 	if (unlikely(error))
-		return fastpath_broke(ch, kind, wr, &wc, now, error);
+		return fastpath_broke(ch, kind, key->serial, &wc, now, error);
 	fastpath_count(&p->traffic, way, bytes); /* while the device works */
 	if (ibv_poll_cq(port->cq, 1, &wc) < 1)
 		(void)endpoint_reap(p->ep, &wc, 1, PIPELINE_PROGRESS_NS);
 	if (unlikely(p->apart) && kind == OPERATION_READ && !endpoint_is_ready(p->ep))
 		wc.status = IBV_WC_WR_FLUSH_ERR;
 	if (unlikely(wc.status != IBV_WC_SUCCESS))
-		return fastpath_broke(ch, kind, wr, &wc, now, 0);
+		return fastpath_broke(ch, kind, key->serial, &wc, now, 0);
 	if (way == WAY_BOUNCED && kind == OPERATION_READ)
 		memcpy(local, p->bounce.memory, bytes);
 	return true;

@@ -2,14 +2,13 @@
 #include "client/data/key_cache.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define CAPACITY_MIN 64
 
 void key_cache_destroy(struct key_cache *k)
 {
-	free(k->items);
+	heap_free(k->heap, k->items, k->capacity * sizeof(*k->items));
 	*k = (struct key_cache){ 0 };
 }
 
@@ -17,11 +16,6 @@ void key_cache_clear(struct key_cache *k)
 {
 	if (k->items)
 		memset(k->items, 0, k->capacity * sizeof(*k->items));
-	key_cache_forget_near(k);
-}
-
-void key_cache_forget_near(struct key_cache *k)
-{
 	memset(k->near, 0, sizeof(k->near));
 }
 
@@ -33,10 +27,10 @@ int key_cache_set(struct key_cache *k, uint32_t slot, uint64_t serial, uint32_t 
 
 		while (capacity <= slot)
 			capacity *= 2;
-		items = realloc(k->items, capacity * sizeof(*items));
+		items = heap_grow(
+			k->heap, k->items, k->capacity * sizeof(*items), capacity * sizeof(*items));
 		if (!items)
 			return -ENOMEM;
-		memset(items + k->capacity, 0, (capacity - k->capacity) * sizeof(*items));
 		k->items = items;
 		k->capacity = capacity;
 	}

@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The keys of one connection: which allocation can be reached with which rkey, and a small cache in front of
- * the session's table that answers by address without a lock.
+ * The keys of one connection: which block can be reached with which rkey, by the block's slot; and a small cache
+ * before that and before the session's blocks, which answers by address.
  *
- * A key belongs to an allocation's slot, and is good for the allocation with the serial it was fetched
- * for. Pure; one thread.
+ * A key is good for the block with the serial it was fetched for, and for as long as that is live. Pure; one thread.
  */
 #ifndef RMEM_CLIENT_DATA_KEY_CACHE_H
 #define RMEM_CLIENT_DATA_KEY_CACHE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "common/heap.h"
 
 #define KEYS_NEAR 64 /* cached ranges, a power of 2 */
 
@@ -21,47 +23,43 @@ struct key {
 };
 
 struct near_key {
-	uint64_t start, end; /* of the allocation; equal: none */
-	uint64_t serial;
+	uint64_t start, bytes;        /* of the block; 0 bytes: none */
+	uint64_t serial;              /* of the block, ... */
+	const _Atomic uint64_t *live; /* ... which is usable while this says the same */
 	uint32_t rkey;
-};
+} __attribute__((aligned(64)));
 
 struct key_cache {
 	struct key *items; /* by slot */
 	size_t capacity;
+	struct heap *heap;
 	struct near_key near[KEYS_NEAR];
 };
 
-void key_cache_destroy(struct key_cache *k); /* zeroed is fine */
+void key_cache_destroy(struct key_cache *k); /* zeroed is fine; the heap stays */
 void key_cache_clear(struct key_cache *k);   /* a new connection: none is good any more */
-void key_cache_forget_near(struct key_cache *k);
 
 /* 0 or -ENOMEM. */
 int key_cache_set(struct key_cache *k, uint32_t slot, uint64_t serial, uint32_t rkey);
 bool key_cache_get(const struct key_cache *k, uint32_t slot, uint64_t serial, uint32_t *out_rkey);
 
-/* No two allocations share a page, so the page an access begins in tells where it may be cached. */
+/* No two blocks share a page, so the page an access begins in tells where it may be cached. */
 static inline struct near_key *key_cache_near(struct key_cache *k, uint64_t addr)
 {
 	return &k->near[addr >> 12 & (KEYS_NEAR - 1)];
 }
 
-static inline bool key_cache_find(
-	struct key_cache *k, uint64_t addr, size_t bytes, uint32_t *out_rkey)
+/* What is cached for the range, if all of it may be used now; else NULL. */
+static inline const struct near_key *key_cache_find(
+	struct key_cache *k, uint64_t addr, size_t bytes)
 {
 	const struct near_key *n = key_cache_near(k, addr);
+	const uint64_t at = addr - n->start;
 
-	if (addr < n->start || addr >= n->end || bytes > n->end - addr)
-		return false;
-	*out_rkey = n->rkey;
-	return true;
-}
-
-/* ... if that is an allocation with a serial up to as_of. */
-static inline bool key_cache_find_as_of(
-	struct key_cache *k, uint64_t addr, size_t bytes, uint64_t as_of, uint32_t *out_rkey)
-{
-	return key_cache_near(k, addr)->serial <= as_of && key_cache_find(k, addr, bytes, out_rkey);
+	if (at >= n->bytes || bytes > n->bytes - at ||
+		atomic_load_explicit(n->live, memory_order_acquire) != n->serial)
+		return NULL;
+	return n;
 }
 
 static inline void key_cache_remember(

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "client/data/explain.h"
@@ -13,15 +12,17 @@ static int copy_buffers(struct channel *ch)
 {
 	const struct buffers *from = &ch->session->buffers;
 	struct buffers *to = &ch->buffers;
-	struct buffer *items = realloc(to->items, (from->count + 1) * sizeof(*items));
+	int rc;
 
 	ch->fastpath.near = NULL;
-	if (items)
-		to->items = items;
-	to->count = items ? from->count : 0;
-	if (items && from->count)
-		memcpy(items, from->items, from->count * sizeof(*items));
-	return items ? 0 : -ENOMEM;
+	to->count = 0;
+	rc = buffers_reserve(to, from->count);
+	if (rc)
+		return rc;
+	to->count = from->count;
+	if (from->count)
+		memcpy(to->items, from->items, from->count * sizeof(*to->items));
+	return 0;
 }
 
 /* Look at the session again, if anything has changed since the last time. */
@@ -32,7 +33,6 @@ void keys_refresh(struct channel *ch)
 
 	if (epoch == ch->epoch)
 		return;
-	key_cache_forget_near(&ch->keys);
 	pthread_mutex_lock(&s->table);
 	/* Without memory for the copy, registered buffers are used like any other memory. */
 	if (ch->buffers_version != s->buffers_version && copy_buffers(ch) == 0)
@@ -44,48 +44,45 @@ void keys_refresh(struct channel *ch)
 	ch->epoch = epoch;
 }
 
-/*
- * A copy of the allocation that holds the range, if it may be used and was there when the operation was started: it
- * may have been freed since, and its address lent anew.
- */
-static int find_own(struct channel *ch, const struct rmem_iovec *piece, uint64_t as_of,
-	struct own *out, struct errinfo *errinfo)
+/* Why the range cannot be used, in words: found without a lock, now looked at with it. */
+static __attribute__((noinline)) int explain(
+	struct session *s, const struct rmem_iovec *piece, struct errinfo *errinfo)
 {
-	struct session *s = ch->session;
-	const struct own *own;
-	int rc = 0;
+	const struct block *block;
+	int rc;
 
-	*out = (struct own){ 0 };
 	pthread_mutex_lock(&s->table);
-	ch->as_of = keys_as_of(s);
-	own = allocations_find_range(&s->allocations, piece->base, piece->len);
-	if (!own)
-		rc = explain_range(&s->allocations, piece->base, piece->len, errinfo);
-	else if (own->serial > as_of)
+	block = blocks_find_range(&s->blocks, piece->base, piece->len);
+	if (!block)
+		rc = explain_range(&s->blocks, piece->base, piece->len, errinfo);
+	else if (block->state != BLOCK_LIVE)
+		rc = explain_state(block, errinfo);
+	else /* another one by now */
 		rc = explain_freed(piece->base, errinfo);
-	else if (own->state != OWN_LIVE)
-		rc = explain_state(own, errinfo);
-	else
-		*out = *own;
 	pthread_mutex_unlock(&s->table);
 	return rc;
 }
 
-int keys_find(struct channel *ch, const struct rmem_iovec *piece, uint64_t as_of, struct own *own,
-	uint32_t *out_rkey, struct errinfo *errinfo)
+int keys_find(struct channel *ch, const struct rmem_iovec *piece, uint64_t as_of,
+	struct block_view *out, uint32_t *out_rkey, struct errinfo *errinfo)
 {
-	struct near_key near;
-	int rc;
+	const struct near_key *near = key_cache_find(&ch->keys, piece->base, piece->len);
+	struct session *s = ch->session;
 
-	if (key_cache_find_as_of(&ch->keys, piece->base, piece->len, as_of, out_rkey))
+	if (near && near->serial <= as_of) {
+		*out_rkey = near->rkey;
 		return 0;
-	rc = find_own(ch, piece, as_of, own, errinfo);
-	if (rc)
-		return rc;
-	if (!key_cache_get(&ch->keys, own->slot, own->serial, out_rkey))
+	}
+	if (!blocks_view(&s->blocks, piece->base, out) ||
+		piece->len > out->bytes - (piece->base - out->addr))
+		return explain(s, piece, errinfo);
+	/* It may have been freed since the operation was started, and its address lent anew. */
+	if (out->serial > as_of)
+		return explain_freed(piece->base, errinfo);
+	if (!key_cache_get(&ch->keys, out->slot, out->serial, out_rkey))
 		return -EAGAIN;
-	near = (struct near_key){ own->addr, own->addr + own->bytes, own->serial, *out_rkey };
-	key_cache_remember(&ch->keys, piece->base, &near);
+	key_cache_remember(&ch->keys, piece->base,
+		&(struct near_key){ out->addr, out->bytes, out->serial, out->live, *out_rkey });
 	return 0;
 }
 
@@ -93,8 +90,8 @@ int keys_known(struct channel *ch, const struct operation *op, uint64_t addr, si
 	uint32_t *out_rkey, struct errinfo *errinfo)
 {
 	const struct rmem_iovec piece = { addr, bytes };
-	struct own own;
-	int rc = keys_find(ch, &piece, op->as_of, &own, out_rkey, errinfo);
+	struct block_view block;
+	int rc = keys_find(ch, &piece, op->as_of, &block, out_rkey, errinfo);
 
 	return rc == -EAGAIN ? explain_freed(addr, errinfo) : rc;
 }
@@ -113,49 +110,77 @@ static int drain(struct channel *ch, struct errinfo *errinfo)
 	return rc;
 }
 
-/* The server says that it has nothing of ours there: another thread has freed it meanwhile, or it is lost. */
-static int mark_stale(struct session *s, const struct own *gone, struct errinfo *errinfo)
+/* With the table: the block, if it is still there. */
+static struct block *find_again(struct session *s, const struct block_view *view)
 {
-	struct own *own;
-	bool lost;
+	struct block *block = blocks_find(&s->blocks, view->addr);
+
+	return block && block->serial == view->serial ? block : NULL;
+}
+
+/* The server says that it has nothing of ours there: another thread has freed it meanwhile, or it is lost. */
+static int mark_stale(struct session *s, const struct block_view *gone, struct errinfo *errinfo)
+{
+	struct block *block;
+	int rc;
 
 	pthread_mutex_lock(&s->table);
-	own = allocations_find(&s->allocations, gone->addr);
-	lost = own && own->serial == gone->serial &&
-	       (own->state == OWN_LIVE || own->state == OWN_STALE);
-	if (lost)
-		allocations_set_state(&s->allocations, own, OWN_STALE);
-	session_next_epoch(s);
+	block = find_again(s, gone);
+	if (block && (block->state == BLOCK_LIVE || block->state == BLOCK_STALE)) {
+		blocks_set_state(&s->blocks, block, BLOCK_STALE);
+		rc = explain_stale(block, errinfo);
+	} else {
+		rc = explain_freed(gone->addr, errinfo);
+	}
 	pthread_mutex_unlock(&s->table);
-	return lost ? explain_stale(gone, errinfo) : explain_freed(gone->addr, errinfo);
+	return rc;
+}
+
+/* How the block is named to the server. -EFAULT: it was freed meanwhile. */
+static int name_block(struct session *s, const struct block_view *view, struct attach_request *out,
+	struct errinfo *errinfo)
+{
+	const struct block *block;
+
+	pthread_mutex_lock(&s->table);
+	block = find_again(s, view);
+	if (block) {
+		out->addr = block->addr;
+		out->serial = block->id;
+		/* All zero if it is this session's own. */
+		memcpy(out->key, block->key, sizeof(out->key));
+	}
+	pthread_mutex_unlock(&s->table);
+	return block ? 0 : explain_freed(view->addr, errinfo);
 }
 
 /* Have a window bound on this connection. -ECONNRESET: it broke. */
-static int fetch(struct channel *ch, const struct own *own, struct errinfo *errinfo)
+static int fetch(struct channel *ch, const struct block_view *block, struct errinfo *errinfo)
 {
-	struct attach_request request = { .addr = own->addr, .serial = own->id };
+	struct attach_request request = { 0 };
 	uint8_t buf[MESSAGE_MAX];
 	struct wire body = wire_over(buf, sizeof(buf)), reply;
 	struct grant_reply grant;
 	int rc = drain(ch, errinfo);
 
+	if (rc == 0)
+		rc = name_block(ch->session, block, &request, errinfo);
 	if (rc)
 		return rc;
-	memcpy(request.key, own->key, sizeof(request.key)); /* all zero if it is our own */
 	attach_request_put(&body, &request);
 	rc = endpoint_call(ch->pipeline.ep, MESSAGE_ATTACH, ++ch->seq, &body, channel_deadline(ch),
 		&reply, errinfo);
 	if (rc == -ESTALE || rc == -ENOENT)
-		return mark_stale(ch->session, own, errinfo);
+		return mark_stale(ch->session, block, errinfo);
 	if (rc == -ETIMEDOUT) /* a reply that comes later would be taken for another's */
 		endpoint_break(ch->pipeline.ep);
 	if (rc)
 		return rc;
 	grant_reply_get(&reply, &grant);
-	if (wire_finish(&reply) || grant.addr != own->addr || grant.bytes != own->bytes ||
-		grant.serial != own->id)
+	if (wire_finish(&reply) || grant.addr != block->addr || grant.bytes != block->bytes ||
+		grant.serial != request.serial)
 		return errinfo_set(errinfo, -EPROTO, "rmemd sent a malformed grant");
-	if (key_cache_set(&ch->keys, own->slot, own->serial, grant.rkey))
+	if (key_cache_set(&ch->keys, block->slot, block->serial, grant.rkey))
 		return errinfo_set(errinfo, -ENOMEM, "out of memory");
 	return 0;
 }
@@ -182,9 +207,9 @@ static int for_each_piece(
 static int check_piece(
 	struct channel *ch, const struct rmem_iovec *piece, uint64_t as_of, struct errinfo *errinfo)
 {
-	struct own own;
+	struct block_view block;
 	uint32_t rkey;
-	int rc = keys_find(ch, piece, as_of, &own, &rkey, errinfo);
+	int rc = keys_find(ch, piece, as_of, &block, &rkey, errinfo);
 
 	return rc == -EAGAIN ? 0 : rc;
 }
@@ -193,11 +218,11 @@ static int check_piece(
 static int fetch_piece(
 	struct channel *ch, const struct rmem_iovec *piece, uint64_t as_of, struct errinfo *errinfo)
 {
-	struct own own;
+	struct block_view block;
 	uint32_t rkey;
-	int rc = keys_find(ch, piece, as_of, &own, &rkey, errinfo);
+	int rc = keys_find(ch, piece, as_of, &block, &rkey, errinfo);
 
-	return rc == -EAGAIN ? fetch(ch, &own, errinfo) : rc;
+	return rc == -EAGAIN ? fetch(ch, &block, errinfo) : rc;
 }
 
 /*

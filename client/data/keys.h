@@ -16,15 +16,15 @@ void keys_refresh(struct channel *ch);
 /* How many allocations the session has had: an operation that is started now means none with a later serial. */
 static inline uint64_t keys_as_of(struct session *s)
 {
-	return atomic_load_explicit(&s->allocations.serials, memory_order_relaxed);
+	return atomic_load_explicit(&s->blocks.serials, memory_order_relaxed);
 }
 
 /*
- * The key for a remote range of an operation of then. 0; -EAGAIN, and *own: there is none on this connection yet; -EFAULT, -ESTALE:
+ * The key for a remote range of an operation of then. 0; -EAGAIN, and *out: there is none on this connection yet; -EFAULT, -ESTALE:
  * it cannot be used.
  */
-int keys_find(struct channel *ch, const struct rmem_iovec *piece, uint64_t as_of, struct own *own,
-	uint32_t *out_rkey, struct errinfo *errinfo);
+int keys_find(struct channel *ch, const struct rmem_iovec *piece, uint64_t as_of,
+	struct block_view *out, uint32_t *out_rkey, struct errinfo *errinfo);
 
 /* The same where the key was fetched when the operation was started: without it, the allocation is gone. */
 int keys_known(struct channel *ch, const struct operation *op, uint64_t addr, size_t bytes,

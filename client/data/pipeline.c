@@ -16,9 +16,9 @@
 #define SIGNALS_UNDER_WAY 4
 #define REAP_BATCH 16
 
-int pipeline_init(struct pipeline *p)
+int pipeline_init(struct pipeline *p, struct heap *heap)
 {
-	return bounce_init(&p->bounce);
+	return bounce_init(&p->bounce, heap);
 }
 
 static void leave_domain(struct pipeline *p)

@@ -102,7 +102,7 @@ struct pipeline {
 };
 
 /* Zeroed memory becomes a pipeline that is not connected. 0 or -ENOMEM. */
-int pipeline_init(struct pipeline *p);
+int pipeline_init(struct pipeline *p, struct heap *heap);
 void pipeline_destroy(struct pipeline *p); /* detached; after a failed init too */
 
 /* Use this connection from now on, with nothing outstanding. 0, -ENOMEM or what the device says. */

@@ -88,6 +88,7 @@ static int connect_once(struct channel *ch, uint64_t deadline_ns, struct errinfo
 		.purpose = PURPOSE_CHANNEL,
 		.deadline_ns = deadline_ns,
 		.cancel_fd = s->cancel_fd,
+		.heap = s->heap,
 		.send_depth = PIPELINE_DEPTH,
 	};
 	struct endpoint *ep = NULL;

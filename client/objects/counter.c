@@ -253,12 +253,13 @@ RMEM_API int rmem_counter_get(struct rmem_counter *c, uint64_t *out)
 
 static int make(struct rmem *rm, rmem_addr_t addr, unsigned lines, struct rmem_counter **out)
 {
-	struct rmem_counter *c = calloc(1, sizeof(*c));
+	struct heap *heap = rm->session.heap;
+	struct rmem_counter *c = heap_alloc(heap, sizeof(*c));
 
 	if (c)
-		c->lines = calloc(lines, sizeof(*c->lines));
+		c->lines = heap_alloc(heap, lines * sizeof(*c->lines));
 	if (!c || !c->lines) {
-		free(c);
+		heap_free(heap, c, sizeof(*c));
 		return -ENOMEM;
 	}
 	pthread_mutex_init(&c->lock, NULL);
@@ -292,14 +293,18 @@ RMEM_API void rmem_counter_destroy(struct rmem_counter *c)
 {
 	struct atomic_word_swap swap;
 	struct errinfo errinfo;
+	struct heap *heap;
 
 	if (!c)
 		return;
+	if (call_enter(c->rm, &errinfo)) /* in a child, which may take no lock of the parent's */
+		return;
 	/* The line is for others; if this does not work, they find out when the session is over. */
-	if (call_enter(c->rm, &errinfo) == 0 && c->line >= 0)
+	if (c->line >= 0)
 		(void)atomic_word_swap(c->rm, owner_of(c, (unsigned)c->line), c->claim, 0,
 			&c->terms, &swap, &errinfo);
+	heap = c->rm->session.heap;
 	pthread_mutex_destroy(&c->lock);
-	free(c->lines);
-	free(c);
+	heap_free(heap, c->lines, c->nlines * sizeof(*c->lines));
+	heap_free(heap, c, sizeof(*c));
 }

@@ -355,7 +355,7 @@ RMEM_API int rmem_lock_create(struct rmem *rm, rmem_addr_t addr, struct rmem_loc
 	if (rc == 0)
 		rc = atomic_word_check_addr(addr, &errinfo);
 	if (rc == 0) {
-		l = calloc(1, sizeof(*l));
+		l = heap_alloc(rm->session.heap, sizeof(*l));
 		if (!l)
 			rc = errinfo_set(&errinfo, -ENOMEM, "out of memory");
 	}
@@ -373,12 +373,12 @@ RMEM_API void rmem_lock_destroy(struct rmem_lock *l)
 
 	if (!l)
 		return;
-	if (call_enter(l->rm, &errinfo) == 0) {
-		if (l->state == LOCK_UNSURE)
-			(void)find_out(l, &errinfo);
-		if (l->state >= LOCK_HELD && release(l, &errinfo))
-			if (l->state >= LOCK_HELD)
-				(void)end(l, 0);
-	}
-	free(l);
+	if (call_enter(l->rm, &errinfo)) /* in a child, which may take no lock of the parent's */
+		return;
+	if (l->state == LOCK_UNSURE)
+		(void)find_out(l, &errinfo);
+	if (l->state >= LOCK_HELD && release(l, &errinfo))
+		if (l->state >= LOCK_HELD)
+			(void)end(l, 0);
+	heap_free(l->rm->session.heap, l, sizeof(*l));
 }

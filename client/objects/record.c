@@ -184,7 +184,7 @@ RMEM_API int rmem_record_create(
 			"holds RMEM_RECORD_BYTES() of that",
 			bytes, BYTES_MAX);
 	if (rc == 0) {
-		r = calloc(1, sizeof(*r));
+		r = heap_alloc(rm->session.heap, sizeof(*r));
 		if (!r)
 			rc = errinfo_set(&errinfo, -ENOMEM, "out of memory");
 	}
@@ -192,7 +192,7 @@ RMEM_API int rmem_record_create(
 		return call_done(rc, "rmem_record_create", &errinfo);
 	rc = rmem_lock_create(rm, addr + offsetof(struct record_head, lock), &r->lock);
 	if (rc) {
-		free(r);
+		heap_free(rm->session.heap, r, sizeof(*r));
 		return rc;
 	}
 	r->rm = rm;
@@ -208,8 +208,10 @@ RMEM_API void rmem_record_destroy(struct rmem_record *r)
 
 	if (!r)
 		return;
-	if (r->locked && call_enter(r->rm, &errinfo) == 0)
+	if (call_enter(r->rm, &errinfo)) /* in a child, which may take no lock of the parent's */
+		return;
+	if (r->locked)
 		(void)finish(r, &errinfo);
 	rmem_lock_destroy(r->lock);
-	free(r);
+	heap_free(r->rm->session.heap, r, sizeof(*r));
 }

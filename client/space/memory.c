@@ -56,7 +56,7 @@ static int ask_for_memory(struct session *s, struct alloc_request *request, uint
 	int rc;
 
 	pthread_mutex_lock(&s->table);
-	request->navoid = (uint8_t)allocations_reserved(&s->allocations, request->avoid);
+	request->navoid = (uint8_t)blocks_reserved(&s->blocks, request->avoid);
 	pthread_mutex_unlock(&s->table);
 	rc = control_call_locked(s,
 		&(struct control_call){ .type = MESSAGE_ALLOC,
@@ -103,9 +103,12 @@ static int accept_allocation(struct session *s, const struct alloc_request *requ
 		return errinfo_set(
 			errinfo, -EPROTO, "rmemd lent memory that it was asked to avoid");
 	pthread_mutex_lock(&s->table);
-	rc = allocations_add(&s->allocations, lent->addr, lent->bytes, lent->serial, origin);
-	if (rc == -EEXIST && allocations_displace(&s->allocations, lent->addr, lent->bytes))
-		session_next_epoch(s);
+	rc = blocks_add(&s->blocks, &(struct block){ .addr = lent->addr,
+					    .bytes = lent->bytes,
+					    .id = lent->serial,
+					    .origin = origin });
+	if (rc == -EEXIST)
+		blocks_displace(&s->blocks, lent->addr, lent->bytes);
 	pthread_mutex_unlock(&s->table);
 	if (rc == 0 || rc == -EEXIST)
 		return rc;
@@ -142,7 +145,7 @@ static int alloc_locked(struct rmem *rm, struct memory_wish *wish, uint64_t dead
 
 	/* First, so that no grant can be lost for lack of memory here. */
 	pthread_mutex_lock(&s->table);
-	rc = allocations_reserve(&s->allocations);
+	rc = blocks_reserve(&s->blocks);
 	pthread_mutex_unlock(&s->table);
 	if (rc)
 		return rc;
@@ -205,35 +208,35 @@ int memory_alloc(struct rmem *rm, struct memory_wish *wish, uint64_t deadline_ns
 static int check_free(
 	struct session *s, rmem_addr_t addr, struct free_request *request, struct errinfo *errinfo)
 {
-	struct own *own;
+	struct block *block;
 	int rc = 0;
 
 	pthread_mutex_lock(&s->table);
-	own = allocations_find(&s->allocations, addr);
-	if (own)
-		*request = (struct free_request){ .addr = addr, .serial = own->id };
-	if (!own && allocations_find_range(&s->allocations, addr, 1)) {
+	block = blocks_find(&s->blocks, addr);
+	if (block)
+		*request = (struct free_request){ .addr = addr, .serial = block->id };
+	if (!block && blocks_find_range(&s->blocks, addr, 1)) {
 		rc = errinfo_set(errinfo, -EINVAL,
 			"0x%" PRIx64 " is inside the allocation at 0x%" PRIx64
 			", not its beginning",
-			addr, allocations_find_range(&s->allocations, addr, 1)->addr);
-	} else if (!own) {
+			addr, blocks_find_range(&s->blocks, addr, 1)->addr);
+	} else if (!block) {
 		rc = errinfo_set(errinfo, -EINVAL,
 			"0x%" PRIx64 " was freed already or was never allocated", addr);
-	} else if (own->attached) {
+	} else if (block->attached) {
 		rc = errinfo_set(errinfo, -EINVAL,
 			"0x%" PRIx64 " belongs to another session that shares it: rmem_detach() "
 			"ends that, rmem_free() is for its owner",
 			addr);
-	} else if (own->state == OWN_STALE) {
-		allocations_remove(&s->allocations, own);
+	} else if (block->state == BLOCK_STALE) {
+		blocks_remove(&s->blocks, block);
 		rc = errinfo_set(errinfo, -ESTALE,
 			"the allocation at 0x%" PRIx64
 			" was gone already: the lease had ended and the "
 			"server has reclaimed it",
 			addr);
-	} else if (own->state == OWN_FREED) {
-		allocations_remove(&s->allocations, own);
+	} else if (block->state == BLOCK_FREED) {
+		blocks_remove(&s->blocks, block);
 		rc = 1;
 	}
 	pthread_mutex_unlock(&s->table);
@@ -243,15 +246,14 @@ static int check_free(
 /* From here on it is not used, whatever becomes of the request; over: it is not kept for a repetition either. */
 static void mark_freed(struct session *s, const struct free_request *request, bool over)
 {
-	struct own *own;
+	struct block *block;
 
 	pthread_mutex_lock(&s->table);
-	own = allocations_find(&s->allocations, request->addr);
-	if (own && own->id == request->serial && over)
-		allocations_remove(&s->allocations, own);
-	else if (own && own->id == request->serial)
-		allocations_set_state(&s->allocations, own, OWN_FREEING);
-	session_next_epoch(s);
+	block = blocks_find(&s->blocks, request->addr);
+	if (block && block->id == request->serial && over)
+		blocks_remove(&s->blocks, block);
+	else if (block && block->id == request->serial)
+		blocks_set_state(&s->blocks, block, BLOCK_FREEING);
 	pthread_mutex_unlock(&s->table);
 }
 

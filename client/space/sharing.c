@@ -10,28 +10,28 @@
 #include "common/addr.h"
 
 /* What is at addr in the table: a copy. false: nothing starts there. */
-static bool look(struct session *s, rmem_addr_t addr, struct own *out)
+static bool look(struct session *s, rmem_addr_t addr, struct block *out)
 {
-	const struct own *own;
+	const struct block *block;
 
 	pthread_mutex_lock(&s->table);
-	own = allocations_find(&s->allocations, addr);
-	if (own)
-		*out = *own;
+	block = blocks_find(&s->blocks, addr);
+	if (block)
+		*out = *block;
 	pthread_mutex_unlock(&s->table);
-	return own != NULL;
+	return block != NULL;
 }
 
 static int check_share(
-	struct session *s, rmem_addr_t addr, struct own *own, struct errinfo *errinfo)
+	struct session *s, rmem_addr_t addr, struct block *block, struct errinfo *errinfo)
 {
-	if (!look(s, addr, own) || own->state == OWN_FREED || own->state == OWN_FREEING)
+	if (!look(s, addr, block) || block->state == BLOCK_FREED || block->state == BLOCK_FREEING)
 		return errinfo_set(errinfo, -EINVAL,
 			"0x%" PRIx64 " is not the beginning of an allocation of this session",
 			addr);
-	if (own->state == OWN_STALE)
-		return explain_stale(own, errinfo);
-	if (own->attached)
+	if (block->state == BLOCK_STALE)
+		return explain_stale(block, errinfo);
+	if (block->attached)
 		return errinfo_set(errinfo, -EINVAL,
 			"0x%" PRIx64 " is shared with this session: pass on the key that came "
 			"with it",
@@ -43,10 +43,10 @@ static int check_share(
 static int name_share(struct session *s, void *arg, struct errinfo *errinfo)
 {
 	struct share_request *request = arg;
-	struct own own = { 0 };
-	int rc = check_share(s, request->addr, &own, errinfo);
+	struct block block = { 0 };
+	int rc = check_share(s, request->addr, &block, errinfo);
 
-	request->serial = own.id;
+	request->serial = block.id;
 	return rc;
 }
 
@@ -72,15 +72,15 @@ int sharing_share(struct session *s, rmem_addr_t addr, uint64_t deadline_ns,
 
 static int check_attach(struct session *s, rmem_addr_t addr, struct errinfo *errinfo)
 {
-	struct own own = { 0 };
+	struct block block = { 0 };
 
 	if (!addr_is_remote(addr))
 		return errinfo_set(errinfo, -EINVAL, "0x%" PRIx64 " is not a remote address", addr);
-	if (!look(s, addr, &own))
+	if (!look(s, addr, &block))
 		return 0;
-	if (own.state == OWN_STALE || own.state == OWN_FREED)
-		return explain_in_the_way(&own, errinfo);
-	if (own.attached)
+	if (block.state == BLOCK_STALE || block.state == BLOCK_FREED)
+		return explain_in_the_way(&block, errinfo);
+	if (block.attached)
 		return errinfo_set(errinfo, -EEXIST, "0x%" PRIx64 " is attached already", addr);
 	return errinfo_set(
 		errinfo, -EINVAL, "0x%" PRIx64 " is this session's own allocation", addr);
@@ -90,16 +90,18 @@ static int check_attach(struct session *s, rmem_addr_t addr, struct errinfo *err
 static int add_attached(struct session *s, rmem_addr_t addr, const struct lookup_reply *found,
 	const uint8_t key[SHARE_KEY_SIZE], struct errinfo *errinfo)
 {
+	struct block new = {
+		.addr = addr, .bytes = found->bytes, .id = found->serial, .attached = true
+	};
 	int rc;
 
+	memcpy(new.key, key, sizeof(new.key));
 	pthread_mutex_lock(&s->table);
-	rc = allocations_attach(&s->allocations, addr, found->bytes, found->serial, key);
+	rc = blocks_add(&s->blocks, &new);
 	if (rc == -EEXIST) {
-		allocations_displace(&s->allocations, addr, found->bytes);
-		rc = explain_in_the_way(
-			allocations_overlap(&s->allocations, addr, found->bytes), errinfo);
+		blocks_displace(&s->blocks, addr, found->bytes);
+		rc = explain_in_the_way(blocks_overlap(&s->blocks, addr, found->bytes), errinfo);
 	}
-	session_next_epoch(s);
 	pthread_mutex_unlock(&s->table);
 	return rc == -EINVAL
 		       ? errinfo_set(errinfo, -EPROTO, "rmemd sent a malformed answer about a key")
@@ -137,11 +139,11 @@ int sharing_attach(struct session *s, rmem_addr_t addr, const uint8_t key[SHARE_
 }
 
 static int check_detach(
-	struct session *s, rmem_addr_t addr, struct own *own, struct errinfo *errinfo)
+	struct session *s, rmem_addr_t addr, struct block *block, struct errinfo *errinfo)
 {
-	if (!look(s, addr, own))
+	if (!look(s, addr, block))
 		return errinfo_set(errinfo, -EINVAL, "nothing is attached at 0x%" PRIx64, addr);
-	if (!own->attached)
+	if (!block->attached)
 		return errinfo_set(errinfo, -EINVAL,
 			"0x%" PRIx64 " is this session's own allocation: rmem_free() gives it back",
 			addr);
@@ -150,15 +152,14 @@ static int check_detach(
 
 static void set_state(struct session *s, rmem_addr_t addr, bool gone)
 {
-	struct own *own;
+	struct block *block;
 
 	pthread_mutex_lock(&s->table);
-	own = allocations_find(&s->allocations, addr);
-	if (own && gone)
-		allocations_remove(&s->allocations, own);
-	else if (own)
-		allocations_set_state(&s->allocations, own, OWN_FREEING);
-	session_next_epoch(s);
+	block = blocks_find(&s->blocks, addr);
+	if (block && gone)
+		blocks_remove(&s->blocks, block);
+	else if (block)
+		blocks_set_state(&s->blocks, block, BLOCK_FREEING);
 	pthread_mutex_unlock(&s->table);
 }
 
@@ -166,13 +167,13 @@ int sharing_detach(
 	struct session *s, rmem_addr_t addr, uint64_t deadline_ns, struct errinfo *errinfo)
 {
 	struct detach_request request = { .addr = addr };
-	struct own own = { 0 };
+	struct block block = { 0 };
 	int rc = session_lock(s, deadline_ns, errinfo);
 
 	if (rc)
 		return rc;
-	rc = check_detach(s, addr, &own, errinfo);
-	request.serial = own.id;
+	rc = check_detach(s, addr, &block, errinfo);
+	request.serial = block.id;
 	if (rc == 0)
 		rc = request_ready(s, deadline_ns, errinfo);
 	if (rc == 0) {

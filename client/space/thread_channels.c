@@ -69,14 +69,6 @@ void thread_channels_destroy(struct thread_channels *t)
 	t->id = 0;
 }
 
-void thread_channels_abandon(struct thread_channels *t)
-{
-	struct channel *ch, *next;
-
-	LL_FOREACH_SAFE (t->all, ch, next)
-		channel_abandon(ch);
-}
-
 /* ---- channels ---- */
 
 static void add_stats(struct rmem_stats *sum, const struct traffic *t)

@@ -47,8 +47,6 @@ extern _Thread_local struct thread_channel thread_channel_now
 void thread_channels_init(struct thread_channels *t, struct session *s, unsigned limit);
 /* Destroys all channels. Other threads may still remember theirs, but do not use them. */
 void thread_channels_destroy(struct thread_channels *t);
-void thread_channels_abandon(
-	struct thread_channels *t); /* in a child after fork(): the same without the device */
 
 /* This thread's own channel, if it was the last it used. */
 static inline struct channel *thread_channels_mine(const struct thread_channels *t)

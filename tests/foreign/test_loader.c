@@ -22,7 +22,7 @@
 #include "client/data/explain.h"
 #include "client/control/site.h"
 
-#define ADDR 0x1000
+#define ADDR 0x9e00000000001000ULL
 #define LIMIT_S 20
 
 static sem_t blocked, go_on;
@@ -126,16 +126,18 @@ static int prepare(void **state)
 	description = site_describe(&stack);
 	sites = sites_create();
 	origin.code = sites_code(sites, description);
-	return allocations_reserve(&session.allocations) ||
-	       allocations_add(&session.allocations, ADDR, 4096, 1, origin);
+	session.heap = heap_create();
+	return blocks_init(&session.blocks, session.heap) ||
+	       blocks_add(&session.blocks,
+		       &(struct block){ .addr = ADDR, .bytes = 4096, .id = 1, .origin = origin });
 }
 
 static int tidy(void **state)
 {
 	(void)state;
-	allocations_destroy(&session.allocations);
 	site_description_destroy(description);
 	sites_destroy(sites);
+	heap_destroy(session.heap);
 	return 0;
 }
 

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "client/data/bounce.h"
+#include "tests/support/heap.h"
 #include "tests/support/random.h"
 
 #define STEPS 200000
@@ -86,7 +87,7 @@ static void test_against_model(void **state)
 
 	(void)state;
 	assert_non_null(m);
-	assert_int_equal(bounce_init(&m->bounce), 0);
+	assert_int_equal(bounce_init(&m->bounce, heap), 0);
 	for (int i = 0; i < STEPS; i++) {
 		/* Mostly about full, going round and round; now and then it is emptied. */
 		size_t some = random_below(&seed, 3000) ? 3 : m->count + 1;
@@ -116,7 +117,7 @@ static void test_all_of_it(void **state)
 
 	(void)state;
 	assert_non_null(m);
-	assert_int_equal(bounce_init(&m->bounce), 0);
+	assert_int_equal(bounce_init(&m->bounce, heap), 0);
 	for (size_t i = 0; i < longest; i++)
 		assert_true(take(m, BOUNCE_PIECE_MAX));
 	assert_false(take(m, 1));
@@ -140,7 +141,7 @@ static void test_room_when_empty(void **state)
 	struct bounce b;
 
 	(void)state;
-	assert_int_equal(bounce_init(&b), 0);
+	assert_int_equal(bounce_init(&b, heap), 0);
 	for (size_t bytes = 1; bytes <= BOUNCE_PIECE_MAX; bytes += 997) {
 		assert_non_null(bounce_take(&b, bytes));
 		assert_non_null(bounce_take(&b, BOUNCE_PIECE_MAX));
@@ -160,5 +161,5 @@ int main(void)
 		cmocka_unit_test(test_room_when_empty),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, heap_begin, heap_end);
 }

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "client/control/buffers.h"
+#include "tests/support/heap.h"
 #include "tests/support/random.h"
 
 #define BASE ((uintptr_t)0x700000000000)
@@ -19,7 +20,7 @@ static int add(struct buffers *t, uintptr_t start, size_t bytes)
 	struct errinfo errinfo;
 	int rc;
 
-	assert_int_equal(buffers_reserve(t), 0);
+	assert_int_equal(buffers_reserve(t, t->count + 1), 0);
 	rc = buffers_check(t, &b, &errinfo);
 	if (rc == 0)
 		buffers_add(t, &b);
@@ -28,7 +29,7 @@ static int add(struct buffers *t, uintptr_t start, size_t bytes)
 
 static void test_overlap(void **state)
 {
-	struct buffers t = { 0 };
+	struct buffers t = { .heap = heap };
 
 	(void)state;
 	assert_int_equal(add(&t, BASE + 100, 50), 0);
@@ -45,7 +46,7 @@ static void test_overlap(void **state)
 
 static void test_limits(void **state)
 {
-	struct buffers t = { 0 };
+	struct buffers t = { .heap = heap };
 
 	(void)state;
 	assert_null(buffers_find(&t, BASE));
@@ -62,7 +63,7 @@ static void test_limits(void **state)
 
 static void test_find(void **state)
 {
-	struct buffers t = { 0 };
+	struct buffers t = { .heap = heap };
 
 	(void)state;
 	assert_int_equal(add(&t, BASE + 10, 5), 0);
@@ -84,7 +85,7 @@ static void test_find(void **state)
 static void test_map(void **state)
 {
 	struct buffer b = { .bytes = 5000 };
-	struct buffers t = { 0 };
+	struct buffers t = { .heap = heap };
 	struct errinfo errinfo;
 
 	(void)state;
@@ -92,7 +93,7 @@ static void test_map(void **state)
 	assert_int_equal(b.start % 4096, 0);
 	for (size_t i = 0; i < b.bytes; i++)
 		assert_int_equal(((char *)b.start)[i], 0);
-	assert_int_equal(buffers_reserve(&t), 0);
+	assert_int_equal(buffers_reserve(&t, t.count + 1), 0);
 	buffers_add(&t, &b);
 	buffers_destroy(&t); /* unmaps it: the sanitizer would say */
 	b = (struct buffer){ .bytes = SIZE_MAX - 5 };
@@ -131,7 +132,7 @@ static void compare(const struct buffers *t, const uint16_t *model)
 static void test_against_model(void **state)
 {
 	uint16_t model[SPAN] = { 0 };
-	struct buffers t = { 0 };
+	struct buffers t = { .heap = heap };
 	uint64_t seed = 11;
 
 	(void)state;
@@ -169,5 +170,5 @@ int main(void)
 		cmocka_unit_test(test_against_model),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, heap_begin, heap_end);
 }

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "client/data/key_cache.h"
+#include "tests/support/heap.h"
 #include "tests/support/random.h"
 
 #define STEPS 200000
@@ -18,26 +19,32 @@
 #define BASE 0x9e00000000010000ULL
 
 struct block {
+	_Atomic uint64_t live;
 	uint64_t serial, addr, bytes;
 	uint32_t rkey;
 	bool lent, attached;
 };
 
-/* What channel.c does with keys, in small: look into the cache, else into the table, and cache that. */
+/* What keys.c does, in small: look into the cache, else into the table, and cache that. */
 static bool find(struct key_cache *k, const struct block *b, uint32_t slot, uint64_t addr,
-	size_t bytes, uint32_t *out_rkey)
+	size_t bytes, struct near_key *out)
 {
-	if (key_cache_find(k, addr, bytes, out_rkey))
+	const struct near_key *near = key_cache_find(k, addr, bytes);
+	uint32_t rkey;
+
+	if (near) {
+		*out = *near;
 		return true;
+	}
 	if (!b->lent || addr < b->addr || addr + bytes > b->addr + b->bytes ||
-		!key_cache_get(k, slot, b->serial, out_rkey))
+		!key_cache_get(k, slot, b->serial, &rkey))
 		return false;
-	key_cache_remember(
-		k, addr, &(struct near_key){ b->addr, b->addr + b->bytes, b->serial, *out_rkey });
+	*out = (struct near_key){ b->addr, b->bytes, b->serial, &b->live, rkey };
+	key_cache_remember(k, addr, out);
 	return true;
 }
 
-static void lend_or_free(struct key_cache *k, struct block *b, uint32_t slot, uint64_t *seed)
+static void lend_or_free(struct block *b, uint32_t slot, uint64_t *seed)
 {
 	static uint64_t serials;
 
@@ -47,7 +54,7 @@ static void lend_or_free(struct key_cache *k, struct block *b, uint32_t slot, ui
 		.addr = BASE + slot * BLOCK_SPACE,
 		.bytes = 1 + random_below(seed, BLOCK_SPACE),
 	};
-	key_cache_forget_near(k); /* the table has changed */
+	b->live = b->lent ? b->serial : 0; /* all that the cache gets to know */
 }
 
 static void access_somewhere(
@@ -57,21 +64,19 @@ static void access_somewhere(
 	size_t bytes = 1 + random_below(seed, random_below(seed, 2) ? 16 : BLOCK_SPACE);
 	bool right = b->lent && b->attached && offset < b->bytes && bytes <= b->bytes - offset;
 	uint64_t addr = BASE + slot * BLOCK_SPACE + offset;
-	uint32_t rkey = 0;
+	struct near_key key = { 0 };
 
-	assert_int_equal(find(k, b, slot, addr, bytes, &rkey), right);
+	assert_int_equal(find(k, b, slot, addr, bytes, &key), right);
 	if (!right)
 		return;
-	assert_int_equal(rkey, b->rkey);
-	/* An operation that was started before it was lent meant something else. */
-	assert_true(key_cache_find_as_of(k, addr, bytes, b->serial, &rkey));
-	assert_false(key_cache_find_as_of(k, addr, bytes, b->serial - 1, &rkey));
+	assert_int_equal(key.rkey, b->rkey);
+	assert_int_equal(key.serial, b->serial);
 }
 
 static void test_against_model(void **state)
 {
 	static struct block blocks[BLOCKS];
-	struct key_cache k = { 0 };
+	struct key_cache k = { .heap = heap };
 	uint64_t seed = 8;
 
 	(void)state;
@@ -81,12 +86,11 @@ static void test_against_model(void **state)
 		unsigned what = (unsigned)random_below(&seed, 100);
 
 		if (what < 2) {
-			lend_or_free(&k, b, slot, &seed);
-		} else if (what < 20 && b->lent) {
+			lend_or_free(b, slot, &seed);
+		} else if (what < 20 && b->lent && !b->attached) {
 			b->attached = true;
 			b->rkey = (uint32_t)random_u64(&seed);
 			assert_int_equal(key_cache_set(&k, slot, b->serial, b->rkey), 0);
-			key_cache_forget_near(&k);
 		} else if (i % 20011 == 0) { /* another connection */
 			key_cache_clear(&k);
 			for (size_t n = 0; n < BLOCKS; n++)
@@ -100,7 +104,7 @@ static void test_against_model(void **state)
 
 static void test_other_allocation_in_the_slot(void **state)
 {
-	struct key_cache k = { 0 };
+	struct key_cache k = { .heap = heap };
 	uint32_t rkey = 77;
 
 	(void)state;
@@ -116,34 +120,41 @@ static void test_other_allocation_in_the_slot(void **state)
 	key_cache_clear(&k);
 	assert_false(key_cache_get(&k, 100000, 1, &rkey));
 	key_cache_destroy(&k);
-	key_cache_destroy(&k);
+}
+
+static bool finds(struct key_cache *k, uint64_t addr, size_t bytes, uint32_t rkey)
+{
+	const struct near_key *near = key_cache_find(k, addr, bytes);
+
+	return near && near->rkey == rkey;
 }
 
 static void test_edges_of_a_range(void **state)
 {
 	const uint64_t last = UINT64_MAX - 2 * PAGE + 1;
-	struct key_cache k = { 0 };
-	uint32_t rkey = 77;
+	struct key_cache k = { .heap = heap };
+	_Atomic uint64_t live = 1;
 
 	(void)state;
-	assert_false(key_cache_find(&k, 0, 1, &rkey)); /* nothing is cached, not even null */
-	assert_false(key_cache_find(&k, BASE, 0, &rkey));
-	key_cache_remember(&k, BASE + 10, &(struct near_key){ BASE, BASE + 100, 1, 5 });
-	assert_true(key_cache_find(&k, BASE, 100, &rkey));
-	assert_true(key_cache_find(&k, BASE + 99, 1, &rkey));
-	assert_int_equal(rkey, 5);
-	assert_false(key_cache_find(&k, BASE, 101, &rkey));
-	assert_false(key_cache_find(&k, BASE + 100, 1, &rkey));
-	assert_false(key_cache_find(&k, BASE - 1, 2, &rkey));
-	assert_false(key_cache_find(&k, BASE + 1, SIZE_MAX, &rkey));
-	key_cache_remember(&k, BASE + 10, &(struct near_key){ BASE + 10, BASE + 110, 1, 5 });
-	assert_false(key_cache_find(&k, BASE + 9, 1, &rkey));
-	assert_true(key_cache_find(&k, BASE + 10, 1, &rkey));
-	key_cache_remember(&k, last,
-		&(struct near_key){ last, last + PAGE, 1, 6 }); /* no sum of it may wrap around */
-	assert_true(key_cache_find(&k, last, PAGE, &rkey));
-	assert_false(key_cache_find(&k, last + 1, PAGE, &rkey));
-	assert_false(key_cache_find(&k, last + 1, SIZE_MAX, &rkey));
+	assert_null(key_cache_find(&k, 0, 1)); /* nothing is cached, not even null */
+	assert_null(key_cache_find(&k, BASE, 0));
+	key_cache_remember(&k, BASE + 10, &(struct near_key){ BASE, 100, 1, &live, 5 });
+	assert_true(finds(&k, BASE, 100, 5));
+	assert_true(finds(&k, BASE + 99, 1, 5));
+	assert_null(key_cache_find(&k, BASE, 101));
+	assert_null(key_cache_find(&k, BASE + 100, 1));
+	assert_null(key_cache_find(&k, BASE - 1, 2));
+	assert_null(key_cache_find(&k, BASE + 1, SIZE_MAX));
+	key_cache_remember(&k, BASE + 10, &(struct near_key){ BASE + 10, 100, 1, &live, 5 });
+	assert_null(key_cache_find(&k, BASE + 9, 1));
+	assert_true(finds(&k, BASE + 10, 1, 5));
+	/* No sum of it may wrap around. */
+	key_cache_remember(&k, last, &(struct near_key){ last, PAGE, 1, &live, 6 });
+	assert_true(finds(&k, last, PAGE, 6));
+	assert_null(key_cache_find(&k, last + 1, PAGE));
+	assert_null(key_cache_find(&k, last + 1, SIZE_MAX));
+	live = 0;
+	assert_null(key_cache_find(&k, last, PAGE));
 	key_cache_destroy(&k);
 }
 
@@ -155,5 +166,5 @@ int main(void)
 		cmocka_unit_test(test_edges_of_a_range),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, heap_begin, heap_end);
 }

@@ -14,6 +14,7 @@
 
 #include "client/data/reconnect.h"
 #include "client/space/thread_channels.h"
+#include "tests/support/heap.h"
 
 #define VISITORS 10000
 #define ALIVE 8
@@ -38,6 +39,7 @@ static void begin(unsigned limit, unsigned to_be_refused)
 	atomic_store(&made, 0);
 	refused = to_be_refused;
 	channels = (struct thread_channels){ .id = 0 };
+	session.heap = heap;
 	thread_channels_init(&channels, &session, limit);
 }
 
@@ -224,5 +226,5 @@ int main(void)
 		cmocka_unit_test(test_ten_thousand),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, heap_begin, heap_end);
 }

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "client/control/blocks.h"
+
+#include <errno.h>
+#include <string.h>
+#include <utlist.h>
+
+int blocks_init(struct blocks *t, struct heap *heap)
+{
+	t->heap = heap;
+	t->map = page_map_create(heap);
+	return t->map ? 0 : -ENOMEM;
+}
+
+static int add_chunk(struct blocks *t)
+{
+	const size_t room = t->room ? t->room * 2 : 16;
+	struct block *chunk, **chunks;
+
+	if (t->nchunks == BLOCKS_CHUNKS_MAX)
+		return -ENOMEM;
+	if (t->nchunks == t->room) {
+		chunks = heap_grow(
+			t->heap, t->chunks, t->room * sizeof(*chunks), room * sizeof(*chunks));
+		if (!chunks)
+			return -ENOMEM;
+		t->chunks = chunks;
+		t->room = room;
+	}
+	chunk = heap_alloc(t->heap, BLOCKS_PER_CHUNK * sizeof(*chunk));
+	if (!chunk)
+		return -ENOMEM;
+	for (unsigned i = BLOCKS_PER_CHUNK; i-- > 0;) {
+		chunk[i].slot = (uint32_t)(t->nchunks * BLOCKS_PER_CHUNK + i);
+		LL_PREPEND(t->unused, &chunk[i]);
+	}
+	t->chunks[t->nchunks++] = chunk;
+	return 0;
+}
+
+int blocks_reserve(struct blocks *t)
+{
+	const int rc = t->unused ? 0 : add_chunk(t);
+
+	return rc ? rc : page_map_reserve(t->map);
+}
+
+static bool is_over(const struct block *b)
+{
+	return b->state == BLOCK_STALE || b->state == BLOCK_FREED;
+}
+
+struct block *blocks_overlap(const struct blocks *t, uint64_t addr, uint64_t bytes)
+{
+	struct block *b = page_map_first(t->map, addr, bytes);
+
+	/* The last byte of a block need not be the last of its page. */
+	while (b && b->addr + b->bytes <= addr) {
+		const uint64_t from = (addr | ((1U << PAGE_MAP_SHIFT) - 1)) + 1;
+
+		b = addr + bytes > from ? page_map_first(t->map, from, addr + bytes - from) : NULL;
+	}
+	return b;
+}
+
+int blocks_add(struct blocks *t, const struct block *new)
+{
+	struct block *b;
+	int rc;
+
+	if (!page_map_fits(new->addr, new->bytes))
+		return -EINVAL;
+	if (page_map_first(t->map, new->addr, new->bytes))
+		return -EEXIST;
+	rc = blocks_reserve(t);
+	if (rc)
+		return rc;
+	b = t->unused;
+	LL_DELETE(t->unused, b);
+	atomic_store_explicit(&b->addr, new->addr, memory_order_relaxed);
+	atomic_store_explicit(&b->bytes, new->bytes, memory_order_relaxed);
+	b->serial = atomic_fetch_add(&t->serials, 1) + 1;
+	b->id = new->id;
+	b->state = BLOCK_LIVE;
+	b->origin = new->origin;
+	if (new->attached || b->attached)
+		memcpy(b->key, new->key, sizeof(b->key));
+	b->attached = new->attached;
+	atomic_store_explicit(&b->live, b->serial, memory_order_release);
+	page_map_set(t->map, new->addr, new->bytes, b);
+	return 0;
+}
+
+/* A reader that has seen it live sees that it is not, before it can see any other block in this memory. */
+static void end(struct block *b)
+{
+	atomic_store_explicit(&b->live, 0, memory_order_relaxed);
+	atomic_thread_fence(memory_order_release);
+}
+
+void blocks_remove(struct blocks *t, struct block *b)
+{
+	end(b);
+	page_map_set(t->map, b->addr, b->bytes, NULL);
+	if (is_over(b))
+		DL_DELETE(t->over, b);
+	LL_PREPEND(t->unused, b);
+}
+
+void blocks_set_state(struct blocks *t, struct block *b, enum block_state state)
+{
+	if (is_over(b))
+		DL_DELETE(t->over, b);
+	b->state = (uint8_t)state;
+	if (state != BLOCK_LIVE)
+		end(b);
+	if (is_over(b))
+		DL_APPEND(t->over, b);
+}
+
+struct block *blocks_find_range(const struct blocks *t, uint64_t addr, uint64_t bytes)
+{
+	struct block *b = addr_is_remote(addr) ? page_map_get(t->map, addr) : NULL;
+
+	if (!b || addr - b->addr >= b->bytes || bytes > b->bytes - (addr - b->addr))
+		return NULL;
+	return b;
+}
+
+struct block *blocks_find(const struct blocks *t, uint64_t addr)
+{
+	struct block *b = blocks_find_range(t, addr, 0);
+
+	return b && b->addr == addr ? b : NULL;
+}
+
+void blocks_mark_stale(struct blocks *t)
+{
+	for (size_t i = 0; i < t->nchunks * BLOCKS_PER_CHUNK; i++) {
+		struct block *b = &t->chunks[i / BLOCKS_PER_CHUNK][i % BLOCKS_PER_CHUNK];
+
+		/* Those that are not in use have no address. */
+		if (blocks_find(t, b->addr) == b && b->state != BLOCK_FREED && !b->attached)
+			blocks_set_state(t, b, BLOCK_STALE);
+	}
+}
+
+unsigned blocks_displace(struct blocks *t, uint64_t addr, uint64_t bytes)
+{
+	const uint64_t end = addr + bytes;
+	struct block *b;
+	unsigned n = 0;
+
+	while (addr < end && (b = blocks_overlap(t, addr, end - addr)) != NULL) {
+		if (!is_over(b)) {
+			blocks_set_state(t, b, BLOCK_STALE);
+			n++;
+		}
+		addr = b->addr + b->bytes;
+	}
+	return n;
+}
+
+/* Make room for one more: what lies between two neighbours is covered too, where that is the least. */
+static unsigned join_nearest(struct range *ranges, unsigned n)
+{
+	unsigned at = 1;
+
+	for (unsigned i = 2; i < n; i++)
+		if (ranges[i].start - ranges[i - 1].end < ranges[at].start - ranges[at - 1].end)
+			at = i;
+	ranges[at - 1].end = ranges[at].end;
+	memmove(&ranges[at], &ranges[at + 1], (n - at - 1) * sizeof(*ranges));
+	return n - 1;
+}
+
+/* Put it where it belongs among ascending ranges, one of which may cover it by now. */
+static unsigned insert(struct range *ranges, unsigned n, struct range new)
+{
+	unsigned at = 0;
+
+	while (at < n && ranges[at].end <= new.start)
+		at++;
+	if (at < n && ranges[at].start <= new.start)
+		return n;
+	memmove(&ranges[at + 1], &ranges[at], (n - at) * sizeof(*ranges));
+	ranges[at] = new;
+	return n + 1;
+}
+
+unsigned blocks_reserved(const struct blocks *t, struct range out[AVOID_MAX])
+{
+	struct range ranges[AVOID_MAX + 1];
+	const struct block *b;
+	unsigned n = 0;
+
+	DL_FOREACH (t->over, b) {
+		n = insert(ranges, n, (struct range){ b->addr, b->addr + b->bytes });
+		if (n > AVOID_MAX)
+			n = join_nearest(ranges, n);
+	}
+	memcpy(out, ranges, n * sizeof(*ranges));
+	return n;
+}
+
+bool blocks_view(const struct blocks *t, uint64_t addr, struct block_view *out)
+{
+	const struct block *b = addr_is_remote(addr) ? page_map_get(t->map, addr) : NULL;
+
+	if (!b)
+		return false;
+	out->live = &b->live;
+	out->slot = b->slot;
+	out->serial = atomic_load_explicit(&b->live, memory_order_acquire);
+	out->addr = atomic_load_explicit(&b->addr, memory_order_relaxed);
+	out->bytes = atomic_load_explicit(&b->bytes, memory_order_relaxed);
+	atomic_thread_fence(memory_order_acquire);
+	return out->serial && addr - out->addr < out->bytes &&
+	       atomic_load_explicit(&b->live, memory_order_relaxed) == out->serial;
+}

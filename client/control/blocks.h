@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The blocks that the server has lent to a session: what every address is checked against before anything is sent.
+ * They never overlap, and each page belongs to one of them at most, found through a page map.
+ *
+ * A block is removed by the program only, with rmem_free() or rmem_detach(). Until then its addresses mean this
+ * block, also when it is gone: were they lent to the program again, what still uses them for the lost one would reach
+ * the new one.
+ *
+ * Pure. The caller locks (client/control/session.h: table), except for blocks_view(), which any thread may call at
+ * any time. A block's memory stays a block's until the heap is destroyed: a reader that is late finds another serial.
+ */
+#ifndef RMEM_CLIENT_CONTROL_BLOCKS_H
+#define RMEM_CLIENT_CONTROL_BLOCKS_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "client/base/page_map.h"
+#include "common/message.h"
+
+enum block_state {
+	BLOCK_LIVE,
+	BLOCK_FREEING, /* a FREE is on its way, and may have been carried out */
+	BLOCK_FREED,   /* ... and was, after its caller had given up waiting */
+	BLOCK_STALE, /* the server has, or may have, reclaimed it; of an attached one: its owner has freed it */
+};
+
+/* Where it was allocated, for messages. */
+struct origin {
+	uint32_t site;    /* the server's number; 0: unknown */
+	const char *code; /* that called rmem_alloc(), as sites_code() has it; NULL: unknown */
+};
+
+/* Adding and removing one in a million is mostly cache misses: what they need is in the first line. */
+struct block {
+	_Atomic uint64_t live; /* serial while it may be used, else 0 */
+	_Atomic uint64_t addr, bytes;
+	uint64_t
+		serial; /* how many blocks this session has had, with it: a later one has a greater */
+	uint64_t id;    /* its serial number on the server */
+	struct block *next; /* among those that are over, or among the unused */
+	uint32_t slot; /* small, and its own while it is here: an index for what belongs to it */
+	uint8_t state; /* enum block_state */
+	bool attached; /* another session's, which shares it */
+	struct origin origin;
+	struct block *prev;
+	uint8_t key[SHARE_KEY_SIZE]; /* of an attached one; else zero */
+} __attribute__((aligned(64)));
+
+#define BLOCKS_PER_CHUNK 64
+#define BLOCKS_CHUNKS_MAX (1U << 18) /* 16 Mi blocks: what a server keeps */
+
+struct blocks {
+	struct heap *heap;
+	struct page_map *map;
+	struct block **chunks; /* of BLOCKS_PER_CHUNK each */
+	size_t nchunks, room;
+	struct block *unused;
+	struct block *over;       /* STALE or FREED: the server may take these addresses for free */
+	_Atomic uint64_t serials; /* so far */
+};
+
+/* 0 or -ENOMEM. Everything goes with the heap. */
+int blocks_init(struct blocks *t, struct heap *heap);
+
+/* Make room, so that the next blocks_add() cannot fail for lack of memory. 0 or -ENOMEM. */
+int blocks_reserve(struct blocks *t);
+
+/*
+ * Add a LIVE one, as new says: its addr, bytes, id, origin, attached and key; the rest is given here. -EEXIST if it
+ * overlaps another, -EINVAL if there can be no such block, -ENOMEM.
+ */
+int blocks_add(struct blocks *t, const struct block *new);
+
+void blocks_remove(struct blocks *t, struct block *b);
+void blocks_set_state(struct blocks *t, struct block *b, enum block_state state);
+
+/*
+ * The server has lent [addr, addr + bytes), so what was there is gone: mostly what was attached, and then freed by its
+ * owner. It becomes STALE. Returns how many did.
+ */
+unsigned blocks_displace(struct blocks *t, uint64_t addr, uint64_t bytes);
+
+/* Ranges that cover all addresses of blocks that are over, ascending. Returns how many. O(blocks that are over). */
+unsigned blocks_reserved(const struct blocks *t, struct range out[AVOID_MAX]);
+
+/* The one that starts at / wholly contains [addr, addr + bytes), or NULL. */
+struct block *blocks_find(const struct blocks *t, uint64_t addr);
+struct block *blocks_find_range(const struct blocks *t, uint64_t addr, uint64_t bytes);
+
+/* The first that has a byte in [addr, addr + bytes), or NULL. */
+struct block *blocks_overlap(const struct blocks *t, uint64_t addr, uint64_t bytes);
+
+/* All that are this session's own. */
+void blocks_mark_stale(struct blocks *t);
+
+/* What an access has to know of a block, all as of one moment. */
+struct block_view {
+	uint64_t addr, bytes, serial;
+	uint32_t slot;
+	const _Atomic uint64_t *live; /* as long as it is serial, all of this holds */
+};
+
+/* Without a lock: the LIVE block that addr is in. false: there is none. */
+bool blocks_view(const struct blocks *t, uint64_t addr, struct block_view *out);
+
+#endif
