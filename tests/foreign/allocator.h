@@ -13,5 +13,7 @@
 ALLOCATOR_API void allocator_forbid(bool forbidden);
 /* Blocks that are in use. */
 ALLOCATOR_API long allocator_live(void);
+/* Locks that librmem has taken: under none may anybody allocate. */
+ALLOCATOR_API long allocator_locks(void);
 
 #endif

@@ -275,7 +275,10 @@ static void again(char **modules)
 
 static void sessions(char **arguments)
 {
+	long (*locks)(void) = (long (*)(void))dlsym(RTLD_DEFAULT, "allocator_locks");
+
 	visit_often(&(struct visit){ arguments[0], arguments[1] }, SESSIONS);
+	CHECK(!locks || locks() > SESSIONS);
 }
 
 /* ---- the program has an allocator of its own ---- */
