@@ -119,8 +119,9 @@ RMEM_API int rmem_alloc(
 
 /*
  * Give an allocation back. addr must be what rmem_alloc() returned; 0 is fine. One round trip; when
- * it returns 0 no access to the memory is possible any more. After -ETIMEDOUT and -ECONNRESET repeat it: until then the
- * address is kept for it.
+ * it returns 0 no access to the memory is possible any more. After -ETIMEDOUT, -ECONNRESET and -ENOMEM it may still be
+ * allocated: repeat the call, or it is leaked. Whether an earlier one arrived makes no difference, and until one has
+ * returned 0 or -ESTALE the address is lent to this session for nothing else.
  *	-EINVAL		addr is an interior address, was freed already or was never allocated
  *	-ESTALE		it was lost already, and is given up now: its address can be lent to this session again
  *	-EIO		the server's device does not confirm that others have no access any more; it is lent to nobody
