@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Hosts that leave the library little, each with a session: ten thousand threads that come and go, signals, locked
+ * Hosts that leave the library little, each with a session: ten thousand threads that come and go, children, signals, locked
  * stdio, a full table of files, no thread to be had, plugins, an allocator of the program's. Most are programs of
  * their own, this one in a role, because they change what a process has once. (tests/foreign has what needs no
  * session, tests/rxe/test_embedded.c a host without keys.)
@@ -21,6 +21,7 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "tests/rxe/lib.h"
@@ -189,6 +190,60 @@ static void be(struct rig *r, const char *role, int log)
 	process_start(&host, argv, (const int[]){ -1, -1, log });
 	assert_int_equal(process_wait(&host, RIG_LIMIT_MS, role), 0);
 	rig_end(r);
+}
+
+/* ---- children, and other programs ---- */
+
+#define FILES "TEST_GUESTS_FILES" /* environment: how many are open without a session */
+
+static void execute(const char *server)
+{
+	execl("/proc/self/exe", "test_guests", "image", server, NULL);
+	_exit(3);
+}
+
+/* What is executed begins anew: nothing of a session is open, and it has one of its own. */
+static int role_image(const char *server)
+{
+	assert_int_equal(count_entries("/proc/self/fd"), strtoul(getenv(FILES), NULL, 10));
+	live(server);
+	return 0;
+}
+
+/* A child is told that the session is not its own, can execute what has one, and does the parent no harm. */
+static int role_fork(const char *server)
+{
+	char files[16];
+	uint64_t word;
+	struct rmem *rm;
+	rmem_addr_t addr;
+	int status;
+	pid_t pid;
+
+	snprintf(files, sizeof(files), "%u", count_entries("/proc/self/fd"));
+	setenv(FILES, files, 1);
+	rm = lib_open(server, 0);
+	addr = lib_alloc(rm, BYTES);
+	move(rm, NULL, addr, 1);
+	pid = fork();
+	if (pid == 0) {
+		lib_expect(rmem_read(rm, &word, addr, sizeof(word)), -EPERM, "fork");
+		lib_expect(rmem_free(rm, addr), -EPERM, "fork");
+		execute(server);
+	}
+	move(rm, NULL, addr, 2);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	move(rm, NULL, addr, 3);
+	lib_succeed(rmem_free(rm, addr));
+	/* And so does this program, in the middle of its session. */
+	execute(server);
+	return 3;
+}
+
+static void test_fork_and_exec(void **state)
+{
+	be(*state, "fork", -1);
 }
 
 /* ---- signals ---- */
@@ -556,6 +611,8 @@ static int role(const char *name, const char *server)
 		const char *name;
 		int (*run)(const char *server);
 	} roles[] = {
+		{ "fork", role_fork },
+		{ "image", role_image },
 		{ "signals", role_signals },
 		{ "interrupted", role_interrupted },
 		{ "stdio", role_stdio },
@@ -574,6 +631,7 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		RIG_TEST(test_visitors),
+		RIG_TEST(test_fork_and_exec),
 		RIG_TEST(test_signals),
 		RIG_TEST(test_interrupted),
 		RIG_TEST(test_stdio_locked),
