@@ -22,7 +22,6 @@
 
 #define DEPTH_DEFAULT 128
 #define DEPTH_MAX 65536
-#define POST_BATCH 32 /* work requests that are posted without being asked for */
 
 struct rmem_queue {
 	struct rmem *rm;
@@ -30,10 +29,11 @@ struct rmem_queue {
 	struct channel *channel;
 	struct operation *operations; /* a ring of mask + 1 */
 	uint64_t mask, depth, started, reaped;
-	bool fence;        /* before the next */
-	int epoll_fd;      /* -1: never asked for */
-	unsigned connects; /* of the channel, when its descriptors were put there */
-	bool armed;        /* the next completion makes it readable */
+	uint64_t short_end; /* more may be started the short way until there are so many */
+	bool fence;         /* before the next */
+	int epoll_fd;       /* -1: never asked for */
+	unsigned connects;  /* of the channel, when its descriptors were put there */
+	bool armed;         /* the next completion makes it readable */
 	bool quiet;        /* the last look found nothing: the caller may wait for the descriptor */
 	int wake_fd;       /* makes it readable without a completion */
 	int timer_fd;      /* ... when nothing has come for long */
@@ -117,6 +117,7 @@ RMEM_API int rmem_queue_create(
 	q->mask = ring - 1;
 	q->epoll_fd = q->wake_fd = q->timer_fd = -1;
 	q->quiet = true;
+	q->short_end = depth;
 	pthread_mutex_lock(&rm->queues_lock);
 	DL_APPEND(rm->queues, q);
 	pthread_mutex_unlock(&rm->queues_lock);
@@ -315,13 +316,22 @@ static struct operation *begin(struct rmem_queue *q, enum operation_kind kind, u
 	return op;
 }
 
+/* Not the short way: behind a fence, and where the program waits for the descriptor. */
+static void set_short_end(struct rmem_queue *q)
+{
+	const bool is_long = q->fence || (q->quiet && q->epoll_fd >= 0);
+
+	q->short_end = is_long ? q->started : q->reaped + q->depth;
+}
+
 static void started(struct rmem_queue *q)
 {
 	struct errinfo errinfo;
 
 	q->started++;
 	q->fence = false;
-	if (channel_unposted(q->channel) >= POST_BATCH)
+	set_short_end(q);
+	if (channel_unposted(q->channel) >= PIPELINE_BATCH)
 		progress_post(q->channel, &errinfo);
 }
 
@@ -347,24 +357,26 @@ static int start(struct rmem_queue *q, struct operation *op, int rc, const char 
 	return call_done(rc, call, errinfo);
 }
 
-/* Room, and nobody who waits for the descriptor and has to be told. */
-static inline bool may_be_short(const struct rmem_queue *q)
+static __attribute__((noinline)) void post_batch(struct channel *ch)
 {
-	return q && call_is_ours(q->rm) && q->started - q->reaped != q->depth &&
-	       !(q->quiet && q->epoll_fd >= 0);
+	struct errinfo errinfo;
+
+	if (channel_unposted(ch) >= PIPELINE_BATCH)
+		progress_post(ch, &errinfo);
 }
 
-static inline bool start_short(struct rmem_queue *q, enum operation_kind kind, void *local,
-	rmem_addr_t remote, size_t bytes, uint64_t tag)
+/* In a child after fork() the channel is not as it was, which fastpath_start() sees. */
+static inline __attribute__((always_inline)) bool start_short(struct rmem_queue *q,
+	enum operation_kind kind, void *local, rmem_addr_t remote, size_t bytes, uint64_t tag)
 {
-	struct operation *op = &q->operations[q->started & q->mask];
+	struct channel *ch = q->channel;
 
-	op->kind = kind;
-	op->fence = q->fence;
-	op->tag = tag;
-	if (!fastpath_start(q->channel, op, local, remote, bytes))
+	if (q->started >= q->short_end || !fastpath_start(ch, &q->operations[q->started & q->mask],
+						  kind, local, remote, bytes, tag))
 		return false;
-	started(q);
+	q->started++;
+	if (ch->pipeline.built >= ch->pipeline.short_end)
+		post_batch(ch);
 	return true;
 }
 
@@ -383,7 +395,7 @@ static __attribute__((noinline)) int start_long(struct rmem_queue *q, enum opera
 RMEM_API int rmem_start_read(
 	struct rmem_queue *q, void *dst, rmem_addr_t src, size_t bytes, uint64_t tag)
 {
-	if (may_be_short(q) && start_short(q, OPERATION_READ, dst, src, bytes, tag))
+	if (q && start_short(q, OPERATION_READ, dst, src, bytes, tag))
 		return 0;
 	return start_long(q, OPERATION_READ, dst, src, bytes, tag, "rmem_start_read");
 }
@@ -393,7 +405,7 @@ RMEM_API int rmem_start_write(
 {
 	void *local = (void *)(uintptr_t)src; /* it is only read */
 
-	if (may_be_short(q) && start_short(q, OPERATION_WRITE, local, dst, bytes, tag))
+	if (q && start_short(q, OPERATION_WRITE, local, dst, bytes, tag))
 		return 0;
 	return start_long(q, OPERATION_WRITE, local, dst, bytes, tag, "rmem_start_write");
 }
@@ -476,8 +488,10 @@ RMEM_API int rmem_fence(struct rmem_queue *q)
 	struct errinfo errinfo;
 	int rc = enter(q, &errinfo);
 
-	if (rc == 0)
+	if (rc == 0) {
 		q->fence = true;
+		set_short_end(q);
+	}
 	return call_done(rc, "rmem_fence", &errinfo);
 }
 
@@ -503,6 +517,7 @@ static uint64_t deadline_of(int timeout_ms)
 RMEM_API int rmem_reap(struct rmem_queue *q, struct rmem_completion *out, int max, int timeout_ms)
 {
 	struct errinfo errinfo;
+	uint64_t done;
 	int n = 0, failed = 0, rc = enter(q, &errinfo);
 
 	if (rc == 0 && (max < 1 || !out))
@@ -515,13 +530,19 @@ RMEM_API int rmem_reap(struct rmem_queue *q, struct rmem_completion *out, int ma
 		progress_advance(q->channel, completed(q) ? 0 : deadline_of(timeout_ms), &errinfo);
 	if (q->epoll_fd >= 0 && !completed(q) && channel_is_busy(q->channel) && arm(q))
 		progress_advance(q->channel, 0, &errinfo);
-	for (uint64_t done = completed(q); n < max && done; n++, done--) {
-		const struct operation *op = &q->operations[q->reaped++ & q->mask];
+	done = completed(q);
+	if (done < (uint64_t)max)
+		max = (int)done;
+	for (; n < max; n++) {
+		const struct operation *op = &q->operations[(q->reaped + (uint64_t)n) & q->mask];
 
 		out[n] = (struct rmem_completion){ .tag = op->tag, .status = op->status };
-		failed = op->status ? op->status : failed;
+		if (op->status)
+			failed = op->status;
 	}
+	q->reaped += (uint64_t)n;
 	q->quiet = n == 0;
+	set_short_end(q);
 	if (errinfo.text[0])
 		q->trouble = errinfo;
 	if (failed)
@@ -551,6 +572,7 @@ static int make_descriptor(struct rmem_queue *q, struct errinfo *errinfo)
 		return denial_explain(DENIED_FILE, rc, "epoll", errinfo);
 	}
 	watch_connection(q);
+	set_short_end(q);
 	return 0;
 }
 

@@ -52,10 +52,10 @@ void channel_explain_break(const struct channel *ch, struct errinfo *errinfo)
 	struct failure f = ch->pipeline.failure;
 	struct plan_segment seg;
 
-	if (!f.op && first && operation_is_unplanned(first))
-		f = (struct failure){
-			.op = first, .remote = first->one_remote.base, .bytes = first->left.left
-		};
+	if (!f.op && first && first->is_short)
+		f = (struct failure){ .op = first,
+			.remote = first->one_remote.base,
+			.bytes = first->one_local.iov_len };
 	else if (!f.op && first && operation_is_copy(first) && plan_peek(&first->left, &seg))
 		f = (struct failure){ .op = first, .remote = seg.remote, .bytes = seg.len };
 	else if (!f.op && first && !operation_is_copy(first))

@@ -24,7 +24,7 @@
 struct fastpath {
 	struct ibv_send_wr wr;
 	struct ibv_sge sge;
-	const struct buffer *near; /* of the channel's copy: the last that was used; NULL: none */
+	struct buffer near; /* of the channel's copy: the last that was used; 0 bytes: none */
 };
 
 struct channel {

@@ -23,9 +23,7 @@
 static inline const struct near_key *fastpath_key(
 	struct channel *ch, const void *local, uint64_t remote, size_t bytes)
 {
-	const struct pipeline *p = &ch->pipeline;
-
-	if (bytes - 1 >= BOUNCE_PIECE_MAX || !local || !p->ep || endpoint_broken(p->ep) ||
+	if (bytes - 1 >= BOUNCE_PIECE_MAX || !local ||
 		atomic_load_explicit(&ch->vitals->epoch, memory_order_acquire) != ch->epoch ||
 		poison_find(local, bytes))
 		return NULL;
@@ -37,34 +35,33 @@ static inline bool fastpath_is_leased(const struct channel *ch, uint64_t now_ns)
 	return now_ns < atomic_load_explicit(&ch->vitals->lease_ns, memory_order_relaxed);
 }
 
-/* The registered buffer that holds it, which is mostly the one of the last time. */
-static inline const struct buffer *fastpath_find_buffer(
-	struct channel *ch, const struct ibv_sge *sge)
-{
-	const struct buffer *b = ch->fastpath.near;
-	size_t at = b ? sge->addr - b->start : 0;
+/* Make the registered buffer that holds it the near one. false: there is none. */
+__attribute__((noinline)) bool fastpath_search_buffer(
+	struct channel *ch, const void *local, size_t bytes);
 
-	if (likely(b && at < b->bytes && sge->length <= b->bytes - at))
-		return b;
-	b = ch->buffers.count ? buffers_find_range(&ch->buffers, sge->addr, sge->length) : NULL;
-	if (!b || !b->mr)
-		return NULL;
-	ch->fastpath.near = b;
-	return b;
+/* Is it in a registered buffer, which is then the near one, and mostly was? */
+static inline bool fastpath_find_buffer(struct channel *ch, const void *local, size_t bytes)
+{
+	const struct buffer *near = &ch->fastpath.near;
+	size_t end;
+
+	if (likely(!__builtin_add_overflow((uintptr_t)local - near->start, bytes, &end) &&
+		    end <= near->bytes))
+		return true;
+	return fastpath_search_buffer(ch, local, bytes);
 }
 
 /* Without a copy, if it goes: then sge is complete. */
-static inline enum way fastpath_choose_way(
-	struct channel *ch, enum operation_kind kind, struct ibv_sge *sge)
+static inline enum way fastpath_choose_way(struct channel *ch, enum operation_kind kind,
+	const void *local, size_t bytes, struct ibv_sge *sge)
 {
-	const struct buffer *b;
-
-	if (kind == OPERATION_WRITE && sge->length <= endpoint_inline_bytes(ch->pipeline.ep))
+	sge->addr = (uintptr_t)local;
+	sge->length = (uint32_t)bytes;
+	if (kind == OPERATION_WRITE && bytes <= endpoint_inline_bytes(ch->pipeline.ep))
 		return WAY_INLINE;
-	b = fastpath_find_buffer(ch, sge);
-	if (!b)
+	if (!fastpath_find_buffer(ch, local, bytes))
 		return WAY_BOUNCED;
-	sge->lkey = b->lkey;
+	sge->lkey = ch->fastpath.near.lkey;
 	return WAY_IN_PLACE;
 }
 
@@ -86,13 +83,6 @@ static inline void fastpath_aim(struct ibv_send_wr *wr, enum operation_kind kind
 	wr->wr.rdma.rkey = rkey;
 }
 
-static inline void fastpath_count(struct traffic *t, enum way way, size_t bytes)
-{
-	traffic_add(&t->requests[way], 1);
-	traffic_add(&t->bytes[way], bytes);
-	traffic_add(&t->doorbells, 1);
-}
-
 /* The copy failed in the block with this serial, error is what ibv_post_send() said, or wc tells: the long way comes
  * back. Returns false. */
 __attribute__((cold, noinline)) bool fastpath_broke(struct channel *ch, enum operation_kind kind,
@@ -112,16 +102,16 @@ static inline __attribute__((always_inline)) bool fastpath_copy(
 	uint64_t now;
 	int error;
 
-	key = likely(!p->first) ? fastpath_key(ch, local, remote, bytes) : NULL;
+	if (unlikely(p->first || !channel_is_connected(ch)))
+		return false;
+	key = fastpath_key(ch, local, remote, bytes);
 	if (unlikely(!key))
 		return false;
 	now = clock_boot_ns();
 	if (unlikely(!fastpath_is_leased(ch, now)))
 		return false;
 	port = endpoint_port(p->ep);
-	sge->addr = (uintptr_t)local;
-	sge->length = (uint32_t)bytes;
-	way = fastpath_choose_way(ch, kind, sge);
+	way = fastpath_choose_way(ch, kind, local, bytes, sge);
 	if (way == WAY_BOUNCED)
 		fastpath_bounce(p, kind, sge, p->bounce.memory, local);
 	fastpath_aim(wr, kind, way, IBV_SEND_SIGNALED, remote, key->rkey);
@@ -130,7 +120,8 @@ static inline __attribute__((always_inline)) bool fastpath_copy(
 	error = ibv_post_send(port->qp, wr, &bad);
 	if (unlikely(error))
 		return fastpath_broke(ch, kind, key->serial, &wc, now, error);
-	fastpath_count(&p->traffic, way, bytes); /* while the device works */
+	pipeline_count(p, way, bytes); /* while the device works */
+	traffic_add(&p->traffic.doorbells, 1);
 	if (ibv_poll_cq(port->cq, 1, &wc) < 1)
 		(void)endpoint_reap(p->ep, &wc, 1, PIPELINE_PROGRESS_NS);
 	if (unlikely(p->apart) && kind == OPERATION_READ && !endpoint_is_ready(p->ep))
@@ -142,8 +133,58 @@ static inline __attribute__((always_inline)) bool fastpath_copy(
 	return true;
 }
 
-/* Start a copy that op stands for. false: it was not started this way. */
-bool fastpath_start(
-	struct channel *ch, struct operation *op, void *local, uint64_t remote, size_t bytes);
+/* May more be built, from now on up to short_end? The lease is asked once for those that leave together. */
+__attribute__((noinline)) bool fastpath_make_room(struct channel *ch);
+
+/* The bytes go through bounce memory. false: there is none free. */
+__attribute__((noinline)) bool fastpath_take_bounce(
+	struct channel *ch, struct work *work, enum operation_kind kind, void *local, size_t bytes);
+
+/* How its bytes travel. A constant in each branch makes each count one instruction sequence without an index. */
+static inline __attribute__((always_inline)) bool fastpath_place(
+	struct channel *ch, struct work *work, enum operation_kind kind, void *local, size_t bytes)
+{
+	struct pipeline *p = &ch->pipeline;
+	struct ibv_sge *sge = work->sges;
+
+	sge->addr = (uintptr_t)local;
+	sge->length = (uint32_t)bytes;
+	if (kind == OPERATION_WRITE && bytes <= endpoint_inline_bytes(p->ep)) {
+		pipeline_count(p, WAY_INLINE, bytes);
+		work->way = WAY_INLINE;
+	} else if (likely(fastpath_find_buffer(ch, local, bytes))) {
+		pipeline_count(p, WAY_IN_PLACE, bytes);
+		work->way = WAY_IN_PLACE;
+		sge->lkey = ch->fastpath.near.lkey;
+	} else {
+		return fastpath_take_bounce(ch, work, kind, local, bytes);
+	}
+	work->bounced = NULL;
+	return true;
+}
+
+/* Start a copy that op, which has no fence, stands for. false: it was not started this way. */
+static inline __attribute__((always_inline)) bool fastpath_start(struct channel *ch,
+	struct operation *op, enum operation_kind kind, void *local, uint64_t remote, size_t bytes,
+	uint64_t tag)
+{
+	const struct near_key *key = fastpath_key(ch, local, remote, bytes);
+	struct pipeline *p = &ch->pipeline;
+	struct work *work;
+
+	if (unlikely(!key || (p->built >= p->short_end && !fastpath_make_room(ch))))
+		return false;
+	work = pipeline_next_work(p);
+	if (unlikely(!fastpath_place(ch, work, kind, local, bytes)))
+		return false;
+	work->op = op;
+	work->bytes = bytes;
+	work->wr.wr_id = p->built++;
+	work->wr.num_sge = 1;
+	fastpath_aim(&work->wr, kind, work->way, 0, remote, key->rkey);
+	operation_set_short(op, kind, local, remote, bytes, key->serial, tag);
+	pipeline_append(p, op);
+	return true;
+}
 
 #endif

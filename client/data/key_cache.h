@@ -54,9 +54,9 @@ static inline const struct near_key *key_cache_find(
 	struct key_cache *k, uint64_t addr, size_t bytes)
 {
 	const struct near_key *n = key_cache_near(k, addr);
-	const uint64_t at = addr - n->start;
+	uint64_t end;
 
-	if (at >= n->bytes || bytes > n->bytes - at ||
+	if (__builtin_add_overflow(addr - n->start, bytes, &end) || end > n->bytes ||
 		atomic_load_explicit(n->live, memory_order_acquire) != n->serial)
 		return NULL;
 	return n;

@@ -14,7 +14,7 @@ static int copy_buffers(struct channel *ch)
 	struct buffers *to = &ch->buffers;
 	int rc;
 
-	ch->fastpath.near = NULL;
+	ch->fastpath.near.bytes = 0;
 	to->count = 0;
 	rc = buffers_reserve(to, from->count);
 	if (rc)

@@ -24,13 +24,20 @@ int operation_plan_one(struct operation *op, void *local, rmem_addr_t remote, si
 
 void operation_plan_again(struct operation *op)
 {
+	op->is_short = false;
+	op->one_remote.len = op->one_local.iov_len;
 	op->left = (struct plan){
 		.local = &op->one_local,
 		.remote = &op->one_remote,
 		.nlocal = 1,
 		.nremote = 1,
-		.left = op->left.left,
+		.left = op->one_local.iov_len,
 	};
+	op->next = op->left;
+	op->next.left = 0;
+	op->pause_bytes = 0;
+	op->outstanding = 1;
+	op->lease_epoch = 0;
 }
 
 int operation_check_word(const struct operation *op, struct errinfo *errinfo)

@@ -18,6 +18,10 @@
 
 int pipeline_init(struct pipeline *p, struct heap *heap)
 {
+	for (unsigned i = 0; i < PIPELINE_DEPTH; i++) {
+		p->works[i].wr.next = &p->works[(i + 1) % PIPELINE_DEPTH].wr;
+		p->works[i].wr.sg_list = p->works[i].sges;
+	}
 	return bounce_init(&p->bounce, heap);
 }
 
@@ -88,6 +92,22 @@ void pipeline_build_from(struct pipeline *p, struct operation *op)
 	p->building = op;
 	if (op && op->fence)
 		p->fence = true;
+	p->short_end = 0;
+}
+
+/* Work requests that were built are not sent: they do not count. */
+static void drop_built(struct pipeline *p, uint64_t from)
+{
+	for (; p->built > from; p->built--) {
+		const struct work *work = &p->works[(p->built - 1) % PIPELINE_DEPTH];
+
+		if (!operation_is_copy(work->op))
+			traffic_add(&p->traffic.atomics, -1UL);
+		else {
+			traffic_add(&p->traffic.requests[work->way], -1UL);
+			traffic_add(&p->traffic.bytes[work->way], -work->bytes);
+		}
+	}
 }
 
 void pipeline_detach(struct pipeline *p)
@@ -104,11 +124,13 @@ void pipeline_detach(struct pipeline *p)
 	p->ep = NULL;
 	temp_mrs_clear(&p->temp_mrs);
 	bounce_release(&p->bounce, p->bounce.head);
+	drop_built(p, p->posted);
 	p->built = p->posted = p->done = p->writes_end = p->waited_for = 0;
+	p->atomics = 0;
 	for (struct operation *op = p->first; op; op = op->following) {
-		op->outstanding = 0;
-		if (operation_is_unplanned(op))
+		if (op->is_short)
 			operation_plan_again(op);
+		op->outstanding = 0;
 		op->next = op->left;
 		if (op->uncertain)
 			op->status = -EREMOTEIO;
@@ -116,6 +138,7 @@ void pipeline_detach(struct pipeline *p)
 			op->begun = false;
 	}
 	p->fence = false;
+	p->long_end = p->first ? UINT64_MAX : 0;
 	pipeline_build_from(p, p->first);
 }
 
@@ -125,56 +148,53 @@ void pipeline_fail(struct pipeline *p, int rc)
 		pipeline_give_up(op, op->status ? op->status : rc);
 	p->first = p->building = p->last = NULL;
 	p->fence = false;
+	p->long_end = p->short_end = 0;
 }
 
 void pipeline_add(struct pipeline *p, struct operation *op)
 {
-	pipeline_add_built(p, op);
+	pipeline_append(p, op);
+	p->long_end = UINT64_MAX;
 	if (!p->building)
 		pipeline_build_from(p, op);
 }
 
 /* ---- posting ---- */
 
-static void count(struct traffic *t, const struct work *work)
+/* The device may carry them out from now on. */
+static void note_atomics(struct pipeline *p)
 {
-	if (!operation_is_copy(work->op)) {
-		traffic_add(&t->atomics, 1);
-		return;
+	for (uint64_t i = p->posted; i < p->built; i++) {
+		struct operation *op = p->works[i % PIPELINE_DEPTH].op;
+
+		op->uncertain = !operation_is_copy(op);
 	}
-	traffic_add(&t->requests[work->way], 1);
-	traffic_add(&t->bytes[work->way], work->bytes);
+	p->atomics = 0;
 }
 
 int pipeline_post(struct pipeline *p, struct errinfo *errinfo)
 {
 	struct ibv_send_wr *first = &p->works[p->posted % PIPELINE_DEPTH].wr, *bad = NULL;
-	const uint64_t every = (p->built - p->done) / SIGNALS_UNDER_WAY;
-	uint64_t silent = 0;
+	struct ibv_send_wr *last = &p->works[(p->built - 1) % PIPELINE_DEPTH].wr,
+			   *next = last->next;
+	const uint64_t share = (p->built - p->done) / SIGNALS_UNDER_WAY, every = share ? share : 1;
 	int rc;
 
 	if (p->posted == p->built)
 		return 0;
-	for (uint64_t i = p->posted; i < p->built; i++) {
-		struct ibv_send_wr *wr = &p->works[i % PIPELINE_DEPTH].wr;
-		bool last = i + 1 == p->built;
-
-		wr->next = last ? NULL : &p->works[(i + 1) % PIPELINE_DEPTH].wr;
-		if (last || ++silent >= every) {
-			wr->send_flags |= IBV_SEND_SIGNALED;
-			silent = 0;
-		}
-	}
+	for (uint64_t i = p->posted + every - 1; i < p->built; i += every)
+		p->works[i % PIPELINE_DEPTH].wr.send_flags |= IBV_SEND_SIGNALED;
+	last->send_flags |= IBV_SEND_SIGNALED;
+	last->next = NULL;
 	rc = endpoint_post(p->ep, first, &bad, errinfo);
+	last->next = next;
 	traffic_add(&p->traffic.doorbells, 1);
 	if (rc) /* what was not posted does not exist */
-		p->built = bad->wr_id;
-	for (; p->posted < p->built; p->posted++) {
-		struct work *work = &p->works[p->posted % PIPELINE_DEPTH];
-
-		work->op->uncertain = !operation_is_copy(work->op);
-		count(&p->traffic, work);
-	}
+		drop_built(p, bad->wr_id);
+	if (p->atomics)
+		note_atomics(p);
+	p->posted = p->built;
+	p->short_end = 0;
 	return rc;
 }
 
@@ -183,36 +203,58 @@ int pipeline_post(struct pipeline *p, struct errinfo *errinfo)
 /* A bounced read: what has come goes where the caller wants it. */
 static void hand_out(const struct work *work)
 {
-	if (operation_is_unplanned(work->op))
+	if (work->op->is_short)
 		memcpy(work->op->one_local.iov_base, work->bounced, work->bytes);
 	else
 		plan_copy(work->at, work->bounced, work->bytes, true);
 }
 
+/* The oldest has succeeded. */
+static void finish_one(struct pipeline *p)
+{
+	const struct work *work = &p->works[p->done++ % PIPELINE_DEPTH];
+	struct operation *op = work->op;
+
+	if (!operation_is_copy(op)) {
+		if (op->old)
+			memcpy(op->old, work->bounced, sizeof(uint64_t));
+		op->uncertain = false;
+	} else if (work->bounced && op->kind == OPERATION_READ) {
+		hand_out(work);
+	}
+	if (op->is_short)
+		operation_plan_again(op);
+	if (operation_is_copy(op) && work->bytes == op->left.left)
+		op->left.left = 0; /* the end: nobody asks where that is */
+	else if (operation_is_copy(op))
+		plan_advance(&op->left, work->bytes);
+	op->outstanding--;
+	/* Not by those that have none: the ring may have begun anew since they were built. */
+	if (work->bounced)
+		bounce_release(&p->bounce, work->bounce_head);
+}
+
+/* All up to a number, which are of short operations that are next to complete. */
+static void finish_short(struct pipeline *p, uint64_t end)
+{
+	struct operation *last = p->works[(end - 1) % PIPELINE_DEPTH].op;
+
+	p->done = end;
+	p->first = last->following;
+	if (!p->first)
+		p->last = NULL;
+}
+
 /* All up to a number have succeeded, in order. */
 static void finish(struct pipeline *p, uint64_t end)
 {
-	for (; p->done < end; p->done++) {
-		const struct work *work = &p->works[p->done % PIPELINE_DEPTH];
-		struct operation *op = work->op;
-
-		if (!operation_is_copy(op)) {
-			if (op->old)
-				memcpy(op->old, work->bounced, sizeof(uint64_t));
-			op->uncertain = false;
-		} else {
-			if (work->way == WAY_BOUNCED && op->kind == OPERATION_READ)
-				hand_out(work);
-			if (work->bytes == op->left.left)
-				op->left.left = 0; /* the end: nobody asks where that is */
-			else
-				plan_advance(&op->left, work->bytes);
-		}
-		op->outstanding--;
-		/* Not by those that have none: the ring may have begun anew since they were built. */
-		if (work->bounced)
-			bounce_release(&p->bounce, work->bounce_head);
+	if (p->done < p->long_end) {
+		while (p->done < end && p->done < p->long_end)
+			finish_one(p);
+		pipeline_complete(p);
 	}
+	if (p->done < end)
+		finish_short(p, end);
 }
 
 /* Did the server's device refuse it, and with it everything behind it? */
@@ -235,6 +277,8 @@ static void fail(struct pipeline *p, const struct ibv_wc *wc)
 		.status = wc->status,
 		.vendor_err = wc->vendor_err,
 	};
+	if (work->op->is_short)
+		operation_plan_again(work->op);
 	work->op->failures++;
 	if (!refused(wc->status))
 		return;
@@ -280,10 +324,7 @@ static int take(struct pipeline *p, struct ibv_wc *wc, int n)
 			fail(p, &wc[i]);
 		p->done = end;
 	}
-	if (p->failure.op)
-		return pipeline_is_idle(p) ? -ECONNRESET : 0;
-	pipeline_complete(p);
-	return 0;
+	return p->failure.op && pipeline_is_idle(p) ? -ECONNRESET : 0;
 }
 
 /* None has come: is the oldest that is on its way overdue? Then the connection is over: -ECONNRESET. */

@@ -31,6 +31,7 @@
 #include "common/errinfo.h"
 
 #define PIPELINE_DEPTH 128 /* work requests, built and not completed; a power of 2 */
+#define PIPELINE_BATCH 32  /* ... of a queue that are posted without being asked for */
 
 /*
  * Nothing completes for so long: the connection is given up. The device's own retries end sooner. A call that
@@ -58,6 +59,7 @@ static inline uint64_t traffic_get(const _Atomic uint64_t *counter)
 	return atomic_load_explicit(counter, memory_order_relaxed);
 }
 
+/* Its wr.next is the next of the ring's, but while a list is posted; its wr.sg_list is sges. */
 struct work {
 	struct operation *op;
 	struct plan
@@ -85,8 +87,12 @@ struct pipeline {
 	struct operation *first;       /* the oldest that has not completed */
 	struct operation *building;    /* the first that is not built; NULL: all are */
 	struct operation *last;
-	bool fence;                   /* the next work request gets one */
-	uint64_t depth;               /* of the connection, at most PIPELINE_DEPTH */
+	bool fence;     /* the next work request gets one */
+	uint64_t depth; /* of the connection, at most PIPELINE_DEPTH */
+	uint64_t
+		short_end; /* short operations may be built up to here, until something else is done; 0: none */
+	uint64_t long_end; /* work requests from here on are of short operations, and not bounced */
+	unsigned atomics;  /* built and not posted */
 	uint64_t built, posted, done; /* work requests: done <= posted <= built */
 	uint64_t writes_end;          /* behind the last write that was built */
 	uint64_t waited_for; /* the oldest on its way, counted from 1; 0: nobody has looked */
@@ -120,8 +126,8 @@ void pipeline_fail(struct pipeline *p, int rc);
 /* Start an operation: its lists were checked. */
 void pipeline_add(struct pipeline *p, struct operation *op);
 
-/* ... one that is all built, behind others that are. */
-static inline void pipeline_add_built(struct pipeline *p, struct operation *op)
+/* ... a short one that is built, behind others that are. */
+static inline void pipeline_append(struct pipeline *p, struct operation *op)
 {
 	op->following = NULL;
 	if (p->last)
@@ -129,6 +135,22 @@ static inline void pipeline_add_built(struct pipeline *p, struct operation *op)
 	else
 		p->first = op;
 	p->last = op;
+}
+
+/* The one to be built next. The compiler is not to compute its address again at each use. */
+static inline struct work *pipeline_next_work(struct pipeline *p)
+{
+	struct work *work = &p->works[p->built % PIPELINE_DEPTH];
+
+	__asm__("" : "+r"(work));
+	return work;
+}
+
+/* A work request was built. */
+static inline void pipeline_count(struct pipeline *p, enum way way, size_t bytes)
+{
+	traffic_add(&p->traffic.requests[way], 1);
+	traffic_add(&p->traffic.bytes[way], bytes);
 }
 
 /* Build this one next. A fence before it stays until there is a work request that it can go with. */

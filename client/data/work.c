@@ -220,6 +220,16 @@ static int build_copy(struct channel *ch, struct work *work, struct errinfo *err
 	return rc == TRAVELS_ELSE ? build_bounced(ch, work, errinfo) : rc;
 }
 
+static void count(struct pipeline *p, const struct work *work)
+{
+	if (operation_is_copy(work->op)) {
+		pipeline_count(p, work->way, work->bytes);
+		return;
+	}
+	traffic_add(&p->traffic.atomics, 1);
+	p->atomics++;
+}
+
 /* One more work request for an operation that is not built yet. */
 static int work_build(struct channel *ch, struct operation *op, struct errinfo *errinfo)
 {
@@ -233,7 +243,6 @@ static int work_build(struct channel *ch, struct operation *op, struct errinfo *
 	work->bytes = 0;
 	work->bounced = NULL;
 	work->wr.wr_id = p->built;
-	work->wr.sg_list = work->sges;
 	work->wr.num_sge = 0;
 	work->wr.send_flags = p->fence ? IBV_SEND_FENCE : 0;
 	rc = operation_is_copy(op) ? build_copy(ch, work, errinfo)
@@ -241,6 +250,7 @@ static int work_build(struct channel *ch, struct operation *op, struct errinfo *
 	if (rc)
 		return rc;
 	p->fence = false; /* what follows in the queue is behind this one */
+	count(p, work);
 	work->bounce_head = p->bounce.head;
 	op->outstanding++;
 	p->built++;
@@ -268,5 +278,7 @@ void work_build_all(struct channel *ch, struct errinfo *errinfo)
 			pipeline_give_up(op, rc ? rc : op->status);
 		pipeline_build_from(p, op->following);
 	}
+	if (p->long_end == UINT64_MAX)
+		p->long_end = p->built;
 	pipeline_complete(p);
 }
