@@ -120,7 +120,9 @@ static void *symbolizer_main(void *arg)
 		n->first = job->next;
 		if (!n->first)
 			n->last = &n->first;
-		errand_leave(&job->errand);
+		pthread_mutex_unlock(&n->lock);
+		errand_leave(&job->errand); /* which frees it */
+		pthread_mutex_lock(&n->lock);
 	}
 	n->idle = true;
 	pthread_cond_broadcast(&n->changed);

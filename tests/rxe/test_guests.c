@@ -268,7 +268,7 @@ static void handle(int number)
 
 static const int sent[] = { SIGUSR1, SIGPIPE, SIGCHLD, SIGTERM, SIGALRM };
 
-/* All are blocked in the host, so that they wait, unless a thread of the library's takes them. */
+/* All are blocked in the host by then, so that they wait, unless a thread of the library's takes them. */
 static int role_signals(const char *server)
 {
 	const struct timespec at_once = { 0 };
@@ -277,9 +277,9 @@ static int role_signals(const char *server)
 	sigset_t all;
 
 	handle(SIGUSR1);
+	rm = lib_open(server, 0); /* its threads would inherit a mask */
 	sigfillset(&all);
 	assert_int_equal(pthread_sigmask(SIG_SETMASK, &all, NULL), 0);
-	rm = lib_open(server, 0);
 	addr = lib_alloc(rm, BYTES);
 	assert_true(count_entries("/proc/self/task") >= 2 + 3);
 	for (size_t i = 0; i < sizeof(sent) / sizeof(sent[0]); i++) {
