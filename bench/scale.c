@@ -399,7 +399,7 @@ static void measure_audit(struct scale *s)
 	measure_pass(s, previous, AUDIT_FULL, &next, &result);
 	for (size_t i = 0; i < result->nnodes; i++)
 		must(result->nodes[i].unaccounted_bytes == 0, "bytes are unaccounted for");
-	write_report(s, report_leaks(&s->view, result), &report);
+	write_report(s, report_leaks(&s->view, result, true), &report);
 	begin(&report);
 	audit_result_release(result);
 	audit_scan_destroy(previous);

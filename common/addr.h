@@ -5,10 +5,14 @@
  *	63      56 55      48 47    42 41                             0
  *	[ tag 0x9e ][ server  ][ node  ][ offset in the node's arena   ]
  *
- * The tag is not canonical on x86-64 or arm64, so no user-space pointer looks like it, and no small
- * integer or ASCII text does either. The same number is the I/O virtual address that the NIC knows
- * the byte under, so a remote address goes into a work request unchanged and does not tell where the
- * server has mapped its memory.
+ * The tag is not canonical on x86-64 or arm64: no small integer, ASCII text or plain user-space pointer
+ * looks like it. A pointer with a tag of its own in bits that the processor ignores can: HWASan on arm64
+ * draws one of 256 for each object, and AMD's UAI leaves bits 57 to 63 to the program. Intel's LAM does not
+ * ignore bit 63, MTE uses bits 56 to 59 only. So an address is remote because it is in a block of the
+ * session; the tag alone does not show it (tests/unit/test_addr.c).
+ *
+ * The same number is the I/O virtual address that the NIC knows the byte under, so a remote address goes
+ * into a work request unchanged and does not tell where the server has mapped its memory.
  */
 #ifndef RMEM_COMMON_ADDR_H
 #define RMEM_COMMON_ADDR_H

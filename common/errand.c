@@ -5,6 +5,7 @@
 #include <linux/futex.h>
 #include <pthread.h>
 #include <sched.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -42,13 +43,22 @@ static void sweep(void)
 	}
 }
 
-static void *errand_main(void *arg)
+/* A real-time policy that is inherited would make the nice value void. Where it is SCHED_IDLE, it may have to stay. */
+static void stand_back(const char *name)
 {
 	const struct sched_param param = { 0 };
+
+	if (pthread_setschedparam(pthread_self(), SCHED_BATCH, &param) ||
+		setpriority(PRIO_PROCESS, (id_t)gettid(), 19) != 0)
+		log_debug("%s: cannot run at nice 19", name);
+}
+
+static void *errand_main(void *arg)
+{
 	struct errand *e = arg;
 
-	if (e->idle && pthread_setschedparam(pthread_self(), SCHED_IDLE, &param))
-		log_debug("%s: no scheduling policy SCHED_IDLE", e->name);
+	if (e->background)
+		stand_back(e->name);
 	e->run(e);
 	if (atomic_fetch_or(&e->state, DONE) & LEFT)
 		bury(e);

@@ -5,10 +5,11 @@
  * that was left ends by itself, and is destroyed later.
  *
  * The errand is the first member of a struct that the caller makes, which holds all that run() needs, because
- * the caller may be gone. Nothing here takes a lock of ours, and run() must not either: the thread of an idle errand
- * (SCHED_IDLE, which it cannot leave without privileges) may not run for minutes, and neither would a thread that
- * waits for its lock. For the same reason that thread frees nothing that was allocated elsewhere: destroy() is called
- * in the caller's thread, or in that of the caller of a later errand.
+ * the caller may be gone. Nothing here takes a lock that calls of the program wait for, and run() must not either: it may
+ * be seconds before the thread of a background errand runs again. It cannot do without the locks of malloc() and of the
+ * loader, and for their sake it is at nice 19 and not of SCHED_IDLE, whose share of a busy processor is five times smaller.
+ * Nor does it free what was allocated elsewhere: destroy() is called in the caller's thread, or in that of the caller of a
+ * later errand.
  */
 #ifndef RMEM_COMMON_ERRAND_H
 #define RMEM_COMMON_ERRAND_H
@@ -23,7 +24,7 @@
 struct errand {
 	void (*run)(struct errand *e);     /* in a thread of its own */
 	void (*destroy)(struct errand *e); /* frees it */
-	bool idle;                         /* runs only where nobody else wants to */
+	bool background;                   /* at nice 19 */
 	bool started;
 	const char *name; /* of the thread */
 	_Atomic uint32_t state;

@@ -2,6 +2,7 @@
 #include "common/inlining.h"
 
 #include <dwarf.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <utlist.h>
@@ -116,25 +117,6 @@ static bool has_scope(Dwarf_Die *die)
 	}
 }
 
-static bool find_innermost(const Dwarf_Die *function, Dwarf_Addr addr, Dwarf_Die *out)
-{
-	Dwarf_Die die = *function;
-	bool more = dwarf_child(&die, &die) == 0, found = false;
-
-	while (more) {
-		if (!has_scope(&die) || dwarf_haspc(&die, addr) != 1) {
-			more = go_on(&die);
-			continue;
-		}
-		if (dwarf_tag(&die) == DW_TAG_inlined_subroutine) {
-			*out = die;
-			found = true;
-		}
-		more = dwarf_child(&die, &die) == 0;
-	}
-	return found;
-}
-
 static const char *name_of(Dwarf_Die *die)
 {
 	static const unsigned attributes[] = { DW_AT_linkage_name, DW_AT_MIPS_linkage_name,
@@ -147,13 +129,62 @@ static const char *name_of(Dwarf_Die *die)
 	return name;
 }
 
-const char *inlining_name(struct inlining *x, const Dwarf_Die *unit, Dwarf_Addr addr)
+/* Where it was called. */
+static void read_call(Dwarf_Die *unit, Dwarf_Die *inlined, struct inlining_level *out)
+{
+	Dwarf_Attribute attribute;
+	Dwarf_Word line, file;
+	Dwarf_Files *files;
+	size_t nfiles;
+
+	if (dwarf_formudata(dwarf_attr(inlined, DW_AT_call_line, &attribute), &line) == 0 &&
+		line <= INT_MAX)
+		out->line = (int)line;
+	if (dwarf_formudata(dwarf_attr(inlined, DW_AT_call_file, &attribute), &file) == 0 &&
+		dwarf_getsrcfiles(unit, &files, &nfiles) == 0 && file < nfiles)
+		out->file = dwarf_filesrc(files, file, NULL, NULL);
+}
+
+/* From the function inwards. Returns how many inlined ones there are; of those beyond max the innermost are kept. */
+static unsigned find_inlined(
+	const Dwarf_Die *function, Dwarf_Addr addr, Dwarf_Die *out, unsigned max)
+{
+	Dwarf_Die die = *function;
+	bool more = dwarf_child(&die, &die) == 0;
+	unsigned n = 0;
+
+	while (more) {
+		if (!has_scope(&die) || dwarf_haspc(&die, addr) != 1) {
+			more = go_on(&die);
+			continue;
+		}
+		if (dwarf_tag(&die) == DW_TAG_inlined_subroutine) {
+			if (n == max)
+				n--;
+			out[n++] = die;
+		}
+		more = dwarf_child(&die, &die) == 0;
+	}
+	return n;
+}
+
+unsigned inlining_find(struct inlining *x, const Dwarf_Die *unit, Dwarf_Addr addr,
+	struct inlining_level *out, unsigned max)
 {
 	const struct inlining_unit *u = find_unit(x, unit);
 	const Dwarf_Die *function = u ? find_function(u, addr) : NULL;
-	Dwarf_Die innermost;
+	Dwarf_Die inlined[INLINING_MAX], die = *unit;
+	unsigned n, most = max < INLINING_MAX ? max : INLINING_MAX;
 
-	return function && find_innermost(function, addr, &innermost) ? name_of(&innermost) : NULL;
+	if (!function || most < 2)
+		return 0;
+	n = find_inlined(function, addr, inlined, most - 1);
+	for (unsigned i = 0; i < n; i++)
+		out[n - 1 - i] = (struct inlining_level){ .name = name_of(&inlined[i]) };
+	out[n] = (struct inlining_level){ 0 };
+	for (unsigned i = 0; i < n; i++)
+		read_call(&die, &inlined[i], &out[n - i]);
+	return n ? n + 1 : 0;
 }
 
 void inlining_clear(struct inlining *x)

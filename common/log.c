@@ -16,10 +16,13 @@
 
 #define LINE_SIZE 1024
 
-enum log_level log_threshold = LOG_LEVEL_OFF;
+_Atomic enum log_level log_threshold = LOG_LEVEL_OFF;
 
 static const char *log_prefix = "rmem";
 static bool log_to_journal;
+
+static _Atomic enum log_level stderr_threshold = LOG_LEVEL_OFF, tap_threshold = LOG_LEVEL_OFF;
+static _Atomic(log_tap *) tap;
 
 static atomic_uint lost;      /* lines, since a line last got through */
 static atomic_bool cut_short; /* what was written last has no end */
@@ -37,12 +40,43 @@ int log_parse_level(const char *text, enum log_level *out)
 	return -EINVAL;
 }
 
+const char *log_level_name(enum log_level level)
+{
+	return level_names[level];
+}
+
+/* Two threads may change one each: the later one sees both. */
+static void set_threshold(void)
+{
+	enum log_level a, b;
+
+	do {
+		a = stderr_threshold;
+		b = tap_threshold;
+		log_threshold = a > b ? a : b;
+	} while (a != stderr_threshold || b != tap_threshold);
+}
+
+void log_set_tap(enum log_level threshold, log_tap *fn)
+{
+	tap = fn;
+	tap_threshold = threshold;
+	set_threshold();
+}
+
+void log_set_threshold(enum log_level threshold)
+{
+	stderr_threshold = threshold;
+	set_threshold();
+}
+
 void log_init(const char *prefix, enum log_level threshold)
 {
 	log_prefix = prefix;
 	/* Once: other threads of the program may change the environment later. */
 	log_to_journal = secure_getenv("JOURNAL_STREAM") != NULL;
-	log_threshold = threshold;
+	stderr_threshold = threshold;
+	set_threshold();
 }
 
 /* A prefix, and the line's own text: how many bytes of at most size. */
@@ -117,11 +151,19 @@ bool log_catch_up(void)
 	return false;
 }
 
+/* To stderr; there is room for the end of the line. */
+static void put_line(char *line, size_t n)
+{
+	line[n++] = '\n';
+	if (!log_catch_up() || !put(line, n))
+		atomic_fetch_add(&lost, 1);
+}
+
 void log_line(enum log_level level, const char *fmt, ...)
 {
 	int saved_errno = errno;
 	char line[LINE_SIZE];
-	size_t n = begin_line(line, sizeof(line), level);
+	size_t begin = begin_line(line, sizeof(line), level), n = begin;
 	va_list ap;
 
 	va_start(ap, fmt);
@@ -133,8 +175,10 @@ void log_line(enum log_level level, const char *fmt, ...)
 	for (size_t i = 0; i < n; i++)
 		if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f)
 			line[i] = '?';
-	line[n++] = '\n';
-	if (!log_catch_up() || !put(line, n))
-		atomic_fetch_add(&lost, 1);
+	line[n] = '\0';
+	if (level <= tap_threshold)
+		tap(level, line + begin);
+	if (level <= stderr_threshold)
+		put_line(line, n);
 	errno = saved_errno;
 }

@@ -15,7 +15,7 @@
 #include "common/wire.h"
 
 #define PROTOCOL_MAGIC 0x726d656dU /* "rmem" */
-#define PROTOCOL_VERSION 3
+#define PROTOCOL_VERSION 4
 #define MESSAGE_MAX 4096 /* bytes; both sides post receive buffers of this size */
 
 /* CM private data, zero-padded by the transport: fixed size, first thing either side reads. */
@@ -51,6 +51,7 @@ enum message_type {
 #define SHARE_KEY_SIZE 16
 #define BUILD_ID_SIZE 20
 #define SITE_DEPTH_MAX 16
+#define SITE_NAMES_MAX 48
 #define CHANNELS_PER_SESSION_MAX 64
 #define WHY_SIZE 512
 #define REPORT_REQUEST_SIZE 1024
@@ -94,7 +95,8 @@ enum message_type {
 	X(u8, server, ) \
 	X(u8, nodes, ) \
 	X(u64, max_alloc_bytes, ) \
-	X(u64, fencing_token, )
+	X(u64, fencing_token, ) \
+	X(u64, pool, ) /* its id: what is lent, over restarts of the server */
 
 /*
  * The first message on a further connection of a session that is connected: a channel. channel: the client's
@@ -179,13 +181,15 @@ enum message_type {
 	X(u32, site, ) \
 	X(u8, named, ) /* 1: the names of its frames are known already */
 
+/* common/site_names.h bounds what all names of a site take together. */
 #define SITE_NAME_FIELDS(X) \
-	X(text, function, 112) \
+	X(u8, inlined, ) /* 1: into the function of the next name, which is of the same frame */ \
+	X(text, function, 512) \
 	X(text, file, 120) \
 	X(u32, line, )
 #define SITE_NAMES_REQUEST_FIELDS(X) \
 	X(u32, site, ) \
-	X(list, names, site_name, SITE_DEPTH_MAX)
+	X(list, names, site_name, SITE_NAMES_MAX)
 
 /* The request is the same JSON text as on the admin socket; the reply is read in chunks. */
 #define REPORT_REQUEST_FIELDS(X) X(text, request, REPORT_REQUEST_SIZE)

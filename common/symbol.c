@@ -11,6 +11,9 @@
 #include <unistd.h>
 
 #include "common/inlining.h"
+#include "common/site_names.h"
+
+_Static_assert(SYMBOL_NAMES_MAX <= INLINING_MAX, "room for what is inlined");
 
 struct symbol_file {
 	Dwfl *dwfl;
@@ -33,8 +36,9 @@ static const Dwfl_Callbacks callbacks = {
 };
 
 static int check_build_id(
-	const struct symbol_file *f, const uint8_t wanted[BUILD_ID_SIZE], struct errinfo *errinfo)
+	const struct symbol_file *f, const uint8_t *wanted, struct errinfo *errinfo)
 {
+	static const uint8_t none[BUILD_ID_SIZE];
 	uint8_t found[BUILD_ID_SIZE] = { 0 };
 	const unsigned char *bits = NULL;
 	GElf_Addr addr;
@@ -43,13 +47,13 @@ static int check_build_id(
 	n = dwfl_module_build_id(f->module, &bits, &addr);
 	if (n > 0 && bits)
 		memcpy(found, bits, n < BUILD_ID_SIZE ? (size_t)n : BUILD_ID_SIZE);
-	if (memcmp(found, wanted, BUILD_ID_SIZE) == 0)
+	if (memcmp(found, wanted ? wanted : none, BUILD_ID_SIZE) == 0)
 		return 0;
 	return errinfo_set(errinfo, -ESTALE, "%s is another build than the one that ran", f->path);
 }
 
-static int open_locked(struct symbol_file *f, int fd, const uint8_t build_id[BUILD_ID_SIZE],
-	struct errinfo *errinfo)
+static int open_locked(
+	struct symbol_file *f, int fd, const uint8_t *build_id, struct errinfo *errinfo)
 {
 	f->dwfl = dwfl_begin(&callbacks);
 	if (f->dwfl) {
@@ -68,8 +72,8 @@ static int open_locked(struct symbol_file *f, int fd, const uint8_t build_id[BUI
 	return check_build_id(f, build_id, errinfo);
 }
 
-int symbol_open(const char *path, const uint8_t build_id[BUILD_ID_SIZE], struct symbol_file **out,
-	struct errinfo *errinfo)
+int symbol_open(const char *path, const uint8_t build_id[BUILD_ID_SIZE],
+	const struct mapped_file *mapped, struct symbol_file **out, struct errinfo *errinfo)
 {
 	struct symbol_file *f;
 	int fd, rc;
@@ -80,6 +84,11 @@ int symbol_open(const char *path, const uint8_t build_id[BUILD_ID_SIZE], struct 
 		if (!path[0])
 			return errinfo_set(errinfo, rc, "code outside any file");
 		return errinfo_set(errinfo, rc, "%s: %s", path, errinfo_errno(-rc));
+	}
+	if (!build_id && !mapped_file_is(mapped, fd)) {
+		close(fd);
+		return errinfo_set(errinfo, -ESTALE,
+			"%s has no build id, and was replaced since it was loaded", path);
 	}
 	f = calloc(1, sizeof(*f));
 	if (f)
@@ -128,40 +137,51 @@ static void copy_text(char *out, size_t size, const char *text)
 	memset(out + n, 0, size - n);
 }
 
-/* The function that the line of addr belongs to, which may be inlined in the one of the symbol table. */
-static const char *find_function(struct symbol_file *f, GElf_Addr addr)
+static void fill(struct site_name *out, const char *function, const char *file, int line)
 {
-	Dwarf_Addr bias;
-	const Dwarf_Die *unit = dwfl_module_addrdie(f->module, addr, &bias);
-	const char *name = unit ? inlining_name(&f->inlining, unit, addr - bias) : NULL;
-
-	return name ? name : dwfl_module_addrname(f->module, addr);
+	memset(out, 0, sizeof(*out));
+	if (function)
+		site_names_cut(out->function, sizeof(out->function), function);
+	if (file)
+		copy_text(out->file, sizeof(out->file), base_name(file));
+	if (file && line > 0)
+		out->line = (uint32_t)line;
 }
 
-int symbol_lookup(
-	struct symbol_file *f, uint64_t offset, struct site_name *out, struct errinfo *errinfo)
+/* Returns how many; 0: neither name nor line. */
+static unsigned look_up(struct symbol_file *f, GElf_Addr addr, struct site_name *out)
 {
-	GElf_Addr addr = offset + f->bias;
-	struct site_name name = { 0 };
-	const char *function, *file = NULL;
-	Dwfl_Line *line;
-	int number = 0;
+	struct inlining_level levels[SYMBOL_NAMES_MAX] = { { .line = 0 } };
+	const char *function = dwfl_module_addrname(f->module, addr);
+	Dwfl_Line *line = dwfl_module_getsrc(f->module, addr);
+	unsigned n = 0;
+	Dwarf_Addr bias;
+	const Dwarf_Die *unit = dwfl_module_addrdie(f->module, addr, &bias);
+
+	if (unit)
+		n = inlining_find(&f->inlining, unit, addr - bias, levels, SYMBOL_NAMES_MAX);
+	if (line)
+		levels[0].file = dwfl_lineinfo(line, NULL, &levels[0].line, NULL, NULL, NULL);
+	if (n == 0 && (function || levels[0].file))
+		n = 1;
+	for (unsigned i = 0; i < n; i++) {
+		fill(&out[i], i + 1 < n ? levels[i].name : function, levels[i].file,
+			levels[i].line);
+		out[i].inlined = i + 1 < n;
+	}
+	return n;
+}
+
+int symbol_lookup(struct symbol_file *f, uint64_t offset, struct site_name out[SYMBOL_NAMES_MAX],
+	struct errinfo *errinfo)
+{
+	unsigned n;
 
 	pthread_mutex_lock(&libdw_lock);
-	function = find_function(f, addr);
-	line = dwfl_module_getsrc(f->module, addr);
-	if (line)
-		file = dwfl_lineinfo(line, NULL, &number, NULL, NULL, NULL);
-	if (function)
-		copy_text(name.function, sizeof(name.function), function);
-	if (file)
-		copy_text(name.file, sizeof(name.file), base_name(file));
-	if (file && number > 0)
-		name.line = (uint32_t)number;
+	n = look_up(f, offset + f->bias, out);
 	pthread_mutex_unlock(&libdw_lock);
-	if (!function && !file)
+	if (n == 0)
 		return errinfo_set(errinfo, -ENOENT, "%s has no symbol for 0x%llx", f->path,
 			(unsigned long long)offset);
-	*out = name;
-	return 0;
+	return (int)n;
 }

@@ -5,9 +5,7 @@
 
 #include <stdio.h>
 
-#include "ctl/options.h"
-
-/* Of the command, if one was given. */
-void help_put(FILE *out, const struct options *o);
+/* Of a command of ctl/menu.h; MENU_COMMANDS: of all. */
+void help_put(FILE *out, unsigned command);
 
 #endif

@@ -5,14 +5,17 @@
 #include <stdio.h>
 
 #include "common/outlet.h"
+#include "ctl/completion.h"
 #include "ctl/help.h"
 #include "ctl/names.h"
 #include "ctl/options.h"
+#include "ctl/order.h"
 #include "ctl/reply.h"
 #include "ctl/select.h"
 #include "ctl/source.h"
 #include "ctl/text.h"
 #include "ctl/verdict.h"
+#include "ctl/watch.h"
 
 static enum exit_status complain(enum exit_status status, const struct errinfo *errinfo)
 {
@@ -44,13 +47,14 @@ static int print(const struct options *o, json_t *answer, bool *out_leaks, struc
 
 	*out_leaks = err == -EREMOTEIO && o->report == REPORT_WHO_HOLDS && verdict_is_free(answer);
 	if (*out_leaks) {
-		print_free(o, answer, errinfo);
+		if (!o->quiet)
+			print_free(o, answer, errinfo);
 		return 0;
 	}
 	if (err == 0 && o->report == REPORT_LEAKS)
-		err = verdict_leaks(answer, o->fail_on, out_leaks, errinfo);
-	if (err == 0 && o->report == REPORT_LEAKS)
-		err = select_leaks(answer, &o->view, errinfo);
+		err = verdict_leaks(answer, &o->gate, &o->view, out_leaks, errinfo);
+	if (err == 0)
+		err = select_items(o->report, answer, &o->view, errinfo);
 	if (err == 0 && o->report == REPORT_MAP)
 		err = verdict_map(answer, o->view.node, errinfo);
 	if (o->quiet)
@@ -59,6 +63,7 @@ static int print(const struct options *o, json_t *answer, bool *out_leaks, struc
 		json_dumpf(answer, stdout, JSON_INDENT(2));
 		putchar('\n');
 	} else if (err == 0) {
+		watch_put_time(o);
 		names_resolve(answer);
 		err = render_report(o->report, answer, &o->view, stdout, errinfo);
 	}
@@ -74,12 +79,29 @@ static enum exit_status report(const struct options *o)
 	bool leaks = false;
 	int err = source_ask(o, &answer, &errinfo);
 
+	watch_hold();
 	if (err == 0)
 		err = print(o, answer, &leaks, &errinfo);
 	json_decref(answer);
+	if (err && o->watch_ms && watch_is_alone())
+		return STATUS_UNCHECKED; /* nothing to complain of */
 	if (err)
 		return complain(STATUS_UNCHECKED, &errinfo);
 	return leaks ? STATUS_LEAKS : STATUS_CLEAN;
+}
+
+/* An order is given, or not: that is its exit status. */
+static enum exit_status act(struct options *o)
+{
+	struct errinfo errinfo = { "" };
+	int err = order_confirm(o, &errinfo);
+
+	if (err == 0)
+		return report(o);
+	return complain(err == -ECANCELED ? STATUS_DECLINED
+			: err == -EINVAL  ? STATUS_USAGE
+					  : STATUS_UNCHECKED,
+		&errinfo);
 }
 
 int main(int argc, char **argv)
@@ -93,12 +115,15 @@ int main(int argc, char **argv)
 		return complain(STATUS_USAGE, &errinfo);
 	switch (options.action) {
 	case ACTION_HELP:
-		help_put(stdout, &options);
+		help_put(stdout, options.command);
+		return STATUS_CLEAN;
+	case ACTION_COMPLETION:
+		completion_put_bash(stdout);
 		return STATUS_CLEAN;
 	case ACTION_VERSION:
 		puts("rmemctl " RMEM_VERSION);
 		return STATUS_CLEAN;
 	default:
-		return report(&options);
+		return options.watch_ms ? watch_run(&options, report) : act(&options);
 	}
 }

@@ -11,78 +11,28 @@
 
 #include "common/addr.h"
 #include "common/units.h"
+#include "ctl/menu.h"
 
 #define DEFAULT_TIMEOUT_MS 10000
 #define MAX_TIMEOUT_MS (24ULL * 3600 * 1000)
+#define DEFAULT_WATCH_MS 2000
 #define DEFAULT_BLOCKS 1000
 #define DEFAULT_LINES 256
 
-enum {
-	OPTION_ADMIN = 256,
-	OPTION_SERVER,
-	OPTION_PORT,
-	OPTION_TIMEOUT,
-	OPTION_VERSION,
-	OPTION_KINDS,
-	OPTION_LIMIT,
-	OPTION_NODE,
-	OPTION_BLOCKS,
-	OPTION_RECLAIMED,
-	OPTION_ACK,
-	OPTION_MIN_BYTES,
-	OPTION_FAIL_ON,
+#define GIVEN_MAX 64
+
+/* An option as it was given; which one it is depends on the command. */
+struct given {
+	const char *name; /* NULL: by its letter */
+	char letter;
+	const char *text;
 };
-
-static const struct option long_options[] = {
-	{ "admin", required_argument, NULL, OPTION_ADMIN },
-	{ "server", required_argument, NULL, OPTION_SERVER },
-	{ "port", required_argument, NULL, OPTION_PORT },
-	{ "json", no_argument, NULL, 'j' },
-	{ "quiet", no_argument, NULL, 'q' },
-	{ "timeout", required_argument, NULL, OPTION_TIMEOUT },
-	{ "help", no_argument, NULL, 'h' },
-	{ "version", no_argument, NULL, OPTION_VERSION },
-	{ "kinds", required_argument, NULL, OPTION_KINDS },
-	{ "top", required_argument, NULL, 'T' },
-	{ "older", required_argument, NULL, 'o' },
-	{ "min-bytes", required_argument, NULL, OPTION_MIN_BYTES },
-	{ "fail-on", required_argument, NULL, OPTION_FAIL_ON },
-	{ "limit", required_argument, NULL, OPTION_LIMIT },
-	{ "node", required_argument, NULL, OPTION_NODE },
-	{ "blocks", no_argument, NULL, OPTION_BLOCKS },
-	{ "reclaimed", no_argument, NULL, OPTION_RECLAIMED },
-	{ "ack", required_argument, NULL, OPTION_ACK },
-	{ NULL, 0, NULL, 0 },
-};
-
-#define BIT(report) (1U << (report))
-
-/* What only some reports understand. */
-static const struct {
-	int option;
-	unsigned reports; /* bits */
-	const char *text, *where;
-} belongs[] = {
-	{ OPTION_RECLAIMED, BIT(REPORT_RECLAIMED), "--reclaimed", "leaks" },
-	{ OPTION_ACK, BIT(REPORT_ACKNOWLEDGE), "--ack", "leaks" },
-	{ OPTION_KINDS, BIT(REPORT_LEAKS), "--kinds", "leaks" },
-	{ 'T', BIT(REPORT_LEAKS), "--top", "leaks" },
-	{ 'o', BIT(REPORT_LEAKS), "--older", "leaks" },
-	{ OPTION_MIN_BYTES, BIT(REPORT_LEAKS), "--min-bytes", "leaks" },
-	{ OPTION_FAIL_ON, BIT(REPORT_LEAKS), "--fail-on", "leaks" },
-	{ 'q', BIT(REPORT_LEAKS), "--quiet", "leaks" },
-	{ OPTION_LIMIT, BIT(REPORT_MAP) | BIT(REPORT_RECLAIMED), "--limit",
-		"map and of leaks --reclaimed" },
-	{ OPTION_NODE, BIT(REPORT_MAP), "--node", "map" },
-	{ OPTION_BLOCKS, BIT(REPORT_MAP), "--blocks", "map" },
-};
-
-#define NBELONGS (sizeof(belongs) / sizeof(belongs[0]))
 
 struct parser {
 	struct options *options;
-	unsigned seen; /* bits: entries of belongs[] */
-	bool port_seen, kinds_seen, reclaimed_seen, ack_seen;
+	struct given given[GIVEN_MAX];
+	size_t ngiven;
+	bool port_seen, kinds_seen, limit_seen;
 	struct errinfo *errinfo;
 };
 
@@ -133,7 +83,6 @@ static int parse_ack(struct parser *p, const char *text)
 		return errinfo_set(p->errinfo, -EINVAL,
 			"--ack %s: want the number of a line of history, or all", text);
 	p->options->view.line = line;
-	p->ack_seen = true;
 	return 0;
 }
 
@@ -142,71 +91,155 @@ static int parse_kinds(const struct parser *p, const char *option, const char *t
 	if (kind_parse_list(text, out) == 0)
 		return 0;
 	return errinfo_set(p->errinfo, -EINVAL,
-		"%s %s: want a list of definite, indirect, possible, idle, reachable, limbo, "
+		"--%s %s: want a list of definite, indirect, possible, idle, reachable, limbo, "
 		"zombie, suppressed; or all",
 		option, text);
 }
 
-/* Those of one command; 1 if it is none of them. */
-static int parse_view(struct parser *p, int option, const char *text)
+static int parse_duration(
+	const struct parser *p, const char *option, const char *text, uint64_t *out_ms)
 {
-	struct options *o = p->options;
+	if (units_parse_duration(text, out_ms) == 0)
+		return 0;
+	return errinfo_set(
+		p->errinfo, -EINVAL, "--%s %s: want a duration like 90s, 10m or 2h", option, text);
+}
+
+static bool is_session(const char *text)
+{
+	const size_t digits = strspn(text, "0123456789abcdefABCDEF");
+
+	return digits > 0 && digits <= 32 && !text[digits];
+}
+
+static int parse_session(const struct parser *p, const char *text)
+{
+	if (!is_session(text))
+		return errinfo_set(p->errinfo, -EINVAL,
+			"--session %s: want the first digits of a session's number, in hexadecimal",
+			text);
+	p->options->view.session = text;
+	return 0;
+}
+
+/* Whose, and in which order and form. */
+static int parse_filter(struct parser *p, const struct menu_option *known, const char *text)
+{
+	struct view *view = &p->options->view;
+
+	/* of a map, only blocks are chosen or sorted */
+	view->blocks = true;
+	switch (known->id) {
+	case OPTION_SESSION:
+		return parse_session(p, text);
+	case OPTION_JOB:
+		view->job = text;
+		return 0;
+	case OPTION_HOST:
+		view->host = text;
+		return 0;
+	case OPTION_UID:
+		if (parse_number(text, 10, UINT32_MAX, &view->uid))
+			return errinfo_set(p->errinfo, -EINVAL, "--uid %s: want a number", text);
+		view->has_uid = true;
+		return 0;
+	case OPTION_SITE:
+		if (!text[0])
+			return errinfo_set(p->errinfo, -EINVAL,
+				"--site: want a function, a file, a file with a line, or a call "
+				"site's number");
+		view->site = text;
+		return 0;
+	case OPTION_SORT:
+		view->sort = text;
+		return 0;
+	case OPTION_COLUMNS:
+		if (!render_knows_columns(text))
+			return errinfo_set(p->errinfo, -EINVAL,
+				"--%s %s: want wide, or a list of: %s", known->name, text,
+				known->words);
+		view->columns = text;
+		return 0;
+	default:
+		return 0; /* --reclaimed */
+	}
+}
+
+static int parse_watch(struct parser *p, const char *text)
+{
+	uint64_t ms = DEFAULT_WATCH_MS;
+
+	if (text && (units_parse_duration(text, &ms) || ms == 0 || ms > MAX_TIMEOUT_MS))
+		return errinfo_set(p->errinfo, -EINVAL,
+			"--watch %s: want a duration like 5s, 1m or 500ms", text);
+	p->options->watch_ms = ms;
+	return 0;
+}
+
+/* Those of some reports only. */
+static int parse_view(struct parser *p, const struct menu_option *known, const char *text)
+{
+	struct view *view = &p->options->view;
 	uint64_t n = 0;
 
-	switch (option) {
+	switch (known->id) {
 	case OPTION_KINDS:
 		p->kinds_seen = true;
-		return parse_kinds(p, "--kinds", text, &o->view.kinds);
+		return parse_kinds(p, known->name, text, &view->kinds);
 	case OPTION_FAIL_ON:
-		return parse_kinds(p, "--fail-on", text, &o->fail_on);
+		return parse_kinds(p, known->name, text, &p->options->gate.kinds);
 	case OPTION_MIN_BYTES:
-		if (units_parse_bytes(text, &o->view.min_bytes))
+		if (units_parse_bytes(text, &view->min_bytes))
 			return errinfo_set(p->errinfo, -EINVAL,
 				"--min-bytes %s: want a size like 64K or 1G", text);
+		view->blocks = true;
 		return 0;
-	case 'q':
-		o->quiet = true;
+	case OPTION_QUIET:
+		p->options->quiet = true;
 		return 0;
-	case 'T':
-		if (parse_number(text, 10, INT64_MAX, &o->view.top) || o->view.top == 0)
-			return errinfo_set(
-				p->errinfo, -EINVAL, "--top %s: want a number from 1", text);
-		return 0;
-	case 'o':
-		if (units_parse_duration(text, &o->view.older_ms))
-			return errinfo_set(p->errinfo, -EINVAL,
-				"--older %s: want a duration like 90s, 10m or 2h", text);
-		return 0;
+	case OPTION_OLDER:
+		view->blocks = true;
+		return parse_duration(p, known->name, text, &view->older_ms);
 	case OPTION_LIMIT:
-		if (parse_number(text, 10, INT32_MAX, &o->limit) || o->limit == 0)
-			return errinfo_set(
-				p->errinfo, -EINVAL, "--limit %s: want a number from 1", text);
-		o->view.blocks = true;
+		if (parse_number(text, 10, INT32_MAX, &view->limit) || view->limit == 0)
+			return errinfo_set(p->errinfo, -EINVAL, "--%s %s: want a number from 1",
+				known->name, text);
+		view->blocks = true;
 		return 0;
 	case OPTION_NODE:
 		if (parse_number(text, 10, ADDR_MAX_NODES - 1, &n))
 			return errinfo_set(p->errinfo, -EINVAL,
 				"--node %s: want a number from 0 to %d", text, ADDR_MAX_NODES - 1);
-		o->view.node = (int)n;
+		view->node = (int)n;
 		return 0;
 	case OPTION_BLOCKS:
-		o->view.blocks = true;
+		view->blocks = true;
 		return 0;
-	case OPTION_RECLAIMED:
-		p->reclaimed_seen = true;
+	case OPTION_YES:
+		p->options->yes = true;
+		return 0;
+	case OPTION_WATCH:
+		return parse_watch(p, text);
+	case OPTION_AUDIT:
+		view->audit = true;
 		return 0;
 	case OPTION_ACK:
 		return parse_ack(p, text);
+	case OPTION_FAIL_OLDER:
+		return parse_duration(p, known->name, text, &p->options->gate.older_ms);
+	case OPTION_FAIL_SHOWN:
+		p->options->gate.shown = true;
+		return 0;
 	default:
-		return 1;
+		return parse_filter(p, known, text);
 	}
 }
 
-static int parse_common(struct parser *p, int option, const char *text)
+static int parse_option(struct parser *p, const struct menu_option *known, const char *text)
 {
 	struct options *o = p->options;
 
-	switch (option) {
+	switch (known->id) {
 	case OPTION_ADMIN:
 		o->admin = text;
 		return 0;
@@ -215,7 +248,7 @@ static int parse_common(struct parser *p, int option, const char *text)
 		return target_parse(text, &o->target, p->errinfo) ? -EINVAL : 0;
 	case OPTION_PORT:
 		return parse_port(p, text);
-	case 'j':
+	case OPTION_JSON:
 		o->json = true;
 		return 0;
 	case OPTION_TIMEOUT:
@@ -223,54 +256,149 @@ static int parse_common(struct parser *p, int option, const char *text)
 	case OPTION_VERSION:
 		o->action = ACTION_VERSION;
 		return 0;
-	case 'h':
+	case OPTION_HELP:
 		o->action = ACTION_HELP;
 		return 0;
 	default:
-		return 1;
+		return parse_view(p, known, text);
 	}
 }
 
-static int parse_options(struct parser *p, int argc, char **argv)
-{
-	int option, err;
+/* ---- words into options and operands ---- */
 
+struct grammar {
+	struct option longs[GIVEN_MAX];
+	char letters[2 * GIVEN_MAX + 4];
+};
+
+/* Each name and letter once: val is the index of its first entry, behind all letters. */
+static void make_grammar(struct grammar *g)
+{
+	size_t n = 0, used = 1;
+
+	memset(g, 0, sizeof(*g));
+	g->letters[0] = ':'; /* a missing value is not an unknown option */
+	for (size_t i = 0; i < menu_noptions && n + 1 < GIVEN_MAX; i++) {
+		const struct menu_option *o = &menu_options[i];
+		bool named = false;
+
+		for (size_t k = 0; k < n; k++)
+			named |= strcmp(g->longs[k].name, o->name) == 0;
+		if (!named)
+			g->longs[n++] = (struct option){ .name = o->name,
+				.has_arg = !o->value            ? no_argument
+					   : o->value[0] == '[' ? optional_argument
+								: required_argument,
+				.val = UCHAR_MAX + 1 + (int)i };
+		if (!o->letter || strchr(g->letters, o->letter))
+			continue;
+		g->letters[used++] = o->letter;
+		if (o->value)
+			g->letters[used++] = ':';
+	}
+}
+
+static int complain_of_word(const struct parser *p, int option, const char *word)
+{
+	if (option == ':')
+		return errinfo_set(p->errinfo, -EINVAL, "%s wants a value", word);
+	if (strncmp(word, "--", 2) == 0)
+		return errinfo_set(
+			p->errinfo, -EINVAL, "no such option, or not with a value: %s", word);
+	return errinfo_set(p->errinfo, -EINVAL, "no such option: -%c", optopt);
+}
+
+/* getopt(3) takes a value that may be missing only after "=". A number is one in the next word, too. */
+static void take_name(struct given *given, const struct menu_option *o, char **argv)
+{
+	uint64_t ms;
+
+	given->name = o->name;
+	if (o->value && o->value[0] == '[' && !given->text && argv[optind] &&
+		units_parse_duration(argv[optind], &ms) == 0)
+		given->text = argv[optind++];
+}
+
+static int read_words(struct parser *p, int argc, char **argv)
+{
+	struct grammar g;
+	int option;
+
+	make_grammar(&g);
 	opterr = 0;
 	/* 0: start over, with a fresh permutation, however often this was called */
 	optind = 0;
-	while ((option = getopt_long(argc, argv, ":hjqT:o:", long_options, NULL)) != -1) {
-		/* the word that option was in, unless it holds several letters */
-		const char *word = argv[optind - 1];
+	while ((option = getopt_long(argc, argv, g.letters, g.longs, NULL)) != -1) {
+		struct given *given = &p->given[p->ngiven];
 
-		if (option == ':')
-			return errinfo_set(p->errinfo, -EINVAL, "%s wants a value", word);
-		if (option == '?' && strncmp(word, "--", 2) == 0)
-			return errinfo_set(p->errinfo, -EINVAL,
-				"no such option, or not with a value: %s", word);
-		if (option == '?')
-			return errinfo_set(p->errinfo, -EINVAL, "no such option: -%c", optopt);
-		for (size_t i = 0; i < NBELONGS; i++)
-			p->seen |= belongs[i].option == option ? 1U << i : 0;
-		err = parse_common(p, option, optarg);
-		if (err > 0)
-			err = parse_view(p, option, optarg);
-		if (err)
-			return err;
+		/* the word that option was in, unless it holds several letters */
+		if (option == ':' || option == '?')
+			return complain_of_word(p, option, argv[optind - 1]);
+		if (p->ngiven++ == GIVEN_MAX - 1)
+			return errinfo_set(p->errinfo, -EINVAL, "too many options");
+		*given = (struct given){ .text = optarg };
+		if (option > UCHAR_MAX)
+			take_name(given, &menu_options[option - UCHAR_MAX - 1], argv);
+		else
+			given->letter = (char)option;
 	}
 	return 0;
 }
 
-static int parse_command(struct parser *p, const char *word)
+static bool was_given(const struct parser *p, enum option_id id, enum report report)
 {
-	for (unsigned i = 0; i < REPORT_COMMANDS; i++) {
-		if (strcmp(word, report_words((enum report)i)) == 0) {
-			p->options->report = (enum report)i;
-			p->options->has_report = true;
-			return 0;
-		}
+	for (size_t i = 0; i < p->ngiven; i++) {
+		const struct menu_option *known =
+			menu_find(p->given[i].name, p->given[i].letter, report);
+
+		if (known && known->id == id)
+			return true;
 	}
-	return errinfo_set(p->errinfo, -EINVAL,
-		"no such command: %s (there are status, leaks, sessions, map and who-holds)", word);
+	return false;
+}
+
+/* ---- what they mean together ---- */
+
+static int complain_of_owner(const struct parser *p, const struct given *given)
+{
+	const struct menu_option *elsewhere = NULL;
+	char owners[256];
+
+	for (unsigned i = 0; i < REPORTS && !elsewhere; i++)
+		elsewhere = menu_find(given->name, given->letter, (enum report)i);
+	menu_put_owners(elsewhere, owners, sizeof(owners));
+	return errinfo_set(p->errinfo, -EINVAL, "--%s is an option of %s, not of %s",
+		elsewhere->name, owners,
+		p->options->command == MENU_COMPLETION ? "completion"
+						       : report_words(p->options->report));
+}
+
+static int parse_options(struct parser *p)
+{
+	const unsigned command = p->options->command;
+	const bool any = command >= REPORT_COMMANDS;
+
+	for (size_t i = 0; i < p->ngiven; i++) {
+		const struct given *given = &p->given[i];
+		const struct menu_option *known =
+			menu_find(given->name, given->letter, p->options->report);
+		int err;
+
+		if (any && known && known->reports != REPORT_BITS_ALL)
+			known = NULL;
+		if (!known && command == MENU_COMMANDS)
+			continue; /* without a command, only help is left */
+		if (!known)
+			return complain_of_owner(p, given);
+		if (menu_is_choice(known) &&
+			!menu_has_word(known->words, given->text, strlen(given->text)))
+			return errinfo_set(p->errinfo, -EINVAL, "--%s %s: want one of: %s",
+				known->name, given->text, known->words);
+		err = parse_option(p, known, given->text);
+		if (err)
+			return err;
+	}
+	return 0;
 }
 
 static int parse_addr(struct parser *p, const char *text)
@@ -280,56 +408,113 @@ static int parse_addr(struct parser *p, const char *text)
 	if (parse_number(text, hex ? 16 : 10, UINT64_MAX, &p->options->addr) == 0)
 		return 0;
 	return errinfo_set(p->errinfo, -EINVAL,
-		"who-holds %s: want a remote address like 0x9e00000000001000", text);
+		"%s %s: want a remote address like 0x9e00000000001000",
+		report_words(p->options->report), text);
+}
+
+static int parse_victim(struct parser *p, const char *text)
+{
+	if (!is_session(text))
+		return errinfo_set(p->errinfo, -EINVAL,
+			"evict %s: want the first digits of a session's number, in hexadecimal",
+			text);
+	snprintf(p->options->session, sizeof(p->options->session), "%s", text);
+	return 0;
+}
+
+static int parse_operand(struct parser *p, const char *word)
+{
+	const struct menu_command *c = &menu_commands[p->options->command];
+
+	if (c->words && !menu_has_word(c->words, word, strlen(word)))
+		return errinfo_set(
+			p->errinfo, -EINVAL, "%s %s: want one of: %s", c->name, word, c->words);
+	switch (p->options->report) {
+	case REPORT_WHO_HOLDS:
+	case REPORT_REVOKE:
+		return parse_addr(p, word);
+	case REPORT_EVICT:
+		return parse_victim(p, word);
+	default:
+		p->options->level = word;
+		return 0;
+	}
+}
+
+/* All commands: "status, leaks, … and completion". */
+static const char *list_commands(char *buf, size_t size)
+{
+	size_t used = 0;
+
+	for (unsigned i = 0; i < MENU_COMMANDS && used < size; i++)
+		used += (size_t)snprintf(buf + used, size - used, "%s%s",
+			i == 0                  ? ""
+			: i + 1 < MENU_COMMANDS ? ", "
+						: " and ",
+			menu_commands[i].name);
+	return buf;
+}
+
+static int find_command(struct parser *p, int n, char **words)
+{
+	char list[256];
+
+	if (n == 0)
+		return 0;
+	p->options->command = menu_find_command(words[0]);
+	if (p->options->command < REPORT_COMMANDS)
+		p->options->report = (enum report)p->options->command;
+	if (p->options->command == MENU_COMPLETION)
+		p->options->action = ACTION_COMPLETION;
+	if (p->options->command == MENU_COMMANDS)
+		return errinfo_set(p->errinfo, -EINVAL, "no such command: %s (there are %s)",
+			words[0], list_commands(list, sizeof(list)));
+	return 0;
 }
 
 static int parse_operands(struct parser *p, int n, char **words)
 {
-	struct options *o = p->options;
-	int wanted = 1, err;
+	const struct options *o = p->options;
+	int wanted = 1;
+	char list[256];
 
+	if (o->action == ACTION_HELP || o->action == ACTION_VERSION)
+		return 0;
 	if (n == 0)
-		return o->action == ACTION_REPORT ? errinfo_set(p->errinfo, -EINVAL,
-							    "want a command: status, leaks, "
-							    "sessions, map or who-holds ADDR")
-						  : 0;
-	err = parse_command(p, words[0]);
-	if (err || o->action != ACTION_REPORT)
-		return err;
-	if (o->report == REPORT_WHO_HOLDS)
+		return errinfo_set(p->errinfo, -EINVAL, "want a command: %s",
+			list_commands(list, sizeof(list)));
+	if (menu_commands[o->command].operand)
 		wanted = 2;
 	if (n < wanted)
-		return errinfo_set(p->errinfo, -EINVAL, "who-holds wants an address");
+		return errinfo_set(p->errinfo, -EINVAL, "%s wants %s",
+			menu_commands[o->command].name, menu_commands[o->command].operand);
 	if (n > wanted)
 		return errinfo_set(p->errinfo, -EINVAL, "too many words: %s", words[wanted]);
-	return wanted == 2 ? parse_addr(p, words[1]) : 0;
+	return wanted == 2 ? parse_operand(p, words[1]) : 0;
 }
 
 /* Which report of leaks that is. */
 static int choose_report(struct parser *p)
 {
 	struct options *o = p->options;
+	const bool ack = was_given(p, OPTION_ACK, REPORT_ACKNOWLEDGE);
+	const bool reclaimed = was_given(p, OPTION_RECLAIMED, REPORT_RECLAIMED);
 
-	if (!o->has_report || o->report != REPORT_LEAKS)
+	if (o->command != REPORT_LEAKS)
 		return 0;
-	if (p->ack_seen && p->reclaimed_seen)
+	if (ack && reclaimed)
 		return errinfo_set(p->errinfo, -EINVAL, "--ack and --reclaimed: want one of them");
-	if (p->ack_seen)
+	if (ack)
 		o->report = REPORT_ACKNOWLEDGE;
-	if (p->reclaimed_seen)
+	if (reclaimed)
 		o->report = REPORT_RECLAIMED;
 	return 0;
 }
 
-static int check_together(const struct parser *p)
+static int check_server(const struct parser *p)
 {
 	struct options *o = p->options;
 
-	for (size_t i = 0; i < NBELONGS; i++) {
-		if ((p->seen & 1U << i) && o->has_report && !(belongs[i].reports & BIT(o->report)))
-			return errinfo_set(p->errinfo, -EINVAL, "%s is an option of %s, not of %s",
-				belongs[i].text, belongs[i].where, report_words(o->report));
-	}
 	if (o->admin && o->server)
 		return errinfo_set(p->errinfo, -EINVAL, "--admin and --server: want one of them");
 	if (o->admin && p->port_seen)
@@ -344,6 +529,19 @@ static int check_together(const struct parser *p)
 	return 0;
 }
 
+static void set_defaults(const struct parser *p)
+{
+	struct options *o = p->options;
+
+	/* a program chooses for itself, unless it asks us to */
+	if (o->json && !p->kinds_seen)
+		o->view.kinds = KINDS_ALL;
+	if (o->view.limit == 0 && o->report == REPORT_RECLAIMED)
+		o->view.limit = DEFAULT_LINES;
+	if (o->view.limit == 0 && o->report == REPORT_MAP)
+		o->view.limit = DEFAULT_BLOCKS;
+}
+
 int options_parse(int argc, char **argv, struct options *out, struct errinfo *errinfo)
 {
 	struct parser p = { .options = out, .errinfo = errinfo };
@@ -351,17 +549,20 @@ int options_parse(int argc, char **argv, struct options *out, struct errinfo *er
 
 	*out = (struct options){ .port = TARGET_DEFAULT_PORT,
 		.timeout_ms = DEFAULT_TIMEOUT_MS,
+		.command = MENU_COMMANDS,
 		.view = VIEW_INIT,
-		.fail_on = KINDS_FAIL };
-	err = parse_options(&p, argc, argv);
-	/* a program chooses for itself, unless it asks us to */
-	if (out->json && !p.kinds_seen)
-		out->view.kinds = KINDS_ALL;
+		.gate = { .kinds = KINDS_FAIL } };
+	err = read_words(&p, argc, argv);
+	if (err == 0)
+		err = find_command(&p, argc - optind, argv + optind);
+	if (err == 0)
+		err = choose_report(&p);
+	if (err == 0)
+		err = parse_options(&p);
 	if (err == 0)
 		err = parse_operands(&p, argc - optind, argv + optind);
 	if (err == 0)
-		err = choose_report(&p);
-	if (out->limit == 0)
-		out->limit = out->report == REPORT_RECLAIMED ? DEFAULT_LINES : DEFAULT_BLOCKS;
-	return err ? err : check_together(&p);
+		err = check_server(&p);
+	set_defaults(&p);
+	return err;
 }

@@ -9,30 +9,38 @@
 #include "common/target.h"
 #include "common/errinfo.h"
 #include "ctl/render.h"
+#include "ctl/verdict.h"
 
 enum exit_status {
 	STATUS_CLEAN = 0,
 	STATUS_LEAKS = 1,
+	STATUS_DECLINED = 1, /* an order was not confirmed */
 	STATUS_USAGE = 2,
 	STATUS_UNCHECKED = 3, /* could not check: wins over clean and leaks */
 };
 
-enum action { ACTION_REPORT, ACTION_HELP, ACTION_VERSION };
+enum action { ACTION_REPORT, ACTION_HELP, ACTION_VERSION, ACTION_COMPLETION };
 
 struct options {
 	enum action action;
-	bool has_report; /* false: only with ACTION_HELP and ACTION_VERSION */
-	enum report report;
+	unsigned
+		command; /* of ctl/menu.h; MENU_COMMANDS: none, only with ACTION_HELP and ACTION_VERSION */
+	enum report report; /* of a command that is one */
 	const char *admin;  /* NULL: the usual sockets of port */
 	const char *server; /* NULL: ask on a socket; then target says the same */
 	struct target target;
 	uint16_t port;
 	uint64_t timeout_ms;
 	bool json;
-	bool quiet;       /* print nothing but errors */
-	unsigned fail_on; /* leaks: bits of enum kind that make the exit status 1 */
-	uint64_t addr;    /* who-holds */
-	uint64_t limit;   /* map: blocks at most; reclaimed: lines at most */
+	bool quiet;          /* print nothing but errors */
+	struct gate gate;    /* leaks: what makes the exit status 1 */
+	uint64_t addr;       /* who-holds, revoke */
+	char session[33];    /* evict: its first digits */
+	uint64_t allocation; /* revoke: only the one with this number; 0: whichever is there */
+	const char *level;   /* log-level */
+	bool yes;            /* an order is confirmed */
+	bool preview;        /* ... or is only to say what it would do */
+	uint64_t watch_ms;   /* the report again and again; 0: once */
 	struct view view;
 };
 

@@ -73,6 +73,13 @@ void part_conservation(FILE *out, const json_t *node, struct check *c)
 			field_uint(c, node, "node"));
 }
 
+void part_hidden(FILE *out, uint64_t n, const char *what)
+{
+	if (n)
+		fprintf(out, "%" PRIu64 " more %s%s not shown: left out by options\n", n, what,
+			n == 1 ? "" : "s");
+}
+
 void part_node_cells(struct sheet *s, const json_t *node, struct check *c)
 {
 	char unaccounted[UNITS_TEXT_SIZE]; /* exact: any byte is a fault */
@@ -161,6 +168,8 @@ static void put_named(FILE *out, const json_t *frame, const char *function, stru
 		text_put(out, file);
 		if (line > 0)
 			fprintf(out, ":%" PRId64, line);
+		if (json_is_true(json_object_get(frame, "inlined")))
+			fputs(", inlined", out);
 		putc(')', out);
 	} else if (module && module[0]) {
 		fputs(" (in ", out);

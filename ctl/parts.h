@@ -12,6 +12,9 @@
 /* "node0 64.0 GiB: 67108864 KiB = live 480 KiB + …   UNACCOUNTED 0 KiB" and a newline: exact, it adds up. */
 void part_conservation(FILE *out, const json_t *node, struct check *c);
 
+/* "2 more records not shown: left out by options" and a newline; nothing for 0. */
+void part_hidden(FILE *out, uint64_t n, const char *what);
+
 /* The cells of a table with the columns NODE_COLUMNS. */
 #define NODE_COLUMNS \
 	{ "NODE", true }, { "SIZE", true }, { "LIVE", true }, { "COURTESY", true }, \

@@ -16,6 +16,11 @@ static const struct {
 	[REPORT_SESSIONS] = { "sessions", "sessions", "sessions", render_sessions },
 	[REPORT_MAP] = { "map", "map", "map", render_map },
 	[REPORT_WHO_HOLDS] = { "who-holds", "who-holds", "who-holds", render_who_holds },
+	[REPORT_AUDIT] = { "audit", "audit", "audit", render_audit },
+	[REPORT_EVICT] = { "evict", "evict", "evict", render_evict },
+	[REPORT_REVOKE] = { "revoke", "revoke", "revoke", render_revoke },
+	[REPORT_RECLAIM] = { "reclaim", "reclaim", "reclaim", render_reclaim },
+	[REPORT_LOG_LEVEL] = { "log-level", "log-level", "log-level", render_log_level },
 	[REPORT_RECLAIMED] = { "leaks --reclaimed", "reclaimed", "reclaimed", render_reclaimed },
 	/* the answer is the report without its lines */
 	[REPORT_ACKNOWLEDGE] = { "leaks --ack", "acknowledge", "reclaimed", render_acknowledge },

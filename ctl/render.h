@@ -21,6 +21,11 @@ enum report {
 	REPORT_SESSIONS,
 	REPORT_MAP,
 	REPORT_WHO_HOLDS,
+	REPORT_AUDIT,
+	REPORT_EVICT,
+	REPORT_REVOKE,
+	REPORT_RECLAIM,
+	REPORT_LOG_LEVEL,
 	REPORT_COMMANDS, /* the others are options of leaks */
 	REPORT_RECLAIMED = REPORT_COMMANDS,
 	REPORT_ACKNOWLEDGE,
@@ -33,19 +38,29 @@ const char *report_answer(enum report report);  /* "reclaimed": the "report" of 
 
 /* What of a report is shown. It changes no verdict. Records are left out before: select.h. */
 struct view {
-	unsigned kinds;     /* leaks: bits of enum kind */
-	uint64_t top;       /* leaks: records at most; 0: all */
-	uint64_t older_ms;  /* leaks: only records with an allocation of at least that age */
-	uint64_t min_bytes; /* leaks: only records of at least so many bytes */
-	int node;           /* map: -1: all */
+	unsigned kinds;                          /* leaks: bits of enum kind */
+	const char *session, *job, *host, *site; /* only theirs; NULL: anybody's */
+	uint64_t uid;
+	bool has_uid;
+	const char *sort; /* NULL: as the server sorts */
+	const char
+		*columns; /* sessions: names with commas between, or "wide"; NULL: the usual ones */
+	uint64_t limit;   /* records, lines, blocks at most; 0: all */
+	uint64_t older_ms;  /* only what has an allocation of at least that age */
+	uint64_t min_bytes; /* only what has at least so many bytes */
+	int node;           /* -1: all */
+	bool audit;         /* leaks: one was asked for */
 	bool blocks;        /* map: list them */
 	uint64_t line;      /* acknowledge: the line of history that was; VIEW_EVERY_LINE */
 };
 #define VIEW_EVERY_LINE 0 /* no line's id */
 #define VIEW_INIT \
 	{ \
-		KINDS_DEFAULT, 0, 0, 0, -1, false, VIEW_EVERY_LINE \
+		.kinds = KINDS_DEFAULT, .node = -1, .line = VIEW_EVERY_LINE \
 	}
+
+/* Can sessions be shown with these columns? */
+bool render_knows_columns(const char *list);
 
 /*
  * Print answer, which must be one that reply_check() likes, to out; nothing is printed on failure.

@@ -44,7 +44,25 @@ static void put_news(FILE *out, const json_t *coverage, struct check *c)
 			lines, lines == 1 ? "" : "s", lines == 1 ? "is" : "are");
 }
 
-static void put_header(FILE *out, const json_t *answer, struct check *c)
+/* Whether that is how things are now. An older rmemd always makes an audit and does not say so. */
+static void put_age(FILE *out, const json_t *audit, const struct view *view, struct check *c)
+{
+	uint64_t age_ms;
+
+	if (!json_object_get(audit, "made_now"))
+		return;
+	age_ms = field_uint(c, audit, "age_ms");
+	if (field_bool(c, audit, "made_now")) {
+		if (!view->audit)
+			fputs("this audit was made now: there was none before\n", out);
+		return;
+	}
+	fputs("this audit was made ", out);
+	text_put_duration(out, age_ms);
+	fputs(" ago (--audit makes one now)\n", out);
+}
+
+static void put_header(FILE *out, const json_t *answer, const struct view *view, struct check *c)
 {
 	const json_t *audit = field_object(c, answer, "audit");
 	const json_t *coverage = field_object(c, answer, "coverage");
@@ -61,6 +79,7 @@ static void put_header(FILE *out, const json_t *answer, struct check *c)
 	fprintf(out,
 		"  covered %" PRIu64 "/%" PRIu64 " allocations, %" PRIu64 "/%" PRIu64 " sessions\n",
 		audited, total, sessions - (unscanned < sessions ? unscanned : sessions), sessions);
+	put_age(out, audit, view, c);
 	if (audited < total)
 		put_plural(out, total - audited, "too young to judge");
 	if (without_site)
@@ -167,28 +186,29 @@ static void put_record(FILE *out, const json_t *record, struct check *c)
 static void put_records(FILE *out, const json_t *answer, struct check *c)
 {
 	const json_t *records = field_list(c, answer, "records");
-	int64_t hidden = field_int_or_null(c, answer, SELECT_HIDDEN);
+	const uint64_t hidden = field_uint_or_0(c, answer, select_hidden(REPORT_LEAKS));
 	json_t *record;
 	size_t i;
 
 	json_array_foreach(records, i, record) put_record(out, record, c);
-	if (hidden > 0)
-		fprintf(out, "%" PRId64 " more record%s not shown (--top, --older, --min-bytes)\n",
-			hidden, hidden == 1 ? "" : "s");
+	part_hidden(out, hidden, "record");
 }
 
-/* A line for each kind that there is, and always one for what is definitely lost. */
+/* A line for each kind that there is. That nothing is lost is said, too: it is the answer to the question. */
 static void put_summary(FILE *out, const json_t *answer, struct check *c)
 {
 	const json_t *summary = field_object(c, answer, "summary");
+	const json_t *definite = field_object(c, summary, kind_name(KIND_DEFINITE));
 
-	fputs("LEAK SUMMARY:\n", out);
+	fputs(field_uint(c, definite, "blocks") ? "LEAK SUMMARY:\n"
+						: "LEAK SUMMARY: nothing is definitely lost\n",
+		out);
 	for (unsigned i = 0; i < KINDS; i++) {
 		const json_t *total = field_object(c, summary, kind_name((enum kind)i));
 		uint64_t bytes = field_uint(c, total, "bytes");
 		uint64_t blocks = field_uint(c, total, "blocks");
 
-		if (i != KIND_DEFINITE && bytes == 0 && blocks == 0)
+		if (bytes == 0 && blocks == 0)
 			continue;
 		fprintf(out, "   %-16s ", kind_summary((enum kind)i));
 		text_put_share(out, bytes, blocks);
@@ -202,9 +222,22 @@ int render_leaks(const json_t *answer, const struct view *view, FILE *out, struc
 	json_t *node;
 	size_t i;
 
-	(void)view; /* select_leaks() has left what it shows */
-	put_header(out, answer, c);
+	put_header(out, answer, view, c);
 	put_records(out, answer, c);
+	put_summary(out, answer, c);
+	json_array_foreach(nodes, i, node) part_conservation(out, node, c);
+	return 0;
+}
+
+int render_audit(const json_t *answer, const struct view *view, FILE *out, struct check *c)
+{
+	const json_t *nodes = field_list(c, answer, "nodes");
+	const struct view asked = { .audit = true };
+	json_t *node;
+	size_t i;
+
+	(void)view;
+	put_header(out, answer, &asked, c);
 	put_summary(out, answer, c);
 	json_array_foreach(nodes, i, node) part_conservation(out, node, c);
 	return 0;

@@ -6,6 +6,7 @@
 #include <inttypes.h>
 
 #include "ctl/parts.h"
+#include "ctl/select.h"
 #include "ctl/sheet.h"
 #include "ctl/text.h"
 
@@ -90,7 +91,8 @@ static int put_blocks(FILE *out, const json_t *answer, const struct view *view, 
 		{ "EXE", false },
 	};
 	const json_t *blocks = field_list(c, answer, "blocks");
-	uint64_t total = field_uint(c, answer, "blocks_total");
+	const uint64_t total = field_uint(c, answer, "blocks_total");
+	const uint64_t hidden = field_uint_or_0(c, answer, select_hidden(REPORT_MAP));
 	struct sheet s;
 	json_t *block;
 	size_t i;
@@ -106,8 +108,10 @@ static int put_blocks(FILE *out, const json_t *answer, const struct view *view, 
 	err = sheet_finish(&s, out);
 	if (total == 0)
 		fputs("no blocks are lent\n", out);
-	else if (total > i)
-		fprintf(out, "the first %zu of %" PRIu64 " blocks (--limit)\n", i, total);
+	else if (total > i + hidden)
+		fprintf(out, "the first %" PRIu64 " of %" PRIu64 " blocks%s\n", i + hidden, total,
+			hidden ? " were looked at" : " (--limit)");
+	part_hidden(out, hidden, "block");
 	return err;
 }
 

@@ -8,6 +8,8 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "ctl/parts.h"
+#include "ctl/select.h"
 #include "ctl/sheet.h"
 #include "ctl/text.h"
 
@@ -147,6 +149,7 @@ int render_reclaimed(const json_t *answer, const struct view *view, FILE *out, s
 		{ "CALL SITE", false },
 	};
 	const json_t *lines = field_list(c, answer, "lines");
+	const uint64_t hidden = field_uint_or_0(c, answer, select_hidden(REPORT_RECLAIMED));
 	uint64_t total, news;
 	struct sheet s;
 	json_t *line;
@@ -158,8 +161,9 @@ int render_reclaimed(const json_t *answer, const struct view *view, FILE *out, s
 	json_array_foreach(lines, i, line) put_line(&s, line, c);
 	if (sheet_finish(&s, out) != 0)
 		return -ENOMEM;
-	if (total > i) {
-		put_lines(out, total - i, "older ");
+	part_hidden(out, hidden, "line");
+	if (total > i + hidden) {
+		put_lines(out, total - i - hidden, "older ");
 		fputs(" not shown (--limit)\n", out);
 	}
 	if (total == 0) {

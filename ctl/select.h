@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * --kinds, --older, --min-bytes and --top: which records of a leaks report are shown. It is decided here, once, before the report is
- * printed as text or as JSON. Totals, conservation and the verdict are of the whole pool, whatever is shown. Pure.
+ * Which items of an answer are shown, as text or JSON, and in which order: records of leaks, sessions, blocks of a map,
+ * lines of history. Pure.
  */
 #ifndef RMEM_CTL_SELECT_H
 #define RMEM_CTL_SELECT_H
@@ -11,13 +11,26 @@
 #include "common/errinfo.h"
 #include "ctl/render.h"
 
-/* In the answer: how many records of the kinds asked for the other three left out. Not there: none. */
-#define SELECT_HIDDEN "records_hidden"
-
 /*
- * Leave only the records that view shows in a leaks answer, and note SELECT_HIDDEN there. -EBADMSG: a record has no
- * kind or age that schema 1 has; -ENOMEM. Then the answer is as it was.
+ * Leave those out that the view excludes, and sort the others. If any were left out, but for those of other kinds, their
+ * number is added to the answer; what else is in it stays. 0, or an error and the answer is unchanged: -EBADMSG (a field
+ * makes no sense), -ENOMEM. A report without items stays as it is.
  */
-int select_leaks(json_t *answer, const struct view *view, struct errinfo *errinfo);
+int select_items(
+	enum report report, json_t *answer, const struct view *view, struct errinfo *errinfo);
+
+/* Where the number of items that were left out is; NULL: the report has no items. */
+const char *select_hidden(enum report report);
+
+/* Does the view choose or sort? Then all items have to be asked for. */
+bool select_is_choosy(const struct view *view);
+
+/* Can items of the report be sorted by that? */
+bool select_can_sort(enum report report, const char *key);
+
+struct check;
+
+/* Is it a record of leaks that the view shows, without regard to its limit? */
+bool select_shows_record(const json_t *record, const struct view *view, struct check *c);
 
 #endif

@@ -10,6 +10,19 @@
 #include "ctl/admin.h"
 #include "ctl/remote.h"
 #include "ctl/reply.h"
+#include "ctl/select.h"
+
+/* What an rmemd lists at most (docs/ADMIN.md). */
+#define BLOCKS_MAX 65536
+#define LINES_MAX 4096
+
+/* To choose among items or to sort them, all are needed. */
+static uint64_t limit_of(const struct options *o)
+{
+	if (!select_is_choosy(&o->view))
+		return o->view.limit;
+	return o->report == REPORT_MAP ? BLOCKS_MAX : LINES_MAX;
+}
 
 static char *make_request(const struct options *o)
 {
@@ -18,17 +31,29 @@ static char *make_request(const struct options *o)
 	int err = request ? 0 : -1;
 
 	if (err == 0 && (o->report == REPORT_MAP || o->report == REPORT_RECLAIMED))
-		err = json_object_set_new(request, "limit", json_integer((json_int_t)o->limit));
+		err = json_object_set_new(request, "limit", json_integer((json_int_t)limit_of(o)));
 	if (err == 0 && o->report == REPORT_MAP && o->view.node >= 0)
 		err = json_object_set_new(request, "node", json_integer(o->view.node));
+	/* an rmemd that does not know the last one makes one */
+	if (err == 0 && o->report == REPORT_LEAKS)
+		err = json_object_set_new(
+			request, "audit", json_string(o->view.audit ? "new" : "last"));
 	if (err == 0 && o->report == REPORT_ACKNOWLEDGE)
 		err = json_object_set_new(request, "id",
 			o->view.line == VIEW_EVERY_LINE ? json_string("all")
 							: json_integer((json_int_t)o->view.line));
-	if (err == 0 && o->report == REPORT_WHO_HOLDS) {
+	if (err == 0 && (o->report == REPORT_WHO_HOLDS || o->report == REPORT_REVOKE)) {
 		snprintf(addr, sizeof(addr), "0x%016llx", (unsigned long long)o->addr);
 		err = json_object_set_new(request, "addr", json_string(addr));
 	}
+	if (err == 0 && o->report == REPORT_EVICT)
+		err = json_object_set_new(request, "session", json_string(o->session));
+	if (err == 0 && o->report == REPORT_REVOKE && o->allocation)
+		err = json_object_set_new(request, "id", json_integer((json_int_t)o->allocation));
+	if (err == 0 && o->report == REPORT_LOG_LEVEL)
+		err = json_object_set_new(request, "level", json_string(o->level));
+	if (err == 0 && o->preview)
+		err = json_object_set_new(request, "preview", json_true());
 	text = err ? NULL : json_dumps(request, JSON_COMPACT);
 	json_decref(request);
 	return text;

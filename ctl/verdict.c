@@ -8,6 +8,7 @@
 
 #include "ctl/field.h"
 #include "ctl/kind.h"
+#include "ctl/select.h"
 
 static bool has_kind(const json_t *summary, enum kind kind, struct check *c)
 {
@@ -47,21 +48,61 @@ int verdict_map(const json_t *answer, int node, struct errinfo *errinfo)
 		node, used ? list : "none");
 }
 
-int verdict_leaks(const json_t *answer, unsigned kinds, bool *out_leaks, struct errinfo *errinfo)
+/* By the summary: it counts all there is. */
+static bool has_any(const json_t *answer, unsigned kinds, struct check *c)
+{
+	const json_t *summary = field_object(c, answer, "summary");
+	bool any = false;
+
+	for (unsigned kind = 0; kind < KINDS; kind++)
+		any |= has_kind(summary, (enum kind)kind, c) && kinds & KIND_BIT(kind);
+	return any;
+}
+
+/* Records that are old enough, or shown. They must be all that the summary counts: otherwise some could be missing. */
+static bool has_record(
+	const json_t *answer, const struct gate *gate, const struct view *view, struct check *c)
+{
+	const json_t *summary = field_object(c, answer, "summary");
+	const json_t *records = field_list(c, answer, "records");
+	uint64_t blocks[KINDS + 1] = { 0 };
+	bool any = false;
+	json_t *record;
+	size_t i;
+
+	json_array_foreach(records, i, record)
+	{
+		const enum kind kind = field_kind(c, record);
+
+		blocks[kind] += field_uint(c, record, "blocks");
+		any |= kind < KINDS && gate->kinds & KIND_BIT(kind) &&
+		       field_uint(c, record, "age_max_ms") >= gate->older_ms &&
+		       (!gate->shown || select_shows_record(record, view, c));
+	}
+	for (unsigned kind = 0; kind < KINDS; kind++) {
+		const json_t *total = field_object(c, summary, kind_name((enum kind)kind));
+
+		if (field_uint(c, total, "blocks") != blocks[kind])
+			field_fail(c, "has other records than it counts in", "summary");
+	}
+	return any;
+}
+
+int verdict_leaks(const json_t *answer, const struct gate *gate, const struct view *view,
+	bool *out_leaks, struct errinfo *errinfo)
 {
 	struct check c = { "" };
-	const json_t *summary = field_object(&c, answer, "summary");
 	const json_t *nodes = field_list(&c, answer, "nodes");
 	const json_t *coverage = field_object(&c, answer, "coverage");
 	bool wrong = field_uint(&c, coverage, "orphans") != 0;
 	/* what was taken back was leaked too, until somebody says that he knows */
 	bool news = field_uint_or_0(&c, coverage, "unacknowledged") != 0;
-	bool found = false;
+	bool found = has_any(answer, gate->kinds, &c);
 	json_t *node;
 	size_t i;
 
-	for (unsigned kind = 0; kind < KINDS; kind++)
-		found |= has_kind(summary, (enum kind)kind, &c) && kinds & KIND_BIT(kind);
+	if (gate->older_ms || gate->shown)
+		found = has_record(answer, gate, view, &c);
 	json_array_foreach(nodes, i, node)
 	{
 		wrong |= field_int(&c, node, "unaccounted_bytes") != 0;
@@ -70,6 +111,6 @@ int verdict_leaks(const json_t *answer, unsigned kinds, bool *out_leaks, struct 
 	if (c.what[0])
 		return errinfo_set(
 			errinfo, -EBADMSG, "the answer %s: this is not what an rmemd says", c.what);
-	*out_leaks = found || wrong || news;
+	*out_leaks = found || wrong || (news && !gate->shown);
 	return 0;
 }

@@ -61,6 +61,12 @@ static int run(struct rmem *rm)
 
 int main(int argc, char **argv)
 {
+	/* Was the library made before the header that this was built with? Then it may lack what is used here. */
+	if (rmem_version_check(RMEM_VERSION_NUMBER)) {
+		fprintf(stderr, "01-hello: %s\n", rmem_errmsg());
+		return 1;
+	}
+
 	struct rmem_open_attr attr = RMEM_OPEN_ATTR_INIT;
 	struct rmem *rm;
 	int err;

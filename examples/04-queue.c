@@ -49,9 +49,14 @@ static int look_up(struct rmem_queue *q, rmem_addr_t table, struct record *slots
 		if (n < 0)
 			return failed("starting or reaping");
 		/* In the order they were started. Until then the slot was the library's. */
-		for (int i = 0; i < n; i++)
+		for (int i = 0; i < n; i++) {
+			/* Each has its own reason; rmem_errmsg() has that of the last that has failed. */
+			if (done[i].status)
+				printf("read %" PRIu64 ": %s\n", done[i].tag,
+					rmem_completion_errmsg(q, &done[i]));
 			if (done[i].status || slots[done[i].tag % DEPTH].key != pick(done[i].tag))
 				return failed("a read");
+		}
 		reaped += (uint64_t)n;
 	}
 	printf("%u records found\n", LOOKUPS);

@@ -99,7 +99,7 @@ static int run(struct loop *l, int epoll, int timer, rmem_addr_t base)
 int main(int argc, char **argv)
 {
 	static const struct itimerspec every = { { 0, 2000000 }, { 0, 2000000 } }; /* 2 ms */
-	const struct rmem_queue_attr attr = { sizeof(attr), RECORDS };
+	const struct rmem_queue_attr attr = { .size = sizeof(attr), .depth = RECORDS };
 	int timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
 	static struct loop l;
 	struct rmem *rm = NULL;

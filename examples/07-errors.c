@@ -15,7 +15,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <string.h>
 
 #include <rmem/rmem.h>
 
@@ -24,13 +23,20 @@
 
 static int wrong;
 
+/* What the library has to say besides: here what is worth a warning, like a connection that is gone for good. */
+static void log_line(void *user, int level, const char *text)
+{
+	fprintf(stderr, "%s: %d: %s\n", (const char *)user, level, text);
+}
+
 /* Show an error that had to come. */
 static void expect(int wanted, int err)
 {
 	if (err == wanted)
-		printf("%s: %s\n", strerror(-err), rmem_errmsg());
+		printf("%s: %s\n", rmem_err_name(err), rmem_errmsg());
 	else
-		wrong = printf("%d came, and not %d: %s\n", err, wanted, rmem_errmsg());
+		wrong = printf("%s came, and not %s: %s\n", rmem_err_name(err),
+			rmem_err_name(wanted), rmem_errmsg());
 }
 
 /* Mistakes that a debugger is for. The library finds them before the device does, so nothing breaks. */
@@ -91,8 +97,11 @@ static int fill(struct rmem *rm)
 int main(int argc, char **argv)
 {
 	struct rmem *rm = NULL;
-	int err = rmem_open(argc > 1 ? argv[1] : NULL, NULL, &rm);
+	static char name[] = "07-errors";
+	int err = rmem_set_log(RMEM_LOG_WARN, log_line, name);
 
+	if (err == 0)
+		err = rmem_open(argc > 1 ? argv[1] : NULL, NULL, &rm);
 	if (err == 0) {
 		make_mistakes(rm);
 		err = fill(rm);

@@ -19,6 +19,7 @@ set(RMEM_PURE
 	ledger/slotmap.c
 	ledger/slots.c
 	ledger/snapshot.c
+	ledger/stored_names.c
 	ledger/table.c
 	ledger/timeline.c
 	lease/holder.c

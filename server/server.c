@@ -19,6 +19,7 @@
 #include "common/verbs.h"
 #include "server/admin/admin.h"
 #include "server/admin/commands.h"
+#include "server/admin/orders.h"
 #include "server/audit/auditor.h"
 #include "server/net/connection.h"
 #include "server/lease/heart.h"
@@ -305,7 +306,9 @@ static int start_loop(struct server *s, struct errinfo *errinfo)
 static void ask(void *commands, const char *request, struct question *q,
 	void (*answer)(struct question *q, char *text))
 {
-	commands_ask(commands, request, false, q, answer);
+	static const struct rights none = { .order = false };
+
+	commands_ask(commands, request, &none, q, answer);
 }
 
 static const struct net_events net_events = {

@@ -8,8 +8,7 @@
 #include "client/data/fastpath.h"
 #include "client/space/access.h"
 
-/* The first version of the struct. */
-#define STATS_SIZE_MIN (offsetof(struct rmem_stats, atomics) + sizeof(uint64_t))
+#define STATS_V1_SIZE (offsetof(struct rmem_stats, atomics) + sizeof(uint64_t))
 
 /*
  * The public calls themselves, so that nothing has to be kept for a second way before it is known to be needed.
@@ -108,22 +107,14 @@ RMEM_API int rmem_stats(struct rmem *rm, struct rmem_stats *out)
 {
 	struct rmem_stats stats;
 	struct errinfo errinfo;
-	size_t size;
 	int rc;
 
 	rc = call_enter(rm, &errinfo);
 	if (rc == 0 && !out)
 		rc = errinfo_set(&errinfo, -EINVAL, "out is NULL");
-	if (rc == 0 && out->size < STATS_SIZE_MIN)
-		rc = errinfo_set(&errinfo, -EINVAL,
-			"out->size is %zu: start with the initializer macro", out->size);
-	if (rc)
-		return call_done(rc, "rmem_stats", &errinfo);
-	thread_channels_stats(&rm->channels, &stats);
-	/* A program that was built for another version gets what both know, and zeroes. */
-	size = out->size;
-	memset(out, 0, size);
-	memcpy(out, &stats, size < sizeof(stats) ? size : sizeof(stats));
-	out->size = size;
-	return 0;
+	if (rc == 0) {
+		thread_channels_stats(&rm->channels, &stats);
+		rc = call_copy_out(out, &stats, sizeof(stats), STATS_V1_SIZE, &errinfo);
+	}
+	return call_done(rc, "rmem_stats", &errinfo);
 }

@@ -6,6 +6,7 @@
 #include "client/api/queue.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -20,8 +21,11 @@
 #include "common/clock.h"
 #include "common/denial.h"
 
+#define QUEUE_ATTR_V1_SIZE (offsetof(struct rmem_queue_attr, flags) + sizeof(uint32_t))
 #define DEPTH_DEFAULT 128
 #define DEPTH_MAX 65536
+#define REASON_SHIFT 8  /* in the flags of a completion: the low ones are for the program */
+#define REASONS_MAX 128 /* sentences that are kept: 64 KiB */
 
 struct rmem_queue {
 	struct rmem *rm;
@@ -38,25 +42,27 @@ struct rmem_queue {
 	int wake_fd;       /* makes it readable without a completion */
 	int timer_fd;      /* ... when nothing has come for long */
 	uint64_t timer_ns; /* when that is; 0: it is not set */
-	struct errinfo trouble; /* what operations that have failed ran into, of late */
+	struct reasons *reasons; /* why operations have failed, of late */
 };
 
-static int check_depth(const struct rmem_queue_attr *attr, unsigned *out, struct errinfo *errinfo)
+static int check_attr(const struct rmem_queue_attr *attr, unsigned *depth, struct errinfo *errinfo)
 {
+	struct rmem_queue_attr a;
 	int rc;
 
-	*out = DEPTH_DEFAULT;
+	*depth = DEPTH_DEFAULT;
 	if (!attr)
 		return 0;
-	rc = call_check_attr(attr, attr->size, sizeof(*attr), errinfo);
+	rc = call_copy_attr(&a, sizeof(a), attr, QUEUE_ATTR_V1_SIZE, errinfo);
+	if (rc == 0)
+		rc = call_check_flags(a.flags, 0, errinfo);
 	if (rc)
 		return rc;
-	if (attr->depth > DEPTH_MAX)
+	if (a.depth > DEPTH_MAX)
 		return errinfo_set(errinfo, -EINVAL,
-			"a depth of %u: at most %d operations can be started", attr->depth,
-			DEPTH_MAX);
-	if (attr->depth)
-		*out = attr->depth;
+			"a depth of %u: at most %d operations can be started", a.depth, DEPTH_MAX);
+	if (a.depth)
+		*depth = a.depth;
 	return 0;
 }
 
@@ -78,43 +84,63 @@ static int check_count(struct rmem *rm, struct errinfo *errinfo)
 		rm->channels.limit, limit);
 }
 
+static void free_parts(struct rmem_queue *q)
+{
+	struct heap *heap = q->rm->session.heap;
+
+	free(q->reasons);
+	heap_free(heap, q->operations, (q->mask + 1) * sizeof(*q->operations));
+	heap_free(heap, q, sizeof(*q));
+}
+
+/* A queue whose ring has this many places, a power of 2. NULL: out of memory. */
+static struct rmem_queue *create_parts(struct rmem *rm, unsigned ring)
+{
+	struct rmem_queue *q = heap_alloc(rm->session.heap, sizeof(*q));
+
+	if (!q)
+		return NULL;
+	q->rm = rm;
+	q->mask = ring - 1;
+	q->operations = heap_alloc(rm->session.heap, ring * sizeof(*q->operations));
+	q->reasons = reasons_create(ring < REASONS_MAX ? ring : REASONS_MAX);
+	if (q->operations && q->reasons)
+		return q;
+	free_parts(q);
+	return NULL;
+}
+
 RMEM_API int rmem_queue_create(
 	struct rmem *rm, const struct rmem_queue_attr *attr, struct rmem_queue **out)
 {
 	struct rmem_queue *q = NULL;
 	unsigned depth, ring = 1;
 	struct errinfo errinfo;
-	struct heap *heap;
 	int rc;
 
 	rc = call_enter(rm, &errinfo);
 	if (rc == 0 && !out)
 		rc = errinfo_set(&errinfo, -EINVAL, "out is NULL");
 	if (rc == 0)
-		rc = check_depth(attr, &depth, &errinfo);
+		rc = check_attr(attr, &depth, &errinfo);
 	if (rc == 0)
 		rc = check_count(rm, &errinfo);
 	if (rc)
 		return call_done(rc, "rmem_queue_create", &errinfo);
-	heap = rm->session.heap;
 	while (ring < depth)
 		ring *= 2;
-	q = heap_alloc(heap, sizeof(*q));
-	if (q)
-		q->operations = heap_alloc(heap, ring * sizeof(*q->operations));
-	if (!q || !q->operations)
+	q = create_parts(rm, ring);
+	if (!q)
 		rc = errinfo_set(&errinfo, -ENOMEM, "out of memory");
 	if (rc == 0)
 		rc = thread_channels_add(&rm->channels, &q->channel, &errinfo);
 	if (rc) {
 		if (q)
-			heap_free(heap, q->operations, ring * sizeof(*q->operations));
-		heap_free(heap, q, sizeof(*q));
+			free_parts(q);
 		return call_done(rc, "rmem_queue_create", &errinfo);
 	}
-	q->rm = rm;
+	q->channel->pipeline.reasons = q->reasons;
 	q->depth = depth;
-	q->mask = ring - 1;
 	q->epoll_fd = q->wake_fd = q->timer_fd = -1;
 	q->quiet = true;
 	q->short_end = depth;
@@ -137,15 +163,12 @@ static void close_descriptors(struct rmem_queue *q)
 
 static void take_away(struct rmem_queue *q)
 {
-	struct heap *heap = q->rm->session.heap;
-
 	pthread_mutex_lock(&q->rm->queues_lock);
 	DL_DELETE(q->rm->queues, q);
 	pthread_mutex_unlock(&q->rm->queues_lock);
 	thread_channels_remove(&q->rm->channels, q->channel);
 	close_descriptors(q);
-	heap_free(heap, q->operations, (q->mask + 1) * sizeof(*q->operations));
-	heap_free(heap, q, sizeof(*q));
+	free_parts(q);
 }
 
 RMEM_API void rmem_queue_destroy(struct rmem_queue *q)
@@ -338,12 +361,11 @@ static void started(struct rmem_queue *q)
 static int start(struct rmem_queue *q, struct operation *op, int rc, const char *call,
 	struct errinfo *errinfo)
 {
-	bool busy, announce;
+	bool announce;
 	uint64_t before;
 
 	if (rc)
 		return call_done(rc, call, errinfo);
-	busy = channel_is_busy(q->channel);
 	announce = announce_begin(q);
 	before = waits(q);
 	rc = progress_start(q->channel, op, errinfo);
@@ -351,9 +373,6 @@ static int start(struct rmem_queue *q, struct operation *op, int rc, const char 
 		started(q);
 	if (announce)
 		announce_end(q, before);
-	/* Those that were started earlier may have failed, as will be seen when they are reaped. */
-	if (errinfo->text[0] && (rc == 0 || (busy && !channel_is_busy(q->channel))))
-		q->trouble = *errinfo;
 	return call_done(rc, call, errinfo);
 }
 
@@ -514,11 +533,23 @@ static uint64_t deadline_of(int timeout_ms)
 	return timeout_ms ? clock_boot_ns() + (uint64_t)timeout_ms * NSEC_PER_MSEC : 0;
 }
 
+/* If that is gone: what the queue ran into last. */
+static const struct errinfo *why(const struct rmem_queue *q, uint32_t reason)
+{
+	static const struct errinfo nothing = { "" };
+	const struct errinfo *found = reasons_find(q->reasons, reason);
+
+	if (!found)
+		found = reasons_find(q->reasons, q->reasons->last);
+	return found ? found : &nothing;
+}
+
 RMEM_API int rmem_reap(struct rmem_queue *q, struct rmem_completion *out, int max, int timeout_ms)
 {
 	struct errinfo errinfo;
+	const struct operation *failed = NULL;
 	uint64_t done;
-	int n = 0, failed = 0, rc = enter(q, &errinfo);
+	int n = 0, rc = enter(q, &errinfo);
 
 	if (rc == 0 && (max < 1 || !out))
 		rc = errinfo_set(&errinfo, -EINVAL, "there is no room for completions");
@@ -536,18 +567,32 @@ RMEM_API int rmem_reap(struct rmem_queue *q, struct rmem_completion *out, int ma
 	for (; n < max; n++) {
 		const struct operation *op = &q->operations[(q->reaped + (uint64_t)n) & q->mask];
 
-		out[n] = (struct rmem_completion){ .tag = op->tag, .status = op->status };
-		if (op->status)
-			failed = op->status;
+		out[n] = (struct rmem_completion){
+			.tag = op->tag, .status = op->status, .result = op->result
+		};
+		if (unlikely(op->status)) {
+			out[n].flags = op->reason << REASON_SHIFT;
+			out[n].result = 0;
+			failed = op;
+		}
 	}
 	q->reaped += (uint64_t)n;
 	q->quiet = n == 0;
 	set_short_end(q);
-	if (errinfo.text[0])
-		q->trouble = errinfo;
 	if (failed)
-		call_done(failed, "rmem_reap", &q->trouble);
+		call_done(failed->status, "rmem_reap", why(q, failed->reason));
 	return n;
+}
+
+RMEM_API const char *rmem_completion_errmsg(
+	const struct rmem_queue *q, const struct rmem_completion *completion)
+{
+	const struct errinfo *reason;
+
+	if (!q || !completion || completion->status >= 0)
+		return "";
+	reason = reasons_find(q->reasons, completion->flags >> REASON_SHIFT);
+	return reason ? reason->text : errinfo_errno(-completion->status);
 }
 
 static int make_descriptor(struct rmem_queue *q, struct errinfo *errinfo)

@@ -20,6 +20,8 @@
 #include "common/identity.h"
 #include "common/log.h"
 
+#define OPEN_ATTR_V1_SIZE (offsetof(struct rmem_open_attr, channels) + sizeof(int))
+#define ALLOC_ATTR_V1_SIZE (offsetof(struct rmem_alloc_attr, flags) + sizeof(uint32_t))
 #define TIMEOUT_DEFAULT_MS 3000
 #define CHANNELS_DEFAULT 8
 #define CHANNELS_MAX 32 /* and as many for queues: what a server gives one session */
@@ -38,41 +40,51 @@ static void prepare_once(void)
 		log_init("librmem", threshold);
 }
 
+/* The program's attr, or the defaults, all set. */
+static int read_attr(
+	const struct rmem_open_attr *attr, struct rmem_open_attr *out, struct errinfo *errinfo)
+{
+	int rc;
+
+	*out = (struct rmem_open_attr)RMEM_OPEN_ATTR_INIT;
+	rc = attr ? call_copy_attr(out, sizeof(*out), attr, OPEN_ATTR_V1_SIZE, errinfo) : 0;
+	if (rc)
+		return rc;
+	if (out->timeout_ms < 0)
+		return errinfo_set(errinfo, -EINVAL, "timeout_ms is negative");
+	if (out->channels < 0 || out->channels > CHANNELS_MAX)
+		return errinfo_set(errinfo, -EINVAL, "%d channels: 1 to %d can be had, 0 means %d",
+			out->channels, CHANNELS_MAX, CHANNELS_DEFAULT);
+	if (!out->timeout_ms)
+		out->timeout_ms = TIMEOUT_DEFAULT_MS;
+	if (!out->channels)
+		out->channels = CHANNELS_DEFAULT;
+	return 0;
+}
+
 static int configure(struct rmem *rm, const char *server, const struct rmem_open_attr *attr,
 	struct errinfo *errinfo)
 {
 	struct session *s = &rm->session;
-	int rc, timeout_ms = TIMEOUT_DEFAULT_MS, channels = CHANNELS_DEFAULT;
+	struct rmem_open_attr a;
+	int rc = read_attr(attr, &a, errinfo);
 
-	if (attr) {
-		rc = call_check_attr(attr, attr->size, sizeof(*attr), errinfo);
-		if (rc)
-			return rc;
-		if (attr->timeout_ms < 0)
-			return errinfo_set(errinfo, -EINVAL, "timeout_ms is negative");
-		if (attr->timeout_ms)
-			timeout_ms = attr->timeout_ms;
-		if (attr->channels < 0 || attr->channels > CHANNELS_MAX)
-			return errinfo_set(errinfo, -EINVAL,
-				"%d channels: 1 to %d can be had, 0 means %d", attr->channels,
-				CHANNELS_MAX, CHANNELS_DEFAULT);
-		if (attr->channels)
-			channels = attr->channels;
-	}
-	thread_channels_init(&rm->channels, s, (unsigned)channels);
-	s->timeout_ns = (uint64_t)timeout_ms * NSEC_PER_MSEC;
+	if (rc)
+		return rc;
+	thread_channels_init(&rm->channels, s, (unsigned)a.channels);
+	s->timeout_ns = (uint64_t)a.timeout_ms * NSEC_PER_MSEC;
 	if (server && !*server)
 		return errinfo_set(errinfo, -EINVAL,
 			"the server's name is empty: NULL means $RMEM_SERVER, else this machine");
 	rc = target_parse(server ? server : secure_getenv("RMEM_SERVER"), &s->target, errinfo);
 	if (rc)
 		return rc;
-	if (attr && attr->device) {
-		s->device = strdup(attr->device);
+	if (a.device) {
+		s->device = strdup(a.device);
 		if (!s->device)
 			return errinfo_set(errinfo, -ENOMEM, "out of memory");
 	}
-	identity_self(&s->identity, attr ? attr->job : NULL);
+	identity_self(&s->identity, a.job);
 	mark_show(&s->mark);
 	s->identity.mark = s->mark.number;
 	s->identity.mark_place = s->mark.place;
@@ -120,7 +132,6 @@ static int teardown(struct rmem *rm, uint64_t deadline, struct errinfo *errinfo)
 	registry_clear(s);
 	session_destroy(s);
 	pthread_mutex_destroy(&rm->queues_lock);
-	sites_destroy(rm->sites);
 	heap_destroy(s->heap);
 	return rc;
 }
@@ -133,7 +144,7 @@ static struct rmem *make(void)
 
 	if (rm) {
 		rm->session.heap = heap;
-		rm->sites = sites_create();
+		rm->sites = sites_create(heap);
 	}
 	if (rm && rm->sites)
 		return rm;
@@ -189,7 +200,6 @@ RMEM_API int rmem_close(struct rmem *rm)
 	if (!call_is_ours(rm)) {
 		queues_abandon(rm);
 		session_abandon(&rm->session);
-		sites_destroy(rm->sites);
 		heap_destroy(rm->session.heap);
 		return 0;
 	}
@@ -199,21 +209,25 @@ RMEM_API int rmem_close(struct rmem *rm)
 RMEM_API __attribute__((noinline)) int rmem_alloc(
 	struct rmem *rm, size_t bytes, const struct rmem_alloc_attr *attr, rmem_addr_t *out)
 {
-	struct memory_wish wish = { .bytes = bytes, .node = attr ? attr->node : RMEM_NODE_ANY };
+	struct rmem_alloc_attr a = RMEM_ALLOC_ATTR_INIT;
+	struct memory_wish wish = { .bytes = bytes };
 	struct errinfo errinfo;
 	int rc;
 
 	rc = call_enter(rm, &errinfo);
 	if (rc == 0 && attr)
-		rc = call_check_attr(attr, attr->size, sizeof(*attr), &errinfo);
+		rc = call_copy_attr(&a, sizeof(a), attr, ALLOC_ATTR_V1_SIZE, &errinfo);
+	if (rc == 0)
+		rc = call_check_flags(a.flags, 0, &errinfo);
 	if (rc == 0 && !out)
 		rc = errinfo_set(&errinfo, -EINVAL, "out is NULL");
 	if (rc == 0 && bytes == 0)
 		rc = errinfo_set(&errinfo, -EINVAL, "an allocation of 0 bytes: ask for at least 1");
-	if (rc == 0 && wish.node < RMEM_NODE_ANY)
-		rc = errinfo_set(&errinfo, -EINVAL, "there is no NUMA node %d", wish.node);
+	if (rc == 0 && a.node < RMEM_NODE_ANY)
+		rc = errinfo_set(&errinfo, -EINVAL, "there is no NUMA node %d", a.node);
 	if (rc)
 		return call_done(rc, "rmem_alloc", &errinfo);
+	wish.node = a.node;
 	stack_capture(&wish.stack, __builtin_return_address(0));
 	rc = memory_alloc(rm, &wish, call_deadline(rm), out, &errinfo);
 	return call_done(rc, "rmem_alloc", &errinfo);
@@ -234,9 +248,4 @@ RMEM_API int rmem_free(struct rmem *rm, rmem_addr_t addr)
 RMEM_API const char *rmem_errmsg(void)
 {
 	return call_errmsg();
-}
-
-RMEM_API const char *rmem_version(void)
-{
-	return RMEM_VERSION;
 }

@@ -5,11 +5,49 @@
 
 #include "client/space/call.h"
 #include "client/space/sharing.h"
+#include "common/wire.h"
 
-_Static_assert(sizeof(struct rmem_share_key) == SHARE_KEY_SIZE, "a key is what the server says");
+#define KEY_VERSION 1
+
+/*
+ * What is in a key. secret: as the server has given it out. version: 1. pool: the id of that whose memory it is, so that
+ * who asks another server is told that. The rest is zero until there is more to say.
+ */
+struct key_parts {
+	uint8_t secret[SHARE_KEY_SIZE];
+	uint8_t version;
+	uint64_t pool;
+	bool whole; /* nothing else is in it */
+};
+
+static void key_put(struct rmem_share_key *out, const struct key_parts *key)
+{
+	struct wire w = wire_over(out->bytes, sizeof(out->bytes));
+
+	memset(out, 0, sizeof(*out));
+	wire_put_bytes(&w, key->secret, sizeof(key->secret));
+	wire_put_u8(&w, key->version);
+	wire_put_u64(&w, key->pool);
+}
+
+static struct key_parts key_get(const struct rmem_share_key *in)
+{
+	struct rmem_share_key copy = *in;
+	struct wire w = wire_over(copy.bytes, sizeof(copy.bytes));
+	struct key_parts key = { .whole = true };
+
+	wire_get_bytes(&w, key.secret, sizeof(key.secret));
+	key.version = wire_get_u8(&w);
+	key.pool = wire_get_u64(&w);
+	while (w.pos < w.size)
+		if (wire_get_u8(&w))
+			key.whole = false;
+	return key;
+}
 
 RMEM_API int rmem_share(struct rmem *rm, rmem_addr_t addr, struct rmem_share_key *out)
 {
+	struct key_parts key = { .version = KEY_VERSION };
 	struct share_reply reply;
 	struct errinfo errinfo;
 	int rc = call_enter(rm, &errinfo);
@@ -18,8 +56,11 @@ RMEM_API int rmem_share(struct rmem *rm, rmem_addr_t addr, struct rmem_share_key
 		rc = errinfo_set(&errinfo, -EINVAL, "out is NULL");
 	if (rc == 0)
 		rc = sharing_share(&rm->session, addr, call_deadline(rm), &reply, &errinfo);
-	if (rc == 0)
-		memcpy(out->bytes, reply.key, sizeof(out->bytes));
+	if (rc == 0) {
+		memcpy(key.secret, reply.key, sizeof(key.secret));
+		key.pool = atomic_load(&rm->session.pool);
+		key_put(out, &key);
+	}
 	return call_done(rc, "rmem_share", &errinfo);
 }
 
@@ -28,13 +69,23 @@ RMEM_API int rmem_attach(
 {
 	struct errinfo errinfo;
 	uint64_t bytes;
+	struct key_parts k;
 	int rc = call_enter(rm, &errinfo);
 
 	if (rc == 0 && !key)
 		rc = errinfo_set(&errinfo, -EINVAL, "the key is NULL");
+	if (rc == 0) {
+		k = key_get(key);
+		if (k.version != KEY_VERSION || !k.whole)
+			rc = errinfo_set(&errinfo, -EINVAL,
+				"this is no share key, or one of a later version: all %zu bytes "
+				"that "
+				"rmem_share() wrote are needed",
+				sizeof(key->bytes));
+	}
 	if (rc == 0)
 		rc = sharing_attach(
-			&rm->session, addr, key->bytes, call_deadline(rm), &bytes, &errinfo);
+			&rm->session, addr, k.secret, k.pool, call_deadline(rm), &bytes, &errinfo);
 	if (rc == 0 && out_bytes)
 		*out_bytes = bytes;
 	return call_done(rc, "rmem_attach", &errinfo);

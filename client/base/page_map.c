@@ -31,10 +31,10 @@ bool page_map_fits(uint64_t addr, uint64_t bytes)
 	       bytes <= ADDR_OFFSET_MASK + 1 - addr_offset(addr);
 }
 
-/* How many pages a slot of this level stands for, as a power of 2. */
+/* How many pages a slot of this level stands for, as a power of 2. The analyzer does not know how deep it is. */
 static unsigned slot_shift(unsigned level)
 {
-	return PAGE_MAP_BITS * (PAGE_MAP_LEVELS - 1 - level);
+	return level < PAGE_MAP_LEVELS ? PAGE_MAP_BITS * (PAGE_MAP_LEVELS - 1 - level) : 0;
 }
 
 static struct page_map_node *take_spare(struct page_map *m)

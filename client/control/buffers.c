@@ -120,7 +120,6 @@ void buffers_destroy(struct buffers *t)
 {
 	for (size_t i = 0; i < t->count; i++)
 		buffer_unmap(&t->items[i]);
-	heap_free(t->heap, t->items, t->capacity * sizeof(*t->items));
 	*t = (struct buffers){ 0 };
 }
 

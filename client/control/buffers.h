@@ -48,7 +48,10 @@ void buffers_remove(struct buffers *t, struct buffer *b);
 struct buffer *buffers_find(const struct buffers *t, uintptr_t addr);
 struct buffer *buffers_find_range(const struct buffers *t, uintptr_t addr, size_t bytes);
 
-/* Forget them all, and unmap those that are ours. Zeroed is fine; may be used again. */
+/*
+ * Forget them all, and unmap those that are ours. Zeroed is fine. The table itself goes with the heap: this is also
+ * called in a child after fork(), where a thread of the parent may have left the heap locked.
+ */
 void buffers_destroy(struct buffers *t);
 
 /*

@@ -56,6 +56,7 @@ static void install(
 {
 	memcpy(s->secret, reply->secret, sizeof(s->secret));
 	s->resumable = true;
+	atomic_store(&s->pool, reply->pool);
 	pthread_mutex_lock(&s->table);
 	s->generation++;
 	lease_epoch_begin(&s->lease_epoch, s->serial, reply->fencing_token);

@@ -76,6 +76,7 @@ struct session {
 	bool resumable; /* the server knows id and secret */
 	uint8_t id[ID_SIZE], secret[ID_SIZE];
 	uint64_t serial; /* changes when this process gets a new session: all before is stale */
+	_Atomic uint64_t pool; /* whose memory the server lends */
 	uint32_t seq;
 	struct request pending;
 	struct wire body; /* of the request being built, over body_bytes */

@@ -12,6 +12,7 @@
 #include <unistd.h>
 #include <utlist.h>
 
+#include "common/site_names.h"
 #include "common/symbol.h"
 
 #define OWN_FRAMES_MAX 8 /* between backtrace() and the application */
@@ -29,10 +30,12 @@ struct code {
 };
 
 struct sites {
+	struct heap *heap;
 	struct entry *buckets[BUCKETS]; /* open addressing, never more than half full */
 	unsigned count;
-	unsigned long long unloads; /* when the cache was last right */
-	struct code *codes;         /* a text stays valid as long as the sites */
+	unsigned long long unloads;        /* when the cache was last right */
+	uint64_t quiet_until_ns, quiet_ns; /* the server refused a number; 0: not the last time */
+	struct code *codes;                /* a text stays valid as long as the heap */
 	unsigned ncodes;
 };
 
@@ -72,8 +75,8 @@ void stack_capture(struct stack *out, void *caller)
 struct search {
 	uintptr_t address;
 	struct site_module *module;
-	char **path;
-	uint64_t bias;
+	char path[PATH_MAX]; /* no memory is allocated with the loader's lock */
+	uintptr_t bias;
 	bool found;
 };
 
@@ -112,16 +115,16 @@ static bool covers(const struct dl_phdr_info *info, uintptr_t address, size_t si
 }
 
 /* The main program has no name of its own. */
-static char *module_path(const struct dl_phdr_info *info)
+static void module_path(const struct dl_phdr_info *info, char out[PATH_MAX])
 {
-	char path[PATH_MAX];
-	ssize_t n;
+	ssize_t n = 0;
 
 	if (info->dlpi_name && info->dlpi_name[0])
-		return strdup(info->dlpi_name);
-	n = readlink("/proc/self/exe", path, sizeof(path) - 1);
-	path[n > 0 ? n : 0] = '\0';
-	return strdup(path);
+		n = snprintf(out, PATH_MAX, "%s", info->dlpi_name);
+	else
+		n = readlink("/proc/self/exe", out, PATH_MAX - 1);
+	/* A longer one could not have been opened. */
+	out[n > 0 && n < PATH_MAX ? n : 0] = '\0';
 }
 
 static int visit(struct dl_phdr_info *info, size_t size, void *arg)
@@ -134,13 +137,11 @@ static int visit(struct dl_phdr_info *info, size_t size, void *arg)
 		return 0;
 	s->found = true;
 	s->bias = info->dlpi_addr;
-	*s->path = module_path(info);
-	if (*s->path) {
-		/* The end of a path says more than its beginning. */
-		length = strlen(*s->path);
-		cut = length < sizeof(s->module->path) ? 0 : length - sizeof(s->module->path) + 1;
-		memcpy(s->module->path, *s->path + cut, length - cut + 1);
-	}
+	module_path(info, s->path);
+	/* The end of a path says more than its beginning. */
+	length = strlen(s->path);
+	cut = length < sizeof(s->module->path) ? 0 : length - sizeof(s->module->path) + 1;
+	memcpy(s->module->path, s->path + cut, length - cut + 1);
 	for (int i = 0; i < info->dlpi_phnum; i++) {
 		const ElfW(Phdr) *p = &info->dlpi_phdr[i];
 		uintptr_t notes = info->dlpi_addr + p->p_vaddr;
@@ -153,80 +154,135 @@ static int visit(struct dl_phdr_info *info, size_t size, void *arg)
 }
 
 /* Index of a module that is in the list already, or the number of modules. */
-static unsigned known_module(const struct site_description *d, const struct site_module *m)
+static unsigned known_module(
+	const struct site_description *d, const struct site_module *m, uintptr_t bias)
 {
 	unsigned i;
 
 	for (i = 0; i < d->request.nmodules; i++)
-		if (memcmp(&d->request.modules[i], m, sizeof(*m)) == 0)
+		if (d->files[i].bias == bias && strcmp(d->request.modules[i].path, m->path) == 0)
 			break;
 	return i;
 }
 
-struct site_description *site_describe(const struct stack *stack)
+/*
+ * What stands in for a build id that a module does not have: it begins with zeros, which no build id does, and tells
+ * versions of a file apart, so that one is not given the names of the other. All zero if nothing is known of the file.
+ */
+static void stand_in(struct site_module *m, const struct site_module_file *file)
 {
-	struct site_description *d = calloc(1, sizeof(*d));
+	uint64_t hash = mapped_file_hash(&file->mapped);
 
-	for (unsigned i = 0; d && i < stack->depth; i++) {
-		struct site_module module = { 0 };
-		char *path = NULL;
-		/* The return address may belong to the next line, or even the next function. */
-		struct search s = {
-			.address = (uintptr_t)stack->addresses[i] - 1,
-			.module = &module,
-			.path = &path,
-		};
-		unsigned m;
+	for (unsigned i = 0; i < sizeof(hash); i++)
+		m->build_id[BUILD_ID_SIZE - 1 - i] = (uint8_t)(hash >> (8 * i));
+}
 
-		dl_iterate_phdr(visit, &s);
-		m = known_module(d, &module);
-		if (m == d->request.nmodules) {
-			d->request.modules[m] = module;
-			d->paths[m] = path;
-			d->request.nmodules++;
-		} else {
-			free(path);
-		}
-		d->request.frames[i].module = (uint8_t)m;
-		d->request.frames[i].offset = s.address - s.bias;
-		d->request.nframes++;
-	}
+static char *copy_text(struct heap *heap, const char *text)
+{
+	const size_t bytes = strlen(text) + 1;
+	char *copy = heap_alloc(heap, bytes);
+
+	return copy ? memcpy(copy, text, bytes) : NULL;
+}
+
+static void add_module(struct site_description *d, struct site_module *m, const struct search *s)
+{
+	static const uint8_t none[BUILD_ID_SIZE];
+	struct site_module_file *file = &d->files[d->request.nmodules];
+
+	file->path = s->found ? copy_text(d->heap, s->path) : NULL;
+	file->bias = s->bias;
+	file->no_build_id = memcmp(m->build_id, none, BUILD_ID_SIZE) == 0;
+	if (file->no_build_id && file->path &&
+		mapped_file_find(s->address, file->path, &file->mapped) == 0)
+		stand_in(m, file);
+	d->request.modules[d->request.nmodules++] = *m;
+}
+
+static void add_frame(struct site_description *d, void *address)
+{
+	struct site_frame *frame = &d->request.frames[d->request.nframes++];
+	struct site_module module = { 0 };
+	struct search s;
+	unsigned m;
+
+	/* The return address may belong to the next line, or even the next function. */
+	s.address = (uintptr_t)address - 1;
+	s.module = &module;
+	s.bias = 0;
+	s.found = false;
+	dl_iterate_phdr(visit, &s);
+	m = known_module(d, &module, s.bias);
+	if (m == d->request.nmodules)
+		add_module(d, &module, &s);
+	frame->module = (uint8_t)m;
+	frame->offset = s.address - s.bias;
+}
+
+struct site_description *site_describe(struct heap *heap, const struct stack *stack)
+{
+	struct site_description *d = heap_alloc(heap, sizeof(*d));
+
+	if (!d)
+		return NULL;
+	d->heap = heap;
+	for (unsigned i = 0; i < stack->depth; i++)
+		add_frame(d, stack->addresses[i]);
 	return d;
+}
+
+struct site_description *site_description_copy(struct heap *heap, const struct site_description *d)
+{
+	struct site_description *copy = heap_alloc(heap, sizeof(*copy));
+	bool failed = false;
+
+	if (!copy)
+		return NULL;
+	*copy = *d;
+	copy->heap = heap;
+	for (unsigned i = 0; i < d->request.nmodules; i++) {
+		copy->files[i].path = d->files[i].path ? copy_text(heap, d->files[i].path) : NULL;
+		failed |= d->files[i].path && !copy->files[i].path;
+	}
+	if (!failed)
+		return copy;
+	site_description_destroy(copy);
+	return NULL;
 }
 
 void site_description_destroy(struct site_description *d)
 {
 	if (!d)
 		return;
-	for (unsigned i = 0; i < SITE_DEPTH_MAX; i++)
-		free(d->paths[i]);
-	free(d);
+	for (unsigned i = 0; i < d->request.nmodules; i++)
+		if (d->files[i].path)
+			heap_free(d->heap, d->files[i].path, strlen(d->files[i].path) + 1);
+	heap_free(d->heap, d, sizeof(*d));
 }
 
-struct sites *sites_create(void)
+struct sites *sites_create(struct heap *heap)
 {
-	return calloc(1, sizeof(struct sites));
+	struct sites *s = heap_alloc(heap, sizeof(*s));
+
+	if (s)
+		s->heap = heap;
+	return s;
 }
 
-void sites_clear(struct sites *s)
+static void forget_stacks(struct sites *s)
 {
 	for (unsigned i = 0; i < BUCKETS; i++) {
-		free(s->buckets[i]);
+		heap_free(s->heap, s->buckets[i], sizeof(*s->buckets[i]));
 		s->buckets[i] = NULL;
 	}
 	s->count = 0;
 }
 
-void sites_destroy(struct sites *s)
+void sites_clear(struct sites *s)
 {
-	struct code *code, *next;
-
-	if (!s)
-		return;
-	sites_clear(s);
-	LL_FOREACH_SAFE (s->codes, code, next)
-		free(code);
-	free(s);
+	forget_stacks(s);
+	s->quiet_until_ns = 0;
+	s->quiet_ns = 0;
 }
 
 static bool same_stack(const struct stack *a, const struct stack *b)
@@ -249,15 +305,20 @@ static struct entry **bucket_of(struct sites *s, const struct stack *stack)
 	return &s->buckets[i];
 }
 
-bool sites_find(struct sites *s, const struct stack *stack, struct site *out)
+bool sites_may_ask(const struct sites *s, uint64_t now_ns)
+{
+	return now_ns >= s->quiet_until_ns;
+}
+
+bool sites_find(struct sites *s, const struct stack *stack, uint64_t now_ns, struct site *out)
 {
 	struct entry **bucket;
 
 	if (stack->unloads != s->unloads)
-		sites_clear(s);
+		forget_stacks(s);
 	s->unloads = stack->unloads;
 	bucket = bucket_of(s, stack);
-	if (!*bucket)
+	if (!*bucket || (!(*bucket)->site.number && sites_may_ask(s, now_ns)))
 		return false;
 	*out = (*bucket)->site;
 	return true;
@@ -267,20 +328,34 @@ bool sites_add(struct sites *s, const struct stack *stack, struct site site)
 {
 	struct entry **bucket = bucket_of(s, stack);
 
-	if (*bucket || s->count >= SITES_CACHED)
-		return false;
-	*bucket = malloc(sizeof(**bucket));
-	if (!*bucket)
-		return false;
-	(*bucket)->stack = *stack;
+	if (!*bucket && s->count == SITES_CACHED) {
+		forget_stacks(s);
+		bucket = bucket_of(s, stack);
+	}
+	if (!*bucket) {
+		*bucket = heap_alloc(s->heap, sizeof(**bucket));
+		if (!*bucket)
+			return false;
+		(*bucket)->stack = *stack;
+		s->count++;
+	}
 	(*bucket)->site = site;
-	s->count++;
+	if (site.number)
+		s->quiet_ns = 0;
 	return true;
+}
+
+void sites_refused(struct sites *s, uint64_t now_ns)
+{
+	s->quiet_ns = s->quiet_ns ? 2 * s->quiet_ns : SITES_QUIET_NS;
+	if (s->quiet_ns > SITES_QUIET_MAX_NS)
+		s->quiet_ns = SITES_QUIET_MAX_NS;
+	s->quiet_until_ns = now_ns + s->quiet_ns;
 }
 
 const char *sites_code(struct sites *s, const struct site_description *d)
 {
-	const char *path = d->paths[0] ? d->paths[0] : "", *slash = strrchr(path, '/');
+	const char *path = d->files[0].path ? d->files[0].path : "", *slash = strrchr(path, '/');
 	char text[CODE_SIZE];
 	struct code *code;
 	int n;
@@ -292,9 +367,9 @@ const char *sites_code(struct sites *s, const struct site_description *d)
 	LL_FOREACH (s->codes, code)
 		if (strcmp(code->text, text) == 0)
 			return code->text;
-	if (s->ncodes >= SITES_CACHED)
+	if (s->ncodes >= SITE_CODES_MAX)
 		return NULL;
-	code = malloc(sizeof(*code) + (size_t)n + 1);
+	code = heap_alloc(s->heap, sizeof(*code) + (size_t)n + 1);
 	if (!code)
 		return NULL;
 	memcpy(code->text, text, (size_t)n + 1);
@@ -303,27 +378,68 @@ const char *sites_code(struct sites *s, const struct site_description *d)
 	return code->text;
 }
 
+/* What is read to name the frames of a stack: by module. */
+struct resolver {
+	struct symbol_file *files[SITE_DEPTH_MAX];
+	bool opened[SITE_DEPTH_MAX];
+	int rc[SITE_DEPTH_MAX];
+	struct errinfo errinfo[SITE_DEPTH_MAX];
+};
+
+static int open_symbols(const struct site_description *d, unsigned module, struct symbol_file **out,
+	struct errinfo *errinfo)
+{
+	const struct site_module_file *file = &d->files[module];
+	const char *path = file->path ? file->path : "";
+
+	return symbol_open(path, file->no_build_id ? NULL : d->request.modules[module].build_id,
+		&file->mapped, out, errinfo);
+}
+
+/* The names of a frame, or why it has none. Returns how many. */
+static unsigned resolve_frame(
+	const struct site_description *d, unsigned i, struct resolver *r, struct site_name *out)
+{
+	unsigned m = d->request.frames[i].module;
+	int n;
+
+	if (!r->opened[m])
+		r->rc[m] = open_symbols(d, m, &r->files[m], &r->errinfo[m]);
+	r->opened[m] = true;
+	n = r->rc[m] ? r->rc[m]
+		     : symbol_lookup(r->files[m], d->request.frames[i].offset, out, &r->errinfo[m]);
+	if (n > 0)
+		return (unsigned)n;
+	memset(out, 0, sizeof(*out));
+	snprintf(out->file, sizeof(out->file), "%.*s", (int)sizeof(out->file) - 1,
+		r->errinfo[m].text);
+	return 1;
+}
+
+/* There is room for a name for each frame still to come; what has none is left out, the innermost but the first. */
+static void add_names(struct site_names_request *out, const struct site_name *names, unsigned n,
+	unsigned frames_to_come)
+{
+	unsigned room = SITE_NAMES_MAX - out->nnames - frames_to_come;
+
+	for (unsigned i = n > room ? n - room : 0; i < n; i++)
+		out->names[out->nnames++] = names[i];
+}
+
 void site_resolve(const struct site_description *d, uint32_t number, struct site_names_request *out)
 {
+	struct site_name names[SYMBOL_NAMES_MAX];
+	struct resolver *r = calloc(1, sizeof(*r));
+
 	memset(out, 0, sizeof(*out));
 	out->site = number;
-	out->nnames = d->request.nframes;
-	for (unsigned m = 0; m < d->request.nmodules; m++) {
-		struct symbol_file *file = NULL;
-		struct errinfo errinfo = { "" };
-		int rc;
+	for (unsigned i = 0; r && i < d->request.nframes; i++) {
+		unsigned n = resolve_frame(d, i, r, names);
 
-		rc = symbol_open(d->paths[m] ? d->paths[m] : "", d->request.modules[m].build_id,
-			&file, &errinfo);
-		for (unsigned i = 0; i < d->request.nframes; i++) {
-			struct site_name *name = &out->names[i];
-
-			if (d->request.frames[i].module != m)
-				continue;
-			if (rc || symbol_lookup(file, d->request.frames[i].offset, name, &errinfo))
-				snprintf(name->file, sizeof(name->file), "%.*s",
-					(int)sizeof(name->file) - 1, errinfo.text);
-		}
-		symbol_close(file);
+		add_names(out, names, n, d->request.nframes - i - 1U);
 	}
+	for (unsigned m = 0; r && m < d->request.nmodules; m++)
+		symbol_close(r->files[m]);
+	free(r);
+	site_names_fit(out);
 }

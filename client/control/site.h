@@ -4,11 +4,17 @@
  *
  * An allocation captures its return addresses, which are looked up in a cache. A stack that is new
  * is described once as build ids and offsets, for the server to number; its names come later, from
- * a thread in the background (client/control/symbolizer.h). At most SITES_CACHED stacks are told apart; what
- * comes after is site 0, unknown.
+ * a thread in the background (client/control/symbolizer.h).
+ *
+ * The cache has room for every number that a server can give, so that one that is full holds mostly stacks without a
+ * number: it is emptied then, and fills again. Where the server refuses a number, none is asked for during a while that
+ * doubles from refusal to refusal (SITES_QUIET_NS to SITES_QUIET_MAX_NS); stacks are of site 0, unknown, meanwhile.
+ * So neither many stacks nor a full server cost a round trip at every allocation.
  *
  * The caller locks, but not what asks the loader (stacks and descriptions): another thread may have the
- * loader's locks and call the library, in a constructor of what it loads.
+ * loader's locks and call the library, in a constructor of what it loads. Memory comes from the session's
+ * heap, never from malloc(), whose locks a signal, a fork or a replacement of it may hold for long. Only
+ * site_resolve() allocates as it likes, for it is called where no call of the program waits for it.
  */
 #ifndef RMEM_CLIENT_CONTROL_SITE_H
 #define RMEM_CLIENT_CONTROL_SITE_H
@@ -16,9 +22,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "common/clock.h"
+#include "common/heap.h"
+#include "common/mapped_file.h"
 #include "common/message.h"
 
-#define SITES_CACHED 4096
+#define SITES_CACHED 16384
+#define SITE_CODES_MAX 4096
+#define SITES_QUIET_NS (1 * NSEC_PER_SEC)
+#define SITES_QUIET_MAX_NS (64 * NSEC_PER_SEC)
 
 struct stack {
 	unsigned depth;
@@ -32,21 +44,31 @@ void stack_prepare(void);
 /* The caller's stack from the frame that returns to caller outwards: our own frames stay out. */
 void stack_capture(struct stack *out, void *caller);
 
+/* Where the names of a module are found. */
+struct site_module_file {
+	char *path; /* whole, where the request may hold only the end; may be NULL */
+	uintptr_t bias;
+	bool no_build_id;          /* the one in the request stands in for it */
+	struct mapped_file mapped; /* then, and if there is a path */
+};
+
 /* A stack as the server knows it, with what it takes to find its names. */
 struct site_description {
+	struct heap *heap; /* that this and the paths lie on */
 	struct site_request request;
-	char *paths
-		[SITE_DEPTH_MAX]; /* whole, where the request may hold only the end; may be NULL */
+	struct site_module_file files[SITE_DEPTH_MAX];
 };
 
 /* Returns NULL if out of memory. With no lock of ours. */
-struct site_description *site_describe(const struct stack *stack);
+struct site_description *site_describe(struct heap *heap, const struct stack *stack);
+/* The same on another heap, which may outlive the first. NULL: out of memory. */
+struct site_description *site_description_copy(struct heap *heap, const struct site_description *d);
 void site_description_destroy(struct site_description *d); /* NULL is fine */
 
 struct sites;
 
-struct sites *sites_create(void); /* or NULL */
-void sites_destroy(struct sites *s);
+/* They end with the heap. NULL: out of memory. */
+struct sites *sites_create(struct heap *heap);
 void sites_clear(struct sites *s); /* the server that numbered them is another one now */
 
 struct site {
@@ -54,14 +76,21 @@ struct site {
 	const char *code; /* of its innermost frame, as sites_code() */
 };
 
-/* Is it in the cache? Forgets everything first when code was unloaded since the last call. */
-bool sites_find(struct sites *s, const struct stack *stack, struct site *out);
+/*
+ * Is it in the cache, with a number or while none is asked for? Forgets everything first when code was unloaded since
+ * the last call.
+ */
+bool sites_find(struct sites *s, const struct stack *stack, uint64_t now_ns, struct site *out);
 
-/* Remember it, if there is room; false: full. */
+/* May the server be asked for a number now? */
+bool sites_may_ask(const struct sites *s, uint64_t now_ns);
+
+/* Remember what it said; false: out of memory. Number 0, when it was asked: it refused. */
 bool sites_add(struct sites *s, const struct stack *stack, struct site site);
+void sites_refused(struct sites *s, uint64_t now_ns);
 
 /*
- * "program+0x1234", what addr2line(1) takes, for the line that allocates; it stays as long as the sites. NULL:
+ * "program+0x1234", what addr2line(1) takes, for the line that allocates; it stays as long as the heap. NULL:
  * unknown, or too many.
  */
 const char *sites_code(struct sites *s, const struct site_description *d);

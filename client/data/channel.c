@@ -46,21 +46,22 @@ void channel_destroy(struct channel *ch)
 	heap_free(heap, ch, sizeof(*ch));
 }
 
-void channel_explain_break(const struct channel *ch, struct errinfo *errinfo)
+void channel_explain_break(struct channel *ch, struct errinfo *errinfo)
 {
 	struct operation *first = ch->pipeline.first;
 	struct failure f = ch->pipeline.failure;
 	struct plan_segment seg;
 
 	if (!f.op && first && first->is_short)
-		f = (struct failure){ .op = first,
-			.remote = first->one_remote.base,
-			.bytes = first->one_local.iov_len };
+		f = (struct failure){
+			.op = first, .remote = first->one_remote.base, .bytes = first->result
+		};
 	else if (!f.op && first && operation_is_copy(first) && plan_peek(&first->left, &seg))
 		f = (struct failure){ .op = first, .remote = seg.remote, .bytes = seg.len };
 	else if (!f.op && first && !operation_is_copy(first))
 		f = (struct failure){ .op = first, .remote = first->addr, .bytes = 8 };
 	explain_failure(&f, ch->session, endpoint_peer(ch->pipeline.ep), errinfo);
+	ch->pipeline.broke = reasons_add(ch->pipeline.reasons, errinfo);
 	log_info("%s", errinfo->text);
 }
 
@@ -74,7 +75,7 @@ void channel_note_failure(struct channel *ch, struct errinfo *errinfo)
 		return;
 	op->failures += !f->op;
 	if (f->status == IBV_WC_REM_INV_REQ_ERR && !operation_is_copy(op))
-		op->status = -EOPNOTSUPP;
+		operation_fail(op, -EOPNOTSUPP, ch->pipeline.broke);
 	else if (op->failures >= FAILURES_MAX)
-		op->status = -ECONNRESET;
+		operation_fail(op, -ECONNRESET, ch->pipeline.broke);
 }

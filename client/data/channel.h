@@ -55,7 +55,7 @@ struct channel *channel_create(struct session *s);
 void channel_destroy(struct channel *ch); /* nothing outstanding. NULL is fine */
 
 /* The connection broke: on the first request that failed, or before the first operation that waits was sent. */
-void channel_explain_break(const struct channel *ch, struct errinfo *errinfo);
+void channel_explain_break(struct channel *ch, struct errinfo *errinfo);
 
 /* ... and give up the operation if connections break on it again and again. */
 void channel_note_failure(struct channel *ch, struct errinfo *errinfo);

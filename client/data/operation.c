@@ -9,9 +9,11 @@ int operation_plan(struct operation *op, const struct iovec *local, int nlocal,
 {
 	int rc = plan_start(&op->left, local, nlocal, remote, nremote, errinfo);
 
-	if (rc == 0)
-		op->next = op->left;
-	return rc;
+	if (rc)
+		return rc;
+	op->next = op->left;
+	op->result = op->left.left;
+	return 0;
 }
 
 int operation_plan_one(struct operation *op, void *local, rmem_addr_t remote, size_t bytes,
@@ -25,13 +27,13 @@ int operation_plan_one(struct operation *op, void *local, rmem_addr_t remote, si
 void operation_plan_again(struct operation *op)
 {
 	op->is_short = false;
-	op->one_remote.len = op->one_local.iov_len;
+	op->one_local.iov_len = op->one_remote.len = op->result;
 	op->left = (struct plan){
 		.local = &op->one_local,
 		.remote = &op->one_remote,
 		.nlocal = 1,
 		.nremote = 1,
-		.left = op->one_local.iov_len,
+		.left = op->result,
 	};
 	op->next = op->left;
 	op->next.left = 0;

@@ -22,14 +22,16 @@ struct operation {
 	enum operation_kind kind;
 	bool fence; /* wait for the reads and atomics before it */
 	/*
-	 * A copy whose only work request is on its way. It has its tag, as_of, one_local and the base of one_remote,
-	 * a status and no failures; the rest is unset before operation_plan_again().
+	 * A copy whose only work request is on its way. It has its tag, as_of, result, the bases of one_local and
+	 * one_remote, a status and no failures; the rest is unset before operation_plan_again().
 	 */
 	bool is_short;
 	bool begun;             /* an atomic operation: its work request has been built */
 	bool uncertain;         /* ... and posted, so that it may have been carried out */
 	int status;             /* once it has completed: 0 or a negative errno */
 	unsigned failures;      /* connections that broke on it */
+	uint32_t reason;        /* ... and its reasons_add(); 0: nothing was said */
+	uint64_t result;        /* bytes of a copy; or what an atomic operation has found */
 	uint64_t tag;           /* the maker's */
 	uint64_t as_of;         /* keys_as_of() when the program asked for it: what it means */
 	struct iovec one_local; /* room for lists of one piece */
@@ -66,8 +68,15 @@ static inline void operation_set_short(struct operation *op, enum operation_kind
 	op->tag = tag;
 	op->as_of = as_of;
 	op->one_local.iov_base = local;
-	op->one_local.iov_len = bytes;
 	op->one_remote.base = remote;
+	op->result = bytes;
+}
+
+/* It has failed, or is going to when what is on its way has ended: no other reason counts any more. */
+static inline void operation_fail(struct operation *op, int rc, uint32_t reason)
+{
+	op->status = rc;
+	op->reason = reason;
 }
 
 /* A short one is to be repeated, or to be looked at. */

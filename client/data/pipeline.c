@@ -64,6 +64,7 @@ int pipeline_attach(struct pipeline *p, struct endpoint *ep, struct errinfo *err
 	p->depth = endpoint_send_depth(ep);
 	p->apart = endpoint_keeps_apart(ep);
 	p->failure = (struct failure){ 0 };
+	p->broke = 0;
 	return 0;
 }
 
@@ -78,10 +79,8 @@ void pipeline_complete(struct pipeline *p)
 		p->last = NULL;
 }
 
-/* It cannot go on: what is on its way ends, the rest is not sent. */
-void pipeline_give_up(struct operation *op, int rc)
+void pipeline_give_up(struct operation *op)
 {
-	op->status = rc;
 	op->begun = true;
 	op->next.left = op->left.left = 0;
 }
@@ -133,7 +132,7 @@ void pipeline_detach(struct pipeline *p)
 		op->outstanding = 0;
 		op->next = op->left;
 		if (op->uncertain)
-			op->status = -EREMOTEIO;
+			operation_fail(op, -EREMOTEIO, p->broke);
 		else if (!op->status)
 			op->begun = false;
 	}
@@ -142,10 +141,15 @@ void pipeline_detach(struct pipeline *p)
 	pipeline_build_from(p, p->first);
 }
 
-void pipeline_fail(struct pipeline *p, int rc)
+void pipeline_fail(struct pipeline *p, int rc, const struct errinfo *errinfo)
 {
-	for (struct operation *op = p->first; op; op = op->following)
-		pipeline_give_up(op, op->status ? op->status : rc);
+	const uint32_t reason = reasons_add(p->reasons, errinfo);
+
+	for (struct operation *op = p->first; op; op = op->following) {
+		if (!op->status)
+			operation_fail(op, rc, reason);
+		pipeline_give_up(op);
+	}
 	p->first = p->building = p->last = NULL;
 	p->fence = false;
 	p->long_end = p->short_end = 0;
@@ -216,8 +220,9 @@ static void finish_one(struct pipeline *p)
 	struct operation *op = work->op;
 
 	if (!operation_is_copy(op)) {
+		memcpy(&op->result, work->bounced, sizeof(uint64_t));
 		if (op->old)
-			memcpy(op->old, work->bounced, sizeof(uint64_t));
+			*op->old = op->result;
 		op->uncertain = false;
 	} else if (work->bounced && op->kind == OPERATION_READ) {
 		hand_out(work);

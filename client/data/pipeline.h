@@ -25,6 +25,7 @@
 #include "client/data/bounce.h"
 #include "client/control/buffers.h"
 #include "client/data/operation.h"
+#include "client/data/reasons.h"
 #include "client/data/temp_mrs.h"
 #include "common/clock.h"
 #include "common/endpoint.h"
@@ -102,7 +103,9 @@ struct pipeline {
 	struct ibv_mr *bounce_mr;
 	struct domain *domain; /* that bounce_mr is registered in */
 	struct temp_mrs temp_mrs;
-	struct failure failure; /* op NULL: none */
+	struct failure failure;  /* op NULL: none */
+	struct reasons *reasons; /* of what fails here; NULL: nobody asks */
+	uint32_t broke;          /* on which the connection broke; 0: it has not been told */
 	struct traffic traffic;
 	struct work works[PIPELINE_DEPTH];
 };
@@ -120,8 +123,8 @@ int pipeline_attach(struct pipeline *p, struct endpoint *ep, struct errinfo *err
  */
 void pipeline_detach(struct pipeline *p);
 
-/* Detached: nothing is to be repeated, all that is left fails. */
-void pipeline_fail(struct pipeline *p, int rc);
+/* Detached: nothing is to be repeated, all that is left fails, for this reason. */
+void pipeline_fail(struct pipeline *p, int rc, const struct errinfo *errinfo);
 
 /* Start an operation: its lists were checked. */
 void pipeline_add(struct pipeline *p, struct operation *op);
@@ -156,8 +159,8 @@ static inline void pipeline_count(struct pipeline *p, enum way way, size_t bytes
 /* Build this one next. A fence before it stays until there is a work request that it can go with. */
 void pipeline_build_from(struct pipeline *p, struct operation *op);
 
-/* It cannot go on: what is on its way ends, the rest is not sent. */
-void pipeline_give_up(struct operation *op, int rc);
+/* It has failed: what is on its way ends, the rest is not sent. */
+void pipeline_give_up(struct operation *op);
 
 /* Those at the head that are done leave, in order. */
 void pipeline_complete(struct pipeline *p);

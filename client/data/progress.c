@@ -82,10 +82,10 @@ void progress_post(struct channel *ch, struct errinfo *errinfo)
 }
 
 /* Nothing will help: all that is left fails. */
-static void give_up(struct channel *ch, int rc)
+static void give_up(struct channel *ch, int rc, const struct errinfo *errinfo)
 {
 	pipeline_detach(&ch->pipeline);
-	pipeline_fail(&ch->pipeline, rc);
+	pipeline_fail(&ch->pipeline, rc, errinfo);
 }
 
 void progress_advance(struct channel *ch, uint64_t deadline_ns, struct errinfo *errinfo)
@@ -104,10 +104,12 @@ void progress_advance(struct channel *ch, uint64_t deadline_ns, struct errinfo *
 			rc = deadline_ns ? pipeline_wait(&ch->pipeline, deadline_ns)
 					 : pipeline_poll(&ch->pipeline, began);
 		if (rc == -EPERM)
-			return give_up(ch, rc);
+			return give_up(ch, rc, errinfo);
 		if (rc == NOT_LEASED && clock_boot_ns() > began + ch->session->timeout_ns)
-			return give_up(ch, errinfo_set(errinfo, -ETIMEDOUT,
-						   "the lease ends faster than rmemd answers"));
+			return give_up(ch,
+				errinfo_set(errinfo, -ETIMEDOUT,
+					"the lease ends faster than rmemd answers"),
+				errinfo);
 		if (rc < 0)
 			channel_note_failure(ch, errinfo);
 		else if (rc == 0 && deadline_ns != PIPELINE_FOREVER &&

@@ -181,7 +181,7 @@ static int reattach(struct channel *ch, struct errinfo *errinfo)
 		if (rc == -ECONNRESET)
 			return rc;
 		if (rc)
-			op->status = rc;
+			operation_fail(op, rc, reasons_add(ch->pipeline.reasons, errinfo));
 	}
 	return 0;
 }
@@ -282,7 +282,7 @@ int reconnect_run(struct channel *ch, bool wanted, uint64_t began_ns, struct err
 			return 0;
 	}
 	pipeline_detach(&ch->pipeline);
-	pipeline_fail(&ch->pipeline, rc);
+	pipeline_fail(&ch->pipeline, rc, errinfo);
 	return rc;
 }
 

@@ -65,16 +65,65 @@ int call_enter(const struct rmem *rm, struct errinfo *errinfo)
 	return 0;
 }
 
-int call_check_attr(const void *attr, size_t size, size_t known, struct errinfo *errinfo)
-{
-	const unsigned char *bytes = attr;
+/* A size beyond this was never set: what would be read, or written, may not be the program's. */
+#define STRUCT_SIZE_MAX 4096
 
-	if (size < known)
+static int check_size(size_t size, size_t v1_size, struct errinfo *errinfo)
+{
+	if (size < v1_size)
 		return errinfo_set(errinfo, -EINVAL,
-			"attr->size is %zu: start with the initializer macro", size);
-	for (size_t i = known; i < size; i++)
-		if (bytes[i])
-			return errinfo_set(errinfo, -EINVAL,
-				"attr uses fields that this version of librmem does not know");
+			"the struct's size is %zu: start with the initializer macro", size);
+	if (size > STRUCT_SIZE_MAX)
+		return errinfo_set(errinfo, -E2BIG,
+			"the struct's size is %zu, which no version has: start with the "
+			"initializer macro",
+			size);
 	return 0;
+}
+
+int call_copy_attr(
+	void *dst, size_t dst_size, const void *src, size_t v1_size, struct errinfo *errinfo)
+{
+	const unsigned char *bytes = src;
+	size_t size;
+	int rc;
+
+	memcpy(&size, src, sizeof(size));
+	rc = check_size(size, v1_size, errinfo);
+	if (rc)
+		return rc;
+	for (size_t i = dst_size; i < size; i++)
+		if (bytes[i])
+			return errinfo_set(errinfo, -E2BIG,
+				"the struct has a field set, at byte %zu, that "
+				"librmem " RMEM_VERSION
+				" does not know: leave it 0, or install a newer librmem",
+				i);
+	memset(dst, 0, dst_size);
+	memcpy(dst, src, size < dst_size ? size : dst_size);
+	return 0;
+}
+
+int call_copy_out(
+	void *dst, const void *src, size_t src_size, size_t v1_size, struct errinfo *errinfo)
+{
+	size_t size;
+	int rc;
+
+	memcpy(&size, dst, sizeof(size));
+	rc = check_size(size, v1_size, errinfo);
+	if (rc)
+		return rc;
+	memset(dst, 0, size);
+	memcpy(dst, src, size < src_size ? size : src_size);
+	memcpy(dst, &size, sizeof(size));
+	return 0;
+}
+
+int call_check_flags(uint32_t flags, uint32_t known, struct errinfo *errinfo)
+{
+	if ((flags & ~known) == 0)
+		return 0;
+	return errinfo_set(errinfo, -EINVAL,
+		"the flags 0x%x are not known to librmem " RMEM_VERSION, flags & ~known);
 }

@@ -40,8 +40,21 @@ const char *call_errmsg(void);
 /* Can this process open a session at all? 0, -EPERM, or as wiped_map(). */
 int call_check_fork(struct errinfo *errinfo);
 
-/* An attr may be shorter than no version of its struct, and say nothing that we do not know. */
-int call_check_attr(const void *attr, size_t size, size_t known, struct errinfo *errinfo);
+/*
+ * Structs that begin with their size, so that they can grow at the end: src is the program's, as the header has it that
+ * the program was built with; dst is ours, of dst_size. v1_size is what the struct's first version had. What the
+ * program's does not have becomes zero.
+ *	-EINVAL		it is shorter than the first version
+ *	-E2BIG		it is longer than ours, and what we do not know is not zero
+ */
+int call_copy_attr(
+	void *dst, size_t dst_size, const void *src, size_t v1_size, struct errinfo *errinfo);
+/* ... the other way: the program gets what both know, and zeroes. Its size stays as it is. */
+int call_copy_out(
+	void *dst, const void *src, size_t src_size, size_t v1_size, struct errinfo *errinfo);
+
+/* Flags of an attr that we do not know may mean anything: -EINVAL. */
+int call_check_flags(uint32_t flags, uint32_t known, struct errinfo *errinfo);
 
 /* Has no fork() come between? Then the session is this process's. */
 static inline bool call_is_ours(const struct rmem *rm)

@@ -6,8 +6,39 @@
 
 #include "client/control/request.h"
 #include "common/addr.h"
+#include "common/clock.h"
 
 /* ---- allocating ---- */
+
+/* With control: ask for the number of a stack that was described. A refusal is 0, and number 0. */
+static int ask_for_number(struct rmem *rm, struct memory_wish *wish, uint64_t deadline_ns,
+	struct site *out, struct errinfo *errinfo)
+{
+	struct session *s = &rm->session;
+	struct site_reply reply = { 0 };
+	int rc = control_call_locked(s,
+		&(struct control_call){ .type = MESSAGE_SITE,
+			.deadline_ns = deadline_ns,
+			.encode = site_request_encode,
+			.request = &wish->description->request,
+			.decode = site_reply_decode,
+			.reply = &reply },
+		errinfo);
+
+	if (rc == -ETIMEDOUT || rc == -ECONNRESET || rc == -ESTALE || rc == -ENOMEM)
+		return rc;
+	/* A server that will not number it can still allocate. */
+	if (rc)
+		sites_refused(rm->sites, clock_boot_ns());
+	else
+		out->number = reply.site;
+	/* Names that another process, or an earlier session, has given are not looked up again. */
+	if (sites_add(rm->sites, &wish->stack, *out) && out->number && !reply.named) {
+		symbolizer_add(&rm->symbolizer, wish->description, out->number, s->serial);
+		wish->description = NULL;
+	}
+	return 0;
+}
 
 /*
  * With control: the server's number for a stack; 0 if there is none to be had. UNDESCRIBED: it is to be
@@ -18,35 +49,21 @@ static int number_site(struct rmem *rm, struct memory_wish *wish, uint64_t deadl
 	struct site *out, struct errinfo *errinfo)
 {
 	struct session *s = &rm->session;
-	struct site_reply reply = { 0 };
-	int rc;
+	uint64_t now = clock_boot_ns();
 
 	if (rm->sites_serial != s->serial)
 		sites_clear(rm->sites);
 	rm->sites_serial = s->serial;
 	*out = (struct site){ 0 };
-	if (sites_find(rm->sites, &wish->stack, out))
+	if (sites_find(rm->sites, &wish->stack, now, out))
 		return 0;
 	if (!wish->description)
 		return UNDESCRIBED;
 	out->code = sites_code(rm->sites, wish->description);
-	rc = control_call_locked(s,
-		&(struct control_call){ .type = MESSAGE_SITE,
-			.deadline_ns = deadline_ns,
-			.encode = site_request_encode,
-			.request = &wish->description->request,
-			.decode = site_reply_decode,
-			.reply = &reply },
-		errinfo);
-	if (rc == 0)
-		out->number = reply.site;
-	/* Names that another process, or an earlier session, has given are not looked up again. */
-	if (rc == 0 && sites_add(rm->sites, &wish->stack, *out) && out->number && !reply.named) {
-		symbolizer_add(&rm->symbolizer, wish->description, out->number, s->serial);
-		wish->description = NULL;
-	}
-	/* A server that will not number it can still allocate. */
-	return rc == -ETIMEDOUT || rc == -ECONNRESET || rc == -ESTALE || rc == -ENOMEM ? rc : 0;
+	if (sites_may_ask(rm->sites, now))
+		return ask_for_number(rm, wish, deadline_ns, out, errinfo);
+	(void)sites_add(rm->sites, &wish->stack, *out);
+	return 0;
 }
 
 /* With control: one ALLOC. What was lost and not freed yet keeps its addresses. */
@@ -194,7 +211,7 @@ int memory_alloc(struct rmem *rm, struct memory_wish *wish, uint64_t deadline_ns
 	int rc = alloc_once(rm, wish, deadline_ns, out, errinfo);
 
 	while (rc == UNDESCRIBED) {
-		wish->description = site_describe(&wish->stack);
+		wish->description = site_describe(rm->session.heap, &wish->stack);
 		rc = wish->description ? alloc_once(rm, wish, deadline_ns, out, errinfo) : -ENOMEM;
 		site_description_destroy(wish->description);
 		wish->description = NULL;

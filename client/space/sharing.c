@@ -109,7 +109,7 @@ static int add_attached(struct session *s, rmem_addr_t addr, const struct lookup
 }
 
 int sharing_attach(struct session *s, rmem_addr_t addr, const uint8_t key[SHARE_KEY_SIZE],
-	uint64_t deadline_ns, uint64_t *out_bytes, struct errinfo *errinfo)
+	uint64_t pool, uint64_t deadline_ns, uint64_t *out_bytes, struct errinfo *errinfo)
 {
 	struct lookup_request request = { .addr = addr };
 	struct lookup_reply found;
@@ -121,6 +121,11 @@ int sharing_attach(struct session *s, rmem_addr_t addr, const uint8_t key[SHARE_
 	rc = check_attach(s, addr, errinfo);
 	if (rc == 0)
 		rc = request_ready(s, deadline_ns, errinfo);
+	if (rc == 0 && pool != atomic_load(&s->pool))
+		rc = errinfo_set(errinfo, -EXDEV,
+			"the key is for memory of another pool, %016" PRIx64
+			", and this session's server lends that of %016" PRIx64,
+			pool, atomic_load(&s->pool));
 	if (rc == 0)
 		rc = control_call_locked(s,
 			&(struct control_call){ .type = MESSAGE_LOOKUP,

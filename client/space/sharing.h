@@ -10,7 +10,7 @@
 int sharing_share(struct session *s, rmem_addr_t addr, uint64_t deadline_ns,
 	struct share_reply *out, struct errinfo *errinfo);
 int sharing_attach(struct session *s, rmem_addr_t addr, const uint8_t key[SHARE_KEY_SIZE],
-	uint64_t deadline_ns, uint64_t *out_bytes, struct errinfo *errinfo);
+	uint64_t pool, uint64_t deadline_ns, uint64_t *out_bytes, struct errinfo *errinfo);
 int sharing_detach(
 	struct session *s, rmem_addr_t addr, uint64_t deadline_ns, struct errinfo *errinfo);
 

@@ -4,8 +4,12 @@
  *
  * Every function returns 0 or a negative errno value unless it says otherwise. Outputs come last
  * and are written only on success. After a failure rmem_errmsg() tells the calling thread, in one
- * sentence, what went wrong and what helps. The library never prints (unless RMEM_LOG asks for
+ * sentence, what went wrong and what helps. The library never prints (unless $RMEM_LOG asks for
  * it), never exits and never aborts.
+ *
+ * Structs that begin with a size can grow at the end. What a program was built with may be shorter than the
+ * library's, and longer if what the library does not know is zero; else -E2BIG. What is shorter than the first version
+ * is -EINVAL, and so is a flag that the library does not know. All start with their _INIT macro.
  *
  * Threads: a struct rmem may be used from any number of threads at once, except that rmem_close()
  * must be the last call on it. After fork() only the parent may use it; the child gets -EPERM
@@ -13,6 +17,8 @@
  *
  * Errors that any call on an open struct rmem can return:
  *	-EINVAL		an argument is wrong; nothing was done
+ *	-E2BIG		(calls with a struct that has a size) the program was built for a newer library, and uses a
+ *			field that this one does not know; nothing was done
  *	-EPERM		called in a child after fork(); or the kernel lets this process send nothing any more,
  *			because its credentials have changed since rmem_open() (soft-RoCE: setuid(), setgid(),
  *			capabilities): change them first
@@ -40,7 +46,10 @@ extern "C" {
 
 /*
  * A remote address. 0 is null. Arithmetic inside an allocation works as with a pointer. The high 16
- * bits hold a tag and the server's number, so that no pointer of this process looks like one.
+ * bits hold a tag, 0x9e, and the server's number, so that no pointer of this process looks like one, with
+ * an exception: pointers whose highest byte is a tag that the processor ignores (HWASan on arm64, AMD's
+ * UAI), of which one in 256 has this one. The calls accept as remote only what this session has been lent
+ * or has attached; a program that keeps both kinds in one word has to mark them itself.
  */
 typedef uint64_t rmem_addr_t;
 
@@ -67,12 +76,13 @@ struct rmem_open_attr {
 	}
 
 struct rmem_alloc_attr {
-	size_t size; /* sizeof(struct rmem_alloc_attr): see RMEM_ALLOC_ATTR_INIT */
-	int node;    /* NUMA node of the server, or RMEM_NODE_ANY */
+	size_t size;    /* sizeof(struct rmem_alloc_attr): see RMEM_ALLOC_ATTR_INIT */
+	int node;       /* NUMA node of the server, or RMEM_NODE_ANY */
+	uint32_t flags; /* 0: there are none in this version, and others are -EINVAL */
 };
 #define RMEM_ALLOC_ATTR_INIT \
 	{ \
-		sizeof(struct rmem_alloc_attr), RMEM_NODE_ANY \
+		sizeof(struct rmem_alloc_attr), RMEM_NODE_ANY, 0 \
 	}
 
 /*
@@ -138,7 +148,7 @@ RMEM_API int rmem_free(struct rmem *rm, rmem_addr_t addr);
  *	-EINVAL		addr is not what rmem_alloc() returned to this session, or was freed
  */
 struct rmem_share_key {
-	uint8_t bytes[16];
+	uint8_t bytes[64];
 };
 RMEM_API int rmem_share(struct rmem *rm, rmem_addr_t addr, struct rmem_share_key *out);
 
@@ -147,8 +157,11 @@ RMEM_API int rmem_share(struct rmem *rm, rmem_addr_t addr, struct rmem_share_key
  * (NULL is fine) is its size. It stays attached when the connection breaks, when this session's lease
  * ends and when the server is restarted, until rmem_detach() or its end. One round trip.
  *	-EACCES		the key does not fit what is at addr there, if anything is
+ *	-EXDEV		the key is for memory of another pool: this session is with the wrong server, or all that was
+ *			lent there is gone
  *	-EEXIST		it is attached already; or this session has lost something there, and must free or detach that first
- *	-EINVAL		addr is not a remote address, or this session's own allocation
+ *	-EINVAL		addr is not a remote address, or this session's own allocation; or the bytes are no key, or
+ *			one that a later version has made
  */
 RMEM_API int rmem_attach(
 	struct rmem *rm, rmem_addr_t addr, const struct rmem_share_key *key, size_t *out_bytes);
@@ -260,10 +273,11 @@ struct rmem_queue;
 struct rmem_queue_attr {
 	size_t size;    /* sizeof(struct rmem_queue_attr): see RMEM_QUEUE_ATTR_INIT */
 	unsigned depth; /* operations started and not reaped, at most 65536; 0: 128 */
+	uint32_t flags; /* 0: there are none in this version, and others are -EINVAL */
 };
 #define RMEM_QUEUE_ATTR_INIT \
 	{ \
-		sizeof(struct rmem_queue_attr), 0 \
+		sizeof(struct rmem_queue_attr), 0, 0 \
 	}
 
 /*
@@ -307,18 +321,31 @@ RMEM_API int rmem_submit(struct rmem_queue *q);
 
 struct rmem_completion {
 	uint64_t tag;
-	int status; /* 0, or what the call that waits would have returned */
+	int32_t status;  /* 0, or what the call that waits would have returned */
+	uint32_t flags;  /* for rmem_completion_errmsg() */
+	uint64_t result; /* status 0: bytes copied, or what an atomic operation found; else 0 */
 };
 
 /*
  * Take up to max completions, and return how many. With none, wait until there is one: at most
- * timeout_ms; 0: do not wait; negative: as long as it takes. 0 also when nothing is outstanding. For a failed
- * one, rmem_errmsg() tells what the queue ran into last. Coming back after the connection broke takes at most
- * the session's timeout, whatever timeout_ms says. A connection on which nothing completes for 10 s (or 15 s, where
+ * timeout_ms; 0: do not wait; negative: as long as it takes. 0 also when nothing is outstanding. For the last
+ * that has failed, rmem_errmsg() tells why (or, if that is gone, what the queue ran into last); for each,
+ * rmem_completion_errmsg(). Coming back after the connection broke
+ * takes at most the session's timeout, whatever timeout_ms says. A connection on which nothing completes for 10 s (or 15 s, where
  * nobody waits for that long) is given up.
  *	-EINVAL		max is less than 1, or q or out is NULL
  */
 RMEM_API int rmem_reap(struct rmem_queue *q, struct rmem_completion *out, int max, int timeout_ms);
+
+/*
+ * Why this operation of the queue has failed, in one sentence without a newline; "" if it has not. Never NULL. Valid
+ * until the next call on the queue. The queue keeps as many sentences as its depth is, rounded up to a power of 2, at most
+ * 128, and each once for all that failed for it, as when a connection breaks: of a completion whose sentence is gone there is
+ * only what its errno means. Which sentence it is stands in the upper 24
+ * bits of flags; the others are 0 in this version, and may become flags.
+ */
+RMEM_API const char *rmem_completion_errmsg(
+	const struct rmem_queue *q, const struct rmem_completion *completion);
 
 /*
  * Returns a descriptor for poll(2), epoll(7), or an event loop: readable when there may be something to reap.
@@ -361,8 +388,51 @@ RMEM_API int rmem_stats(struct rmem *rm, struct rmem_stats *out);
  */
 RMEM_API const char *rmem_errmsg(void);
 
-/* The version of the library, e.g. "0.1.0". */
+/*
+ * The library's log, for the program, beside what $RMEM_LOG writes to stderr: every failed call, every broken connection
+ * and what is done about it (RMEM_LOG_INFO), every connection made (RMEM_LOG_DEBUG). fn gets each line, without a newline,
+ * and user. For the whole process; the last call counts, and fn NULL ends it.
+ *
+ * fn is called in a thread of the library, one line at a time, with all signals blocked and without any lock of the
+ * library: it may call what it likes of it, this too, and may take its time; lines that there is no room for meanwhile (64)
+ * are dropped, and their number said. It must return (no longjmp(), exception or pthread_exit()), must not keep text,
+ * and must not count on order against what other threads do: a line comes soon after what it tells about. What it
+ * logs by calls of its own that fail comes to it in turn. In a child after fork() it is not called.
+ *
+ * The function before gets what was logged until now, and is not called any more when this has returned: it may be
+ * unloaded. That is waited for, unless it is that function which calls.
+ *	-EINVAL		there is no such level
+ *	-ETIMEDOUT	fn is set, but the function before has not returned for 3 s; it is not called again
+ *	-EAGAIN		no thread could be started
+ *	-EPERM		in a child after fork() of a process that had used the library
+ */
+enum rmem_log_level { RMEM_LOG_ERROR = 1, RMEM_LOG_WARN, RMEM_LOG_INFO, RMEM_LOG_DEBUG };
+typedef void rmem_log_fn(void *user, int level, const char *text);
+RMEM_API int rmem_set_log(int level, rmem_log_fn *fn, void *user);
+
+/*
+ * The name of an error that a call has returned: "ESTALE" for -ESTALE; "OK" for 0 and what is more, which is none;
+ * "unknown error" for what is not an errno value. Never NULL, a constant.
+ */
+RMEM_API const char *rmem_err_name(int rc);
+
+/*
+ * The version of this header, and of the library that runs, e.g. "0.2.0". A library runs programs that were built with
+ * the headers of all its versions that have the same soname, up to its own.
+ */
+#define RMEM_VERSION_MAJOR 0
+#define RMEM_VERSION_MINOR 2
+#define RMEM_VERSION_PATCH 0
+#define RMEM_VERSION_NUMBER \
+	(RMEM_VERSION_MAJOR * 65536U + RMEM_VERSION_MINOR * 256U + RMEM_VERSION_PATCH)
 RMEM_API const char *rmem_version(void);
+
+/*
+ * Can the library run a program that was built with this version of the header? Pass RMEM_VERSION_NUMBER. The last
+ * number does not matter. Needs no session.
+ *	-ENOSYS		no: the header is newer, or of another major version; rmem_errmsg() has both versions
+ */
+RMEM_API int rmem_version_check(uint32_t header);
 
 #ifdef __cplusplus
 }

@@ -19,6 +19,7 @@
 #include "common/message.h"
 #include "common/denial.h"
 #include "server/admin/commands.h"
+#include "server/admin/orders.h"
 #include "server/base/options.h"
 
 #define CLIENTS_MAX 32
@@ -30,6 +31,7 @@ struct client {
 	struct question question; /* first */
 	struct admin *admin;
 	struct bufferevent *stream;
+	struct rights rights;
 	bool asking; /* one request at a time; the next line waits */
 	bool ended;  /* sent end of file; may still be owed answers */
 	struct client *prev, *next;
@@ -105,7 +107,8 @@ static bool serve(struct client *client)
 		if (strlen(line) >= REPORT_REQUEST_SIZE)
 			line[REPORT_REQUEST_SIZE] =
 				'\0'; /* JSON cut short is invalid: an error answer */
-		commands_ask(client->admin->commands, line, true, &client->question, on_answer);
+		commands_ask(client->admin->commands, line, &client->rights, &client->question,
+			on_answer);
 		free(line);
 	}
 	return true;
@@ -140,6 +143,20 @@ static void on_event(struct bufferevent *stream, short what, void *arg)
 		bufferevent_disable(stream, EV_READ);
 }
 
+/* The socket's group may read and acknowledge; orders are for its owner, and root. */
+static struct rights rights_of(int fd)
+{
+	struct rights rights = { .acknowledge = true, .uid = UINT32_MAX };
+	struct ucred peer;
+	socklen_t size = sizeof(peer);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0)
+		return rights;
+	rights.uid = peer.uid;
+	rights.order = peer.uid == 0 || peer.uid == geteuid();
+	return rights;
+}
+
 static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *address,
 	int size, void *arg)
 {
@@ -158,6 +175,7 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
 		return;
 	}
 	client->admin = a;
+	client->rights = rights_of(fd);
 	client->stream = bufferevent_socket_new(a->base, fd, BEV_OPT_CLOSE_ON_FREE);
 	if (!client->stream) {
 		free(client);

@@ -9,6 +9,7 @@
 #include <utlist.h>
 
 #include "common/clock.h"
+#include "server/admin/orders.h"
 #include "server/admin/report.h"
 #include "server/admin/view.h"
 #include "server/audit/auditor.h"
@@ -29,6 +30,7 @@ struct commands {
 	const struct sources *from;
 	struct view view;      /* shared because it is large; refilled by each slice */
 	struct making *making; /* the first gets the next slice */
+	struct orders orders;
 	struct work work;
 };
 
@@ -106,18 +108,37 @@ static void deliver(
 	work_on(c, m);
 }
 
-static void audited(struct wait *w, int result)
+/* all: with its records. */
+static void deliver_audit(struct question *q, int result, bool all)
 {
-	struct question *q = (struct question *)w;
 	struct commands *c = q->commands;
 	struct audit_result *found = result ? NULL : auditor_result(c->from->auditor);
+	struct report *report;
 
 	view_fill(&c->view, c->from);
-	deliver(c,
-		found ? report_leaks(&c->view.report, found)
-		      : report_of(report_error(result, "rmemd has no memory or no thread for an "
-						       "audit; its log has the reason")),
-		found, q);
+	if (!found)
+		report = report_of(report_error(result, "rmemd has no memory or no thread for an "
+							"audit; its log has the reason"));
+	else if (all)
+		report = report_leaks(&c->view.report, found, true);
+	else
+		report = report_of(report_audit(&c->view.report, found));
+	deliver(c, report, found, q);
+}
+
+static void audited(struct wait *w, int result)
+{
+	deliver_audit((struct question *)w, result, true);
+}
+
+static void audited_in_sum(struct wait *w, int result)
+{
+	deliver_audit((struct question *)w, result, false);
+}
+
+static void deliver_order(void *context, struct report *report, struct question *q)
+{
+	deliver(context, report, NULL, q);
 }
 
 static struct report *refuse(int err, const char *message)
@@ -169,13 +190,14 @@ static struct report *answer_reclaimed(struct commands *c, const json_t *request
 	return report_reclaimed(&c->view.report, (uint64_t)limit);
 }
 
-static struct report *answer_acknowledge(struct commands *c, const json_t *request, bool may_change)
+static struct report *answer_acknowledge(
+	struct commands *c, const json_t *request, const struct rights *rights)
 {
 	const json_t *id = json_object_get(request, "id");
 	const char *text = json_string_value(id);
 	const bool all = text && strcmp(text, "all") == 0;
 
-	if (!may_change)
+	if (!rights->acknowledge)
 		return refuse(EPERM,
 			"only on the admin socket of the server's host: history is not "
 			"acknowledged over RDMA");
@@ -191,13 +213,13 @@ static struct report *answer_acknowledge(struct commands *c, const json_t *reque
 
 /* The requests that need no audit. */
 static struct report *answer_now(
-	struct commands *c, const char *cmd, const json_t *request, bool may_change)
+	struct commands *c, const char *cmd, const json_t *request, const struct rights *rights)
 {
 	view_fill(&c->view, c->from);
 	if (strcmp(cmd, "reclaimed") == 0)
 		return answer_reclaimed(c, request);
 	if (strcmp(cmd, "acknowledge") == 0)
-		return answer_acknowledge(c, request, may_change);
+		return answer_acknowledge(c, request, rights);
 	if (strcmp(cmd, "status") == 0)
 		return report_of(report_status(&c->view.report));
 	if (strcmp(cmd, "sessions") == 0)
@@ -207,11 +229,30 @@ static struct report *answer_now(
 	if (strcmp(cmd, "who-holds") == 0)
 		return answer_who_holds(c, request);
 	return refuse(EOPNOTSUPP,
-		"no such command: status, leaks, reclaimed, acknowledge, sessions, map, who-holds");
+		"no such command: status, leaks, reclaimed, acknowledge, sessions, map, who-holds, "
+		"audit, evict, revoke, reclaim, log-level");
 }
 
-void commands_ask(struct commands *c, const char *text, bool may_change, struct question *q,
-	void (*answer)(struct question *q, char *text))
+/* Of the last audit if that is asked for and there is one; else of one that is made now. */
+static void answer_leaks(struct commands *c, const json_t *request, struct question *q)
+{
+	const json_t *which = json_object_get(request, "audit");
+	const char *text = json_string_value(which);
+	const bool old = text && strcmp(text, "last") == 0;
+	struct audit_result *last = old ? auditor_last(c->from->auditor) : NULL;
+
+	if (which && !old && (!text || strcmp(text, "new") != 0)) {
+		deliver(c, refuse(EINVAL, "audit is \"last\" or \"new\""), NULL, q);
+	} else if (last) {
+		view_fill(&c->view, c->from);
+		deliver(c, report_leaks(&c->view.report, last, false), last, q);
+	} else {
+		auditor_wait(c->from->auditor, &q->wait, audited);
+	}
+}
+
+void commands_ask(struct commands *c, const char *text, const struct rights *rights,
+	struct question *q, void (*answer)(struct question *q, char *text))
 {
 	json_t *request = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
 	const char *cmd = json_string_value(json_object_get(request, "cmd"));
@@ -224,9 +265,13 @@ void commands_ask(struct commands *c, const char *text, bool may_change, struct 
 				"a request is one line of JSON such as {\"cmd\":\"status\"}"),
 			NULL, q);
 	else if (strcmp(cmd, "leaks") == 0)
-		auditor_wait(c->from->auditor, &q->wait, audited);
+		answer_leaks(c, request, q);
+	else if (strcmp(cmd, "audit") == 0)
+		auditor_wait(c->from->auditor, &q->wait, audited_in_sum);
+	else if (orders_know(cmd))
+		orders_take(&c->orders, cmd, request, rights, q);
 	else
-		deliver(c, answer_now(c, cmd, request, may_change), NULL, q);
+		deliver(c, answer_now(c, cmd, request, rights), NULL, q);
 	json_decref(request);
 }
 
@@ -237,6 +282,9 @@ int commands_start(struct event_base *base, const struct sources *from, struct c
 	if (!c)
 		return -ENOMEM;
 	c->from = from;
+	c->orders = (struct orders){
+		.from = from, .view = &c->view, .deliver = deliver_order, .context = c
+	};
 	c->work.event = evtimer_new(base, on_slice, c);
 	if (!c->work.event) {
 		commands_stop(c);
@@ -252,6 +300,7 @@ void commands_stop(struct commands *c)
 		return;
 	while (c->making)
 		drop(c, c->making);
+	orders_drop(&c->orders);
 	if (c->work.event)
 		event_free(c->work.event);
 	free(c);

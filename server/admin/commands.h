@@ -6,12 +6,11 @@
 #ifndef RMEM_SERVER_ADMIN_COMMANDS_H
 #define RMEM_SERVER_ADMIN_COMMANDS_H
 
-#include <stdbool.h>
-
 #include "server/base/question.h"
 
 struct commands;
 struct event_base;
+struct rights;
 struct sources;
 
 /* *from must outlive *out. -ENOMEM. */
@@ -19,10 +18,10 @@ int commands_start(struct event_base *base, const struct sources *from, struct c
 void commands_stop(struct commands *c); /* NULL is fine; requires that no question is open */
 
 /*
- * request: any bytes, NUL-terminated. may_change: allow requests that change something. answer() is called once, from
+ * request: any bytes, NUL-terminated. rights: of the peer (server/admin/orders.h). answer() is called once, from
  * the loop or before this returns.
  */
-void commands_ask(struct commands *c, const char *request, bool may_change, struct question *q,
-	void (*answer)(struct question *q, char *text));
+void commands_ask(struct commands *c, const char *request, const struct rights *rights,
+	struct question *q, void (*answer)(struct question *q, char *text));
 
 #endif

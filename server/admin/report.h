@@ -24,8 +24,31 @@ json_t *report_status(const struct report_view *view);
 /* By bytes held, descending. A session that ends before its turn is left out. */
 struct report *report_sessions(const struct report_view *view);
 
-/* Ages are as of the audit. result must outlive the report. */
-struct report *report_leaks(const struct report_view *view, const struct audit_result *result);
+/* Ages are as of the audit. result must outlive the report. made_now: it was made for this request; else it is an earlier one. */
+struct report *report_leaks(
+	const struct report_view *view, const struct audit_result *result, bool made_now);
+
+/* The same without records: what the audit found in sum. */
+json_t *report_audit(const struct report_view *view, const struct audit_result *result);
+
+/* What an order takes away, in sum and for the first sessions. */
+#define REPORT_LOSERS_MAX 16
+struct report_loss {
+	uint64_t sessions;
+	struct ledger_share all;
+	struct {
+		uint32_t slot;
+		struct ledger_share share;
+	} losers[REPORT_LOSERS_MAX];
+	size_t nlosers;
+	const struct allocation *allocation; /* all that is taken; or NULL */
+};
+
+/* preview: it would be taken away. */
+json_t *report_loss(const struct report_view *view, const char *name, bool preview,
+	const struct report_loss *loss);
+
+json_t *report_log_level(const struct report_view *view, const char *level, const char *was);
 
 /* The newest lines of history, at most limit, and the number of all lines. */
 struct report *report_reclaimed(const struct report_view *view, uint64_t limit);

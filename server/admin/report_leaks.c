@@ -8,7 +8,8 @@
 
 #define HOLDERS_MAX 16 /* listed per record; all are counted */
 
-static json_t *make_audit(struct draft *d, const struct audit_result *result)
+static json_t *make_audit(
+	struct draft *d, const struct audit_result *result, uint64_t age_ms, bool made_now)
 {
 	json_t *o = json_object();
 
@@ -17,6 +18,8 @@ static json_t *make_audit(struct draft *d, const struct audit_result *result)
 	draft_set_number(d, o, "scans_agreeing", 2);
 	draft_set_number(d, o, "scans_needed", 2);
 	draft_set_number(d, o, "duration_us", d->view->audits.duration_us);
+	draft_set_number(d, o, "age_ms", age_ms);
+	draft_set(d, o, "made_now", json_boolean(made_now));
 	return o;
 }
 
@@ -92,7 +95,7 @@ static uint32_t same_site(const struct report_view *view, const struct audit_fin
 static json_t *make_record(struct draft *d, const struct audit_finding *f)
 {
 	json_t *o = json_object();
-	char id[16];
+	char id[16], site[24];
 
 	snprintf(id, sizeof(id), "%08" PRIx32, (uint32_t)(f->id >> 32));
 	draft_set(d, o, "id", json_string(id));
@@ -106,6 +109,8 @@ static json_t *make_record(struct draft *d, const struct audit_finding *f)
 	draft_set_number(d, o, "unconfirmed_blocks", f->unconfirmed);
 	draft_set(d, o, "holders", make_holders(d, f));
 	draft_set_number(d, o, "holders_total", f->nholders);
+	snprintf(site, sizeof(site), "%016" PRIx64, f->site_hash);
+	draft_set_text(d, o, "site", f->site_hash ? site : "");
 	draft_set(d, o, "stack", part_stack(d, same_site(d->view, f)));
 	draft_set(d, o, "evidence", evidence_list(d, f));
 	return o;
@@ -168,7 +173,8 @@ static json_t *next_record(struct report *report, struct draft *d)
 	return record;
 }
 
-struct report *report_leaks(const struct report_view *view, const struct audit_result *result)
+struct report *report_leaks(
+	const struct report_view *view, const struct audit_result *result, bool made_now)
 {
 	const struct report_view then = as_of(view, result);
 	struct report *r = report_begin(sizeof(struct leaks_report));
@@ -181,7 +187,8 @@ struct report *report_leaks(const struct report_view *view, const struct audit_r
 	r->next = next_record;
 	r->head = draft_begin(&d, "leaks");
 	r->tail = json_object();
-	draft_set(&d, r->head, "audit", make_audit(&d, result));
+	draft_set(&d, r->head, "audit",
+		make_audit(&d, result, part_ago_ms(view, result->now_ns), made_now));
 	draft_set(&d, r->head, "coverage", make_coverage(&d, result));
 	draft_set(&d, r->tail, "summary", make_summary(&d, result));
 	draft_set(&d, r->tail, "nodes", make_all_nodes(&d, result));
@@ -189,4 +196,18 @@ struct report *report_leaks(const struct report_view *view, const struct audit_r
 		return r;
 	report_end(r);
 	return NULL;
+}
+
+json_t *report_audit(const struct report_view *view, const struct audit_result *result)
+{
+	const struct report_view then = as_of(view, result);
+	struct draft d = { .view = &then };
+	json_t *answer = draft_begin(&d, "audit");
+
+	draft_set(&d, answer, "audit",
+		make_audit(&d, result, part_ago_ms(view, result->now_ns), true));
+	draft_set(&d, answer, "coverage", make_coverage(&d, result));
+	draft_set(&d, answer, "summary", make_summary(&d, result));
+	draft_set(&d, answer, "nodes", make_all_nodes(&d, result));
+	return draft_finish(&d, answer);
 }

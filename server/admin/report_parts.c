@@ -281,11 +281,12 @@ static const char *why_nameless(const struct site_name *name, const struct site_
 	return name->file[0] ? name->file : "no debug information and no symbol there";
 }
 
-static json_t *make_frame(struct draft *d, const struct site_record *site, unsigned i)
+/* name: NULL if there is none. */
+static json_t *make_frame(
+	struct draft *d, const struct site_record *site, unsigned i, const struct site_name *name)
 {
 	const struct site_frame *frame = &site->frames.frames[i];
 	const struct site_module *m = &site->frames.modules[frame->module];
-	const struct site_name *name = site->state == 2 ? &site->names.names[i] : NULL;
 	const char *errinfo = why_nameless(name, m);
 	bool resolved = is_resolved(name);
 	json_t *o = json_object();
@@ -297,6 +298,8 @@ static json_t *make_frame(struct draft *d, const struct site_record *site, unsig
 	set_text_or_null(d, o, "module", m->path);
 	set_build_id(d, o, m);
 	draft_set_addr(d, o, "offset", frame->offset);
+	if (name && name->inlined)
+		draft_set(d, o, "inlined", json_true());
 	if (errinfo)
 		draft_set_text(d, o, "why", errinfo);
 	return o;
@@ -306,8 +309,16 @@ json_t *part_stack(struct draft *d, uint32_t site)
 {
 	const struct site_record *r = sites_get(d->view->sites, site);
 	json_t *stack = json_array();
+	unsigned cursor = 0;
 
-	for (unsigned i = 0; r && i < r->frames.nframes; i++)
-		draft_append(d, stack, make_frame(d, r, i));
+	for (unsigned i = 0; r && i < r->frames.nframes; i++) {
+		struct site_name name;
+		bool more;
+
+		do {
+			more = sites_next_name(r, &cursor, &name);
+			draft_append(d, stack, make_frame(d, r, i, more ? &name : NULL));
+		} while (more && name.inlined);
+	}
 	return stack;
 }

@@ -32,6 +32,8 @@ struct auditor {
 	struct wait *asked;          /* waits for an audit whose second scan has not begun */
 	struct wait *served;         /* waits for the full audit in progress */
 	struct audit_result *result; /* set while served is being called */
+	struct audit_result *last;   /* kept for reports; or NULL */
+	bool compares;               /* the pass in progress has a scan to compare with */
 	struct auditor_facts facts;
 };
 
@@ -107,6 +109,7 @@ static int begin(struct auditor *a, enum audit_depth depth,
 	a->began_ns = clock_boot_ns();
 	in = input_of(a, nodes);
 	a->time_ns = in.now_ns;
+	a->compares = a->previous != NULL;
 	err = audit_begin(&in, a->previous, depth, &audit);
 	if (!err)
 		err = pass_start(
@@ -132,6 +135,15 @@ static void end(struct auditor *a, const struct pass_outcome *o)
 
 static void begin_on_demand(struct auditor *a);
 
+/* The first timed audit has nothing to compare with: it confirms nothing, so it is not shown to anybody. */
+static void keep(struct auditor *a, struct audit_result *result)
+{
+	if (!a->compares)
+		return;
+	audit_result_release(a->last);
+	a->last = audit_result_hold(result);
+}
+
 static void whole_audit_done(void *arg, const struct pass_outcome *o)
 {
 	struct auditor *a = arg;
@@ -142,7 +154,8 @@ static void whole_audit_done(void *arg, const struct pass_outcome *o)
 		a->facts.last_ns = a->time_ns;
 		a->facts.duration_us = (clock_boot_ns() - a->began_ns) / NSEC_PER_USEC;
 		if (!a->served)
-			complain(o->result); /* timed: no report shows the result */
+			complain(o->result); /* timed: perhaps nobody asks for it */
+		keep(a, o->result);
 	}
 	a->result = o->result;
 	wait_finish(&a->served, o->err);
@@ -222,6 +235,11 @@ struct audit_result *auditor_result(const struct auditor *a)
 	return a->result;
 }
 
+struct audit_result *auditor_last(const struct auditor *a)
+{
+	return a->last;
+}
+
 struct auditor_facts auditor_facts(const struct auditor *a)
 {
 	return a->facts;
@@ -266,5 +284,6 @@ void auditor_stop(struct auditor *a)
 		event_free(a->second_scan);
 	audit_scan_destroy(a->previous);
 	audit_scan_destroy(a->stale);
+	audit_result_release(a->last);
 	free(a);
 }

@@ -33,6 +33,12 @@ void auditor_stop(struct auditor *a); /* NULL is fine; requires that no wait is 
  */
 void auditor_wait(struct auditor *a, struct wait *w, void (*done)(struct wait *w, int result));
 
+/*
+ * The last audit of which two scans agree, a timed one or one on demand; NULL: none yet. Valid until the next one ends;
+ * audit_result_hold() keeps it longer.
+ */
+struct audit_result *auditor_last(const struct auditor *a);
+
 /* Valid only within a done() that got 0; audit_result_hold() keeps the result longer. */
 struct audit_result *auditor_result(const struct auditor *a);
 

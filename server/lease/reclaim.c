@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "server/lease/reclaim.h"
 
+#include <errno.h>
 #include <string.h>
 #include <utlist.h>
 
@@ -207,17 +208,28 @@ bool reclaim_seek(struct reclaim *r, const struct wish *wish)
 
 /* ---- slices ---- */
 
+/* Its history first. */
+static void end_live(
+	struct reclaim *r, const struct session *session, const struct allocation *a, bool ordered)
+{
+	struct session_record who = *session_record(session);
+
+	/* A holder that is gone is gone, also if an operator takes its memory. */
+	if (ordered && who.evidence == HOLDER_NO_EVIDENCE)
+		who.evidence = HOLDER_ORDERED;
+	r->blocks++;
+	r->bytes += allocation_block_bytes(a);
+	history_note(r->history, &who, sites_get(r->sites, a->site), a, leases_time_ns(r->leases));
+	ledger_set_state(r->leases->pool->ledger, a, ALLOCATION_REVOKING);
+}
+
 static void give_up(struct reclaim *r, struct session *session, const struct allocation *a)
 {
 	const uint64_t bytes = allocation_block_bytes(a);
 	uint64_t *taking_bytes = &r->taking_bytes[addr_node(a->addr)];
 
-	r->blocks++;
-	r->bytes += bytes;
 	*taking_bytes -= bytes < *taking_bytes ? bytes : *taking_bytes;
-	history_note(r->history, session_record(session), sites_get(r->sites, a->site), a,
-		leases_time_ns(r->leases));
-	ledger_set_state(r->leases->pool->ledger, a, ALLOCATION_REVOKING);
+	end_live(r, session, a, session->evicted);
 }
 
 /* Give up blocks of one session, on which other sessions may have grants. True: more are left. */
@@ -240,10 +252,77 @@ static bool give_up_some(struct reclaim *r, struct session *session, unsigned *b
 	return a != NULL;
 }
 
+/* ---- by order ---- */
+
+static void take_all(struct reclaim *r)
+{
+	struct session *const *lists = r->leases->lists;
+	unsigned n = 0;
+
+	while (lists[LISTED_GONE] && n++ < TAKEN_AT_A_TIME)
+		take(r, lists[LISTED_GONE], "an operator orders it");
+	while (lists[LISTED_EXPIRED] && n++ < TAKEN_AT_A_TIME)
+		take(r, lists[LISTED_EXPIRED], "an operator orders it");
+	r->all = lists[LISTED_GONE] || lists[LISTED_EXPIRED];
+}
+
+void reclaim_all(struct reclaim *r)
+{
+	r->all = true;
+	work_wake(r->work);
+}
+
+/* With the last connection its grants are gone, and nobody asks for anything in its name. */
+static void take_evicted(struct reclaim *r)
+{
+	struct session *session, *next;
+
+	DL_FOREACH_SAFE (r->evicting, session, next) {
+		if (session->nconnections)
+			continue;
+		DL_DELETE(r->evicting, session);
+		take(r, session, "an operator has evicted it");
+	}
+}
+
+int reclaim_evict(struct reclaim *r, struct session *session)
+{
+	const struct ledger *ledger = r->leases->pool->ledger;
+
+	if (session->reclaiming)
+		return -EALREADY;
+	session_evict(session);
+	/* Only with a LIVE block: without one it could be forgotten while listed. */
+	if (next_live(r, session, ledger_next_of_session(ledger, session->grantee.slot, NULL)))
+		DL_APPEND(r->evicting, session);
+	else
+		session_forget_if_done(session);
+	work_wake(r->work);
+	return 0;
+}
+
+int reclaim_revoke(struct reclaim *r, struct session *session, const struct allocation *a,
+	struct wait *w, void (*done)(struct wait *w, int result))
+{
+	if (session->reclaiming || a->state != ALLOCATION_LIVE)
+		return -EALREADY;
+	session_lose(session, a);
+	end_live(r, session, a, true);
+	wait_on(access_revoked(r->access, a), w, done);
+	access_end_all(r->access, a);
+	work_wake(r->work);
+	return 0;
+}
+
+/* ---- slices, together ---- */
+
 bool reclaim_some(struct reclaim *r)
 {
 	unsigned budget = BLOCKS_PER_SLICE;
 
+	if (r->all)
+		take_all(r);
+	take_evicted(r);
 	while (r->taking && budget) {
 		struct session *session = r->taking;
 
@@ -254,7 +333,7 @@ bool reclaim_some(struct reclaim *r)
 	/* If records were lost, a slot lists allocations that held_bytes() did not count (server/ledger/accounts.h). */
 	if (!r->taking)
 		memset(r->taking_bytes, 0, sizeof(r->taking_bytes));
-	return r->taking != NULL;
+	return r->taking || r->all;
 }
 
 void reclaim_retry(struct reclaim *r)

@@ -581,6 +581,20 @@ void session_begin_reclaim(struct session *session)
 	relist(session);
 }
 
+void session_evict(struct session *session)
+{
+	session->evicted = true;
+	session_begin_reclaim(session);
+	if (session->control)
+		connection_abort(session->control, "an operator has evicted its session");
+}
+
+void session_lose(struct session *session, const struct allocation *a)
+{
+	if (session->listed == LISTED_EXPIRED || session->listed == LISTED_GONE)
+		session->leases->takeable_bytes[addr_node(a->addr)] -= allocation_block_bytes(a);
+}
+
 void session_emptied(void *leases, uint32_t slot)
 {
 	struct session *session = &((struct leases *)leases)->sessions[slot];

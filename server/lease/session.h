@@ -39,9 +39,10 @@ struct session {
 	struct leases *leases;
 	struct grantee grantee;
 	enum session_list listed;
-	struct session *prev, *next; /* in that list, or in reclaim.taking */
+	struct session *prev, *next; /* in that list, or in reclaim.taking or .evicting */
 	bool used;
 	bool reclaiming; /* its memory is being or was taken back: it cannot resume */
+	bool evicted;    /* ... by order of an operator */
 	const struct allocation *taking_next; /* next block that reclaim gives up */
 	struct site_holder sites;             /* call sites whose numbers its client knows */
 	uint32_t attach_seq;                  /* of the last LOOKUP that was counted; 0: none */
@@ -142,6 +143,12 @@ void sessions_end(struct leases *l);
 
 /* The session's memory is being taken back from now on: it leaves its list and cannot resume. */
 void session_begin_reclaim(struct session *session);
+
+/* An operator ends the session: its connections are ended, and it cannot resume. Then reclaim takes its memory. */
+void session_evict(struct session *session);
+
+/* A LIVE allocation of the session is about to end while it is in one of its lists. */
+void session_lose(struct session *session, const struct allocation *a);
 
 /* The pool's emptied(): the last block of the session in that slot is free. */
 void session_emptied(void *leases, uint32_t slot);

@@ -14,6 +14,8 @@ const char *holder_evidence_text(enum holder_evidence e)
 		return "lease past its grace, transport dead";
 	case HOLDER_LET_GO:
 		return "pid same, session given up (killed just now, exec, or a lost close)";
+	case HOLDER_ORDERED:
+		return "taken by an operator";
 	}
 	return "unknown evidence";
 }

@@ -10,6 +10,8 @@ enum holder_evidence {
 	HOLDER_PID_GONE = 2,   /* same boot and pid namespace; no such pid, or another start time */
 	HOLDER_LEASE_OVER = 3, /* another host: lease past its grace and transport dead */
 	HOLDER_LET_GO = 4,     /* the process gave up its session (e.g. exec); not connected */
+	HOLDER_ORDERED =
+		5, /* only in history: an operator took the memory, though its holder may be alive */
 };
 
 /* "closed without freeing", "pid gone, boot id same", "lease past its grace, transport dead", … */

@@ -11,7 +11,7 @@
 #include "server/ledger/slotmap.h"
 #include "server/ledger/table.h"
 
-#define FRAMES_MAX (sizeof(((struct history_line *)0)->frames) / sizeof(struct site_name))
+#define FRAMES_MAX (sizeof(((struct history_line *)0)->frames) / sizeof(struct stored_name))
 
 struct history {
 	struct table table;
@@ -191,11 +191,17 @@ static uint32_t find(
 
 static void set_frames(struct history_line *line, const struct site_record *site)
 {
-	uint32_t n = site ? site->names.nnames : 0; /* 0: names unknown */
+	struct site_name name;
+	unsigned cursor = 0;
 
-	line->nframes = n < FRAMES_MAX ? n : FRAMES_MAX;
-	if (site)
-		memcpy(line->frames, site->names.names, line->nframes * sizeof(line->frames[0]));
+	line->nframes = 0;
+	while (site && line->nframes < FRAMES_MAX && sites_next_name(site, &cursor, &name)) {
+		struct stored_name *to = &line->frames[line->nframes++];
+
+		site_names_cut(to->function, sizeof(to->function), name.function);
+		memcpy(to->file, name.file, sizeof(to->file));
+		to->line = name.line;
+	}
 }
 
 /* For a new line: the next slot without news; if all are news, that of the oldest. */

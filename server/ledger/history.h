@@ -46,7 +46,7 @@ struct history_line {
 	uint64_t born_ns;   /* birth of the oldest block */
 	uint64_t blocks, bytes, block_bytes;
 	struct identity identity;
-	struct site_name frames[3]; /* innermost first */
+	struct stored_name frames[3]; /* innermost first */
 };
 
 struct history;

@@ -10,9 +10,6 @@
 #include "server/ledger/slotmap.h"
 #include "server/ledger/table.h"
 
-/* Stored: values are never reused. */
-enum site_state { SITE_FREE = 0, SITE_FRAMES = 1, SITE_NAMED = 2 };
-
 struct sites {
 	struct table table;
 	struct slots slots;
@@ -42,18 +39,6 @@ static bool frames_are_possible(const struct site_request *f)
 	}
 	for (unsigned i = 0; i < f->nframes; i++) {
 		if (f->frames[i].module >= f->nmodules)
-			return false;
-	}
-	return true;
-}
-
-static bool names_are_possible(const struct site_names_request *n, unsigned nframes)
-{
-	if (n->nnames != nframes)
-		return false;
-	for (unsigned i = 0; i < n->nnames; i++) {
-		if (!is_terminated(n->names[i].function, sizeof(n->names[i].function)) ||
-			!is_terminated(n->names[i].file, sizeof(n->names[i].file)))
 			return false;
 	}
 	return true;
@@ -127,12 +112,24 @@ static uint32_t find(const struct sites *s, const struct site_request *frames, u
 	return slot;
 }
 
+static bool names_are_possible(const struct site_record *r)
+{
+	switch (r->state) {
+	case SITE_FRAMES:
+		return true;
+	case SITE_NAMED:
+		return fixed_names_are_possible(&r->names.fixed, r->frames.nframes);
+	case SITE_PACKED:
+		return packed_names_are_possible(&r->names.packed, r->frames.nframes);
+	default:
+		return false;
+	}
+}
+
 static bool is_possible(const struct sites *s, const struct site_record *r)
 {
-	return (r->state == SITE_FRAMES || r->state == SITE_NAMED) &&
-	       frames_are_possible(&r->frames) && r->hash == hash_frames(&r->frames) &&
-	       (r->state != SITE_NAMED || names_are_possible(&r->names, r->frames.nframes)) &&
-	       find(s, &r->frames, r->hash) == SLOT_NONE;
+	return frames_are_possible(&r->frames) && r->hash == hash_frames(&r->frames) &&
+	       names_are_possible(r) && find(s, &r->frames, r->hash) == SLOT_NONE;
 }
 
 static void recover(struct sites *s)
@@ -174,6 +171,8 @@ int sites_open(struct sites **out, int dir, const char *name, const struct ledge
 {
 	const struct table_layout layout = { .magic = { 'r', 'm', 'e', 'm', 's', 'i', 't', 'e' },
 		.version = SITES_FORMAT,
+		.oldest = SITES_OLDEST,
+		.adopt_later = true, /* with the first names that an earlier rmemd cannot read */
 		.record_bytes = sizeof(struct site_record),
 		.count = SITES_MAX };
 	struct sites *s = calloc(1, sizeof(*s));
@@ -354,13 +353,14 @@ int sites_set_names(
 
 	if (!sites_knows(s, holder, names->site))
 		return -ENOENT;
-	r = table_edit(&s->table, names->site);
-	if (!names_are_possible(names, r->frames.nframes))
+	if (!site_names_are_possible(names, sites_get(s, names->site)->frames.nframes))
 		return -EINVAL;
-	if (r->state == SITE_NAMED)
+	if (sites_named(s, names->site))
 		return 0;
-	r->names = *names;
-	__atomic_store_n(&r->state, SITE_NAMED, __ATOMIC_RELEASE);
+	table_adopt(&s->table);
+	r = table_edit(&s->table, names->site);
+	packed_names_put(&r->names.packed, names);
+	__atomic_store_n(&r->state, SITE_PACKED, __ATOMIC_RELEASE);
 	return 0;
 }
 
@@ -368,7 +368,14 @@ bool sites_named(const struct sites *s, uint32_t site)
 {
 	const struct site_record *r = sites_get(s, site);
 
-	return r && r->state == SITE_NAMED;
+	return r && r->state != SITE_FRAMES;
+}
+
+bool sites_next_name(const struct site_record *r, unsigned *cursor, struct site_name *out)
+{
+	if (r->state == SITE_NAMED)
+		return fixed_names_next(&r->names.fixed, cursor, out);
+	return r->state == SITE_PACKED && packed_names_next(&r->names.packed, cursor, out);
 }
 
 const struct site_record *sites_get(const struct sites *s, uint32_t site)

@@ -18,15 +18,20 @@
 
 #include "common/message.h"
 #include "server/ledger/site_holders.h"
+#include "server/ledger/stored_names.h"
 
-#define SITES_FORMAT 2                 /* version of the stored format */
+#define SITES_FORMAT 3                 /* version of the stored format */
+#define SITES_OLDEST 2                 /* that is read too: its names are structs */
 #define SITES_KEPT_MAX (SITES_MAX / 2) /* from this count on, replace sites without holders first */
 
+/* Stored: values are never reused. */
+enum site_state { SITE_FREE = 0, SITE_FRAMES = 1, SITE_NAMED = 2 /* format 2 */, SITE_PACKED = 3 };
+
 struct site_record {
-	uint32_t state; /* 0: free; 1: frames known; 2: names known too. Stored last */
+	uint32_t state; /* enum site_state; stored last */
 	uint64_t hash; /* of the frames; reports derive record ids from it; equal on every server */
 	struct site_request frames;
-	struct site_names_request names;
+	union stored_names names; /* which one, the state says */
 };
 
 struct sites;
@@ -76,6 +81,9 @@ int sites_set_names(
 
 /* Does the site have names? */
 bool sites_named(const struct sites *s, uint32_t site);
+
+/* The names of its frames, one after the other: start with *cursor = 0. false: no more. */
+bool sites_next_name(const struct site_record *r, unsigned *cursor, struct site_name *out);
 
 /* NULL for 0 and unknown numbers. Without a holder, the record is valid until the next sites_intern(). */
 const struct site_record *sites_get(const struct sites *s, uint32_t site);

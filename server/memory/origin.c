@@ -26,7 +26,7 @@ static const struct expected expected[TABLES] = {
 	{ DATADIR_POOL, "rmempool", PROOF_FORMAT, PROOF_OLDEST },
 	{ DATADIR_LEDGER, "rmemledg", LEDGER_FORMAT, LEDGER_FORMAT },
 	{ DATADIR_SESSIONS, "rmemsess", SESSIONS_FORMAT, SESSIONS_FORMAT },
-	{ DATADIR_SITES, "rmemsite", SITES_FORMAT, SITES_FORMAT },
+	{ DATADIR_SITES, "rmemsite", SITES_FORMAT, SITES_OLDEST },
 };
 
 enum { POOL, LEDGER };

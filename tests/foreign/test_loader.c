@@ -2,7 +2,8 @@
 /*
  * A thread is inside dlopen(), in a constructor, or in a callback of dl_iterate_phdr(): it has locks of the
  * loader, and may call the library. Whatever others do meanwhile with a lock of the library's must not need
- * those, or nobody goes on.
+ * those, or nobody goes on. Nor does it need malloc(), which the program may have replaced by one that calls the
+ * library, and whose locks may be held for as long as another thread likes.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -21,6 +22,7 @@
 
 #include "client/data/explain.h"
 #include "client/control/site.h"
+#include "client/control/symbolizer.h"
 
 #define ADDR 0x9e00000000001000ULL
 #define LIMIT_S 20
@@ -55,7 +57,52 @@ static void *iterate(void *unused)
 	return NULL;
 }
 
-/* What is done with locks of the library's: sentences, and the table of sites. */
+/* ---- malloc() and its like, as this program and the library call them (--wrap) ---- */
+
+void *__real_malloc(size_t bytes);
+void *__real_calloc(size_t n, size_t bytes);
+void *__real_realloc(void *p, size_t bytes);
+char *__real_strdup(const char *text);
+void __real_free(void *p);
+void *__wrap_malloc(size_t bytes);
+void *__wrap_calloc(size_t n, size_t bytes);
+void *__wrap_realloc(void *p, size_t bytes);
+char *__wrap_strdup(const char *text);
+void __wrap_free(void *p);
+
+static __thread unsigned allocations;
+
+void *__wrap_malloc(size_t bytes)
+{
+	allocations++;
+	return __real_malloc(bytes);
+}
+
+void *__wrap_calloc(size_t n, size_t bytes)
+{
+	allocations++;
+	return __real_calloc(n, bytes);
+}
+
+void *__wrap_realloc(void *p, size_t bytes)
+{
+	allocations++;
+	return __real_realloc(p, bytes);
+}
+
+char *__wrap_strdup(const char *text)
+{
+	allocations++;
+	return __real_strdup(text);
+}
+
+void __wrap_free(void *p)
+{
+	allocations++;
+	__real_free(p);
+}
+
+/* ---- what is done with locks of the library's: sentences, and the table of sites ---- */
 
 static struct session session;
 static struct sites *sites;
@@ -73,7 +120,7 @@ static void *work(void *unused)
 
 	(void)unused;
 	explain_failure(&f, &session, "peer", &explained);
-	(void)sites_find(sites, &stack, &site);
+	(void)sites_find(sites, &stack, 0, &site);
 	(void)sites_code(sites, description);
 	(void)sites_add(sites, &stack, (struct site){ 1, NULL });
 	return explained.text;
@@ -112,6 +159,34 @@ static void test_iteration(void **state)
 	test_while(iterate);
 }
 
+/* More stacks than the table has room for, code that was unloaded, a server that is another one, names to look for. */
+static void test_no_malloc(void **state)
+{
+	struct symbolizer symbolizer = { .session = &session,
+		.lock = PTHREAD_MUTEX_INITIALIZER,
+		.changed = PTHREAD_COND_INITIALIZER };
+	struct stack other = stack;
+	struct site_description *d;
+	struct site site;
+
+	(void)state;
+	symbolizer.last = &symbolizer.first;
+	allocations = 0;
+	d = site_describe(session.heap, &stack);
+	for (uintptr_t i = 0; i < 2 * SITES_CACHED; i++) {
+		other.addresses[0] = (void *)i;
+		assert_false(sites_find(sites, &other, 0, &site));
+		assert_true(sites_add(sites, &other, (struct site){ 1, NULL }));
+	}
+	other.unloads++;
+	assert_false(sites_find(sites, &other, 0, &site));
+	sites_clear(sites);
+	assert_non_null(sites_code(sites, d));
+	symbolizer_add(&symbolizer, d, 7, 1);
+	assert_non_null(symbolizer.first);
+	assert_int_equal(allocations, 0);
+}
+
 static int prepare(void **state)
 {
 	struct origin origin = { .site = 7 };
@@ -120,13 +195,13 @@ static int prepare(void **state)
 	sem_init(&blocked, 0, 0);
 	sem_init(&go_on, 0, 0);
 	pthread_mutex_init(&session.table, NULL);
+	session.heap = heap_create();
 	stack_prepare();
 	stack_capture(&stack, __builtin_return_address(0));
 	stack.addresses[0] = (char *)prepare + 1;
-	description = site_describe(&stack);
-	sites = sites_create();
+	description = site_describe(session.heap, &stack);
+	sites = sites_create(session.heap);
 	origin.code = sites_code(sites, description);
-	session.heap = heap_create();
 	return blocks_init(&session.blocks, session.heap) ||
 	       blocks_add(&session.blocks,
 		       &(struct block){ .addr = ADDR, .bytes = 4096, .id = 1, .origin = origin });
@@ -136,7 +211,6 @@ static int tidy(void **state)
 {
 	(void)state;
 	site_description_destroy(description);
-	sites_destroy(sites);
 	heap_destroy(session.heap);
 	return 0;
 }
@@ -146,6 +220,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_constructor),
 		cmocka_unit_test(test_iteration),
+		cmocka_unit_test(test_no_malloc),
 	};
 
 	return cmocka_run_group_tests(tests, prepare, tidy);

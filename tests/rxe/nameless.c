@@ -3,8 +3,8 @@
  * Preloaded before, or linked into, a program in which nobody looks at the names of call sites: librmem is told at once
  * that there are none. Reading debug information takes longer than all the rest, and a hundred times that under valgrind.
  *
- * librmem looks for names in a thread that runs only where no other wants to. Here that thread runs like all
- * others, so rmem_close() need not leave it behind on a busy machine.
+ * librmem looks for names in a thread at nice 19. Here that thread runs like all others, so rmem_close() need not
+ * leave it behind on a busy machine.
  */
 #include <errno.h>
 #include <pthread.h>

@@ -30,13 +30,15 @@ static void run(struct rig *r, const char *const argv[], struct rig_output *out)
 {
 	char out_path[128], err_path[128];
 	struct process process;
-	int fds[3] = { -1 };
+	int fds[3];
 
 	snprintf(out_path, sizeof(out_path), "%s/run.out", r->dir);
 	snprintf(err_path, sizeof(err_path), "%s/run.err", r->dir);
+	fds[0] = open("/dev/null", O_RDONLY | O_CLOEXEC); /* no terminal to be asked at */
 	fds[1] = open(out_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	fds[2] = open(err_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	process_start(&process, argv, fds);
+	close(fds[0]);
 	close(fds[1]);
 	close(fds[2]);
 	out->status = process_wait(&process, RIG_LIMIT_MS, argv[0]);

@@ -9,7 +9,7 @@
 
 #include "tests/rxe/rig.h"
 
-/* rmemctl with these arguments (NULL-terminated), on this rmemd's admin socket. */
+/* rmemctl with these arguments (NULL-terminated), on this rmemd's admin socket, without a terminal. */
 struct rig_output {
 	int status; /* exit status */
 	char out[64 * 1024], err[4096];

@@ -374,7 +374,23 @@ static int call_record_destroy(struct place *p)
 static int call_words(struct place *p)
 {
 	(void)p;
-	return rmem_errmsg() && rmem_version() ? 0 : -EINVAL;
+	return rmem_errmsg() && rmem_version() && rmem_err_name(-1) &&
+			       rmem_completion_errmsg(NULL, NULL)
+		       ? rmem_version_check(RMEM_VERSION_NUMBER)
+		       : -EINVAL;
+}
+
+static void ignore(void *user, int level, const char *text)
+{
+	(void)user;
+	(void)level;
+	(void)text;
+}
+
+static int call_set_log(struct place *p)
+{
+	(void)p;
+	return rmem_set_log(RMEM_LOG_DEBUG, ignore, NULL);
 }
 
 /* Names as in client/rmem.map; what is behind a blank tells rows apart. */
@@ -432,6 +448,10 @@ static const struct row rows[] = {
 	{ "rmem_record_destroy", call_record_destroy, RECORD | WARM, WAIT_MS + 2 * TIMEOUT_MS },
 	{ "rmem_errmsg", call_words, LOCAL, 0 },
 	{ "rmem_version", call_words, LOCAL, 0 },
+	{ "rmem_version_check", call_words, LOCAL, 0 },
+	{ "rmem_err_name", call_words, LOCAL, 0 },
+	{ "rmem_completion_errmsg", call_words, LOCAL, 0 },
+	{ "rmem_set_log", call_set_log, LOCAL, 0 },
 };
 #define ROWS (sizeof(rows) / sizeof(rows[0]))
 

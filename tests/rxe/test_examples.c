@@ -111,10 +111,9 @@ static void test_threads(void **state)
 static void test_errors(void **state)
 {
 	test_example(*state, "07-errors",
-		(const char *const[]){ "Invalid argument: an allocation of 0 bytes",
-			"Bad address: 16 bytes at 0x",
+		(const char *const[]){ "EINVAL: an allocation of 0 bytes", "EFAULT: 16 bytes at 0x",
 			" pass the end of the allocation of 4096 bytes",
-			"Bad address: 0x0 is not in any allocation of this session\n",
+			"EFAULT: 0x0 is not in any allocation of this session\n",
 			"it must be a multiple of 8\n", "is inside the allocation at 0x",
 			"was freed already or was never allocated\n",
 			"the pool is full: ", "all as it should be\n", NULL });

@@ -284,7 +284,7 @@ static void acknowledge_line(struct rig *r, pid_t dead)
 	static struct rig_output out;
 	char who[32];
 
-	rig_ctl(r, (const char *const[]){ "leaks", NULL }, &out);
+	rig_ctl(r, (const char *const[]){ "leaks", "--audit", NULL }, &out);
 	assert_int_equal(out.status, 1);
 	assert_non_null(strstr(out.out, "1 line of history is not acknowledged"));
 	snprintf(who, sizeof(who), "[%d]", (int)dead);
@@ -300,7 +300,7 @@ static void acknowledge_line(struct rig *r, pid_t dead)
 	rig_ctl(r, (const char *const[]){ "leaks", "--ack", "1", NULL }, &out);
 	assert_int_equal(out.status, 0);
 	assert_string_equal(out.err, "");
-	rig_ctl(r, (const char *const[]){ "leaks", NULL }, &out);
+	rig_ctl(r, (const char *const[]){ "leaks", "--audit", NULL }, &out);
 	assert_int_equal(out.status, 0);
 }
 

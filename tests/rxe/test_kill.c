@@ -241,16 +241,16 @@ static void test_rmemctl_tells(void **state)
 	char who[32];
 
 	rig_start(r, NULL);
-	rig_ctl(r, (const char *const[]){ "leaks", NULL }, &out);
+	rig_ctl(r, (const char *const[]){ "leaks", "--audit", NULL }, &out);
 	assert_int_equal(out.status, 0);
 	c = client_start_worker(r->server, &work);
 	while (c->nheld < 3)
 		client_await_calls(c, c->calls + 1);
-	rig_ctl(r, (const char *const[]){ "leaks", NULL }, &out);
+	rig_ctl(r, (const char *const[]){ "leaks", "--audit", NULL }, &out);
 	assert_int_equal(out.status, 0);
 	client_kill(c);
 	rig_await_dead(r, c->pid);
-	rig_ctl(r, (const char *const[]){ "leaks", NULL }, &out);
+	rig_ctl(r, (const char *const[]){ "leaks", "--audit", NULL }, &out);
 	if (out.status != 1)
 		fail_msg("exit status %d: %s%s", out.status, out.out, out.err);
 	snprintf(who, sizeof(who), "[%d]", (int)c->pid);

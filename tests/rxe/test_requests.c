@@ -389,7 +389,7 @@ static void texts_that_are_none(void **state)
 	rig_start(r, NULL);
 	for (unsigned i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
 		static struct rig_output out;
-		const char *const leaks[] = { "leaks", NULL };
+		const char *const leaks[] = { "leaks", "--audit", NULL };
 		struct raw *raw = NULL;
 		struct raw_session s;
 		struct alloc_request a = { .bytes = 64, .node = -1 };

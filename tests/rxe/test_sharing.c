@@ -228,7 +228,7 @@ static void test_another_server(void **state)
 	a = lib_open(r->server, 0);
 	b = lib_open(r->server, 0);
 	assert_true(must_share(a, &other) == addr);
-	assert_int_equal(rmem_attach(b, addr, &key, NULL), -EACCES);
+	assert_int_equal(rmem_attach(b, addr, &key, NULL), -EXDEV);
 	must_attach(b, addr, &other);
 	assert_int_equal(rmem_free(a, addr), 0);
 	assert_int_equal(rmem_close(a), 0);

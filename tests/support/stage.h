@@ -156,7 +156,7 @@ static inline json_t *leaks(struct stage *s)
 
 	in.now_ns = view->now_ns;
 	result = audit_twice(s->world, &in);
-	answer = whole(s, report_leaks(view, result));
+	answer = whole(s, report_leaks(view, result, true));
 	audit_result_release(result);
 	assert_non_null(answer);
 	return answer;

@@ -6,7 +6,11 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "client/control/buffers.h"
 #include "tests/support/heap.h"
@@ -160,6 +164,48 @@ static void test_against_model(void **state)
 	buffers_destroy(&t);
 }
 
+/* ---- children ---- */
+
+#define FORKS 100
+#define LIMIT_S 10
+
+static atomic_bool over;
+
+/* Large pieces are unmapped with the heap's lock: it is locked most of the time. */
+static void *use_heap(void *unused)
+{
+	(void)unused;
+	while (!atomic_load(&over))
+		heap_free(heap, heap_alloc(heap, 1 << 20), 1 << 20);
+	return NULL;
+}
+
+static void test_child_of_a_busy_parent(void **state)
+{
+	struct buffers t = { .heap = heap };
+	pthread_t thread;
+	int status = 0;
+
+	(void)state;
+	assert_int_equal(add(&t, BASE, 1), 0);
+	assert_int_equal(pthread_create(&thread, NULL, use_heap, NULL), 0);
+	for (int i = 0; i < FORKS && status == 0; i++) {
+		pid_t child = fork();
+
+		if (child == 0) {
+			alarm(LIMIT_S);
+			buffers_destroy(&t);
+			_exit(0);
+		}
+		if (child < 0 || waitpid(child, &status, 0) != child)
+			status = -1;
+	}
+	atomic_store(&over, true);
+	pthread_join(thread, NULL);
+	assert_int_equal(status, 0);
+	buffers_destroy(&t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -168,6 +214,7 @@ int main(void)
 		cmocka_unit_test(test_find),
 		cmocka_unit_test(test_map),
 		cmocka_unit_test(test_against_model),
+		cmocka_unit_test(test_child_of_a_busy_parent),
 	};
 
 	return cmocka_run_group_tests(tests, heap_begin, heap_end);

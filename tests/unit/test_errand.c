@@ -10,6 +10,8 @@
 #include <sched.h>
 #include <semaphore.h>
 #include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "common/clock.h"
 #include "common/errand.h"
@@ -18,7 +20,7 @@
 
 static sem_t may_go, has_begun;
 static atomic_uint destroyed;
-static atomic_int policy;
+static atomic_int policy, nice_value;
 
 static void wait_for(sem_t *sem)
 {
@@ -30,6 +32,7 @@ static void linger(struct errand *e)
 {
 	(void)e;
 	atomic_store(&policy, sched_getscheduler(0));
+	atomic_store(&nice_value, getpriority(PRIO_PROCESS, (id_t)gettid()));
 	sem_post(&has_begun);
 	wait_for(&may_go);
 }
@@ -40,7 +43,7 @@ static void count(struct errand *e)
 	free(e);
 }
 
-static struct errand *make(bool idle)
+static struct errand *make(bool background)
 {
 	struct errand *e = calloc(1, sizeof(*e));
 
@@ -48,13 +51,13 @@ static struct errand *make(bool idle)
 	e->run = linger;
 	e->destroy = count;
 	e->name = "test";
-	e->idle = idle;
+	e->background = background;
 	return e;
 }
 
-static struct errand *start(bool idle)
+static struct errand *start(bool background)
 {
-	struct errand *e = make(idle);
+	struct errand *e = make(background);
 	struct errinfo errinfo;
 
 	assert_int_equal(errand_start(e, &errinfo), 0);
@@ -87,16 +90,36 @@ static void test_done(void **state)
 	assert_int_equal(atomic_load(&destroyed), 1);
 }
 
-static void test_idle(void **state)
+static void finish(struct errand *e)
 {
-	struct errand *e = start(true);
-
-	(void)state;
-	assert_int_equal(atomic_load(&policy), SCHED_IDLE);
 	sem_post(&may_go);
 	assert_int_equal(errand_wait(e, ERRAND_FOREVER), 0);
 	errand_leave(e);
-	assert_int_equal(atomic_load(&destroyed), 1);
+}
+
+/* Nice 19 and no more: it has to give back locks of malloc() and of the loader in the end. */
+static void test_background(void **state)
+{
+	const struct sched_param real_time = { .sched_priority = 1 }, none = { 0 };
+	const int own = getpriority(PRIO_PROCESS, 0);
+
+	(void)state;
+	finish(start(true));
+	assert_int_equal(atomic_load(&policy), SCHED_BATCH);
+	assert_int_equal(atomic_load(&nice_value), 19);
+	finish(start(false));
+	assert_int_equal(atomic_load(&policy), SCHED_OTHER);
+	assert_int_equal(atomic_load(&nice_value), own);
+	assert_int_equal(getpriority(PRIO_PROCESS, 0), own);
+	/* In a program with real-time threads too, if this one may be such a program. */
+	if (sched_setscheduler(0, SCHED_FIFO, &real_time) == 0) {
+		struct errand *e = start(true);
+
+		assert_int_equal(sched_setscheduler(0, SCHED_OTHER, &none), 0);
+		finish(e);
+		assert_int_equal(atomic_load(&policy), SCHED_BATCH);
+		assert_int_equal(atomic_load(&nice_value), 19);
+	}
 }
 
 static void test_never_started(void **state)
@@ -150,7 +173,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(test_done, setup),
-		cmocka_unit_test_setup(test_idle, setup),
+		cmocka_unit_test_setup(test_background, setup),
 		cmocka_unit_test_setup(test_never_started, setup),
 		cmocka_unit_test_setup(test_left, setup),
 		cmocka_unit_test_setup(test_cancelled, setup),

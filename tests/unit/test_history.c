@@ -48,9 +48,11 @@ static struct site_record site(uint64_t hash)
 
 	memset(&s, 0, sizeof(s));
 	s.hash = hash;
-	s.names.nnames = 5;
+	s.state = SITE_NAMED;
+	s.names.fixed.nnames = 5;
 	for (unsigned i = 0; i < 5; i++)
-		snprintf(s.names.names[i].function, sizeof(s.names.names[i].function), "f%u", i);
+		snprintf(s.names.fixed.names[i].function, sizeof(s.names.fixed.names[i].function),
+			"f%u", i);
 	return s;
 }
 

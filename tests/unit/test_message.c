@@ -115,6 +115,9 @@ static void fits_into_a_receive_buffer(void **state)
 	kind_named("header")->fill(&before, &seed, FULL_TO_THE_BRIM);
 	header_bytes = encode(kind_named("header"), &before);
 	for (size_t i = 0; i < MESSAGE_KINDS; i++) {
+		/* Its texts are bounded together: common/site_names.h, tests/unit/test_site.c. */
+		if (strcmp(message_kinds[i].name, "site_names_request") == 0)
+			continue;
 		message_kinds[i].fill(&before, &seed, FULL_TO_THE_BRIM);
 		assert_in_range(header_bytes + encode(&message_kinds[i], &before), 1, MESSAGE_MAX);
 	}
@@ -337,7 +340,7 @@ static void empty_messages_have_their_sizes(void **state)
 		{ "refusal", 2 },
 		{ "identity", 64 },
 		{ "hello_request", 97 },
-		{ "hello_reply", 50 },
+		{ "hello_reply", 58 },
 		{ "join_request", 36 },
 		{ "range", 16 },
 		{ "alloc_request", 17 },
@@ -357,7 +360,7 @@ static void empty_messages_have_their_sizes(void **state)
 		{ "site_frame", 9 },
 		{ "site_request", 2 },
 		{ "site_reply", 5 },
-		{ "site_name", 8 },
+		{ "site_name", 9 },
 		{ "site_names_request", 5 },
 		{ "report_request", 2 },
 		{ "report_reply", 8 },

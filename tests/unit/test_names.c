@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <dlfcn.h>
 #include <elf.h>
 #include <limits.h>
 #include <link.h>
@@ -70,14 +71,19 @@ static int setup(void **state)
 	return 0;
 }
 
-static json_t *frame_at(const struct self *self, const char *path, const char *build_id)
+static json_t *frame_of(
+	const struct self *self, const char *path, const char *build_id, uintptr_t address)
 {
 	char offset[32];
 
-	snprintf(offset, sizeof(offset), "0x%lx",
-		(unsigned long)((uintptr_t)frame_at + 4 - self->base));
+	snprintf(offset, sizeof(offset), "0x%lx", (unsigned long)(address - self->base));
 	return json_pack("{sn sn sn ss ss ss ss}", "function", "file", "line", "module", path,
 		"build_id", build_id, "offset", offset, "why", "gone");
+}
+
+static json_t *frame_at(const struct self *self, const char *path, const char *build_id)
+{
+	return frame_of(self, path, build_id, (uintptr_t)frame_at + 4);
 }
 
 static const char *function_of(const json_t *frame)
@@ -108,6 +114,97 @@ static void test_found(void **state)
 	assert_non_null(function_of(frame));
 	assert_string_equal(function_of(frame), "frame_at");
 	json_decref(frame);
+}
+
+/* What is inlined, and what a call from inside returns to. */
+static uintptr_t returns_to;
+
+static __attribute__((noinline)) void note_caller(void)
+{
+	returns_to = (uintptr_t)__builtin_return_address(0);
+}
+
+static inline __attribute__((always_inline)) void inlined(void)
+{
+	note_caller();
+	__asm__ volatile("");
+}
+
+static __attribute__((noinline)) void around(void)
+{
+	inlined();
+	__asm__ volatile("");
+}
+
+static void test_inlined(void **state)
+{
+	const struct self *self = *state;
+	json_t *frame, *answer, *stack;
+
+	if (!self->build_id[0])
+		skip();
+	around();
+	frame = frame_of(self, self->path, self->build_id, returns_to - 1);
+	answer = json_pack("{s[Oo]}", "stack", frame, frame_at(self, self->path, self->build_id));
+	names_resolve(answer);
+	stack = json_object_get(answer, "stack");
+	assert_int_equal(json_array_size(stack), 3);
+	assert_string_equal(function_of(json_array_get(stack, 0)), "inlined");
+	assert_true(json_is_true(json_object_get(json_array_get(stack, 0), "inlined")));
+	assert_string_equal(function_of(json_array_get(stack, 1)), "around");
+	assert_null(json_object_get(json_array_get(stack, 1), "inlined"));
+	assert_string_equal(function_of(json_array_get(stack, 2)), "frame_at");
+	json_decref(answer);
+	json_decref(frame);
+}
+
+static void test_demangled(void **state)
+{
+	const struct self *self = *state;
+	void *library = dlopen("libstdc++.so.6", RTLD_NOW);
+	json_t *frame;
+
+	if (!library)
+		skip();
+	dlclose(library);
+	frame = frame_at(self, self->path, self->build_id);
+	json_object_set_new(frame, "function", json_string("_ZN2ns5cacheIiE3putEi"));
+	frame = resolved(frame);
+	assert_string_equal(function_of(frame), "ns::cache<int>::put(int)");
+	json_decref(frame);
+}
+
+/* A debuginfod server, as a folder. */
+static void test_fetched(void **state)
+{
+	const struct self *self = *state;
+	char dir[] = "/tmp/test_names.XXXXXX", line[3 * PATH_MAX], text[64];
+	void *library = dlopen("libdebuginfod.so.1", RTLD_NOW);
+	json_t *frame;
+
+	if (!library || !self->build_id[0] || system("objcopy --version >/dev/null 2>&1") != 0)
+		skip();
+	dlclose(library);
+	assert_non_null(mkdtemp(dir));
+	snprintf(line, sizeof(line),
+		"mkdir -p '%s/buildid/%s' && objcopy --only-keep-debug '%s' "
+		"'%s/buildid/%s/debuginfo'",
+		dir, self->build_id, self->path, dir, self->build_id);
+	assert_int_equal(system(line), 0);
+	frame = resolved(frame_at(self, "/nonexistent/x", self->build_id));
+	assert_null(function_of(frame)); /* nobody named a server */
+	json_decref(frame);
+	snprintf(text, sizeof(text), "file://%s", dir);
+	setenv("DEBUGINFOD_URLS", text, 1);
+	setenv("DEBUGINFOD_CACHE_PATH", dir, 1);
+	frame = resolved(frame_at(self, "/nonexistent/x", self->build_id));
+	unsetenv("DEBUGINFOD_URLS");
+	assert_non_null(function_of(frame));
+	assert_string_equal(function_of(frame), "frame_at");
+	assert_string_equal(json_string_value(json_object_get(frame, "file")), "test_names.c");
+	json_decref(frame);
+	snprintf(line, sizeof(line), "rm -r '%s'", dir);
+	assert_int_equal(system(line), 0);
 }
 
 static void test_left_alone(void **state)
@@ -194,6 +291,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_found),
+		cmocka_unit_test(test_inlined),
+		cmocka_unit_test(test_demangled),
+		cmocka_unit_test(test_fetched),
 		cmocka_unit_test(test_left_alone),
 		cmocka_unit_test(test_named_frames_stay),
 		cmocka_unit_test(test_files_of_others),

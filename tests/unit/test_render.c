@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ctl/menu.h"
 #include "ctl/render.h"
 #include "ctl/reply.h"
 #include "ctl/select.h"
@@ -35,62 +36,98 @@ struct golden {
 	struct view view;
 };
 
-#define VIEW_LINE(line) \
+/* VIEW_INIT with other values. */
+#define VIEW(...) \
 	{ \
-		KINDS_DEFAULT, 0, 0, 0, -1, false, line \
+		.kinds = KINDS_DEFAULT, .node = -1, __VA_ARGS__ \
 	}
 
 static const struct golden goldens[] = {
 	{ "leaks-kinds", "leaks-kinds", REPORT_LEAKS, 1, VIEW_INIT },
-	{ "leaks-kinds", "leaks-kinds-all", REPORT_LEAKS, 1,
-		{ KINDS_ALL, 0, 0, 0, -1, false, VIEW_EVERY_LINE } },
+	{ "leaks-kinds", "leaks-kinds-all", REPORT_LEAKS, 1, { .kinds = KINDS_ALL, .node = -1 } },
 	{ "leaks-kinds", "leaks-kinds-limbo", REPORT_LEAKS, 1,
-		{ KIND_BIT(KIND_LIMBO), 0, 0, 0, -1, false, VIEW_EVERY_LINE } },
-	{ "leaks-kinds", "leaks-kinds-top", REPORT_LEAKS, 1,
-		{ KINDS_DEFAULT, 1, 0, 0, -1, false, VIEW_EVERY_LINE } },
-	{ "leaks-kinds", "leaks-kinds-older", REPORT_LEAKS, 1,
-		{ KINDS_DEFAULT, 0, 400000, 0, -1, false, VIEW_EVERY_LINE } },
-	{ "leaks-kinds", "leaks-kinds-large", REPORT_LEAKS, 1,
-		{ KINDS_DEFAULT, 0, 0, 1048576, -1, false, VIEW_EVERY_LINE } },
+		{ .kinds = KIND_BIT(KIND_LIMBO), .node = -1 } },
+	{ "leaks-kinds", "leaks-kinds-top", REPORT_LEAKS, 1, VIEW(.limit = 1) },
+	{ "leaks-kinds", "leaks-kinds-older", REPORT_LEAKS, 1, VIEW(.older_ms = 400000) },
+	{ "leaks-kinds", "leaks-kinds-large", REPORT_LEAKS, 1, VIEW(.min_bytes = 1048576) },
+	{ "leaks-kinds", "leaks-kinds-host", REPORT_LEAKS, 1, VIEW(.host = "n13") },
+	{ "leaks-kinds", "leaks-kinds-session", REPORT_LEAKS, 1, VIEW(.session = "ab") },
+	{ "leaks-kinds", "leaks-kinds-nothing", REPORT_LEAKS, 1, VIEW(.site = "nobody") },
+	{ "leaks-kinds", "leaks-kinds-sorted", REPORT_LEAKS, 1, VIEW(.sort = "blocks") },
 	{ "leaks-clean", "leaks-clean", REPORT_LEAKS, 0, VIEW_INIT },
 	{ "leaks-unaccounted", "leaks-unaccounted", REPORT_LEAKS, 1, VIEW_INIT },
 	{ "leaks-miscounted", "leaks-miscounted", REPORT_LEAKS, 1, VIEW_INIT },
 	{ "leaks-unresolved", "leaks-unresolved", REPORT_LEAKS, 1, VIEW_INIT },
 	{ "leaks-empty-pool", "leaks-empty-pool", REPORT_LEAKS, 0, VIEW_INIT },
 	{ "leaks-two-nodes", "leaks-two-nodes", REPORT_LEAKS, 1, VIEW_INIT },
+	{ "leaks-last", "leaks-last", REPORT_LEAKS, 1, VIEW_INIT },
+	{ "leaks-first", "leaks-first", REPORT_LEAKS, 0, VIEW_INIT },
+	{ "leaks-first", "leaks-first-asked", REPORT_LEAKS, 0, VIEW(.audit = true) },
 	{ "leaks-hostile-names", "leaks-hostile-names", REPORT_LEAKS, 1, VIEW_INIT },
 	{ "status", "status", REPORT_STATUS, 0, VIEW_INIT },
 	{ "status-new", "status-new", REPORT_STATUS, 0, VIEW_INIT },
 	{ "sessions", "sessions", REPORT_SESSIONS, 0, VIEW_INIT },
+	{ "sessions", "sessions-wide", REPORT_SESSIONS, 0, VIEW(.columns = "wide") },
+	{ "sessions", "sessions-columns", REPORT_SESSIONS, 0,
+		VIEW(.columns = "id,opened,evidence,command,uid") },
+	{ "sessions", "sessions-job", REPORT_SESSIONS, 0, VIEW(.job = "etl-992") },
+	{ "sessions", "sessions-session", REPORT_SESSIONS, 0, VIEW(.session = "ABab") },
+	{ "sessions", "sessions-sorted", REPORT_SESSIONS, 0, VIEW(.sort = "host", .limit = 2) },
+	{ "sessions", "sessions-older", REPORT_SESSIONS, 0, VIEW(.older_ms = 8001) },
+	{ "sessions", "sessions-large", REPORT_SESSIONS, 0, VIEW(.min_bytes = 6000) },
+	{ "sessions", "sessions-nobody", REPORT_SESSIONS, 0, VIEW(.has_uid = true, .uid = 7) },
 	{ "sessions-none", "sessions-none", REPORT_SESSIONS, 0, VIEW_INIT },
 	{ "map", "map", REPORT_MAP, 0, VIEW_INIT },
-	{ "map", "map-blocks", REPORT_MAP, 0,
-		{ KINDS_DEFAULT, 0, 0, 0, -1, true, VIEW_EVERY_LINE } },
-	{ "map", "map-node1", REPORT_MAP, 0, { KINDS_DEFAULT, 0, 0, 0, 1, true, VIEW_EVERY_LINE } },
-	{ "map-cut", "map-cut", REPORT_MAP, 0,
-		{ KINDS_DEFAULT, 0, 0, 0, -1, true, VIEW_EVERY_LINE } },
-	{ "map-empty", "map-empty", REPORT_MAP, 0,
-		{ KINDS_DEFAULT, 0, 0, 0, -1, true, VIEW_EVERY_LINE } },
+	{ "map", "map-blocks", REPORT_MAP, 0, VIEW(.blocks = true) },
+	{ "map", "map-node1", REPORT_MAP, 0,
+		{ .kinds = KINDS_DEFAULT, .node = 1, .blocks = true } },
+	{ "map", "map-session", REPORT_MAP, 0, VIEW(.blocks = true, .session = "1a2b") },
+	{ "map", "map-sorted", REPORT_MAP, 0, VIEW(.blocks = true, .sort = "bytes", .limit = 1) },
+	{ "map", "map-large", REPORT_MAP, 0, VIEW(.blocks = true, .min_bytes = 12289) },
+	{ "map", "map-older", REPORT_MAP, 0, VIEW(.blocks = true, .older_ms = 240001) },
+	{ "map-cut", "map-cut", REPORT_MAP, 0, VIEW(.blocks = true) },
+	{ "map-empty", "map-empty", REPORT_MAP, 0, VIEW(.blocks = true) },
 	{ "who-holds", "who-holds", REPORT_WHO_HOLDS, 0, VIEW_INIT },
+	{ "audit", "audit", REPORT_AUDIT, 0, VIEW_INIT },
+	{ "evict", "evict", REPORT_EVICT, 0, VIEW_INIT },
+	{ "evict-preview", "evict-preview", REPORT_EVICT, 0, VIEW_INIT },
+	{ "evict-hostile-names", "evict-hostile-names", REPORT_EVICT, 0, VIEW_INIT },
+	{ "evict-two", NULL, REPORT_EVICT, -EBADMSG, VIEW_INIT },
+	{ "evict", NULL, REPORT_REVOKE, -EBADMSG, VIEW_INIT },
+	{ "revoke", "revoke", REPORT_REVOKE, 0, VIEW_INIT },
+	{ "revoke-preview", "revoke-preview", REPORT_REVOKE, 0, VIEW_INIT },
+	{ "reclaim", "reclaim", REPORT_RECLAIM, 0, VIEW_INIT },
+	{ "reclaim-preview", "reclaim-preview", REPORT_RECLAIM, 0, VIEW_INIT },
+	{ "reclaim-none", "reclaim-none", REPORT_RECLAIM, 0, VIEW_INIT },
+	{ "log-level", "log-level", REPORT_LOG_LEVEL, 0, VIEW_INIT },
+	{ "error-not-owner", NULL, REPORT_LOG_LEVEL, -EREMOTEIO, VIEW_INIT },
 	{ "leaks-unacknowledged", "leaks-unacknowledged", REPORT_LEAKS, 1, VIEW_INIT },
 	{ "leaks-acknowledged", "leaks-acknowledged", REPORT_LEAKS, 0, VIEW_INIT },
 	{ "reclaimed", "reclaimed", REPORT_RECLAIMED, 0, VIEW_INIT },
+	{ "reclaimed", "reclaimed-host", REPORT_RECLAIMED, 0, VIEW(.host = "n12") },
+	{ "reclaimed", "reclaimed-uid", REPORT_RECLAIMED, 0, VIEW(.has_uid = true) },
+	{ "reclaimed", "reclaimed-site", REPORT_RECLAIMED, 0, VIEW(.site = "load_all") },
+	{ "reclaimed", "reclaimed-job", REPORT_RECLAIMED, 0, VIEW(.job = "etl-991") },
+	{ "reclaimed", "reclaimed-large", REPORT_RECLAIMED, 0, VIEW(.min_bytes = 12288) },
+	{ "reclaimed", "reclaimed-sorted", REPORT_RECLAIMED, 0, VIEW(.sort = "bytes", .limit = 2) },
 	{ "reclaimed-cut", "reclaimed-cut", REPORT_RECLAIMED, 0, VIEW_INIT },
 	{ "reclaimed-none", "reclaimed-none", REPORT_RECLAIMED, 0, VIEW_INIT },
 	{ "reclaimed-acknowledged", "reclaimed-acknowledged", REPORT_RECLAIMED, 0, VIEW_INIT },
 	{ "reclaimed-hostile-names", "reclaimed-hostile-names", REPORT_RECLAIMED, 0, VIEW_INIT },
 	{ "reclaimed-too-many", NULL, REPORT_RECLAIMED, -EBADMSG, VIEW_INIT },
 	{ "reclaimed-too-new", NULL, REPORT_RECLAIMED, -EBADMSG, VIEW_INIT },
-	{ "acknowledged-one", "acknowledged-one", REPORT_ACKNOWLEDGE, 0, VIEW_LINE(17) },
+	{ "acknowledged-one", "acknowledged-one", REPORT_ACKNOWLEDGE, 0, VIEW(.line = 17) },
 	{ "acknowledged-one", NULL, REPORT_ACKNOWLEDGE, -EBADMSG, VIEW_INIT }, /* not all */
 	{ "acknowledged-all", "acknowledged-all", REPORT_ACKNOWLEDGE, 0, VIEW_INIT },
-	{ "acknowledged-all", "acknowledged-last", REPORT_ACKNOWLEDGE, 0, VIEW_LINE(17) },
-	{ "error-no-line", NULL, REPORT_ACKNOWLEDGE, -EREMOTEIO, VIEW_LINE(17) },
+	{ "acknowledged-all", "acknowledged-last", REPORT_ACKNOWLEDGE, 0, VIEW(.line = 17) },
+	{ "error-no-line", NULL, REPORT_ACKNOWLEDGE, -EREMOTEIO, VIEW(.line = 17) },
 	{ "error-acknowledge-remote", NULL, REPORT_ACKNOWLEDGE, -EREMOTEIO, VIEW_INIT },
 	{ "leaks-clean", NULL, REPORT_RECLAIMED, -EBADMSG, VIEW_INIT },
 	{ "error", NULL, REPORT_WHO_HOLDS, -EREMOTEIO, VIEW_INIT },
 	{ "status", NULL, REPORT_LEAKS, -EBADMSG, VIEW_INIT },
 };
+
+static const struct gate usual = { .kinds = KINDS_FAIL };
 
 #define NGOLDENS (sizeof(goldens) / sizeof(goldens[0]))
 
@@ -136,7 +173,8 @@ static bool seen_before(size_t i)
 }
 
 /* As rmemctl does: 0, 1 or the error; *out is what was printed. */
-static int judge(const struct golden *g, const json_t *given, char **out)
+static int judge_by(
+	const struct gate *gate, const struct golden *g, const json_t *given, char **out)
 {
 	struct errinfo errinfo = { "" };
 	json_t *answer = json_deep_copy(given); /* records are taken out of it */
@@ -147,9 +185,9 @@ static int judge(const struct golden *g, const json_t *given, char **out)
 
 	*out = NULL;
 	if (err == 0 && g->report == REPORT_LEAKS)
-		err = verdict_leaks(answer, KINDS_FAIL, &leaks, &errinfo);
-	if (err == 0 && g->report == REPORT_LEAKS)
-		err = select_leaks(answer, &g->view, &errinfo);
+		err = verdict_leaks(answer, gate, &g->view, &leaks, &errinfo);
+	if (err == 0)
+		err = select_items(g->report, answer, &g->view, &errinfo);
 	if (err == 0) {
 		stream = open_memstream(out, &size);
 		assert_non_null(stream);
@@ -161,6 +199,11 @@ static int judge(const struct golden *g, const json_t *given, char **out)
 	assert_int_equal(errinfo.text[0] != '\0', err != 0);
 	json_decref(answer);
 	return err ? err : leaks;
+}
+
+static int judge(const struct golden *g, const json_t *given, char **out)
+{
+	return judge_by(&usual, g, given, out);
 }
 
 static void test_golden(void **state)
@@ -330,7 +373,7 @@ static void test_missing_field_is_named(void **state)
 	free(printed);
 	assert_non_null(strstr(errinfo.text, "\"waste_bytes\""));
 	assert_int_equal(json_object_del(answer, "summary"), 0);
-	assert_int_equal(verdict_leaks(answer, KINDS_FAIL, &leaks, &errinfo), -EBADMSG);
+	assert_int_equal(verdict_leaks(answer, &usual, &g.view, &leaks, &errinfo), -EBADMSG);
 	assert_true(leaks); /* untouched */
 	json_decref(answer);
 	free(text);
@@ -442,6 +485,156 @@ static void test_conservation_of_odd_sizes(void **state)
 	free(text);
 }
 
+/* The records that a view shows, by their ids. */
+static void check_shown(const json_t *whole, const struct view *view, const char *ids)
+{
+	json_t *answer = json_deep_copy(whole), *record;
+	char shown[128] = "";
+	size_t i, n = 0;
+
+	assert_int_equal(select_items(REPORT_LEAKS, answer, view, NULL), 0);
+	json_array_foreach(json_object_get(answer, "records"), i, record) n +=
+		(size_t)snprintf(shown + n, sizeof(shown) - n, "%s%s", i ? " " : "",
+			json_string_value(json_object_get(record, "id")));
+	assert_string_equal(shown, ids);
+	json_decref(answer);
+}
+
+#define EVERY(...) \
+	&(const struct view) \
+	{ \
+		.kinds = KINDS_ALL, __VA_ARGS__ \
+	}
+
+static void test_filters(void **state)
+{
+	static const char all[] = "9f3a1c02 0badf00d 51c0ffee 77aa0011";
+	size_t size;
+	char *text = load("leaks-kinds", ".json", &size);
+	json_t *whole = json_loadb(text, size, 0, NULL);
+	json_t *first = json_array_get(json_object_get(whole, "records"), 0);
+
+	(void)state;
+	json_object_set_new(first, "site", json_string("0123456789abcdef"));
+	check_shown(whole, EVERY(.node = -1), all);
+	check_shown(whole, EVERY(.node = 1), "");
+	check_shown(whole, EVERY(.node = -1, .site = "0123456789ABC"), "9f3a1c02");
+	check_shown(whole, EVERY(.node = -1, .site = "123"), "");
+	check_shown(whole, EVERY(.node = -1, .site = "ingest_batch"), all);
+	check_shown(whole, EVERY(.node = -1, .site = "ingest"), "");
+	check_shown(whole, EVERY(.node = -1, .site = "loader.c"), all);
+	check_shown(whole, EVERY(.node = -1, .site = "loader.c:211"), all);
+	check_shown(whole, EVERY(.node = -1, .site = "loader.c:21"), "");
+	check_shown(whole, EVERY(.node = -1, .job = "etl-992", .host = "n12"), "9f3a1c02 77aa0011");
+	check_shown(whole, EVERY(.node = -1, .job = "etl"), "");
+	check_shown(whole, EVERY(.node = -1, .has_uid = true, .uid = 0), "");
+	check_shown(
+		whole, EVERY(.node = -1, .sort = "blocks"), "77aa0011 9f3a1c02 51c0ffee 0badf00d");
+	check_shown(whole, EVERY(.node = -1, .sort = "age", .limit = 1), "9f3a1c02");
+	/* not all holders are listed: it may be anybody */
+	json_object_set_new(first, "holders_total", json_integer(2));
+	check_shown(whole, EVERY(.node = -1, .job = "etl"), "9f3a1c02");
+	json_decref(whole);
+	free(text);
+}
+
+/* What makes the exit status 1. */
+static void test_gates(void **state)
+{
+	static const struct {
+		const char *input;
+		int verdict;
+		struct gate gate;
+		struct view view;
+	} all[] = {
+		{ "leaks-kinds", 1, { .kinds = KINDS_FAIL, .older_ms = 660000 }, VIEW_INIT },
+		{ "leaks-kinds", 0, { .kinds = KINDS_FAIL, .older_ms = 660001 }, VIEW_INIT },
+		{ "leaks-kinds", 1, { .kinds = KINDS_FAIL, .shown = true }, VIEW(.host = "n12") },
+		{ "leaks-kinds", 0, { .kinds = KINDS_FAIL, .shown = true }, VIEW(.host = "n13") },
+		{ "leaks-kinds", 1, { .kinds = KIND_BIT(KIND_LIMBO), .shown = true },
+			VIEW(.host = "n13") },
+		/* a limit hides nothing from the verdict */
+		{ "leaks-kinds", 1, { .kinds = KIND_BIT(KIND_LIMBO), .shown = true },
+			VIEW(.limit = 1) },
+		/* always */
+		{ "leaks-unaccounted", 1, { .kinds = KINDS_FAIL, .shown = true },
+			VIEW(.host = "n99") },
+		{ "leaks-unacknowledged", 0, { .kinds = KINDS_FAIL, .shown = true }, VIEW_INIT },
+		{ "leaks-unacknowledged", 1, { .kinds = KINDS_FAIL, .older_ms = 1 }, VIEW_INIT },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+		const struct golden g = { all[i].input, NULL, REPORT_LEAKS, 0, all[i].view };
+		size_t size;
+		char *text = load(g.input, ".json", &size), *printed;
+		json_t *answer = json_loadb(text, size, 0, NULL);
+		const int verdict = judge_by(&all[i].gate, &g, answer, &printed);
+
+		if (verdict != all[i].verdict)
+			fail_msg("%zu: %s: %d", i, g.input, verdict);
+		free(printed);
+		json_decref(answer);
+		free(text);
+	}
+}
+
+/* What was left out must be counted, or a gate would pass for want of a record. */
+static void test_records_and_summary_differ(void **state)
+{
+	struct golden g = { "leaks-kinds", NULL, REPORT_LEAKS, 0, VIEW_INIT };
+	const struct gate old = { .kinds = KINDS_FAIL, .older_ms = 1 };
+	size_t size;
+	char *text = load(g.input, ".json", &size), *printed;
+	json_t *answer = json_loadb(text, size, 0, NULL);
+
+	(void)state;
+	json_array_remove(json_object_get(answer, "records"), 0);
+	assert_int_equal(judge_by(&old, &g, answer, &printed), -EBADMSG);
+	free(printed);
+	assert_int_equal(judge(&g, answer, &printed), 1);
+	free(printed);
+	json_decref(answer);
+	free(text);
+}
+
+static void test_columns(void **state)
+{
+	static const char *const bad[] = { "", ",", "session,", ",session", "wide,pid", "sessions",
+		"pid,,pid", "Pid" };
+	const struct menu_option *o = menu_find("output", 0, REPORT_SESSIONS);
+	const char *at = o->words;
+	char word[32];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_false(render_knows_columns(bad[i]));
+	assert_true(render_knows_columns("pid,pid"));
+	assert_true(render_knows_columns(NULL));
+	/* those that the menu names are those that there are */
+	while (*at) {
+		const size_t n = strcspn(at, " ");
+
+		snprintf(word, sizeof(word), "%.*s", (int)n, at);
+		assert_true(render_knows_columns(word));
+		at += n + strspn(at + n, " ");
+	}
+	for (size_t i = 0; i < menu_noptions; i++) {
+		if (menu_options[i].id != OPTION_SORT)
+			continue;
+		for (at = menu_options[i].words; *at; at += strspn(at, " ")) {
+			const size_t n = strcspn(at, " ");
+
+			snprintf(word, sizeof(word), "%.*s", (int)n, at);
+			for (unsigned r = 0; r < REPORTS; r++)
+				assert_true(!(menu_options[i].reports & REPORT_BIT(r)) ||
+					    select_can_sort((enum report)r, word));
+			at += n;
+		}
+	}
+	assert_false(select_can_sort(REPORT_STATUS, "bytes"));
+}
+
 static void test_unknown_kind(void **state)
 {
 	struct golden g = { "leaks-clean", NULL, REPORT_LEAKS, 0, VIEW_INIT };
@@ -529,6 +722,10 @@ int main(void)
 		cmocka_unit_test(test_missing_field_is_named),
 		cmocka_unit_test(test_conservation_adds_up),
 		cmocka_unit_test(test_conservation_of_odd_sizes),
+		cmocka_unit_test(test_filters),
+		cmocka_unit_test(test_gates),
+		cmocka_unit_test(test_records_and_summary_differ),
+		cmocka_unit_test(test_columns),
 		cmocka_unit_test(test_unknown_kind),
 		cmocka_unit_test(test_unacknowledged),
 		cmocka_unit_test(test_other_schema),

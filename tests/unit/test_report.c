@@ -255,6 +255,47 @@ static void check_refused(
 	json_decref(answer);
 }
 
+/* What an order takes: in sum, by session, and the one allocation. */
+static void test_loss(void **state)
+{
+	struct world *w = *state;
+	uint32_t session = add_session(w);
+	const struct allocation *a = add_block(w, session, 0, 5000, 1, 0);
+	struct report_loss loss = { .sessions = 3,
+		.all = { 7, 6000, 16384 },
+		.losers = { { session, { 2, 5000, 8192 } } },
+		.nlosers = 1 };
+	struct stage s = make_stage(w);
+	json_t *answer;
+
+	person(w, session, 4411, "/usr/bin/ingestd");
+	answer = report_loss(view_of(&s), "reclaim", true, &loss);
+	check_keys(answer,
+		"schema report server preview sessions_total blocks bytes block_bytes holders");
+	check_keys(item(answer, "holders", 0), HOLDER_KEYS);
+	assert_string_equal(text(answer, "report"), "reclaim");
+	assert_true(json_is_true(at(answer, "preview")));
+	assert_int_equal(number(answer, "sessions_total"), 3);
+	assert_int_equal(number(answer, "blocks"), 7);
+	assert_int_equal(number(answer, "bytes"), 6000);
+	assert_int_equal(number(answer, "block_bytes"), 16384);
+	assert_int_equal(number(item(answer, "holders", 0), "pid"), 4411);
+	assert_int_equal(number(item(answer, "holders", 0), "bytes"), 5000);
+	json_decref(answer);
+	loss.allocation = a;
+	answer = report_loss(view_of(&s), "revoke", false, &loss);
+	assert_true(json_is_false(at(answer, "preview")));
+	check_keys(at(answer, "allocation"),
+		"id addr node bytes block_bytes birth_ns age_ms attached_sessions");
+	assert_int_equal(number(at(answer, "allocation"), "id"), a->serial);
+	assert_int_equal(number(at(answer, "allocation"), "block_bytes"), 8192);
+	assert_int_equal(number(at(answer, "allocation"), "age_ms"), 3600 * 1000);
+	json_decref(answer);
+	answer = report_log_level(view_of(&s), "debug", "info");
+	check_keys(answer, "schema report server level was");
+	json_decref(answer);
+}
+
 static void test_who_holds(void **state)
 {
 	struct world *w = *state;
@@ -361,7 +402,7 @@ static void *limited_malloc(size_t size)
 	return malloc(size);
 }
 
-enum { STATUS, LEAKS, SESSIONS, MAP, WHO_HOLDS, ERROR, REPORTS };
+enum { STATUS, LEAKS, SESSIONS, MAP, WHO_HOLDS, AUDIT, LOSS, LOG_LEVEL, ERROR, REPORTS };
 
 static struct report *make(
 	const struct report_view *view, const struct audit_result *result, int report)
@@ -370,11 +411,21 @@ static struct report *make(
 	case STATUS:
 		return report_of(report_status(view));
 	case LEAKS:
-		return report_leaks(view, result);
+		return report_leaks(view, result, false);
 	case SESSIONS:
 		return report_sessions(view);
 	case MAP:
 		return report_map(view, 10, -1);
+	case AUDIT:
+		return report_of(report_audit(view, result));
+	case LOSS:
+		return report_of(report_loss(view, "evict", true,
+			&(struct report_loss){ .sessions = 1,
+				.nlosers = 1,
+				.allocation = ledger_find_containing(
+					view->ledger, addr_make(1, 0, 0)) }));
+	case LOG_LEVEL:
+		return report_of(report_log_level(view, "debug", "info"));
 	case WHO_HOLDS:
 		return report_of(report_who_holds(view, addr_make(1, 0, 0)));
 	default:
@@ -441,6 +492,7 @@ int main(void)
 		IN_WORLD(test_map),
 		IN_WORLD(test_changes_between_pieces),
 		IN_WORLD(test_map_in_order),
+		IN_WORLD(test_loss),
 		IN_WORLD(test_who_holds),
 		IN_WORLD(test_another_wall_clock),
 		cmocka_unit_test(test_error),

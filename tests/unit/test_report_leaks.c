@@ -2,6 +2,25 @@
 /* The report of leaks: every key of docs/ADMIN.md and no other, and what the evidence says. */
 #include "tests/support/stage.h"
 
+/* All but the records. */
+static void check_head(const json_t *answer)
+{
+	check_keys(answer, "schema report server audit coverage records summary nodes");
+	check_keys(at(answer, "server"), SERVER_KEYS);
+	check_keys(at(answer, "audit"),
+		"serial time_ns scans_agreeing scans_needed duration_us age_ms made_now");
+	check_keys(at(answer, "coverage"),
+		"allocations_total allocations_audited allocations_without_site orphans "
+		"sessions_total sessions_not_scanned reclaimed_blocks reclaimed_bytes "
+		"unacknowledged");
+	assert_int_equal(number(at(answer, "coverage"), "reclaimed_blocks"), 6);
+	assert_int_equal(number(at(answer, "coverage"), "reclaimed_bytes"), 7);
+	check_keys(at(answer, "summary"),
+		"definite indirect possible idle reachable limbo zombie suppressed");
+	check_keys(item(answer, "nodes", 0), NODE_KEYS " miscounted");
+	assert_true(json_is_false(at(item(answer, "nodes", 0), "miscounted")));
+}
+
 static void test_leaks(void **state)
 {
 	struct world *w = *state;
@@ -26,27 +45,16 @@ static void test_leaks(void **state)
 	r->expired_ns = LATER - 650 * SECOND;
 	s = make_stage(w);
 	answer = leaks(&s);
-	check_keys(answer, "schema report server audit coverage records summary nodes");
-	check_keys(at(answer, "server"), SERVER_KEYS);
-	check_keys(at(answer, "audit"), "serial time_ns scans_agreeing scans_needed duration_us");
-	check_keys(at(answer, "coverage"),
-		"allocations_total allocations_audited allocations_without_site orphans "
-		"sessions_total sessions_not_scanned reclaimed_blocks reclaimed_bytes "
-		"unacknowledged");
-	assert_int_equal(number(at(answer, "coverage"), "reclaimed_blocks"), 6);
-	assert_int_equal(number(at(answer, "coverage"), "reclaimed_bytes"), 7);
-	check_keys(at(answer, "summary"),
-		"definite indirect possible idle reachable limbo zombie suppressed");
-	check_keys(item(answer, "nodes", 0), NODE_KEYS " miscounted");
-	assert_true(json_is_false(at(item(answer, "nodes", 0), "miscounted")));
+	check_head(answer);
 	assert_int_equal(json_array_size(at(answer, "records")), 1);
 	record = item(answer, "records", 0);
 	check_keys(record,
 		"id kind blocks bytes block_bytes waste_bytes birth_min_ns birth_max_ns age_min_ms "
-		"age_avg_ms age_max_ms nodes unconfirmed_blocks holders holders_total stack "
+		"age_avg_ms age_max_ms nodes unconfirmed_blocks holders holders_total site stack "
 		"evidence");
 	assert_int_equal(strlen(text(record, "id")), 8);
 	assert_string_equal(text(record, "kind"), "definite");
+	assert_int_equal(strtoull(text(record, "site"), NULL, 16), sites_get(w->sites, site)->hash);
 	assert_int_equal(number(record, "waste_bytes"), 8192 + 4096 - 9096);
 	assert_int_equal(number(record, "age_avg_ms"), 3600 * 1000);
 	assert_int_equal(json_array_size(at(record, "nodes")), 2);
@@ -159,8 +167,10 @@ static void test_one_scan(void **state)
 	result = audit(w, &in, NULL);
 	s.view.now_ns = s.view.now_real_ns =
 		LATER + MINUTE; /* when it is asked for has no influence */
-	answer = whole(&s, report_leaks(view_of(&s), result));
+	answer = whole(&s, report_leaks(view_of(&s), result, false));
 	audit_result_release(result);
+	assert_int_equal(number(at(answer, "audit"), "age_ms"), 60 * 1000);
+	assert_true(json_is_false(at(at(answer, "audit"), "made_now")));
 	assert_int_equal(number(at(at(answer, "summary"), "definite"), "blocks"), 0);
 	assert_int_equal(json_array_size(at(answer, "records")), 2);
 	record = item(answer, "records", 0);
@@ -276,6 +286,48 @@ static void test_unresolved_frames(void **state)
 	json_decref(answer);
 }
 
+/* Functions that were inlined are frames of their own, at the same place. */
+static void test_inlined_frames(void **state)
+{
+	struct world *w = *state;
+	uint32_t session = add_session(w), site;
+	struct site_names_request names;
+	struct site_request f;
+	const json_t *frame;
+	struct stage s;
+	json_t *answer;
+
+	memset(&f, 0, sizeof(f));
+	f.nmodules = 1;
+	f.nframes = 2;
+	f.frames[0].offset = 0x1000;
+	f.frames[1].offset = 0x2000;
+	assert_int_equal(sites_intern(w->sites, &w->holder, &f, &site), 0);
+	memset(&names, 0, sizeof(names));
+	names.site = site;
+	names.nnames = 4;
+	for (unsigned i = 0; i < 4; i++) {
+		names.names[i] = (struct site_name){ .inlined = i < 2, .line = i + 1 };
+		names.names[i].function[0] = (char)('a' + i);
+		strcpy(names.names[i].file, "a.c");
+	}
+	assert_int_equal(sites_set_names(w->sites, &w->holder, &names), 0);
+	add_block(w, session, site, 100, 0, 0);
+	s = make_stage(w);
+	answer = leaks(&s);
+	assert_int_equal(json_array_size(at(item(answer, "records", 0), "stack")), 4);
+	for (unsigned i = 0; i < 4; i++) {
+		static const char *const functions[] = { "a", "b", "c", "d" };
+
+		frame = item(item(answer, "records", 0), "stack", i);
+		assert_string_equal(text(frame, "function"), functions[i]);
+		assert_int_equal(json_integer_value(at(frame, "line")), i + 1);
+		assert_string_equal(text(frame, "offset"), i < 3 ? "0x1000" : "0x2000");
+		assert_int_equal(json_is_true(json_object_get(frame, "inlined")), i < 2);
+	}
+	json_decref(answer);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -285,6 +337,7 @@ int main(void)
 		IN_WORLD(test_many_holders),
 		IN_WORLD(test_same_bytes),
 		IN_WORLD(test_unresolved_frames),
+		IN_WORLD(test_inlined_frames),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

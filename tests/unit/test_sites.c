@@ -177,6 +177,22 @@ static void test_bad_frames(void **state)
 	sites_close(NULL);
 }
 
+static void expect_names(
+	const struct sites *s, uint32_t site, const struct site_names_request expected)
+{
+	struct site_name name;
+	unsigned cursor = 0;
+
+	for (unsigned i = 0; i < expected.nnames; i++) {
+		assert_true(sites_next_name(sites_get(s, site), &cursor, &name));
+		assert_string_equal(name.function, expected.names[i].function);
+		assert_string_equal(name.file, expected.names[i].file);
+		assert_int_equal(name.line, expected.names[i].line);
+		assert_int_equal(name.inlined, expected.names[i].inlined);
+	}
+	assert_false(sites_next_name(sites_get(s, site), &cursor, &name));
+}
+
 static void test_names(void **state)
 {
 	struct sites *s = reopen(NULL);
@@ -205,9 +221,56 @@ static void test_names(void **state)
 	strcpy(names.names[0].function, "forged");
 	assert_int_equal(sites_set_names(s, &holder, &names), 0);
 	s = reopen(s);
-	assert_int_equal(sites_get(s, site)->state, 2);
-	assert_string_equal(sites_get(s, site)->names.names[0].function, "f0");
-	assert_int_equal(sites_get(s, site)->names.names[2].line, 42);
+	assert_int_equal(sites_get(s, site)->state, SITE_PACKED);
+	expect_names(s, site, names_for(site, 3));
+	close_sites(s);
+}
+
+/* A frame may have several names; the last of each is no inlined one. */
+static void test_inlined_names(void **state)
+{
+	struct sites *s = reopen(NULL);
+	struct site_request f = stack(0x1000, 2);
+	uint32_t site = intern(s, &f);
+	struct site_names_request names = names_for(site, 3);
+
+	(void)state;
+	names.names[2].inlined = 1;
+	assert_int_equal(sites_set_names(s, &holder, &names), -EINVAL);
+	names.names[2].inlined = 0;
+	names.names[0].inlined = 2;
+	assert_int_equal(sites_set_names(s, &holder, &names), -EINVAL);
+	names.names[0].inlined = 1;
+	names.names[0].line = 1U << 31;
+	assert_int_equal(sites_set_names(s, &holder, &names), -EINVAL);
+	names.names[0].line = (1U << 31) - 1;
+	assert_int_equal(sites_set_names(s, &holder, &names), 0);
+	s = reopen(s);
+	assert_int_equal(sites_rejected(s), 0);
+	expect_names(s, site, names);
+	close_sites(s);
+}
+
+/* As many bytes as there may be, and one more. */
+static void test_most_bytes_of_names(void **state)
+{
+	struct sites *s = reopen(NULL);
+	struct site_request f = stack(0x1000, 8);
+	uint32_t site = intern(s, &f);
+	struct site_names_request names = names_for(site, 8);
+
+	(void)state;
+	for (unsigned i = 0; i < 7; i++)
+		memset(names.names[i].function, 'a' + (int)i, sizeof(names.names[i].function) - 1);
+	memset(names.names[7].function, 'z',
+		strlen(names.names[7].function) + SITE_NAMES_BYTES - site_names_bytes(&names));
+	assert_int_equal(site_names_bytes(&names), SITE_NAMES_BYTES);
+	strcat(names.names[7].file, "x");
+	assert_int_equal(sites_set_names(s, &holder, &names), -EINVAL);
+	names.names[7].file[strlen(names.names[7].file) - 1] = '\0';
+	assert_int_equal(sites_set_names(s, &holder, &names), 0);
+	s = reopen(s);
+	expect_names(s, site, names);
 	close_sites(s);
 }
 
@@ -453,10 +516,11 @@ static void test_one_bad_field(void **state)
 		{ FIELD(frames.frames[2].offset), 1 },
 		{ FIELD(frames.modules[0].build_id), 9 },
 		{ FIELD(frames.modules[1].path), 'x' },
-		{ FIELD(names.nnames), 2 },
-		{ FIELD(names.nnames), 255 },
-		{ FIELD(names.names[0].function), 'x' },
-		{ FIELD(names.names[2].file), 'x' },
+		{ FIELD(names.packed.bytes), 0 },
+		{ FIELD(names.packed.bytes), 1 },
+		{ FIELD(names.packed.bytes), 255 },
+		{ FIELD(names.packed.text), 0 }, /* names without texts, and more of them */
+		{ FIELD(names.packed.text), 'x' },
 	};
 
 	(void)state;
@@ -515,6 +579,8 @@ int main(void)
 		IN_DIR(test_hash_is_fixed),
 		IN_DIR(test_bad_frames),
 		IN_DIR(test_names),
+		IN_DIR(test_inlined_names),
+		IN_DIR(test_most_bytes_of_names),
 		IN_DIR(test_stranger),
 		IN_DIR(test_misplaced),
 	};

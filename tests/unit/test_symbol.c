@@ -16,6 +16,7 @@
 
 #include "client/control/site.h"
 #include "common/symbol.h"
+#include "tests/support/heap.h"
 
 static __attribute__((noinline)) void a_function_to_find(void)
 {
@@ -59,7 +60,7 @@ static const int line_outside = __LINE__ - 3;
 static struct site_description *describe(void *address)
 {
 	struct stack stack = { .depth = 1, .addresses = { (char *)address + 1 } };
-	struct site_description *d = site_describe(&stack);
+	struct site_description *d = site_describe(heap, &stack);
 
 	assert_non_null(d);
 	assert_int_equal(d->request.nframes, 1);
@@ -67,13 +68,13 @@ static struct site_description *describe(void *address)
 	return d;
 }
 
-static int look_up(const struct site_description *d, const char *path, struct site_name *out,
-	struct errinfo *errinfo)
+static int look_up_all(const struct site_description *d, const char *path,
+	struct site_name out[SYMBOL_NAMES_MAX], struct errinfo *errinfo)
 {
 	struct symbol_file *f;
 	int rc;
 
-	rc = symbol_open(path, d->request.modules[0].build_id, &f, errinfo);
+	rc = symbol_open(path, d->request.modules[0].build_id, NULL, &f, errinfo);
 	if (rc)
 		return rc;
 	rc = symbol_lookup(f, d->request.frames[0].offset, out, errinfo);
@@ -81,14 +82,25 @@ static int look_up(const struct site_description *d, const char *path, struct si
 	return rc;
 }
 
+/* The innermost name. */
+static int look_up(const struct site_description *d, const char *path, struct site_name *out,
+	struct errinfo *errinfo)
+{
+	struct site_name names[SYMBOL_NAMES_MAX] = { *out };
+	int rc = look_up_all(d, path, names, errinfo);
+
+	*out = names[0];
+	return rc < 0 ? rc : 0;
+}
+
 static void test_own_program(void **state)
 {
 	struct site_description *d = describe((void *)a_function_to_find);
-	struct site_name name;
+	struct site_name name = { .line = 0 };
 	struct errinfo errinfo;
 
 	(void)state;
-	assert_int_equal(look_up(d, d->paths[0], &name, &errinfo), 0);
+	assert_int_equal(look_up(d, d->files[0].path, &name, &errinfo), 0);
 	assert_string_equal(name.function, "a_function_to_find");
 	assert_string_equal(name.file, "test_symbol.c");
 	assert_in_range(name.line, its_line, its_line + 3);
@@ -105,25 +117,33 @@ static struct site_description *describe_call(unsigned i)
 static void test_inlined_functions(void **state)
 {
 	const struct {
-		const char *function;
-		int line;
+		int n;
+		struct {
+			const char *function;
+			int line;
+		} names[3];
 	} expected[] = {
-		{ "inlined_once", line_once - 2 },
-		{ "inlined_twice", line_twice },
-		{ "inlined_once", line_once },
-		{ "not_inlined", line_outside },
+		{ 2, { { "inlined_once", line_once - 2 }, { "not_inlined", line_outside - 1 } } },
+		{ 3, { { "inlined_twice", line_twice }, { "inlined_once", line_once - 1 },
+			     { "not_inlined", line_outside - 1 } } },
+		{ 2, { { "inlined_once", line_once }, { "not_inlined", line_outside - 1 } } },
+		{ 1, { { "not_inlined", line_outside } } },
 	};
 
 	(void)state;
 	for (unsigned i = 0; i < 4; i++) {
 		struct site_description *d = describe_call(i);
-		struct site_name name;
+		struct site_name names[SYMBOL_NAMES_MAX];
 		struct errinfo errinfo;
+		int n = look_up_all(d, d->files[0].path, names, &errinfo);
 
-		assert_int_equal(look_up(d, d->paths[0], &name, &errinfo), 0);
-		assert_string_equal(name.function, expected[i].function);
-		assert_string_equal(name.file, "test_symbol.c");
-		assert_int_equal(name.line, expected[i].line);
+		assert_int_equal(n, expected[i].n);
+		for (int k = 0; k < n; k++) {
+			assert_string_equal(names[k].function, expected[i].names[k].function);
+			assert_string_equal(names[k].file, "test_symbol.c");
+			assert_int_equal(names[k].line, expected[i].names[k].line);
+			assert_int_equal(names[k].inlined, k + 1 < n);
+		}
 		site_description_destroy(d);
 	}
 }
@@ -135,17 +155,18 @@ static void test_one_file_for_all(void **state)
 		"not_inlined" };
 	struct site_description *d = describe_call(0);
 	struct symbol_file *f;
-	struct site_name name;
+	struct site_name names[SYMBOL_NAMES_MAX];
 	uint64_t first = d->request.frames[0].offset;
 
 	(void)state;
-	assert_int_equal(symbol_open(d->paths[0], d->request.modules[0].build_id, &f, NULL), 0);
+	assert_int_equal(
+		symbol_open(d->files[0].path, d->request.modules[0].build_id, NULL, &f, NULL), 0);
 	for (unsigned n = 0; n < 400; n++) {
 		unsigned i = n * 7 % 4;
 		uint64_t offset = first + (uint64_t)((char *)returns_to[i] - (char *)returns_to[0]);
 
-		assert_int_equal(symbol_lookup(f, offset, &name, NULL), 0);
-		assert_string_equal(name.function, expected[i]);
+		assert_true(symbol_lookup(f, offset, names, NULL) > 0);
+		assert_string_equal(names[0].function, expected[i]);
 	}
 	symbol_close(f);
 	site_description_destroy(d);
@@ -155,12 +176,12 @@ static void test_shared_library(void **state)
 {
 	/* One that no sanitizer puts its own in front of. */
 	struct site_description *d = describe(dlsym(RTLD_DEFAULT, "strfry"));
-	struct site_name name;
+	struct site_name name = { .line = 0 };
 	struct errinfo errinfo;
 
 	(void)state;
-	assert_non_null(strstr(d->paths[0], "libc"));
-	assert_int_equal(look_up(d, d->paths[0], &name, &errinfo), 0);
+	assert_non_null(strstr(d->files[0].path, "libc"));
+	assert_int_equal(look_up(d, d->files[0].path, &name, &errinfo), 0);
 	assert_non_null(strstr(name.function, "strfry"));
 	site_description_destroy(d);
 }
@@ -185,7 +206,7 @@ static void test_stripped_program(void **state)
 
 	(void)state;
 	close(mkstemp(path));
-	strip_copy(d->paths[0], "", path);
+	strip_copy(d->files[0].path, "", path);
 	assert_int_equal(look_up(d, path, &name, &errinfo), -ENOENT);
 	assert_non_null(strstr(errinfo.text, "no symbol"));
 	assert_int_equal(name.line, 77);
@@ -198,12 +219,12 @@ static void test_without_debug_information(void **state)
 {
 	struct site_description *d = describe_call(1);
 	char path[] = "/tmp/test_symbol.XXXXXX";
-	struct site_name name;
+	struct site_name name = { .line = 0 };
 	struct errinfo errinfo;
 
 	(void)state;
 	close(mkstemp(path));
-	strip_copy(d->paths[0], "-g", path);
+	strip_copy(d->files[0].path, "-g", path);
 	assert_int_equal(look_up(d, path, &name, &errinfo), 0);
 	assert_string_equal(name.function, "not_inlined");
 	assert_string_equal(name.file, "");
@@ -215,12 +236,12 @@ static void test_without_debug_information(void **state)
 static void test_another_build(void **state)
 {
 	struct site_description *d = describe((void *)a_function_to_find);
-	struct site_name name;
+	struct site_name name = { .line = 0 };
 	struct errinfo errinfo = { "" };
 
 	(void)state;
 	d->request.modules[0].build_id[0] ^= 1;
-	assert_int_equal(look_up(d, d->paths[0], &name, &errinfo), -ESTALE);
+	assert_int_equal(look_up(d, d->files[0].path, &name, &errinfo), -ESTALE);
 	assert_non_null(strstr(errinfo.text, "another build"));
 	site_description_destroy(d);
 }
@@ -228,7 +249,7 @@ static void test_another_build(void **state)
 static void test_no_program(void **state)
 {
 	struct site_description *d = describe((void *)a_function_to_find);
-	struct site_name name;
+	struct site_name name = { .line = 0 };
 	struct errinfo errinfo = { "" };
 
 	(void)state;
@@ -243,12 +264,12 @@ static void test_no_program(void **state)
 static void test_address_outside(void **state)
 {
 	struct site_description *d = describe((void *)a_function_to_find);
-	struct site_name name;
+	struct site_name name = { .line = 0 };
 	struct errinfo errinfo = { "" };
 
 	(void)state;
 	d->request.frames[0].offset = UINT64_MAX - 5;
-	assert_int_equal(look_up(d, d->paths[0], &name, &errinfo), -ENOENT);
+	assert_int_equal(look_up(d, d->files[0].path, &name, &errinfo), -ENOENT);
 	site_description_destroy(d);
 }
 
@@ -266,5 +287,5 @@ int main(void)
 		cmocka_unit_test(test_address_outside),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, heap_begin, heap_end);
 }

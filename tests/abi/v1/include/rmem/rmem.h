@@ -1,0 +1,431 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * rmem: memory lent over RDMA.
+ *
+ * Every function returns 0 or a negative errno value unless it says otherwise. Outputs come last
+ * and are written only on success. After a failure rmem_errmsg() tells the calling thread, in one
+ * sentence, what went wrong and what helps. The library never prints (unless $RMEM_LOG asks for
+ * it), never exits and never aborts.
+ *
+ * Structs that begin with a size can grow at the end. What a program was built with may be shorter than the
+ * library's, and longer if what the library does not know is zero; else -E2BIG. What is shorter than the first version
+ * is -EINVAL, and so is a flag that the library does not know. All start with their _INIT macro.
+ *
+ * Threads: a struct rmem may be used from any number of threads at once, except that rmem_close()
+ * must be the last call on it. After fork() only the parent may use it; the child gets -EPERM
+ * (rmem_close() there only frees local memory).
+ *
+ * Errors that any call on an open struct rmem can return:
+ *	-EINVAL		an argument is wrong; nothing was done
+ *	-E2BIG		(calls with a struct that has a size) the program was built for a newer library, and uses a
+ *			field that this one does not know; nothing was done
+ *	-EPERM		called in a child after fork(); or the kernel lets this process send nothing any more,
+ *			because its credentials have changed since rmem_open() (soft-RoCE: setuid(), setgid(),
+ *			capabilities): change them first
+ *	-ESTALE		the lease may have ended and the memory may be lent to somebody else: its
+ *			contents are gone for this process
+ *	-ETIMEDOUT	the server does not answer
+ *	-ECONNRESET	the connection broke and could not be made again in time; the next call tries
+ *			again
+ *	-ENOMEM		this process (not the pool) is out of memory or may not lock more
+ *	-EOWNERDEAD	(calls that move data) the lease had ended, and with it locks of <rmem/objects.h>
+ *			that were held: each has to be released before anything is read or written
+ */
+#ifndef RMEM_RMEM_H
+#define RMEM_RMEM_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define RMEM_API __attribute__((visibility("default")))
+
+/*
+ * A remote address. 0 is null. Arithmetic inside an allocation works as with a pointer. The high 16
+ * bits hold a tag and the server's number, so that no pointer of this process looks like one.
+ */
+typedef uint64_t rmem_addr_t;
+
+struct rmem_iovec {
+	rmem_addr_t base;
+	size_t len; /* bytes */
+};
+
+struct rmem; /* one session with one server */
+
+#define RMEM_DEFAULT_PORT 7471
+#define RMEM_NODE_ANY (-1)
+
+struct rmem_open_attr {
+	size_t size;        /* sizeof(struct rmem_open_attr): see RMEM_OPEN_ATTR_INIT */
+	const char *device; /* RDMA device to use, e.g. "mlx5_0"; NULL: as the route goes */
+	const char *job;    /* label shown in leak reports; NULL: $RMEM_JOB, else $SLURM_JOB_ID */
+	int timeout_ms;     /* for connecting and for each control call; 0: 3000 */
+	int channels;       /* threads that get a queue pair of their own, at most 32; 0: 8 */
+};
+#define RMEM_OPEN_ATTR_INIT \
+	{ \
+		sizeof(struct rmem_open_attr), NULL, NULL, 0, 0 \
+	}
+
+struct rmem_alloc_attr {
+	size_t size;    /* sizeof(struct rmem_alloc_attr): see RMEM_ALLOC_ATTR_INIT */
+	int node;       /* NUMA node of the server, or RMEM_NODE_ANY */
+	uint32_t flags; /* 0: there are none in this version, and others are -EINVAL */
+};
+#define RMEM_ALLOC_ATTR_INIT \
+	{ \
+		sizeof(struct rmem_alloc_attr), RMEM_NODE_ANY, 0 \
+	}
+
+/*
+ * Open a session. server is "host" or "host:port" (an IPv6 literal in brackets); NULL means
+ * $RMEM_SERVER, else (also if that is empty) this machine. attr may be NULL. Blocks for at most timeout_ms,
+ * whatever name servers do. A name is looked up here and never again: the session stays with that address.
+ *	-EINVAL		also: server is an empty string, or no such text
+ *	-ENODEV		no RDMA device here, or not the named one
+ *	-EHOSTUNREACH	no RDMA route to the server, or nobody knows its name
+ *	-ECONNREFUSED	nobody listens there
+ *	-EPROTO		somebody listens, but it is not an rmemd of a version we can talk to
+ *	-EUSERS		the server has all the sessions it can keep
+ *	-EAGAIN		no thread could be started
+ *	-ETIMEDOUT	somebody is there, but does not answer in time; or no name server does
+ *	-ECONNRESET	the connection broke before the session was open, or was rejected without a word, as by an
+ *			rmemd that is just ending: try again
+ *	-ENOMEM		out of memory, or of memory that may be locked
+ *	-EMFILE		too many open files
+ *	-EPERM		in a child after fork() of a process that had used the library: exec first
+ *	-EIO		the RDMA device, or the kernel, refused something else
+ */
+RMEM_API int rmem_open(const char *server, const struct rmem_open_attr *attr, struct rmem **out);
+
+/*
+ * Close a session. NULL is fine. Frees no remote memory: what is still allocated stays, is reported
+ * as leaked by a closed session, and is kept until the server reclaims it. No other thread may be
+ * inside a call on rm. Blocks until the server has said goodbye, at most timeout_ms. Of that, what queues have
+ * outstanding gets a half at most, and is given up then (rmem_queue_destroy() waits for it); names of call sites
+ * that are still being looked up get a half of the rest, 3 s at most.
+ */
+RMEM_API int rmem_close(struct rmem *rm);
+
+/*
+ * Allocate bytes of zeroed remote memory. attr may be NULL. One round trip; where the pool is full and others have
+ * to give something back first, the answer waits for that.
+ *	-EINVAL		bytes is 0, or the node does not exist on the server
+ *	-EFBIG		bytes is more than one allocation can hold there (see rmemctl status)
+ *	-ENOSPC		the pool (or that node of it) is full; rmem_errmsg() says how much of it this session holds. Where
+ *			it has lost memory (-ESTALE) nothing is lent to it before rmem_free() has been called for that
+ *	-EDQUOT		the server keeps no more allocations for one session
+ */
+RMEM_API int rmem_alloc(
+	struct rmem *rm, size_t bytes, const struct rmem_alloc_attr *attr, rmem_addr_t *out);
+
+/*
+ * Give an allocation back. addr must be what rmem_alloc() returned; 0 is fine. One round trip; when
+ * it returns 0 no access to the memory is possible any more. After -ETIMEDOUT and -ECONNRESET repeat it: until then the
+ * address is kept for it.
+ *	-EINVAL		addr is an interior address, was freed already or was never allocated
+ *	-ESTALE		it was lost already, and is given up now: its address can be lent to this session again
+ *	-EIO		the server's device does not confirm that others have no access any more; it is lent to nobody
+ */
+RMEM_API int rmem_free(struct rmem *rm, rmem_addr_t addr);
+
+/*
+ * Share an allocation with other sessions of the same server: whoever is given its address and this key
+ * may read and write all of it. The key is good for as long as the allocation lives, and cannot be taken
+ * back otherwise. One round trip.
+ *
+ * The allocation stays this session's: when it frees it, or its memory is reclaimed, the access of all others
+ * ends first (-ESTALE to them). If its process dies, it is this process's leak, whoever else uses it.
+ *	-EINVAL		addr is not what rmem_alloc() returned to this session, or was freed
+ */
+struct rmem_share_key {
+	uint8_t bytes[64];
+};
+RMEM_API int rmem_share(struct rmem *rm, rmem_addr_t addr, struct rmem_share_key *out);
+
+/*
+ * Use an allocation that another session shares, by its address, with all calls that move data. *out_bytes
+ * (NULL is fine) is its size. It stays attached when the connection breaks, when this session's lease
+ * ends and when the server is restarted, until rmem_detach() or its end. One round trip.
+ *	-EACCES		the key does not fit what is at addr there, if anything is
+ *	-EXDEV		the key is for memory of another pool: this session is with the wrong server, or all that was
+ *			lent there is gone
+ *	-EEXIST		it is attached already; or this session has lost something there, and must free or detach that first
+ *	-EINVAL		addr is not a remote address, or this session's own allocation; or the bytes are no key, or
+ *			one that a later version has made
+ */
+RMEM_API int rmem_attach(
+	struct rmem *rm, rmem_addr_t addr, const struct rmem_share_key *key, size_t *out_bytes);
+
+/*
+ * Stop using an allocation that another session shares; 0 is fine. When it returns 0 this session has no
+ * access to the memory any more. After any other error it is not used either, and the call can be
+ * repeated. One round trip.
+ *	-EINVAL		nothing is attached at addr, or it is this session's own
+ *	-EIO		the server's RDMA device does not confirm that this session's access is over
+ */
+RMEM_API int rmem_detach(struct rmem *rm, rmem_addr_t addr);
+
+/*
+ * Copy between local and remote memory. Blocks until the bytes have arrived, however many there are, unless
+ * nothing arrives for 10 s: then the connection is given up, and a new one made. After a failure the destination
+ * may be partly written. 0 bytes is fine. The server's CPU takes no part.
+ *	-EFAULT		the remote range is not wholly inside one allocation that is this session's, or
+ *			attached; or AddressSanitizer forbids the local one. Nothing was sent,
+ *			unless the allocation was freed, or detached, meanwhile. Or part of more than 64 KiB
+ *			of local memory, in no registered buffer, is not mapped; what is before that
+ *			may have been sent. (Other local memory that cannot be accessed ends the
+ *			process, as with memcpy().)
+ *	-EDQUOT		at the first touch: the server's device has no windows left for a key
+ *	-EUSERS		at a thread's first copy: the server keeps no more connections
+ */
+RMEM_API int rmem_read(struct rmem *rm, void *dst, rmem_addr_t src, size_t bytes);
+RMEM_API int rmem_write(struct rmem *rm, rmem_addr_t dst, const void *src, size_t bytes);
+
+/*
+ * Scatter-gather: like process_vm_readv(2), both lists are taken as one run of bytes and must have
+ * the same total length (-EINVAL), in at most 1024 pieces each (-EINVAL). Each remote piece must be
+ * inside one allocation (-EFAULT); everything is checked before anything is sent. If local pieces
+ * overlap in a read, or remote pieces in a write, which bytes win is undefined.
+ */
+RMEM_API int rmem_readv(struct rmem *rm, const struct iovec *local, int nlocal,
+	const struct rmem_iovec *remote, int nremote);
+RMEM_API int rmem_writev(struct rmem *rm, const struct iovec *local, int nlocal,
+	const struct rmem_iovec *remote, int nremote);
+
+/*
+ * Registered local buffers: what is copied from or to memory that is wholly inside one of them goes in
+ * place, without a copy, whatever its length (but a write that is short enough for the device goes inside
+ * the request); several pieces of one remote run go in one request. (A
+ * piece that is not is copied through memory of the library, or, if longer than 64 KiB, registered for the
+ * call.) They belong to the session, survive broken connections, and count against the limit on
+ * locked memory. rmem_close() releases what is left.
+ *
+ * rmem_buf_alloc() gets page-aligned, zeroed memory and registers it. rmem_buf_register() registers
+ * memory of the caller, which must be writable, and must stay mapped until it is released.
+ * rmem_buf_release() undoes either; what rmem_buf_alloc() got is then unmapped. NULL is fine. The caller must not
+ * release what another thread is copying from or to: nothing here waits for that.
+ *
+ * Registering takes time in proportion to the size; copies and other calls go on meanwhile.
+ *	-EINVAL		0 bytes, NULL (not for release), not mapped or not writable, it overlaps a buffer that is
+ *			registered already; release: no registered buffer starts there
+ *	-ENOMEM		too much for this process or for its limit on locked memory, or for the device
+ *			at once (soft-RoCE: 1 GiB), which takes it in parts that are neighbours;
+ *			rmem_errmsg() tells these two apart
+ */
+RMEM_API int rmem_buf_alloc(struct rmem *rm, size_t bytes, void **out);
+RMEM_API int rmem_buf_register(struct rmem *rm, void *addr, size_t bytes);
+RMEM_API int rmem_buf_release(struct rmem *rm, void *addr);
+
+/*
+ * 64-bit atomic operations on remote memory, done by the server's RDMA device: add, and store desired
+ * if what is there is expected. *old (NULL is fine) is what was there before; the swap was done if it
+ * is expected. Words are in the byte order of the machine that wrote them: all that share one must
+ * have the same.
+ *
+ * They are atomic among these two calls only, on one server and device: not against rmem_write(),
+ * which may tear, and not against the server's CPU.
+ *
+ * An operation is never repeated that may have been carried out.
+ *	-EINVAL		addr is not a multiple of 8
+ *	-EFAULT		the 8 bytes are not inside one allocation that is this session's, or attached
+ *	-EOPNOTSUPP	this machine's RDMA device, or the server's, has no atomic operations
+ *	-EREMOTEIO	the connection broke meanwhile: it may or may not have been carried out. (After
+ *			any other error it was not.)
+ */
+RMEM_API int rmem_fetch_add(struct rmem *rm, rmem_addr_t addr, uint64_t add, uint64_t *old);
+RMEM_API int rmem_compare_swap(
+	struct rmem *rm, rmem_addr_t addr, uint64_t expected, uint64_t desired, uint64_t *old);
+
+/*
+ * A queue of operations that are carried out while the caller does something else: start many, then
+ * reap what has completed, each with the tag it was started with. A queue has a connection of its own.
+ *
+ * Threads: one at a time; different queues at once, beside all other calls. rmem_close() destroys what is
+ * left.
+ *
+ * Started operations are handed to the device together, by rmem_submit(), rmem_reap() or when there are
+ * many. None can be taken back. Until one has been reaped, its local memory, its lists of pieces and
+ * *old belong to the library.
+ *
+ * Order: a read sees what writes started before it on the same queue have written, and writes take effect
+ * in the order they were started. Nothing else is ordered: what is started after a read or an atomic
+ * operation may be done before it, unless rmem_fence() stands between; and two queues, or a queue and the
+ * calls that wait, are ordered only by reaping the one before starting the other. Operations are reaped in
+ * the order they were started.
+ *
+ * When the connection breaks, rmem_reap() makes a new one and repeats, in order, the reads and writes
+ * that have not completed (a write may then be done twice). An atomic operation that may have been
+ * carried out is never repeated: it completes with -EREMOTEIO.
+ */
+struct rmem_queue;
+
+struct rmem_queue_attr {
+	size_t size;    /* sizeof(struct rmem_queue_attr): see RMEM_QUEUE_ATTR_INIT */
+	unsigned depth; /* operations started and not reaped, at most 65536; 0: 128 */
+	uint32_t flags; /* 0: there are none in this version, and others are -EINVAL */
+};
+#define RMEM_QUEUE_ATTR_INIT \
+	{ \
+		sizeof(struct rmem_queue_attr), 0, 0 \
+	}
+
+/* attr may be NULL. Connects: blocks for at most the session's timeout. -EUSERS: too many queues. */
+RMEM_API int rmem_queue_create(
+	struct rmem *rm, const struct rmem_queue_attr *attr, struct rmem_queue **out);
+
+/* Finishes what was started (which may take as long as in rmem_reap()). NULL is fine. */
+RMEM_API void rmem_queue_destroy(struct rmem_queue *q);
+
+/*
+ * Start an operation. It is checked first, as by the call of the same name that waits: an error means that
+ * nothing was started. The first use of an allocation on a queue asks the server for a key, which
+ * takes a round trip.
+ *	-EAGAIN		depth operations have been started and not reaped
+ */
+RMEM_API int rmem_start_read(
+	struct rmem_queue *q, void *dst, rmem_addr_t src, size_t bytes, uint64_t tag);
+RMEM_API int rmem_start_write(
+	struct rmem_queue *q, rmem_addr_t dst, const void *src, size_t bytes, uint64_t tag);
+RMEM_API int rmem_start_readv(struct rmem_queue *q, const struct iovec *local, int nlocal,
+	const struct rmem_iovec *remote, int nremote, uint64_t tag);
+RMEM_API int rmem_start_writev(struct rmem_queue *q, const struct iovec *local, int nlocal,
+	const struct rmem_iovec *remote, int nremote, uint64_t tag);
+RMEM_API int rmem_start_fetch_add(
+	struct rmem_queue *q, rmem_addr_t addr, uint64_t add, uint64_t *old, uint64_t tag);
+RMEM_API int rmem_start_compare_swap(struct rmem_queue *q, rmem_addr_t addr, uint64_t expected,
+	uint64_t desired, uint64_t *old, uint64_t tag);
+
+/*
+ * What is started next waits, in the device, until the reads and atomic operations before it have
+ * completed. It costs the round trip that it waits, and nothing else.
+ */
+RMEM_API int rmem_fence(struct rmem_queue *q);
+
+/* Hand what was started to the device now. */
+RMEM_API int rmem_submit(struct rmem_queue *q);
+
+struct rmem_completion {
+	uint64_t tag;
+	int32_t status;  /* 0, or what the call that waits would have returned */
+	uint32_t flags;  /* for rmem_completion_errmsg() */
+	uint64_t result; /* status 0: bytes copied, or what an atomic operation found; else 0 */
+};
+
+/*
+ * Take up to max completions, and return how many. With none, wait until there is one: at most
+ * timeout_ms; 0: do not wait; negative: as long as it takes. 0 also when nothing is outstanding. For the last
+ * that has failed, rmem_errmsg() tells why (or, if that is gone, what the queue ran into last); for each,
+ * rmem_completion_errmsg(). Coming back after the connection broke
+ * takes at most the session's timeout, whatever timeout_ms says. A connection on which nothing completes for 10 s (or 15 s, where
+ * nobody waits for that long) is given up.
+ *	-EINVAL		max is less than 1, or q or out is NULL
+ */
+RMEM_API int rmem_reap(struct rmem_queue *q, struct rmem_completion *out, int max, int timeout_ms);
+
+/*
+ * Why this operation of the queue has failed, in one sentence without a newline; "" if it has not. Never NULL. Valid
+ * until the next call on the queue. The queue keeps as many sentences as its depth is, rounded up to a power of 2, at most
+ * 128, and each once for all that failed for it, as when a connection breaks: of a completion whose sentence is gone there is
+ * only what its errno means. Which sentence it is stands in the upper 24
+ * bits of flags; the others are 0 in this version, and may become flags.
+ */
+RMEM_API const char *rmem_completion_errmsg(
+	const struct rmem_queue *q, const struct rmem_completion *completion);
+
+/*
+ * Returns a descriptor for poll(2), epoll(7), or an event loop: readable when there may be something to reap.
+ * Then call rmem_reap() with timeout_ms 0 until it returns 0. The queue's, until it is destroyed. Ask for
+ * it before starting anything; a queue whose descriptor was never asked for saves the system calls. While
+ * something is outstanding it is readable every 5 s at least, so that a dead connection is noticed.
+ */
+RMEM_API int rmem_queue_fd(struct rmem_queue *q);
+
+/*
+ * How the session's data travelled, since rmem_open(): work requests, and the bytes in them. What was
+ * repeated after a broken connection counts again. Later versions add fields at the end.
+ */
+struct rmem_stats {
+	size_t size;                /* sizeof(struct rmem_stats): see RMEM_STATS_INIT */
+	uint64_t in_place_requests; /* from or to registered buffers, without a copy */
+	uint64_t in_place_bytes;
+	uint64_t inline_requests; /* writes so short that the request itself carries them */
+	uint64_t inline_bytes;
+	uint64_t slot_requests; /* copied through memory of the library */
+	uint64_t slot_bytes;
+	uint64_t
+		registered_requests; /* without a copy, from or to memory registered for the call */
+	uint64_t registered_bytes;
+	uint64_t registrations; /* made for those */
+	uint64_t doorbells;     /* lists of requests, of any kind, handed to the device */
+	uint64_t atomics;       /* sent */
+};
+#define RMEM_STATS_INIT \
+	{ \
+		sizeof(struct rmem_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 \
+	}
+
+/* out->size must be set. */
+RMEM_API int rmem_stats(struct rmem *rm, struct rmem_stats *out);
+
+/*
+ * What the last failed call of this thread ran into, in one sentence without a newline. Never NULL;
+ * "" before the first failure. Valid until this thread's next rmem call.
+ */
+RMEM_API const char *rmem_errmsg(void);
+
+/*
+ * The library's log, for the program, beside what $RMEM_LOG writes to stderr: every failed call, every broken connection
+ * and what is done about it (RMEM_LOG_INFO), every connection made (RMEM_LOG_DEBUG). fn gets each line, without a newline,
+ * and user. For the whole process; the last call counts, and fn NULL ends it.
+ *
+ * fn is called in a thread of the library, one line at a time, with all signals blocked and without any lock of the
+ * library: it may call what it likes of it, this too, and may take its time; lines that there is no room for meanwhile (64)
+ * are dropped, and their number said. It must return (no longjmp(), exception or pthread_exit()), must not keep text,
+ * and must not count on order against what other threads do: a line comes soon after what it tells about. What it
+ * logs by calls of its own that fail comes to it in turn. In a child after fork() it is not called.
+ *
+ * The function before gets what was logged until now, and is not called any more when this has returned: it may be
+ * unloaded. That is waited for, unless it is that function which calls.
+ *	-EINVAL		there is no such level
+ *	-ETIMEDOUT	fn is set, but the function before has not returned for 3 s; it is not called again
+ *	-EAGAIN		no thread could be started
+ *	-EPERM		in a child after fork() of a process that had used the library
+ */
+enum rmem_log_level { RMEM_LOG_ERROR = 1, RMEM_LOG_WARN, RMEM_LOG_INFO, RMEM_LOG_DEBUG };
+typedef void rmem_log_fn(void *user, int level, const char *text);
+RMEM_API int rmem_set_log(int level, rmem_log_fn *fn, void *user);
+
+/*
+ * The name of an error that a call has returned: "ESTALE" for -ESTALE; "OK" for 0 and what is more, which is none;
+ * "unknown error" for what is not an errno value. Never NULL, a constant.
+ */
+RMEM_API const char *rmem_err_name(int rc);
+
+/*
+ * The version of this header, and of the library that runs, e.g. "0.2.0". A library runs programs that were built with
+ * the headers of all its versions that have the same soname, up to its own.
+ */
+#define RMEM_VERSION_MAJOR 0
+#define RMEM_VERSION_MINOR 2
+#define RMEM_VERSION_PATCH 0
+#define RMEM_VERSION_NUMBER \
+	(RMEM_VERSION_MAJOR * 65536U + RMEM_VERSION_MINOR * 256U + RMEM_VERSION_PATCH)
+RMEM_API const char *rmem_version(void);
+
+/*
+ * Can the library run a program that was built with this version of the header? Pass RMEM_VERSION_NUMBER. The last
+ * number does not matter. Needs no session.
+ *	-ENOSYS		no: the header is newer, or of another major version; rmem_errmsg() has both versions
+ */
+RMEM_API int rmem_version_check(uint32_t header);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
