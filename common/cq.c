@@ -7,17 +7,7 @@
 #include "common/handshake.h"
 #include "common/verbs.h"
 
-/*
- * How long to poll before sleeping. If waits are mostly shorter than half of it, a sleeper would be awake too
- * late, and polling through the rare long ones costs little; if they are mostly longer, polling only burns
- * the CPU.
- */
-#define SPIN_NS NSEC_PER_MSEC
-#define SPIN_IDLE_NS (2 * NSEC_PER_USEC)
-#define SPIN_POLLS 64                         /* between looks at the clock */
-#define TYPICAL_GUESS_NS (50 * NSEC_PER_USEC) /* until it is known */
-#define TYPICAL_MAX_NS NSEC_PER_SEC
-#define TYPICAL_STEP 16 /* it moves by this part of itself, whatever a single wait takes */
+#define SPIN_POLLS 64 /* between looks at the clock */
 
 int cq_create(struct cq *q, struct ibv_context *device, int depth)
 {
@@ -29,21 +19,27 @@ int cq_create(struct cq *q, struct ibv_context *device, int depth)
 	rc = verbs_set_nonblocking(q->channel->fd);
 	if (rc)
 		return rc;
-	q->typical_ns = TYPICAL_GUESS_NS;
+	poll_budget_init(&q->budget, clock_boot_ns());
 	q->ibv = ibv_create_cq(device, depth, NULL, q->channel, 0);
 	return q->ibv ? 0 : verbs_errno();
 }
 
-void cq_drain(struct cq *q)
+/* Each try is a system call. */
+static bool take_event(struct cq *q)
 {
 	struct ibv_cq *cq;
-	unsigned n = 0;
 	void *ctx;
 
-	while (ibv_get_cq_event(q->channel, &cq, &ctx) == 0)
-		n++;
-	if (n)
-		ibv_ack_cq_events(q->ibv, n);
+	if (ibv_get_cq_event(q->channel, &cq, &ctx))
+		return false;
+	ibv_ack_cq_events(q->ibv, 1);
+	return true;
+}
+
+void cq_drain(struct cq *q)
+{
+	while (take_event(q))
+		;
 }
 
 void cq_destroy(struct cq *q)
@@ -57,51 +53,45 @@ void cq_destroy(struct cq *q)
 		ibv_destroy_comp_channel(q->channel);
 }
 
-/* A running median: half of the waits are longer. One that takes a thousand times as long is one wait. */
-static void learn(struct cq *q, uint64_t took_ns)
+/*
+ * It has come. What is known of how long it took is the last look: another one, after it has come, would make who
+ * waits for it wait longer.
+ */
+static int spun(struct cq *q, int n, uint64_t looked_ns)
 {
-	uint64_t step = q->typical_ns / TYPICAL_STEP;
-
-	if (took_ns < q->typical_ns)
-		q->typical_ns -= step;
-	else if (q->typical_ns < TYPICAL_MAX_NS)
-		q->typical_ns += step + 1;
-}
-
-/* Not before it has come: who waits for it pays for every look at the clock. */
-static int spun(struct cq *q, int n, uint64_t took_ns)
-{
-	if (took_ns)
-		learn(q, took_ns);
+	if (looked_ns)
+		poll_budget_end(&q->budget, looked_ns, n > 0);
 	return n < 0 ? -EIO : n;
 }
 
-int cq_spin(struct cq *q, struct ibv_wc *wc, int max, uint64_t *began_ns)
+int cq_spin(struct cq *q, struct ibv_wc *wc, int max, uint64_t deadline_ns)
 {
-	uint64_t limit = UINT64_MAX, took = 0;
+	uint64_t until = UINT64_MAX, now = 0;
 
-	/* Polls after each look at the clock: whoever did not run meanwhile has not looked. */
+	/* Polls after each look at the clock: a thread that did not run meanwhile has not looked. */
 	for (;;) {
 		for (unsigned i = 0; i < SPIN_POLLS; i++) {
 			int n = ibv_poll_cq(q->ibv, max, wc);
 
 			if (n)
-				return spun(q, n, took);
+				return spun(q, n, now);
 		}
-		if (took >= limit)
+		if (now >= until)
 			return 0;
-		if (*began_ns) {
-			took = clock_boot_ns() - *began_ns;
+		if (now) {
+			now = clock_boot_ns();
 		} else {
-			*began_ns = clock_boot_ns();
-			limit = q->typical_ns < SPIN_NS / 2 ? SPIN_NS : SPIN_IDLE_NS;
+			now = clock_boot_ns();
+			until = now + poll_budget_begin(&q->budget, now, max == 1);
+			if (until > deadline_ns)
+				until = deadline_ns;
 		}
 	}
 }
 
-void cq_slept(struct cq *q, uint64_t began_ns)
+void cq_slept(struct cq *q, bool came)
 {
-	learn(q, clock_boot_ns() - began_ns);
+	poll_budget_end(&q->budget, clock_boot_ns(), came);
 }
 
 int cq_sleep(struct cq *q, struct ibv_wc *wc, int max, const struct cq_sleep *how)
@@ -117,7 +107,10 @@ int cq_sleep(struct cq *q, struct ibv_wc *wc, int max, const struct cq_sleep *ho
 	rc = handshake_wait(q->channel->fd, how->other_fd, how->cancel_fd, how->deadline_ns);
 	if (rc)
 		return rc;
-	cq_drain(q);
+	(void)take_event(q);
 	n = ibv_poll_cq(q->ibv, max, wc);
+	/* What was announced may have been taken before: then more may have been announced like that. */
+	if (n == 0)
+		cq_drain(q);
 	return n < 0 ? -EIO : n;
 }

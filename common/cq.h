@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A completion queue, and how to wait for it: polling for a while, then asleep. How long is learnt from
- * how long waiting mostly takes.
+ * A completion queue, and how to wait for it: polling for a while (common/poll_budget.h says how long),
+ * then asleep.
  *
  * One thread at a time. Negative returns are errnos: -ETIMEDOUT, -ECANCELED, -EIO of the device.
  */
@@ -9,12 +9,15 @@
 #define RMEM_COMMON_CQ_H
 
 #include <infiniband/verbs.h>
+#include <stdbool.h>
 #include <stdint.h>
+
+#include "common/poll_budget.h"
 
 struct cq {
 	struct ibv_comp_channel *channel; /* non-blocking */
 	struct ibv_cq *ibv;
-	uint64_t typical_ns; /* what waiting for a completion takes, mostly */
+	struct poll_budget budget;
 };
 
 /* What else ends a sleep. */
@@ -32,15 +35,15 @@ void cq_destroy(struct cq *q);
 void cq_drain(struct cq *q);
 
 /*
- * Poll: how many of wc[] are filled, or 0 when polling longer is not worth it. *began_ns, 0 at first, is
- * set if it took long enough to look at the clock.
+ * Poll: how many of wc[] are filled, or 0 when polling longer is not worth it, or the deadline has passed. max 1 says
+ * that nothing else is under way. After 0 comes cq_sleep(), as often as it takes, and cq_slept().
  */
-int cq_spin(struct cq *q, struct ibv_wc *wc, int max, uint64_t *began_ns);
+int cq_spin(struct cq *q, struct ibv_wc *wc, int max, uint64_t deadline_ns);
 
 /* Sleep until there is a completion: how many; 0: none yet, something else may have happened. */
 int cq_sleep(struct cq *q, struct ibv_wc *wc, int max, const struct cq_sleep *how);
 
-/* A wait that began then, spinning, has ended asleep. */
-void cq_slept(struct cq *q, uint64_t began_ns);
+/* The wait has ended asleep, or was given up. */
+void cq_slept(struct cq *q, bool came);
 
 #endif

@@ -321,36 +321,34 @@ static int note_failures(struct endpoint *ep, const struct ibv_wc *wc, int n)
 }
 
 /*
- * Spinning since began_ns has found nothing. Never inlined: what it takes is not an operation's work, and
+ * Spinning has found nothing. Never inlined: what it takes is not an operation's work, and
  * tests/instructions/count knows it by its name.
  */
 static __attribute__((noinline)) int sleep_for(struct endpoint *ep, struct cq *q, struct ibv_wc *wc,
-	int max, uint64_t began_ns, uint64_t deadline_ns, int cancel_fd)
+	int max, uint64_t deadline_ns, int cancel_fd)
 {
 	const struct cq_sleep how = { ep->shake.channel->fd, cancel_fd, deadline_ns };
 	int n;
 
 	do {
 		n = cq_sleep(q, wc, max, &how);
-		endpoint_watch(ep);
+		if (n <= 0)
+			endpoint_watch(ep);
 	} while (n == 0);
-	if (n > 0)
-		cq_slept(q, began_ns);
+	cq_slept(q, n > 0);
 	return n;
 }
 
 int endpoint_completions(struct endpoint *ep, struct cq *q, struct ibv_wc *wc, int max,
 	uint64_t deadline_ns, int cancel_fd)
 {
-	uint64_t began = 0;
-	int n = cq_spin(q, wc, max, &began);
+	int n = cq_spin(q, wc, max, deadline_ns);
 
-	return n ? n : sleep_for(ep, q, wc, max, began, deadline_ns, cancel_fd);
+	return n ? n : sleep_for(ep, q, wc, max, deadline_ns, cancel_fd);
 }
 
 /* None came soon: wait for what is on its way, and stop the connection if it does not come. */
-static int reap_late(
-	struct endpoint *ep, struct ibv_wc *wc, int max, uint64_t began_ns, uint64_t limit_ns)
+static int reap_late(struct endpoint *ep, struct ibv_wc *wc, int max, uint64_t limit_ns)
 {
 	const bool flushing = endpoint_broken(ep);
 	int n;
@@ -361,7 +359,7 @@ static int reap_late(
 	 */
 	if (flushing && limit_ns > FLUSH_LIMIT_NS)
 		limit_ns = FLUSH_LIMIT_NS;
-	n = sleep_for(ep, &ep->send, wc, max, began_ns, clock_boot_ns() + limit_ns, -1);
+	n = sleep_for(ep, &ep->send, wc, max, clock_boot_ns() + limit_ns, -1);
 	if (n == -ETIMEDOUT && !flushing) {
 		endpoint_break(ep);
 		n = endpoint_completions(
@@ -372,12 +370,11 @@ static int reap_late(
 
 int endpoint_reap(struct endpoint *ep, struct ibv_wc *wc, int max, uint64_t limit_ns)
 {
-	uint64_t began = 0;
-	int n = cq_spin(&ep->send, wc, max, &began);
+	int n = cq_spin(&ep->send, wc, max, UINT64_MAX);
 
 	/* Most come soon: without the clock, which costs more than all the rest. */
 	if (n == 0)
-		n = reap_late(ep, wc, max, began, limit_ns);
+		n = reap_late(ep, wc, max, limit_ns);
 	if (n < 0) {
 		/* The device does not even flush: destroying the queue pair will end it. */
 		endpoint_break(ep);
@@ -389,13 +386,13 @@ int endpoint_reap(struct endpoint *ep, struct ibv_wc *wc, int max, uint64_t limi
 int endpoint_wait(
 	struct endpoint *ep, struct ibv_wc *wc, int max, uint64_t deadline_ns, uint64_t limit_ns)
 {
-	uint64_t began = 0, until;
-	int n = cq_spin(&ep->send, wc, max, &began);
+	uint64_t until;
+	int n = cq_spin(&ep->send, wc, max, deadline_ns);
 
 	if (n == 0) {
 		until = clock_boot_ns() + limit_ns;
-		n = sleep_for(ep, &ep->send, wc, max, began,
-			deadline_ns < until ? deadline_ns : until, -1);
+		n = sleep_for(
+			ep, &ep->send, wc, max, deadline_ns < until ? deadline_ns : until, -1);
 	}
 	if (n == -ETIMEDOUT)
 		return 0;

@@ -94,8 +94,8 @@ int endpoint_post(struct endpoint *ep, struct ibv_send_wr *list, struct ibv_send
 	struct errinfo *errinfo);
 
 /*
- * Wait for at least one completion of posted work requests; returns how many of wc[] are filled. If
- * none comes within the limit the connection is broken on purpose, so that they all come, flushed.
+ * Wait for at least one completion of posted work requests; returns how many of wc[] are filled (max 1 says that
+ * there is no other: this one is polled for longer, see common/poll_budget.h). If none comes within the limit the connection is broken on purpose, so that they all come, flushed.
  */
 int endpoint_reap(struct endpoint *ep, struct ibv_wc *wc, int max, uint64_t limit_ns);
 

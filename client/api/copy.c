@@ -7,6 +7,7 @@
 #include "client/control/registry.h"
 #include "client/data/fastpath.h"
 #include "client/space/access.h"
+#include "client/space/op.h"
 
 #define STATS_V1_SIZE (offsetof(struct rmem_stats, atomics) + sizeof(uint64_t))
 
@@ -60,6 +61,15 @@ RMEM_API int rmem_compare_swap(
 		.desired = desired };
 
 	return access_operate(rm, &op, old, "rmem_compare_swap");
+}
+
+RMEM_API int rmem_run(struct rmem *rm, const struct rmem_op *op)
+{
+	struct errinfo errinfo = { "" };
+	struct rmem_op mine;
+	int rc = op_read(op, RMEM_OP_ONCE, &mine, &errinfo);
+
+	return rc ? call_done(rc, "rmem_run", &errinfo) : access_run(rm, &mine, "rmem_run");
 }
 
 RMEM_API int rmem_buf_alloc(struct rmem *rm, size_t bytes, void **out)

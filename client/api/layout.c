@@ -44,6 +44,22 @@ AT(rmem_completion, flags, 12);
 AT(rmem_completion, result, 16);
 SIZE(rmem_completion, 24);
 
+AT(rmem_op, size, 0);
+AT(rmem_op, kind, 8);
+AT(rmem_op, flags, 12);
+AT(rmem_op, tag, 16);
+AT(rmem_op, local, 24);
+AT(rmem_op, remote, 32);
+AT(rmem_op, nlocal, 40);
+AT(rmem_op, nremote, 44);
+AT(rmem_op, addr, 48);
+AT(rmem_op, operand, 56);
+AT(rmem_op, desired, 64);
+AT(rmem_op, old, 72);
+AT(rmem_op, timeout_ms, 80);
+AT(rmem_op, reserved, 84);
+SIZE(rmem_op, 88);
+
 AT(rmem_stats, size, 0);
 AT(rmem_stats, in_place_requests, 8);
 AT(rmem_stats, in_place_bytes, 16);

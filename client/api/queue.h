@@ -1,11 +1,60 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What the rest of the library needs to know of queues. */
+/*
+ * Queues of operations: a ring of them, and a channel that carries them out in order. The completed ones are
+ * those before the oldest that the channel still has. One thread at a time.
+ */
 #ifndef RMEM_CLIENT_API_QUEUE_H
 #define RMEM_CLIENT_API_QUEUE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
+#include "client/data/channel.h"
+#include "common/errinfo.h"
+
 struct rmem;
+
+struct rmem_queue {
+	struct rmem *rm;
+	struct rmem_queue *prev, *next; /* of the session */
+	struct channel *channel;
+	struct operation *operations; /* a ring of mask + 1 */
+	uint64_t mask, depth, started, reaped;
+	uint64_t short_end; /* more may be started the short way until there are so many */
+	bool fence;         /* before the next */
+	int epoll_fd;       /* -1: never asked for */
+	unsigned connects;  /* of the channel, when its descriptors were put there */
+	bool armed;         /* the next completion makes it readable */
+	bool quiet;        /* the last look found nothing: the caller may wait for the descriptor */
+	int wake_fd;       /* makes it readable without a completion */
+	int timer_fd;      /* ... when nothing has come for long */
+	uint64_t timer_ns; /* when that is; 0: it is not set */
+	struct reasons *reasons; /* why operations have failed, of late */
+};
+
+/* Started, and neither on their way nor reaped. */
+static inline uint64_t queue_completed(const struct rmem_queue *q)
+{
+	const struct operation *first = q->channel->pipeline.first;
+
+	if (!first)
+		return q->started - q->reaped;
+	return ((uint64_t)(first - q->operations) - q->reaped) & q->mask;
+}
+
+/* Not the short way: behind a fence, and where the program waits for the descriptor. */
+static inline void queue_set_short_end(struct rmem_queue *q)
+{
+	const bool is_long = q->fence || (q->quiet && q->epoll_fd >= 0);
+
+	q->short_end = is_long ? q->started : q->reaped + q->depth;
+}
+
+/* The beginning of every call on a queue but those that start: as call_enter(). */
+int queue_enter(const struct rmem_queue *q, struct errinfo *errinfo);
+
+/* What has completed at the head, and is not to be reported, leaves. */
+void queue_drop_silent(struct rmem_queue *q);
 
 /* Finish and destroy all queues of a session; what has not completed by the deadline is given up. */
 void queues_destroy(struct rmem *rm, uint64_t deadline_ns);

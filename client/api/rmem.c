@@ -131,6 +131,8 @@ static int teardown(struct rmem *rm, uint64_t deadline, struct errinfo *errinfo)
 	session_disconnect(s);
 	registry_clear(s);
 	session_destroy(s);
+	if (rm->queues_fd >= 0)
+		close(rm->queues_fd);
 	pthread_mutex_destroy(&rm->queues_lock);
 	heap_destroy(s->heap);
 	return rc;
@@ -171,6 +173,7 @@ RMEM_API int rmem_open(const char *server, const struct rmem_open_attr *attr, st
 	if (!rm)
 		return call_done(-ENOMEM, "rmem_open", &errinfo);
 	pthread_mutex_init(&rm->queues_lock, NULL);
+	rm->queues_fd = -1;
 	rc = session_init(&rm->session, &errinfo);
 	if (rc == 0)
 		rc = configure(rm, server, attr, &errinfo);

@@ -166,7 +166,7 @@ static inline __attribute__((always_inline)) bool fastpath_place(
 /* Start a copy that op, which has no fence, stands for. false: it was not started this way. */
 static inline __attribute__((always_inline)) bool fastpath_start(struct channel *ch,
 	struct operation *op, enum operation_kind kind, void *local, uint64_t remote, size_t bytes,
-	uint64_t tag)
+	uint64_t tag, bool silent)
 {
 	const struct near_key *key = fastpath_key(ch, local, remote, bytes);
 	struct pipeline *p = &ch->pipeline;
@@ -182,7 +182,7 @@ static inline __attribute__((always_inline)) bool fastpath_start(struct channel 
 	work->wr.wr_id = p->built++;
 	work->wr.num_sge = 1;
 	fastpath_aim(&work->wr, kind, work->way, 0, remote, key->rkey);
-	operation_set_short(op, kind, local, remote, bytes, key->serial, tag);
+	operation_set_short(op, kind, local, remote, bytes, key->serial, tag, silent);
 	pipeline_append(p, op);
 	return true;
 }

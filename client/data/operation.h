@@ -11,7 +11,7 @@
 
 #include "client/data/plan.h"
 
-enum operation_kind {
+enum __attribute__((packed)) operation_kind {
 	OPERATION_READ,
 	OPERATION_WRITE,
 	OPERATION_FETCH_ADD,
@@ -26,8 +26,11 @@ struct operation {
 	 * one_remote, a status and no failures; the rest is unset before operation_plan_again().
 	 */
 	bool is_short;
-	bool begun;             /* an atomic operation: its work request has been built */
-	bool uncertain;         /* ... and posted, so that it may have been carried out */
+	bool begun; /* an atomic operation: its work request has been built */
+	bool once; /* never sent again after it may have been carried out; so is every atomic one */
+	bool uncertain;         /* ... and posted */
+	bool silent;            /* the program is told of a failure only */
+	bool timed;             /* it fails when it has not completed by deadline_ns */
 	int status;             /* once it has completed: 0 or a negative errno */
 	unsigned failures;      /* connections that broke on it */
 	uint32_t reason;        /* ... and its reasons_add(); 0: nothing was said */
@@ -46,6 +49,7 @@ struct operation {
 	size_t pause_bytes;          /* build no work request beyond this many bytes left */
 	unsigned outstanding;        /* its work requests that are posted */
 	uint64_t lease_epoch; /* an atomic operation: to be sent in this one only; 0: in any */
+	uint64_t deadline_ns; /* if it is timed; on the boot clock */
 };
 
 /* Give a copy its lists. -EINVAL as plan_start(). */
@@ -57,12 +61,13 @@ int operation_plan_one(struct operation *op, void *local, rmem_addr_t remote, si
 
 /* A copy of one piece that needs no checks, and whose only work request is built. */
 static inline void operation_set_short(struct operation *op, enum operation_kind kind, void *local,
-	rmem_addr_t remote, size_t bytes, uint64_t as_of, uint64_t tag)
+	rmem_addr_t remote, size_t bytes, uint64_t as_of, uint64_t tag, bool silent)
 {
 	op->kind = kind;
 	op->fence = false;
 	op->is_short = true;
-	op->begun = op->uncertain = false;
+	op->begun = op->once = op->uncertain = op->timed = false;
+	op->silent = silent;
 	op->status = 0;
 	op->failures = 0;
 	op->tag = tag;
@@ -88,6 +93,12 @@ int operation_check_word(const struct operation *op, struct errinfo *errinfo);
 static inline bool operation_is_copy(const struct operation *op)
 {
 	return op->kind <= OPERATION_WRITE;
+}
+
+/* Never sent again after it may have been carried out. */
+static inline bool operation_is_once(const struct operation *op)
+{
+	return op->once || !operation_is_copy(op);
 }
 
 /* All its work requests exist, as far as it may go now. */

@@ -22,6 +22,7 @@ int pipeline_init(struct pipeline *p, struct heap *heap)
 		p->works[i].wr.next = &p->works[(i + 1) % PIPELINE_DEPTH].wr;
 		p->works[i].wr.sg_list = p->works[i].sges;
 	}
+	p->deadline_ns = PIPELINE_FOREVER;
 	return bounce_init(&p->bounce, heap);
 }
 
@@ -125,7 +126,7 @@ void pipeline_detach(struct pipeline *p)
 	bounce_release(&p->bounce, p->bounce.head);
 	drop_built(p, p->posted);
 	p->built = p->posted = p->done = p->writes_end = p->waited_for = 0;
-	p->atomics = 0;
+	p->once = 0;
 	for (struct operation *op = p->first; op; op = op->following) {
 		if (op->is_short)
 			operation_plan_again(op);
@@ -153,27 +154,82 @@ void pipeline_fail(struct pipeline *p, int rc, const struct errinfo *errinfo)
 	p->first = p->building = p->last = NULL;
 	p->fence = false;
 	p->long_end = p->short_end = 0;
+	p->deadline_ns = PIPELINE_FOREVER;
 }
 
 void pipeline_add(struct pipeline *p, struct operation *op)
 {
 	pipeline_append(p, op);
 	p->long_end = UINT64_MAX;
+	if (op->timed && op->deadline_ns < p->deadline_ns)
+		p->deadline_ns = op->deadline_ns;
 	if (!p->building)
 		pipeline_build_from(p, op);
+}
+
+/* Is any of those that are over on its way? Then their memory is the device's until the connection is broken. */
+static bool is_under_way(const struct pipeline *p, uint64_t now_ns)
+{
+	for (const struct operation *op = p->first; op; op = op->following)
+		if (op->timed && op->deadline_ns <= now_ns && !op->is_short && op->outstanding)
+			return true;
+	return false;
+}
+
+static uint64_t next_deadline(const struct pipeline *p)
+{
+	uint64_t next = PIPELINE_FOREVER;
+
+	for (const struct operation *op = p->first; op; op = op->following)
+		if (op->timed && !op->status && op->deadline_ns < next)
+			next = op->deadline_ns;
+	return next;
+}
+
+/* All that is on its way ends, done or not. */
+static void interrupt(struct pipeline *p)
+{
+	endpoint_break(p->ep);
+	while (!pipeline_is_idle(p) && pipeline_wait(p, PIPELINE_FOREVER) == 0)
+		;
+	pipeline_complete(p);
+	if (p->failure.op) /* the connection did not break on it */
+		p->failure.op->failures--;
+}
+
+bool pipeline_expire(struct pipeline *p, uint64_t now_ns, struct errinfo *errinfo)
+{
+	bool any = false;
+	uint32_t reason;
+
+	if (now_ns < p->deadline_ns)
+		return false;
+	if (p->ep && is_under_way(p, now_ns))
+		interrupt(p);
+	errinfo_fill(errinfo, "it had not completed when its time was over");
+	reason = reasons_add(p->reasons, errinfo);
+	for (struct operation *op = p->first; op; op = op->following) {
+		if (!op->timed || op->deadline_ns > now_ns || op->status)
+			continue;
+		operation_fail(op, op->uncertain ? -EREMOTEIO : -ETIMEDOUT, reason);
+		op->uncertain = false; /* it is said */
+		any = true;
+	}
+	p->deadline_ns = next_deadline(p);
+	return any;
 }
 
 /* ---- posting ---- */
 
 /* The device may carry them out from now on. */
-static void note_atomics(struct pipeline *p)
+static void note_once(struct pipeline *p)
 {
 	for (uint64_t i = p->posted; i < p->built; i++) {
 		struct operation *op = p->works[i % PIPELINE_DEPTH].op;
 
-		op->uncertain = !operation_is_copy(op);
+		op->uncertain = operation_is_once(op);
 	}
-	p->atomics = 0;
+	p->once = 0;
 }
 
 int pipeline_post(struct pipeline *p, struct errinfo *errinfo)
@@ -195,8 +251,8 @@ int pipeline_post(struct pipeline *p, struct errinfo *errinfo)
 	traffic_add(&p->traffic.doorbells, 1);
 	if (rc) /* what was not posted does not exist */
 		drop_built(p, bad->wr_id);
-	if (p->atomics)
-		note_atomics(p);
+	if (p->once)
+		note_once(p);
 	p->posted = p->built;
 	p->short_end = 0;
 	return rc;
@@ -223,7 +279,6 @@ static void finish_one(struct pipeline *p)
 		memcpy(&op->result, work->bounced, sizeof(uint64_t));
 		if (op->old)
 			*op->old = op->result;
-		op->uncertain = false;
 	} else if (work->bounced && op->kind == OPERATION_READ) {
 		hand_out(work);
 	}
@@ -233,7 +288,8 @@ static void finish_one(struct pipeline *p)
 		op->left.left = 0; /* the end: nobody asks where that is */
 	else if (operation_is_copy(op))
 		plan_advance(&op->left, work->bytes);
-	op->outstanding--;
+	if (--op->outstanding == 0)
+		op->uncertain = false;
 	/* Not by those that have none: the ring may have begun anew since they were built. */
 	if (work->bounced)
 		bounce_release(&p->bounce, work->bounce_head);
@@ -366,13 +422,13 @@ int pipeline_poll(struct pipeline *p, uint64_t now_ns)
 
 int pipeline_wait(struct pipeline *p, uint64_t deadline_ns)
 {
+	const int max = p->posted - p->done == 1 ? 1 : REAP_BATCH;
 	struct ibv_wc wc[REAP_BATCH];
 
 	do {
 		int n = deadline_ns == PIPELINE_FOREVER || p->failure.op
-				? endpoint_reap(p->ep, wc, REAP_BATCH, PIPELINE_PROGRESS_NS)
-				: endpoint_wait(
-					  p->ep, wc, REAP_BATCH, deadline_ns, PIPELINE_LOOK_NS);
+				? endpoint_reap(p->ep, wc, max, PIPELINE_PROGRESS_NS)
+				: endpoint_wait(p->ep, wc, max, deadline_ns, PIPELINE_LOOK_NS);
 
 		if (n == 0)
 			return judge_silence(p, clock_boot_ns());

@@ -40,6 +40,7 @@
  */
 #define PIPELINE_PROGRESS_NS (10 * NSEC_PER_SEC)
 #define PIPELINE_LOOK_NS (5 * NSEC_PER_SEC)
+#define PIPELINE_FOREVER UINT64_MAX
 
 enum way { WAY_INLINE, WAY_IN_PLACE, WAY_TEMP_MR, WAY_BOUNCED, WAYS };
 
@@ -93,12 +94,15 @@ struct pipeline {
 	uint64_t
 		short_end; /* short operations may be built up to here, until something else is done; 0: none */
 	uint64_t long_end; /* work requests from here on are of short operations, and not bounced */
-	unsigned atomics;  /* built and not posted */
+	unsigned once;     /* built and not posted, of operations that are sent once */
+	uint64_t
+		deadline_ns; /* no operation ends earlier by its own; PIPELINE_FOREVER: none has one */
 	uint64_t built, posted, done; /* work requests: done <= posted <= built */
 	uint64_t writes_end;          /* behind the last write that was built */
 	uint64_t waited_for; /* the oldest on its way, counted from 1; 0: nobody has looked */
 	uint64_t waited_since_ns;
-	bool apart; /* endpoint_keeps_apart() */
+	bool apart;         /* endpoint_keeps_apart() */
+	bool interruptible; /* a signal handler that has run ends waiting for completions: -EINTR */
 	struct bounce bounce;
 	struct ibv_mr *bounce_mr;
 	struct domain *domain; /* that bounce_mr is registered in */
@@ -162,13 +166,17 @@ void pipeline_build_from(struct pipeline *p, struct operation *op);
 /* It has failed: what is on its way ends, the rest is not sent. */
 void pipeline_give_up(struct operation *op);
 
+/*
+ * Operations whose time is over fail with -ETIMEDOUT; if one of them is on its way, the connection is broken for it,
+ * and the others begin anew with the next. Those that are sent once, and may have been carried out: -EREMOTEIO. True: some have failed, and complete when those before them have.
+ */
+bool pipeline_expire(struct pipeline *p, uint64_t now_ns, struct errinfo *errinfo);
+
 /* Those at the head that are done leave, in order. */
 void pipeline_complete(struct pipeline *p);
 
 /* Hand what was built to the device with one doorbell. 0, -ECONNRESET, or -EPERM (endpoint_post()). */
 int pipeline_post(struct pipeline *p, struct errinfo *errinfo);
-
-#define PIPELINE_FOREVER UINT64_MAX
 
 /*
  * Take in completions: those that are there, or wait for the first until the deadline. Operations complete.

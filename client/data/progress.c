@@ -9,6 +9,7 @@
 #include "client/data/reconnect.h"
 #include "client/data/work.h"
 #include "common/clock.h"
+#include "common/log.h"
 
 static int check_local(const struct operation *op, struct errinfo *errinfo)
 {
@@ -42,12 +43,16 @@ int progress_start(struct channel *ch, struct operation *op, struct errinfo *err
 		ch->fences = atomic_load_explicit(
 			&ch->session->lease_epoch.fences, memory_order_relaxed);
 	ch->began_ns = 0;
+	if (op->timed && !ch->pipeline.first)
+		ch->pipeline.deadline_ns = op->deadline_ns;
 	while (rc == 0) {
 		keys_refresh(ch);
 		rc = keys_check(ch, op, errinfo);
 		if (rc)
 			break;
+		ch->until_ns = op->timed ? op->deadline_ns : UINT64_MAX;
 		rc = channel_is_usable(ch) ? keys_fetch(ch, op, errinfo) : -ECONNRESET;
+		ch->until_ns = UINT64_MAX;
 		if (rc == 0 && channel_is_usable(ch)) {
 			pipeline_add(&ch->pipeline, op);
 			work_build_all(ch, errinfo);
@@ -61,6 +66,8 @@ int progress_start(struct channel *ch, struct operation *op, struct errinfo *err
 		rc = reconnect_run(ch, true, began, errinfo);
 		recovered = true;
 	}
+	if (rc == -ECONNRESET && op->timed && clock_boot_ns() >= op->deadline_ns)
+		rc = -ETIMEDOUT;
 	return rc;
 }
 
@@ -88,6 +95,11 @@ static void give_up(struct channel *ch, int rc, const struct errinfo *errinfo)
 	pipeline_fail(&ch->pipeline, rc, errinfo);
 }
 
+static uint64_t nearer(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
 void progress_advance(struct channel *ch, uint64_t deadline_ns, struct errinfo *errinfo)
 {
 	const struct operation *first = ch->pipeline.first;
@@ -101,7 +113,8 @@ void progress_advance(struct channel *ch, uint64_t deadline_ns, struct errinfo *
 		work_build_all(ch, errinfo);
 		rc = post(ch, errinfo);
 		if (rc == 0 && !pipeline_is_idle(&ch->pipeline))
-			rc = deadline_ns ? pipeline_wait(&ch->pipeline, deadline_ns)
+			rc = deadline_ns ? pipeline_wait(&ch->pipeline,
+						   nearer(deadline_ns, ch->pipeline.deadline_ns))
 					 : pipeline_poll(&ch->pipeline, began);
 		if (rc == -EPERM)
 			return give_up(ch, rc, errinfo);
@@ -112,6 +125,9 @@ void progress_advance(struct channel *ch, uint64_t deadline_ns, struct errinfo *
 				errinfo);
 		if (rc < 0)
 			channel_note_failure(ch, errinfo);
+		else if (ch->pipeline.deadline_ns != PIPELINE_FOREVER &&
+			 pipeline_expire(&ch->pipeline, clock_boot_ns(), errinfo))
+			log_info("%s", errinfo->text);
 		else if (rc == 0 && deadline_ns != PIPELINE_FOREVER &&
 			 clock_boot_ns() >= deadline_ns)
 			break;

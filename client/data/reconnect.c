@@ -227,6 +227,29 @@ static int come_back(struct channel *ch, uint64_t deadline_ns, struct errinfo *e
 	return rc;
 }
 
+/* ... or until the time of all that wait for it is over. */
+static int come_back_in_time(
+	struct channel *ch, bool wanted, uint64_t deadline_ns, struct errinfo *errinfo)
+{
+	struct pipeline *p = &ch->pipeline;
+	int rc;
+
+	for (;;) {
+		const uint64_t end = p->deadline_ns < deadline_ns ? p->deadline_ns : deadline_ns;
+
+		ch->until_ns = end;
+		rc = come_back(ch, end, errinfo);
+		ch->until_ns = UINT64_MAX;
+		if (end == deadline_ns || (rc != -ECONNRESET && rc != -ETIMEDOUT))
+			return rc;
+		/* The last attempt may have ended earlier, as there was no time for one more. */
+		if (handshake_wait(-1, -1, ch->session->cancel_fd, end) == -ECANCELED)
+			return errinfo_set(errinfo, -ECANCELED, "closing");
+		if (!pipeline_expire(p, end, errinfo) || !(wanted || is_worth_it(ch)))
+			return rc;
+	}
+}
+
 /* It was broken from elsewhere, while operations were on their way: the first of them tells what. */
 static void flush(struct channel *ch, struct errinfo *errinfo)
 {
@@ -272,9 +295,7 @@ int reconnect_run(struct channel *ch, bool wanted, uint64_t began_ns, struct err
 		pipeline_detach(&ch->pipeline);
 	}
 	if ((wanted || is_worth_it(ch)) && clock_boot_ns() < deadline) {
-		ch->until_ns = deadline;
-		rc = come_back(ch, deadline, &trouble);
-		ch->until_ns = UINT64_MAX;
+		rc = come_back_in_time(ch, wanted, deadline, &trouble);
 		/* What went wrong on the way does not matter to those who got there. */
 		if ((rc || has_failed(ch)) && trouble.text[0])
 			add_trouble(errinfo, &trouble);

@@ -222,12 +222,11 @@ static int build_copy(struct channel *ch, struct work *work, struct errinfo *err
 
 static void count(struct pipeline *p, const struct work *work)
 {
-	if (operation_is_copy(work->op)) {
+	p->once += operation_is_once(work->op);
+	if (operation_is_copy(work->op))
 		pipeline_count(p, work->way, work->bytes);
-		return;
-	}
-	traffic_add(&p->traffic.atomics, 1);
-	p->atomics++;
+	else
+		traffic_add(&p->traffic.atomics, 1);
 }
 
 /* One more work request for an operation that is not built yet. */

@@ -3,6 +3,7 @@
 
 #include "client/data/keys.h"
 #include "client/data/progress.h"
+#include "client/space/op.h"
 #include "common/units.h"
 
 #define TURN_BYTES (16 * MIB) /* moved before others get a channel that is shared */
@@ -51,6 +52,26 @@ int access_copy_one(struct rmem *rm, enum operation_kind kind, void *local, rmem
 	const struct rmem_iovec there = { remote, bytes };
 
 	return access_copy(rm, kind, &here, 1, &there, 1, call);
+}
+
+int access_run(struct rmem *rm, const struct rmem_op *from, const char *call)
+{
+	struct operation op = { .kind = op_kind(from) };
+	uint64_t old = 0;
+	struct errinfo errinfo;
+	int rc;
+
+	rc = call_enter(rm, &errinfo);
+	if (rc == 0)
+		op.as_of = keys_as_of(&rm->session);
+	if (rc == 0)
+		rc = op_plan(from, &op, &errinfo);
+	op.old = &old;
+	if (rc == 0 && (op.left.left || !operation_is_copy(&op)))
+		rc = run(rm, &op, &errinfo);
+	if (rc == 0 && from->old && !operation_is_copy(&op))
+		*from->old = old;
+	return call_done(rc, call, &errinfo);
 }
 
 int access_operate(struct rmem *rm, struct operation *op, uint64_t *out_old, const char *call)

@@ -14,6 +14,9 @@ int access_copy(struct rmem *rm, enum operation_kind kind, const struct iovec *l
 int access_copy_one(struct rmem *rm, enum operation_kind kind, void *local, rmem_addr_t remote,
 	size_t bytes, const char *call);
 
+/* What the program describes; op was read by op_read(). */
+int access_run(struct rmem *rm, const struct rmem_op *from, const char *call);
+
 /* op->as_of: 0, or since when the word at the address is meant. */
 int access_operate(struct rmem *rm, struct operation *op, uint64_t *out_old, const char *call);
 

@@ -273,8 +273,10 @@ struct rmem_queue;
 struct rmem_queue_attr {
 	size_t size;    /* sizeof(struct rmem_queue_attr): see RMEM_QUEUE_ATTR_INIT */
 	unsigned depth; /* operations started and not reaped, at most 65536; 0: 128 */
-	uint32_t flags; /* 0: there are none in this version, and others are -EINVAL */
+	uint32_t flags; /* RMEM_QUEUE_… */
 };
+#define RMEM_QUEUE_WATCHED 1u       /* rmem_queues_fd() covers it */
+#define RMEM_QUEUE_INTERRUPTIBLE 2u /* rmem_reap() may return -EINTR */
 #define RMEM_QUEUE_ATTR_INIT \
 	{ \
 		sizeof(struct rmem_queue_attr), 0, 0 \
@@ -316,6 +318,63 @@ RMEM_API int rmem_start_compare_swap(struct rmem_queue *q, rmem_addr_t addr, uin
  */
 RMEM_API int rmem_fence(struct rmem_queue *q);
 
+/*
+ * An operation with all that can be said about it: one struct for every kind, which rmem_start() starts on a queue, and
+ * rmem_run() carries out while it waits. What a kind does not need is not looked at.
+ */
+#define RMEM_OP_READ 1u
+#define RMEM_OP_WRITE 2u
+#define RMEM_OP_FETCH_ADD 3u
+#define RMEM_OP_COMPARE_SWAP 4u
+
+/*
+ *	SILENT	it has no completion unless it fails (queues only)
+ *	FENCED	as if rmem_fence() had been called before (queues only)
+ *	ONCE	it is never repeated after it may have been carried out, as atomic operations never are: if the connection
+ *		breaks then, -EREMOTEIO
+ */
+#define RMEM_OP_SILENT 1u
+#define RMEM_OP_FENCED 2u
+#define RMEM_OP_ONCE 4u
+
+struct rmem_op {
+	size_t size;    /* sizeof(struct rmem_op): see RMEM_OP_INIT */
+	uint32_t kind;  /* RMEM_OP_READ … */
+	uint32_t flags; /* RMEM_OP_SILENT … */
+	uint64_t tag;   /* of its completion */
+	/* Reads and writes: as for rmem_readv(). One piece that fits one piece is copied, and need not stay. */
+	const struct iovec *local;
+	const struct rmem_iovec *remote;
+	int nlocal, nremote;
+	/* Atomic operations: as for rmem_fetch_add() and rmem_compare_swap(). */
+	rmem_addr_t addr;
+	uint64_t operand; /* what is added, or expected */
+	uint64_t desired;
+	uint64_t *old;
+	int timeout_ms;    /* its time, from its start; 0: no limit */
+	uint32_t reserved; /* 0 */
+};
+#define RMEM_OP_INIT \
+	{ \
+		sizeof(struct rmem_op), 0, 0, 0, NULL, NULL, 0, 0, 0, 0, 0, NULL, 0, 0 \
+	}
+
+/*
+ * Start it: as the calls above. A silent one that has completed makes room by itself.
+ *
+ * An operation whose time is over before it has completed fails with -ETIMEDOUT; its local memory is the program's again
+ * when that has been reaped. If it was on its way, its connection is broken for that, and what else was on the queue is
+ * repeated on another: a time-out is for what has gone wrong, not for pacing. One that is sent once, and may have been
+ * carried out, fails with -EREMOTEIO instead. Only rmem_reap() looks at the time (the descriptor is readable when it is
+ * over); and as operations complete in order, one that stands behind others waits for those: give them a time as well. A
+ * first touch, which asks the server for a key, keeps within it; making a connection for a queue on which others
+ * wait keeps within the session's time-out.
+ */
+RMEM_API int rmem_start(struct rmem_queue *q, const struct rmem_op *op);
+
+/* Carry it out, and wait for it: as rmem_readv() and the others that wait, within its time. Its tag is not looked at. */
+RMEM_API int rmem_run(struct rmem *rm, const struct rmem_op *op);
+
 /* Hand what was started to the device now. */
 RMEM_API int rmem_submit(struct rmem_queue *q);
 
@@ -334,6 +393,8 @@ struct rmem_completion {
  * takes at most the session's timeout, whatever timeout_ms says. A connection on which nothing completes for 10 s (or 15 s, where
  * nobody waits for that long) is given up.
  *	-EINVAL		max is less than 1, or q or out is NULL
+ *	-EINTR		the queue is interruptible, nothing has completed, and a signal handler ran while this slept (one that
+ *			ran just before is not noticed: block the signal, and use the descriptor with ppoll(2))
  */
 RMEM_API int rmem_reap(struct rmem_queue *q, struct rmem_completion *out, int max, int timeout_ms);
 
@@ -354,6 +415,15 @@ RMEM_API const char *rmem_completion_errmsg(
  * something is outstanding it is readable every 5 s at least, so that a dead connection is noticed.
  */
 RMEM_API int rmem_queue_fd(struct rmem_queue *q);
+
+/*
+ * One descriptor for all queues of a session that were created with RMEM_QUEUE_WATCHED, now and later: readable when there
+ * may be something to reap on any of them. rmem_queues_ready() tells on which: up to max (and 64) of them, and how many;
+ * 0: on none. It does not wait. Reap those until rmem_reap() returns 0. Any thread; but the queues stay one thread's at a
+ * time, and must not be destroyed meanwhile. The session's: do not close it.
+ */
+RMEM_API int rmem_queues_fd(struct rmem *rm);
+RMEM_API int rmem_queues_ready(struct rmem *rm, struct rmem_queue **out, int max);
 
 /*
  * How the session's data travelled, since rmem_open(): work requests, and the bytes in them. What was

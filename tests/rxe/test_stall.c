@@ -447,6 +447,44 @@ static void test_frozen_in_mid_call(void **state)
 	rig_stop(r, false);
 }
 
+/* A thread's processor time and the time, when a call that waits for a server that stands has come back. */
+static void wait_in_vain(struct rmem *rm, uint64_t *used_ns, uint64_t *took_ns)
+{
+	const uint64_t began = clock_boot_ns(), before = clock_read_ns(CLOCK_THREAD_CPUTIME_ID);
+	uint64_t addr;
+
+	assert_int_equal(rmem_alloc(rm, BLOCK, NULL, &addr), -ETIMEDOUT);
+	*used_ns = clock_read_ns(CLOCK_THREAD_CPUTIME_ID) - before;
+	*took_ns = clock_boot_ns() - began;
+}
+
+/* Who waits for long sleeps, however short waits were before. */
+static void test_waiting_takes_no_processor(void **state)
+{
+	struct rmem_open_attr attr = RMEM_OPEN_ATTR_INIT;
+	struct rig *r = *state;
+	uint64_t addr, used, took;
+	struct rmem *rm;
+
+	rig_start(r, options_pressure);
+	attr.timeout_ms = 2000;
+	assert_int_equal(rmem_open(r->server, &attr, &rm), 0);
+	for (unsigned i = 0; i < 100; i++) {
+		assert_int_equal(rmem_alloc(rm, BLOCK, NULL, &addr), 0);
+		assert_int_equal(rmem_free(rm, addr), 0);
+	}
+	rig_freeze(r);
+	for (unsigned i = 0; i < 2; i++) {
+		wait_in_vain(rm, &used, &took);
+		if (used > took / 8)
+			fail_msg("%" PRIu64 " of %" PRIu64 " us", used / NSEC_PER_USEC,
+				took / NSEC_PER_USEC);
+	}
+	rig_thaw(r);
+	(void)rmem_close(rm);
+	rig_stop(r, false);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -456,6 +494,7 @@ int main(int argc, char **argv)
 		RIG_TEST(test_frozen_client_keeps_its_bytes),
 		RIG_TEST(test_frozen_client_under_pressure),
 		RIG_TEST(test_frozen_in_mid_call),
+		RIG_TEST(test_waiting_takes_no_processor),
 	};
 
 	if (argc > 1)

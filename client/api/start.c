@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The public calls that start operations on a queue. */
+#include <errno.h>
+
+#include "client/api/descriptor.h"
+#include "client/api/queue.h"
+#include "client/data/fastpath.h"
+#include "client/data/keys.h"
+#include "client/data/progress.h"
+#include "client/space/call.h"
+#include "client/space/op.h"
+
+/* Operations of which the program hears nothing may fill the queue: those that have completed leave. */
+static void make_room(struct rmem_queue *q)
+{
+	struct errinfo errinfo;
+
+	queue_drop_silent(q);
+	if (q->started - q->reaped != q->depth || !q->operations[q->reaped & q->mask].silent)
+		return;
+	if (channel_is_busy(q->channel))
+		progress_advance(q->channel, 0, &errinfo);
+	queue_drop_silent(q);
+}
+
+/* Room for one more; NULL, and *rc. */
+static struct operation *begin(struct rmem_queue *q, enum operation_kind kind, uint64_t tag,
+	int *rc, struct errinfo *errinfo)
+{
+	struct operation *op;
+
+	errinfo->text[0] = '\0';
+	if (!q) {
+		*rc = errinfo_set(errinfo, -EINVAL, "the queue is NULL");
+		return NULL;
+	}
+	*rc = call_enter(q->rm, errinfo);
+	if (*rc == 0 && q->started - q->reaped == q->depth)
+		make_room(q);
+	if (*rc == 0 && q->started - q->reaped == q->depth)
+		*rc = errinfo_set(errinfo, -EAGAIN,
+			"%u operations have been started: reap some, or create the queue with a "
+			"greater depth",
+			(unsigned)q->depth);
+	if (*rc)
+		return NULL;
+	op = &q->operations[q->started & q->mask];
+	*op = (struct operation){ .kind = kind,
+		.fence = q->fence,
+		.tag = tag,
+		.as_of = keys_as_of(q->channel->session) };
+	return op;
+}
+
+static void started(struct rmem_queue *q)
+{
+	struct errinfo errinfo;
+
+	q->started++;
+	q->fence = false;
+	queue_set_short_end(q);
+	if (channel_unposted(q->channel) >= PIPELINE_BATCH)
+		progress_post(q->channel, &errinfo);
+}
+
+static int start(struct rmem_queue *q, struct operation *op, int rc, const char *call,
+	struct errinfo *errinfo)
+{
+	bool announce;
+	uint64_t before;
+
+	if (rc)
+		return call_done(rc, call, errinfo);
+	announce = descriptor_announce(q);
+	before = descriptor_waits(q);
+	rc = progress_start(q->channel, op, errinfo);
+	if (rc == 0)
+		started(q);
+	if (announce)
+		descriptor_announced(q, before);
+	return call_done(rc, call, errinfo);
+}
+
+static __attribute__((noinline)) void post_batch(struct channel *ch)
+{
+	struct errinfo errinfo;
+
+	if (channel_unposted(ch) >= PIPELINE_BATCH)
+		progress_post(ch, &errinfo);
+}
+
+/* In a child after fork() the channel is not as it was, which fastpath_start() sees. */
+static inline __attribute__((always_inline)) bool start_short(struct rmem_queue *q,
+	enum operation_kind kind, void *local, rmem_addr_t remote, size_t bytes, uint64_t tag,
+	bool silent)
+{
+	struct channel *ch = q->channel;
+
+	if (q->started >= q->short_end || !fastpath_start(ch, &q->operations[q->started & q->mask],
+						  kind, local, remote, bytes, tag, silent))
+		return false;
+	q->started++;
+	if (ch->pipeline.built >= ch->pipeline.short_end)
+		post_batch(ch);
+	return true;
+}
+
+static __attribute__((noinline)) int start_long(struct rmem_queue *q, enum operation_kind kind,
+	void *local, rmem_addr_t remote, size_t bytes, uint64_t tag, const char *call)
+{
+	struct errinfo errinfo;
+	int rc;
+	struct operation *op = begin(q, kind, tag, &rc, &errinfo);
+
+	if (op)
+		rc = operation_plan_one(op, local, remote, bytes, &errinfo);
+	return start(q, op, rc, call, &errinfo);
+}
+
+RMEM_API int rmem_start_read(
+	struct rmem_queue *q, void *dst, rmem_addr_t src, size_t bytes, uint64_t tag)
+{
+	if (q && start_short(q, OPERATION_READ, dst, src, bytes, tag, false))
+		return 0;
+	return start_long(q, OPERATION_READ, dst, src, bytes, tag, "rmem_start_read");
+}
+
+RMEM_API int rmem_start_write(
+	struct rmem_queue *q, rmem_addr_t dst, const void *src, size_t bytes, uint64_t tag)
+{
+	void *local = (void *)(uintptr_t)src; /* it is only read */
+
+	if (q && start_short(q, OPERATION_WRITE, local, dst, bytes, tag, false))
+		return 0;
+	return start_long(q, OPERATION_WRITE, local, dst, bytes, tag, "rmem_start_write");
+}
+
+/* A piece of which nothing is asked that takes the long way. */
+static bool start_short_op(struct rmem_queue *q, const struct rmem_op *o)
+{
+	return o->kind <= RMEM_OP_WRITE && !(o->flags & ~RMEM_OP_SILENT) && !o->timeout_ms &&
+	       o->nlocal == 1 && o->nremote == 1 && o->local && o->remote &&
+	       o->local->iov_len == o->remote->len &&
+	       start_short(q, op_kind(o), o->local->iov_base, o->remote->base, o->remote->len,
+		       o->tag, o->flags & RMEM_OP_SILENT);
+}
+
+RMEM_API int rmem_start(struct rmem_queue *q, const struct rmem_op *from)
+{
+	struct operation *op = NULL;
+	struct errinfo errinfo = { "" };
+	struct rmem_op mine;
+	int rc = op_read(from, RMEM_OP_SILENT | RMEM_OP_FENCED | RMEM_OP_ONCE, &mine, &errinfo);
+
+	if (rc == 0 && q && start_short_op(q, &mine))
+		return 0;
+	if (rc == 0)
+		op = begin(q, op_kind(&mine), mine.tag, &rc, &errinfo);
+	if (op) {
+		op->fence |= (mine.flags & RMEM_OP_FENCED) != 0;
+		rc = op_plan(&mine, op, &errinfo);
+	}
+	return start(q, op, rc, "rmem_start", &errinfo);
+}
+
+static int start_lists(struct rmem_queue *q, enum operation_kind kind, const struct iovec *local,
+	int nlocal, const struct rmem_iovec *remote, int nremote, uint64_t tag, const char *call)
+{
+	struct errinfo errinfo;
+	int rc;
+	struct operation *op = begin(q, kind, tag, &rc, &errinfo);
+
+	if (op)
+		rc = operation_plan(op, local, nlocal, remote, nremote, &errinfo);
+	return start(q, op, rc, call, &errinfo);
+}
+
+RMEM_API int rmem_start_readv(struct rmem_queue *q, const struct iovec *local, int nlocal,
+	const struct rmem_iovec *remote, int nremote, uint64_t tag)
+{
+	return start_lists(
+		q, OPERATION_READ, local, nlocal, remote, nremote, tag, "rmem_start_readv");
+}
+
+RMEM_API int rmem_start_writev(struct rmem_queue *q, const struct iovec *local, int nlocal,
+	const struct rmem_iovec *remote, int nremote, uint64_t tag)
+{
+	return start_lists(
+		q, OPERATION_WRITE, local, nlocal, remote, nremote, tag, "rmem_start_writev");
+}
+
+static int start_word(struct rmem_queue *q, const struct operation *word, const char *call)
+{
+	struct errinfo errinfo;
+	int rc;
+	struct operation *op = begin(q, word->kind, word->tag, &rc, &errinfo);
+
+	if (op) {
+		op->addr = word->addr;
+		op->add_or_expected = word->add_or_expected;
+		op->desired = word->desired;
+		op->old = word->old;
+		rc = operation_check_word(op, &errinfo);
+	}
+	return start(q, op, rc, call, &errinfo);
+}
+
+RMEM_API int rmem_start_fetch_add(
+	struct rmem_queue *q, rmem_addr_t addr, uint64_t add, uint64_t *old, uint64_t tag)
+{
+	const struct operation word = { .kind = OPERATION_FETCH_ADD,
+		.addr = addr,
+		.add_or_expected = add,
+		.old = old,
+		.tag = tag };
+
+	return start_word(q, &word, "rmem_start_fetch_add");
+}
+
+RMEM_API int rmem_start_compare_swap(struct rmem_queue *q, rmem_addr_t addr, uint64_t expected,
+	uint64_t desired, uint64_t *old, uint64_t tag)
+{
+	const struct operation word = { .kind = OPERATION_COMPARE_SWAP,
+		.addr = addr,
+		.add_or_expected = expected,
+		.desired = desired,
+		.old = old,
+		.tag = tag };
+
+	return start_word(q, &word, "rmem_start_compare_swap");
+}
+
+RMEM_API int rmem_fence(struct rmem_queue *q)
+{
+	struct errinfo errinfo;
+	int rc = queue_enter(q, &errinfo);
+
+	if (rc == 0) {
+		q->fence = true;
+		queue_set_short_end(q);
+	}
+	return call_done(rc, "rmem_fence", &errinfo);
+}
+
+RMEM_API int rmem_submit(struct rmem_queue *q)
+{
+	struct errinfo errinfo;
+	int rc = queue_enter(q, &errinfo);
+
+	if (rc == 0)
+		progress_post(q->channel, &errinfo);
+	return call_done(rc, "rmem_submit", &errinfo);
+}

@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Operations described by a struct: every kind, each flag, a time of their own; and one descriptor for many queues. */
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "tests/rxe/desk.h"
+
+#define TIME_MS 500
+#define LATE_NS (6 * NSEC_PER_SEC) /* of which a session has 20 to come back in */
+#define DEPTH 8
+#define SILENT 1000UL
+#define ONCE 64UL
+#define QUEUES 3
+
+static struct rmem_op op_of(uint32_t kind, uint32_t flags, uint64_t tag)
+{
+	struct rmem_op op = RMEM_OP_INIT;
+
+	op.kind = kind;
+	op.flags = flags;
+	op.tag = tag;
+	return op;
+}
+
+/* A copy of one piece, whose lists are gone when it has been started. */
+static int start_copy(
+	struct rmem_queue *q, struct rmem_op op, void *local, rmem_addr_t remote, size_t bytes)
+{
+	const struct iovec here = { local, bytes };
+	const struct rmem_iovec there = { remote, bytes };
+
+	op.local = &here;
+	op.remote = &there;
+	op.nlocal = op.nremote = 1;
+	return rmem_start(q, &op);
+}
+
+static struct rmem_completion reap(struct rmem_queue *q)
+{
+	struct rmem_completion done;
+
+	assert_int_equal(rmem_reap(q, &done, 1, -1), 1);
+	return done;
+}
+
+/* ---- kinds ---- */
+
+static void check_waiting(struct desk *d)
+{
+	uint64_t words[2] = { 5, 6 }, got[2] = { 0 }, old = 0;
+	const struct iovec from[2] = { { words, 8 }, { words + 1, 8 } }, to = { got, 16 };
+	const struct rmem_iovec there = { d->addr, 16 };
+	struct rmem_op op = op_of(RMEM_OP_WRITE, RMEM_OP_ONCE, 0);
+
+	op.local = from;
+	op.nlocal = 2;
+	op.remote = &there;
+	op.nremote = 1;
+	op.timeout_ms = RIG_LIMIT_MS;
+	lib_succeed(rmem_run(d->rm, &op));
+	op = op_of(RMEM_OP_FETCH_ADD, 0, 0);
+	op.addr = d->addr;
+	op.operand = 10;
+	op.old = &old;
+	lib_succeed(rmem_run(d->rm, &op));
+	assert_int_equal(old, 5);
+	op = op_of(RMEM_OP_COMPARE_SWAP, 0, 0);
+	op.addr = d->addr + 8;
+	op.operand = 6;
+	op.desired = 60;
+	lib_succeed(rmem_run(d->rm, &op));
+	op = op_of(RMEM_OP_READ, 0, 0);
+	op.local = &to;
+	op.remote = &there;
+	op.nlocal = op.nremote = 1;
+	lib_succeed(rmem_run(d->rm, &op));
+	assert_int_equal(got[0], 15);
+	assert_int_equal(got[1], 60);
+}
+
+static void check_started(struct desk *d)
+{
+	struct rmem_op op = op_of(RMEM_OP_FETCH_ADD, 0, 2);
+	uint64_t *word = (void *)d->bytes, old = 0;
+
+	*word = 100;
+	lib_succeed(start_copy(d->q, op_of(RMEM_OP_WRITE, 0, 1), word, d->addr, 8));
+	op.addr = d->addr;
+	op.operand = 1;
+	op.old = &old;
+	lib_succeed(rmem_start(d->q, &op));
+	lib_succeed(start_copy(
+		d->q, op_of(RMEM_OP_READ, RMEM_OP_FENCED | RMEM_OP_ONCE, 3), word + 1, d->addr, 8));
+	desk_reap_in_order(d->q, 1, 3, 1);
+	assert_int_equal(old, 100);
+	assert_int_equal(word[1], 101); /* behind the fence */
+}
+
+static void check_wrong(struct desk *d)
+{
+	struct {
+		struct rmem_op op;
+		uint64_t more;
+	} newer = { op_of(RMEM_OP_READ, 0, 0), 0 };
+	struct rmem_op op = op_of(0, 0, 0);
+
+	lib_expect(rmem_start(d->q, NULL), -EINVAL, "NULL");
+	lib_expect(rmem_start(d->q, &op), -EINVAL, "kind");
+	lib_expect(rmem_run(d->rm, &op), -EINVAL, "kind");
+	op.kind = RMEM_OP_COMPARE_SWAP + 1;
+	lib_expect(rmem_start(d->q, &op), -EINVAL, "kind");
+	op = op_of(RMEM_OP_READ, 8, 0);
+	lib_expect(rmem_start(d->q, &op), -EINVAL, "flag");
+	op = op_of(RMEM_OP_READ, RMEM_OP_SILENT, 0);
+	lib_expect(rmem_run(d->rm, &op), -EINVAL, "flag");
+	op = op_of(RMEM_OP_READ, 0, 0);
+	op.timeout_ms = -1;
+	lib_expect(rmem_start(d->q, &op), -EINVAL, "timeout_ms");
+	op = op_of(RMEM_OP_FETCH_ADD, 0, 0);
+	op.addr = d->addr + 4;
+	lib_expect(rmem_start(d->q, &op), -EINVAL, "atomic");
+	lib_expect(start_copy(d->q, op_of(RMEM_OP_READ, 0, 0), d->bytes, d->addr + DESK_BLOCK, 1),
+		-EFAULT, "");
+	op.size--;
+	lib_expect(rmem_start(d->q, &op), -EINVAL, "");
+	newer.op.size = sizeof(newer);
+	lib_succeed(rmem_start(d->q, &newer.op)); /* of no bytes */
+	assert_int_equal(reap(d->q).result, 0);
+	newer.more = 1;
+	lib_expect(rmem_start(d->q, &newer.op), -E2BIG, "");
+}
+
+static void test_kinds(void **state)
+{
+	struct desk d;
+
+	desk_create(&d, *state, DEPTH);
+	check_waiting(&d);
+	check_started(&d);
+	check_wrong(&d);
+	desk_destroy(&d);
+}
+
+/* ---- flags ---- */
+
+/* They never fill the queue, and what is asked of the rest comes alone. */
+static void test_silent(void **state)
+{
+	struct rmem_completion done;
+	uint64_t words[SILENT];
+	struct desk d;
+
+	desk_create(&d, *state, DEPTH);
+	for (uint64_t i = 0; i < SILENT; i++) {
+		int rc;
+
+		words[i] = i + 1;
+		while ((rc = start_copy(d.q, op_of(RMEM_OP_WRITE, RMEM_OP_SILENT, i), &words[i],
+				d.addr + i * 8, 8)) == -EAGAIN)
+			;
+		lib_succeed(rc);
+	}
+	assert_int_equal(rmem_reap(d.q, &done, 1, -1), 0); /* all are done, and none tells */
+	lib_succeed(start_copy(d.q, op_of(RMEM_OP_WRITE, RMEM_OP_SILENT, 1), words, d.addr, 8));
+	lib_succeed(rmem_start_read(d.q, d.bytes, d.addr, SILENT * 8, 2));
+	lib_succeed(start_copy(d.q, op_of(RMEM_OP_WRITE, RMEM_OP_SILENT, 3), words, d.addr, 8));
+	desk_reap_in_order(d.q, 2, 1, 1);
+	assert_memory_equal(d.bytes, words, sizeof(words));
+	assert_int_equal(rmem_reap(d.q, &done, 1, -1), 0);
+	desk_destroy(&d);
+}
+
+/* What was on its way when the server died is not sent again, and says so; what was not is sent. */
+static void test_once(void **state)
+{
+	unsigned unknown = 0;
+	struct desk d;
+
+	desk_create(&d, *state, ONCE);
+	lib_succeed(rmem_start_write(d.q, d.addr, d.bytes, DESK_BLOCK, 0));
+	desk_reap_in_order(d.q, 0, 1, 1);
+	for (uint64_t i = 0; i < ONCE; i++)
+		lib_succeed(start_copy(
+			d.q, op_of(RMEM_OP_WRITE, RMEM_OP_ONCE, i), d.bytes, d.addr, DESK_BLOCK));
+	lib_succeed(rmem_submit(d.q));
+	rig_kill(d.rig);
+	rig_start(d.rig, NULL);
+	for (uint64_t i = 0; i < ONCE; i++) {
+		const struct rmem_completion done = reap(d.q);
+
+		assert_int_equal(done.tag, i);
+		if (done.status != -EREMOTEIO)
+			lib_succeed(done.status);
+		unknown += done.status != 0;
+	}
+	printf("%u of %lu may or may not have been carried out\n", unknown, ONCE);
+	assert_true(unknown > 0);
+	/* The others, as ever. */
+	lib_succeed(rmem_start_write(d.q, d.addr, d.bytes, DESK_BLOCK, 0));
+	desk_reap_in_order(d.q, 0, 1, 1);
+	desk_destroy(&d);
+}
+
+/* ---- time ---- */
+
+/* A session that tries to come back for long. */
+static void open_patient(struct desk *d, struct rig *r)
+{
+	struct rmem_open_attr attr = RMEM_OPEN_ATTR_INIT;
+
+	rig_start(r, (const char *const[]){ "--ttl", "10m", NULL });
+	d->rig = r;
+	attr.timeout_ms = 20000;
+	lib_succeed(rmem_open(r->server, &attr, &d->rm));
+	d->addr = lib_alloc(d->rm, DESK_BLOCK);
+	d->bytes = lib_buffer(d->rm, DESK_BLOCK);
+	d->q = lib_queue(d->rm, DEPTH);
+	lib_succeed(rmem_start_write(d->q, d->addr, "before", 7, 0));
+	desk_reap_in_order(d->q, 0, 1, 1);
+	lib_succeed(rmem_write(d->rm, d->addr, "before", 7));
+}
+
+static void check_in_time(uint64_t began_ns, int status)
+{
+	const uint64_t took = clock_boot_ns() - began_ns;
+
+	assert_int_equal(status, -ETIMEDOUT);
+	assert_in_range(took, TIME_MS * NSEC_PER_MSEC, LATE_NS);
+}
+
+/* The one whose time is over fails while the server is away; the ones that have time wait for it, and succeed. */
+static void test_time(void **state)
+{
+	struct rmem_op hasty = op_of(RMEM_OP_WRITE, RMEM_OP_SILENT, 1),
+		       waiting = op_of(RMEM_OP_FETCH_ADD, 0, 0);
+	struct rmem_completion done;
+	uint64_t began;
+	struct desk d;
+	int rc;
+
+	open_patient(&d, *state);
+	hasty.timeout_ms = waiting.timeout_ms = TIME_MS;
+	waiting.addr = d.addr + 64;
+	waiting.operand = 1;
+	rig_kill(d.rig);
+	began = clock_boot_ns();
+	lib_succeed(start_copy(d.q, hasty, d.bytes, d.addr, 8));
+	lib_succeed(rmem_start_write(d.q, d.addr, "after", 6, 2));
+	done = reap(d.q); /* it fails, so it is not silent */
+	assert_int_equal(done.tag, 1);
+	check_in_time(began, done.status);
+	assert_non_null(strstr(rmem_completion_errmsg(d.q, &done), "time"));
+	began = clock_boot_ns();
+	rc = rmem_run(d.rm, &waiting);
+	if (rc != -EREMOTEIO) /* it had been posted before the break was seen */
+		check_in_time(began, rc);
+	rig_start(d.rig, NULL);
+	desk_reap_in_order(d.q, 2, 1, 1);
+	waiting.timeout_ms = RIG_LIMIT_MS;
+	lib_succeed(rmem_run(d.rm, &waiting));
+	lib_succeed(rmem_read(d.rm, d.bytes, d.addr, 6));
+	assert_string_equal((char *)d.bytes, "after");
+	desk_destroy(&d);
+}
+
+/* ---- many queues ---- */
+
+static void check_ready(struct rmem *rm, struct rmem_queue *wanted)
+{
+	struct pollfd fd = { .fd = rmem_queues_fd(rm), .events = POLLIN };
+	struct rmem_queue *ready[QUEUES];
+
+	assert_int_equal(poll(&fd, 1, RIG_LIMIT_MS), 1);
+	assert_int_equal(rmem_queues_ready(rm, ready, QUEUES), 1);
+	assert_ptr_equal(ready[0], wanted);
+}
+
+static void take(struct rmem_queue *q, uint64_t tag)
+{
+	struct rmem_completion done;
+	int n;
+
+	while ((n = rmem_reap(q, &done, 1, 0)) > 0) {
+		lib_succeed(done.status);
+		assert_int_equal(done.tag, tag);
+	}
+	assert_int_equal(n, 0);
+}
+
+static void test_watched(void **state)
+{
+	struct rmem_queue_attr attr = RMEM_QUEUE_ATTR_INIT;
+	struct rmem_queue *queues[QUEUES], *ready[QUEUES];
+	struct desk d;
+
+	desk_create(&d, *state, DEPTH); /* d.q is not watched */
+	attr.flags = RMEM_QUEUE_WATCHED;
+	for (unsigned i = 0; i < QUEUES; i++)
+		lib_succeed(rmem_queue_create(d.rm, &attr, &queues[i]));
+	assert_int_equal(rmem_queues_ready(d.rm, ready, QUEUES), 0);
+	lib_expect(rmem_queues_ready(d.rm, ready, 0), -EINVAL, "room");
+	for (uint64_t i = 0; i < 2 * QUEUES; i++) {
+		lib_succeed(rmem_start_write(queues[i % QUEUES], d.addr, d.bytes, 8, i));
+		lib_succeed(rmem_submit(queues[i % QUEUES]));
+		check_ready(d.rm, queues[i % QUEUES]);
+		take(queues[i % QUEUES], i);
+		while (rmem_queues_ready(
+			d.rm, ready, QUEUES)) /* once in vain, for what was reaped already */
+			take(ready[0], i);
+	}
+	rmem_queue_destroy(queues[0]);
+	lib_succeed(rmem_start_write(queues[1], d.addr, d.bytes, 8, 1));
+	lib_succeed(rmem_submit(queues[1]));
+	check_ready(d.rm, queues[1]);
+	take(queues[1], 1);
+	attr.flags = 4;
+	lib_expect(rmem_queue_create(d.rm, &attr, &queues[0]), -EINVAL, "flag");
+	desk_destroy(&d);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		RIG_TEST(test_kinds),
+		RIG_TEST(test_silent),
+		RIG_TEST(test_once),
+		RIG_TEST(test_time),
+		RIG_TEST(test_watched),
+	};
+
+	return rig_main(RIG_PORT_OPS, tests, sizeof(tests) / sizeof(tests[0]));
+}
