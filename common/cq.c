@@ -104,7 +104,10 @@ int cq_sleep(struct cq *q, struct ibv_wc *wc, int max, const struct cq_sleep *ho
 	n = ibv_poll_cq(q->ibv, max, wc);
 	if (n)
 		return n < 0 ? -EIO : n;
-	rc = handshake_wait(q->channel->fd, how->other_fd, how->cancel_fd, how->deadline_ns);
+	rc = handshake_wait_or_signal(
+		q->channel->fd, how->other_fd, how->cancel_fd, how->deadline_ns);
+	if (rc == -EINTR && !how->interruptible)
+		return 0;
 	if (rc)
 		return rc;
 	(void)take_event(q);

@@ -25,6 +25,7 @@ struct cq_sleep {
 	int other_fd;  /* -1: none. cq_sleep() then returns 0 */
 	int cancel_fd; /* -1: none. -ECANCELED */
 	uint64_t deadline_ns;
+	bool interruptible; /* -EINTR, when a signal handler has run */
 };
 
 /* 0, or what the device says. Half of it may exist then; cq_destroy() takes that too. */

@@ -324,14 +324,13 @@ static int note_failures(struct endpoint *ep, const struct ibv_wc *wc, int n)
  * Spinning has found nothing. Never inlined: what it takes is not an operation's work, and
  * tests/instructions/count knows it by its name.
  */
-static __attribute__((noinline)) int sleep_for(struct endpoint *ep, struct cq *q, struct ibv_wc *wc,
-	int max, uint64_t deadline_ns, int cancel_fd)
+static __attribute__((noinline)) int sleep_for(
+	struct endpoint *ep, struct cq *q, struct ibv_wc *wc, int max, const struct cq_sleep *how)
 {
-	const struct cq_sleep how = { ep->shake.channel->fd, cancel_fd, deadline_ns };
 	int n;
 
 	do {
-		n = cq_sleep(q, wc, max, &how);
+		n = cq_sleep(q, wc, max, how);
 		if (n <= 0)
 			endpoint_watch(ep);
 	} while (n == 0);
@@ -342,15 +341,17 @@ static __attribute__((noinline)) int sleep_for(struct endpoint *ep, struct cq *q
 int endpoint_completions(struct endpoint *ep, struct cq *q, struct ibv_wc *wc, int max,
 	uint64_t deadline_ns, int cancel_fd)
 {
+	const struct cq_sleep how = { ep->shake.channel->fd, cancel_fd, deadline_ns, false };
 	int n = cq_spin(q, wc, max, deadline_ns);
 
-	return n ? n : sleep_for(ep, q, wc, max, deadline_ns, cancel_fd);
+	return n ? n : sleep_for(ep, q, wc, max, &how);
 }
 
 /* None came soon: wait for what is on its way, and stop the connection if it does not come. */
 static int reap_late(struct endpoint *ep, struct ibv_wc *wc, int max, uint64_t limit_ns)
 {
 	const bool flushing = endpoint_broken(ep);
+	struct cq_sleep how = { ep->shake.channel->fd, -1, 0, false };
 	int n;
 
 	/*
@@ -359,7 +360,8 @@ static int reap_late(struct endpoint *ep, struct ibv_wc *wc, int max, uint64_t l
 	 */
 	if (flushing && limit_ns > FLUSH_LIMIT_NS)
 		limit_ns = FLUSH_LIMIT_NS;
-	n = sleep_for(ep, &ep->send, wc, max, clock_boot_ns() + limit_ns, -1);
+	how.deadline_ns = clock_boot_ns() + limit_ns;
+	n = sleep_for(ep, &ep->send, wc, max, &how);
 	if (n == -ETIMEDOUT && !flushing) {
 		endpoint_break(ep);
 		n = endpoint_completions(
@@ -383,19 +385,22 @@ int endpoint_reap(struct endpoint *ep, struct ibv_wc *wc, int max, uint64_t limi
 	return note_failures(ep, wc, n);
 }
 
-int endpoint_wait(
-	struct endpoint *ep, struct ibv_wc *wc, int max, uint64_t deadline_ns, uint64_t limit_ns)
+int endpoint_wait(struct endpoint *ep, struct ibv_wc *wc, int max, uint64_t deadline_ns,
+	uint64_t limit_ns, bool interruptible)
 {
+	struct cq_sleep how = { ep->shake.channel->fd, -1, deadline_ns, interruptible };
 	uint64_t until;
 	int n = cq_spin(&ep->send, wc, max, deadline_ns);
 
 	if (n == 0) {
 		until = clock_boot_ns() + limit_ns;
-		n = sleep_for(
-			ep, &ep->send, wc, max, deadline_ns < until ? deadline_ns : until, -1);
+		how.deadline_ns = deadline_ns < until ? deadline_ns : until;
+		n = sleep_for(ep, &ep->send, wc, max, &how);
 	}
 	if (n == -ETIMEDOUT)
 		return 0;
+	if (n == -EINTR)
+		return n;
 	if (n < 0) {
 		endpoint_break(ep);
 		return -ECONNRESET;

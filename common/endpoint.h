@@ -99,9 +99,12 @@ int endpoint_post(struct endpoint *ep, struct ibv_send_wr *list, struct ibv_send
  */
 int endpoint_reap(struct endpoint *ep, struct ibv_wc *wc, int max, uint64_t limit_ns);
 
-/* The same, but nothing is broken if none comes by the deadline, or within the limit: 0. */
-int endpoint_wait(
-	struct endpoint *ep, struct ibv_wc *wc, int max, uint64_t deadline_ns, uint64_t limit_ns);
+/*
+ * The same, but nothing is broken if none comes by the deadline, or within the limit: 0. -EINTR, if that is wanted, when
+ * a signal handler has run while this slept.
+ */
+int endpoint_wait(struct endpoint *ep, struct ibv_wc *wc, int max, uint64_t deadline_ns,
+	uint64_t limit_ns, bool interruptible);
 
 /* The same without waiting: 0 if there is none. */
 int endpoint_poll(struct endpoint *ep, struct ibv_wc *wc, int max);

@@ -50,20 +50,22 @@ static int select_instead(struct pollfd fds[], int n, int timeout_ms)
 	return found;
 }
 
-/* False: it cannot be seen whether they are readable, or not of all of them. */
-static bool look(struct pollfd fds[], int n, int timeout_ms)
+/* 0; -EINTR; or -EBADF: it cannot be seen whether they are readable, or not of all of them. */
+static int look(struct pollfd fds[], int n, int timeout_ms)
 {
 	int found = poll(fds, (nfds_t)n, timeout_ms);
 	bool closed = false;
 
 	if (found < 0 && errno != EINTR)
 		found = select_instead(fds, n, timeout_ms);
+	if (found < 0 && errno == EINTR)
+		return -EINTR;
 	for (int i = 0; i < n; i++)
 		if (fds[i].revents & POLLNVAL) {
 			fds[i].revents = 0;
 			closed = true;
 		}
-	return !closed && (found >= 0 || errno == EINTR);
+	return closed || found < 0 ? -EBADF : 0;
 }
 
 static void pause_blindly(uint64_t left_ns)
@@ -77,6 +79,16 @@ static void pause_blindly(uint64_t left_ns)
 
 int handshake_wait(int fd, int fd2, int cancel_fd, uint64_t deadline_ns)
 {
+	int rc;
+
+	do {
+		rc = handshake_wait_or_signal(fd, fd2, cancel_fd, deadline_ns);
+	} while (rc == -EINTR);
+	return rc;
+}
+
+int handshake_wait_or_signal(int fd, int fd2, int cancel_fd, uint64_t deadline_ns)
+{
 	for (;;) {
 		struct pollfd fds[3] = {
 			{ .fd = cancel_fd, .events = POLLIN },
@@ -84,17 +96,19 @@ int handshake_wait(int fd, int fd2, int cancel_fd, uint64_t deadline_ns)
 			{ .fd = fd2, .events = POLLIN },
 		};
 		uint64_t now = clock_boot_ns(), left_ms;
-		bool seen;
+		int rc;
 
 		if (now >= deadline_ns)
 			return -ETIMEDOUT;
 		left_ms = (deadline_ns - now + NSEC_PER_MSEC - 1) / NSEC_PER_MSEC;
-		seen = look(fds, 3, left_ms > 60000 ? 60000 : (int)left_ms);
+		rc = look(fds, 3, left_ms > 60000 ? 60000 : (int)left_ms);
 		if (fds[0].revents)
 			return -ECANCELED;
 		if (fds[1].revents || fds[2].revents)
 			return 0;
-		if (seen)
+		if (rc == -EINTR)
+			return rc;
+		if (rc == 0)
 			continue;
 		/*
 		 * The descriptors could not be watched: return early, so that the caller tries them itself. A caller without

@@ -45,5 +45,7 @@ void handshake_destroy(struct handshake *h);
  * pause, and callers try their descriptor again; a call without descriptors then sleeps until the deadline.
  */
 int handshake_wait(int fd, int fd2, int cancel_fd, uint64_t deadline_ns);
+/* The same; -EINTR when a signal handler has run. */
+int handshake_wait_or_signal(int fd, int fd2, int cancel_fd, uint64_t deadline_ns);
 
 #endif

@@ -44,6 +44,14 @@ AT(rmem_completion, flags, 12);
 AT(rmem_completion, result, 16);
 SIZE(rmem_completion, 24);
 
+AT(rmem_event, size, 0);
+AT(rmem_event, kind, 8);
+AT(rmem_event, lost, 12);
+AT(rmem_event, time_ns, 16);
+AT(rmem_event, serial, 24);
+AT(rmem_event, addr, 32);
+SIZE(rmem_event, 40);
+
 AT(rmem_op, size, 0);
 AT(rmem_op, kind, 8);
 AT(rmem_op, flags, 12);

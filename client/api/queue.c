@@ -242,16 +242,19 @@ static int collect(
 	return n;
 }
 
-/* Let operations complete: wait for the first, if none has. */
-static void advance(struct rmem_queue *q, uint64_t deadline_ns, struct errinfo *errinfo)
+/* Let operations complete: wait for the first, if none has. 0 or -EINTR. */
+static int advance(struct rmem_queue *q, uint64_t deadline_ns, struct errinfo *errinfo)
 {
+	int rc = 0;
+
 	if (q->epoll_fd >= 0)
 		descriptor_disarm(q);
 	if (channel_is_busy(q->channel))
-		progress_advance(q->channel, queue_completed(q) ? 0 : deadline_ns, errinfo);
+		rc = progress_advance(q->channel, queue_completed(q) ? 0 : deadline_ns, errinfo);
 	if (q->epoll_fd >= 0 && !queue_completed(q) && channel_is_busy(q->channel) &&
 		descriptor_arm(q))
 		progress_advance(q->channel, 0, errinfo);
+	return rc;
 }
 
 RMEM_API int rmem_reap(struct rmem_queue *q, struct rmem_completion *out, int max, int timeout_ms)
@@ -267,14 +270,17 @@ RMEM_API int rmem_reap(struct rmem_queue *q, struct rmem_completion *out, int ma
 		return call_done(rc, "rmem_reap", &errinfo);
 	deadline_ns = deadline_of(timeout_ms);
 	do { /* again, if all that has completed is not to be reported */
-		advance(q, deadline_ns, &errinfo);
+		rc = advance(q, deadline_ns, &errinfo);
 		n = collect(q, out, max, &failed);
-	} while (n == 0 && deadline_ns && channel_is_busy(q->channel) &&
+	} while (n == 0 && rc == 0 && deadline_ns && channel_is_busy(q->channel) &&
 		 (deadline_ns == PIPELINE_FOREVER || clock_boot_ns() < deadline_ns));
 	q->quiet = n == 0;
 	queue_set_short_end(q);
 	if (failed)
 		call_done(failed->status, "rmem_reap", why(q, failed->reason));
+	if (n == 0 && rc)
+		return call_done(rc, "rmem_reap",
+			&(struct errinfo){ "a signal handler ran while it waited" });
 	return n;
 }
 

@@ -7,7 +7,6 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -31,7 +30,7 @@ struct ring {
 	struct line lines[LINES];
 };
 
-static _Atomic(struct ring *) ring; /* made once */
+static struct ring ring;
 
 /* Under the lock, which is nobody's while fn runs. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -46,7 +45,7 @@ static pthread_t thread;
 /* The thread that logs. */
 static void tap(enum log_level level, const char *text)
 {
-	struct ring *r = atomic_load(&ring);
+	struct ring *r = &ring;
 	uint64_t at = atomic_load(&r->written);
 	struct line *line;
 
@@ -108,35 +107,46 @@ static bool relay(struct ring *r)
 	return true;
 }
 
+/* There is no function any more, and no line that one might have waited for: so there is no thread either. */
+static bool is_over(struct ring *r)
+{
+	bool over;
+
+	pthread_mutex_lock(&lock);
+	over = !function && atomic_load(&r->taken) == atomic_load(&r->written);
+	if (over) {
+		running = false;
+		pthread_detach(pthread_self());
+	}
+	pthread_mutex_unlock(&lock);
+	return over;
+}
+
 static void *run(void *arg)
 {
 	struct ring *r = arg;
 
-	for (;;) {
+	do {
 		while (sem_wait(&r->ready))
 			;
 		while (relay(r))
 			;
-	}
+	} while (!is_over(r));
 	return NULL;
 }
 
 /* With the lock. */
 static int start(struct errinfo *errinfo)
 {
-	struct ring *r = atomic_load(&ring);
+	static bool prepared;
 	int rc;
 
 	if (running)
 		return 0;
-	if (!r) {
-		r = calloc(1, sizeof(*r));
-		if (!r)
-			return errinfo_set(errinfo, -ENOMEM, "out of memory");
-		sem_init(&r->ready, 0, 0);
-		atomic_store(&ring, r);
-	}
-	rc = thread_start(&thread, "rmem-log", run, r, errinfo);
+	if (!prepared)
+		sem_init(&ring.ready, 0, 0);
+	prepared = true;
+	rc = thread_start(&thread, "rmem-log", run, &ring, errinfo);
 	running = rc == 0;
 	return rc;
 }
@@ -175,7 +185,7 @@ int log_relay_set(enum log_level level, log_relay_fn *fn, void *user, uint64_t d
 		pthread_mutex_unlock(&lock);
 		return rc;
 	}
-	before = running ? atomic_load(&atomic_load(&ring)->written) : 0;
+	before = atomic_load(&ring.written);
 	if (function && !inside)
 		rc = wait_for(before, deadline_ns, errinfo);
 	function = fn;
@@ -184,6 +194,8 @@ int log_relay_set(enum log_level level, log_relay_fn *fn, void *user, uint64_t d
 	log_set_tap(fn ? level : LOG_LEVEL_OFF, tap);
 	if (running && !inside && rc == 0)
 		rc = wait_for(begun, deadline_ns, errinfo);
+	if (running && !function)
+		(void)sem_post(&ring.ready);
 	pthread_mutex_unlock(&lock);
 	return rc;
 }

@@ -17,6 +17,7 @@ static void forget_session(struct session *s)
 	blocks_mark_stale(&s->blocks);
 	session_next_epoch(s);
 	pthread_mutex_unlock(&s->table);
+	events_add(&s->events, RMEM_EVENT_RECLAIMED, 0, 0);
 	s->resumable = false;
 	s->pending.active = false;
 	s->seq = 0;
@@ -148,8 +149,11 @@ int connection_open(struct session *s, uint64_t deadline_ns, struct errinfo *err
 
 	session_disconnect(s);
 	rc = connect_once(s, deadline_ns, errinfo);
-	if (rc != -ESTALE || !s->resumable)
-		return rc;
-	forget_session(s);
-	return connect_once(s, deadline_ns, errinfo);
+	if (rc == -ESTALE && s->resumable) {
+		forget_session(s);
+		rc = connect_once(s, deadline_ns, errinfo);
+	}
+	if (rc && rc != -ECANCELED)
+		events_begin(&s->events, RMEM_EVENT_GONE);
+	return rc;
 }

@@ -76,10 +76,12 @@ static void *lease_thread_main(void *arg)
 
 	while (!atomic_load(&k->stopping)) {
 		/* Whatever ends it, everything is looked at; it takes its time, whatever the kernel says. */
-		(void)handshake_wait(s->wake_fd, atomic_load(&s->watch_fd), s->cancel_fd, next);
+		(void)handshake_wait(s->wake_fd, atomic_load(&s->watch_fd), s->cancel_fd,
+			session_judge(s, next));
 		drain(s->wake_fd);
 		if (atomic_load(&k->stopping))
 			break;
+		(void)session_judge(s, next);
 		if (!watch(s) || !session_lease_good(s)) {
 			if (recover(s) == 0) {
 				next = clock_boot_ns() + renewal_period_ns(s, &seed);

@@ -33,6 +33,7 @@ int session_init(struct session *s, struct errinfo *errinfo)
 	int rc;
 
 	s->wake_fd = s->cancel_fd = -1;
+	events_init(&s->events);
 	s->buffers.heap = s->heap;
 	atomic_init(&s->closing_ns, UINT64_MAX);
 	fair_lock_init(&s->control);
@@ -79,6 +80,7 @@ void session_abandon(struct session *s)
 		close(s->wake_fd);
 	if (s->cancel_fd >= 0)
 		close(s->cancel_fd);
+	events_abandon(&s->events);
 	buffers_destroy(&s->buffers);
 	mark_remove(&s->mark);
 	free(s->device);
@@ -93,6 +95,7 @@ void session_destroy(struct session *s)
 	fair_lock_destroy(&s->sender);
 	pthread_mutex_destroy(&s->buffers_lock);
 	pthread_mutex_destroy(&s->table);
+	events_destroy(&s->events);
 }
 
 int session_lock(struct session *s, uint64_t deadline_ns, struct errinfo *errinfo)
@@ -123,15 +126,68 @@ bool session_connected(const struct session *s)
 	return s->endpoint && !endpoint_broken(s->endpoint);
 }
 
+static void tell_revoked(struct session *s, const struct block *block)
+{
+	if (block->state == BLOCK_LIVE)
+		events_add(&s->events, RMEM_EVENT_REVOKED, block->id, block->addr);
+}
+
+void session_revoke(struct session *s, struct block *block)
+{
+	tell_revoked(s, block);
+	blocks_set_state(&s->blocks, block, BLOCK_STALE);
+}
+
+void session_displace(struct session *s, uint64_t addr, uint64_t bytes)
+{
+	const uint64_t end = addr + bytes;
+	const struct block *block;
+
+	for (uint64_t at = addr;
+		at < end && (block = blocks_overlap(&s->blocks, at, end - at)) != NULL;
+		at = block->addr + block->bytes)
+		tell_revoked(s, block);
+	blocks_displace(&s->blocks, addr, bytes);
+}
+
+/* A lease that was confirmed at 0 ends then: a little earlier than the server says. */
+static uint64_t lease_term_ns(const struct session *s)
+{
+	const uint64_t ttl = atomic_load(&s->vitals->ttl_ms) * NSEC_PER_MSEC;
+	const uint64_t margin = ttl / 20 > LEASE_MARGIN_MIN_NS ? ttl / 20 : LEASE_MARGIN_MIN_NS;
+
+	return ttl > margin ? ttl - margin : 0;
+}
+
+uint64_t session_judge(struct session *s, uint64_t until_ns)
+{
+	/* The clock first: what is confirmed meanwhile is not taken for late. Late is half of the server's term. */
+	const uint64_t now = clock_boot_ns();
+	const uint64_t half = atomic_load(&s->vitals->ttl_ms) * NSEC_PER_MSEC / 2;
+	const uint64_t term = lease_term_ns(s), end = atomic_load(&s->vitals->lease_ns);
+	const uint64_t late = term > half ? end - (term - half) : end;
+	const uint64_t change = now < late ? late : end;
+
+	if (!end)
+		return until_ns; /* there has been none */
+	if (now >= end)
+		events_begin(&s->events, RMEM_EVENT_EXPIRED);
+	else if (now >= late)
+		events_begin(&s->events, RMEM_EVENT_LATE);
+	return now < change && change < until_ns ? change : until_ns;
+}
+
 void session_lease_extend(struct session *s, uint64_t sent_ns)
 {
-	uint64_t ttl = atomic_load(&s->vitals->ttl_ms) * NSEC_PER_MSEC;
-	uint64_t margin = ttl / 20 > LEASE_MARGIN_MIN_NS ? ttl / 20 : LEASE_MARGIN_MIN_NS;
-	uint64_t until = sent_ns + (ttl > margin ? ttl - margin : 0);
+	uint64_t until = sent_ns + lease_term_ns(s);
 	uint64_t old = atomic_load(&s->vitals->lease_ns);
 
+	/* The first that runs again after a process was stopped need not be the lease thread. */
+	(void)session_judge(s, 0);
 	while (old < until && !atomic_compare_exchange_weak(&s->vitals->lease_ns, &old, until))
 		;
+	if (session_lease_good(s))
+		events_end(&s->events);
 }
 
 int session_renew(struct session *s, struct errinfo *errinfo)

@@ -9,6 +9,7 @@
  *	sender	the control connection's send queue, which is empty whenever this lock is free.
  *		Replacing the connection takes control and sender, so either is enough to look at it
  *	table	the blocks, the registered buffers, the domain
+ *	events	those that the program has not taken (client/control/events.h)
  * The reply to a request is awaited without the sender, so that renewals go on while the server is busy
  * or stopped. Channels remember what they have read under table. Changes to that increment `epoch` under table;
  * a channel with an older epoch rereads.
@@ -24,6 +25,7 @@
 #include "client/control/blocks.h"
 #include "client/control/buffers.h"
 #include "client/base/mark.h"
+#include "client/control/events.h"
 #include "client/control/lease_epoch.h"
 #include "client/base/fair_lock.h"
 #include "common/clock.h"
@@ -99,6 +101,8 @@ struct session {
 	struct lease_epoch lease_epoch;
 	_Atomic uint32_t channels; /* that were ever made */
 	struct vitals *vitals;
+
+	struct events events;
 };
 
 /* Memory that is zeroed but for the heap becomes a session that is not connected. 0, -ENOMEM, -EMFILE. */
@@ -123,6 +127,13 @@ static inline void session_next_epoch(struct session *s)
 	atomic_fetch_add(&s->vitals->epoch, 1);
 }
 
+/*
+ * With the table: the server says that this block is gone, or has lent these addresses anew, so that what was there
+ * is. The program gets an event for each that it could still use.
+ */
+void session_revoke(struct session *s, struct block *block);
+void session_displace(struct session *s, uint64_t addr, uint64_t bytes);
+
 /* The sender, for a short message, at most until the deadline: 0 or -ETIMEDOUT. */
 int session_sender_lock(struct session *s, uint64_t deadline_ns);
 void session_sender_unlock(struct session *s);
@@ -135,6 +146,8 @@ static inline bool session_lease_good(const struct session *s)
 
 /* A sign of life was sent then, and was acknowledged. */
 void session_lease_extend(struct session *s, uint64_t sent_ns);
+/* Tells the program what has become of the lease. Returns when to look again: until_ns, or when that changes before. */
+uint64_t session_judge(struct session *s, uint64_t until_ns);
 /* One-sided renewal. 0, -ECONNRESET, -ETIMEDOUT, -ECANCELED, or -ESTALE if it is too late for that. */
 int session_renew(struct session *s, struct errinfo *errinfo);
 

@@ -127,7 +127,7 @@ static int mark_stale(struct session *s, const struct block_view *gone, struct e
 	pthread_mutex_lock(&s->table);
 	block = find_again(s, gone);
 	if (block && (block->state == BLOCK_LIVE || block->state == BLOCK_STALE)) {
-		blocks_set_state(&s->blocks, block, BLOCK_STALE);
+		session_revoke(s, block);
 		rc = explain_stale(block, errinfo);
 	} else {
 		rc = explain_freed(gone->addr, errinfo);

@@ -423,15 +423,19 @@ int pipeline_poll(struct pipeline *p, uint64_t now_ns)
 int pipeline_wait(struct pipeline *p, uint64_t deadline_ns)
 {
 	const int max = p->posted - p->done == 1 ? 1 : REAP_BATCH;
+	const bool interruptible = p->interruptible && !endpoint_broken(p->ep);
 	struct ibv_wc wc[REAP_BATCH];
 
 	do {
-		int n = deadline_ns == PIPELINE_FOREVER || p->failure.op
+		int n = (deadline_ns == PIPELINE_FOREVER && !interruptible) || p->failure.op
 				? endpoint_reap(p->ep, wc, max, PIPELINE_PROGRESS_NS)
-				: endpoint_wait(p->ep, wc, max, deadline_ns, PIPELINE_LOOK_NS);
+				: endpoint_wait(p->ep, wc, max, deadline_ns, PIPELINE_LOOK_NS,
+					  interruptible);
 
 		if (n == 0)
 			return judge_silence(p, clock_boot_ns());
+		if (n == -EINTR)
+			return n;
 		if (n < 0 || take(p, wc, n))
 			return -ECONNRESET;
 	} while (p->failure.op);

@@ -180,7 +180,8 @@ int pipeline_post(struct pipeline *p, struct errinfo *errinfo);
 
 /*
  * Take in completions: those that are there, or wait for the first until the deadline. Operations complete.
- * -ECONNRESET: the connection broke, and nothing more will come; p->failure says on what.
+ * -ECONNRESET: the connection broke, and nothing more will come; p->failure says on what. -EINTR: as said with
+ * interruptible.
  */
 int pipeline_poll(struct pipeline *p, uint64_t now_ns);
 int pipeline_wait(struct pipeline *p, uint64_t deadline_ns);

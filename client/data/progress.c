@@ -95,12 +95,31 @@ static void give_up(struct channel *ch, int rc, const struct errinfo *errinfo)
 	pipeline_fail(&ch->pipeline, rc, errinfo);
 }
 
-static uint64_t nearer(uint64_t a, uint64_t b)
+/* Post what was built, and take completions in. 0, -ECONNRESET, -EPERM, -EINTR, or NOT_LEASED. */
+static int exchange(
+	struct channel *ch, uint64_t deadline_ns, uint64_t began_ns, struct errinfo *errinfo)
 {
-	return a < b ? a : b;
+	struct pipeline *p = &ch->pipeline;
+	int rc = post(ch, errinfo);
+
+	if (rc || pipeline_is_idle(p))
+		return rc;
+	if (deadline_ns == 0)
+		return pipeline_poll(p, began_ns);
+	return pipeline_wait(p, deadline_ns < p->deadline_ns ? deadline_ns : p->deadline_ns);
 }
 
-void progress_advance(struct channel *ch, uint64_t deadline_ns, struct errinfo *errinfo)
+/* Is the time of an operation over? */
+static bool expire(struct channel *ch, struct errinfo *errinfo)
+{
+	if (ch->pipeline.deadline_ns == PIPELINE_FOREVER ||
+		!pipeline_expire(&ch->pipeline, clock_boot_ns(), errinfo))
+		return false;
+	log_info("%s", errinfo->text);
+	return true;
+}
+
+int progress_advance(struct channel *ch, uint64_t deadline_ns, struct errinfo *errinfo)
 {
 	const struct operation *first = ch->pipeline.first;
 	uint64_t began = clock_boot_ns();
@@ -109,26 +128,21 @@ void progress_advance(struct channel *ch, uint64_t deadline_ns, struct errinfo *
 	while (first && ch->pipeline.first == first) {
 		keys_refresh(ch);
 		if ((rc || !channel_is_connected(ch)) && reconnect_run(ch, false, began, errinfo))
-			return;
+			return 0;
 		work_build_all(ch, errinfo);
-		rc = post(ch, errinfo);
-		if (rc == 0 && !pipeline_is_idle(&ch->pipeline))
-			rc = deadline_ns ? pipeline_wait(&ch->pipeline,
-						   nearer(deadline_ns, ch->pipeline.deadline_ns))
-					 : pipeline_poll(&ch->pipeline, began);
-		if (rc == -EPERM)
-			return give_up(ch, rc, errinfo);
+		rc = exchange(ch, deadline_ns, began, errinfo);
 		if (rc == NOT_LEASED && clock_boot_ns() > began + ch->session->timeout_ns)
-			return give_up(ch,
-				errinfo_set(errinfo, -ETIMEDOUT,
-					"the lease ends faster than rmemd answers"),
-				errinfo);
+			rc = errinfo_set(
+				errinfo, -ETIMEDOUT, "the lease ends faster than rmemd answers");
+		if (rc == -EPERM || rc == -ETIMEDOUT) {
+			give_up(ch, rc, errinfo);
+			return 0;
+		}
+		if (rc == -EINTR)
+			return rc;
 		if (rc < 0)
 			channel_note_failure(ch, errinfo);
-		else if (ch->pipeline.deadline_ns != PIPELINE_FOREVER &&
-			 pipeline_expire(&ch->pipeline, clock_boot_ns(), errinfo))
-			log_info("%s", errinfo->text);
-		else if (rc == 0 && deadline_ns != PIPELINE_FOREVER &&
+		else if (!expire(ch, errinfo) && rc == 0 && deadline_ns != PIPELINE_FOREVER &&
 			 clock_boot_ns() >= deadline_ns)
 			break;
 	}
@@ -137,6 +151,7 @@ void progress_advance(struct channel *ch, uint64_t deadline_ns, struct errinfo *
 		work_build_all(ch, errinfo);
 		progress_post(ch, errinfo);
 	}
+	return 0;
 }
 
 int progress_run(struct channel *ch, struct operation *op, struct errinfo *errinfo)

@@ -18,9 +18,9 @@ void progress_post(struct channel *ch, struct errinfo *errinfo);
 /*
  * Bring operations forward, until the oldest completes or the deadline has passed (0: do not wait;
  * PIPELINE_FOREVER). What fails carries its status; errinfo tells about the last that failed. Coming back is
- * part of it, and has its own limit.
+ * part of it, and has its own limit. 0, or -EINTR where the pipeline is interruptible.
  */
-void progress_advance(struct channel *ch, uint64_t deadline_ns, struct errinfo *errinfo);
+int progress_advance(struct channel *ch, uint64_t deadline_ns, struct errinfo *errinfo);
 
 /* Start one operation on an idle channel, and wait for it (as far as it goes): its status. */
 int progress_run(struct channel *ch, struct operation *op, struct errinfo *errinfo);

@@ -81,6 +81,14 @@ static int check_size(size_t size, size_t v1_size, struct errinfo *errinfo)
 	return 0;
 }
 
+int call_check_size(const void *dst, size_t v1_size, struct errinfo *errinfo)
+{
+	size_t size;
+
+	memcpy(&size, dst, sizeof(size));
+	return check_size(size, v1_size, errinfo);
+}
+
 int call_copy_attr(
 	void *dst, size_t dst_size, const void *src, size_t v1_size, struct errinfo *errinfo)
 {

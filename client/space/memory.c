@@ -125,7 +125,7 @@ static int accept_allocation(struct session *s, const struct alloc_request *requ
 					    .id = lent->serial,
 					    .origin = origin });
 	if (rc == -EEXIST)
-		blocks_displace(&s->blocks, lent->addr, lent->bytes);
+		session_displace(s, lent->addr, lent->bytes);
 	pthread_mutex_unlock(&s->table);
 	if (rc == 0 || rc == -EEXIST)
 		return rc;

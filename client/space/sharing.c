@@ -99,7 +99,7 @@ static int add_attached(struct session *s, rmem_addr_t addr, const struct lookup
 	pthread_mutex_lock(&s->table);
 	rc = blocks_add(&s->blocks, &new);
 	if (rc == -EEXIST) {
-		blocks_displace(&s->blocks, addr, found->bytes);
+		session_displace(s, addr, found->bytes);
 		rc = explain_in_the_way(blocks_overlap(&s->blocks, addr, found->bytes), errinfo);
 	}
 	pthread_mutex_unlock(&s->table);

@@ -459,12 +459,58 @@ RMEM_API int rmem_stats(struct rmem *rm, struct rmem_stats *out);
 RMEM_API const char *rmem_errmsg(void);
 
 /*
+ * What happens to a session, for a program that wants to know without asking by a call that moves data: kept from
+ * rmem_open() on, until it is taken. A program that never asks is told by its calls, and misses nothing.
+ */
+enum rmem_event_kind {
+	/* LATE, EXPIRED and GONE are over: there is a connection, and the lease is good. Not told of the first one. */
+	RMEM_EVENT_CONNECTED = 1,
+	/* Half of the lease is over without the server having heard from this process, which may have been stopped. */
+	RMEM_EVENT_LATE,
+	/* The lease may be over: the memory may be lent to others. Calls find out, and never touch theirs. */
+	RMEM_EVENT_EXPIRED,
+	/* The connection broke, and could not be made again at once. It is tried again and again. */
+	RMEM_EVENT_GONE,
+	/* The allocation at addr is gone, as a call on it has found (-ESTALE): its owner has freed it, or it was reclaimed. */
+	RMEM_EVENT_REVOKED,
+	/* The server has reclaimed the session: all its own allocations are gone (-ESTALE). */
+	RMEM_EVENT_RECLAIMED
+};
+
+struct rmem_event {
+	size_t size;      /* sizeof(struct rmem_event): see RMEM_EVENT_INIT */
+	uint32_t kind;    /* enum rmem_event_kind; ignore what is none: later versions add some */
+	uint32_t lost;    /* events before this one that were dropped */
+	uint64_t time_ns; /* when it was noticed, of CLOCK_BOOTTIME */
+	uint64_t serial;  /* REVOKED: the allocation's number, "id" in reports of rmemctl; else 0 */
+	rmem_addr_t addr; /* REVOKED: where it began; else 0 */
+};
+#define RMEM_EVENT_INIT \
+	{ \
+		sizeof(struct rmem_event), 0, 0, 0, 0, 0 \
+	}
+
+/*
+ * Take the oldest event: returns 1, or 0 if there is none. Never waits; any thread. out->size must be set. There is room
+ * for 64: where a program is slower than that, the oldest are dropped. Events are told in order and mostly at once;
+ * LATE and EXPIRED later, by the session's timeout at most, while another connection is being tried.
+ */
+RMEM_API int rmem_next_event(struct rmem *rm, struct rmem_event *out);
+
+/*
+ * Returns a descriptor for poll(2), epoll(7), or an event loop: readable while there is an event to take. It must not
+ * be read. The session's, until rmem_close(), which closes it.
+ *	-EMFILE		too many open files
+ */
+RMEM_API int rmem_event_fd(struct rmem *rm);
+
+/*
  * The library's log, for the program, beside what $RMEM_LOG writes to stderr: every failed call, every broken connection
  * and what is done about it (RMEM_LOG_INFO), every connection made (RMEM_LOG_DEBUG). fn gets each line, without a newline,
  * and user. For the whole process; the last call counts, and fn NULL ends it.
  *
- * fn is called in a thread of the library, one line at a time, with all signals blocked and without any lock of the
- * library: it may call what it likes of it, this too, and may take its time; lines that there is no room for meanwhile (64)
+ * fn is called in a thread of the library, which there is as long as there is a function, one line at a time, with all signals
+ * blocked and without any lock of the library: it may call what it likes of it, this too, and may take its time; lines that there is no room for meanwhile (64)
  * are dropped, and their number said. It must return (no longjmp(), exception or pthread_exit()), must not keep text,
  * and must not count on order against what other threads do: a line comes soon after what it tells about. What it
  * logs by calls of its own that fail comes to it in turn. In a child after fork() it is not called.

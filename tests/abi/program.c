@@ -131,6 +131,23 @@ static void get_stats(void)
 	CHECK(rmem_stats(rm, &s.stats) == -EINVAL);
 }
 
+/* Later than the first version of the header. */
+static void look_for_events(void)
+{
+#ifdef RMEM_EVENT_INIT
+	struct {
+		struct rmem_event event;
+		uint64_t behind;
+	} e = { RMEM_EVENT_INIT, 77 };
+
+	CHECK(rmem_event_fd(rm) >= 0);
+	CHECK(rmem_next_event(rm, &e.event) == 0);
+	CHECK(e.event.size == sizeof(e.event) && e.behind == 77);
+	e.event.size = offsetof(struct rmem_event, addr);
+	CHECK(rmem_next_event(rm, &e.event) == -EINVAL);
+#endif
+}
+
 static void use_queue(struct rmem_queue *q, rmem_addr_t addr)
 {
 	struct rmem_completion done[3];
@@ -195,6 +212,7 @@ static void use_session(const char *server)
 	q = create_queue();
 	use_queue(q, addr);
 	get_stats();
+	look_for_events();
 	use_lock(addr + 64);
 	share(addr);
 	rmem_queue_destroy(q);

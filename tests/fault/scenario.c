@@ -74,6 +74,20 @@ static int stats(void)
 	return rmem_stats(held.rm, &s);
 }
 
+/* How many there are depends on the fault. */
+static int events(void)
+{
+	struct rmem_event event = RMEM_EVENT_INIT;
+	int fd = rmem_event_fd(held.rm), rc;
+
+	if (fd < 0)
+		return fd;
+	do
+		rc = rmem_next_event(held.rm, &event);
+	while (rc > 0);
+	return rc;
+}
+
 static const struct step {
 	const char *name;
 	int (*run)(void);
@@ -98,6 +112,7 @@ static const struct step {
 	{ "queue", queued_all, VERDICT_QUEUE, false },
 	{ "queue_fd", queued_fd, VERDICT_QUEUE, false },
 	{ "queue_polled", queued_all, VERDICT_QUEUE, false },
+	{ "events", events, VERDICT_QUEUE, false },
 	{ "compare_swap", transfers_compare_swap, VERDICT_ATOMIC, false },
 	{ "read_small", transfers_read_copied, VERDICT_ANY, true },
 	{ "read_pinned", transfers_read_pinned, VERDICT_ANY, false },

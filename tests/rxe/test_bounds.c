@@ -371,6 +371,21 @@ static int call_record_destroy(struct place *p)
 	return 0;
 }
 
+static int call_event_fd(struct place *p)
+{
+	int fd = rmem_event_fd(p->rm);
+
+	return fd < 0 ? fd : 0;
+}
+
+static int call_next_event(struct place *p)
+{
+	struct rmem_event event = RMEM_EVENT_INIT;
+	int rc = rmem_next_event(p->rm, &event);
+
+	return rc < 0 ? rc : 0;
+}
+
 static int call_words(struct place *p)
 {
 	(void)p;
@@ -452,6 +467,8 @@ static const struct row rows[] = {
 	{ "rmem_err_name", call_words, LOCAL, 0 },
 	{ "rmem_completion_errmsg", call_words, LOCAL, 0 },
 	{ "rmem_set_log", call_set_log, LOCAL, 0 },
+	{ "rmem_event_fd", call_event_fd, LOCAL, 0 },
+	{ "rmem_next_event", call_next_event, LOCAL, 0 },
 };
 #define ROWS (sizeof(rows) / sizeof(rows[0]))
 

@@ -132,6 +132,13 @@ static void test_together(void **state)
 		(const char *const[]){ "counter 60, note 60, 0 records torn\n", NULL });
 }
 
+static void test_events(void **state)
+{
+	test_example(*state, "10-events",
+		(const char *const[]){
+			"a read: ESTALE\n", "an allocation is gone: number ", ", at 0x9e", NULL });
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -144,6 +151,7 @@ int main(void)
 		RIG_TEST(test_errors),
 		RIG_TEST(test_sharing),
 		RIG_TEST(test_together),
+		RIG_TEST(test_events),
 	};
 
 	return rig_main(RIG_PORT_EXAMPLES, tests, sizeof(tests) / sizeof(tests[0]));

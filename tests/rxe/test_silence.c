@@ -7,8 +7,10 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/time.h>
 
 #include "common/clock.h"
 #include "tests/rxe/lib.h"
@@ -214,11 +216,80 @@ static void test_silent_device(void **state)
 	rig_stop(r, false);
 }
 
+static void on_alarm(int signal)
+{
+	(void)signal;
+}
+
+static void set_alarms(int ms)
+{
+	const struct itimerval every = { { 0, ms * 1000 }, { 0, ms * 1000 } };
+
+	assert_int_equal(setitimer(ITIMER_REAL, &every, NULL), 0);
+}
+
+static struct rmem_queue *interruptible_queue(struct rmem *rm)
+{
+	struct rmem_queue_attr attr = RMEM_QUEUE_ATTR_INIT;
+	struct rmem_queue *q;
+
+	attr.flags = RMEM_QUEUE_INTERRUPTIBLE;
+	lib_succeed(rmem_queue_create(rm, &attr, &q));
+	return q;
+}
+
+/* Nothing completes: a signal ends the wait if that is wanted, and one operation its own time; the other comes back. */
+static void test_signal_and_time(void **state)
+{
+	const struct sigaction act = { .sa_handler = on_alarm, .sa_flags = SA_RESTART };
+	uint64_t word = 7, began;
+	const struct iovec here = { &word, sizeof(word) };
+	struct rmem_op op = RMEM_OP_INIT;
+	struct rmem_completion done;
+	struct rmem_iovec there;
+	struct rig *r = *state;
+	struct rmem_queue *q;
+	struct rmem *rm;
+
+	rig_start(r, NULL);
+	rm = lib_open(r->server, 0);
+	q = interruptible_queue(rm);
+	there = (struct rmem_iovec){ lib_alloc(rm, 64), sizeof(word) };
+	lib_succeed(rmem_start_write(q, there.base, &word, sizeof(word), 0));
+	assert_int_equal(rmem_reap(q, &done, 1, -1), 1);
+	op.kind = RMEM_OP_WRITE;
+	op.local = &here;
+	op.remote = &there;
+	op.nlocal = op.nremote = 1;
+	op.tag = 1;
+	op.timeout_ms = 1000;
+	snag_completions();
+	assert_int_equal(sigaction(SIGALRM, &act, NULL), 0);
+	began = clock_boot_ns();
+	lib_succeed(rmem_start(q, &op));
+	lib_succeed(rmem_start_write(q, there.base + 8, &word, sizeof(word), 2));
+	set_alarms(20);
+	lib_expect(rmem_reap(q, &done, 1, -1), -EINTR, "signal");
+	set_alarms(0);
+	assert_int_equal(rmem_reap(q, &done, 1, -1), 1);
+	assert_int_equal(done.tag, 1);
+	assert_int_equal(done.status, -ETIMEDOUT);
+	assert_in_range(clock_boot_ns() - began, NSEC_PER_SEC, 9 * NSEC_PER_SEC);
+	assert_int_equal(rmem_reap(q, &done, 1, -1), 1);
+	assert_int_equal(done.tag, 2);
+	lib_succeed(done.status);
+	assert_int_equal(lib_read_word(rm, there.base + 8), word);
+	lib_succeed(rmem_free(rm, there.base));
+	lib_succeed(rmem_close(rm));
+	rig_stop(r, false);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		RIG_TEST(test_silent_name_server),
 		RIG_TEST(test_name_is_asked_for_once),
+		RIG_TEST(test_signal_and_time),
 		RIG_TEST(test_silent_device),
 	};
 

@@ -5,8 +5,10 @@
 #include <stddef.h>
 #include <cmocka.h>
 
+#include <dirent.h>
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <semaphore.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -198,6 +200,58 @@ static void test_inside(void **state)
 	assert_int_equal(seen.lines, 1);
 }
 
+static unsigned relays(void)
+{
+	DIR *tasks = opendir("/proc/self/task");
+	struct dirent *task;
+	unsigned n = 0;
+
+	assert_non_null(tasks);
+	while ((task = readdir(tasks)) != NULL) {
+		char path[300], name[32] = "";
+		FILE *f;
+
+		snprintf(path, sizeof(path), "/proc/self/task/%s/comm", task->d_name);
+		f = fopen(path, "r");
+		if (f && fgets(name, sizeof(name), f))
+			n += strcmp(name, "rmem-log\n") == 0;
+		if (f)
+			fclose(f);
+	}
+	closedir(tasks);
+	return n;
+}
+
+static void await_no_relay(void)
+{
+	const uint64_t limit = clock_boot_ns() + LIMIT_NS;
+
+	while (relays()) {
+		assert_true(clock_boot_ns() < limit);
+		sched_yield();
+	}
+}
+
+/* There is a thread as long as there is a function, whoever ends it. */
+static void test_thread_ends(void **state)
+{
+	(void)state;
+	await_no_relay();
+	for (unsigned i = 0; i < 20; i++) {
+		assert_int_equal(rmem_set_log(RMEM_LOG_INFO, i % 2 ? take : end, &seen), 0);
+		if (i % 4 == 0)
+			assert_int_equal(relays(), 1);
+		fail_once();
+		wait_sem(&seen.came);
+		if (i % 2)
+			assert_int_equal(rmem_set_log(RMEM_LOG_INFO, NULL, NULL), 0);
+		if (i % 4 > 1)
+			await_no_relay();
+	}
+	await_no_relay();
+	assert_int_equal(seen.lines, 20);
+}
+
 /* No handler of the program's runs in that thread. */
 static void check_signals(void *user, int level, const char *text)
 {
@@ -251,6 +305,7 @@ int main(void)
 		TEST(test_threads),
 		TEST(test_stuck),
 		TEST(test_inside),
+		TEST(test_thread_ends),
 		TEST(test_signals),
 		TEST(test_child),
 	};
