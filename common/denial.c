@@ -168,7 +168,6 @@ int denial_explain(enum denial what, int rc, const char *doing, struct errinfo *
 /* ---- devices ---- */
 
 #define CLASS_DIR "/sys/class/infiniband_verbs"
-#define CONNECTION_DESCRIPTORS 12 /* what it takes, and a few */
 #define DESCRIPTORS_MAX 128
 
 int denial_of_descriptors(int wanted, struct errinfo *errinfo)
@@ -225,7 +224,7 @@ static int check_devices(void)
 
 int denial_of_devices(struct errinfo *errinfo)
 {
-	int rc = denial_of_descriptors(CONNECTION_DESCRIPTORS, errinfo);
+	int rc = denial_of_descriptors(DENIAL_CONNECTION_DESCRIPTORS, errinfo);
 
 	if (rc)
 		return rc;

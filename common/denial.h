@@ -27,6 +27,7 @@ int denial_explain(enum denial what, int rc, const char *doing, struct errinfo *
 const char *denial_remedy(enum denial what, int rc, char buf[DENIAL_TEXT_SIZE]);
 
 /* Can so many more descriptors be had? 0, -EMFILE, -ENFILE. */
+#define DENIAL_CONNECTION_DESCRIPTORS 12 /* what a connection takes, and a few */
 int denial_of_descriptors(int wanted, struct errinfo *errinfo);
 
 /*

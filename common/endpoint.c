@@ -2,6 +2,7 @@
 #include "common/endpoint.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -136,7 +137,6 @@ static int attempt(const struct endpoint_attr *attr, const struct target_path *p
 	if (!ep)
 		return endpoint_explain(-ENOMEM, "connection", errinfo);
 	ep->heap = attr->heap;
-	pthread_mutex_init(&ep->watch_lock, NULL);
 	ep->send_depth = attr->send_depth ? attr->send_depth : 1;
 	ep->shake.deadline_ns = attr->deadline_ns;
 	ep->shake.cancel_fd = attr->cancel_fd;
@@ -243,7 +243,6 @@ void endpoint_destroy(struct endpoint *ep)
 	heap_free(ep->heap, ep->buffers, ENDPOINT_BUFFER_BYTES);
 	domain_release(ep->domain);
 	handshake_destroy(&ep->shake);
-	pthread_mutex_destroy(&ep->watch_lock);
 	heap_free(ep->heap, ep, sizeof(*ep));
 }
 
@@ -255,12 +254,20 @@ void endpoint_break(struct endpoint *ep)
 		(void)ibv_modify_qp(ep->shake.id->qp, &attr, IBV_QP_STATE);
 }
 
+/* False only if there is none: librdmacm calls malloc() before it looks, which a wait need not do. */
+static bool may_have_event(const struct endpoint *ep)
+{
+	struct pollfd fd = { .fd = ep->shake.channel->fd, .events = POLLIN };
+
+	return poll(&fd, 1, 0) != 0;
+}
+
+/* Without a lock of ours, because of that malloc(). librdmacm hands each event to one thread. */
 int endpoint_watch(struct endpoint *ep)
 {
 	struct rdma_cm_event *event;
 
-	pthread_mutex_lock(&ep->watch_lock);
-	while (rdma_get_cm_event(ep->shake.channel, &event) == 0) {
+	while (may_have_event(ep) && rdma_get_cm_event(ep->shake.channel, &event) == 0) {
 		enum rdma_cm_event_type type = event->event;
 
 		rdma_ack_cm_event(event);
@@ -269,7 +276,6 @@ int endpoint_watch(struct endpoint *ep)
 		if (type == RDMA_CM_EVENT_DISCONNECTED || type == RDMA_CM_EVENT_DEVICE_REMOVAL)
 			endpoint_break(ep);
 	}
-	pthread_mutex_unlock(&ep->watch_lock);
 	return endpoint_broken(ep) ? -ECONNRESET : 0;
 }
 

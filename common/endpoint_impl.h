@@ -6,8 +6,6 @@
 #ifndef RMEM_COMMON_ENDPOINT_IMPL_H
 #define RMEM_COMMON_ENDPOINT_IMPL_H
 
-#include <pthread.h>
-
 #include "common/cq.h"
 #include "common/endpoint.h"
 #include "common/handshake.h"
@@ -18,7 +16,6 @@
 struct endpoint {
 	struct endpoint_port port; /* first: endpoint_port() */
 	struct handshake shake;
-	pthread_mutex_t watch_lock;
 	struct domain *domain;
 	struct ibv_mr *mr; /* over buffers */
 	struct heap *heap;

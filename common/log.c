@@ -2,12 +2,14 @@
 #include "common/log.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/outlet.h"
@@ -92,6 +94,26 @@ static size_t begin_line(char *line, size_t size, enum log_level level)
 	return n;
 }
 
+/* To a pipe that nobody reads: the SIGPIPE that comes of it would end a program that uses the library. */
+static ssize_t write_unpunished(const char *bytes, size_t size)
+{
+	const struct timespec at_once = { 0 };
+	sigset_t sigpipe, usual, pending;
+	ssize_t n;
+
+	sigemptyset(&sigpipe);
+	sigaddset(&sigpipe, SIGPIPE);
+	pthread_sigmask(SIG_BLOCK, &sigpipe, &usual);
+	sigpending(&pending);
+	n = outlet_write(STDERR_FILENO, bytes, size);
+	/* One that waits already is the program's. */
+	if (n == -EPIPE && !sigismember(&pending, SIGPIPE))
+		while (sigtimedwait(&sigpipe, NULL, &at_once) < 0 && errno == EINTR)
+			;
+	pthread_sigmask(SIG_SETMASK, &usual, NULL);
+	return n;
+}
+
 /* False: there is no room for it. If nobody is there to read it, nothing is lost. */
 static bool put(const char *line, size_t n)
 {
@@ -103,7 +125,7 @@ static bool put(const char *line, size_t n)
 		whole[size++] = '\n';
 	memcpy(whole + size, line, n);
 	size += n;
-	written = outlet_write(STDERR_FILENO, whole, size);
+	written = write_unpunished(whole, size);
 	if (written < 0)
 		return written != -EAGAIN;
 	atomic_store(&cut_short, (size_t)written < size && whole[written - (written > 0)] != '\n');

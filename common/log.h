@@ -5,7 +5,7 @@
  * $RMEM_LOG asks for it, or the program (rmem_set_log()). Any thread; one write(2) per line, so that lines never mix.
  *
  * Nobody waits for the reader of the log: what there is no room for is dropped and counted, and a later line
- * says how many there were.
+ * says how many there were. If there is no reader any more, that raises no SIGPIPE.
  */
 #ifndef RMEM_COMMON_LOG_H
 #define RMEM_COMMON_LOG_H

@@ -93,6 +93,10 @@ static int check_device(const char *device, struct errinfo *errinfo)
 	size_t n = 0;
 	int count = 0, rc;
 
+	/* libibverbs looks for its drivers once: if it cannot read what there is, it never has any. */
+	rc = denial_of_descriptors(DENIAL_CONNECTION_DESCRIPTORS, errinfo);
+	if (rc)
+		return rc;
 	list = ibv_get_device_list(&count);
 	if (!list && errno == ENOMEM)
 		return errinfo_set(errinfo, -ENOMEM, "ibv_get_device_list: out of memory");

@@ -123,9 +123,14 @@ static int connect_once(struct channel *ch, uint64_t deadline_ns, struct errinfo
 	return 0;
 }
 
-/* What a failed attempt means to an open session: -ECONNRESET, and the next may succeed; or an error that stays. */
-static int join_error(int rc)
+/*
+ * What a failed attempt means to an open session: -ECONNRESET, and the next may succeed; or an error that stays. Who
+ * wants a connection more is told at once that there is no descriptor for it; one that breaks leaves its own.
+ */
+static int join_error(const struct channel *ch, int rc)
 {
+	if (rc == -EMFILE && !ch->connects)
+		return rc;
 	return rc == -EUSERS || rc == -EOWNERDEAD ? rc : connection_error(rc);
 }
 
@@ -140,7 +145,7 @@ static int join(struct channel *ch, uint64_t deadline_ns, struct errinfo *errinf
 		if (rc == 0)
 			return 0;
 		log_debug("channel: %s", errinfo->text);
-		rc = join_error(rc);
+		rc = join_error(ch, rc);
 		if (rc != -ECONNRESET || clock_boot_ns() + backoff >= deadline_ns)
 			return rc;
 		if (handshake_wait(-1, -1, ch->session->cancel_fd, clock_boot_ns() + backoff) ==

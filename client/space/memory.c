@@ -300,13 +300,25 @@ static int free_locked(
 	return rc;
 }
 
+/* A program that drops the address now has leaked the memory: nobody repeats the call for it. */
+static int ask_to_repeat(rmem_addr_t addr, int rc, struct errinfo *errinfo)
+{
+	const struct errinfo cause = *errinfo;
+
+	return errinfo_set(errinfo, rc,
+		"0x%" PRIx64 " may still be allocated: call rmem_free() for it again: %s", addr,
+		cause.text[0] ? cause.text : errinfo_errno(-rc));
+}
+
 int memory_free(struct session *s, rmem_addr_t addr, uint64_t deadline_ns, struct errinfo *errinfo)
 {
 	int rc = session_lock(s, deadline_ns, errinfo);
 
-	if (rc)
-		return rc;
-	rc = free_locked(s, addr, deadline_ns, errinfo);
-	session_unlock(s);
+	if (rc == 0) {
+		rc = free_locked(s, addr, deadline_ns, errinfo);
+		session_unlock(s);
+	}
+	if (rc == -ETIMEDOUT || rc == -ECONNRESET || rc == -ENOMEM)
+		return ask_to_repeat(addr, rc, errinfo);
 	return rc > 0 ? 0 : rc;
 }

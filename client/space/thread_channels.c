@@ -129,6 +129,17 @@ void thread_channels_remove(struct thread_channels *t, struct channel *ch)
 
 /* ---- threads ---- */
 
+/* With the lock: one that an ended thread has left, or NULL, for one to be made. It counts as given from now on. */
+static struct channel *take_free(struct thread_channels *t)
+{
+	struct channel *ch = t->free;
+
+	if (ch)
+		LL_DELETE2(t->free, ch, next_free);
+	t->given++;
+	return ch;
+}
+
 /* One that an ended thread has left, or leave to make one; false: there are enough. */
 static bool claim(struct thread_channels *t, struct channel **out)
 {
@@ -136,10 +147,7 @@ static bool claim(struct thread_channels *t, struct channel **out)
 
 	pthread_mutex_lock(&t->lock);
 	claimed = t->given < t->limit;
-	t->given += claimed;
-	*out = claimed ? t->free : NULL;
-	if (*out)
-		LL_DELETE2(t->free, *out, next_free);
+	*out = claimed ? take_free(t) : NULL;
 	pthread_mutex_unlock(&t->lock);
 	return claimed;
 }
@@ -219,17 +227,41 @@ static bool make_room(struct locals *l)
 	return true;
 }
 
+/* What is written down for this thread; NULL: nothing. */
+static struct thread_channel *find_noted(const struct thread_channels *t, const struct locals *l)
+{
+	for (size_t i = 0; l && i < l->count; i++)
+		if (l->channels[i].id == t->id)
+			return &l->channels[i];
+	return NULL;
+}
+
+/* From the common channel to one that a thread has left since. None is made: the server may have refused one. */
+static void leave_common(struct thread_channels *t)
+{
+	struct thread_channel *noted = find_noted(t, locals_get());
+	struct channel *ch;
+
+	if (!noted)
+		return;
+	pthread_mutex_lock(&t->lock);
+	ch = t->free ? take_free(t) : NULL;
+	pthread_mutex_unlock(&t->lock);
+	if (ch)
+		thread_channel_now = *noted = (struct thread_channel){ t->id, ch, false };
+}
+
 static int find_mine(struct thread_channels *t, struct errinfo *errinfo)
 {
 	struct locals *l = locals_get();
+	const struct thread_channel *noted = find_noted(t, l);
 	struct thread_channel mine;
 	int rc;
 
-	for (size_t i = 0; l && i < l->count; i++)
-		if (l->channels[i].id == t->id) {
-			thread_channel_now = l->channels[i];
-			return 0;
-		}
+	if (noted) {
+		thread_channel_now = *noted;
+		return 0;
+	}
 	/* Only what is written down is given back when the thread ends. */
 	if (!l || !make_room(l)) {
 		rc = join_common(t, &mine, errinfo);
@@ -252,6 +284,8 @@ int thread_channels_enter(struct thread_channels *t, struct channel **out, struc
 
 	if (rc)
 		return rc;
+	if (thread_channel_now.common)
+		leave_common(t);
 	if (thread_channel_now.common)
 		(void)fair_lock_enter(&t->common_lock, FAIR_LOCK_FOREVER);
 	*out = thread_channel_now.channel;

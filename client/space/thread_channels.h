@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The session's channels, and which thread uses which. A thread gets one of its own at its first copy, up
- * to a limit; it goes back when the thread ends. Threads beyond that share one more, under a lock. Queues
- * bring theirs.
+ * to a limit; it goes back when the thread ends. Threads beyond that share one more, under a lock, until a copy
+ * finds one that has gone back. Queues bring theirs.
  *
  * A thread that has its channel finds it without a lock and without touching what others write.
  */

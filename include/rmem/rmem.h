@@ -129,8 +129,9 @@ RMEM_API int rmem_alloc(
 
 /*
  * Give an allocation back. addr must be what rmem_alloc() returned; 0 is fine. One round trip; when
- * it returns 0 no access to the memory is possible any more. After -ETIMEDOUT and -ECONNRESET repeat it: until then the
- * address is kept for it.
+ * it returns 0 no access to the memory is possible any more. After -ETIMEDOUT, -ECONNRESET and -ENOMEM it may still be
+ * allocated: repeat the call, or it is leaked. Whether an earlier one arrived makes no difference, and until one has
+ * returned 0 or -ESTALE the address is lent to this session for nothing else.
  *	-EINVAL		addr is an interior address, was freed already or was never allocated
  *	-ESTALE		it was lost already, and is given up now: its address can be lent to this session again
  *	-EIO		the server's device does not confirm that others have no access any more; it is lent to nobody
@@ -186,6 +187,7 @@ RMEM_API int rmem_detach(struct rmem *rm, rmem_addr_t addr);
  *			process, as with memcpy().)
  *	-EDQUOT		at the first touch: the server's device has no windows left for a key
  *	-EUSERS		at a thread's first copy: the server keeps no more connections
+ *	-EMFILE		at a thread's first copy: too many open files
  */
 RMEM_API int rmem_read(struct rmem *rm, void *dst, rmem_addr_t src, size_t bytes);
 RMEM_API int rmem_write(struct rmem *rm, rmem_addr_t dst, const void *src, size_t bytes);
@@ -280,7 +282,11 @@ struct rmem_queue_attr {
 		sizeof(struct rmem_queue_attr), 0, 0 \
 	}
 
-/* attr may be NULL. Connects: blocks for at most the session's timeout. -EUSERS: too many queues. */
+/*
+ * attr may be NULL. Connects: blocks for at most the session's timeout.
+ *	-EUSERS		too many queues
+ *	-EMFILE		too many open files
+ */
 RMEM_API int rmem_queue_create(
 	struct rmem *rm, const struct rmem_queue_attr *attr, struct rmem_queue **out);
 

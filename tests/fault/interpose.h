@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The interposer: a shared object that is loaded before all others (LD_PRELOAD) into the program under
- * test, and stands between it and libibverbs, librdmacm and libc. It needs no change there and no
- * special build. Calls that are inline functions (ibv_post_send, ibv_poll_cq, ...) go through a table in
+ * test, and stands between it and libibverbs, librdmacm and libc. It needs no change there, and only for faults on
+ * librmem's private heap a special link (heap_calls.c). Calls that are inline functions (ibv_post_send, ibv_poll_cq, ...) go through a table in
  * the device's context, in which the interposer puts itself once it sees the context.
  *
  *	interpose.c		whose call is it, is it the one to fail, what is alive
@@ -45,7 +45,7 @@ void *fault_real(_Atomic(void *) *cache, const char *name);
 bool fault_is_ours(struct origin origin);
 
 /* Count a call; must this one fail? False for calls that are not ours. */
-bool fault_hit(enum fault_kind kind, struct origin origin);
+EXPORT bool fault_hit(enum fault_kind kind, struct origin origin);
 
 /* The same for a call that ends an object: it fails for ever if the plan says that the fault sticks. */
 bool fault_hit_object(enum fault_kind kind, struct origin origin, const void *object);

@@ -39,6 +39,8 @@
 	MAKES(aligned_alloc) \
 	MAKES(posix_memalign) \
 	MAKES(strdup) \
+	MAKES(heap_alloc) \
+	MAKES(heap_grow) \
 	MAKES(mmap) \
 	MAKES(eventfd) \
 	MAKES(epoll_create1) \

@@ -28,25 +28,26 @@
 
 /* rmemd does not call these while it works. */
 static const enum fault_kind absent_at_work[] = { FAULT_malloc, FAULT_realloc, FAULT_aligned_alloc,
-	FAULT_strdup, FAULT_mmap, FAULT_eventfd, FAULT_epoll_create1, FAULT_epoll_ctl, FAULT_fcntl,
-	FAULT_poll, FAULT_getifaddrs, FAULT_getaddrinfo, FAULT_pthread_create,
-	FAULT_ibv_get_device_list, FAULT_ibv_query_device, FAULT_ibv_query_port,
-	FAULT_ibv_query_gid, FAULT_ibv_alloc_pd, FAULT_ibv_create_comp_channel, FAULT_ibv_create_qp,
-	FAULT_rdma_create_event_channel, FAULT_rdma_create_id, FAULT_rdma_get_devices,
-	FAULT_rdma_bind_addr, FAULT_rdma_listen, FAULT_rdma_resolve_addr, FAULT_rdma_resolve_route,
-	FAULT_rdma_connect, FAULT_rdma_reject, FAULT_ibv_destroy_qp, FAULT_ibv_destroy_comp_channel,
-	FAULT_ibv_dealloc_pd, FAULT_cm_refused, FAULT_NONE };
+	FAULT_strdup, FAULT_heap_alloc, FAULT_heap_grow, FAULT_mmap, FAULT_eventfd,
+	FAULT_epoll_create1, FAULT_epoll_ctl, FAULT_fcntl, FAULT_poll, FAULT_getifaddrs,
+	FAULT_getaddrinfo, FAULT_pthread_create, FAULT_ibv_get_device_list, FAULT_ibv_query_device,
+	FAULT_ibv_query_port, FAULT_ibv_query_gid, FAULT_ibv_alloc_pd,
+	FAULT_ibv_create_comp_channel, FAULT_ibv_create_qp, FAULT_rdma_create_event_channel,
+	FAULT_rdma_create_id, FAULT_rdma_get_devices, FAULT_rdma_bind_addr, FAULT_rdma_listen,
+	FAULT_rdma_resolve_addr, FAULT_rdma_resolve_route, FAULT_rdma_connect, FAULT_rdma_reject,
+	FAULT_ibv_destroy_qp, FAULT_ibv_destroy_comp_channel, FAULT_ibv_dealloc_pd,
+	FAULT_cm_refused, FAULT_NONE };
 
 /* Nor these before it is ready. */
 static const enum fault_kind absent_at_start[] = { FAULT_malloc, FAULT_realloc, FAULT_aligned_alloc,
-	FAULT_posix_memalign, FAULT_strdup, FAULT_eventfd, FAULT_epoll_create1, FAULT_epoll_ctl,
-	FAULT_poll, FAULT_getifaddrs, FAULT_getaddrinfo, FAULT_ibv_get_device_list,
-	FAULT_ibv_query_port, FAULT_ibv_req_notify_cq, FAULT_ibv_get_cq_event, FAULT_ibv_post_recv,
-	FAULT_rdma_resolve_addr, FAULT_rdma_resolve_route, FAULT_rdma_create_qp,
-	FAULT_rdma_set_option, FAULT_rdma_connect, FAULT_rdma_accept, FAULT_rdma_reject,
-	FAULT_rdma_get_cm_event, FAULT_rdma_disconnect, FAULT_rdma_destroy_id,
-	FAULT_ibv_destroy_comp_channel, FAULT_ibv_dealloc_pd, FAULT_post_send_part, FAULT_cm_event,
-	FAULT_cm_refused, FAULT_NONE };
+	FAULT_posix_memalign, FAULT_strdup, FAULT_heap_alloc, FAULT_heap_grow, FAULT_eventfd,
+	FAULT_epoll_create1, FAULT_epoll_ctl, FAULT_poll, FAULT_getifaddrs, FAULT_getaddrinfo,
+	FAULT_ibv_get_device_list, FAULT_ibv_query_port, FAULT_ibv_req_notify_cq,
+	FAULT_ibv_get_cq_event, FAULT_ibv_post_recv, FAULT_rdma_resolve_addr,
+	FAULT_rdma_resolve_route, FAULT_rdma_create_qp, FAULT_rdma_set_option, FAULT_rdma_connect,
+	FAULT_rdma_accept, FAULT_rdma_reject, FAULT_rdma_get_cm_event, FAULT_rdma_disconnect,
+	FAULT_rdma_destroy_id, FAULT_ibv_destroy_comp_channel, FAULT_ibv_dealloc_pd,
+	FAULT_post_send_part, FAULT_cm_event, FAULT_cm_refused, FAULT_NONE };
 
 static bool is_connection_object(int object)
 {

@@ -8,4 +8,9 @@
 PLUGIN_API int plugin_open(void);
 PLUGIN_API const char *plugin_errmsg(void);
 
+/* A session with memory; bytes that go there and come back; all of it given back. 0 or a negative errno. */
+PLUGIN_API int plugin_begin(const char *server);
+PLUGIN_API int plugin_copy(void);
+PLUGIN_API int plugin_end(void);
+
 #endif

@@ -71,6 +71,7 @@ enum rig_port {
 	RIG_PORT_ABI,
 	RIG_PORT_EVENTS,
 	RIG_PORT_OPS,
+	RIG_PORT_GUESTS,
 };
 
 #define RIG_LIMIT_MS \

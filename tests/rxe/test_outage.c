@@ -19,7 +19,8 @@
 #define OPERATIONS 10000UL
 #define DEPTH 16384
 #define TIMEOUT_MS 6000 /* of the sessions whose calls are to time out: all else must fit into it */
-#define IN_FLIGHT 128   /* work requests: how many additions one break can leave unknown at most */
+#define FREE_TIMEOUT_MS 1000
+#define IN_FLIGHT 128 /* work requests: how many additions one break can leave unknown at most */
 #define TRIES 10
 
 static void must(const struct storm *s, bool ok)
@@ -134,6 +135,38 @@ static void test_stopped(void **state)
 	rig_stop(r, false);
 }
 
+/* A free that nobody answers in time says what to do, and when that is done the memory is free, once. */
+static void test_free_repeated(void **state)
+{
+	struct rmem_open_attr attr = RMEM_OPEN_ATTR_INIT;
+	struct rig *r = *state;
+	rmem_addr_t addr, other;
+	struct rmem *rm;
+	char which[64];
+
+	rig_start(r, NULL);
+	attr.timeout_ms = FREE_TIMEOUT_MS;
+	lib_succeed(rmem_open(r->server, &attr, &rm));
+	addr = lib_alloc(rm, 4096);
+	snprintf(which, sizeof(which), "0x%" PRIx64 " may still be allocated", addr);
+	rig_freeze(r);
+	for (int i = 0; i < 2; i++) {
+		lib_expect(rmem_free(rm, addr), -ETIMEDOUT, which);
+		lib_expect(rmem_free(rm, addr), -ETIMEDOUT, "call rmem_free() for it again: ");
+	}
+	rig_thaw(r);
+	/* Now it is carried out; and its address is not lent before the program has asked. */
+	other = lib_alloc(rm, 4096);
+	assert_true(other != addr);
+	assert_int_equal(rig_ask_number(r, "status", "allocations.blocks"), 1);
+	lib_succeed(rmem_free(rm, addr));
+	lib_expect(rmem_free(rm, addr), -EINVAL, "freed already");
+	assert_int_equal(rig_ask_number(r, "status", "allocations.blocks"), 1);
+	lib_succeed(rmem_free(rm, other));
+	lib_succeed(rmem_close(rm));
+	rig_stop(r, false);
+}
+
 static uint64_t ms_since(uint64_t began_ns)
 {
 	return (clock_boot_ns() - began_ns) / NSEC_PER_MSEC;
@@ -216,6 +249,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		RIG_TEST(test_killed),
 		RIG_TEST(test_stopped),
+		RIG_TEST(test_free_repeated),
 		RIG_TEST(test_dead_for_good),
 	};
 
