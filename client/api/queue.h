@@ -6,13 +6,13 @@
 #ifndef RMEM_CLIENT_API_QUEUE_H
 #define RMEM_CLIENT_API_QUEUE_H
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "client/data/channel.h"
+#include "client/space/call.h"
 #include "common/errinfo.h"
-
-struct rmem;
 
 struct rmem_queue {
 	struct rmem *rm;
@@ -51,13 +51,10 @@ static inline void queue_set_short_end(struct rmem_queue *q)
 }
 
 /* The beginning of every call on a queue but those that start: as call_enter(). */
-int queue_enter(const struct rmem_queue *q, struct errinfo *errinfo);
-
-/* What has completed at the head, and is not to be reported, leaves. */
-void queue_drop_silent(struct rmem_queue *q);
-
-/* Finish and destroy all queues of a session; what has not completed by the deadline is given up. */
-void queues_destroy(struct rmem *rm, uint64_t deadline_ns);
-void queues_abandon(struct rmem *rm); /* in a child after fork(): only memory */
+static inline int queue_enter(const struct rmem_queue *q, struct errinfo *errinfo)
+{
+	errinfo->text[0] = '\0';
+	return q ? call_enter(q->rm, errinfo) : errinfo_set(errinfo, -EINVAL, "the queue is NULL");
+}
 
 #endif

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "client/api/queue.h"
+#include "client/api/queues.h"
 #include "client/base/mark.h"
 #include "client/control/connection.h"
 #include "client/control/registry.h"

@@ -10,17 +10,29 @@
 #include "client/space/call.h"
 #include "client/space/op.h"
 
+/* What has completed at the head, and is not to be reported, leaves. */
+static void drop_silent(struct rmem_queue *q)
+{
+	for (uint64_t done = queue_completed(q); done; done--) {
+		const struct operation *op = &q->operations[q->reaped & q->mask];
+
+		if (!op->silent || op->status)
+			return;
+		q->reaped++;
+	}
+}
+
 /* Operations of which the program hears nothing may fill the queue: those that have completed leave. */
 static void make_room(struct rmem_queue *q)
 {
 	struct errinfo errinfo;
 
-	queue_drop_silent(q);
+	drop_silent(q);
 	if (q->started - q->reaped != q->depth || !q->operations[q->reaped & q->mask].silent)
 		return;
 	if (channel_is_busy(q->channel))
 		progress_advance(q->channel, 0, &errinfo);
-	queue_drop_silent(q);
+	drop_silent(q);
 }
 
 /* Room for one more; NULL, and *rc. */

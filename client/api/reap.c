@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The public calls that take completions from a queue. */
+#include <errno.h>
+
+#include "client/api/descriptor.h"
+#include "client/api/queue.h"
+#include "client/data/fastpath.h"
+#include "client/data/progress.h"
+#include "common/clock.h"
+
+#define REASON_SHIFT 8 /* in the flags of a completion: the low ones are for the program */
+
+static uint64_t deadline_of(int timeout_ms)
+{
+	if (timeout_ms < 0)
+		return PIPELINE_FOREVER;
+	return timeout_ms ? clock_boot_ns() + (uint64_t)timeout_ms * NSEC_PER_MSEC : 0;
+}
+
+/* If that is gone: what the queue ran into last. */
+static const struct errinfo *why(const struct rmem_queue *q, uint32_t reason)
+{
+	static const struct errinfo nothing = { "" };
+	const struct errinfo *found = reasons_find(q->reasons, reason);
+
+	if (!found)
+		found = reasons_find(q->reasons, q->reasons->last);
+	return found ? found : &nothing;
+}
+
+/* One that has failed, or is silent: is there a completion for it? */
+static __attribute__((noinline)) bool report(
+	const struct operation *op, struct rmem_completion *out, const struct operation **failed)
+{
+	if (!op->status)
+		return false;
+	*out = (struct rmem_completion){
+		.tag = op->tag, .status = op->status, .flags = op->reason << REASON_SHIFT
+	};
+	*failed = op;
+	return true;
+}
+
+/* What has completed at the head, at most max of what is reported: how many. */
+static int collect(
+	struct rmem_queue *q, struct rmem_completion *out, int max, const struct operation **failed)
+{
+	const struct operation *op = &q->operations[q->reaped & q->mask];
+	const struct operation *const ring_end = &q->operations[q->mask + 1];
+	struct rmem_completion *const first = out, *const end = out + max;
+	uint64_t left = queue_completed(q);
+
+	q->reaped += left;
+	for (; left && out != end; left--) {
+		if (likely(!(op->silent | op->status)))
+			*out++ = (struct rmem_completion){ .tag = op->tag, .result = op->result };
+		else
+			out += report(op, out, failed);
+		if (++op == ring_end)
+			op = q->operations;
+	}
+	q->reaped -= left;
+	return (int)(out - first);
+}
+
+/* Let operations complete: wait for the first, if none has. 0 or -EINTR. */
+static int advance(struct rmem_queue *q, uint64_t deadline_ns, struct errinfo *errinfo)
+{
+	int rc = 0;
+
+	if (q->epoll_fd >= 0)
+		descriptor_disarm(q);
+	if (channel_is_busy(q->channel))
+		rc = progress_advance(q->channel, queue_completed(q) ? 0 : deadline_ns, errinfo);
+	if (q->epoll_fd >= 0 && !queue_completed(q) && channel_is_busy(q->channel) &&
+		descriptor_arm(q))
+		progress_advance(q->channel, 0, errinfo);
+	return rc;
+}
+
+RMEM_API int rmem_reap(struct rmem_queue *q, struct rmem_completion *out, int max, int timeout_ms)
+{
+	struct errinfo errinfo;
+	const struct operation *failed = NULL;
+	uint64_t deadline_ns;
+	int n = 0, rc = queue_enter(q, &errinfo);
+
+	if (rc == 0 && (max < 1 || !out))
+		rc = errinfo_set(&errinfo, -EINVAL, "there is no room for completions");
+	if (rc)
+		return call_done(rc, "rmem_reap", &errinfo);
+	deadline_ns = deadline_of(timeout_ms);
+	do { /* again, if all that has completed is not to be reported */
+		rc = advance(q, deadline_ns, &errinfo);
+		n = collect(q, out, max, &failed);
+	} while (n == 0 && rc == 0 && deadline_ns && channel_is_busy(q->channel) &&
+		 (deadline_ns == PIPELINE_FOREVER || clock_boot_ns() < deadline_ns));
+	q->quiet = n == 0;
+	queue_set_short_end(q);
+	if (failed)
+		call_done(failed->status, "rmem_reap", why(q, failed->reason));
+	if (n == 0 && rc)
+		return call_done(rc, "rmem_reap",
+			&(struct errinfo){ "a signal handler ran while it waited" });
+	return n;
+}
+
+RMEM_API const char *rmem_completion_errmsg(
+	const struct rmem_queue *q, const struct rmem_completion *completion)
+{
+	const struct errinfo *reason;
+
+	if (!q || !completion || completion->status >= 0)
+		return "";
+	reason = reasons_find(q->reasons, completion->flags >> REASON_SHIFT);
+	return reason ? reason->text : errinfo_errno(-completion->status);
+}
