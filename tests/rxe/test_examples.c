@@ -139,6 +139,13 @@ static void test_events(void **state)
 			"a read: ESTALE\n", "an allocation is gone: number ", ", at 0x9e", NULL });
 }
 
+static void test_operations(void **state)
+{
+	test_example(*state, "11-operations",
+		(const char *const[]){ "3200 bytes, the last entry is 'log 0, entry 99'\n",
+			"3200 bytes, the last entry is 'log 1, entry 99'\n", NULL });
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -152,6 +159,7 @@ int main(void)
 		RIG_TEST(test_sharing),
 		RIG_TEST(test_together),
 		RIG_TEST(test_events),
+		RIG_TEST(test_operations),
 	};
 
 	return rig_main(RIG_PORT_EXAMPLES, tests, sizeof(tests) / sizeof(tests[0]));
