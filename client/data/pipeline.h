@@ -7,7 +7,7 @@
  *	inline		a write that the device carries inside the request: no memory is looked at
  *			later
  *	in place	pieces inside registered buffers, whatever their length: no copy
- *	pinned		long pieces elsewhere are registered for the operation
+ *	registered	long pieces elsewhere are registered for the operation
  *	bounced		what is left is copied through a little registered memory
  * Pieces that are neighbours on the remote side share a request where they travel alike. Of the requests
  * that are handed over together one in so many is signaled: a queue pair works in order, so its
@@ -103,7 +103,7 @@ struct pipeline {
 	uint64_t waited_since_ns;
 	bool apart;         /* endpoint_keeps_apart() */
 	bool flushed;       /* nothing more comes of the connection */
-	bool interruptible; /* a signal handler that has run ends waiting for completions: -EINTR */
+	bool interruptible; /* a signal handler that has run ends progress_advance(): -EINTR */
 	struct bounce bounce;
 	struct ibv_mr *bounce_mr;
 	struct domain *domain; /* that bounce_mr is registered in */
@@ -181,11 +181,11 @@ int pipeline_post(struct pipeline *p, struct errinfo *errinfo);
 
 /*
  * Take in completions: those that are there, or wait for the first until the deadline. Operations complete.
- * -ECONNRESET: the connection broke, and nothing more will come; p->failure says on what. -EINTR: as said with
- * interruptible.
+ * -ECONNRESET: the connection broke, and nothing more will come; p->failure says on what. -EINTR: it is
+ * interruptible, and a signal handler has run.
  */
 int pipeline_poll(struct pipeline *p, uint64_t now_ns);
-int pipeline_wait(struct pipeline *p, uint64_t deadline_ns);
+int pipeline_wait(struct pipeline *p, uint64_t deadline_ns, bool interruptible);
 
 /* The connection is broken: take in all that still completes. Waits for it once. */
 void pipeline_flush(struct pipeline *p);
