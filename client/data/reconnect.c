@@ -216,7 +216,7 @@ static int come_back(struct channel *ch, uint64_t deadline_ns, struct errinfo *e
 			rc = prove_lease(ch->session, deadline_ns, errinfo);
 		} else {
 			pipeline_detach(&ch->pipeline);
-			session_wake_keeper(ch->session);
+			session_wake_lease_thread(ch->session);
 			rc = join(ch, deadline_ns, errinfo);
 		}
 		if (rc)
