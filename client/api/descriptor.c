@@ -12,6 +12,8 @@
 #include "common/clock.h"
 #include "common/denial.h"
 
+#define READY_MAX 64 /* queues that one call tells of */
+
 void descriptor_close(struct rmem_queue *q)
 {
 	if (q->epoll_fd >= 0)
@@ -21,8 +23,6 @@ void descriptor_close(struct rmem_queue *q)
 	if (q->timer_fd >= 0)
 		close(q->timer_fd);
 }
-
-#define READY_MAX 64 /* queues that one call tells of */
 
 /* That it is there from an earlier try is fine. */
 static bool watch(struct rmem_queue *q, int fd)
@@ -192,11 +192,19 @@ int descriptor_join_set(struct rmem_queue *q, struct errinfo *errinfo)
 	return rc;
 }
 
+/* Under queues_lock. */
 void descriptor_leave_set(struct rmem_queue *q)
 {
 	/* Closing is not enough: a child may have the descriptor too. */
 	if (q->rm->queues_fd >= 0 && q->epoll_fd >= 0)
 		(void)epoll_ctl(q->rm->queues_fd, EPOLL_CTL_DEL, q->epoll_fd, NULL);
+}
+
+void descriptor_close_set(struct rmem *rm)
+{
+	if (rm->queues_fd >= 0)
+		close(rm->queues_fd);
+	rm->queues_fd = -1;
 }
 
 RMEM_API int rmem_queues_fd(struct rmem *rm)
@@ -217,14 +225,17 @@ RMEM_API int rmem_queues_ready(struct rmem *rm, struct rmem_queue **out, int max
 {
 	struct epoll_event events[READY_MAX];
 	struct errinfo errinfo;
-	int n = 0, rc = call_enter(rm, &errinfo);
+	int fd, n = 0, rc = call_enter(rm, &errinfo);
 
 	if (rc == 0 && (max < 1 || !out))
 		rc = errinfo_set(&errinfo, -EINVAL, "there is no room for queues");
 	if (rc)
 		return call_done(rc, "rmem_queues_ready", &errinfo);
-	if (rm->queues_fd >= 0)
-		n = epoll_wait(rm->queues_fd, events, max < READY_MAX ? max : READY_MAX, 0);
+	pthread_mutex_lock(&rm->queues_lock);
+	fd = rm->queues_fd;
+	pthread_mutex_unlock(&rm->queues_lock);
+	if (fd >= 0)
+		n = epoll_wait(fd, events, max < READY_MAX ? max : READY_MAX, 0);
 	for (int i = 0; i < n; i++)
 		out[i] = events[i].data.ptr;
 	return n < 0 ? 0 : n; /* interrupted: it is called again */

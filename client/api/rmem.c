@@ -3,9 +3,7 @@
 #include "rmem/rmem.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -131,8 +129,6 @@ static int teardown(struct rmem *rm, uint64_t deadline, struct errinfo *errinfo)
 	session_disconnect(s);
 	registry_clear(s);
 	session_destroy(s);
-	if (rm->queues_fd >= 0)
-		close(rm->queues_fd);
 	pthread_mutex_destroy(&rm->queues_lock);
 	heap_destroy(s->heap);
 	return rc;
