@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The public calls that need the server, open and close: arguments in, the session's work, an errno and a sentence out. */
+/*
+ * The public calls that need the server, open and close: arguments in, the session's work, an errno and a sentence
+ * out.
+ */
 #include "rmem/rmem.h"
 
 #include <errno.h>

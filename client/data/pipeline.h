@@ -64,8 +64,8 @@ static inline uint64_t traffic_get(const _Atomic uint64_t *counter)
 /* Its wr.next is the next of the ring's, but while a list is posted; its wr.sg_list is sges. */
 struct work {
 	struct operation *op;
-	struct plan
-		at; /* where its bytes begin: a bounced read is handed out by walking it again */
+	/* where its bytes begin: a bounced read is handed out by walking it again */
+	struct plan at;
 	size_t bytes;
 	enum way way;
 	uint8_t *bounced;     /* its part of the bounce memory; NULL: none */
@@ -91,12 +91,12 @@ struct pipeline {
 	struct operation *last;
 	bool fence;     /* the next work request gets one */
 	uint64_t depth; /* of the connection, at most PIPELINE_DEPTH */
-	uint64_t
-		short_end; /* short operations may be built up to here, until something else is done; 0: none */
+	/* short operations may be built up to here, until something else is done; 0: none */
+	uint64_t short_end;
 	uint64_t long_end; /* work requests from here on are of short operations, and not bounced */
 	unsigned once;     /* built and not posted, of operations that are sent once */
-	uint64_t
-		deadline_ns; /* no operation ends earlier by its own; PIPELINE_FOREVER: none has one */
+	/* no operation ends earlier by its own; PIPELINE_FOREVER: none has one */
+	uint64_t deadline_ns;
 	uint64_t built, posted, done; /* work requests: done <= posted <= built */
 	uint64_t writes_end;          /* behind the last write that was built */
 	uint64_t waited_for; /* the oldest on its way, counted from 1; 0: nobody has looked */
@@ -168,8 +168,9 @@ void pipeline_build_from(struct pipeline *p, struct operation *op);
 void pipeline_give_up(struct operation *op);
 
 /*
- * Operations whose time is over fail with -ETIMEDOUT; if one of them is on its way, the connection is broken for it,
- * and the others begin anew with the next. Those that are sent once, and may have been carried out: -EREMOTEIO. True: some have failed, and complete when those before them have.
+ * Operations whose time is over fail with -ETIMEDOUT; if one of them is on its way, the connection is broken for
+ * it, and the others begin anew with the next. Those that are sent once, and may have been carried out: -EREMOTEIO.
+ * True: some have failed, and complete when those before them have.
  */
 bool pipeline_expire(struct pipeline *p, uint64_t now_ns, struct errinfo *errinfo);
 

@@ -272,10 +272,6 @@ static void add_trouble(struct errinfo *errinfo, const struct errinfo *trouble)
 		*errinfo = *trouble;
 }
 
-/*
- * The connection broke, or there is none, or the lease may be over: get what the operations need to go on,
- * or let them fail. wanted: whatever becomes of them, somebody needs the connection.
- */
 int reconnect_run(struct channel *ch, bool wanted, uint64_t began_ns, struct errinfo *errinfo)
 {
 	/* A little earlier than the caller's limit: within that he is to know. */
