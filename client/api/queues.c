@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <utlist.h>
 
 #include "client/api/descriptor.h"
@@ -178,4 +179,6 @@ void queues_abandon(struct rmem *rm)
 
 	DL_FOREACH_SAFE (rm->queues, q, next)
 		descriptor_close(q);
+	if (rm->queues_fd >= 0)
+		close(rm->queues_fd);
 }
