@@ -7,7 +7,7 @@
 
 int blocks_init(struct blocks *t, struct heap *heap)
 {
-	t->heap = heap;
+	*t = (struct blocks){ .heap = heap };
 	t->map = page_map_create(heap);
 	return t->map ? 0 : -ENOMEM;
 }

@@ -477,8 +477,7 @@ static void test_waiting_takes_no_processor(void **state)
 	for (unsigned i = 0; i < 2; i++) {
 		wait_in_vain(rm, &used, &took);
 		if (used > took / 8)
-			fail_msg("%" PRIu64 " of %" PRIu64 " us", used / NSEC_PER_USEC,
-				took / NSEC_PER_USEC);
+			fail_msg("%llu of %llu us", used / NSEC_PER_USEC, took / NSEC_PER_USEC);
 	}
 	rig_thaw(r);
 	(void)rmem_close(rm);
