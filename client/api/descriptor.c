@@ -225,17 +225,14 @@ RMEM_API int rmem_queues_ready(struct rmem *rm, struct rmem_queue **out, int max
 {
 	struct epoll_event events[READY_MAX];
 	struct errinfo errinfo;
-	int fd, n = 0, rc = call_enter(rm, &errinfo);
+	int n = 0, rc = call_enter(rm, &errinfo);
 
 	if (rc == 0 && (max < 1 || !out))
 		rc = errinfo_set(&errinfo, -EINVAL, "there is no room for queues");
 	if (rc)
 		return call_done(rc, "rmem_queues_ready", &errinfo);
-	pthread_mutex_lock(&rm->queues_lock);
-	fd = rm->queues_fd;
-	pthread_mutex_unlock(&rm->queues_lock);
-	if (fd >= 0)
-		n = epoll_wait(fd, events, max < READY_MAX ? max : READY_MAX, 0);
+	if (rm->queues_fd >= 0)
+		n = epoll_wait(rm->queues_fd, events, max < READY_MAX ? max : READY_MAX, 0);
 	for (int i = 0; i < n; i++)
 		out[i] = events[i].data.ptr;
 	return n < 0 ? 0 : n; /* interrupted: it is called again */

@@ -24,8 +24,8 @@ struct rmem {
 	struct thread_channels channels;
 	pthread_mutex_t queues_lock;
 	struct rmem_queue *queues;
-	atomic_int
-		queues_fd; /* an epoll descriptor over those that are watched; -1: there is none */
+	/* an epoll descriptor over those that are watched; -1: there is none. Set under queues_lock */
+	atomic_int queues_fd;
 	struct lease_thread lease_thread;
 	struct symbolizer symbolizer;
 	struct sites *sites;   /* under control */
