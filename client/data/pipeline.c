@@ -212,7 +212,7 @@ static void drop_failed(struct pipeline *p)
 
 bool pipeline_expire(struct pipeline *p, uint64_t now_ns, struct errinfo *errinfo)
 {
-	const struct errinfo late = { "it had not completed when its time was over" };
+	static const struct errinfo late = { "it had not completed when its time was over" };
 	bool any = false;
 
 	if (now_ns < p->deadline_ns)
