@@ -15,7 +15,7 @@
 #define LIMIT 3 /* runs for one kind, if it is not called from more places */
 
 /* librmem does not call these. */
-static const enum fault_kind absent[] = { FAULT_posix_memalign, FAULT_aligned_alloc,
+static const enum fault_kind absent[] = { FAULT_malloc, FAULT_posix_memalign, FAULT_aligned_alloc,
 	FAULT_ibv_query_port, FAULT_ibv_query_gid, FAULT_ibv_create_qp, FAULT_ibv_alloc_mw,
 	FAULT_rdma_listen, FAULT_rdma_accept, FAULT_rdma_reject, FAULT_ibv_destroy_qp,
 	FAULT_ibv_dealloc_mw, FAULT_NONE };
