@@ -239,14 +239,27 @@ static void test_time(void **state)
 
 /* ---- many queues ---- */
 
+/* Another may be ready in vain: the kernel announces a completion a moment after it can be reaped. */
 static void check_ready(struct rmem *rm, struct rmem_queue *wanted)
 {
 	struct pollfd fd = { .fd = rmem_queues_fd(rm), .events = POLLIN };
 	struct rmem_queue *ready[QUEUES];
+	struct rmem_completion done;
+	bool found = false;
 
-	assert_int_equal(poll(&fd, 1, RIG_LIMIT_MS), 1);
-	assert_int_equal(rmem_queues_ready(rm, ready, QUEUES), 1);
-	assert_ptr_equal(ready[0], wanted);
+	while (!found) {
+		int n;
+
+		assert_int_equal(poll(&fd, 1, RIG_LIMIT_MS), 1);
+		n = rmem_queues_ready(rm, ready, QUEUES);
+		assert_in_range(n, 1, QUEUES);
+		for (int i = 0; i < n; i++) {
+			if (ready[i] == wanted)
+				found = true;
+			else
+				assert_int_equal(rmem_reap(ready[i], &done, 1, 0), 0);
+		}
+	}
 }
 
 static void take(struct rmem_queue *q, uint64_t tag)
