@@ -3,7 +3,7 @@
  * A protection domain that several connections share, and that outlives each of them, so that memory
  * registered in it need not be registered again for every connection.
  *
- * It lives as long as somebody holds it; whoever registers in it holds it until that is undone. Any thread.
+ * It lives as long as somebody holds it; a registration in it holds it until that is undone. Any thread.
  */
 #ifndef RMEM_COMMON_DOMAIN_H
 #define RMEM_COMMON_DOMAIN_H

@@ -19,7 +19,7 @@
 
 /*
  * The connection manager repeats a request only after 4.3 s (4.096 us << 20, Linux: CMA_CM_RESPONSE_TIMEOUT
- * in drivers/infiniband/core/cma.c). Whoever is in a hurry asks anew when one may have been lost: first
+ * in drivers/infiniband/core/cma.c). So it is asked anew when a request may have been lost: first
  * after this part of the time that there is, five times in all, if that is not too often for the server.
  */
 #define FIRST_ATTEMPT 8
@@ -189,7 +189,7 @@ static int try_path(const struct endpoint_attr *attr, const struct target_path *
 	return rc;
 }
 
-/* Whatever a device or the kernel answers: callers know these. why says what it was. */
+/* Whatever a device or the kernel answers: callers know these. errinfo says what it was. */
 static int connect_errno(int rc)
 {
 	switch (rc) {

@@ -3,7 +3,7 @@
  * The client's side of one connection to rmemd: librmem's, and rmemctl's.
  *
  * ASSUMPTIONS	Two roles may run at once, each in one thread at a time: the sender (endpoint_send,
- *		_post, _poll, _reap, _wait, _put_word) and the receiver (endpoint_receive). Whoever calls
+ *		_post, _poll, _reap, _wait, _put_word) and the receiver (endpoint_receive). A thread that calls
  *		endpoint_send or _put_word finds nothing of the others in the send queue and leaves nothing
  *		there, unless its time was over first: then the next of these two waits for that, too.
  *		endpoint_call plays both. Waiting threads look after the connection manager's events;
@@ -95,13 +95,14 @@ int endpoint_post(struct endpoint *ep, struct ibv_send_wr *list, struct ibv_send
 
 /*
  * Wait for at least one completion of posted work requests; returns how many of wc[] are filled (max 1 says that
- * there is no other: this one is polled for longer, see common/poll_budget.h). If none comes within the limit the connection is broken on purpose, so that they all come, flushed.
+ * there is no other: this one is polled for longer, see common/poll_budget.h). If none comes within the limit the
+ * connection is broken on purpose, so that they all come, flushed.
  */
 int endpoint_reap(struct endpoint *ep, struct ibv_wc *wc, int max, uint64_t limit_ns);
 
 /*
- * The same, but nothing is broken if none comes by the deadline, or within the limit: 0. -EINTR, if that is wanted, when
- * a signal handler has run while this slept.
+ * The same, but nothing is broken if none comes by the deadline, or within the limit: 0. -EINTR, if that is wanted,
+ * when a signal handler has run while this slept.
  */
 int endpoint_wait(struct endpoint *ep, struct ibv_wc *wc, int max, uint64_t deadline_ns,
 	uint64_t limit_ns, bool interruptible);
@@ -164,9 +165,9 @@ bool endpoint_has_atomics(const struct endpoint *ep);
 bool endpoint_keeps_apart(const struct endpoint *ep);
 
 /*
- * Can the queue pair still send? A system call. When soft-RoCE cannot make sense of an answer to a read or an atomic, as
- * of one that the network has doubled, it completes that with success and without its data, and then puts the queue
- * pair into error (COMPST_ERROR in rxe_comp.c). Nothing else tells.
+ * Can the queue pair still send? A system call. When soft-RoCE cannot make sense of an answer to a read or an
+ * atomic, as of one that the network has doubled, it completes that with success and without its data, and then
+ * puts the queue pair into error (COMPST_ERROR in rxe_comp.c). Nothing else tells.
  */
 bool endpoint_is_ready(const struct endpoint *ep);
 uint32_t endpoint_send_depth(const struct endpoint *ep);            /* at most what was asked for */

@@ -4,12 +4,12 @@
  * gigabyte). It has a thread of its own; its caller waits for as long as there is time, and may then leave it. A job
  * that was left ends by itself, and is destroyed later.
  *
- * The errand is the first member of a struct that the caller makes, which holds all that run() needs, because
- * the caller may be gone. Nothing here takes a lock that calls of the program wait for, and run() must not either: it may
- * be seconds before the thread of a background errand runs again. It cannot do without the locks of malloc() and of the
- * loader, and for their sake it is at nice 19 and not of SCHED_IDLE, whose share of a busy processor is five times smaller.
- * Nor does it free what was allocated elsewhere: destroy() is called in the caller's thread, or in that of the caller of a
- * later errand.
+ * The errand is the first member of a struct that the caller makes, which holds all that run() needs, because the
+ * caller may be gone. Nothing here takes a lock that calls of the program wait for, and run() must not either: it
+ * may be seconds before the thread of a background errand runs again. It cannot do without the locks of malloc()
+ * and of the loader, and for their sake it is at nice 19 and not of SCHED_IDLE, whose share of a busy processor is
+ * five times smaller. Nor does it free what was allocated elsewhere: destroy() is called in the caller's thread, or
+ * in that of the caller of a later errand.
  */
 #ifndef RMEM_COMMON_ERRAND_H
 #define RMEM_COMMON_ERRAND_H

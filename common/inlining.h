@@ -22,8 +22,8 @@ struct inlining {
 
 /* What is at an address: a function that was inlined, or that of the symbol table. */
 struct inlining_level {
-	const char
-		*name; /* linkage name if it has one; NULL: it has none, or it is the outermost */
+	/* linkage name if it has one; NULL: it has none, or it is the outermost */
+	const char *name;
 	const char *file; /* NULL: unknown */
 	int line;
 };

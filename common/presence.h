@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A sign that a process still has its session: an abstract unix socket whose name is a number, and to which nothing is sent.
- * It goes when the process executes another program (pid and start time stay the same) or closes it, and every user
- * in the same network namespace can see that. It never goes while the process has the session: a copy of the
- * descriptor, which a child has after fork(), only makes it stay longer. Any thread; no state.
+ * A sign that a process still has its session: an abstract unix socket whose name is a number, and to which nothing
+ * is sent. It goes when the process executes another program (pid and start time stay the same) or closes it, and
+ * every user in the same network namespace can see that. It never goes while the process has the session: a copy of
+ * the descriptor, which a child has after fork(), only makes it stay longer. Any thread; no state.
  */
 #ifndef RMEM_COMMON_PRESENCE_H
 #define RMEM_COMMON_PRESENCE_H

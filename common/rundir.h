@@ -20,7 +20,7 @@
  */
 int rundir_admin_socket(uint16_t port, char *buf, size_t size);
 
-/* The admin socket of the system's rmemd, whoever asks: /run/rmemd/PORT.sock. */
+/* The admin socket of the system's rmemd, for every user: /run/rmemd/PORT.sock. */
 int rundir_system_socket(uint16_t port, char *buf, size_t size);
 
 /* The directory of arenas and ledger: /dev/shm/rmemd-PORT. */

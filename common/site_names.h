@@ -7,8 +7,8 @@
  * ordinary length per frame, however many frames there are. What does not fit is cut, from the outermost frame
  * inwards: long functions, then longer ones than usual; after that inlined ones are left out.
  *
- * A function that is cut ends in "~" and eight hex digits of a hash of all of it, because two instances of a C++ template may
- * differ only in what is cut off.
+ * A function that is cut ends in "~" and eight hex digits of a hash of all of it, because two instances of a C++
+ * template may differ only in what is cut off.
  */
 #ifndef RMEM_COMMON_SITE_NAMES_H
 #define RMEM_COMMON_SITE_NAMES_H

@@ -156,7 +156,8 @@ static int explain(const char *path, int err, struct errinfo *errinfo)
 	case -EBADMSG:
 	case -EPIPE:
 		return errinfo_set(errinfo, -EBADMSG,
-			"whoever listens on %s hung up without a whole answer: it ended just now, "
+			"the process that listens on %s hung up without a whole answer: it ended "
+			"just now, "
 			"or "
 			"is not an rmemd",
 			path);

@@ -28,29 +28,42 @@ static enum exit_status complain(enum exit_status status, const struct errinfo *
 	return status;
 }
 
-/* That nobody holds an address is an answer: said where answers are. */
-static void print_free(const struct options *o, const json_t *answer, const struct errinfo *errinfo)
+static int flush(struct errinfo *errinfo)
 {
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return 0;
+	return errinfo_set(errinfo, -EIO, "cannot write the report: %m");
+}
+
+static void print_json(const json_t *answer)
+{
+	json_dumpf(answer, stdout, JSON_INDENT(2));
+	putchar('\n');
+}
+
+/* That nobody holds an address is an answer: said where answers are. */
+static int print_free(const struct options *o, const json_t *answer, struct errinfo *errinfo)
+{
+	if (o->quiet)
+		return 0;
 	if (o->json) {
-		json_dumpf(answer, stdout, JSON_INDENT(2));
-		putchar('\n');
+		print_json(answer);
 	} else {
+		watch_put_time(o);
 		text_put(stdout, errinfo->text);
 		putchar('\n');
 	}
+	return flush(errinfo);
 }
 
 /* The verdict first: what cannot be judged is not to look like a report. */
 static int print(const struct options *o, json_t *answer, bool *out_leaks, struct errinfo *errinfo)
 {
-	int err = reply_check(answer, o->report, errinfo);
+	int failed, err = reply_check(answer, o->report, errinfo);
 
 	*out_leaks = err == -EREMOTEIO && o->report == REPORT_WHO_HOLDS && verdict_is_free(answer);
-	if (*out_leaks) {
-		if (!o->quiet)
-			print_free(o, answer, errinfo);
-		return 0;
-	}
+	if (*out_leaks)
+		return print_free(o, answer, errinfo);
 	if (err == 0 && o->report == REPORT_LEAKS)
 		err = verdict_leaks(answer, &o->gate, &o->view, out_leaks, errinfo);
 	if (err == 0)
@@ -60,16 +73,14 @@ static int print(const struct options *o, json_t *answer, bool *out_leaks, struc
 	if (o->quiet)
 		return err;
 	if (o->json && (err == 0 || err == -EREMOTEIO)) {
-		json_dumpf(answer, stdout, JSON_INDENT(2));
-		putchar('\n');
+		print_json(answer);
 	} else if (err == 0) {
 		watch_put_time(o);
 		names_resolve(answer);
 		err = render_report(o->report, answer, &o->view, stdout, errinfo);
 	}
-	if ((fflush(stdout) != 0 || ferror(stdout)) && err == 0)
-		err = errinfo_set(errinfo, -EIO, "cannot write the report: %m");
-	return err;
+	failed = flush(err ? NULL : errinfo);
+	return err ? err : failed;
 }
 
 static enum exit_status report(const struct options *o)

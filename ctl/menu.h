@@ -52,8 +52,8 @@ struct menu_option {
 	enum option_id id;
 	char letter;      /* '\0': none */
 	const char *name; /* without "--" */
-	const char *
-		value; /* what it is called in --help, "[…]": it may be missing; NULL: it takes none */
+	/* what it is called in --help, "[…]": it may be missing; NULL: it takes none */
+	const char *value;
 	unsigned reports;  /* bits */
 	const char *help;  /* lines; NULL: an old name, not shown */
 	const char *words; /* for completion; "FILE": a path; NULL: anything */

@@ -203,6 +203,8 @@ void names_resolve(json_t *answer)
 	resolve_stack(&all, json_object_get(answer, "stack"));
 	json_array_foreach(json_object_get(answer, "records"), i, record)
 		resolve_stack(&all, json_object_get(record, "stack"));
+	json_array_foreach(json_object_get(answer, "lines"), i, record)
+		resolve_stack(&all, json_object_get(record, "stack"));
 	for (i = 0; i < all.n; i++) {
 		symbol_close(all.item[i].file);
 		symbol_close(all.item[i].fetched);

@@ -3,15 +3,14 @@
 
 #include <ctype.h>
 #include <errno.h>
-#include <getopt.h>
 #include <inttypes.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/addr.h"
 #include "common/units.h"
 #include "ctl/menu.h"
+#include "ctl/words.h"
 
 #define DEFAULT_TIMEOUT_MS 10000
 #define MAX_TIMEOUT_MS (24ULL * 3600 * 1000)
@@ -19,19 +18,9 @@
 #define DEFAULT_BLOCKS 1000
 #define DEFAULT_LINES 256
 
-#define GIVEN_MAX 64
-
-/* An option as it was given; which one it is depends on the command. */
-struct given {
-	const char *name; /* NULL: by its letter */
-	char letter;
-	const char *text;
-};
-
 struct parser {
 	struct options *options;
-	struct given given[GIVEN_MAX];
-	size_t ngiven;
+	struct words words;
 	bool port_seen, kinds_seen, limit_seen;
 	struct errinfo *errinfo;
 };
@@ -264,92 +253,11 @@ static int parse_option(struct parser *p, const struct menu_option *known, const
 	}
 }
 
-/* ---- words into options and operands ---- */
-
-struct grammar {
-	struct option longs[GIVEN_MAX];
-	char letters[2 * GIVEN_MAX + 4];
-};
-
-/* Each name and letter once: val is the index of its first entry, behind all letters. */
-static void make_grammar(struct grammar *g)
-{
-	size_t n = 0, used = 1;
-
-	memset(g, 0, sizeof(*g));
-	g->letters[0] = ':'; /* a missing value is not an unknown option */
-	for (size_t i = 0; i < menu_noptions && n + 1 < GIVEN_MAX; i++) {
-		const struct menu_option *o = &menu_options[i];
-		bool named = false;
-
-		for (size_t k = 0; k < n; k++)
-			named |= strcmp(g->longs[k].name, o->name) == 0;
-		if (!named)
-			g->longs[n++] = (struct option){ .name = o->name,
-				.has_arg = !o->value            ? no_argument
-					   : o->value[0] == '[' ? optional_argument
-								: required_argument,
-				.val = UCHAR_MAX + 1 + (int)i };
-		if (!o->letter || strchr(g->letters, o->letter))
-			continue;
-		g->letters[used++] = o->letter;
-		if (o->value)
-			g->letters[used++] = ':';
-	}
-}
-
-static int complain_of_word(const struct parser *p, int option, const char *word)
-{
-	if (option == ':')
-		return errinfo_set(p->errinfo, -EINVAL, "%s wants a value", word);
-	if (strncmp(word, "--", 2) == 0)
-		return errinfo_set(
-			p->errinfo, -EINVAL, "no such option, or not with a value: %s", word);
-	return errinfo_set(p->errinfo, -EINVAL, "no such option: -%c", optopt);
-}
-
-/* getopt(3) takes a value that may be missing only after "=". A number is one in the next word, too. */
-static void take_name(struct given *given, const struct menu_option *o, char **argv)
-{
-	uint64_t ms;
-
-	given->name = o->name;
-	if (o->value && o->value[0] == '[' && !given->text && argv[optind] &&
-		units_parse_duration(argv[optind], &ms) == 0)
-		given->text = argv[optind++];
-}
-
-static int read_words(struct parser *p, int argc, char **argv)
-{
-	struct grammar g;
-	int option;
-
-	make_grammar(&g);
-	opterr = 0;
-	/* 0: start over, with a fresh permutation, however often this was called */
-	optind = 0;
-	while ((option = getopt_long(argc, argv, g.letters, g.longs, NULL)) != -1) {
-		struct given *given = &p->given[p->ngiven];
-
-		/* the word that option was in, unless it holds several letters */
-		if (option == ':' || option == '?')
-			return complain_of_word(p, option, argv[optind - 1]);
-		if (p->ngiven++ == GIVEN_MAX - 1)
-			return errinfo_set(p->errinfo, -EINVAL, "too many options");
-		*given = (struct given){ .text = optarg };
-		if (option > UCHAR_MAX)
-			take_name(given, &menu_options[option - UCHAR_MAX - 1], argv);
-		else
-			given->letter = (char)option;
-	}
-	return 0;
-}
-
 static bool was_given(const struct parser *p, enum option_id id, enum report report)
 {
-	for (size_t i = 0; i < p->ngiven; i++) {
-		const struct menu_option *known =
-			menu_find(p->given[i].name, p->given[i].letter, report);
+	for (size_t i = 0; i < p->words.ngiven; i++) {
+		const struct given *given = &p->words.given[i];
+		const struct menu_option *known = menu_find(given->name, given->letter, report);
 
 		if (known && known->id == id)
 			return true;
@@ -378,8 +286,8 @@ static int parse_options(struct parser *p)
 	const unsigned command = p->options->command;
 	const bool any = command >= REPORT_COMMANDS;
 
-	for (size_t i = 0; i < p->ngiven; i++) {
-		const struct given *given = &p->given[i];
+	for (size_t i = 0; i < p->words.ngiven; i++) {
+		const struct given *given = &p->words.given[i];
 		const struct menu_option *known =
 			menu_find(given->name, given->letter, p->options->report);
 		int err;
@@ -455,26 +363,29 @@ static const char *list_commands(char *buf, size_t size)
 	return buf;
 }
 
-static int find_command(struct parser *p, int n, char **words)
+static int find_command(struct parser *p)
 {
+	const struct words *w = &p->words;
 	char list[256];
 
-	if (n == 0)
+	if (w->noperands == 0)
 		return 0;
-	p->options->command = menu_find_command(words[0]);
+	p->options->command = menu_find_command(w->operands[0]);
 	if (p->options->command < REPORT_COMMANDS)
 		p->options->report = (enum report)p->options->command;
 	if (p->options->command == MENU_COMPLETION)
 		p->options->action = ACTION_COMPLETION;
 	if (p->options->command == MENU_COMMANDS)
 		return errinfo_set(p->errinfo, -EINVAL, "no such command: %s (there are %s)",
-			words[0], list_commands(list, sizeof(list)));
+			w->operands[0], list_commands(list, sizeof(list)));
 	return 0;
 }
 
-static int parse_operands(struct parser *p, int n, char **words)
+static int parse_operands(struct parser *p)
 {
 	const struct options *o = p->options;
+	const int n = p->words.noperands;
+	char *const *words = p->words.operands;
 	int wanted = 1;
 	char list[256];
 
@@ -552,15 +463,15 @@ int options_parse(int argc, char **argv, struct options *out, struct errinfo *er
 		.command = MENU_COMMANDS,
 		.view = VIEW_INIT,
 		.gate = { .kinds = KINDS_FAIL } };
-	err = read_words(&p, argc, argv);
+	err = words_read(&p.words, argc, argv, errinfo);
 	if (err == 0)
-		err = find_command(&p, argc - optind, argv + optind);
+		err = find_command(&p);
 	if (err == 0)
 		err = choose_report(&p);
 	if (err == 0)
 		err = parse_options(&p);
 	if (err == 0)
-		err = parse_operands(&p, argc - optind, argv + optind);
+		err = parse_operands(&p);
 	if (err == 0)
 		err = check_server(&p);
 	set_defaults(&p);

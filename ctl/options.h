@@ -23,8 +23,8 @@ enum action { ACTION_REPORT, ACTION_HELP, ACTION_VERSION, ACTION_COMPLETION };
 
 struct options {
 	enum action action;
-	unsigned
-		command; /* of ctl/menu.h; MENU_COMMANDS: none, only with ACTION_HELP and ACTION_VERSION */
+	/* of ctl/menu.h; MENU_COMMANDS: none, only with ACTION_HELP and ACTION_VERSION */
+	unsigned command;
 	enum report report; /* of a command that is one */
 	const char *admin;  /* NULL: the usual sockets of port */
 	const char *server; /* NULL: ask on a socket; then target says the same */

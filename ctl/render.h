@@ -43,9 +43,9 @@ struct view {
 	uint64_t uid;
 	bool has_uid;
 	const char *sort; /* NULL: as the server sorts */
-	const char
-		*columns; /* sessions: names with commas between, or "wide"; NULL: the usual ones */
-	uint64_t limit;   /* records, lines, blocks at most; 0: all */
+	/* sessions: names with commas between, or "wide"; NULL: the usual ones */
+	const char *columns;
+	uint64_t limit;     /* records, lines, blocks at most; 0: all */
 	uint64_t older_ms;  /* only what has an allocation of at least that age */
 	uint64_t min_bytes; /* only what has at least so many bytes */
 	int node;           /* -1: all */

@@ -6,8 +6,8 @@
 #include "ctl/options.h"
 
 /*
- * once: asks and prints. The status is that of the last report that was printed, STATUS_UNCHECKED as soon as one cannot be
- * had, and STATUS_CLEAN if nobody has read even the first.
+ * once: asks and prints. The status is that of the last report that was printed, STATUS_UNCHECKED as soon as one
+ * cannot be had, and STATUS_CLEAN if nobody has read even the first.
  */
 enum exit_status watch_run(
 	const struct options *o, enum exit_status (*once)(const struct options *o));

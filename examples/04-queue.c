@@ -81,7 +81,7 @@ static int move_record(struct rmem_queue *q, rmem_addr_t table, struct record *s
 	err = err ? err : rmem_start_fetch_add(q, table + 8, 1, &before, 3);
 	err = err ? err : rmem_fence(q);
 	err = err ? err : rmem_start_compare_swap(q, table, 0, 77, &key, 4);
-	/* rmem_reap() would hand them over too; whoever does something else first does it now. */
+	/* rmem_reap() would hand them over too; a program that does something else first does it now. */
 	if (err || rmem_submit(q))
 		return failed("a chain");
 	for (; n < 5; n++)

@@ -2,7 +2,7 @@
 /*
  * 07-errors: what errors look like, and what a program can do about them.
  *
- * The return value is for the program, rmem_errmsg() for whoever reads its log. Of three kinds:
+ * The return value is for the program, rmem_errmsg() for people who read its log. Of three kinds:
  *
  *	the program is wrong	-EINVAL, -EFAULT: nothing was done, nothing was sent, the session goes on
  *	there is no more	-ENOSPC, -EFBIG, -EDQUOT, -EUSERS: do with less, or free something

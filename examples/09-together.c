@@ -99,7 +99,7 @@ static int host(int to, uint64_t rounds)
 		return end(in.addr, -1);
 	printf("counter %" PRIu64 ", note %" PRIu64 ", %d records torn\n%d ended early\n", count,
 		note, torn, out);
-	/* One that was out may not have counted what it had noted; whoever counted had noted it. */
+	/* One that was out may not have counted what it had noted; one that counted had noted it. */
 	return end(in.addr, 0) || torn || count > note || note > count + out ||
 	       (!out && count != PROCESSES * rounds);
 }

@@ -12,7 +12,7 @@ struct topology;
 
 /*
  * Bind a mapped range, before its pages are touched. A shared mapping of a tmpfs or hugetlbfs file
- * passes the binding on to the file's pages, whoever touches them, for as long as the file exists.
+ * passes the binding on to the file's pages, whichever thread touches them, for as long as the file exists.
  * Where there is only one node there is nothing to bind, and a kernel without NUMA will do. -ENODEV no such node,
  * or errno of mbind(2).
  */

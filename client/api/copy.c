@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The public calls that move data and wait for it, and those about local memory. */
+/* The public calls that move data and wait for it, those about local memory, and rmem_stats(). */
 #include <errno.h>
-#include <inttypes.h>
-#include <string.h>
 
 #include "client/control/registry.h"
 #include "client/data/fastpath.h"

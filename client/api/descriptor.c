@@ -12,6 +12,8 @@
 #include "common/clock.h"
 #include "common/denial.h"
 
+#define READY_MAX 64 /* queues that one call tells of */
+
 void descriptor_close(struct rmem_queue *q)
 {
 	if (q->epoll_fd >= 0)
@@ -21,8 +23,6 @@ void descriptor_close(struct rmem_queue *q)
 	if (q->timer_fd >= 0)
 		close(q->timer_fd);
 }
-
-#define READY_MAX 64 /* queues that one call tells of */
 
 /* That it is there from an earlier try is fine. */
 static bool watch(struct rmem_queue *q, int fd)
@@ -192,11 +192,19 @@ int descriptor_join_set(struct rmem_queue *q, struct errinfo *errinfo)
 	return rc;
 }
 
+/* Under queues_lock. */
 void descriptor_leave_set(struct rmem_queue *q)
 {
 	/* Closing is not enough: a child may have the descriptor too. */
 	if (q->rm->queues_fd >= 0 && q->epoll_fd >= 0)
 		(void)epoll_ctl(q->rm->queues_fd, EPOLL_CTL_DEL, q->epoll_fd, NULL);
+}
+
+void descriptor_close_set(struct rmem *rm)
+{
+	if (rm->queues_fd >= 0)
+		close(rm->queues_fd);
+	rm->queues_fd = -1;
 }
 
 RMEM_API int rmem_queues_fd(struct rmem *rm)

@@ -14,15 +14,17 @@
 
 #include "common/errinfo.h"
 
+struct rmem;
 struct rmem_queue;
 
-/* 0, or why the kernel refuses. It is there from now on: fine if it was. */
+/* 0, or a negative errno of the kernel's. It is there from now on: fine if it was. */
 int descriptor_make(struct rmem_queue *q, struct errinfo *errinfo);
 void descriptor_close(struct rmem_queue *q);
 
 /* Also in the set that rmem_queues_fd() stands for. */
 int descriptor_join_set(struct rmem_queue *q, struct errinfo *errinfo);
 void descriptor_leave_set(struct rmem_queue *q);
+void descriptor_close_set(struct rmem *rm);
 
 /* Before looking for completions: what the descriptor has announced is being seen to. */
 void descriptor_disarm(struct rmem_queue *q);

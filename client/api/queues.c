@@ -3,8 +3,6 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 #include <utlist.h>
 
 #include "client/api/descriptor.h"
@@ -171,14 +169,16 @@ void queues_destroy(struct rmem *rm, uint64_t deadline_ns)
 			progress_advance(q->channel, deadline_ns, &errinfo);
 		take_away(q);
 	}
+	descriptor_close_set(rm);
 }
 
 void queues_abandon(struct rmem *rm)
 {
-	struct rmem_queue *q, *next;
+	struct rmem_queue *q;
 
-	DL_FOREACH_SAFE (rm->queues, q, next)
+	DL_FOREACH (rm->queues, q) {
 		descriptor_close(q);
-	if (rm->queues_fd >= 0)
-		close(rm->queues_fd);
+		free(q->reasons);
+	}
+	descriptor_close_set(rm);
 }

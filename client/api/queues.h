@@ -9,6 +9,7 @@ struct rmem;
 
 /* Finish and destroy all; what has not completed by the deadline is given up. */
 void queues_destroy(struct rmem *rm, uint64_t deadline_ns);
-void queues_abandon(struct rmem *rm); /* in a child after fork(): only memory */
+void queues_abandon(
+	struct rmem *rm); /* in a child after fork(): descriptors, and what is on no heap */
 
 #endif

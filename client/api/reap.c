@@ -17,11 +17,11 @@ static uint64_t deadline_of(int timeout_ms)
 	return timeout_ms ? clock_boot_ns() + (uint64_t)timeout_ms * NSEC_PER_MSEC : 0;
 }
 
-/* If that is gone: what the queue ran into last. */
-static const struct errinfo *why(const struct rmem_queue *q, uint32_t reason)
+/* The sentence of that number; if it is gone, what the queue ran into last. */
+static const struct errinfo *reason_of(const struct rmem_queue *q, uint32_t number)
 {
 	static const struct errinfo nothing = { "" };
-	const struct errinfo *found = reasons_find(q->reasons, reason);
+	const struct errinfo *found = reasons_find(q->reasons, number);
 
 	if (!found)
 		found = reasons_find(q->reasons, q->reasons->last);
@@ -98,7 +98,7 @@ RMEM_API int rmem_reap(struct rmem_queue *q, struct rmem_completion *out, int ma
 	q->quiet = n == 0;
 	queue_set_short_end(q);
 	if (failed)
-		call_done(failed->status, "rmem_reap", why(q, failed->reason));
+		call_done(failed->status, "rmem_reap", reason_of(q, failed->reason));
 	if (n == 0 && rc)
 		return call_done(rc, "rmem_reap",
 			&(struct errinfo){ "a signal handler ran while it waited" });

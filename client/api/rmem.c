@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The public calls that need the server, open and close: arguments in, the session's work, an errno and a sentence out. */
+/*
+ * The public calls that need the server, open and close: arguments in, the session's work, an errno and a sentence
+ * out.
+ */
 #include "rmem/rmem.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -131,8 +132,6 @@ static int teardown(struct rmem *rm, uint64_t deadline, struct errinfo *errinfo)
 	session_disconnect(s);
 	registry_clear(s);
 	session_destroy(s);
-	if (rm->queues_fd >= 0)
-		close(rm->queues_fd);
 	pthread_mutex_destroy(&rm->queues_lock);
 	heap_destroy(s->heap);
 	return rc;

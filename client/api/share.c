@@ -79,8 +79,7 @@ RMEM_API int rmem_attach(
 		if (k.version != KEY_VERSION || !k.whole)
 			rc = errinfo_set(&errinfo, -EINVAL,
 				"this is no share key, or one of a later version: all %zu bytes "
-				"that "
-				"rmem_share() wrote are needed",
+				"that rmem_share() wrote are needed",
 				sizeof(key->bytes));
 	}
 	if (rc == 0)

@@ -60,7 +60,7 @@ static void unlink_waiter(struct fair_lock *t, struct fair_lock_waiter *w)
 	*at = w->next;
 }
 
-/* queue_lock held, turnstile taken: the first sleeper has it now. False: nobody sleeps. */
+/* queue_lock held, the lock taken: the first sleeper has it now. False: nobody sleeps. */
 static bool hand_over(struct fair_lock *t)
 {
 	struct fair_lock_waiter *w = t->first;
@@ -105,8 +105,8 @@ static int queue_up(struct fair_lock *t, uint64_t deadline_ns)
 	pthread_condattr_destroy(&attr);
 	pthread_mutex_lock(&t->queue_lock);
 	/*
-	 * Announced before the last try: whoever leaves either sees the announcement and hands over,
-	 * or has made the try succeed.
+	 * Announced before the last try: a thread that leaves either sees the announcement and hands
+	 * over, or has made the try succeed.
 	 */
 	atomic_fetch_add(&t->waiting, 1);
 	if (!t->first && try_take(t)) {

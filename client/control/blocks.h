@@ -38,9 +38,9 @@ struct origin {
 struct block {
 	_Atomic uint64_t live; /* serial while it may be used, else 0 */
 	_Atomic uint64_t addr, bytes;
-	uint64_t
-		serial; /* how many blocks this session has had, with it: a later one has a greater */
-	uint64_t id;    /* its serial number on the server */
+	/* how many blocks this session has had, with it: a later one has a greater */
+	uint64_t serial;
+	uint64_t id;        /* its serial number on the server */
 	struct block *next; /* among those that are over, or among the unused */
 	uint32_t slot; /* small, and its own while it is here: an index for what belongs to it */
 	uint8_t state; /* enum block_state */

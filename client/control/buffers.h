@@ -22,8 +22,8 @@
 struct buffer {
 	uintptr_t start;
 	size_t bytes;
-	struct ibv_mr
-		*mr; /* NULL: not registered now. Only whoever changes the table looks into it */
+	/* NULL: not registered now. Only a thread that changes the table looks into it */
+	struct ibv_mr *mr;
 	uint32_t lkey;
 	size_t mapped_bytes; /* of our own mapping at start; 0: the application's memory */
 };

@@ -73,7 +73,7 @@ static void install(
 	session_sender_unlock(s);
 	atomic_store(&s->vitals->ttl_ms, reply->ttl_ms);
 	session_lease_extend(s, sent_ns);
-	session_wake_keeper(s);
+	session_wake_lease_thread(s);
 }
 
 /*

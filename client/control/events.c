@@ -37,9 +37,9 @@ static void make_readable(const struct events *e)
 		log_debug("eventfd: %s", errinfo_errno(errno));
 }
 
-void events_add(struct events *e, enum rmem_event_kind kind, uint64_t serial, uint64_t addr)
+/* With the lock. */
+static void put(struct events *e, enum rmem_event_kind kind, uint64_t serial, uint64_t addr)
 {
-	pthread_mutex_lock(&e->lock);
 	if (e->count == EVENTS_MAX) {
 		e->first = (e->first + 1) % EVENTS_MAX;
 		e->count--;
@@ -53,6 +53,12 @@ void events_add(struct events *e, enum rmem_event_kind kind, uint64_t serial, ui
 		.addr = addr,
 	};
 	make_readable(e);
+}
+
+void events_add(struct events *e, enum rmem_event_kind kind, uint64_t serial, uint64_t addr)
+{
+	pthread_mutex_lock(&e->lock);
+	put(e, kind, serial, addr);
 	pthread_mutex_unlock(&e->lock);
 }
 
@@ -60,15 +66,22 @@ void events_begin(struct events *e, enum rmem_event_kind trouble)
 {
 	const uint32_t bit = 1U << trouble;
 
+	/* In the ring they are in the order in which open was changed: the last says how it is. */
+	pthread_mutex_lock(&e->lock);
 	if (!(atomic_fetch_or(&e->open, bit) & bit))
-		events_add(e, trouble, 0, 0);
+		put(e, trouble, 0, 0);
+	pthread_mutex_unlock(&e->lock);
 }
 
 void events_end(struct events *e)
 {
-	/* Looked at first: this is called after every request. */
-	if (atomic_load_explicit(&e->open, memory_order_relaxed) && atomic_exchange(&e->open, 0))
-		events_add(e, RMEM_EVENT_CONNECTED, 0, 0);
+	/* Without the lock: this is called after every request. */
+	if (!atomic_load_explicit(&e->open, memory_order_relaxed))
+		return;
+	pthread_mutex_lock(&e->lock);
+	if (atomic_exchange(&e->open, 0))
+		put(e, RMEM_EVENT_CONNECTED, 0, 0);
+	pthread_mutex_unlock(&e->lock);
 }
 
 bool events_take(struct events *e, struct rmem_event *out)

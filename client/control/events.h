@@ -24,8 +24,9 @@ struct events {
 	int fd;         /* -1: nobody has asked for it */
 	unsigned first; /* where the oldest is */
 	unsigned count;
-	uint32_t lost;         /* before the oldest, since one was taken */
-	_Atomic uint32_t open; /* troubles that have begun: a bit for each kind */
+	uint32_t lost; /* before the oldest, since one was taken */
+	_Atomic uint32_t
+		open; /* troubles that have begun: a bit for each kind. Changed with the lock */
 	struct rmem_event ring[EVENTS_MAX];
 };
 

@@ -117,7 +117,7 @@ void lease_thread_stop(struct lease_thread *k)
 	if (!k->started)
 		return;
 	atomic_store(&k->stopping, true);
-	session_wake_keeper(k->session);
+	session_wake_lease_thread(k->session);
 	pthread_join(k->thread, NULL);
 	k->started = false;
 }

@@ -21,7 +21,7 @@ struct lease_thread {
 };
 
 int lease_thread_start(struct lease_thread *k, struct session *s, struct errinfo *errinfo);
-/* The session's cancel_fd must be readable by now. A keeper that was not started is fine. */
+/* The session's cancel_fd must be readable by now. A lease thread that was not started is fine. */
 void lease_thread_stop(struct lease_thread *k);
 
 #endif

@@ -209,7 +209,7 @@ int session_renew(struct session *s, struct errinfo *errinfo)
 	return rc == -EACCES || rc == -EPERM ? -ECONNRESET : rc == -EBUSY ? -ETIMEDOUT : rc;
 }
 
-void session_wake_keeper(struct session *s)
+void session_wake_lease_thread(struct session *s)
 {
 	uint64_t one = 1;
 

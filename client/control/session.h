@@ -65,7 +65,7 @@ struct session {
 	_Atomic uint64_t closing_ns; /* rmem_close() is to be over; UINT64_MAX: not called yet */
 	struct identity identity;
 	struct mark mark;
-	int wake_fd;   /* wakes the keeper */
+	int wake_fd;   /* wakes the lease thread */
 	int cancel_fd; /* ends every wait: closing */
 
 	struct fair_lock control;
@@ -86,7 +86,7 @@ struct session {
 
 	struct fair_lock sender;
 	struct endpoint *endpoint; /* NULL: not connected */
-	atomic_int watch_fd;       /* its CM events, for the keeper; -1 */
+	atomic_int watch_fd;       /* its CM events, for the lease thread; -1 */
 	uint64_t heartbeat_addr, heartbeat_value;
 	uint32_t heartbeat_rkey;
 
@@ -160,6 +160,6 @@ static inline uint64_t session_deadline(const struct session *s)
 	return deadline < closing ? deadline : closing;
 }
 
-void session_wake_keeper(struct session *s);
+void session_wake_lease_thread(struct session *s);
 
 #endif

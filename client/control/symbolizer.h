@@ -36,7 +36,10 @@ struct symbolizer {
 
 int symbolizer_start(struct symbolizer *n, struct session *s, struct errinfo *errinfo);
 
-/* Take over a description, which lies on the session's heap, and find its names some time. serial: the session that gave the number. */
+/*
+ * Take over a description, which lies on the session's heap, and find its names some time. serial: the session that
+ * gave the number.
+ */
 void symbolizer_add(
 	struct symbolizer *n, struct site_description *d, uint32_t number, uint64_t serial);
 

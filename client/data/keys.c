@@ -104,7 +104,7 @@ static int drain(struct channel *ch, struct errinfo *errinfo)
 	int rc = 0;
 
 	while (rc == 0 && !pipeline_is_idle(&ch->pipeline))
-		rc = pipeline_wait(&ch->pipeline, PIPELINE_FOREVER);
+		rc = pipeline_wait(&ch->pipeline, PIPELINE_FOREVER, false);
 	if (rc)
 		channel_note_failure(ch, errinfo);
 	return rc;

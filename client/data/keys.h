@@ -20,8 +20,8 @@ static inline uint64_t keys_as_of(struct session *s)
 }
 
 /*
- * The key for a remote range of an operation of then. 0; -EAGAIN, and *out: there is none on this connection yet; -EFAULT, -ESTALE:
- * it cannot be used.
+ * The key for a remote range of an operation of then. 0; -EAGAIN, and *out: there is none on this connection yet;
+ * -EFAULT, -ESTALE: it cannot be used.
  */
 int keys_find(struct channel *ch, const struct rmem_iovec *piece, uint64_t as_of,
 	struct block_view *out, uint32_t *out_rkey, struct errinfo *errinfo);

@@ -212,22 +212,23 @@ static void drop_failed(struct pipeline *p)
 
 bool pipeline_expire(struct pipeline *p, uint64_t now_ns, struct errinfo *errinfo)
 {
+	static const struct errinfo late = { "it had not completed when its time was over" };
 	bool any = false;
-	uint32_t reason;
 
 	if (now_ns < p->deadline_ns)
 		return false;
 	if (p->ep && is_under_way(p, now_ns))
 		interrupt(p);
-	errinfo_fill(errinfo, "it had not completed when its time was over");
-	reason = reasons_add(p->reasons, errinfo);
 	for (struct operation *op = p->first; op; op = op->following) {
 		if (!op->timed || op->deadline_ns > now_ns)
 			continue;
 		if (!op->status)
-			operation_fail(op, -ETIMEDOUT, reason);
+			operation_fail(op, -ETIMEDOUT, reasons_add(p->reasons, &late));
 		any = true;
 	}
+	/* Not if the time was that of one which has completed meanwhile. */
+	if (any)
+		*errinfo = late;
 	p->deadline_ns = next_deadline(p);
 	drop_failed(p);
 	return any;
@@ -414,7 +415,7 @@ static int judge_silence(struct pipeline *p, uint64_t now_ns)
 	if (now_ns < p->waited_since_ns + PIPELINE_PROGRESS_NS)
 		return 0;
 	endpoint_break(p->ep);
-	return pipeline_wait(p, PIPELINE_FOREVER);
+	return pipeline_wait(p, PIPELINE_FOREVER, false);
 }
 
 int pipeline_poll(struct pipeline *p, uint64_t now_ns)
@@ -431,25 +432,24 @@ int pipeline_poll(struct pipeline *p, uint64_t now_ns)
 	if (all == 0)
 		return judge_silence(p, now_ns);
 	/* All will be flushed: that does not take long. */
-	return p->failure.op ? pipeline_wait(p, PIPELINE_FOREVER) : 0;
+	return p->failure.op ? pipeline_wait(p, PIPELINE_FOREVER, false) : 0;
 }
 
-int pipeline_wait(struct pipeline *p, uint64_t deadline_ns)
+int pipeline_wait(struct pipeline *p, uint64_t deadline_ns, bool interruptible)
 {
 	const int max = p->posted - p->done == 1 ? 1 : REAP_BATCH;
-	const bool interruptible = p->interruptible && !endpoint_broken(p->ep);
+	const bool ends = interruptible && !endpoint_broken(p->ep);
 	struct ibv_wc wc[REAP_BATCH];
 
 	do {
-		int n = (deadline_ns == PIPELINE_FOREVER && !interruptible) || p->failure.op
+		int n = (deadline_ns == PIPELINE_FOREVER && !ends) || p->failure.op
 				? endpoint_reap(p->ep, wc, max, PIPELINE_PROGRESS_NS)
-				: endpoint_wait(p->ep, wc, max, deadline_ns, PIPELINE_LOOK_NS,
-					  interruptible);
+				: endpoint_wait(
+					  p->ep, wc, max, deadline_ns, PIPELINE_LOOK_NS, ends);
 
-		if (n == 0)
-			return judge_silence(p, clock_boot_ns());
-		if (n == -EINTR)
-			return n;
+		/* Also after a signal: there may be one every few milliseconds. */
+		if (n == 0 || n == -EINTR)
+			return judge_silence(p, clock_boot_ns()) ? -ECONNRESET : n;
 		if (n < 0 || take(p, wc, n))
 			return -ECONNRESET;
 	} while (p->failure.op);
@@ -459,5 +459,5 @@ int pipeline_wait(struct pipeline *p, uint64_t deadline_ns)
 void pipeline_flush(struct pipeline *p)
 {
 	while (!p->flushed && !pipeline_is_idle(p))
-		p->flushed = pipeline_wait(p, PIPELINE_FOREVER) != 0;
+		p->flushed = pipeline_wait(p, PIPELINE_FOREVER, false) != 0;
 }

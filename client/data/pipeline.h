@@ -7,7 +7,7 @@
  *	inline		a write that the device carries inside the request: no memory is looked at
  *			later
  *	in place	pieces inside registered buffers, whatever their length: no copy
- *	pinned		long pieces elsewhere are registered for the operation
+ *	registered	long pieces elsewhere are registered for the operation
  *	bounced		what is left is copied through a little registered memory
  * Pieces that are neighbours on the remote side share a request where they travel alike. Of the requests
  * that are handed over together one in so many is signaled: a queue pair works in order, so its
@@ -64,8 +64,8 @@ static inline uint64_t traffic_get(const _Atomic uint64_t *counter)
 /* Its wr.next is the next of the ring's, but while a list is posted; its wr.sg_list is sges. */
 struct work {
 	struct operation *op;
-	struct plan
-		at; /* where its bytes begin: a bounced read is handed out by walking it again */
+	/* where its bytes begin: a bounced read is handed out by walking it again */
+	struct plan at;
 	size_t bytes;
 	enum way way;
 	uint8_t *bounced;     /* its part of the bounce memory; NULL: none */
@@ -91,19 +91,19 @@ struct pipeline {
 	struct operation *last;
 	bool fence;     /* the next work request gets one */
 	uint64_t depth; /* of the connection, at most PIPELINE_DEPTH */
-	uint64_t
-		short_end; /* short operations may be built up to here, until something else is done; 0: none */
+	/* short operations may be built up to here, until something else is done; 0: none */
+	uint64_t short_end;
 	uint64_t long_end; /* work requests from here on are of short operations, and not bounced */
 	unsigned once;     /* built and not posted, of operations that are sent once */
-	uint64_t
-		deadline_ns; /* no operation ends earlier by its own; PIPELINE_FOREVER: none has one */
+	/* no operation ends earlier by its own; PIPELINE_FOREVER: none has one */
+	uint64_t deadline_ns;
 	uint64_t built, posted, done; /* work requests: done <= posted <= built */
 	uint64_t writes_end;          /* behind the last write that was built */
 	uint64_t waited_for; /* the oldest on its way, counted from 1; 0: nobody has looked */
 	uint64_t waited_since_ns;
 	bool apart;         /* endpoint_keeps_apart() */
 	bool flushed;       /* nothing more comes of the connection */
-	bool interruptible; /* a signal handler that has run ends waiting for completions: -EINTR */
+	bool interruptible; /* a signal handler that has run ends progress_advance(): -EINTR */
 	struct bounce bounce;
 	struct ibv_mr *bounce_mr;
 	struct domain *domain; /* that bounce_mr is registered in */
@@ -168,8 +168,9 @@ void pipeline_build_from(struct pipeline *p, struct operation *op);
 void pipeline_give_up(struct operation *op);
 
 /*
- * Operations whose time is over fail with -ETIMEDOUT; if one of them is on its way, the connection is broken for it,
- * and the others begin anew with the next. Those that are sent once, and may have been carried out: -EREMOTEIO. True: some have failed, and complete when those before them have.
+ * Operations whose time is over fail with -ETIMEDOUT; if one of them is on its way, the connection is broken for
+ * it, and the others begin anew with the next. Those that are sent once, and may have been carried out: -EREMOTEIO.
+ * True: some have failed, and complete when those before them have.
  */
 bool pipeline_expire(struct pipeline *p, uint64_t now_ns, struct errinfo *errinfo);
 
@@ -181,11 +182,11 @@ int pipeline_post(struct pipeline *p, struct errinfo *errinfo);
 
 /*
  * Take in completions: those that are there, or wait for the first until the deadline. Operations complete.
- * -ECONNRESET: the connection broke, and nothing more will come; p->failure says on what. -EINTR: as said with
- * interruptible.
+ * -ECONNRESET: the connection broke, and nothing more will come; p->failure says on what. -EINTR: it is
+ * interruptible, and a signal handler has run.
  */
 int pipeline_poll(struct pipeline *p, uint64_t now_ns);
-int pipeline_wait(struct pipeline *p, uint64_t deadline_ns);
+int pipeline_wait(struct pipeline *p, uint64_t deadline_ns, bool interruptible);
 
 /* The connection is broken: take in all that still completes. Waits for it once. */
 void pipeline_flush(struct pipeline *p);

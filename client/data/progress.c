@@ -33,12 +33,12 @@ int progress_start(struct channel *ch, struct operation *op, struct errinfo *err
 	bool recovered = false;
 	int rc = check_local(op, errinfo);
 
-	/* What the shortcut could not finish may only go on in the allocation that it was begun in. */
+	/* What fastpath_copy() could not finish may only go on in the allocation that it was begun in. */
 	if (ch->began_ns)
 		op->as_of = ch->began_as_of;
 	if (ch->began_ns && rc == 0)
 		*errinfo = ch->fastpath_failure;
-	/* What the shortcut could not finish was begun before the connection broke: as of the join. */
+	/* What it could not finish was begun before the connection broke: as of the join. */
 	if (!ch->pipeline.first && !ch->began_ns)
 		ch->fences = atomic_load_explicit(
 			&ch->session->lease_epoch.fences, memory_order_relaxed);
@@ -106,7 +106,8 @@ static int exchange(
 		return rc;
 	if (deadline_ns == 0)
 		return pipeline_poll(p, began_ns);
-	return pipeline_wait(p, deadline_ns < p->deadline_ns ? deadline_ns : p->deadline_ns);
+	return pipeline_wait(
+		p, deadline_ns < p->deadline_ns ? deadline_ns : p->deadline_ns, p->interruptible);
 }
 
 /* Is the time of an operation over? */
@@ -138,8 +139,10 @@ int progress_advance(struct channel *ch, uint64_t deadline_ns, struct errinfo *e
 			give_up(ch, rc, errinfo);
 			return 0;
 		}
-		if (rc == -EINTR)
+		if (rc == -EINTR) { /* with signals all the time, this is all that looks at times */
+			(void)expire(ch, errinfo);
 			return rc;
+		}
 		if (rc < 0)
 			channel_note_failure(ch, errinfo);
 		else if (!expire(ch, errinfo) && rc == 0 && deadline_ns != PIPELINE_FOREVER &&

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The sentences of the last failures of a queue, by number, so that each operation that has failed has its own. Pure; nothing
- * is allocated but by reasons_create(). The channel's thread.
+ * The sentences of the last failures of a queue, by number, so that each operation that has failed has its own.
+ * Pure; nothing is allocated but by reasons_create(). The channel's thread.
  */
 #ifndef RMEM_CLIENT_DATA_REASONS_H
 #define RMEM_CLIENT_DATA_REASONS_H

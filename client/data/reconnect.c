@@ -216,7 +216,7 @@ static int come_back(struct channel *ch, uint64_t deadline_ns, struct errinfo *e
 			rc = prove_lease(ch->session, deadline_ns, errinfo);
 		} else {
 			pipeline_detach(&ch->pipeline);
-			session_wake_keeper(ch->session);
+			session_wake_lease_thread(ch->session);
 			rc = join(ch, deadline_ns, errinfo);
 		}
 		if (rc)
@@ -272,10 +272,6 @@ static void add_trouble(struct errinfo *errinfo, const struct errinfo *trouble)
 		*errinfo = *trouble;
 }
 
-/*
- * The connection broke, or there is none, or the lease may be over: get what the operations need to go on,
- * or let them fail. wanted: whatever becomes of them, somebody needs the connection.
- */
 int reconnect_run(struct channel *ch, bool wanted, uint64_t began_ns, struct errinfo *errinfo)
 {
 	/* A little earlier than the caller's limit: within that he is to know. */

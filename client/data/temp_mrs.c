@@ -8,13 +8,13 @@
 #include "client/data/plan.h"
 #include "common/units.h"
 
-#define PIN_MAX (16 * MIB) /* in one go */
+#define TEMP_MR_MAX (16 * MIB) /* in one go */
 #define PAGE_MIN_BYTES 4096
 
-static void let_go(struct temp_mrs *p, struct temp_mr *pin)
+static void let_go(struct temp_mrs *p, struct temp_mr *t)
 {
-	ibv_dereg_mr(pin->mr);
-	*pin = (struct temp_mr){ 0 };
+	ibv_dereg_mr(t->mr);
+	*t = (struct temp_mr){ 0 };
 	p->count--;
 }
 
@@ -35,17 +35,16 @@ void temp_mrs_clear(struct temp_mrs *p)
 static struct temp_mr *find(struct temp_mrs *p, const struct temp_mr_request *r)
 {
 	for (unsigned i = 0; p->count && i < TEMP_MRS; i++) {
-		struct temp_mr *pin = &p->items[i];
+		struct temp_mr *t = &p->items[i];
 
-		/* One operation moves bytes one way: what it pinned has the right access. */
-		if (pin->mr && pin->owner == r->owner && pin->start <= r->start &&
-			r->end <= pin->end)
-			return pin;
+		/* One operation moves bytes one way: what it has registered has the right access. */
+		if (t->mr && t->owner == r->owner && t->start <= r->start && r->end <= t->end)
+			return t;
 	}
 	return NULL;
 }
 
-/* A free place, or that of a pin which no outstanding work request uses. */
+/* A free place, or that of one which no outstanding work request uses. */
 static struct temp_mr *make_room(struct temp_mrs *p, const struct temp_mr_request *r)
 {
 	for (unsigned i = 0; i < TEMP_MRS; i++)
@@ -74,24 +73,24 @@ static bool is_mapped(const struct temp_mr_request *r)
 
 int temp_mrs_get(struct temp_mrs *p, const struct temp_mr_request *r, struct ibv_mr **out)
 {
-	struct temp_mr *pin = find(p, r);
-	uintptr_t end = r->limit - r->start > PIN_MAX ? r->start + PIN_MAX : r->limit;
+	struct temp_mr *t = find(p, r);
+	uintptr_t end = r->limit - r->start > TEMP_MR_MAX ? r->start + TEMP_MR_MAX : r->limit;
 
-	if (!pin) {
-		pin = make_room(p, r);
-		if (!pin)
+	if (!t) {
+		t = make_room(p, r);
+		if (!t)
 			return -EAGAIN;
-		pin->mr = ibv_reg_mr(r->pd, (void *)r->start, end - r->start,
+		t->mr = ibv_reg_mr(r->pd, (void *)r->start, end - r->start,
 			r->writable ? IBV_ACCESS_LOCAL_WRITE : 0);
-		if (!pin->mr)
+		if (!t->mr)
 			return is_mapped(r) ? -ENOMEM : -EFAULT;
-		pin->start = r->start;
-		pin->end = end;
-		pin->owner = r->owner;
+		t->start = r->start;
+		t->end = end;
+		t->owner = r->owner;
 		p->count++;
 		p->made++;
 	}
-	pin->used = r->number;
-	*out = pin->mr;
+	t->used = r->number;
+	*out = t->mr;
 	return 0;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Local memory registered for the time of one operation: long pieces that the application did not have
- * registered. A pin is shared by the work requests of its operation, and goes with it at the latest:
+ * registered. One is shared by the work requests of its operation, and goes with it at the latest:
  * afterwards the application may have unmapped the memory, and mapped other memory there.
  *
  * One thread: the connection's sender.
@@ -40,12 +40,12 @@ struct temp_mr_request {
 };
 
 /*
- * 0; -EAGAIN: all pins are in use; -ENOMEM: it cannot be done (the limit on locked memory, or memory that
+ * 0; -EAGAIN: all are in use; -ENOMEM: it cannot be done (the limit on locked memory, or memory that
  * cannot be pinned, but can be copied); -EFAULT: not all of it, from start to end, is mapped.
  */
 int temp_mrs_get(struct temp_mrs *p, const struct temp_mr_request *request, struct ibv_mr **out);
 
-/* The operation has completed / nothing is outstanding: let go of its pins, or all. */
+/* The operation has completed / nothing is outstanding: let go of its own, or all. */
 void temp_mrs_release(struct temp_mrs *p, const void *owner);
 void temp_mrs_clear(struct temp_mrs *p);
 

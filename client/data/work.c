@@ -6,9 +6,9 @@
 
 #include "client/data/keys.h"
 
-#define PIN_MIN (BOUNCE_PIECE_MAX + 1) /* up to here, copying is cheaper than registering */
-#define WORK_NO_ROOM 1                 /* not before something has completed */
-#define TRAVELS_ELSE 2                 /* beside 0, WORK_NO_ROOM and errors: not this way */
+#define TEMP_MR_MIN (BOUNCE_PIECE_MAX + 1) /* up to here, copying is cheaper than registering */
+#define WORK_NO_ROOM 1                     /* not before something has completed */
+#define TRAVELS_ELSE 2                     /* beside 0, WORK_NO_ROOM and errors: not this way */
 
 /* Add the local side of a segment to a work request that goes on where the segment begins. */
 static void add_piece(struct work *work, const struct plan_segment *seg, uint32_t lkey)
@@ -141,7 +141,7 @@ static size_t bounceable(struct channel *ch, struct work *work, struct plan at)
 
 		if (n == 0)
 			work->wr.wr.rdma.remote_addr = seg.remote;
-		else if (seg.remote != work->wr.wr.rdma.remote_addr + n || seg.len >= PIN_MIN ||
+		else if (seg.remote != work->wr.wr.rdma.remote_addr + n || seg.len >= TEMP_MR_MIN ||
 			 registered(p, &seg) ||
 			 keys_known(
 				 ch, work->op, work->wr.wr.rdma.remote_addr, n + take, &rkey, NULL))
@@ -215,7 +215,7 @@ static int build_copy(struct channel *ch, struct work *work, struct errinfo *err
 		rc = build_inline(ch, work);
 	if (rc == TRAVELS_ELSE && registered(p, &seg))
 		return build_in_place(ch, work, errinfo);
-	if (rc == TRAVELS_ELSE && seg.len >= PIN_MIN)
+	if (rc == TRAVELS_ELSE && seg.len >= TEMP_MR_MIN)
 		rc = build_temp_mr(ch, work, &seg, errinfo);
 	return rc == TRAVELS_ELSE ? build_bounced(ch, work, errinfo) : rc;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Counters (include/rmem/objects.h; models/counter.pml): lines of an owner and a total. A total is changed
- * by its owner only, from what it knows it to be, so that whether a change was made can be seen. Whoever
- * is out leaves line and total to another.
+ * by its owner only, from what it knows it to be, so that whether a change was made can be seen. An owner
+ * that is out leaves line and total to another.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -169,7 +169,7 @@ static int try_add(struct rmem_counter *c, uint64_t n, struct errinfo *errinfo)
 		return 0;
 	if (rc)
 		return rc;
-	/* Whoever has the line since may have added the same. */
+	/* The next owner of the line may have added the same. */
 	if (swap.settled && fencing_is_over(&c->rm->session, c->terms.lease_epoch))
 		return errinfo_set(errinfo, -EREMOTEIO,
 			"the lease ended while the answer was on its way: it may or may not have "

@@ -38,7 +38,7 @@ int call_done(int rc, const char *call, const struct errinfo *errinfo)
 	} else {
 		locals_message = errinfo_errno(-rc);
 	}
-	/* A full queue is no failure: whoever fills it runs into that all the time. */
+	/* A full queue is no failure: a program that fills it runs into that all the time. */
 	log_at(rc == -EAGAIN ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, "%s: %s", call, call_errmsg());
 	return rc;
 }
@@ -68,8 +68,11 @@ int call_enter(const struct rmem *rm, struct errinfo *errinfo)
 /* A size beyond this was never set: what would be read, or written, may not be the program's. */
 #define STRUCT_SIZE_MAX 4096
 
-static int check_size(size_t size, size_t v1_size, struct errinfo *errinfo)
+int call_check_size(const void *program, size_t v1_size, struct errinfo *errinfo)
 {
+	size_t size;
+
+	memcpy(&size, program, sizeof(size));
 	if (size < v1_size)
 		return errinfo_set(errinfo, -EINVAL,
 			"the struct's size is %zu: start with the initializer macro", size);
@@ -81,25 +84,16 @@ static int check_size(size_t size, size_t v1_size, struct errinfo *errinfo)
 	return 0;
 }
 
-int call_check_size(const void *dst, size_t v1_size, struct errinfo *errinfo)
-{
-	size_t size;
-
-	memcpy(&size, dst, sizeof(size));
-	return check_size(size, v1_size, errinfo);
-}
-
 int call_copy_attr(
 	void *dst, size_t dst_size, const void *src, size_t v1_size, struct errinfo *errinfo)
 {
 	const unsigned char *bytes = src;
 	size_t size;
-	int rc;
+	int rc = call_check_size(src, v1_size, errinfo);
 
-	memcpy(&size, src, sizeof(size));
-	rc = check_size(size, v1_size, errinfo);
 	if (rc)
 		return rc;
+	memcpy(&size, src, sizeof(size));
 	for (size_t i = dst_size; i < size; i++)
 		if (bytes[i])
 			return errinfo_set(errinfo, -E2BIG,
@@ -116,12 +110,11 @@ int call_copy_out(
 	void *dst, const void *src, size_t src_size, size_t v1_size, struct errinfo *errinfo)
 {
 	size_t size;
-	int rc;
+	int rc = call_check_size(dst, v1_size, errinfo);
 
-	memcpy(&size, dst, sizeof(size));
-	rc = check_size(size, v1_size, errinfo);
 	if (rc)
 		return rc;
+	memcpy(&size, dst, sizeof(size));
 	memset(dst, 0, size);
 	memcpy(dst, src, size < src_size ? size : src_size);
 	memcpy(dst, &size, sizeof(size));

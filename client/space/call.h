@@ -24,7 +24,8 @@ struct rmem {
 	struct thread_channels channels;
 	pthread_mutex_t queues_lock;
 	struct rmem_queue *queues;
-	atomic_int queues_fd; /* an epoll descriptor over those that are watched; -1: there is none */
+	/* an epoll descriptor over those that are watched; -1: there is none. Set under queues_lock */
+	atomic_int queues_fd;
 	struct lease_thread lease_thread;
 	struct symbolizer symbolizer;
 	struct sites *sites;   /* under control */
@@ -54,8 +55,8 @@ int call_copy_attr(
 int call_copy_out(
 	void *dst, const void *src, size_t src_size, size_t v1_size, struct errinfo *errinfo);
 
-/* Could a struct of this size be filled? What call_copy_out() says, before anything is done. */
-int call_check_size(const void *dst, size_t v1_size, struct errinfo *errinfo);
+/* Is the size in a struct of the program's a possible one? As both of these begin. */
+int call_check_size(const void *program, size_t v1_size, struct errinfo *errinfo);
 
 /* Flags of an attr that we do not know may mean anything: -EINVAL. */
 int call_check_flags(uint32_t flags, uint32_t known, struct errinfo *errinfo);

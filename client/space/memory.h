@@ -11,8 +11,8 @@ struct memory_wish {
 	size_t bytes;
 	int node;
 	struct stack stack;
-	struct site_description
-		*description; /* of the stack, while it is being described; else NULL */
+	/* of the stack, while it is being described; else NULL */
+	struct site_description *description;
 };
 
 /* Errors as rmem_alloc(). */

@@ -34,7 +34,7 @@ extern "C" {
  * If the holder's process dies, or its lease expires, the next one to wait gets the lock, but only after the
  * server has said that the holder is out: not one byte of what it writes can arrive after that.
  * rmem_lock_acquire() then returns RMEM_LOCK_OWNER_DIED: what the lock protects may be half written, and
- * whoever gets this should mend it before releasing the lock.
+ * who gets this should mend it before releasing the lock.
  *
  * A holder that has lost the lock that way and comes back (it was stopped, or cut off) finds that all its
  * calls that move data fail with -EOWNERDEAD, in all threads and queues of the session, until every lost

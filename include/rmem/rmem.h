@@ -139,12 +139,12 @@ RMEM_API int rmem_alloc(
 RMEM_API int rmem_free(struct rmem *rm, rmem_addr_t addr);
 
 /*
- * Share an allocation with other sessions of the same server: whoever is given its address and this key
+ * Share an allocation with other sessions of the same server: everybody who is given its address and this key
  * may read and write all of it. The key is good for as long as the allocation lives, and cannot be taken
  * back otherwise. One round trip.
  *
  * The allocation stays this session's: when it frees it, or its memory is reclaimed, the access of all others
- * ends first (-ESTALE to them). If its process dies, it is this process's leak, whoever else uses it.
+ * ends first (-ESTALE to them). If its process dies, it is this process's leak, even if others still use it.
  *	-EINVAL		addr is not what rmem_alloc() returned to this session, or was freed
  */
 struct rmem_share_key {
@@ -362,17 +362,17 @@ struct rmem_op {
 /*
  * Start it: as the calls above. A silent one that has completed makes room by itself.
  *
- * An operation whose time is over before it has completed fails with -ETIMEDOUT; its local memory is the program's again
- * when that has been reaped. If it was on its way, its connection is broken for that, and what else was on the queue is
- * repeated on another: a time-out is for what has gone wrong, not for pacing. One that is sent once, and may have been
- * carried out, fails with -EREMOTEIO instead. Only rmem_reap() looks at the time (the descriptor is readable when it is
- * over); and as operations complete in order, one that stands behind others waits for those: give them a time as well. A
- * first touch, which asks the server for a key, keeps within it; making a connection for a queue on which others
- * wait keeps within the session's time-out.
+ * An operation whose time is over before it has completed fails with -ETIMEDOUT; its local memory is the program's
+ * again when that has been reaped. If it was on its way, its connection is broken for that, and what else was on
+ * the queue is repeated on another: a time-out is for what has gone wrong, not for pacing. One that is sent once,
+ * and may have been carried out, fails with -EREMOTEIO instead. Only rmem_reap() looks at the time (the descriptor
+ * is readable when it is over); and as operations complete in order, one that stands behind others waits for those:
+ * give them a time as well. A first touch, which asks the server for a key, keeps within it; making a connection
+ * for a queue on which others wait keeps within the session's time-out.
  */
 RMEM_API int rmem_start(struct rmem_queue *q, const struct rmem_op *op);
 
-/* Carry it out, and wait for it: as rmem_readv() and the others that wait, within its time. Its tag is not looked at. */
+/* Carry it out, and wait for it, within its time: as rmem_readv() and its like. Its tag is not looked at. */
 RMEM_API int rmem_run(struct rmem *rm, const struct rmem_op *op);
 
 /* Hand what was started to the device now. */
@@ -386,12 +386,11 @@ struct rmem_completion {
 };
 
 /*
- * Take up to max completions, and return how many. With none, wait until there is one: at most
- * timeout_ms; 0: do not wait; negative: as long as it takes. 0 also when nothing is outstanding. For the last
- * that has failed, rmem_errmsg() tells why (or, if that is gone, what the queue ran into last); for each,
- * rmem_completion_errmsg(). Coming back after the connection broke
- * takes at most the session's timeout, whatever timeout_ms says. A connection on which nothing completes for 10 s (or 15 s, where
- * nobody waits for that long) is given up.
+ * Take up to max completions, and return how many. With none, wait until there is one: at most timeout_ms; 0: do
+ * not wait; negative: as long as it takes. 0 also when nothing is outstanding. For the last that has failed,
+ * rmem_errmsg() tells why (or, if that is gone, what the queue ran into last); for each, rmem_completion_errmsg().
+ * Coming back after the connection broke takes at most the session's timeout, whatever timeout_ms says. A
+ * connection on which nothing completes for 10 s (or 15 s, where nobody waits for that long) is given up.
  *	-EINVAL		max is less than 1, or q or out is NULL
  *	-EINTR		the queue is interruptible, nothing has completed, and a signal handler ran while this slept (one that
  *			ran just before is not noticed: block the signal, and use the descriptor with ppoll(2))
@@ -399,11 +398,11 @@ struct rmem_completion {
 RMEM_API int rmem_reap(struct rmem_queue *q, struct rmem_completion *out, int max, int timeout_ms);
 
 /*
- * Why this operation of the queue has failed, in one sentence without a newline; "" if it has not. Never NULL. Valid
- * until the next call on the queue. The queue keeps as many sentences as its depth is, rounded up to a power of 2, at most
- * 128, and each once for all that failed for it, as when a connection breaks: of a completion whose sentence is gone there is
- * only what its errno means. Which sentence it is stands in the upper 24
- * bits of flags; the others are 0 in this version, and may become flags.
+ * Why this operation of the queue has failed, in one sentence without a newline; "" if it has not. Never NULL.
+ * Valid until the next call on the queue. The queue keeps as many sentences as its depth is, rounded up to a power
+ * of 2, at most 128, and each once for all that failed for it, as when a connection breaks: of a completion whose
+ * sentence is gone there is only what its errno means. Which sentence it is stands in the upper 24 bits of flags;
+ * the others are 0 in this version, and may become flags.
  */
 RMEM_API const char *rmem_completion_errmsg(
 	const struct rmem_queue *q, const struct rmem_completion *completion);
@@ -417,10 +416,10 @@ RMEM_API const char *rmem_completion_errmsg(
 RMEM_API int rmem_queue_fd(struct rmem_queue *q);
 
 /*
- * One descriptor for all queues of a session that were created with RMEM_QUEUE_WATCHED, now and later: readable when there
- * may be something to reap on any of them. rmem_queues_ready() tells on which: up to max (and 64) of them, and how many;
- * 0: on none. It does not wait. Reap those until rmem_reap() returns 0. Any thread; but the queues stay one thread's at a
- * time, and must not be destroyed meanwhile. The session's: do not close it.
+ * One descriptor for all queues of a session that were created with RMEM_QUEUE_WATCHED, now and later: readable
+ * when there may be something to reap on any of them. rmem_queues_ready() tells on which: up to max (and 64) of
+ * them, and how many; 0: on none. It does not wait. Reap those until rmem_reap() returns 0. Any thread; but the
+ * queues stay one thread's at a time, and must not be destroyed meanwhile. The session's: do not close it.
  */
 RMEM_API int rmem_queues_fd(struct rmem *rm);
 RMEM_API int rmem_queues_ready(struct rmem *rm, struct rmem_queue **out, int max);
@@ -437,8 +436,8 @@ struct rmem_stats {
 	uint64_t inline_bytes;
 	uint64_t slot_requests; /* copied through memory of the library */
 	uint64_t slot_bytes;
-	uint64_t
-		registered_requests; /* without a copy, from or to memory registered for the call */
+	/* without a copy, from or to memory registered for the call */
+	uint64_t registered_requests;
 	uint64_t registered_bytes;
 	uint64_t registrations; /* made for those */
 	uint64_t doorbells;     /* lists of requests, of any kind, handed to the device */
@@ -471,7 +470,7 @@ enum rmem_event_kind {
 	RMEM_EVENT_EXPIRED,
 	/* The connection broke, and could not be made again at once. It is tried again and again. */
 	RMEM_EVENT_GONE,
-	/* The allocation at addr is gone, as a call on it has found (-ESTALE): its owner has freed it, or it was reclaimed. */
+	/* The allocation at addr is gone, as a call on it has found (-ESTALE): freed by its owner, or reclaimed. */
 	RMEM_EVENT_REVOKED,
 	/* The server has reclaimed the session: all its own allocations are gone (-ESTALE). */
 	RMEM_EVENT_RECLAIMED
@@ -491,9 +490,9 @@ struct rmem_event {
 	}
 
 /*
- * Take the oldest event: returns 1, or 0 if there is none. Never waits; any thread. out->size must be set. There is room
- * for 64: where a program is slower than that, the oldest are dropped. Events are told in order and mostly at once;
- * LATE and EXPIRED later, by the session's timeout at most, while another connection is being tried.
+ * Take the oldest event: returns 1, or 0 if there is none. Never waits; any thread. out->size must be set. There is
+ * room for 64: where a program is slower than that, the oldest are dropped. Events are told in order and mostly at
+ * once; LATE and EXPIRED later, by the session's timeout at most, while another connection is being tried.
  */
 RMEM_API int rmem_next_event(struct rmem *rm, struct rmem_event *out);
 
@@ -505,15 +504,16 @@ RMEM_API int rmem_next_event(struct rmem *rm, struct rmem_event *out);
 RMEM_API int rmem_event_fd(struct rmem *rm);
 
 /*
- * The library's log, for the program, beside what $RMEM_LOG writes to stderr: every failed call, every broken connection
- * and what is done about it (RMEM_LOG_INFO), every connection made (RMEM_LOG_DEBUG). fn gets each line, without a newline,
- * and user. For the whole process; the last call counts, and fn NULL ends it.
+ * The library's log, for the program, beside what $RMEM_LOG writes to stderr: every failed call, every broken
+ * connection and what is done about it (RMEM_LOG_INFO), every connection made (RMEM_LOG_DEBUG). fn gets each line,
+ * without a newline, and user. For the whole process; the last call counts, and fn NULL ends it.
  *
- * fn is called in a thread of the library, which there is as long as there is a function, one line at a time, with all signals
- * blocked and without any lock of the library: it may call what it likes of it, this too, and may take its time; lines that there is no room for meanwhile (64)
- * are dropped, and their number said. It must return (no longjmp(), exception or pthread_exit()), must not keep text,
- * and must not count on order against what other threads do: a line comes soon after what it tells about. What it
- * logs by calls of its own that fail comes to it in turn. In a child after fork() it is not called.
+ * fn is called in a thread of the library, which there is as long as there is a function, one line at a time, with
+ * all signals blocked and without any lock of the library: it may call what it likes of it, this too, and may take
+ * its time; lines that there is no room for meanwhile (64) are dropped, and their number said. It must return (no
+ * longjmp(), exception or pthread_exit()), must not keep text, and must not count on order against what other
+ * threads do: a line comes soon after what it tells about. What it logs by calls of its own that fail comes to it
+ * in turn. In a child after fork() it is not called.
  *
  * The function before gets what was logged until now, and is not called any more when this has returned: it may be
  * unloaded. That is waited for, unless it is that function which calls.

@@ -5,7 +5,7 @@
 #   $CACHE/initramfs-RELEASE-HASH  busybox, our init, the modules it needs in the order it needs them
 #   $CACHE/accel-HOSTKERNEL        "kvm" or "tcg": what was found to work on this machine
 #
-# Whoever makes something holds the lock, and makes it elsewhere before it is renamed into place:
+# A process that makes something holds the lock, and makes it elsewhere before it is renamed into place:
 # what exists under its name is complete, and several softroce may run at once.
 
 # What the guest needs beyond what it can load by itself later. kmod adds the dependencies.

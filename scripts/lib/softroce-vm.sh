@@ -5,7 +5,7 @@
 #   1/ 2/    conf argv env cwd to each guest; out err status dmesg failure back (see softroce-guest)
 #   shared/  for the command itself: both hosts see it at once (RMEM_SHARED)
 # and a serial line for events and signals. Every guest has helpers here: two tail(1) carry its output
-# (nothing is lost, whoever is slow), and a sed(1) writes "NUMBER EVENT" into the one pipe that
+# (nothing is lost if one is slow), and a sed(1) writes "NUMBER EVENT" into the one pipe that
 # supervise() reads. Any process can be killed by somebody, alone or with its whole group, so supervise()
 # believes in no word of a helper: it looks whether they are alive.
 

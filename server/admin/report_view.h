@@ -81,8 +81,8 @@ struct report_view {
 	const struct sessions *sessions;
 	const struct sites *sites;
 	const struct history *history;
-	const struct audit_scan
-		*scan;        /* the last one, or NULL; who-holds says definite only if it agrees */
+	/* the last one, or NULL; who-holds says definite only if it agrees */
+	const struct audit_scan *scan;
 	uint64_t now_ns;      /* server time, like all times here */
 	uint64_t now_real_ns; /* wall clock at the same moment, to convert times for people */
 	struct report_server server;

@@ -34,8 +34,8 @@ struct reach {
 
 struct access {
 	struct pool *pool;
-	const struct work
-		*work; /* woken for grants that are to end, and for memory that is to be wiped */
+	/* woken for grants that are to end, and for memory that is to be wiped */
+	const struct work *work;
 	struct reach *reach;
 	struct attachment *attachments; /* all, by session and allocation */
 	struct grant *ending;           /* queued, oldest first */

@@ -42,9 +42,9 @@ struct reclaim {
 	const struct work *work;
 	struct wait *room;      /* waits for memory or a session slot, in order of arrival */
 	struct session *taking; /* sessions whose blocks are being given up, in order */
-	struct session *
-		evicting; /* evicted sessions with LIVE blocks whose connections are not gone yet */
-	bool all;         /* an operator orders to take from all sessions that can be taken from */
+	/* evicted sessions with LIVE blocks whose connections are not gone yet */
+	struct session *evicting;
+	bool all; /* an operator orders to take from all sessions that can be taken from */
 	uint64_t taking_bytes[ADDR_MAX_NODES]; /* of their blocks that are not given up yet */
 	uint64_t took_ns;       /* last time that an allocation took memory; boot clock */
 	uint64_t progress_ns;   /* last time that the wiper was seen to make progress; boot clock */

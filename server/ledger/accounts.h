@@ -52,8 +52,8 @@ struct accounts {
 	struct ledger_account nodes[ADDR_MAX_NODES];
 	uint64_t nodes_used;            /* bit mask */
 	struct account_holder *holders; /* by slot */
-	struct ledger_share
-		*live[ADDR_MAX_NODES]; /* LIVE memory by slot; NULL: accounts_prepare() */
+	/* LIVE memory by slot; NULL: accounts_prepare() */
+	struct ledger_share *live[ADDR_MAX_NODES];
 };
 
 int accounts_create(struct accounts *acc);   /* -ENOMEM */

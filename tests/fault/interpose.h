@@ -10,7 +10,7 @@
  *	interpose_verbs.c	verbs
  *	interpose_cm.c		the connection manager
  *
- * Whoever made a call is told by its return address. Any thread.
+ * Who made a call is told by its return address. Any thread.
  */
 #ifndef RMEM_TESTS_FAULT_INTERPOSE_H
 #define RMEM_TESTS_FAULT_INTERPOSE_H

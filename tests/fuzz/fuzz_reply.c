@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What rmemctl does with an answer from whoever listens where it asks. */
+/* What rmemctl does with an answer from any process that listens where it asks. */
 #include <errno.h>
 #include <string.h>
 

@@ -5,6 +5,7 @@
  * test_descriptor.c.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -203,7 +204,8 @@ static void test_many_long_pieces(void **state)
 	desk_destroy(&d);
 }
 
-static int use_in_child(struct desk *d)
+/* set: of rmem_queues_fd(), which the child closes. */
+static int use_in_child(struct desk *d, int set)
 {
 	struct rmem_completion done;
 	struct rmem_queue *q = NULL;
@@ -219,7 +221,7 @@ static int use_in_child(struct desk *d)
 		rmem_write(d->rm, d->addr, d->bytes, 8) != -EPERM)
 		return 3;
 	rmem_queue_destroy(d->q);
-	if (rmem_close(d->rm))
+	if (rmem_close(d->rm) || fcntl(set, F_GETFD) >= 0)
 		return 4;
 	return rmem_open(d->rig->server, NULL, &d->rm) == -EPERM && strstr(rmem_errmsg(), "fork")
 		       ? 0
@@ -231,10 +233,12 @@ static void test_fork(void **state)
 {
 	uint8_t *copy = lib_zeroes(DESK_BLOCK);
 	struct desk d;
-	int status;
+	int status, set;
 	pid_t pid;
 
 	desk_create(&d, *state, 1000);
+	set = rmem_queues_fd(d.rm);
+	assert_true(set >= 0);
 	pattern_fill(d.bytes, DESK_BLOCK, 7);
 	lib_succeed(rmem_write(d.rm, d.addr, d.bytes, DESK_BLOCK));
 	for (size_t i = 0; i < 500; i++)
@@ -242,7 +246,7 @@ static void test_fork(void **state)
 	pid = fork();
 	assert_true(pid >= 0);
 	if (pid == 0)
-		_exit(use_in_child(&d));
+		_exit(use_in_child(&d, set));
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_int_equal(status, 0);
 	for (size_t i = 0; i < 500; i++)

@@ -162,7 +162,7 @@ static void test_demangled(void **state)
 {
 	const struct self *self = *state;
 	void *library = dlopen("libstdc++.so.6", RTLD_NOW);
-	json_t *frame;
+	json_t *frame, *answer;
 
 	if (!library)
 		skip();
@@ -171,6 +171,13 @@ static void test_demangled(void **state)
 	json_object_set_new(frame, "function", json_string("_ZN2ns5cacheIiE3putEi"));
 	frame = resolved(frame);
 	assert_string_equal(function_of(frame), "ns::cache<int>::put(int)");
+	json_decref(frame);
+	/* Lines of history have names only. */
+	frame = json_pack("{ss}", "function", "_ZN2ns5cacheIiE3putEi");
+	answer = json_pack("{s[{s[O]}]}", "lines", "stack", frame);
+	names_resolve(answer);
+	assert_string_equal(function_of(frame), "ns::cache<int>::put(int)");
+	json_decref(answer);
 	json_decref(frame);
 }
 

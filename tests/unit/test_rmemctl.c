@@ -762,6 +762,16 @@ static void test_watch(void **state)
 	assert_int_equal(wait_exit(pid), 1);
 	assert_silent(f);
 
+	/* that nobody holds it is a report like any other */
+	server = start_server(f, ANSWER, "error");
+	pid = start_watch(f, "who-holds 0x9e00000000001000 --watch 1h --admin SOCKET", &fd);
+	wait_exit(server);
+	read_until(fd, "it is free\n");
+	assert_int_equal(kill(pid, SIGINT), 0);
+	assert_int_equal(wait_exit(pid), 1);
+	close(fd);
+	assert_silent(f);
+
 	/* the third time there is nobody any more */
 	server = start_server(f, ANSWER, "sessions sessions-none");
 	run(f, "sessions --watch 1ms --admin SOCKET", &o);
