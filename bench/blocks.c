@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * How librmem's map of addresses scales: with N blocks there, remove one at random and add it again, and look one up
- * without a lock. Needs no device and no server. A line per number of blocks: how many, nanoseconds of processor time for
- * a removal with an addition, and for a lookup.
+ * without a lock. Needs no device and no server. A line per number of blocks: how many; nanoseconds of processor time for
+ * finding one by its address, removing and adding it, and for a lookup; and for one access to memory at random, each after the one
+ * before, in as much memory as the blocks take: what the machine itself needs.
  *
  *	blocks-bench N…
  */
@@ -18,6 +19,7 @@
 #define PAGE 4096U
 #define PAGES_PER_BLOCK 4
 #define ROUNDS 2000000U
+#define CACHE_LINE 64U
 
 static void must(bool ok, const char *what)
 {
@@ -77,6 +79,30 @@ static double look_up_some(const struct blocks *t, uint64_t n)
 	return (double)(cpu_ns() - began) / ROUNDS;
 }
 
+/* A cycle through one word in each cache line, in random order (Sattolo). */
+static double access_some(uint64_t lines)
+{
+	uint64_t *words = calloc(lines, CACHE_LINE), at = 0, seed = 44, began, tmp, other;
+	const unsigned step = CACHE_LINE / sizeof(*words);
+
+	must(words, "no memory");
+	for (uint64_t i = 0; i < lines; i++)
+		words[i * step] = i;
+	for (uint64_t i = lines - 1; i > 0; i--) {
+		other = draw(&seed, i);
+		tmp = words[i * step];
+		words[i * step] = words[other * step];
+		words[other * step] = tmp;
+	}
+	began = cpu_ns();
+	for (unsigned i = 0; i < ROUNDS; i++)
+		at = words[at * step];
+	began = cpu_ns() - began;
+	must(at < lines, "a cycle ends");
+	free(words);
+	return (double)began / ROUNDS;
+}
+
 static void measure(uint64_t n)
 {
 	struct heap *heap = heap_create();
@@ -87,14 +113,15 @@ static void measure(uint64_t n)
 	for (uint64_t i = 0; i < n; i++)
 		add(&t, i);
 	replaced = replace_some(&t, n);
-	printf("%" PRIu64 "\t%.0f\t%.0f\n", n, replaced, look_up_some(&t, n));
+	printf("%" PRIu64 "\t%.0f\t%.0f\t%.0f\n", n, replaced, look_up_some(&t, n),
+		access_some(n * sizeof(struct block) / CACHE_LINE));
 	fflush(stdout);
 	heap_destroy(heap);
 }
 
 int main(int argc, char **argv)
 {
-	puts("blocks\tremove + add, ns\tlookup, ns");
+	puts("blocks\tfind + remove + add, ns\tlookup, ns\tmemory access, ns");
 	for (int i = 1; i < argc; i++) {
 		uint64_t n = strtoull(argv[i], NULL, 10);
 
