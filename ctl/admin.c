@@ -151,7 +151,7 @@ static int explain(const char *path, int err, struct errinfo *errinfo)
 		return errinfo_set(errinfo, err,
 			"the rmemd on %s did not answer in time: it may be stopped or busy "
 			"(--timeout "
-			"to wait longer)",
+			"to wait longer); an order may still be carried out",
 			path);
 	case -EBADMSG:
 	case -EPIPE:

@@ -28,8 +28,8 @@ int explain_stale(const struct block *block, struct errinfo *errinfo)
 			"reclaimed it",
 			block->addr);
 	return errinfo_set(errinfo, -ESTALE,
-		"the allocation at 0x%" PRIx64 " is gone: the lease had ended and the server has "
-		"reclaimed it",
+		"the allocation at 0x%" PRIx64 " is gone: the server has reclaimed it, as the "
+		"lease had ended or an operator ordered it",
 		block->addr);
 }
 

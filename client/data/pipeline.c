@@ -212,13 +212,15 @@ static void drop_failed(struct pipeline *p)
 
 bool pipeline_expire(struct pipeline *p, uint64_t now_ns, struct errinfo *errinfo)
 {
-	static const struct errinfo late = { "it had not completed when its time was over" };
+	struct errinfo late;
 	bool any = false;
 
 	if (now_ns < p->deadline_ns)
 		return false;
 	if (p->ep && is_under_way(p, now_ns))
 		interrupt(p);
+	errinfo_fill(&late, "it had not completed when its time was over%s%.400s",
+		errinfo->text[0] ? ": " : "", errinfo->text);
 	for (struct operation *op = p->first; op; op = op->following) {
 		if (!op->timed || op->deadline_ns > now_ns)
 			continue;

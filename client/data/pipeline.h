@@ -170,7 +170,8 @@ void pipeline_give_up(struct operation *op);
 /*
  * Operations whose time is over fail with -ETIMEDOUT; if one of them is on its way, the connection is broken for
  * it, and the others begin anew with the next. Those that are sent once, and may have been carried out: -EREMOTEIO.
- * True: some have failed, and complete when those before them have.
+ * True: some have failed, and complete when those before them have; errinfo, which says what has kept them so far, or
+ * nothing, says why then.
  */
 bool pipeline_expire(struct pipeline *p, uint64_t now_ns, struct errinfo *errinfo);
 

@@ -23,14 +23,19 @@ int op_read(
 		return errinfo_set(errinfo, -EINVAL, "the operation is NULL");
 	rc = call_copy_attr(out, sizeof(*out), from, OP_V1_SIZE, errinfo);
 	if (rc == 0)
-		rc = call_check_flags(out->flags, flags, errinfo);
+		rc = call_check_flags(
+			out->flags, RMEM_OP_SILENT | RMEM_OP_FENCED | RMEM_OP_ONCE, errinfo);
 	if (rc)
 		return rc;
+	if (out->flags & ~flags)
+		return errinfo_set(errinfo, -EINVAL,
+			"the flags RMEM_OP_SILENT and RMEM_OP_FENCED are for queues");
 	if (out->kind < RMEM_OP_READ || out->kind > RMEM_OP_COMPARE_SWAP)
 		return errinfo_set(errinfo, -EINVAL, "%u is no kind of operation", out->kind);
-	if (out->timeout_ms < 0 || out->reserved)
-		return errinfo_set(
-			errinfo, -EINVAL, "timeout_ms is negative, or reserved is not 0");
+	if (out->timeout_ms < 0)
+		return errinfo_set(errinfo, -EINVAL, "timeout_ms is negative: 0 is no limit");
+	if (out->reserved)
+		return errinfo_set(errinfo, -EINVAL, "reserved is not 0: begin with RMEM_OP_INIT");
 	return 0;
 }
 

@@ -9,6 +9,7 @@
 
 #include "common/log.h"
 #include "server/admin/view.h"
+#include "server/audit/auditor.h"
 #include "server/grant/access.h"
 #include "server/lease/reclaim.h"
 #include "server/lease/session.h"
@@ -42,6 +43,7 @@ static void ended(struct wait *w, int result)
 	struct question *q = (struct question *)order->asker;
 	struct report *report = order->report;
 
+	auditor_forget(order->orders->from->auditor);
 	order->report = NULL;
 	if (result) {
 		report_end(report);
@@ -299,6 +301,7 @@ static struct report *reclaim(struct orders *o, const json_t *request, const str
 	log_warn("uid %u orders to take back %" PRIu64 " blocks of %" PRIu64 " sessions",
 		rights->uid, (uint64_t)loss.all.blocks, loss.sessions);
 	reclaim_all(o->from->reclaim);
+	auditor_forget(o->from->auditor);
 	return report;
 }
 

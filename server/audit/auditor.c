@@ -240,6 +240,12 @@ struct audit_result *auditor_last(const struct auditor *a)
 	return a->last;
 }
 
+void auditor_forget(struct auditor *a)
+{
+	audit_result_release(a->last);
+	a->last = NULL;
+}
+
 struct auditor_facts auditor_facts(const struct auditor *a)
 {
 	return a->facts;

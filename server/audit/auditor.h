@@ -38,6 +38,8 @@ void auditor_wait(struct auditor *a, struct wait *w, void (*done)(struct wait *w
  * audit_result_hold() keeps it longer.
  */
 struct audit_result *auditor_last(const struct auditor *a);
+/* An operator has taken memory away: the last audit does not describe what is there any more. */
+void auditor_forget(struct auditor *a);
 
 /* Valid only within a done() that got 0; audit_result_hold() keeps the result longer. */
 struct audit_result *auditor_result(const struct auditor *a);

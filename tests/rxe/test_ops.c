@@ -114,7 +114,7 @@ static void check_wrong(struct desk *d)
 	op = op_of(RMEM_OP_READ, 8, 0);
 	lib_expect(rmem_start(d->q, &op), -EINVAL, "flag");
 	op = op_of(RMEM_OP_READ, RMEM_OP_SILENT, 0);
-	lib_expect(rmem_run(d->rm, &op), -EINVAL, "flag");
+	lib_expect(rmem_run(d->rm, &op), -EINVAL, "queues");
 	op = op_of(RMEM_OP_READ, 0, 0);
 	op.timeout_ms = -1;
 	lib_expect(rmem_start(d->q, &op), -EINVAL, "timeout_ms");

@@ -385,6 +385,10 @@ static void test_reclaim(void **state)
 	assert_int_equal(here.status, 0);
 	assert_non_null(strstr(here.out, " in 60 blocks of 1 session that is gone"));
 	assert_taken(r, 1);
+	/* What the last audit has seen is not there any more: there is another one, and nothing of the dead in it. */
+	answer = rig_ask(r, "{\"cmd\":\"leaks\",\"audit\":\"last\"}");
+	assert_int_equal(rig_number(answer, "summary.definite.blocks"), 0);
+	json_decref(answer);
 	rig_ctl(r, ARGUMENTS("reclaim", "--yes"), &here);
 	assert_int_equal(here.status, 0);
 	assert_non_null(strstr(here.out, "nothing to take back"));
