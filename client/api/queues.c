@@ -104,7 +104,7 @@ static int connect_queue(
 	struct rmem_queue *q, const struct rmem_queue_attr *attr, struct errinfo *errinfo)
 {
 	struct rmem *rm = q->rm;
-	int rc = thread_channels_add(&rm->channels, &q->channel, errinfo);
+	int rc = thread_channels_add(&rm->channels, PIPELINE_FOREVER, &q->channel, errinfo);
 
 	if (rc) {
 		free_parts(q);

@@ -17,6 +17,11 @@ static uint64_t deadline_of(int timeout_ms)
 	return timeout_ms ? clock_boot_ns() + (uint64_t)timeout_ms * NSEC_PER_MSEC : 0;
 }
 
+static bool is_before(uint64_t deadline_ns)
+{
+	return deadline_ns && (deadline_ns == PIPELINE_FOREVER || clock_boot_ns() < deadline_ns);
+}
+
 /* The sentence of that number; if it is gone, what the queue ran into last. */
 static const struct errinfo *reason_of(const struct rmem_queue *q, uint32_t number)
 {
@@ -83,6 +88,7 @@ RMEM_API int rmem_reap(struct rmem_queue *q, struct rmem_completion *out, int ma
 	struct errinfo errinfo;
 	const struct operation *failed = NULL;
 	uint64_t deadline_ns;
+	bool any;
 	int n = 0, rc = queue_enter(q, &errinfo);
 
 	if (rc == 0 && (max < 1 || !out))
@@ -92,9 +98,10 @@ RMEM_API int rmem_reap(struct rmem_queue *q, struct rmem_completion *out, int ma
 	deadline_ns = deadline_of(timeout_ms);
 	do { /* again, if all that has completed is not to be reported */
 		rc = advance(q, deadline_ns, &errinfo);
+		any = queue_completed(q) != 0;
 		n = collect(q, out, max, &failed);
-	} while (n == 0 && rc == 0 && deadline_ns && channel_is_busy(q->channel) &&
-		 (deadline_ns == PIPELINE_FOREVER || clock_boot_ns() < deadline_ns));
+	} while (n == 0 && rc == 0 && channel_is_busy(q->channel) &&
+		 (any || is_before(deadline_ns)));
 	q->quiet = n == 0;
 	queue_set_short_end(q);
 	if (failed)

@@ -188,6 +188,11 @@ int log_relay_set(enum log_level level, log_relay_fn *fn, void *user, uint64_t d
 	before = atomic_load(&ring.written);
 	if (function && !inside)
 		rc = wait_for(before, deadline_ns, errinfo);
+	/* The lock was given up: the thread may have ended. */
+	if (fn && start(errinfo)) {
+		fn = NULL;
+		rc = -EAGAIN;
+	}
 	function = fn;
 	function_from = before;
 	function_arg = user;

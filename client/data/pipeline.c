@@ -64,6 +64,7 @@ int pipeline_attach(struct pipeline *p, struct endpoint *ep, struct errinfo *err
 	p->ep = ep;
 	p->depth = endpoint_send_depth(ep);
 	p->apart = endpoint_keeps_apart(ep);
+	p->flushed = false;
 	p->failure = (struct failure){ 0 };
 	p->broke = 0;
 	return 0;

@@ -43,8 +43,8 @@ int progress_start(struct channel *ch, struct operation *op, struct errinfo *err
 		ch->fences = atomic_load_explicit(
 			&ch->session->lease_epoch.fences, memory_order_relaxed);
 	ch->began_ns = 0;
-	if (op->timed && !ch->pipeline.first)
-		ch->pipeline.deadline_ns = op->deadline_ns;
+	if (!ch->pipeline.first)
+		ch->pipeline.deadline_ns = op->timed ? op->deadline_ns : PIPELINE_FOREVER;
 	while (rc == 0) {
 		keys_refresh(ch);
 		rc = keys_check(ch, op, errinfo);

@@ -245,7 +245,11 @@ static int come_back_in_time(
 		/* The last attempt may have ended earlier, as there was no time for one more. */
 		if (handshake_wait(-1, -1, ch->session->cancel_fd, end) == -ECANCELED)
 			return errinfo_set(errinfo, -ECANCELED, "closing");
-		if (!pipeline_expire(p, end, errinfo) || !(wanted || is_worth_it(ch)))
+		if (!p->first)
+			return rc;
+		/* The others go on; also if the time was that of one which has completed meanwhile. */
+		(void)pipeline_expire(p, end, errinfo);
+		if (!wanted && !is_worth_it(ch))
 			return rc;
 	}
 }
@@ -302,9 +306,15 @@ int reconnect_run(struct channel *ch, bool wanted, uint64_t began_ns, struct err
 	return rc;
 }
 
-int reconnect_channel(struct channel *ch, struct errinfo *errinfo)
+int reconnect_channel(struct channel *ch, uint64_t deadline_ns, struct errinfo *errinfo)
 {
+	int rc;
+
 	ch->fences = atomic_load(&ch->session->lease_epoch.fences);
+	ch->pipeline.deadline_ns = deadline_ns; /* nothing else is there */
 	keys_refresh(ch);
-	return channel_is_usable(ch) ? 0 : reconnect_run(ch, true, clock_boot_ns(), errinfo);
+	if (channel_is_usable(ch))
+		return 0;
+	rc = reconnect_run(ch, true, clock_boot_ns(), errinfo);
+	return rc == -ECONNRESET && clock_boot_ns() >= deadline_ns ? -ETIMEDOUT : rc;
 }

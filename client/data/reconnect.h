@@ -17,6 +17,6 @@
 int reconnect_run(struct channel *ch, bool wanted, uint64_t began_ns, struct errinfo *errinfo);
 
 /* Connect, if it is not. -EUSERS: the server has all the channels it can keep. */
-int reconnect_channel(struct channel *ch, struct errinfo *errinfo);
+int reconnect_channel(struct channel *ch, uint64_t deadline_ns, struct errinfo *errinfo);
 
 #endif

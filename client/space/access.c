@@ -15,7 +15,8 @@ static int run(struct rmem *rm, struct operation *op, struct errinfo *errinfo)
 	int rc;
 
 	do {
-		rc = thread_channels_enter(&rm->channels, &ch, errinfo);
+		rc = thread_channels_enter(&rm->channels,
+			op->timed ? op->deadline_ns : PIPELINE_FOREVER, &ch, errinfo);
 		if (rc)
 			return rc;
 		if (!thread_channels_mine(&rm->channels) && op->left.left > TURN_BYTES)

@@ -99,14 +99,15 @@ void thread_channels_stats(struct thread_channels *t, struct rmem_stats *out)
 	out->size = sizeof(*out);
 }
 
-int thread_channels_add(struct thread_channels *t, struct channel **out, struct errinfo *errinfo)
+int thread_channels_add(struct thread_channels *t, uint64_t deadline_ns, struct channel **out,
+	struct errinfo *errinfo)
 {
 	struct channel *ch = channel_create(t->session);
 	int rc;
 
 	if (!ch)
 		return errinfo_set(errinfo, -ENOMEM, "out of memory");
-	rc = reconnect_channel(ch, errinfo);
+	rc = reconnect_channel(ch, deadline_ns, errinfo);
 	if (rc) {
 		channel_destroy(ch);
 		return rc;
@@ -159,28 +160,39 @@ static void unclaim(struct thread_channels *t)
 	pthread_mutex_unlock(&t->lock);
 }
 
+static int enter_common(struct thread_channels *t, uint64_t deadline_ns, struct errinfo *errinfo)
+{
+	if (fair_lock_enter(&t->common_lock, deadline_ns) == 0)
+		return 0;
+	return errinfo_set(errinfo, -ETIMEDOUT,
+		"other threads had the connection that they share until its time was over");
+}
+
 /* Among those who share the common channel. */
-static int join_common(
-	struct thread_channels *t, struct thread_channel *out, struct errinfo *errinfo)
+static int join_common(struct thread_channels *t, uint64_t deadline_ns, struct thread_channel *out,
+	struct errinfo *errinfo)
 {
 	int rc;
 
-	(void)fair_lock_enter(&t->common_lock, FAIR_LOCK_FOREVER);
-	rc = t->common ? 0 : thread_channels_add(t, &t->common, errinfo);
+	rc = enter_common(t, deadline_ns, errinfo);
+	if (rc)
+		return rc;
+	rc = t->common ? 0 : thread_channels_add(t, deadline_ns, &t->common, errinfo);
 	*out = (struct thread_channel){ t->id, t->common, true };
 	fair_lock_leave(&t->common_lock);
 	return rc;
 }
 
 /* A channel of its own; the common one if there are enough, or the server keeps no more. */
-static int choose(struct thread_channels *t, struct thread_channel *out, struct errinfo *errinfo)
+static int choose(struct thread_channels *t, uint64_t deadline_ns, struct thread_channel *out,
+	struct errinfo *errinfo)
 {
 	struct channel *ch;
 	int rc = 0;
 
 	if (claim(t, &ch)) {
 		if (!ch)
-			rc = thread_channels_add(t, &ch, errinfo);
+			rc = thread_channels_add(t, deadline_ns, &ch, errinfo);
 		if (rc)
 			unclaim(t);
 		if (rc != -EUSERS) {
@@ -188,7 +200,7 @@ static int choose(struct thread_channels *t, struct thread_channel *out, struct 
 			return rc;
 		}
 	}
-	return join_common(t, out, errinfo);
+	return join_common(t, deadline_ns, out, errinfo);
 }
 
 /* Channels of sessions that are closed make room. */
@@ -251,7 +263,7 @@ static void leave_common(struct thread_channels *t)
 		thread_channel_now = *noted = (struct thread_channel){ t->id, ch, false };
 }
 
-static int find_mine(struct thread_channels *t, struct errinfo *errinfo)
+static int find_mine(struct thread_channels *t, uint64_t deadline_ns, struct errinfo *errinfo)
 {
 	struct locals *l = locals_get();
 	const struct thread_channel *noted = find_noted(t, l);
@@ -264,12 +276,12 @@ static int find_mine(struct thread_channels *t, struct errinfo *errinfo)
 	}
 	/* Only what is written down is given back when the thread ends. */
 	if (!l || !make_room(l)) {
-		rc = join_common(t, &mine, errinfo);
+		rc = join_common(t, deadline_ns, &mine, errinfo);
 		if (rc == 0)
 			thread_channel_now = mine;
 		return rc;
 	}
-	rc = choose(t, &mine, errinfo);
+	rc = choose(t, deadline_ns, &mine, errinfo);
 	if (rc)
 		return rc;
 	l->leave = leave;
@@ -278,16 +290,19 @@ static int find_mine(struct thread_channels *t, struct errinfo *errinfo)
 	return 0;
 }
 
-int thread_channels_enter(struct thread_channels *t, struct channel **out, struct errinfo *errinfo)
+int thread_channels_enter(struct thread_channels *t, uint64_t deadline_ns, struct channel **out,
+	struct errinfo *errinfo)
 {
-	int rc = thread_channel_now.id == t->id ? 0 : find_mine(t, errinfo);
+	int rc = thread_channel_now.id == t->id ? 0 : find_mine(t, deadline_ns, errinfo);
 
 	if (rc)
 		return rc;
 	if (thread_channel_now.common)
 		leave_common(t);
 	if (thread_channel_now.common)
-		(void)fair_lock_enter(&t->common_lock, FAIR_LOCK_FOREVER);
+		rc = enter_common(t, deadline_ns, errinfo);
+	if (rc)
+		return rc;
 	*out = thread_channel_now.channel;
 	return 0;
 }

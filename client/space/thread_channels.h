@@ -57,11 +57,13 @@ static inline struct channel *thread_channels_mine(const struct thread_channels 
 }
 
 /* The channel that this thread is to use, which may have to be made first; to be left soon. */
-int thread_channels_enter(struct thread_channels *t, struct channel **out, struct errinfo *errinfo);
+int thread_channels_enter(struct thread_channels *t, uint64_t deadline_ns, struct channel **out,
+	struct errinfo *errinfo);
 void thread_channels_leave(struct thread_channels *t);
 
 /* A channel for a queue. 0, -ENOMEM or what reconnect_channel() returns. */
-int thread_channels_add(struct thread_channels *t, struct channel **out, struct errinfo *errinfo);
+int thread_channels_add(struct thread_channels *t, uint64_t deadline_ns, struct channel **out,
+	struct errinfo *errinfo);
 void thread_channels_remove(struct thread_channels *t, struct channel *ch);
 
 void thread_channels_stats(struct thread_channels *t, struct rmem_stats *out);

@@ -2,6 +2,7 @@
 /* Operations described by a struct: every kind, each flag, a time of their own; and one descriptor for many queues. */
 #include <errno.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -237,6 +238,111 @@ static void test_time(void **state)
 	desk_destroy(&d);
 }
 
+static int run_copy(struct rmem *rm, uint32_t kind, int timeout_ms, void *local, rmem_addr_t remote)
+{
+	const struct iovec here = { local, 8 };
+	const struct rmem_iovec there = { remote, 8 };
+	struct rmem_op op = op_of(kind, 0, 0);
+
+	op.local = &here;
+	op.remote = &there;
+	op.nlocal = op.nremote = 1;
+	op.timeout_ms = timeout_ms;
+	return rmem_run(rm, &op);
+}
+
+/* The time of an operation that has completed is over for others, too: they have none. */
+static void test_time_is_its_own(void **state)
+{
+	struct rmem_op timed = op_of(RMEM_OP_WRITE, 0, 1);
+	uint64_t word = 5;
+	struct desk d;
+
+	open_patient(&d, *state);
+	lib_succeed(run_copy(d.rm, RMEM_OP_WRITE, TIME_MS, &word, d.addr));
+	timed.timeout_ms = TIME_MS;
+	lib_succeed(start_copy(d.q, timed, d.bytes, d.addr + 8, 8));
+	desk_reap_in_order(d.q, 1, 1, 1);
+	rig_elapse(TIME_MS);
+	rig_kill(d.rig);
+	rig_start(d.rig, NULL);
+	assert_int_equal(lib_read_word(d.rm, d.addr), 5);
+	lib_succeed(rmem_start_read(d.q, d.bytes, d.addr, 8, 2));
+	desk_reap_in_order(d.q, 2, 1, 1);
+	desk_destroy(&d);
+}
+
+struct newcomer {
+	struct desk *desk;
+	uint64_t began_ns, ended_ns;
+	int rc;
+};
+
+/* A thread's first operation needs a connection first. */
+static void *run_first(void *arg)
+{
+	struct newcomer *n = arg;
+	uint64_t word;
+
+	n->began_ns = clock_boot_ns();
+	n->rc = run_copy(n->desk->rm, RMEM_OP_READ, TIME_MS, &word, n->desk->addr);
+	n->ended_ns = clock_boot_ns();
+	return NULL;
+}
+
+static void test_time_of_first(void **state)
+{
+	struct newcomer n;
+	pthread_t thread;
+	struct desk d;
+
+	open_patient(&d, *state);
+	rig_kill(d.rig);
+	n.desk = &d;
+	assert_int_equal(pthread_create(&thread, NULL, run_first, &n), 0);
+	pthread_join(thread, NULL);
+	assert_int_equal(n.rc, -ETIMEDOUT);
+	assert_in_range(n.ended_ns - n.began_ns, TIME_MS * NSEC_PER_MSEC, LATE_NS);
+	rig_start(d.rig, NULL);
+	desk_destroy(&d);
+}
+
+/* A look that takes in only what is silent is followed by another: nothing else tells of what has come since. */
+static void test_silent_and_descriptor(void **state)
+{
+	struct rmem_completion done;
+	struct pollfd fd = { .events = POLLIN };
+	uint64_t longest_ns = 0;
+	struct desk d;
+
+	desk_create(&d, *state, 64);
+	fd.fd = rmem_queue_fd(d.q);
+	for (int round = 0; round < 20; round++) {
+		int got = 0;
+
+		lib_succeed(start_copy(
+			d.q, op_of(RMEM_OP_WRITE, RMEM_OP_SILENT, 1), d.bytes, d.addr, 8));
+		lib_succeed(rmem_submit(d.q));
+		rig_elapse(2);
+		for (uint64_t i = 0; i < 8; i++)
+			lib_succeed(rmem_start_read(d.q, d.bytes, d.addr, DESK_BLOCK, i));
+		lib_succeed(rmem_submit(d.q));
+		while (got < 8) {
+			const uint64_t began = clock_boot_ns();
+			int n;
+
+			while ((n = rmem_reap(d.q, &done, 1, 0)) > 0)
+				got += n;
+			if (got < 8)
+				assert_int_equal(poll(&fd, 1, RIG_LIMIT_MS), 1);
+			if (clock_boot_ns() - began > longest_ns)
+				longest_ns = clock_boot_ns() - began;
+		}
+	}
+	assert_in_range(longest_ns, 0, 4 * NSEC_PER_SEC); /* not the 5 s timer */
+	desk_destroy(&d);
+}
+
 /* ---- many queues ---- */
 
 /* Another may be ready in vain: the kernel announces a completion a moment after it can be reaped. */
@@ -311,6 +417,9 @@ int main(void)
 		RIG_TEST(test_kinds),
 		RIG_TEST(test_silent),
 		RIG_TEST(test_time),
+		RIG_TEST(test_time_is_its_own),
+		RIG_TEST(test_time_of_first),
+		RIG_TEST(test_silent_and_descriptor),
 		RIG_TEST(test_watched),
 	};
 

@@ -25,11 +25,12 @@ static struct thread_channels channels;
 static atomic_uint made;
 static unsigned refused; /* bit N: the Nth that is to be made */
 
-int __wrap_reconnect_channel(struct channel *ch, struct errinfo *errinfo);
+int __wrap_reconnect_channel(struct channel *ch, uint64_t deadline_ns, struct errinfo *errinfo);
 
-int __wrap_reconnect_channel(struct channel *ch, struct errinfo *errinfo)
+int __wrap_reconnect_channel(struct channel *ch, uint64_t deadline_ns, struct errinfo *errinfo)
 {
 	(void)ch;
+	(void)deadline_ns;
 	return refused >> atomic_fetch_add(&made, 1) & 1 ? errinfo_set(errinfo, -EUSERS, "no more")
 							 : 0;
 }
@@ -54,7 +55,7 @@ static struct copy copy(void)
 	struct copy c = { NULL, false };
 	struct errinfo errinfo;
 
-	if (thread_channels_enter(&channels, &c.channel, &errinfo))
+	if (thread_channels_enter(&channels, PIPELINE_FOREVER, &c.channel, &errinfo))
 		return (struct copy){ NULL, false };
 	c.common = !thread_channels_mine(&channels);
 	thread_channels_leave(&channels);
