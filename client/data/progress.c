@@ -43,8 +43,6 @@ int progress_start(struct channel *ch, struct operation *op, struct errinfo *err
 		ch->fences = atomic_load_explicit(
 			&ch->session->lease_epoch.fences, memory_order_relaxed);
 	ch->began_ns = 0;
-	if (!ch->pipeline.first)
-		ch->pipeline.deadline_ns = op->timed ? op->deadline_ns : PIPELINE_FOREVER;
 	while (rc == 0) {
 		keys_refresh(ch);
 		rc = keys_check(ch, op, errinfo);
@@ -63,7 +61,8 @@ int progress_start(struct channel *ch, struct operation *op, struct errinfo *err
 		if (recovered && clock_boot_ns() > began + ch->session->timeout_ns)
 			return errinfo_set(
 				errinfo, -ETIMEDOUT, "the lease ends faster than rmemd answers");
-		rc = reconnect_run(ch, true, began, errinfo);
+		rc = reconnect_run(
+			ch, op->timed ? op->deadline_ns : PIPELINE_FOREVER, began, errinfo);
 		recovered = true;
 	}
 	if (rc == -ECONNRESET && op->timed && clock_boot_ns() >= op->deadline_ns)
@@ -128,7 +127,7 @@ int progress_advance(struct channel *ch, uint64_t deadline_ns, struct errinfo *e
 
 	while (first && ch->pipeline.first == first) {
 		keys_refresh(ch);
-		if ((rc || !channel_is_connected(ch)) && reconnect_run(ch, false, began, errinfo))
+		if ((rc || !channel_is_connected(ch)) && reconnect_run(ch, 0, began, errinfo))
 			return 0;
 		work_build_all(ch, errinfo);
 		rc = exchange(ch, deadline_ns, began, errinfo);

@@ -178,7 +178,8 @@ static int reattach(struct channel *ch, struct errinfo *errinfo)
 	for (struct operation *op = ch->pipeline.first; op; op = op->following) {
 		int rc = op->status || operation_is_built(op) ? 0 : keys_fetch(ch, op, errinfo);
 
-		if (rc == -ECONNRESET)
+		/* That there was no time for the key may be for the time of another operation. */
+		if (rc == -ECONNRESET || rc == -ETIMEDOUT)
 			return rc;
 		if (rc)
 			operation_fail(op, rc, reasons_add(ch->pipeline.reasons, errinfo));
@@ -229,13 +230,14 @@ static int come_back(struct channel *ch, uint64_t deadline_ns, struct errinfo *e
 
 /* ... or until the time of all that wait for it is over. */
 static int come_back_in_time(
-	struct channel *ch, bool wanted, uint64_t deadline_ns, struct errinfo *errinfo)
+	struct channel *ch, uint64_t wanted_ns, uint64_t deadline_ns, struct errinfo *errinfo)
 {
 	struct pipeline *p = &ch->pipeline;
 	int rc;
 
 	for (;;) {
-		const uint64_t end = p->deadline_ns < deadline_ns ? p->deadline_ns : deadline_ns;
+		const uint64_t time_ns = p->first ? p->deadline_ns : wanted_ns;
+		const uint64_t end = time_ns < deadline_ns ? time_ns : deadline_ns;
 
 		ch->until_ns = end;
 		rc = come_back(ch, end, errinfo);
@@ -246,10 +248,10 @@ static int come_back_in_time(
 		if (handshake_wait(-1, -1, ch->session->cancel_fd, end) == -ECANCELED)
 			return errinfo_set(errinfo, -ECANCELED, "closing");
 		if (!p->first)
-			return rc;
+			return -ETIMEDOUT;
 		/* The others go on; also if the time was that of one which has completed meanwhile. */
 		(void)pipeline_expire(p, end, errinfo);
-		if (!wanted && !is_worth_it(ch))
+		if (!wanted_ns && !is_worth_it(ch))
 			return rc;
 	}
 }
@@ -276,7 +278,8 @@ static void add_trouble(struct errinfo *errinfo, const struct errinfo *trouble)
 		*errinfo = *trouble;
 }
 
-int reconnect_run(struct channel *ch, bool wanted, uint64_t began_ns, struct errinfo *errinfo)
+int reconnect_run(
+	struct channel *ch, uint64_t wanted_ns, uint64_t began_ns, struct errinfo *errinfo)
 {
 	/* A little earlier than the caller's limit: within that he is to know. */
 	uint64_t deadline = began_ns + ch->session->timeout_ns / 8 * 7;
@@ -293,8 +296,8 @@ int reconnect_run(struct channel *ch, bool wanted, uint64_t began_ns, struct err
 		flush(ch, errinfo);
 		pipeline_detach(&ch->pipeline);
 	}
-	if ((wanted || is_worth_it(ch)) && clock_boot_ns() < deadline) {
-		rc = come_back_in_time(ch, wanted, deadline, &trouble);
+	if ((wanted_ns || is_worth_it(ch)) && clock_boot_ns() < deadline) {
+		rc = come_back_in_time(ch, wanted_ns, deadline, &trouble);
 		/* What went wrong on the way does not matter to those who got there. */
 		if ((rc || has_failed(ch)) && trouble.text[0])
 			add_trouble(errinfo, &trouble);
@@ -308,13 +311,7 @@ int reconnect_run(struct channel *ch, bool wanted, uint64_t began_ns, struct err
 
 int reconnect_channel(struct channel *ch, uint64_t deadline_ns, struct errinfo *errinfo)
 {
-	int rc;
-
 	ch->fences = atomic_load(&ch->session->lease_epoch.fences);
-	ch->pipeline.deadline_ns = deadline_ns; /* nothing else is there */
 	keys_refresh(ch);
-	if (channel_is_usable(ch))
-		return 0;
-	rc = reconnect_run(ch, true, clock_boot_ns(), errinfo);
-	return rc == -ECONNRESET && clock_boot_ns() >= deadline_ns ? -ETIMEDOUT : rc;
+	return channel_is_usable(ch) ? 0 : reconnect_run(ch, deadline_ns, clock_boot_ns(), errinfo);
 }

@@ -11,12 +11,13 @@
 
 /*
  * The connection broke, or there is none, or the lease may be over: get what the operations need to go on,
- * or let them fail. wanted: whatever becomes of them, somebody needs the connection. began_ns: since when
- * the caller has waited.
+ * or let them fail. wanted_ns: whatever becomes of them, somebody needs the connection, and before this if nothing
+ * else is on the channel; 0: nobody does. began_ns: since when the caller has waited.
  */
-int reconnect_run(struct channel *ch, bool wanted, uint64_t began_ns, struct errinfo *errinfo);
+int reconnect_run(
+	struct channel *ch, uint64_t wanted_ns, uint64_t began_ns, struct errinfo *errinfo);
 
-/* Connect, if it is not. -EUSERS: the server has all the channels it can keep. */
+/* Connect, if it is not, before the deadline. -EUSERS: the server has all the channels it can keep. */
 int reconnect_channel(struct channel *ch, uint64_t deadline_ns, struct errinfo *errinfo);
 
 #endif
