@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "tests/fault/queued.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <stdbool.h>
@@ -30,12 +31,15 @@ int queued_create(void)
 
 int queued_fd(void)
 {
+	struct rmem_completion done;
 	int rc = rmem_queue_fd(queue);
 
 	if (rc < 0)
 		return rc;
 	fd = rc;
-	return 0;
+	/* There is nothing: so the next start has the device announce completions, whether or not any wait sleeps. */
+	rc = rmem_reap(queue, &done, 1, 0);
+	return rc > 0 ? -EPROTO : rc;
 }
 
 static int start_writes(enum operation i)
