@@ -21,7 +21,7 @@
 
 #define BYTES 100
 #define NUMBERED 2048           /* what a server numbers for one session: SESSION_SITES_MAX */
-#define STACKS (NUMBERED + 600) /* more than the library keeps: test_site.c */
+#define STACKS (NUMBERED + 600) /* how many the library keeps: test_site.c */
 #define ARGUMENTS(...) ((const char *const[]){ __VA_ARGS__, NULL })
 
 /* ---- where memory is asked for ---- */
