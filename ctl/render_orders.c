@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What an order takes away: before it is given, for the operator who is to confirm it, and after. */
+/* What an order takes away: shown to the operator before it is confirmed, and after rmemd has carried it out. */
 #include "ctl/reports.h"
 
 #include "ctl/render.h"

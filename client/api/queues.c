@@ -162,7 +162,7 @@ RMEM_API void rmem_queue_destroy(struct rmem_queue *q)
 void queues_destroy(struct rmem *rm, uint64_t deadline_ns)
 {
 	struct rmem_queue *q, *next;
-	struct errinfo errinfo;
+	struct errinfo errinfo = { "" };
 
 	DL_FOREACH_SAFE (rm->queues, q, next) {
 		while (channel_is_busy(q->channel) && clock_boot_ns() < deadline_ns)

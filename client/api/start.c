@@ -25,7 +25,7 @@ static void drop_silent(struct rmem_queue *q)
 /* Operations of which the program hears nothing may fill the queue: those that have completed leave. */
 static void make_room(struct rmem_queue *q)
 {
-	struct errinfo errinfo;
+	struct errinfo errinfo = { "" };
 
 	drop_silent(q);
 	if (q->started - q->reaped != q->depth || !q->operations[q->reaped & q->mask].silent)

@@ -139,8 +139,8 @@ RMEM_API int rmem_alloc(
 RMEM_API int rmem_free(struct rmem *rm, rmem_addr_t addr);
 
 /*
- * Share an allocation with other sessions of the same server: everybody who is given its address and this key
- * may read and write all of it. The key is good for as long as the allocation lives, and cannot be taken
+ * Share an allocation: each session of the same server that has its address and this key may read and write all
+ * of it. The key is good for as long as the allocation lives, and cannot be taken
  * back otherwise. One round trip.
  *
  * The allocation stays this session's: when it frees it, or its memory is reclaimed, the access of all others
@@ -527,8 +527,8 @@ typedef void rmem_log_fn(void *user, int level, const char *text);
 RMEM_API int rmem_set_log(int level, rmem_log_fn *fn, void *user);
 
 /*
- * The name of an error that a call has returned: "ESTALE" for -ESTALE; "OK" for 0 and what is more, which is none;
- * "unknown error" for what is not an errno value. Never NULL, a constant.
+ * The name of an error that a call has returned: "ESTALE" for -ESTALE; "OK" for 0 and greater values,
+ * which are no errors; "unknown error" for what is not an errno value. Never NULL, a constant.
  */
 RMEM_API const char *rmem_err_name(int rc);
 
