@@ -21,10 +21,12 @@ const struct menu_command menu_commands[MENU_COMMANDS] = {
 		"if a revoke was not confirmed, if bytes are unaccounted for or miscounted,\n"
 		"shown or not, or if what was taken back is not acknowledged. With --reclaimed\n"
 		"or --ack: no audit, and never 1.\n" },
-	[REPORT_SESSIONS] = { "sessions", NULL, NULL, "sessions, also ended ones that still hold memory, and what each holds",
+	[REPORT_SESSIONS] = { "sessions", NULL, NULL,
+		"sessions, also ended ones that still hold memory, and what each holds",
 		"List the client processes that are connected or still hold memory, the biggest\n"
 		"holder first.\n" },
-	[REPORT_MAP] = { "map", NULL, NULL, "every block of the pool, with the session that holds it",
+	[REPORT_MAP] = { "map", NULL, NULL,
+		"every block of the pool, with the session that holds it",
 		"Show each NUMA node's memory and on which node its pages really are.\n" },
 	[REPORT_WHO_HOLDS] = { "who-holds", "ADDR", NULL,
 		"whose allocation contains a remote address",
@@ -49,7 +51,8 @@ const struct menu_command menu_commands[MENU_COMMANDS] = {
 		"to go on. Exits with 1 if you say no.\n" },
 	[REPORT_LOG_LEVEL] = { "log-level", "LEVEL", "error warn info debug",
 		"set what rmemd logs from now on: error, warn, info or debug",
-		"Have rmemd log messages of this level and of more severe ones, until rmemd ends.\n" },
+		"Have rmemd log messages of this level and of more severe ones, until rmemd "
+		"ends.\n" },
 	[MENU_COMPLETION] = { "completion", "SHELL", "bash",
 		"a script that completes these words in a shell: bash",
 		"Print a script that completes command lines of rmemctl in that shell, which can\n"

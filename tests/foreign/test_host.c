@@ -12,7 +12,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <semaphore.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -25,6 +24,7 @@
 
 #include "common/thread.h"
 #include "rmem/rmem.h"
+#include "tests/support/locked_stdio.h"
 
 #define LIMIT_S 60
 #define NOBODY 4711477 /* a user who has no thread at all */
@@ -130,22 +130,6 @@ static void test_no_thread(void **state)
 }
 
 /* ---- stdio is locked ---- */
-
-static sem_t locked, go_on;
-
-static void *lock_stdio(void *unused)
-{
-	FILE *const files[] = { stdin, stdout, stderr };
-
-	(void)unused;
-	for (int i = 0; i < 3; i++)
-		flockfile(files[i]);
-	sem_post(&locked);
-	sem_wait(&go_on);
-	for (int i = 0; i < 3; i++)
-		funlockfile(files[i]);
-	return NULL;
-}
 
 static void *call(void *out)
 {

@@ -12,7 +12,6 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
-#include <semaphore.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -26,6 +25,7 @@
 
 #include "tests/rxe/lib.h"
 #include "tests/rxe/pattern.h"
+#include "tests/support/locked_stdio.h"
 
 #define CHANNELS 4
 #define ALIVE 8
@@ -324,22 +324,6 @@ static void test_interrupted(void **state)
 }
 
 /* ---- stdio is locked ---- */
-
-static sem_t locked, go_on;
-
-static void *lock_stdio(void *unused)
-{
-	FILE *const files[] = { stdin, stdout, stderr };
-
-	(void)unused;
-	for (int i = 0; i < 3; i++)
-		flockfile(files[i]);
-	sem_post(&locked);
-	sem_wait(&go_on);
-	for (int i = 0; i < 3; i++)
-		funlockfile(files[i]);
-	return NULL;
-}
 
 static atomic_int flusher;
 
