@@ -15,7 +15,7 @@
 #include "common/wire.h"
 
 #define PROTOCOL_MAGIC 0x726d656dU /* "rmem" */
-#define PROTOCOL_VERSION 4
+#define PROTOCOL_VERSION 5
 #define MESSAGE_MAX 4096 /* bytes; both sides post receive buffers of this size */
 
 /* CM private data, zero-padded by the transport: fixed size, first thing either side reads. */
@@ -46,6 +46,18 @@ enum message_type {
 	MESSAGE_DETACH,
 	MESSAGE_FENCE,
 };
+
+/* When a session's records of its objects (common/object_record.h) reach the server. */
+enum journal_mode {
+	JOURNAL_LAZY,  /* before each renewal that says so (HEARTBEAT_JOURNALED) */
+	JOURNAL_EXACT, /* and before the first data that is written to the object */
+};
+
+/*
+ * In the number that a client writes into its heartbeat page: all that had changed in its objects when it began to
+ * renew has been written to their records, and confirmed.
+ */
+#define HEARTBEAT_JOURNALED 1U
 
 #define ID_SIZE 16
 #define SHARE_KEY_SIZE 16
@@ -85,6 +97,7 @@ enum message_type {
 	X(u8, resume, ) \
 	X(bytes, session_id, ID_SIZE) \
 	X(bytes, secret, ID_SIZE) \
+	X(u8, journal, ) /* enum journal_mode */ \
 	X(message, identity, identity)
 
 #define HELLO_REPLY_FIELDS(X) \
@@ -120,6 +133,7 @@ enum message_type {
 	X(u64, bytes, ) \
 	X(i32, node, ) \
 	X(u32, site, ) /* 0: unknown */ \
+	X(u8, size_class, ) /* 0: a block; else bytes are a slab of this class (common/size_class.h) */ \
 	X(list, avoid, range, AVOID_MAX)
 
 /*
