@@ -7,6 +7,7 @@
 
 #define SESSIONS_MAX 65536 /* slots of the session table (server/ledger/sessions.h) */
 #define SITES_MAX 16384    /* call site numbers; 0 is "unknown" */
+#define UNSHARED_MAX 65535
 
 /*
  * Stored: values are never reused. Any two differ in every byte: damage to fewer than four bytes yields an invalid
@@ -31,8 +32,10 @@ struct allocation {
 	uint32_t site;     /* slot in the site table, 0: unknown */
 	uint32_t seq;      /* its request's sequence number: identifies a repeated request */
 	uint8_t order;     /* log2 of the block's bytes */
-	uint8_t reserved[3];
-	uint32_t check; /* checksum over all but state: ledger_record_check() */
+	uint8_t reserved;
+	/* These two are changed by one store (ledger_unshare()). */
+	uint16_t unshared; /* how often its shares were revoked */
+	uint32_t check;    /* checksum over all but state: ledger_record_check() */
 };
 _Static_assert(sizeof(struct allocation) == 64, "ledger records are 64 bytes");
 

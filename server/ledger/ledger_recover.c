@@ -28,11 +28,7 @@ bool ledger_record_is_possible(const struct allocation *a)
 {
 	uint64_t block;
 
-	for (unsigned i = 0; i < sizeof(a->reserved); i++) {
-		if (a->reserved[i] != 0)
-			return false;
-	}
-	if (a->order >= 64)
+	if (a->reserved || a->order >= 64)
 		return false;
 	block = allocation_block_bytes(a);
 	return a->check == ledger_record_check(a) && is_state(a->state) &&

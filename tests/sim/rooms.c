@@ -78,6 +78,7 @@ void rooms_begin(void)
 
 static void connect_rooms(struct rooms *r)
 {
+	r->work = (struct work){ .event = NULL };
 	r->net = (struct net){ .work = &r->work, .events = &events, .context = &r->rpc };
 	r->leases = (struct leases){ .options = &r->options, .net = &r->net, .pool = &r->pool };
 	r->reclaim =
