@@ -45,9 +45,12 @@ struct block {
 	uint32_t slot; /* small, and its own while it is here: an index for what belongs to it */
 	uint8_t state; /* enum block_state */
 	bool attached; /* another session's, which shares it */
+	_Atomic bool read_only; /* ... for reading only */
+	bool shared;            /* this session's, and keys to it may be good */
 	struct origin origin;
 	struct block *prev;
 	uint8_t key[SHARE_KEY_SIZE]; /* of an attached one; else zero */
+	uint64_t born_ns;            /* on the boot clock: allocated then */
 } __attribute__((aligned(64)));
 
 #define BLOCKS_PER_CHUNK 64
@@ -70,7 +73,7 @@ int blocks_init(struct blocks *t, struct heap *heap);
 int blocks_reserve(struct blocks *t);
 
 /*
- * Add a LIVE one, as new says: its addr, bytes, id, origin, attached and key; the rest is given here. -EEXIST if it
+ * Add a LIVE one, as new says: its addr, bytes, id, origin, born_ns, attached, read_only and key; the rest is given here. -EEXIST if it
  * overlaps another, -EINVAL if there can be no such block, -ENOMEM.
  */
 int blocks_add(struct blocks *t, const struct block *new);
@@ -101,6 +104,7 @@ void blocks_mark_stale(struct blocks *t);
 struct block_view {
 	uint64_t addr, bytes, serial;
 	uint32_t slot;
+	bool read_only;
 	const _Atomic uint64_t *live; /* as long as it is serial, all of this holds */
 };
 

@@ -58,6 +58,9 @@ static void install(
 	memcpy(s->secret, reply->secret, sizeof(s->secret));
 	s->resumable = true;
 	atomic_store(&s->pool, reply->pool);
+	atomic_store(&s->max_alloc_bytes, reply->max_alloc_bytes);
+	atomic_store(&s->windows, reply->windows);
+	atomic_store(&s->atomics, reply->atomics && endpoint_has_atomics(ep));
 	pthread_mutex_lock(&s->table);
 	s->generation++;
 	lease_epoch_begin(&s->lease_epoch, s->serial, reply->fencing_token);

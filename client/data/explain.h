@@ -27,6 +27,9 @@ int explain_stale(const struct block *block, struct errinfo *errinfo);
 /* What an operation meant is not there any more, and something else may be. -EFAULT */
 int explain_freed(uint64_t addr, struct errinfo *errinfo);
 
+/* The key that this session has for it admits to reading only. -EACCES */
+int explain_read_only(uint64_t addr, struct errinfo *errinfo);
+
 /* Nothing can be attached there before the program has given up what it has lost there. -EEXIST */
 int explain_in_the_way(const struct block *block, struct errinfo *errinfo);
 

@@ -20,14 +20,17 @@
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
 /* The key, where nothing is to be looked up, asked for or waited for first, but for the lease; else NULL. */
-static inline const struct near_key *fastpath_key(
-	struct channel *ch, const void *local, uint64_t remote, size_t bytes)
+static inline const struct near_key *fastpath_key(struct channel *ch, enum operation_kind kind,
+	const void *local, uint64_t remote, size_t bytes)
 {
+	const struct near_key *key;
+
 	if (bytes - 1 >= BOUNCE_PIECE_MAX || !local ||
 		atomic_load_explicit(&ch->vitals->epoch, memory_order_acquire) != ch->epoch ||
 		poison_find(local, bytes))
 		return NULL;
-	return key_cache_find(&ch->keys, remote, bytes);
+	key = key_cache_find(&ch->keys, remote, bytes);
+	return key && kind == OPERATION_WRITE && key->read_only ? NULL : key;
 }
 
 static inline bool fastpath_is_leased(const struct channel *ch, uint64_t now_ns)
@@ -104,7 +107,7 @@ static inline __attribute__((always_inline)) bool fastpath_copy(
 
 	if (unlikely(p->first || !channel_is_connected(ch)))
 		return false;
-	key = fastpath_key(ch, local, remote, bytes);
+	key = fastpath_key(ch, kind, local, remote, bytes);
 	if (unlikely(!key))
 		return false;
 	now = clock_boot_ns();
@@ -168,7 +171,7 @@ static inline __attribute__((always_inline)) bool fastpath_start(struct channel 
 	struct operation *op, enum operation_kind kind, void *local, uint64_t remote, size_t bytes,
 	uint64_t tag, bool silent)
 {
-	const struct near_key *key = fastpath_key(ch, local, remote, bytes);
+	const struct near_key *key = fastpath_key(ch, kind, local, remote, bytes);
 	struct pipeline *p = &ch->pipeline;
 	struct work *work;
 

@@ -27,6 +27,7 @@ struct near_key {
 	uint64_t serial;              /* of the block, ... */
 	const _Atomic uint64_t *live; /* ... which is usable while this says the same */
 	uint32_t rkey;
+	bool read_only;
 } __attribute__((aligned(64)));
 
 struct key_cache {

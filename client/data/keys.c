@@ -71,6 +71,7 @@ int keys_find(struct channel *ch, const struct rmem_iovec *piece, uint64_t as_of
 
 	if (near && near->serial <= as_of) {
 		*out_rkey = near->rkey;
+		out->read_only = near->read_only;
 		return 0;
 	}
 	if (!blocks_view(&s->blocks, piece->base, out) ||
@@ -82,7 +83,8 @@ int keys_find(struct channel *ch, const struct rmem_iovec *piece, uint64_t as_of
 	if (!key_cache_get(&ch->keys, out->slot, out->serial, out_rkey))
 		return -EAGAIN;
 	key_cache_remember(&ch->keys, piece->base,
-		&(struct near_key){ out->addr, out->bytes, out->serial, out->live, *out_rkey });
+		&(struct near_key){ out->addr, out->bytes, out->serial, out->live, *out_rkey,
+			out->read_only });
 	return 0;
 }
 
@@ -185,7 +187,7 @@ static int fetch(struct channel *ch, const struct block_view *block, struct erri
 	return 0;
 }
 
-typedef int visit_fn(struct channel *ch, const struct rmem_iovec *piece, uint64_t as_of,
+typedef int visit_fn(struct channel *ch, const struct operation *op, const struct rmem_iovec *piece,
 	struct errinfo *errinfo);
 
 /* Every remote piece of an operation, until one fails. */
@@ -196,31 +198,35 @@ static int for_each_piece(
 	int rc = 0;
 
 	if (!operation_is_copy(op))
-		return visit(ch, &word, op->as_of, errinfo);
+		return visit(ch, op, &word, errinfo);
 	for (int i = 0; i < op->left.nremote && rc == 0; i++)
 		if (op->left.remote[i].len)
-			rc = visit(ch, &op->left.remote[i], op->as_of, errinfo);
+			rc = visit(ch, op, &op->left.remote[i], errinfo);
 	return rc;
 }
 
-/* Is the piece inside one allocation that may be used? */
-static int check_piece(
-	struct channel *ch, const struct rmem_iovec *piece, uint64_t as_of, struct errinfo *errinfo)
+/* Is the piece inside one allocation that may be used for that? */
+static int check_piece(struct channel *ch, const struct operation *op,
+	const struct rmem_iovec *piece, struct errinfo *errinfo)
 {
 	struct block_view block;
 	uint32_t rkey;
-	int rc = keys_find(ch, piece, as_of, &block, &rkey, errinfo);
+	int rc = keys_find(ch, piece, op->as_of, &block, &rkey, errinfo);
 
-	return rc == -EAGAIN ? 0 : rc;
+	if (rc && rc != -EAGAIN)
+		return rc;
+	return block.read_only && op->kind != OPERATION_READ
+		       ? explain_read_only(piece->base, errinfo)
+		       : 0;
 }
 
 /* Have a key for it on this connection. */
-static int fetch_piece(
-	struct channel *ch, const struct rmem_iovec *piece, uint64_t as_of, struct errinfo *errinfo)
+static int fetch_piece(struct channel *ch, const struct operation *op,
+	const struct rmem_iovec *piece, struct errinfo *errinfo)
 {
 	struct block_view block;
 	uint32_t rkey;
-	int rc = keys_find(ch, piece, as_of, &block, &rkey, errinfo);
+	int rc = keys_find(ch, piece, op->as_of, &block, &rkey, errinfo);
 
 	return rc == -EAGAIN ? fetch(ch, &block, errinfo) : rc;
 }

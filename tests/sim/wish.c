@@ -67,8 +67,14 @@ static void wish_alloc(struct request *q)
 void wish_attach(const struct owner *o, struct request *q)
 {
 	const struct block *b = name(o, &q->attach.addr, &q->attach.serial);
+	const struct block *other = model_any_block();
 
 	q->type = MESSAGE_ATTACH;
+	if (other && (other->shares.any || other->shares.to_read)) {
+		b = other;
+		q->attach.addr = b->addr;
+		q->attach.serial = b->serial;
+	}
 	if (b && b->owner != o)
 		choose_key(b, q->attach.key);
 	q->attach.key[1] ^= chance_in(15);
