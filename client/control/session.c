@@ -40,6 +40,7 @@ int session_init(struct session *s, struct errinfo *errinfo)
 	fair_lock_init(&s->sender);
 	pthread_mutex_init(&s->buffers_lock, NULL);
 	pthread_mutex_init(&s->table, NULL);
+	grace_init(&s->grace);
 	atomic_init(&s->watch_fd, -1);
 	rc = make_vitals(s, errinfo);
 	if (rc == 0)
@@ -95,6 +96,7 @@ void session_destroy(struct session *s)
 	fair_lock_destroy(&s->sender);
 	pthread_mutex_destroy(&s->buffers_lock);
 	pthread_mutex_destroy(&s->table);
+	grace_destroy(&s->grace);
 	events_destroy(&s->events);
 }
 

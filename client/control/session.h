@@ -24,6 +24,7 @@
 
 #include "client/control/blocks.h"
 #include "client/control/buffers.h"
+#include "client/base/grace.h"
 #include "client/base/mark.h"
 #include "client/control/events.h"
 #include "client/control/lease_epoch.h"
@@ -100,6 +101,7 @@ struct session {
 	uint64_t generation;      /* of the connection; the channels of another one are dead */
 	struct lease_epoch lease_epoch;
 	_Atomic uint32_t channels; /* that were ever made */
+	struct grace grace;        /* of the operations on them */
 	struct vitals *vitals;
 
 	struct events events;

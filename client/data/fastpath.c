@@ -57,6 +57,7 @@ bool fastpath_broke(struct channel *ch, enum operation_kind kind, uint64_t seria
 	};
 
 	endpoint_break(ch->pipeline.ep);
+	ch->pipeline.carried = ch->pipeline.unsettled = true;
 	ch->began_ns = began_ns;
 	ch->began_as_of = serial;
 	if (endpoint_is_refusal(error))

@@ -117,6 +117,7 @@ static inline __attribute__((always_inline)) bool fastpath_copy(
 	fastpath_aim(wr, kind, way, IBV_SEND_SIGNALED, remote, key->rkey);
 	wc.status = IBV_WC_GENERAL_ERR; /* what is said if none comes */
 	wc.vendor_err = 0;
+	grace_add(&p->turn.begun, 1);
 	error = ibv_post_send(port->qp, wr, &bad);
 	if (unlikely(error))
 		return fastpath_broke(ch, kind, key->serial, &wc, now, error);
@@ -128,6 +129,7 @@ static inline __attribute__((always_inline)) bool fastpath_copy(
 		wc.status = IBV_WC_WR_FLUSH_ERR;
 	if (unlikely(wc.status != IBV_WC_SUCCESS))
 		return fastpath_broke(ch, kind, key->serial, &wc, now, 0);
+	grace_add(&p->turn.ended, 1);
 	if (way == WAY_BOUNCED && kind == OPERATION_READ)
 		memcpy(local, p->bounce.memory, bytes);
 	return true;
