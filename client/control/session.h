@@ -94,6 +94,7 @@ struct session {
 	pthread_mutex_t buffers_lock;
 
 	pthread_mutex_t table;
+	struct depot depot;
 	struct blocks blocks;
 	struct buffers buffers;
 	uint64_t buffers_version; /* changes with the buffers */
