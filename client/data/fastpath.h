@@ -19,6 +19,10 @@
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
+/* ... of an object. */
+__attribute__((noinline)) const struct near_key *fastpath_object_key(
+	struct channel *ch, uint64_t remote, size_t bytes);
+
 /* The key, where nothing is to be looked up, asked for or waited for first, but for the lease; else NULL. */
 static inline const struct near_key *fastpath_key(struct channel *ch, enum operation_kind kind,
 	const void *local, uint64_t remote, size_t bytes)
@@ -30,7 +34,9 @@ static inline const struct near_key *fastpath_key(struct channel *ch, enum opera
 		poison_find(local, bytes))
 		return NULL;
 	key = key_cache_find(&ch->keys, remote, bytes);
-	return key && kind == OPERATION_WRITE && key->read_only ? NULL : key;
+	if (unlikely(!key))
+		return fastpath_object_key(ch, remote, bytes);
+	return kind == OPERATION_WRITE && key->read_only ? NULL : key;
 }
 
 static inline bool fastpath_is_leased(const struct channel *ch, uint64_t now_ns)
@@ -120,6 +126,7 @@ static inline __attribute__((always_inline)) bool fastpath_copy(
 	fastpath_aim(wr, kind, way, IBV_SEND_SIGNALED, remote, key->rkey);
 	wc.status = IBV_WC_GENERAL_ERR; /* what is said if none comes */
 	wc.vendor_err = 0;
+	grace_add(&p->turn.begun, 1);
 	error = ibv_post_send(port->qp, wr, &bad);
 	if (unlikely(error))
 		return fastpath_broke(ch, kind, key->serial, &wc, now, error);
@@ -131,6 +138,7 @@ static inline __attribute__((always_inline)) bool fastpath_copy(
 		wc.status = IBV_WC_WR_FLUSH_ERR;
 	if (unlikely(wc.status != IBV_WC_SUCCESS))
 		return fastpath_broke(ch, kind, key->serial, &wc, now, 0);
+	grace_add(&p->turn.ended, 1);
 	if (way == WAY_BOUNCED && kind == OPERATION_READ)
 		memcpy(local, p->bounce.memory, bytes);
 	return true;

@@ -70,8 +70,9 @@ int keys_find(struct channel *ch, const struct rmem_iovec *piece, uint64_t as_of
 	struct session *s = ch->session;
 
 	if (near && near->serial <= as_of) {
-		*out_rkey = near->rkey;
+		out->slab = NULL;
 		out->read_only = near->read_only;
+		*out_rkey = near->rkey;
 		return 0;
 	}
 	if (!blocks_view(&s->blocks, piece->base, out) ||
@@ -83,8 +84,8 @@ int keys_find(struct channel *ch, const struct rmem_iovec *piece, uint64_t as_of
 	if (!key_cache_get(&ch->keys, out->slot, out->serial, out_rkey))
 		return -EAGAIN;
 	key_cache_remember(&ch->keys, piece->base,
-		&(struct near_key){ out->addr, out->bytes, out->serial, out->live, *out_rkey,
-			out->read_only });
+		&(struct near_key){ out->addr, out->slab ? 0 : out->bytes, out->serial, out->live,
+			*out_rkey, out->slab, out->read_only });
 	return 0;
 }
 
@@ -187,8 +188,8 @@ static int fetch(struct channel *ch, const struct block_view *block, struct erri
 	return 0;
 }
 
-typedef int visit_fn(struct channel *ch, const struct operation *op, const struct rmem_iovec *piece,
-	struct errinfo *errinfo);
+typedef int visit_fn(struct channel *ch, const struct rmem_iovec *piece,
+	const struct operation *op, struct errinfo *errinfo);
 
 /* Every remote piece of an operation, until one fails. */
 static int for_each_piece(
@@ -198,31 +199,33 @@ static int for_each_piece(
 	int rc = 0;
 
 	if (!operation_is_copy(op))
-		return visit(ch, op, &word, errinfo);
+		return visit(ch, &word, op, errinfo);
 	for (int i = 0; i < op->left.nremote && rc == 0; i++)
 		if (op->left.remote[i].len)
-			rc = visit(ch, op, &op->left.remote[i], errinfo);
+			rc = visit(ch, &op->left.remote[i], op, errinfo);
 	return rc;
 }
 
-/* Is the piece inside one allocation that may be used for that? */
-static int check_piece(struct channel *ch, const struct operation *op,
-	const struct rmem_iovec *piece, struct errinfo *errinfo)
+/* Is the piece inside one allocation that may be used? */
+static int check_piece(struct channel *ch, const struct rmem_iovec *piece,
+	const struct operation *op, struct errinfo *errinfo)
 {
 	struct block_view block;
-	uint32_t rkey;
+	uint32_t rkey, slot;
 	int rc = keys_find(ch, piece, op->as_of, &block, &rkey, errinfo);
 
 	if (rc && rc != -EAGAIN)
 		return rc;
-	return block.read_only && op->kind != OPERATION_READ
-		       ? explain_read_only(piece->base, errinfo)
-		       : 0;
+	if (block.read_only && op->kind != OPERATION_READ)
+		return explain_read_only(piece->base, errinfo);
+	if (!block.slab || op->is_journal || slab_holds(block.slab, piece->base, piece->len, &slot))
+		return 0;
+	return explain_object(block.slab, piece->base, piece->len, errinfo);
 }
 
 /* Have a key for it on this connection. */
-static int fetch_piece(struct channel *ch, const struct operation *op,
-	const struct rmem_iovec *piece, struct errinfo *errinfo)
+static int fetch_piece(struct channel *ch, const struct rmem_iovec *piece,
+	const struct operation *op, struct errinfo *errinfo)
 {
 	struct block_view block;
 	uint32_t rkey;
