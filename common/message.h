@@ -137,7 +137,7 @@ enum journal_mode {
 #define ALLOC_REQUEST_FIELDS(X) \
 	X(u64, bytes, ) \
 	X(i32, node, ) \
-	X(u32, site, ) /* 0: unknown */ \
+	X(u32, site, )      /* 0: unknown */ \
 	X(u8, size_class, ) /* 0: a block; else bytes are a slab of this class (common/size_class.h) */ \
 	X(list, avoid, range, AVOID_MAX)
 

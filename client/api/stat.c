@@ -26,8 +26,7 @@ static struct rmem_stat describe(const struct block *block)
 			 (block->shared ? RMEM_STAT_SHARED : 0) };
 }
 
-static int find(
-	struct session *s, rmem_addr_t addr, struct rmem_stat *out, struct errinfo *errinfo)
+static int find(struct session *s, rmem_addr_t addr, struct rmem_stat *out, struct errinfo *errinfo)
 {
 	const struct block *block;
 	int rc = 0;
@@ -70,8 +69,7 @@ RMEM_API int rmem_limits(struct rmem *rm, struct rmem_limits *out)
 		rc = errinfo_set(&errinfo, -EINVAL, "out is NULL");
 	if (rc == 0) {
 		const struct session *s = &rm->session;
-		const struct rmem_limits limits = { .alloc_bytes =
-							    atomic_load(&s->max_alloc_bytes),
+		const struct rmem_limits limits = { .alloc_bytes = atomic_load(&s->max_alloc_bytes),
 			.object_bytes = OBJECT_BYTES_MAX,
 			.request_bytes = PLAN_SEGMENT_MAX,
 			.pieces = PLAN_PIECES_MAX,

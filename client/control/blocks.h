@@ -62,7 +62,7 @@ struct block {
 struct blocks {
 	struct heap *heap;
 	struct page_map *map;
-	struct depot *depot; /* of the slabs */
+	struct depot *depot;   /* of the slabs */
 	struct block **chunks; /* of BLOCKS_PER_CHUNK each */
 	size_t nchunks, room;
 	struct block *unused;

@@ -188,8 +188,8 @@ static int fetch(struct channel *ch, const struct block_view *block, struct erri
 	return 0;
 }
 
-typedef int visit_fn(struct channel *ch, const struct rmem_iovec *piece,
-	const struct operation *op, struct errinfo *errinfo);
+typedef int visit_fn(struct channel *ch, const struct rmem_iovec *piece, const struct operation *op,
+	struct errinfo *errinfo);
 
 /* Every remote piece of an operation, until one fails. */
 static int for_each_piece(

@@ -30,8 +30,7 @@ int keys_find(struct channel *ch, const struct rmem_iovec *piece, uint64_t as_of
 int keys_known(struct channel *ch, const struct operation *op, uint64_t addr, size_t bytes,
 	uint32_t *out_rkey, struct errinfo *errinfo);
 
-/* Is every remote piece in an allocation that may be used, and written if that is what it is for? 0, -EFAULT, -ESTALE,
- * -EACCES. */
+/* Is every remote piece in an allocation that may be used, and for that? 0, -EFAULT, -ESTALE, -EACCES. */
 int keys_check(struct channel *ch, const struct operation *op, struct errinfo *errinfo);
 
 /*

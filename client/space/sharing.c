@@ -33,7 +33,8 @@ static int check_share(
 		return explain_stale(block, errinfo);
 	if (block->attached)
 		return errinfo_set(errinfo, -EINVAL,
-			"0x%" PRIx64 " is another session's: only that session says who may use it; "
+			"0x%" PRIx64
+			" is another session's: only that session says who may use it; "
 			"the key that came with it can be passed on",
 			addr);
 	return 0;

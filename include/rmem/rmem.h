@@ -146,7 +146,8 @@ RMEM_API int rmem_free(struct rmem *rm, rmem_addr_t addr);
  */
 #define RMEM_STAT_ATTACHED 1u  /* another session's, which shares it */
 #define RMEM_STAT_READ_ONLY 2u /* ... for reading only */
-#define RMEM_STAT_SHARED 4u    /* this session's, and shared by a call of this process; not revoked since */
+#define RMEM_STAT_SHARED \
+	4u /* this session's, and shared by a call of this process; not revoked since */
 
 struct rmem_stat {
 	size_t size;           /* sizeof(struct rmem_stat): see RMEM_STAT_INIT */
@@ -170,16 +171,19 @@ RMEM_API int rmem_stat(struct rmem *rm, rmem_addr_t addr, struct rmem_stat *out)
 #define RMEM_LIMITS_ATOMICS 1u /* both machines' RDMA devices have atomic operations */
 
 struct rmem_limits {
-	size_t size;            /* sizeof(struct rmem_limits): see RMEM_LIMITS_INIT */
-	uint64_t alloc_bytes;   /* the largest allocation that an empty pool could serve */
-	uint64_t object_bytes;  /* up to here an allocation shares its pages with others of this session */
-	uint64_t request_bytes; /* that a copy sends in one request to the device; longer ones are several */
-	uint32_t pieces;        /* in each list of rmem_readv() and its like */
-	uint32_t queue_depth;   /* the largest of rmem_queue_create() */
-	uint32_t channels;      /* connections for threads, of this session */
-	uint32_t all_channels;  /* connections for threads and queues that a session can have */
-	uint32_t windows;       /* keys that the server's device has, for all sessions together; 0: unknown */
-	uint32_t flags;         /* RMEM_LIMITS_ATOMICS */
+	size_t size;          /* sizeof(struct rmem_limits): see RMEM_LIMITS_INIT */
+	uint64_t alloc_bytes; /* the largest allocation that an empty pool could serve */
+	uint64_t
+		object_bytes; /* up to here an allocation shares its pages with others of this session */
+	uint64_t
+		request_bytes; /* that a copy sends in one request to the device; longer ones are several */
+	uint32_t pieces;       /* in each list of rmem_readv() and its like */
+	uint32_t queue_depth;  /* the largest of rmem_queue_create() */
+	uint32_t channels;     /* connections for threads, of this session */
+	uint32_t all_channels; /* connections for threads and queues that a session can have */
+	uint32_t
+		windows; /* keys that the server's device has, for all sessions together; 0: unknown */
+	uint32_t flags; /* RMEM_LIMITS_ATOMICS */
 };
 #define RMEM_LIMITS_INIT \
 	{ \
@@ -259,6 +263,7 @@ RMEM_API int rmem_detach(struct rmem *rm, rmem_addr_t addr);
  * Copy between local and remote memory. Blocks until the bytes have arrived, however many there are, unless
  * nothing arrives for 10 s: then the connection is given up, and a new one made. After a failure the destination
  * may be partly written. 0 bytes is fine. The server's CPU takes no part.
+ *	-EACCES		(rmem_write(), and calls that are like it) the allocation is attached with a key for reading only
  *	-EFAULT		the remote range is not wholly inside one allocation that is this session's, or
  *			attached; or AddressSanitizer forbids the local one. Nothing was sent,
  *			unless the allocation was freed, or detached, meanwhile. Or part of more than 64 KiB
@@ -338,6 +343,7 @@ RMEM_API int rmem_buf_release(struct rmem *rm, void *addr);
  * An operation is never repeated that may have been carried out.
  *	-EINVAL		addr is not a multiple of 8
  *	-EFAULT		the 8 bytes are not inside one allocation that is this session's, or attached
+ *	-EACCES		the allocation is attached with a key for reading only
  *	-EOPNOTSUPP	this machine's RDMA device, or the server's, has no atomic operations
  *	-EREMOTEIO	the connection broke meanwhile: it may or may not have been carried out. (After
  *			any other error it was not.)

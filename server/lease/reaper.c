@@ -55,8 +55,7 @@ void reaper_tick(struct reaper *r, uint64_t now_ns)
 {
 	teardown_retry(r->net);
 	/* In case work_wake() could not set its timer. */
-	if (r->reclaim->room || r->reclaim->taking || r->pool->wipe_count ||
-		r->work->turns)
+	if (r->reclaim->room || r->reclaim->taking || r->pool->wipe_count || r->work->turns)
 		work_wake(r->work);
 	reclaim_tick(r->reclaim, now_ns);
 }

@@ -51,9 +51,10 @@ struct pending {
 				struct hello_request hello;
 			};
 		};
-		const struct allocation *allocation; /* FREE, DETACH, UNSHARE: waits for grants to end */
-		struct transfer transfer;            /* COPY, FILL: waits for its turn */
-		struct session *session; /* HELLO, JOIN: waits for connections to be gone */
+		const struct allocation
+			*allocation;      /* FREE, DETACH, UNSHARE: waits for grants to end */
+		struct transfer transfer; /* COPY, FILL: waits for its turn */
+		struct session *session;  /* HELLO, JOIN: waits for connections to be gone */
 	};
 };
 

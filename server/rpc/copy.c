@@ -47,8 +47,7 @@ static bool overlap(const uint8_t *a, const uint8_t *b, uint64_t bytes)
 }
 
 /* Move on by at most max bytes. */
-static int move_on(
-	struct connection *c, struct transfer *t, uint64_t max, struct errinfo *errinfo)
+static int move_on(struct connection *c, struct transfer *t, uint64_t max, struct errinfo *errinfo)
 {
 	const uint64_t left = t->bytes - t->done, now = left < max ? left : max;
 	uint8_t *dst, *src = NULL;
@@ -104,8 +103,8 @@ int handle_copy(struct connection *c, const struct header *h, struct wire *in)
 	copy_request_get(in, &q);
 	if (wire_finish(in))
 		return -EBADMSG;
-	return go_on(c, h,
-		(struct transfer){ .dst = q.dst, .src = q.src, .bytes = q.bytes }, AT_ONCE_BYTES);
+	return go_on(c, h, (struct transfer){ .dst = q.dst, .src = q.src, .bytes = q.bytes },
+		AT_ONCE_BYTES);
 }
 
 int handle_fill(struct connection *c, const struct header *h, struct wire *in)

@@ -307,7 +307,8 @@ int handle_attach(struct connection *c, const struct header *h, struct wire *in)
 		return handler_refuse(c, h, -ESTALE, "0x%" PRIx64 " is being detached", q.addr);
 	if (g && g->read_only != read_only)
 		return handler_refuse(c, h, -EINVAL,
-			"this connection reaches 0x%" PRIx64 " with another key's rights: DETACH it",
+			"this connection reaches 0x%" PRIx64
+			" with another key's rights: DETACH it",
 			q.addr);
 	err = g ? 0 : access_make(rpc_of(c)->access, c, a, read_only, &g);
 	if (err)

@@ -43,8 +43,8 @@ static bool fits(const struct session_record *owner, const struct allocation *a,
 }
 
 /* The LIVE allocation that starts at addr, if the key admits to it; else NULL. */
-static const struct allocation *find_shared(struct connection *c, uint64_t addr,
-	const uint8_t key[SHARE_KEY_SIZE], bool *out_read_only)
+static const struct allocation *find_shared(
+	struct connection *c, uint64_t addr, const uint8_t key[SHARE_KEY_SIZE], bool *out_read_only)
 {
 	const struct allocation *a = ledger_find(rpc_of(c)->pool->ledger, addr);
 	const struct session_record *owner;

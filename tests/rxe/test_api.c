@@ -381,8 +381,7 @@ static void test_server_moves(void **state)
 		const size_t to = random_below(&seed, 101), from = random_below(&seed, 101);
 
 		memcpy(model[i % 2] + to, model[!(i % 2)] + from, sizes[i]);
-		lib_succeed(
-			rmem_copy(rm, addr[i % 2] + to, addr[!(i % 2)] + from, sizes[i]));
+		lib_succeed(rmem_copy(rm, addr[i % 2] + to, addr[!(i % 2)] + from, sizes[i]));
 		memset(model[i % 2] + from, (int)i, sizes[i] / 3);
 		lib_succeed(rmem_fill(rm, addr[i % 2] + from, (uint8_t)i, sizes[i] / 3));
 	}
@@ -451,6 +450,7 @@ static void test_stat(void **state)
 	rmem_addr_t addr, next;
 	uint64_t age_ns;
 	struct rmem *rm;
+	char who[80];
 
 	rig_start(r, NULL);
 	rm = lib_open(r->server, 3);
@@ -465,7 +465,9 @@ static void test_stat(void **state)
 	age_ns = stat.age_ns;
 	lib_succeed(rmem_stat(rm, addr, &stat));
 	assert_true(stat.age_ns >= age_ns && stat.age_ns < RIG_LIMIT_MS * 1000000ULL);
-	assert_int_equal(stat.serial, rig_ask_number(r, "map", "blocks.0.id"));
+	snprintf(who, sizeof(who), "{\"cmd\":\"who-holds\",\"addr\":\"0x%llx\"}",
+		(unsigned long long)addr);
+	assert_int_equal(stat.serial, rig_ask_number(r, who, "allocation.id"));
 	lib_succeed(rmem_stat(rm, next + 39999, &stat));
 	assert_true(stat.base == next && stat.bytes == 40000);
 	lib_expect(rmem_stat(rm, next, &small), -EINVAL, "size");

@@ -39,7 +39,8 @@ enum block_state { BLOCK_LENT, BLOCK_ENDING, BLOCK_GONE };
 struct shares {
 	bool any, to_read;
 	uint8_t key[SHARE_KEY_SIZE], read_key[SHARE_KEY_SIZE];
-	uint8_t void_key[SHARE_KEY_SIZE]; /* one that was good before they were revoked; else zero */
+	uint8_t void_key
+		[SHARE_KEY_SIZE]; /* one that was good before they were revoked; else zero */
 };
 
 /* An allocation. */
@@ -54,9 +55,10 @@ struct block {
 	struct shares shares;
 	uint32_t unshared; /* how often they were revoked */
 	bool unshare_asked;
-	bool taken_for_want; /* its session was to lose it while somebody waited for memory */
+	bool taken_for_want;       /* its session was to lose it while somebody waited for memory */
 	uint64_t words[PAGES_MAX]; /* the first of each page */
-	uint64_t moving;  /* pages that a COPY or a FILL is asked to write, since they were last looked at */
+	uint64_t
+		moving; /* pages that a COPY or a FILL is asked to write, since they were last looked at */
 	uint64_t written; /* by whichever write was the last */
 };
 

@@ -227,7 +227,6 @@ void verdict_unshare(struct link *link, int status)
 		return; /* taken from it meanwhile */
 	require(link, !b->shares.any && !b->shares.to_read, "answered, and its keys are good");
 	for (struct window *w = NULL; (w = window_next(w)) != NULL;)
-		require(link,
-			!w->bound || w->serial != b->serial || w->link->owner == b->owner,
+		require(link, !w->bound || w->serial != b->serial || w->link->owner == b->owner,
 			"answered while a key of another session reaches it");
 }

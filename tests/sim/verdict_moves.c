@@ -12,7 +12,8 @@ struct range_in {
 };
 
 /* A range that the session may reach; false: there is none. */
-static bool find(const struct link *link, const struct place *p, uint64_t bytes, struct range_in *out)
+static bool find(
+	const struct link *link, const struct place *p, uint64_t bytes, struct range_in *out)
 {
 	struct block *b = model_block(p->serial);
 
@@ -27,8 +28,8 @@ static bool find(const struct link *link, const struct place *p, uint64_t bytes,
 }
 
 /* COPY: both; FILL: dst. True: it may be done. */
-static bool find_both(
-	const struct link *link, const struct request *q, struct range_in *dst, struct range_in *src)
+static bool find_both(const struct link *link, const struct request *q, struct range_in *dst,
+	struct range_in *src)
 {
 	const struct copy_request *c = &q->copy;
 	uint64_t from, to;

@@ -138,14 +138,16 @@ static void test_edges_of_a_range(void **state)
 	(void)state;
 	assert_null(key_cache_find(&k, 0, 1)); /* nothing is cached, not even null */
 	assert_null(key_cache_find(&k, BASE, 0));
-	key_cache_remember(&k, BASE + 10, &(struct near_key){ BASE, 100, 1, &live, 5, NULL, false });
+	key_cache_remember(
+		&k, BASE + 10, &(struct near_key){ BASE, 100, 1, &live, 5, NULL, false });
 	assert_true(finds(&k, BASE, 100, 5));
 	assert_true(finds(&k, BASE + 99, 1, 5));
 	assert_null(key_cache_find(&k, BASE, 101));
 	assert_null(key_cache_find(&k, BASE + 100, 1));
 	assert_null(key_cache_find(&k, BASE - 1, 2));
 	assert_null(key_cache_find(&k, BASE + 1, SIZE_MAX));
-	key_cache_remember(&k, BASE + 10, &(struct near_key){ BASE + 10, 100, 1, &live, 5, NULL, false });
+	key_cache_remember(
+		&k, BASE + 10, &(struct near_key){ BASE + 10, 100, 1, &live, 5, NULL, false });
 	assert_null(key_cache_find(&k, BASE + 9, 1));
 	assert_true(finds(&k, BASE + 10, 1, 5));
 	/* No sum of it may wrap around. */

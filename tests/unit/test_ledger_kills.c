@@ -17,9 +17,10 @@ struct journal {
 	volatile uint64_t done;    /* finished operations */
 	volatile uint64_t started; /* the one at work if it is done + 1 */
 	struct model model;        /* after the last finished operation */
-	struct allocation subject; /* of the one at work: added (serial not known), unshared or ended */
-	struct ledger_seal seal;   /* as rmemd keeps it in another file */
-	volatile unsigned torn;    /* index + 1 of the model's entry that is being overwritten */
+	struct allocation
+		subject; /* of the one at work: added (serial not known), unshared or ended */
+	struct ledger_seal seal; /* as rmemd keeps it in another file */
+	volatile unsigned torn;  /* index + 1 of the model's entry that is being overwritten */
 };
 
 /* Write an entry of the model anew; while that goes on it is told apart. */
