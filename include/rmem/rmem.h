@@ -210,6 +210,9 @@ RMEM_API int rmem_share(struct rmem *rm, rmem_addr_t addr, struct rmem_share_key
  * Share it as attr says; attr may be NULL, then it is rmem_share(). Keys of both kinds may be good at the same time.
  *	READ_ONLY	this key admits to reading only: the server's RDMA device refuses writes and atomic operations, and
  *			the library does so before (-EACCES)
+ *
+ * Errors as rmem_share(), and:
+ *	-EOPNOTSUPP	READ_ONLY: the server's RDMA device does not refuse writes with such a key
  */
 #define RMEM_SHARE_READ_ONLY 1u
 

@@ -76,6 +76,16 @@ const struct allocation *handler_reachable(struct connection *c, uint64_t addr, 
 	return a && a->serial == serial ? a : NULL;
 }
 
+/* Does every device that a session may come over refuse writes with a key for reading only? */
+static bool can_restrict(const struct net *net)
+{
+	for (unsigned i = 0; i < net->ndevices; i++) {
+		if (net->devices[i].probe.write_to_read_only != PROBE_REFUSED)
+			return false;
+	}
+	return true;
+}
+
 int handle_share(struct connection *c, const struct header *h, struct wire *in)
 {
 	const struct allocation *a;
@@ -90,6 +100,10 @@ int handle_share(struct connection *c, const struct header *h, struct wire *in)
 	if (!a)
 		return handler_refuse(c, h, -ESTALE,
 			"0x%" PRIx64 " is not held by this session (any more)", q.addr);
+	if (q.read_only && !can_restrict(c->net))
+		return handler_refuse(c, h, -EOPNOTSUPP,
+			"the server's RDMA device does not refuse writes with a key for reading "
+			"only");
 	if (make_key(handler_record(c), a, q.read_only, body.key))
 		return -EIO;
 	connection_reply_begin(c, h->type, h->seq, 0, &r);
