@@ -5,6 +5,7 @@
 #include "client/api/queue.h"
 #include "client/data/explain.h"
 #include "client/data/plan.h"
+#include "client/slabs/slab.h"
 #include "client/space/call.h"
 #include "common/addr.h"
 #include "common/size_class.h"
@@ -26,6 +27,25 @@ static struct rmem_stat describe(const struct block *block)
 			 (block->shared ? RMEM_STAT_SHARED : 0) };
 }
 
+/* With the table: the object of a slab. */
+static int describe_object(struct session *s, const struct block *block, rmem_addr_t addr,
+	struct rmem_stat *out, struct errinfo *errinfo)
+{
+	const struct slab *slab = block->slab;
+	struct object_record record;
+	uint32_t slot, age_s;
+
+	if (!slab_holds(slab, addr, 1, &slot))
+		return explain_object(slab, addr, 1, errinfo);
+	record = object_record_unpack(slab_record(slab, slot));
+	age_s = session_age_s(s);
+	*out = describe(block);
+	out->base = slab_slot_addr(slab, slot);
+	out->bytes = out->usable_bytes = slab->slot_bytes - record.slack;
+	out->age_ns = age_s > record.birth_s ? (age_s - record.birth_s) * NSEC_PER_SEC : 0;
+	return 0;
+}
+
 static int find(struct session *s, rmem_addr_t addr, struct rmem_stat *out, struct errinfo *errinfo)
 {
 	const struct block *block;
@@ -37,6 +57,8 @@ static int find(struct session *s, rmem_addr_t addr, struct rmem_stat *out, stru
 		rc = explain_range(&s->blocks, addr, 1, errinfo);
 	else if (block->state != BLOCK_LIVE)
 		rc = explain_state(block, errinfo);
+	else if (block->slab)
+		rc = describe_object(s, block, addr, out, errinfo);
 	else
 		*out = describe(block);
 	pthread_mutex_unlock(&s->table);

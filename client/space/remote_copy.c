@@ -7,12 +7,14 @@
 
 #include "client/control/request.h"
 #include "client/data/explain.h"
+#include "client/slabs/slab.h"
 
 /* How the server calls a range that may be used for that. */
 static int name_place(struct session *s, rmem_addr_t addr, uint64_t bytes, bool write,
 	struct place *out, struct errinfo *errinfo)
 {
 	const struct block *block;
+	uint32_t slot;
 	int rc = 0;
 
 	pthread_mutex_lock(&s->table);
@@ -23,6 +25,8 @@ static int name_place(struct session *s, rmem_addr_t addr, uint64_t bytes, bool 
 		rc = explain_state(block, errinfo);
 	} else if (write && block->read_only) {
 		rc = explain_read_only(addr, errinfo);
+	} else if (block->slab && !slab_holds(block->slab, addr, bytes, &slot)) {
+		rc = explain_object(block->slab, addr, bytes, errinfo);
 	} else {
 		*out = (struct place){
 			.addr = block->addr, .serial = block->id, .offset = addr - block->addr

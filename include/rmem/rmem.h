@@ -90,17 +90,19 @@ struct rmem_open_attr {
 #define RMEM_OPEN_NO_SITES 1u
 
 struct rmem_alloc_attr {
-	size_t size;    /* sizeof(struct rmem_alloc_attr): see RMEM_ALLOC_ATTR_INIT */
-	int node;       /* NUMA node of the server, or RMEM_NODE_ANY */
-	uint32_t flags; /* RMEM_ALLOC_…; others are -EINVAL */
+	size_t size;          /* sizeof(struct rmem_alloc_attr): see RMEM_ALLOC_ATTR_INIT */
+	int node;             /* NUMA node of the server, or RMEM_NODE_ANY */
+	uint32_t flags;       /* RMEM_ALLOC_…; others are -EINVAL */
 	uint64_t align_bytes; /* a power of 2, at most 4096; 0: the largest that divides bytes */
 };
 #define RMEM_ALLOC_ATTR_INIT \
 	{ \
 		sizeof(struct rmem_alloc_attr), RMEM_NODE_ANY, 0, 0 \
 	}
-#define RMEM_ALLOC_ZERO 1u     /* its bytes are zero, also where this session had something there before */
-#define RMEM_ALLOC_ISOLATED 2u /* a block of its own, however small: access ends with its bytes, in the NIC too */
+#define RMEM_ALLOC_ZERO \
+	1u /* its bytes are zero, also where this session had something there before */
+#define RMEM_ALLOC_ISOLATED \
+	2u /* a block of its own, however small: access ends with its bytes, in the NIC too */
 
 /*
  * Open a session. server is "host" or "host:port" (an IPv6 literal in brackets); NULL means
@@ -177,8 +179,8 @@ struct rmem_stat {
 	rmem_addr_t base;      /* what rmem_alloc() returned */
 	uint64_t bytes;        /* asked for */
 	uint64_t usable_bytes; /* that may be used, from base on */
-	uint64_t age_ns;       /* since it was allocated */
-	uint64_t serial;       /* its number, "id" in reports of rmemctl */
+	uint64_t age_ns;       /* since it was allocated; of a small one, to the second */
+	uint64_t serial;       /* "id" in reports of rmemctl; small ones share their slab's */
 	uint32_t node;         /* NUMA node of the server */
 	uint32_t flags;        /* RMEM_STAT_ATTACHED … */
 };
