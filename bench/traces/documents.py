@@ -9,13 +9,15 @@ import threading
 SYLLABLES = ("lo", "mar", "ten", "is", "ka", "vu", "ron", "del", "um", "te", "sa")
 WORDS = ["".join(s) for s in itertools.product(SYLLABLES, repeat=3)]
 WEIGHTS = list(itertools.accumulate(1 / (1 + n) for n in range(len(WORDS))))  # few words are frequent
+TEXT = " ".join(random.Random(1).choices(WORDS, cum_weights=WEIGHTS, k=20000))
 
 
 class Document:
     def __init__(self, number, rng):
+        start = rng.randrange(len(TEXT) - 10000)
         self.number = number
-        self.text = " ".join(rng.choices(WORDS, cum_weights=WEIGHTS, k=1 + int(rng.lognormvariate(3, 1.2))))
-        self.tags = dict.fromkeys(rng.choices(WORDS, k=4), rng.random())
+        self.text = TEXT[start : start + 5 + int(rng.lognormvariate(5, 1.2))]
+        self.tags = {word: number % 1000 for word in self.text[:40].split()}
 
     def encode(self):
         return json.dumps({"number": self.number, "text": self.text, "tags": self.tags})
@@ -52,16 +54,16 @@ def work(shelf, seed, rounds):
     rng = random.Random(seed)
     for i in range(rounds):
         shelf.put(Document(seed * 1_000_000 + i, rng))
-        if i % 4 == 0:
+        if i % 8 == 0:
             hits = shelf.query(rng.choices(WORDS, cum_weights=WEIGHTS, k=2))
             sorted((tag, weight) for tags in hits for tag, weight in tags.items())
-        if i % 200 == 199:  # busy times and quiet times
-            shelf.capacity = 1200 if shelf.capacity > 1200 else 2400
+        if i % 400 == 399:  # busy times and quiet times
+            shelf.capacity = 2000 if shelf.capacity > 2000 else 4000
 
 
 def main():
-    shelf = Shelf(2400)
-    threads = [threading.Thread(target=work, args=(shelf, seed, 800)) for seed in range(4)]
+    shelf = Shelf(4000)
+    threads = [threading.Thread(target=work, args=(shelf, seed, 1150)) for seed in range(4)]
     for t in threads:
         t.start()
     for t in threads:
