@@ -36,7 +36,8 @@ static void glibc_free(void *p, size_t bytes)
 	free(p);
 }
 
-const struct allocator allocator_glibc = { "glibc", glibc_open, glibc_alloc, glibc_resize, glibc_free, NULL };
+const struct allocator allocator_glibc = { "glibc", glibc_open, glibc_alloc, glibc_resize,
+	glibc_free, NULL };
 
 /* ---- mimalloc, loaded when it is asked for: linked, it would replace the C library's for everything ---- */
 
@@ -75,8 +76,8 @@ static void mimalloc_free(void *p, size_t bytes)
 	mi_free(p);
 }
 
-const struct allocator allocator_mimalloc = { "mimalloc", mimalloc_open, mimalloc_alloc, mimalloc_resize,
-	mimalloc_free, NULL };
+const struct allocator allocator_mimalloc = { "mimalloc", mimalloc_open, mimalloc_alloc,
+	mimalloc_resize, mimalloc_free, NULL };
 
 /* ---- librmem's slabs, as policies would have them ---- */
 
@@ -90,15 +91,15 @@ static int fixed_open(void)
 	return slab_model_open(&slab_policy_fixed);
 }
 
-const struct allocator allocator_slabs = { "slabs", shares_open, slab_model_alloc, slab_model_resize, slab_model_free,
-	slab_model_footprint };
-const struct allocator allocator_fixed_slabs = { "slabs-64k", fixed_open, slab_model_alloc, slab_model_resize,
-	slab_model_free, slab_model_footprint };
+const struct allocator allocator_slabs = { "slabs", shares_open, slab_model_alloc,
+	slab_model_resize, slab_model_free, slab_model_footprint };
+const struct allocator allocator_fixed_slabs = { "slabs-64k", fixed_open, slab_model_alloc,
+	slab_model_resize, slab_model_free, slab_model_footprint };
 
 const struct allocator *allocator_named(const char *name)
 {
-	static const struct allocator *const all[] = { &allocator_glibc, &allocator_mimalloc, &allocator_slabs,
-		&allocator_fixed_slabs };
+	static const struct allocator *const all[] = { &allocator_glibc, &allocator_mimalloc,
+		&allocator_slabs, &allocator_fixed_slabs };
 
 	for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++)
 		if (strcmp(all[i]->name, name) == 0)

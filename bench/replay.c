@@ -73,7 +73,8 @@ static uint64_t anonymous_bytes(void)
 
 static void sample(struct replay *r)
 {
-	const uint64_t footprint = r->with->footprint ? r->with->footprint() : anonymous_bytes() - r->baseline;
+	const uint64_t footprint =
+		r->with->footprint ? r->with->footprint() : anonymous_bytes() - r->baseline;
 
 	r->live_max = r->live > r->live_max ? r->live : r->live_max;
 	r->footprint_max = footprint > r->footprint_max ? footprint : r->footprint_max;
@@ -144,7 +145,8 @@ static void run(struct replay *r)
 
 	for (unsigned t = 0; t < r->trace.threads; t++) {
 		must(sem_init(&r->turn[t], 0, 0) == 0, "no semaphore");
-		must(pthread_create(&threads[t], NULL, thread_main, (void *)(uintptr_t)t) == 0, "no thread");
+		must(pthread_create(&threads[t], NULL, thread_main, (void *)(uintptr_t)t) == 0,
+			"no thread");
 	}
 	r->baseline = anonymous_bytes();
 	sem_post(&r->turn[r->trace.event[0].thread]);
@@ -156,15 +158,17 @@ int main(int argc, char **argv)
 {
 	struct replay *r = &replay;
 
-	must(argc == 2 && (r->with = allocator_named(argv[1])), "usage: replay-bench glibc|mimalloc|slabs <TRACE");
+	must(argc == 2 && (r->with = allocator_named(argv[1])),
+		"usage: replay-bench glibc|mimalloc|slabs <TRACE");
 	must(trace_read(&r->trace, stdin) == 0, "no trace on standard input, or a damaged one");
-	must(r->with->open() == 0, "this allocator is not installed; install it: scripts/deps bench");
+	must(r->with->open() == 0,
+		"this allocator is not installed; install it: scripts/deps bench");
 	r->object = mmap(NULL, r->trace.objects * sizeof(*r->object), PROT_READ | PROT_WRITE,
 		MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 	must(r->object != MAP_FAILED, "no memory");
 	run(r);
-	printf("events %" PRIu32 " live %" PRIu64 " footprint %" PRIu64 " peak %.3f mean %.3f\n", r->trace.events,
-		r->live_max, r->footprint_max, (double)r->live_max / (double)r->footprint_max,
-		r->live_sum / r->footprint_sum);
+	printf("events %" PRIu32 " live %" PRIu64 " footprint %" PRIu64 " peak %.3f mean %.3f\n",
+		r->trace.events, r->live_max, r->footprint_max,
+		(double)r->live_max / (double)r->footprint_max, r->live_sum / r->footprint_sum);
 	return 0;
 }

@@ -11,7 +11,7 @@
 #include "common/size_class.h"
 
 #define REGION_BYTES (1ULL << 36) /* addresses, not memory; none is used twice */
-#define TAIL_SHARE 32U		  /* a tail of 1/32 of a slab is small enough */
+#define TAIL_SHARE 32U            /* a tail of 1/32 of a slab is small enough */
 
 const struct slab_policy slab_policy_shares = { .slab_bytes_min = 4096,
 	.slab_bytes_max = 65536,
@@ -27,7 +27,8 @@ const struct slab_policy slab_policy_fixed = { .slab_bytes_min = 65536,
 	.object_bytes_max = OBJECT_BYTES_MAX };
 
 struct slab {
-	struct slab *prev, *next; /* in its class's list of slabs with room, or in the list of empty ones, or in none */
+	struct slab *prev,
+		*next; /* in its class's list with_room, in empty, or, if it is full, in none */
 	char *memory;
 	uint32_t bytes, slots, held;
 	uint32_t lowest; /* no slot below is free */
@@ -63,9 +64,9 @@ uint32_t slab_policy_length(const struct slab_policy *p, unsigned size_class, ui
 {
 	const uint64_t one = size_class_bytes(size_class) + OBJECT_RECORD_BYTES;
 	const uint64_t share = class_bytes / p->share;
-	const uint64_t want = share < p->slab_bytes_min ? p->slab_bytes_min :
-			      share > p->slab_bytes_max ? p->slab_bytes_max :
-							  share;
+	const uint64_t want = share < p->slab_bytes_min   ? p->slab_bytes_min
+			      : share > p->slab_bytes_max ? p->slab_bytes_max
+							  : share;
 	const uint64_t least = want >= one ? want / one : 1;
 	uint32_t best = 0;
 	uint64_t best_tail = 1; /* of best bytes: all of it */
@@ -84,15 +85,23 @@ uint32_t slab_policy_length(const struct slab_policy *p, unsigned size_class, ui
 	return best;
 }
 
+static void *map(uint64_t bytes)
+{
+	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
 int slab_model_open(const struct slab_policy *p)
 {
-	const uint64_t pages = REGION_BYTES / SLAB_PAGE_BYTES;
-
 	model.policy = *p;
-	model.region = mmap(NULL, REGION_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	model.slab_of_page = mmap(NULL, pages * sizeof(*model.slab_of_page), PROT_READ | PROT_WRITE,
-		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	return model.region != MAP_FAILED && (void *)model.slab_of_page != MAP_FAILED ? 0 : -ENOMEM;
+	if (!model.region)
+		model.region = map(REGION_BYTES);
+	if (!model.slab_of_page)
+		model.slab_of_page =
+			map(REGION_BYTES / SLAB_PAGE_BYTES * sizeof(*model.slab_of_page));
+	return model.region && model.slab_of_page ? 0 : -ENOMEM;
 }
 
 /* ---- runs of pages ---- */
@@ -123,7 +132,8 @@ static struct slab **slab_at(const char *p)
 
 static struct slab *slab_make(unsigned size_class)
 {
-	const uint32_t bytes = slab_policy_length(&model.policy, size_class, model.of_class[size_class].bytes);
+	const uint32_t bytes =
+		slab_policy_length(&model.policy, size_class, model.of_class[size_class].bytes);
 	const uint32_t slots = slab_slots(size_class, bytes);
 	struct slab *s = calloc(1, sizeof(*s) + slots);
 
@@ -263,8 +273,9 @@ void *slab_model_alloc(size_t bytes, size_t align)
 {
 	const unsigned size_class = class_of(bytes, align);
 
-	return size_class ? magazine_take(size_class) :
-			    run_get(whole_pages(bytes), align > SLAB_PAGE_BYTES ? align : SLAB_PAGE_BYTES);
+	return size_class ? magazine_take(size_class)
+			  : run_get(whole_pages(bytes),
+				    align > SLAB_PAGE_BYTES ? align : SLAB_PAGE_BYTES);
 }
 
 void slab_model_free(void *p, size_t bytes)
@@ -283,7 +294,8 @@ void *slab_model_resize(void *p, size_t old_bytes, size_t bytes)
 	const unsigned size_class = class_of(bytes, 1);
 	void *q;
 
-	if (s ? s->size_class == size_class : size_class == 0 && whole_pages(bytes) == whole_pages(old_bytes))
+	if (s ? s->size_class == size_class
+	      : size_class == 0 && whole_pages(bytes) == whole_pages(old_bytes))
 		return p;
 	q = slab_model_alloc(bytes, 1);
 	if (!q)

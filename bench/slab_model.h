@@ -31,7 +31,7 @@ extern const struct slab_policy slab_policy_shares, slab_policy_fixed;
 /* Whole pages: how long the next slab of a class is whose slabs have so many bytes. */
 uint32_t slab_policy_length(const struct slab_policy *p, unsigned size_class, uint64_t class_bytes);
 
-/* Once, before all else. 0 or -ENOMEM. */
+/* Before all else, and again when all is free and every magazine flushed. 0 or -ENOMEM. */
 int slab_model_open(const struct slab_policy *p);
 /* NULL: no memory, or no addresses left. */
 void *slab_model_alloc(size_t bytes, size_t align);

@@ -134,8 +134,8 @@ int trace_read(struct trace *out, FILE *from)
 	threads = get_number(from);
 	objects = get_number(from);
 	events = get_number(from);
-	if (threads == 0 || threads > TRACE_THREADS_MAX || events > TRACE_EVENTS_MAX || events == 0 ||
-		objects > events || objects == 0)
+	if (threads == 0 || threads > TRACE_THREADS_MAX || events > TRACE_EVENTS_MAX ||
+		events == 0 || objects > events || objects == 0)
 		return -EINVAL;
 	t.threads = (uint32_t)threads;
 	t.objects = (uint32_t)objects;

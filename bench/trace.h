@@ -34,7 +34,7 @@ struct trace_event {
 
 struct trace {
 	uint32_t threads, objects, events;
-	uint32_t peak;	     /* the event after which most bytes live */
+	uint32_t peak;       /* the event after which most bytes live */
 	uint64_t peak_bytes; /* so many */
 	struct trace_event *event;
 };

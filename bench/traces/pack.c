@@ -58,10 +58,12 @@ static uint8_t align_log2_of(uint64_t align)
 /* False: not an event of the trace. */
 static bool convert(struct trace *t, const struct raw_event *raw, struct trace_event *e)
 {
-	static const uint8_t kinds[] = { TRACE_ALLOC, TRACE_CALLOC, TRACE_ALIGNED, TRACE_REALLOC, TRACE_FREE };
+	static const uint8_t kinds[] = { TRACE_ALLOC, TRACE_CALLOC, TRACE_ALIGNED, TRACE_REALLOC,
+		TRACE_FREE };
 	const bool old = raw->kind == RAW_REALLOC || raw->kind == RAW_FREE;
 
-	must(raw->kind <= RAW_FREE && raw->bytes <= TRACE_BYTES_MAX && raw->thread < TRACE_THREADS_MAX,
+	must(raw->kind <= RAW_FREE && raw->bytes <= TRACE_BYTES_MAX &&
+			raw->thread < TRACE_THREADS_MAX,
 		"not what record.c wrote, or more than a trace can hold");
 	e->kind = kinds[raw->kind];
 	e->thread = (uint16_t)raw->thread;

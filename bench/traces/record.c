@@ -14,6 +14,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -76,9 +77,11 @@ static void note(enum raw_kind kind, uintptr_t addr, uintptr_t other, size_t byt
 		return;
 	if (thread_number == 0)
 		thread_number = ++threads;
-	buffered[nbuffered++] = (struct raw_event){
-		.addr = addr, .other = other, .bytes = bytes, .thread = thread_number - 1, .kind = kind
-	};
+	buffered[nbuffered++] = (struct raw_event){ .addr = addr,
+		.other = other,
+		.bytes = bytes,
+		.thread = thread_number - 1,
+		.kind = kind };
 	if (nbuffered == BUFFERED)
 		flush();
 }
