@@ -4,8 +4,8 @@
  * slab's length; neither sends it.
  *
  * Classes: each multiple of 8 up to 64 bytes, then eight per power of two up to OBJECT_BYTES_MAX. An object wastes at
- * most 7 bytes up to 64 bytes, and less than 1/9 of its slot above. A larger one gets a block of its own, whose pages
- * waste no more.
+ * most 7 bytes up to 64 bytes, and less than 1/9 of its slot above. A larger one gets a block of its own: on recorded
+ * programs, half-filled slabs would waste more than its last page does (bench/traces).
  *
  * A slab is a run of pages: slots of one class from its first byte on, then one record per slot
  * (common/object_record.h). One window covers both.
@@ -17,10 +17,10 @@
 
 #include <stdint.h>
 
-#define OBJECT_BYTES_MAX 32768U
+#define OBJECT_BYTES_MAX 16384U
 #define OBJECT_ALIGN_MAX 4096U
 #define OBJECT_RECORD_BYTES 8U
-#define SIZE_CLASSES 81 /* 1 to 80; 0: no class, a block of its own */
+#define SIZE_CLASSES 73 /* 1 to 72; 0: no class, a block of its own */
 #define SLAB_PAGE_BYTES 4096U
 #define SLAB_BYTES_MAX (1U << 20)
 

@@ -73,6 +73,8 @@ static void install(
 	session_sender_unlock(s);
 	atomic_store(&s->vitals->ttl_ms, reply->ttl_ms);
 	session_lease_extend(s, sent_ns);
+	/* Before it answered, the server has ended the connections before and their channels. */
+	grace_settle(&s->grace);
 	session_wake_lease_thread(s);
 }
 

@@ -40,10 +40,12 @@ int session_init(struct session *s, struct errinfo *errinfo)
 	fair_lock_init(&s->sender);
 	pthread_mutex_init(&s->buffers_lock, NULL);
 	pthread_mutex_init(&s->table, NULL);
+	grace_init(&s->grace);
+	depot_init(&s->depot, s->heap, &s->grace);
 	atomic_init(&s->watch_fd, -1);
 	rc = make_vitals(s, errinfo);
 	if (rc == 0)
-		rc = blocks_init(&s->blocks, s->heap);
+		rc = blocks_init(&s->blocks, s->heap, &s->depot);
 	if (rc)
 		return rc;
 	s->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -95,6 +97,8 @@ void session_destroy(struct session *s)
 	fair_lock_destroy(&s->sender);
 	pthread_mutex_destroy(&s->buffers_lock);
 	pthread_mutex_destroy(&s->table);
+	depot_destroy(&s->depot);
+	grace_destroy(&s->grace);
 	events_destroy(&s->events);
 }
 

@@ -24,6 +24,7 @@
 
 #include "client/control/blocks.h"
 #include "client/control/buffers.h"
+#include "client/base/grace.h"
 #include "client/base/mark.h"
 #include "client/control/events.h"
 #include "client/control/lease_epoch.h"
@@ -93,6 +94,7 @@ struct session {
 	pthread_mutex_t buffers_lock;
 
 	pthread_mutex_t table;
+	struct depot depot;
 	struct blocks blocks;
 	struct buffers buffers;
 	uint64_t buffers_version; /* changes with the buffers */
@@ -100,6 +102,7 @@ struct session {
 	uint64_t generation;      /* of the connection; the channels of another one are dead */
 	struct lease_epoch lease_epoch;
 	_Atomic uint32_t channels; /* that were ever made */
+	struct grace grace;        /* of the operations on them */
 	struct vitals *vitals;
 
 	struct events events;
