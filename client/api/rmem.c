@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "client/api/placement.h"
 #include "client/api/queues.h"
 #include "client/base/mark.h"
 #include "client/control/connection.h"
@@ -225,11 +226,10 @@ RMEM_API __attribute__((noinline)) int rmem_alloc(
 		rc = errinfo_set(&errinfo, -EINVAL, "out is NULL");
 	if (rc == 0 && bytes == 0)
 		rc = errinfo_set(&errinfo, -EINVAL, "an allocation of 0 bytes: ask for at least 1");
-	if (rc == 0 && a.node < RMEM_NODE_ANY)
-		rc = errinfo_set(&errinfo, -EINVAL, "there is no NUMA node %d", a.node);
+	if (rc == 0)
+		rc = placement_read(rm, &a, &wish.placement, &errinfo);
 	if (rc)
 		return call_done(rc, "rmem_alloc", &errinfo);
-	wish.node = a.node;
 	stack_capture(&wish.stack, __builtin_return_address(0));
 	rc = memory_alloc(rm, &wish, call_deadline(rm), out, &errinfo);
 	return call_done(rc, "rmem_alloc", &errinfo);

@@ -155,7 +155,7 @@ static int alloc_locked(struct rmem *rm, struct memory_wish *wish, uint64_t dead
 	rmem_addr_t *out, struct errinfo *errinfo)
 {
 	struct session *s = &rm->session;
-	struct alloc_request request = { .bytes = wish->bytes, .node = wish->node };
+	struct alloc_request request = { .bytes = wish->bytes, .placement = wish->placement };
 	struct alloc_reply lent;
 	struct site site;
 	int rc;

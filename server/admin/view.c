@@ -134,7 +134,7 @@ static void fill_server(struct view *v, const struct sources *from)
 	v->report.terms = (struct report_terms){ .ttl_ms = o->ttl_ms,
 		.courtesy_ms = o->courtesy_ms,
 		.audit_interval_ms = o->audit_interval_ms,
-		.max_alloc_bytes = pool_max_alloc_bytes(l->pool, RMEM_NODE_ANY),
+		.max_alloc_bytes = pool_max_alloc_bytes(l->pool, POOL_ALL_NODES),
 		.reclaim = reclaim_text(o, v->reclaim, sizeof(v->reclaim)) };
 }
 

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <string.h>
 
-#include "rmem/rmem.h"
 #include "tests/sim/room.h"
 #include "tests/sim/window.h"
 
@@ -27,7 +26,7 @@ static void require_order(const struct link *link, const struct alloc_reply *r)
 			continue;
 		require(link,
 			buddy_block_bytes(q->bytes) > buddy_block_bytes(r->bytes) ||
-				(q->node != RMEM_NODE_ANY && q->node != (int)addr_node(r->addr)),
+				!room_fits_node(q, addr_node(r->addr)),
 			"served before one that has waited longer");
 	}
 }
@@ -38,8 +37,7 @@ static void require_wished(const struct link *link, const struct alloc_reply *r)
 	const uint64_t end = r->addr + buddy_block_bytes(r->bytes);
 
 	require(link, r->bytes == q->bytes, "another size");
-	require(link, q->node == RMEM_NODE_ANY || q->node == (int)addr_node(r->addr),
-		"another node");
+	require(link, room_fits_node(q, addr_node(r->addr)), "another node");
 	for (unsigned i = 0; i < q->navoid; i++)
 		require(link,
 			q->avoid[i].start >= end || q->avoid[i].end <= r->addr ||
