@@ -2,9 +2,7 @@
 #include "numa/attributes.h"
 
 #include <hwloc/memattrs.h>
-#include <stdbool.h>
 
-/* The value for the CPUs from which it is best; 0: nobody says. */
 static uint64_t best_value(hwloc_topology_t hw, hwloc_obj_t node, hwloc_memattr_id_t attribute)
 {
 	struct hwloc_location initiator;
@@ -15,7 +13,7 @@ static uint64_t best_value(hwloc_topology_t hw, hwloc_obj_t node, hwloc_memattr_
 	return value;
 }
 
-/* Firmware tells of accesses in general, or of reads and writes apart; reads are mostly told of then. */
+/* Firmware tells of accesses in general, or of reads and writes apart. */
 static uint64_t value_of(
 	hwloc_topology_t hw, hwloc_obj_t node, hwloc_memattr_id_t access, hwloc_memattr_id_t read)
 {
@@ -24,36 +22,12 @@ static uint64_t value_of(
 	return value ? value : best_value(hw, node, read);
 }
 
-/* Do the same CPUs find both nearby? Memory of which no CPU is known to be near is near to all. */
-static bool share_cpus(hwloc_obj_t a, hwloc_obj_t b)
+uint64_t attributes_bandwidth_mib_s(hwloc_topology_t hw, hwloc_obj_t node)
 {
-	return hwloc_bitmap_iszero(a->cpuset) || hwloc_bitmap_iszero(b->cpuset) ||
-	       hwloc_bitmap_intersects(a->cpuset, b->cpuset);
+	return value_of(hw, node, HWLOC_MEMATTR_ID_BANDWIDTH, HWLOC_MEMATTR_ID_READ_BANDWIDTH);
 }
 
-static uint64_t neighbours_of(
-	hwloc_topology_t hw, hwloc_obj_t obj, const struct topology_node *nodes, size_t count)
+uint64_t attributes_latency_ns(hwloc_topology_t hw, hwloc_obj_t node)
 {
-	uint64_t mask = 0;
-
-	for (size_t i = 0; i < count; i++) {
-		hwloc_obj_t other = hwloc_get_numanode_obj_by_os_index(hw, nodes[i].node);
-
-		if (nodes[i].node < TOPOLOGY_MASK_NODES && share_cpus(obj, other))
-			mask |= 1ULL << nodes[i].node;
-	}
-	return mask;
-}
-
-void attributes_read(hwloc_topology_t hw, struct topology_node *nodes, size_t count)
-{
-	for (size_t i = 0; i < count; i++) {
-		hwloc_obj_t obj = hwloc_get_numanode_obj_by_os_index(hw, nodes[i].node);
-
-		nodes[i].bandwidth_mib_s = value_of(
-			hw, obj, HWLOC_MEMATTR_ID_BANDWIDTH, HWLOC_MEMATTR_ID_READ_BANDWIDTH);
-		nodes[i].latency_ns =
-			value_of(hw, obj, HWLOC_MEMATTR_ID_LATENCY, HWLOC_MEMATTR_ID_READ_LATENCY);
-		nodes[i].neighbours = neighbours_of(hw, obj, nodes, count);
-	}
+	return value_of(hw, node, HWLOC_MEMATTR_ID_LATENCY, HWLOC_MEMATTR_ID_READ_LATENCY);
 }

@@ -201,6 +201,39 @@ static int load_hwloc(hwloc_topology_t hw)
 	return 0;
 }
 
+/* Memory of which no CPU is known to be near is near to all. */
+static bool share_cpus(hwloc_obj_t a, hwloc_obj_t b)
+{
+	return hwloc_bitmap_iszero(a->cpuset) || hwloc_bitmap_iszero(b->cpuset) ||
+	       hwloc_bitmap_intersects(a->cpuset, b->cpuset);
+}
+
+static uint64_t neighbours_of(const struct topology *t, hwloc_obj_t obj)
+{
+	uint64_t mask = 0;
+
+	for (size_t i = 0; i < t->count; i++) {
+		const unsigned node = t->nodes[i].node;
+
+		if (node < TOPOLOGY_MASK_NODES &&
+			share_cpus(obj, hwloc_get_numanode_obj_by_os_index(t->hw, node)))
+			mask |= 1ULL << node;
+	}
+	return mask;
+}
+
+static void read_attributes(struct topology *t)
+{
+	for (size_t i = 0; i < t->count; i++) {
+		struct topology_node *n = &t->nodes[i];
+		hwloc_obj_t obj = hwloc_get_numanode_obj_by_os_index(t->hw, n->node);
+
+		n->bandwidth_mib_s = attributes_bandwidth_mib_s(t->hw, obj);
+		n->latency_ns = attributes_latency_ns(t->hw, obj);
+		n->neighbours = neighbours_of(t, obj);
+	}
+}
+
 static void read_distances(struct topology *t)
 {
 	unsigned n = 1;
@@ -227,7 +260,7 @@ int topology_load(struct topology **out)
 	err = collect_nodes(t);
 	if (err)
 		goto fail;
-	attributes_read(t->hw, t->nodes, t->count);
+	read_attributes(t);
 	read_distances(t);
 	topology_refresh(t);
 	*out = t;

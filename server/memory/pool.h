@@ -77,6 +77,9 @@ struct pool_node *pool_find_node(struct pool *p, unsigned node);
 
 #define POOL_ALL_NODES UINT64_MAX
 
+/* What is known of the nodes; distances are not set. Returns how many there are. */
+unsigned pool_facts(const struct pool *p, struct ranking_node out[ADDR_MAX_NODES]);
+
 /* On which nodes the wish can be fulfilled, and in which order they are tried. Errors as ranking_make(). */
 int pool_rank(const struct pool *p, const struct wish *wish, struct ranking *out,
 	struct errinfo *errinfo);

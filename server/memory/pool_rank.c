@@ -39,6 +39,15 @@ static int origin_of(
 	return 0;
 }
 
+unsigned pool_facts(const struct pool *p, struct ranking_node out[ADDR_MAX_NODES])
+{
+	for (unsigned i = 0; i < p->nnodes; i++) {
+		out[i] = facts_of_node(p->topology, p->nodes[i].node);
+		out[i].free_bytes = buddy_free_bytes(p->nodes[i].buddy);
+	}
+	return p->nnodes;
+}
+
 int pool_rank(
 	const struct pool *p, const struct wish *wish, struct ranking *out, struct errinfo *errinfo)
 {
@@ -49,13 +58,10 @@ int pool_rank(
 
 	if (err)
 		return err;
-	for (unsigned i = 0; i < p->nnodes; i++) {
-		nodes[i] = facts_of_node(p->topology, p->nodes[i].node);
-		nodes[i].free_bytes = buddy_free_bytes(p->nodes[i].buddy);
-		if (q.origin != RANKING_NOWHERE)
-			nodes[i].distance =
-				topology_distance(p->topology, (unsigned)q.origin, nodes[i].node);
-	}
+	pool_facts(p, nodes);
+	for (unsigned i = 0; i < p->nnodes && q.origin != RANKING_NOWHERE; i++)
+		nodes[i].distance =
+			topology_distance(p->topology, (unsigned)q.origin, nodes[i].node);
 	return ranking_make(&q, nodes, p->nnodes, out, errinfo);
 }
 
