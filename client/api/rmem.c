@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "client/api/placement.h"
 #include "client/api/queues.h"
 #include "client/base/mark.h"
 #include "client/control/connection.h"
@@ -256,6 +257,7 @@ RMEM_API int rmem_close(struct rmem *rm)
 struct alloc_call {
 	size_t bytes;
 	struct rmem_alloc_attr attr;
+	struct placement placement;
 	void *caller, *frame;
 };
 
@@ -271,8 +273,6 @@ static int read_alloc_attr(
 		return rc;
 	if (call->bytes == 0)
 		return errinfo_set(errinfo, -EINVAL, "an allocation of 0 bytes: ask for at least 1");
-	if (a->node < RMEM_NODE_ANY)
-		return errinfo_set(errinfo, -EINVAL, "there is no NUMA node %d", a->node);
 	if (a->align_bytes > OBJECT_ALIGN_MAX || (a->align_bytes & (a->align_bytes - 1)))
 		return errinfo_set(errinfo, -EINVAL,
 			"an alignment to %" PRIu64 " bytes: it can be a power of 2 up to %u",
@@ -320,7 +320,7 @@ static int alloc_object(struct rmem *rm, const struct alloc_call *call, unsigned
 static int alloc_block(struct rmem *rm, const struct alloc_call *call, rmem_addr_t *out,
 	struct errinfo *errinfo)
 {
-	struct memory_wish wish = { .bytes = call->bytes, .node = call->attr.node };
+	struct memory_wish wish = { .bytes = call->bytes, .placement = call->placement };
 
 	stack_capture(&wish.stack, call->caller);
 	return memory_alloc(rm, &wish, call_deadline(rm), out, errinfo);
@@ -337,11 +337,13 @@ static __attribute__((noinline)) int alloc_long(struct rmem *rm, struct alloc_ca
 		rc = read_alloc_attr(attr, call, &errinfo);
 	if (rc == 0 && !out)
 		rc = errinfo_set(&errinfo, -EINVAL, "out is NULL");
+	if (rc == 0)
+		rc = placement_read(rm, &call->attr, &call->placement, &errinfo);
 	if (rc)
 		return call_done(rc, "rmem_alloc", &errinfo);
 	size_class = size_class_of(call->bytes, call->attr.align_bytes);
 	if (size_class && !(call->attr.flags & RMEM_ALLOC_ISOLATED) &&
-		call->attr.node == RMEM_NODE_ANY)
+		placement_is_any(&call->placement))
 		rc = alloc_object(rm, call, size_class, out, &errinfo);
 	else
 		rc = alloc_block(rm, call, out, &errinfo);

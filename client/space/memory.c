@@ -161,7 +161,7 @@ static int alloc_locked(struct rmem *rm, struct memory_wish *wish, uint64_t dead
 {
 	struct session *s = &rm->session;
 	struct alloc_request request = { .bytes = wish->bytes,
-		.node = wish->node,
+		.placement = wish->placement,
 		.size_class = wish->slab ? wish->slab->size_class : 0 };
 	struct alloc_reply lent;
 	struct site site = { 0 };

@@ -9,7 +9,7 @@
 /* How much is wanted, and where the program asks for it. */
 struct memory_wish {
 	size_t bytes;
-	int node;
+	struct placement placement;
 	struct slab *slab; /* ... for this one, which gets its address; it has no call site. NULL: an allocation */
 	struct stack stack;
 	/* of the stack, while it is being described; else NULL */

@@ -15,7 +15,7 @@ static int ask_for_slab(struct rmem *rm, unsigned size_class, uint64_t bytes, ui
 {
 	struct depot *d = &rm->session.depot;
 	struct slab *s = depot_make_slab(d, size_class, bytes, rm->session.exact);
-	struct memory_wish wish = { .bytes = bytes, .node = RMEM_NODE_ANY, .slab = s };
+	struct memory_wish wish = { .bytes = bytes, .slab = s };
 	rmem_addr_t addr;
 	int rc;
 

@@ -89,15 +89,41 @@ struct rmem_open_attr {
 /* Small allocations have no call sites, and cost that much less. */
 #define RMEM_OPEN_NO_SITES 1u
 
+/*
+ * On which of the server's NUMA nodes memory is wanted, in the words of numactl(8). Where a policy's nodes have no room,
+ * all but BIND fall back to the others (rmemctl numastat counts that as a miss); with RMEM_POLICY_STRICT, none does.
+ */
+#define RMEM_POLICY_DEFAULT \
+	0u /* any node, the one with most free memory first; if nodes are named: as BIND */
+#define RMEM_POLICY_LOCAL \
+	1u /* the node to which the RDMA device of the session's connection is attached */
+#define RMEM_POLICY_BIND 2u      /* one of the named nodes, and no other */
+#define RMEM_POLICY_PREFERRED 3u /* one of the named nodes */
+#define RMEM_POLICY_INTERLEAVE \
+	4u /* the named nodes in turn, or if none is named all; an allocation is never split */
+#define RMEM_POLICY_NEAR 5u /* the node on which near_addr lies */
+#define RMEM_POLICY_BEST 6u /* the nodes whose memory is best in attribute, each package's own */
+#define RMEM_POLICY_STRICT 0x80u /* with one of these: there, or not at all */
+
+/* What memory can be good for, as the server's firmware tells. */
+#define RMEM_MEMORY_CAPACITY 1u
+#define RMEM_MEMORY_BANDWIDTH 2u
+#define RMEM_MEMORY_LATENCY 3u
+
 struct rmem_alloc_attr {
-	size_t size;          /* sizeof(struct rmem_alloc_attr): see RMEM_ALLOC_ATTR_INIT */
-	int node;             /* NUMA node of the server, or RMEM_NODE_ANY */
-	uint32_t flags;       /* RMEM_ALLOC_…; others are -EINVAL */
+	size_t size;        /* sizeof(struct rmem_alloc_attr): see RMEM_ALLOC_ATTR_INIT */
+	int node;           /* a NUMA node of the server, one more beside nodes; or RMEM_NODE_ANY */
+	uint32_t flags;     /* RMEM_ALLOC_…; others are -EINVAL */
+	uint32_t policy;    /* RMEM_POLICY_… */
+	uint32_t attribute; /* RMEM_MEMORY_…, for BEST; else 0 */
+	uint64_t nodes;     /* NUMA nodes of the server, node N being bit 1 << N */
+	/* for NEAR: in an allocation of this session, or one that it has attached (near that one's owner); else 0 */
+	rmem_addr_t near_addr;
 	uint64_t align_bytes; /* a power of 2, at most 4096; 0: the largest that divides bytes */
 };
 #define RMEM_ALLOC_ATTR_INIT \
 	{ \
-		sizeof(struct rmem_alloc_attr), RMEM_NODE_ANY, 0, 0 \
+		sizeof(struct rmem_alloc_attr), RMEM_NODE_ANY, 0, RMEM_POLICY_DEFAULT, 0, 0, 0, 0 \
 	}
 #define RMEM_ALLOC_ZERO \
 	1u /* its bytes are zero, also where this session had something there before */
@@ -139,11 +165,14 @@ RMEM_API int rmem_close(struct rmem *rm);
  * RMEM_ALLOC_ZERO all is. What other sessions had there is never seen.
  *
  * Up to 16 KiB are cut out of memory that the session has got from the server already, mostly without a round trip, a
- * lock or a system call. Larger ones, and those with RMEM_ALLOC_ISOLATED or a node, take one round trip; where the pool
+ * lock or a system call. Larger ones, and those with RMEM_ALLOC_ISOLATED, a node or a policy, take one round trip; where the pool
  * is full and others have to give something back first, the answer waits for that.
- *	-EINVAL		bytes is 0, the alignment is no power of 2 or more than 4096, or the node does not exist on the server
+ *	-EINVAL		bytes is 0; the alignment is no power of 2, or more than 4096; a named node lends nothing, or does
+ *			not exist on the server; or a field of attr does not fit the policy
+ *	-ENODEV		the policy is strict, and the server does not know where that would be (to which node its RDMA
+ *			device is attached, how good its nodes' memory is), or that node lends nothing
  *	-EFBIG		bytes is more than one allocation can hold there (see rmemctl status)
- *	-ENOSPC		the pool (or that node of it) is full; rmem_errmsg() says how much of it this session holds. Where
+ *	-ENOSPC		the pool (or all nodes of it that the policy allows) is full; rmem_errmsg() says how much of it this session holds. Where
  *			it has lost memory (-ESTALE) nothing is lent to it before rmem_free() has been called for that
  *	-EDQUOT		the server keeps no more allocations for one session
  */

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "common/size_class.h"
-#include "rmem/rmem.h"
 #include "tests/sim/chance.h"
 #include "tests/sim/room.h"
 #include "tests/sim/window.h"
@@ -29,7 +28,7 @@ static void require_order(const struct link *link, const struct alloc_reply *r)
 			continue;
 		require(link,
 			block_bytes_for(q->bytes) > block_bytes_for(r->bytes) ||
-				(q->node != RMEM_NODE_ANY && q->node != (int)addr_node(r->addr)),
+				!room_fits_node(q, addr_node(r->addr)),
 			"served before one that has waited longer");
 	}
 }
@@ -42,8 +41,7 @@ static void require_wished(const struct link *link, const struct alloc_reply *r)
 	require(link, r->bytes == q->bytes, "another size");
 	require(link, !q->size_class || slab_slots(q->size_class, q->bytes),
 		"a slab that cannot be");
-	require(link, q->node == RMEM_NODE_ANY || q->node == (int)addr_node(r->addr),
-		"another node");
+	require(link, room_fits_node(q, addr_node(r->addr)), "another node");
 	for (unsigned i = 0; i < q->navoid; i++)
 		require(link,
 			q->avoid[i].start >= end || q->avoid[i].end <= r->addr ||

@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "common/size_class.h"
-#include "rmem/rmem.h"
 #include "tests/sim/chance.h"
 #include "tests/sim/model.h"
 #include "tests/sim/rooms.h"
@@ -31,6 +30,26 @@ static const struct block *name(const struct owner *o, uint64_t *addr, uint64_t 
 	if (chance_in(30))
 		*addr += PAGE_BYTES;
 	return b;
+}
+
+static void wish_placement(struct placement *p, const struct block *b)
+{
+	static const uint8_t policies[] = { PLACEMENT_BIND, PLACEMENT_PREFERRED,
+		PLACEMENT_INTERLEAVE, PLACEMENT_NEAR };
+
+	if (chance_in(2))
+		return;
+	p->nodes = 1ULL << chance_below(rooms.sizes.count);
+	if (chance_in(2))
+		return;
+	p->policy = policies[chance_below(sizeof(policies))];
+	if (p->policy == PLACEMENT_NEAR) {
+		p->nodes = 0;
+		p->near = b ? b->addr : 0;
+	}
+	p->policy |= chance_in(3) ? PLACEMENT_STRICT : 0;
+	if (chance_in(40))
+		p->nodes |= 1U << 7;
 }
 
 /* One of those that there are, mostly. */
@@ -61,9 +80,7 @@ static void wish_alloc(struct request *q)
 		if (!chance_in(5))
 			q->alloc.bytes = block_bytes_for(q->alloc.bytes);
 	}
-	q->alloc.node = chance_in(2) ? RMEM_NODE_ANY : (int)chance_below(rooms.sizes.count);
-	if (chance_in(80))
-		q->alloc.node = 7;
+	wish_placement(&q->alloc.placement, b);
 	for (; b && chance_in(6) && q->alloc.navoid < AVOID_MAX; b = model_any_block()) {
 		q->alloc.avoid[q->alloc.navoid++] =
 			(struct range){ b->addr, b->addr + b->block_bytes };
