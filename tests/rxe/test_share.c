@@ -535,7 +535,7 @@ static struct slab_of open_slab(struct crew *owner)
 	struct slab_of s;
 
 	assert_int_equal(RAW_ASK(owner->control, MESSAGE_ALLOC, alloc, &q, alloc, &lent), 0);
-	raw_remember(lent.addr, lent.serial);
+	raw_remember_slab(lent.addr, q.bytes, lent.serial);
 	assert_int_equal(raw_attach(owner->channels[0], lent.addr, &g), 0);
 	assert_int_equal(g.bytes, 2 * CREW_BLOCK);
 	s = (struct slab_of){ lent.addr, lent.serial, g.rkey, slab_slots(q.size_class, q.bytes),
@@ -543,13 +543,9 @@ static struct slab_of open_slab(struct crew *owner)
 	return s;
 }
 
-/* Where a slot is; requests that name it mean this slab. */
 static uint64_t object_at(const struct slab_of *s, uint32_t slot)
 {
-	const uint64_t addr = s->addr + (uint64_t)slot * s->slot_bytes;
-
-	raw_remember(addr, s->serial);
-	return addr;
+	return s->addr + (uint64_t)slot * s->slot_bytes;
 }
 
 /* The owner says that there is an object, or none any more. */
@@ -602,7 +598,6 @@ static void objects_of_a_slab(void **state)
 		record(&owner, &s, i * 3, OBJECT_LIVE, 7);
 		key[i] = share(&owner, addr[i]);
 	}
-	raw_remember(addr[0] + 8, s.serial);
 	assert_int_equal(raw_share(owner.control, addr[0] + 8, again.bytes), -ESTALE);
 	assert_int_equal(raw_share(owner.control, object_at(&s, s.slots), again.bytes), -ESTALE);
 	assert_int_equal(raw_share(other.control, addr[0], again.bytes), -ESTALE);
