@@ -528,7 +528,6 @@ struct slab_of {
 static struct slab_of open_slab(struct crew *owner)
 {
 	const struct alloc_request q = { .bytes = 2 * CREW_BLOCK,
-		.node = -1,
 		.size_class = (uint8_t)size_class_of(OBJECT_BYTES, 1) };
 	struct alloc_reply lent;
 	struct grant_reply g;
