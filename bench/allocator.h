@@ -18,8 +18,7 @@ struct allocator {
 	uint64_t (*footprint)(void);
 };
 
-extern const struct allocator allocator_glibc, allocator_mimalloc, allocator_slabs,
-	allocator_fixed_slabs;
+extern const struct allocator allocator_glibc, allocator_mimalloc, allocator_rmem;
 
 /* NULL: there is none of this name. */
 const struct allocator *allocator_named(const char *name);

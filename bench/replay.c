@@ -159,7 +159,7 @@ int main(int argc, char **argv)
 	struct replay *r = &replay;
 
 	must(argc == 2 && (r->with = allocator_named(argv[1])),
-		"usage: replay-bench glibc|mimalloc|slabs <TRACE");
+		"usage: replay-bench glibc|mimalloc|rmem <TRACE");
 	must(trace_read(&r->trace, stdin) == 0, "no trace on standard input, or a damaged one");
 	must(r->with->open() == 0,
 		"this allocator is not installed; install it: scripts/deps bench");

@@ -16,9 +16,8 @@
 #include <cmocka.h>
 
 #include "bench/allocator.h"
-#include "bench/slab_model.h"
+#include "bench/slabs.h"
 #include "bench/trace.h"
-#include "common/size_class.h"
 
 #define PREFIX 100000U /* events */
 
@@ -140,7 +139,7 @@ static void objects_keep_their_bytes(const struct allocator *with)
 		replay(with, &t);
 		trace_release(&t);
 		if (with->footprint) {
-			slab_model_flush();
+			slabs_drain();
 			assert_int_equal(with->footprint(), 0);
 		}
 	}
@@ -155,35 +154,7 @@ static void glibc_keeps_bytes(void **state)
 static void slabs_keep_bytes(void **state)
 {
 	(void)state;
-	objects_keep_their_bytes(&allocator_slabs);
-}
-
-static void fixed_slabs_keep_bytes(void **state)
-{
-	(void)state;
-	objects_keep_their_bytes(&allocator_fixed_slabs);
-}
-
-/* ---- slabs ---- */
-
-static void each_slab_has_room_and_a_small_tail(void **state)
-{
-	const struct slab_policy *const p = &slab_policy_shares;
-
-	(void)state;
-	for (unsigned c = 1; c < SIZE_CLASSES; c++)
-		for (uint64_t class_bytes = 0; class_bytes < 1U << 22; class_bytes += 1U << 17) {
-			const uint32_t bytes = slab_policy_length(p, c, class_bytes);
-			const uint32_t slots = slab_slots(c, bytes);
-			const uint32_t tail =
-				bytes - slots * (size_class_bytes(c) + OBJECT_RECORD_BYTES);
-
-			assert_in_range(slots, 1, UINT32_MAX);
-			assert_true(bytes >= p->slab_bytes_min);
-			assert_true(slots <= 6 || bytes <= 3 * p->slab_bytes_max);
-			/* Beside few objects of whole pages there is a page for the records. */
-			assert_true(tail <= bytes / (slots < 32 ? 7 : 32));
-		}
+	objects_keep_their_bytes(&allocator_rmem);
 }
 
 /* ---- what is no trace ---- */
@@ -294,8 +265,6 @@ int main(void)
 		cmocka_unit_test(traces_are_what_they_were),
 		cmocka_unit_test(glibc_keeps_bytes),
 		cmocka_unit_test(slabs_keep_bytes),
-		cmocka_unit_test(fixed_slabs_keep_bytes),
-		cmocka_unit_test(each_slab_has_room_and_a_small_tail),
 		cmocka_unit_test(only_traces_are_read),
 		cmocka_unit_test(what_is_written_is_read),
 	};
