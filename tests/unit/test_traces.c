@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The recorded traces in bench/traces/: each can be read and is what it was; a prefix of each is replayed with every
- * allocator that scripts/bench compares, each object full of bytes of its own, which must still be there at its end.
- * And what trace_read() refuses.
+ * The recorded traces in bench/traces/: each can be read and is what it was; a prefix of each is replayed with glibc's
+ * allocator and with librmem's depot, each object full of bytes of its own, which must still be there at its end. And
+ * what trace_read() refuses.
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -25,10 +25,12 @@ static const struct known {
 	const char *path;
 	uint32_t threads, objects, events;
 	uint64_t peak_bytes, all_bytes; /* all that were ever asked for */
+	unsigned utilisation;           /* in 1/1000: at least this */
 } known[] = {
-	{ TESTS_DIR "/../bench/traces/compiler.xz", 1, 801771, 1603291, 11650313, 123446108 },
-	{ TESTS_DIR "/../bench/traces/database.xz", 1, 948948, 1776519, 36020443, 220463130 },
-	{ TESTS_DIR "/../bench/traces/interpreter.xz", 5, 945602, 1938553, 20295078, 295019096 },
+	{ TESTS_DIR "/../bench/traces/compiler.xz", 1, 801771, 1603291, 11650313, 123446108, 860 },
+	{ TESTS_DIR "/../bench/traces/database.xz", 1, 948948, 1776519, 36020443, 220463130, 860 },
+	{ TESTS_DIR "/../bench/traces/interpreter.xz", 5, 945602, 1938553, 20295078, 295019096,
+		825 },
 };
 #define KNOWN (sizeof(known) / sizeof(*known))
 
@@ -157,6 +159,46 @@ static void slabs_keep_bytes(void **state)
 	objects_keep_their_bytes(&allocator_rmem);
 }
 
+/* Of a whole trace, in one thread, with objects that are not written: live / footprint, both at their largest. */
+static unsigned utilisation_of(const struct trace *t)
+{
+	struct object *objects = calloc(t->objects, sizeof(*objects));
+	uint64_t footprint = 0;
+
+	assert_non_null(objects);
+	for (const struct trace_event *e = t->event; e < t->event + t->events; e++) {
+		struct object *o = &objects[e->object];
+
+		if (e->kind == TRACE_FREE)
+			slabs_free(o->p, o->bytes);
+		else if (e->kind == TRACE_REALLOC)
+			o->p = slabs_resize(o->p, o->bytes, e->bytes);
+		else
+			o->p = slabs_alloc(e->bytes, (size_t)1 << e->align_log2);
+		o->bytes = e->bytes;
+		footprint = slabs_footprint() > footprint ? slabs_footprint() : footprint;
+	}
+	for (uint32_t i = 0; i < t->objects; i++)
+		if (objects[i].bytes)
+			slabs_free(objects[i].p, objects[i].bytes);
+	slabs_drain();
+	free(objects);
+	return (unsigned)(t->peak_bytes * 1000 / footprint);
+}
+
+static void slabs_are_used_well(void **state)
+{
+	(void)state;
+	assert_int_equal(slabs_open(), 0);
+	for (size_t i = 0; i < KNOWN; i++) {
+		struct trace t;
+
+		read_known(&known[i], &t);
+		assert_in_range(utilisation_of(&t), known[i].utilisation, 1000);
+		trace_release(&t);
+	}
+}
+
 /* ---- what is no trace ---- */
 
 static int read_bytes(const void *bytes, size_t n)
@@ -265,6 +307,7 @@ int main(void)
 		cmocka_unit_test(traces_are_what_they_were),
 		cmocka_unit_test(glibc_keeps_bytes),
 		cmocka_unit_test(slabs_keep_bytes),
+		cmocka_unit_test(slabs_are_used_well),
 		cmocka_unit_test(only_traces_are_read),
 		cmocka_unit_test(what_is_written_is_read),
 	};
