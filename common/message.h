@@ -53,6 +53,28 @@ enum journal_mode {
 	JOURNAL_EXACT, /* and before the first data that is written to the object */
 };
 
+/* On which nodes memory is wanted: RMEM_POLICY_… of include/rmem/rmem.h. */
+enum placement_policy {
+	PLACEMENT_DEFAULT, /* any node, the one with most free memory first; if nodes are named, as BIND */
+	PLACEMENT_LOCAL,      /* near the NIC of the session's connection */
+	PLACEMENT_BIND,       /* on one of the nodes */
+	PLACEMENT_PREFERRED,  /* on one of the nodes, else on any */
+	PLACEMENT_INTERLEAVE, /* on the nodes in turn, else on any; no nodes: on all in turn */
+	PLACEMENT_NEAR,       /* near an allocation */
+	PLACEMENT_BEST,       /* on the nodes that are best in an attribute, else on any */
+	PLACEMENT_POLICIES
+};
+#define PLACEMENT_STRICT 0x80 /* with a policy: where it says, or not at all */
+
+/* What memory can be good for: RMEM_MEMORY_… */
+enum placement_attribute {
+	PLACEMENT_NO_ATTRIBUTE,
+	PLACEMENT_CAPACITY,
+	PLACEMENT_BANDWIDTH,
+	PLACEMENT_LATENCY,
+	PLACEMENT_ATTRIBUTES
+};
+
 /*
  * In the number that a client writes into its heartbeat page: all that had changed in its objects when it began to
  * renew has been written to their records, and confirmed.
@@ -125,14 +147,21 @@ enum journal_mode {
 	X(u64, start, ) \
 	X(u64, end, )
 
+/* nodes: a bit each. near: an address in the server's pool. What a policy does not need is 0. */
+#define PLACEMENT_FIELDS(X) \
+	X(u8, policy, )    /* enum placement_policy, PLACEMENT_STRICT */ \
+	X(u8, attribute, ) /* enum placement_attribute */ \
+	X(u64, nodes, ) \
+	X(u64, near, )
+
 /*
  * avoid: where nothing may be lent to this session, because its program may still take these addresses for
  * allocations that it has lost.
  */
 #define ALLOC_REQUEST_FIELDS(X) \
 	X(u64, bytes, ) \
-	X(i32, node, ) \
-	X(u32, site, ) /* 0: unknown */ \
+	X(message, placement, placement) \
+	X(u32, site, )      /* 0: unknown */ \
 	X(u8, size_class, ) /* 0: a block; else bytes are a slab of this class (common/size_class.h) */ \
 	X(list, avoid, range, AVOID_MAX)
 
@@ -221,6 +250,7 @@ enum journal_mode {
 	M(hello_reply, HELLO_REPLY_FIELDS) \
 	M(join_request, JOIN_REQUEST_FIELDS) \
 	M(range, RANGE_FIELDS) \
+	M(placement, PLACEMENT_FIELDS) \
 	M(alloc_request, ALLOC_REQUEST_FIELDS) \
 	M(alloc_reply, ALLOC_REPLY_FIELDS) \
 	M(grant_reply, GRANT_REPLY_FIELDS) \

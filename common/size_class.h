@@ -30,6 +30,18 @@
  */
 unsigned size_class_of(uint64_t bytes, uint64_t align);
 
+/* The same for 1 to OBJECT_BYTES_MAX bytes, and no more alignment than their own. */
+#define SIZE_CLASSES_FINE 8U /* up to 64 bytes, each multiple of 8 is a class */
+static inline unsigned size_class_of_bytes(uint32_t bytes)
+{
+	unsigned doubling;
+
+	if (bytes <= 8 * SIZE_CLASSES_FINE)
+		return (bytes + 7) / 8;
+	doubling = (unsigned)(31 - __builtin_clz(bytes - 1)) - 6; /* bytes is in (64, 128] << doubling */
+	return SIZE_CLASSES_FINE + 1 + doubling * 8 + ((bytes - 1 - (64U << doubling)) >> (doubling + 3));
+}
+
 /* Bytes of a slot; 0 for 0 and what is no class. */
 uint32_t size_class_bytes(unsigned size_class);
 

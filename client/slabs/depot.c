@@ -69,6 +69,11 @@ uint64_t depot_next_bytes(struct depot *d, unsigned size_class)
 	return cut(want > slot ? want / slot : 1, slot);
 }
 
+uint64_t depot_least_bytes(unsigned size_class)
+{
+	return cut(1, size_class_bytes(size_class) + OBJECT_RECORD_BYTES);
+}
+
 /* ---- with the lock of the class ---- */
 
 static void mark_some(struct depot_class *c, uint32_t id)
@@ -210,9 +215,28 @@ bool depot_put(struct depot *d, unsigned size_class, const slab_item *items, uns
 	return depot_has_surplus(d);
 }
 
-struct slab *depot_make_slab(struct depot *d, unsigned size_class, uint64_t bytes, bool exact)
+static int reserve(struct depot *d, struct depot_class *c)
 {
-	const uint32_t slots = slab_slots(size_class, bytes);
+	int rc = 0;
+
+	pthread_mutex_lock(&c->lock);
+	if (c->count == c->room)
+		rc = grow(d, c);
+	c->count += rc == 0;
+	pthread_mutex_unlock(&c->lock);
+	return rc;
+}
+
+static void unreserve(struct depot_class *c)
+{
+	pthread_mutex_lock(&c->lock);
+	c->count--;
+	pthread_mutex_unlock(&c->lock);
+}
+
+/* One that was given back, with room for so many slots; or NULL. */
+static struct slab *take_unused(struct depot *d, uint32_t slots)
+{
 	struct slab *s, **at;
 
 	pthread_mutex_lock(&d->unused_lock);
@@ -222,40 +246,52 @@ struct slab *depot_make_slab(struct depot *d, unsigned size_class, uint64_t byte
 	if (s)
 		*at = s->next;
 	pthread_mutex_unlock(&d->unused_lock);
-	if (!s)
-		return slab_create(d->heap, size_class, bytes, exact);
-	slab_reset(s, size_class, bytes);
 	return s;
 }
 
-void depot_drop_slab(struct depot *d, struct slab *s)
+struct slab *depot_make_slab(struct depot *d, unsigned size_class, uint64_t bytes, bool exact)
+{
+	struct slab *s;
+
+	if (reserve(d, &d->classes[size_class]))
+		return NULL;
+	s = take_unused(d, slab_slots(size_class, bytes));
+	if (s)
+		slab_reset(s, size_class, bytes);
+	else
+		s = slab_create(d->heap, size_class, bytes, exact);
+	if (!s)
+		unreserve(&d->classes[size_class]);
+	return s;
+}
+
+void depot_drop(struct depot *d, struct slab *s)
 {
 	pthread_mutex_lock(&d->unused_lock);
 	LL_PREPEND(d->unused, s);
 	pthread_mutex_unlock(&d->unused_lock);
 }
 
-int depot_add(struct depot *d, struct slab *s)
+void depot_cancel(struct depot *d, struct slab *s)
+{
+	unreserve(&d->classes[s->size_class]);
+	depot_drop(d, s);
+}
+
+void depot_add(struct depot *d, struct slab *s)
 {
 	struct depot_class *c = &d->classes[s->size_class];
-	int rc = 0;
 
 	pthread_mutex_lock(&c->lock);
-	if (c->count == c->room)
-		rc = grow(d, c);
-	if (rc == 0) {
-		while (c->slabs[c->vacant])
-			c->vacant++;
-		s->id = c->vacant++;
-		c->slabs[s->id] = s;
-		c->count++;
-		c->bytes += slab_bytes_used(s);
-		atomic_fetch_add_explicit(&d->bytes, slab_bytes_used(s), memory_order_relaxed);
-		count_empty(d, c, s, true);
-		mark_some(c, s->id);
-	}
+	while (c->slabs[c->vacant])
+		c->vacant++;
+	s->id = c->vacant++;
+	c->slabs[s->id] = s;
+	c->bytes += slab_bytes_used(s);
+	atomic_fetch_add_explicit(&d->bytes, slab_bytes_used(s), memory_order_relaxed);
+	count_empty(d, c, s, true);
+	mark_some(c, s->id);
 	pthread_mutex_unlock(&c->lock);
-	return rc;
 }
 
 bool depot_has_surplus(struct depot *d)
@@ -288,6 +324,16 @@ struct slab *depot_take_empty(struct depot *d)
 	for (unsigned i = 1; i < SIZE_CLASSES && !s; i++)
 		s = take_empty_of(d, &d->classes[i]);
 	return s;
+}
+
+void depot_add_dirty(struct depot *d, struct slab *s)
+{
+	if (atomic_exchange(&s->is_dirty, true))
+		return;
+	atomic_fetch_add(&d->unsent, 1);
+	s->next_dirty = atomic_load_explicit(&d->dirty, memory_order_relaxed);
+	while (!atomic_compare_exchange_weak(&d->dirty, &s->next_dirty, s))
+		;
 }
 
 void depot_lose(struct depot *d, struct slab *s)

@@ -36,6 +36,10 @@ struct slab {
 	_Atomic bool is_dirty; /* it is in the list of those */
 	struct slab *next_dirty;
 
+	/* The journal's. */
+	struct slab *next_look;
+	bool in_look;
+
 	/* The depot's, with the lock of the class. */
 	uint64_t *free; /* a bit for each slot that is in no magazine and not held */
 	uint64_t period; /* none is handed out before this grace period has ended */
@@ -101,6 +105,30 @@ static inline bool slab_holds(
 		return false;
 	*out_slot = slot;
 	return true;
+}
+
+static inline bool slab_is_lost(const struct slab *s)
+{
+	return atomic_load_explicit(&s->lost, memory_order_relaxed);
+}
+
+/*
+ * The live object that begins at addr, a byte of the slab, is freed from now on, and *out_slot was its slot. false:
+ * there is none. Of several threads that free it, one succeeds.
+ */
+static inline bool slab_end_object(struct slab *s, uint64_t addr, uint32_t *out_slot)
+{
+	const uint64_t offset = addr - s->addr;
+	const uint32_t slot = slab_slot_at(s, offset);
+	uint64_t record;
+
+	if (slot >= s->slots || (uint64_t)slot * s->slot_bytes != offset)
+		return false;
+	record = atomic_load_explicit(&s->records[slot], memory_order_relaxed);
+	*out_slot = slot;
+	return object_record_state(record) == OBJECT_LIVE &&
+	       atomic_compare_exchange_strong(&s->records[slot], &record,
+		       object_record_with_state(record, OBJECT_FREED));
 }
 
 /* Slots whose objects are live. O(slots). */

@@ -31,7 +31,8 @@ struct class_cache {
 
 struct thread_cache {
 	struct depot *depot;
-	struct thread_cache *next; /* of the session's */
+	struct thread_cache *next;      /* of the session's */
+	struct thread_cache *next_free; /* of those that no thread has */
 	struct class_cache classes[SIZE_CLASSES];
 };
 
@@ -54,16 +55,20 @@ static inline bool thread_cache_pop(
 	return true;
 }
 
-/* A slot was freed. false: thread_cache_flush() comes first. */
-static inline bool thread_cache_push(struct thread_cache *t, unsigned size_class, slab_item item)
+/* For a slot that is freed. */
+static inline bool thread_cache_has_room(const struct thread_cache *t, unsigned size_class)
 {
-	struct class_cache *c = &t->classes[size_class];
-	struct magazine *m = c->freed;
+	const struct class_cache *c = &t->classes[size_class];
 
-	if (__builtin_expect(!m || m->n == c->capacity, 0))
-		return false;
+	return c->freed && c->freed->n < c->capacity;
+}
+
+/* A slot was freed, and there is room. */
+static inline void thread_cache_push(struct thread_cache *t, unsigned size_class, slab_item item)
+{
+	struct magazine *m = t->classes[size_class].freed;
+
 	m->items[m->n++] = item;
-	return true;
 }
 
 /* Make slots ready: 0, -ENOMEM, or -EAGAIN: the class needs another slab. */

@@ -9,8 +9,8 @@
 #include <utlist.h>
 
 #include "common/clock.h"
+#include "common/size_class.h"
 #include "common/units.h"
-#include "rmem/rmem.h"
 #include "server/grant/access.h"
 #include "server/ledger/sites.h"
 #include "server/rpc/handlers.h"
@@ -19,10 +19,12 @@
 
 /* ---- ALLOC ---- */
 
-static struct wish wish_of(const struct alloc_request *q, uint64_t since_ns)
+static struct wish wish_of(struct connection *c, const struct alloc_request *q, uint64_t since_ns)
 {
 	return (struct wish){ .bytes = q->bytes,
-		.node = q->node,
+		.placement = q->placement,
+		.nic = c->device->node,
+		.turns = &session_of(c)->turns,
 		.since_ns = since_ns,
 		.avoid = q->avoid,
 		.navoid = q->navoid };
@@ -30,30 +32,51 @@ static struct wish wish_of(const struct alloc_request *q, uint64_t since_ns)
 
 static int refuse_full(struct connection *c, const struct header *h, const struct alloc_request *q)
 {
-	const struct wish wish = wish_of(q, 0);
+	const struct wish wish = wish_of(c, q, 0);
 	struct errinfo errinfo;
 	int err = pool_explain_full(rpc_of(c)->pool, &wish, c->grantee->slot, &errinfo);
 
 	return handler_refuse(c, h, err, "%s", errinfo.text);
 }
 
+/* Where it is wanted makes no sense here. */
+static int refuse_placement(
+	struct connection *c, const struct header *h, const struct alloc_request *q, int err)
+{
+	const struct wish wish = wish_of(c, q, 0);
+	struct errinfo errinfo = { "" };
+	struct ranking ranking;
+
+	(void)pool_rank(rpc_of(c)->pool, &wish, &ranking, &errinfo);
+	return handler_refuse(c, h, err, "%s", errinfo.text);
+}
+
+static int refuse_large(struct connection *c, const struct header *h, const struct alloc_request *q)
+{
+	const struct wish wish = wish_of(c, q, 0);
+	struct pool *pool = rpc_of(c)->pool;
+	char max[UNITS_TEXT_SIZE];
+
+	units_format_bytes(
+		pool_max_alloc_bytes(pool, pool_rank_mask(pool, &wish)), max, sizeof(max));
+	return handler_refuse(c, h, -EFBIG, "one allocation can hold at most %s here", max);
+}
+
 static int refuse_alloc(
 	struct connection *c, const struct header *h, const struct alloc_request *q, int err)
 {
-	char max[UNITS_TEXT_SIZE];
-
 	switch (err) {
 	case -ENOSPC:
 		return refuse_full(c, h, q);
 	case -EFBIG:
-		return handler_refuse(c, h, err, "one allocation can hold at most %s here",
-			units_format_bytes(
-				pool_max_alloc_bytes(rpc_of(c)->pool, q->node), max, sizeof(max)));
+		return refuse_large(c, h, q);
 	case -EINVAL:
 		if (q->bytes == 0)
 			return handler_refuse(
 				c, h, err, "an allocation of 0 bytes is not possible");
-		return handler_refuse(c, h, err, "the server has no NUMA node %d", q->node);
+		return refuse_placement(c, h, q, err);
+	case -ENODEV:
+		return refuse_placement(c, h, q, err);
 	case -ENOMEM:
 		return handler_refuse(c, h, -ENOSPC,
 			"the server cannot keep a record of it: the file system of %s, with its "
@@ -87,20 +110,27 @@ static int reply_alloc(struct connection *c, const struct header *h, const struc
 	return connection_reply_send(c, &r, NULL);
 }
 
+/* A slab has the sites of its objects. */
+static uint32_t site_of(struct connection *c, const struct alloc_request *q)
+{
+	const bool known = sites_knows(rpc_of(c)->sites, &session_of(c)->sites, q->site);
+
+	return known && !q->size_class ? q->site : 0;
+}
+
 static int try_alloc(struct connection *c, const struct header *h, const struct alloc_request *q)
 {
 	struct rpc *rpc = rpc_of(c);
 	const struct allocation draft = { .session = c->grantee->slot,
 		.session_serial = handler_record(c)->serial,
 		.birth_ns = leases_time_ns(rpc->leases),
-		.site = sites_knows(rpc->sites, &session_of(c)->sites, q->site) ? q->site : 0,
+		.site = site_of(c, q),
+		.size_class = q->size_class,
 		.seq = h->seq };
-	const struct wish wish = wish_of(q, 0);
+	const struct wish wish = wish_of(c, q, 0);
 	const struct allocation *a;
 	int err;
 
-	if (q->node != RMEM_NODE_ANY && (q->node < 0 || q->node >= ADDR_MAX_NODES))
-		return -EINVAL;
 	err = pool_alloc(rpc->pool, &wish, &draft, &a);
 	if (err)
 		return err;
@@ -115,12 +145,12 @@ static int try_alloc(struct connection *c, const struct header *h, const struct 
 static bool may_have_room(
 	struct connection *c, const struct alloc_request *q, uint64_t since_ns, int err)
 {
-	struct wish wish = wish_of(q, since_ns);
+	struct wish wish = wish_of(c, q, since_ns);
 
 	wish.taken = &c->pending.taken;
 	if (err == -EDQUOT) {
 		wish.bytes = 1;
-		wish.node = RMEM_NODE_ANY;
+		wish.placement = (struct placement){ 0 };
 	}
 	return (err == -ENOSPC || err == -EDQUOT) && reclaim_seek(rpc_of(c)->reclaim, &wish);
 }
@@ -175,6 +205,9 @@ int handle_alloc(struct connection *c, const struct header *h, struct wire *in)
 	alloc_request_get(in, &q);
 	if (wire_finish(in))
 		return -EBADMSG;
+	if (q.size_class && !slab_slots(q.size_class, q.bytes))
+		return handler_refuse(c, h, -EINVAL,
+			"%" PRIu64 " bytes are no slab of size class %u", q.bytes, q.size_class);
 	a = made_by(c, h->seq);
 	if (a)
 		return reply_alloc(c, h, a);

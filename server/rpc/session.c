@@ -47,7 +47,7 @@ static int greet(struct connection *c, const struct header *h)
 		.heartbeat_addr = e.addr,
 		.heartbeat_rkey = c->heartbeat->rkey,
 		.nodes = (uint8_t)rpc_of(c)->pool->nnodes,
-		.max_alloc_bytes = pool_max_alloc_bytes(rpc_of(c)->pool, RMEM_NODE_ANY),
+		.max_alloc_bytes = pool_max_alloc_bytes(rpc_of(c)->pool, POOL_ALL_NODES),
 		.fencing_token = handler_record(c)->fencing_token,
 		.pool = rpc_of(c)->pool->id };
 	memcpy(body.secret, handler_record(c)->secret, ID_SIZE);
@@ -81,9 +81,7 @@ static bool await_slot(struct connection *c, const struct header *h,
 	const struct hello_request *hello, uint64_t since_ns)
 {
 	struct rpc *rpc = rpc_of(c);
-	const struct wish wish = {
-		.bytes = 1, .node = RMEM_NODE_ANY, .since_ns = since_ns, .taken = &c->pending.taken
-	};
+	const struct wish wish = { .bytes = 1, .since_ns = since_ns, .taken = &c->pending.taken };
 
 	if (!reclaim_seek(rpc->reclaim, &wish))
 		return false;
@@ -129,6 +127,9 @@ int handle_hello(struct connection *c, const struct header *h, struct wire *in)
 	hello_request_get(in, &hello);
 	if (wire_finish(in))
 		return -EBADMSG;
+	if (hello.journal > JOURNAL_EXACT)
+		return handler_refuse(
+			c, h, -EINVAL, "the server knows no journal mode %u", hello.journal);
 	c->pending.taken = false;
 	return begin(c, h, &hello, clock_boot_ns());
 }

@@ -107,7 +107,7 @@ uint64_t raw_serial(uint64_t addr)
 
 int raw_alloc_only(struct raw *r, uint64_t bytes, struct alloc_reply *out)
 {
-	const struct alloc_request q = { .bytes = bytes, .node = -1 };
+	const struct alloc_request q = { .bytes = bytes };
 	int err = RAW_ASK(r, MESSAGE_ALLOC, alloc, &q, alloc, out);
 
 	if (!err)

@@ -53,7 +53,7 @@ void speech_put_body(struct wire *w, enum message_type type)
 		put_hello(w);
 		break;
 	case MESSAGE_ALLOC:
-		alloc_request_put(w, &(struct alloc_request){ .bytes = 4096, .node = -1 });
+		alloc_request_put(w, &(struct alloc_request){ .bytes = 4096 });
 		break;
 	case MESSAGE_FREE:
 		free_request_put(w, &(struct free_request){ .addr = 4096 });

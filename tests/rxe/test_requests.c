@@ -270,9 +270,9 @@ static void addresses_of_others(void **state)
 	speech_end(r);
 }
 
-static int alloc_on(struct raw *r, uint64_t bytes, int32_t node, uint32_t site)
+static int alloc_on(struct raw *r, uint64_t bytes, uint64_t nodes, uint32_t site)
 {
-	const struct alloc_request q = { .bytes = bytes, .node = node, .site = site };
+	const struct alloc_request q = { .bytes = bytes, .placement.nodes = nodes, .site = site };
 	struct alloc_reply got;
 	int err = RAW_ASK(r, MESSAGE_ALLOC, alloc, &q, alloc, &got);
 
@@ -289,17 +289,14 @@ static void impossible_memory(void **state)
 
 	rig_start(r, NULL);
 	raw = speech_connect(r, MESSAGE_ALLOC);
-	assert_int_equal(alloc_on(raw, 0, -1, 0), -EINVAL);
-	assert_int_equal(alloc_on(raw, UINT64_MAX, -1, 0), -EFBIG);
-	assert_int_equal(alloc_on(raw, 1ULL << 63, -1, 0), -EFBIG);
-	assert_int_equal(alloc_on(raw, (1ULL << 31) + 1, -1, 0), -EFBIG);
-	assert_int_equal(alloc_on(raw, 1ULL << 31, -1, 0), -EFBIG); /* more than a node has */
-	assert_int_equal(alloc_on(raw, 4096, -2, 0), -EINVAL);
-	assert_int_equal(alloc_on(raw, 4096, 63, 0), -EINVAL);
-	assert_int_equal(alloc_on(raw, 4096, 64, 0), -EINVAL);
-	assert_int_equal(alloc_on(raw, 4096, INT32_MAX, 0), -EINVAL);
-	assert_int_equal(alloc_on(raw, 4096, INT32_MIN, 0), -EINVAL);
-	assert_int_equal(alloc_on(raw, 4096, -1, UINT32_MAX), 0); /* a site that nobody told of */
+	assert_int_equal(alloc_on(raw, 0, 0, 0), -EINVAL);
+	assert_int_equal(alloc_on(raw, UINT64_MAX, 0, 0), -EFBIG);
+	assert_int_equal(alloc_on(raw, 1ULL << 63, 0, 0), -EFBIG);
+	assert_int_equal(alloc_on(raw, (1ULL << 31) + 1, 0, 0), -EFBIG);
+	assert_int_equal(alloc_on(raw, 1ULL << 31, 0, 0), -EFBIG); /* more than a node has */
+	assert_int_equal(alloc_on(raw, 4096, 1ULL << 63, 0), -EINVAL);
+	assert_int_equal(alloc_on(raw, 4096, UINT64_MAX, 0), -EINVAL);
+	assert_int_equal(alloc_on(raw, 4096, 0, UINT32_MAX), 0); /* a site that nobody told of */
 	raw_close(raw);
 	speech_end(r);
 }
@@ -392,7 +389,7 @@ static void texts_that_are_none(void **state)
 		const char *const leaks[] = { "leaks", "--audit", NULL };
 		struct raw *raw = NULL;
 		struct raw_session s;
-		struct alloc_request a = { .bytes = 64, .node = -1 };
+		struct alloc_request a = { .bytes = 64 };
 		struct site_reply site;
 		struct alloc_reply g;
 

@@ -3,7 +3,6 @@
 
 #include <string.h>
 
-#include "rmem/rmem.h"
 #include "tests/sim/model.h"
 #include "tests/sim/rooms.h"
 #include "tests/sim/window.h"
@@ -29,9 +28,22 @@ static bool is_owed(const struct allocation *a)
 	       !rooms.leases.sessions[a->session].nconnections && !is_reached(a);
 }
 
-static bool has_run(const bool taken[NODE_PAGES_MAX], uint64_t pages, uint64_t run)
+bool room_fits_node(const struct alloc_request *q, unsigned node)
 {
-	for (uint64_t from = 0; from + run <= pages; from += run) {
+	const unsigned policy = q->placement.policy & ~PLACEMENT_STRICT;
+	const bool strict = policy == PLACEMENT_DEFAULT || policy == PLACEMENT_BIND ||
+			    (q->placement.policy & PLACEMENT_STRICT);
+
+	if (policy == PLACEMENT_NEAR)
+		return !strict || node == addr_node(q->placement.near);
+	return !strict || !q->placement.nodes || (q->placement.nodes & 1ULL << node);
+}
+
+static bool has_run(const bool taken[NODE_PAGES_MAX], uint64_t pages, uint64_t bytes)
+{
+	const uint64_t run = block_bytes_for(bytes) / PAGE_BYTES;
+
+	for (uint64_t from = 0; from + run <= pages; from += block_align(bytes) / PAGE_BYTES) {
 		uint64_t n = 0;
 
 		while (n < run && !taken[from + n])
@@ -53,8 +65,7 @@ static bool on_node(const struct pool_node *n, const struct alloc_request *q, bo
 			memset(taken + addr_offset(a->addr) / PAGE_BYTES, true,
 				allocation_block_bytes(a) / PAGE_BYTES);
 	}
-	return has_run(
-		taken, n->arena.bytes / PAGE_BYTES, buddy_block_bytes(q->bytes) / PAGE_BYTES);
+	return has_run(taken, n->arena.bytes / PAGE_BYTES, q->bytes);
 }
 
 static bool anywhere(const struct alloc_request *q, bool owed)
@@ -62,7 +73,7 @@ static bool anywhere(const struct alloc_request *q, bool owed)
 	for (unsigned i = 0; i < rooms.pool.nnodes && !q->navoid; i++) {
 		const struct pool_node *n = &rooms.pool.nodes[i];
 
-		if ((q->node == RMEM_NODE_ANY || q->node == (int)n->node) && on_node(n, q, owed))
+		if (room_fits_node(q, n->node) && on_node(n, q, owed))
 			return true;
 	}
 	return false;

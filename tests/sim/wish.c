@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "rmem/rmem.h"
+#include "common/size_class.h"
 #include "tests/sim/chance.h"
 #include "tests/sim/model.h"
 #include "tests/sim/rooms.h"
@@ -32,6 +32,26 @@ static const struct block *name(const struct owner *o, uint64_t *addr, uint64_t 
 	return b;
 }
 
+static void wish_placement(struct placement *p, const struct block *b)
+{
+	static const uint8_t policies[] = { PLACEMENT_BIND, PLACEMENT_PREFERRED,
+		PLACEMENT_INTERLEAVE, PLACEMENT_NEAR };
+
+	if (chance_in(2))
+		return;
+	p->nodes = 1ULL << chance_below(rooms.sizes.count);
+	if (chance_in(2))
+		return;
+	p->policy = policies[chance_below(sizeof(policies))];
+	if (p->policy == PLACEMENT_NEAR) {
+		p->nodes = 0;
+		p->near = b ? b->addr : 0;
+	}
+	p->policy |= chance_in(3) ? PLACEMENT_STRICT : 0;
+	if (chance_in(40))
+		p->nodes |= 1U << 7;
+}
+
 static void wish_alloc(struct request *q)
 {
 	static const uint64_t pages[] = { 1, 1, 1, 1, 2, 2, 2, 3, 4, 5, 8, 16 };
@@ -42,9 +62,12 @@ static void wish_alloc(struct request *q)
 			 chance_below(PAGE_BYTES);
 	if (chance_in(80))
 		q->alloc.bytes = chance_in(2) ? 0 : 1ULL << 40;
-	q->alloc.node = chance_in(2) ? RMEM_NODE_ANY : (int)chance_below(rooms.sizes.count);
-	if (chance_in(80))
-		q->alloc.node = 7;
+	if (chance_in(5)) {
+		q->alloc.size_class = (uint8_t)(1 + chance_below(SIZE_CLASSES));
+		if (!chance_in(5))
+			q->alloc.bytes = block_bytes_for(q->alloc.bytes);
+	}
+	wish_placement(&q->alloc.placement, b);
 	for (; b && chance_in(6) && q->alloc.navoid < AVOID_MAX; b = model_any_block()) {
 		q->alloc.avoid[q->alloc.navoid++] =
 			(struct range){ b->addr, b->addr + b->block_bytes };
