@@ -37,7 +37,7 @@ static void glibc_free(void *p, size_t bytes)
 }
 
 const struct allocator allocator_glibc = { "glibc", glibc_open, glibc_alloc, glibc_resize,
-	glibc_free, NULL };
+	glibc_free, NULL, NULL };
 
 /* ---- mimalloc, loaded when it is asked for: linked, it would replace the C library's for everything ---- */
 
@@ -77,12 +77,12 @@ static void mimalloc_free(void *p, size_t bytes)
 }
 
 const struct allocator allocator_mimalloc = { "mimalloc", mimalloc_open, mimalloc_alloc,
-	mimalloc_resize, mimalloc_free, NULL };
+	mimalloc_resize, mimalloc_free, NULL, NULL };
 
 /* ---- librmem's ---- */
 
 const struct allocator allocator_rmem = { "rmem", slabs_open, slabs_alloc, slabs_resize, slabs_free,
-	slabs_footprint };
+	slabs_footprint, slabs_lent };
 
 const struct allocator *allocator_named(const char *name)
 {

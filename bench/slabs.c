@@ -13,7 +13,7 @@
 static struct {
 	char *region;
 	struct slab **slab_of_page;
-	uint64_t used, footprint;
+	uint64_t used, footprint, lent;
 	struct grace grace;
 	struct depot depot;
 } pool;
@@ -94,10 +94,13 @@ static bool add_slab(unsigned size_class)
 	if (!s)
 		return false;
 	s->addr = (uintptr_t)run_get(bytes, SLAB_PAGE_BYTES);
-	if (!s->addr)
+	if (!s->addr) {
+		depot_cancel(&pool.depot, s);
 		return false;
+	}
 	set_slab_of_pages(s, s);
 	depot_add(&pool.depot, s);
+	pool.lent++;
 	return true;
 }
 
@@ -109,7 +112,7 @@ static bool give_one_back(void)
 		return false;
 	set_slab_of_pages(s, NULL);
 	run_put(memory_of(s), whole_pages(slab_bytes_used(s)));
-	depot_drop_slab(&pool.depot, s);
+	depot_drop(&pool.depot, s);
 	return true;
 }
 
@@ -139,8 +142,9 @@ static void slot_put(struct slab *s, char *p)
 		depot_put(&pool.depot, s->size_class, &item, 1, 0);
 		return;
 	}
-	if (!thread_cache_push(cache, s->size_class, item) &&
-		thread_cache_flush(cache, s->size_class, item))
+	if (thread_cache_has_room(cache, s->size_class))
+		thread_cache_push(cache, s->size_class, item);
+	else if (thread_cache_flush(cache, s->size_class, item))
 		while (depot_has_surplus(&pool.depot) && give_one_back())
 			continue;
 }
@@ -186,6 +190,11 @@ void *slabs_resize(void *p, size_t old_bytes, size_t bytes)
 uint64_t slabs_footprint(void)
 {
 	return pool.footprint;
+}
+
+uint64_t slabs_lent(void)
+{
+	return pool.lent;
 }
 
 void slabs_drain(void)

@@ -19,6 +19,8 @@ void *slabs_resize(void *p, size_t old_bytes, size_t bytes);
 void slabs_free(void *p, size_t bytes);
 /* Bytes that a server would have lent: slabs, and runs of pages. */
 uint64_t slabs_footprint(void);
+/* Slabs that a server would have lent so far, also those that were given back. */
+uint64_t slabs_lent(void);
 /* The slots in this thread's magazines go to the depot, and all slabs that are empty then are given back. */
 void slabs_drain(void);
 
