@@ -75,6 +75,33 @@ AT(rmem_op, timeout_ms, 80);
 AT(rmem_op, reserved, 84);
 SIZE(rmem_op, 88);
 
+AT(rmem_stat, size, 0);
+AT(rmem_stat, base, 8);
+AT(rmem_stat, bytes, 16);
+AT(rmem_stat, usable_bytes, 24);
+AT(rmem_stat, age_ns, 32);
+AT(rmem_stat, serial, 40);
+AT(rmem_stat, node, 48);
+AT(rmem_stat, flags, 52);
+SIZE(rmem_stat, 56);
+
+AT(rmem_limits, size, 0);
+AT(rmem_limits, alloc_bytes, 8);
+AT(rmem_limits, object_bytes, 16);
+AT(rmem_limits, request_bytes, 24);
+AT(rmem_limits, pieces, 32);
+AT(rmem_limits, queue_depth, 36);
+AT(rmem_limits, channels, 40);
+AT(rmem_limits, all_channels, 44);
+AT(rmem_limits, windows, 48);
+AT(rmem_limits, flags, 52);
+SIZE(rmem_limits, 56);
+
+AT(rmem_share_attr, size, 0);
+AT(rmem_share_attr, flags, 8);
+AT(rmem_share_attr, reserved, 12);
+SIZE(rmem_share_attr, 16);
+
 AT(rmem_stats, size, 0);
 AT(rmem_stats, in_place_requests, 8);
 AT(rmem_stats, in_place_bytes, 16);
