@@ -27,4 +27,6 @@ set(RMEM_PURE
 	lease/holder.c
 	lease/lease.c
 	memory/buddy.c
+	memory/numastat.c
+	memory/ranking.c
 	memory/wish.c)

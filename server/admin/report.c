@@ -37,9 +37,31 @@ static json_t *make_devices(struct draft *d)
 		draft_set_text(d, o, "revoked_key", device->revoked_key);
 		draft_set_text(d, o, "outside_window", device->outside_window);
 		draft_set_text(d, o, "caution", device->caution);
+		draft_set(d, o, "node",
+			device->node == RANKING_NOWHERE ? json_null() : json_integer(device->node));
 		draft_append(d, list, o);
 	}
 	return list;
+}
+
+static json_t *make_best_in(struct draft *d, unsigned best_in)
+{
+	json_t *list = json_array();
+
+	for (unsigned a = PLACEMENT_CAPACITY; a < PLACEMENT_ATTRIBUTES; a++) {
+		if (best_in & 1U << a)
+			draft_append(d, list, json_string(ranking_attribute_name(a)));
+	}
+	return list;
+}
+
+static void set_memory(struct draft *d, json_t *o, const struct report_node *node)
+{
+	draft_set_number(d, o, "cpus", node->cpus);
+	draft_set_known(d, o, "memory_bytes", node->memory_bytes);
+	draft_set_known(d, o, "bandwidth_mib_s", node->bandwidth_mib_s);
+	draft_set_known(d, o, "latency_ns", node->latency_ns);
+	draft_set(d, o, "best_in", make_best_in(d, node->best_in));
 }
 
 static json_t *make_nodes(struct draft *d)
@@ -55,6 +77,8 @@ static json_t *make_nodes(struct draft *d)
 
 		draft_set_number(d, o, "page_bytes", known ? known->page_bytes : 0);
 		draft_set_number(d, o, "largest_free_bytes", known ? known->largest_free_bytes : 0);
+		if (known)
+			set_memory(d, o, known);
 		draft_append(d, list, o);
 	}
 	return list;

@@ -58,6 +58,11 @@ void draft_set_number(struct draft *d, json_t *object, const char *key, uint64_t
 	draft_set(d, object, key, json_integer(value > INT64_MAX ? INT64_MAX : (json_int_t)value));
 }
 
+void draft_set_known(struct draft *d, json_t *object, const char *key, uint64_t value)
+{
+	draft_set(d, object, key, value ? json_integer((json_int_t)value) : json_null());
+}
+
 void draft_set_text(struct draft *d, json_t *object, const char *key, const char *text)
 {
 	json_t *value = json_string(text);

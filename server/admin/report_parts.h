@@ -24,6 +24,8 @@ void draft_set(struct draft *d, json_t *object, const char *key, json_t *value);
 void draft_append(struct draft *d, json_t *array, json_t *value);
 
 void draft_set_number(struct draft *d, json_t *object, const char *key, uint64_t value);
+/* null if the value is 0. */
+void draft_set_known(struct draft *d, json_t *object, const char *key, uint64_t value);
 /* Peers' texts may be any bytes: if text is not UTF-8, each byte from 0x80 on becomes '?'. */
 void draft_set_text(struct draft *d, json_t *object, const char *key, const char *text);
 /* Write a server time as wall-clock time; 0: none. */

@@ -9,6 +9,7 @@
 #include "server/audit/audit.h"
 #include "server/lease/lease.h"
 #include "server/ledger/history.h"
+#include "server/memory/numastat.h"
 
 /* Texts are never NULL ("" if unknown) and must outlive the call. */
 struct report_server {
@@ -31,6 +32,11 @@ struct report_node {
 	uint64_t page_bytes;
 	uint64_t largest_free_bytes;
 	const struct buddy *blocks; /* the allocator, which lists taken blocks by offset */
+	unsigned cpus;              /* near its memory */
+	uint64_t memory_bytes, bandwidth_mib_s, latency_ns; /* of all its memory; 0: unknown */
+	unsigned
+		best_in; /* a bit per enum placement_attribute in which it is best, of the nodes that lend */
+	struct numastat numastat;
 };
 
 struct report_device {
@@ -40,6 +46,7 @@ struct report_device {
 	const char *other_queue_pair, *revoked_key,
 		*outside_window; /* "refused", "allowed", "failed" */
 	const char *caution;     /* a warning about the device, or "" */
+	int node;                /* that it is attached to; RANKING_NOWHERE: unknown */
 };
 
 struct report_terms {

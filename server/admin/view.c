@@ -82,7 +82,30 @@ static void fill_nodes(struct view *v, const struct pool *pool)
 			.size_bytes = n->arena.bytes,
 			.page_bytes = n->arena.page_bytes,
 			.largest_free_bytes = buddy_largest_free_bytes(n->buddy),
-			.blocks = n->buddy };
+			.blocks = n->buddy,
+			.numastat = pool->stats[n->node] };
+	}
+}
+
+/* What memory of the nodes is good for. */
+static void fill_memory(struct view *v, const struct pool *pool)
+{
+	struct ranking_node facts[ADDR_MAX_NODES];
+	const unsigned n = pool_facts(pool, facts);
+
+	for (unsigned i = 0; i < n; i++) {
+		const struct topology_node *known = topology_find(pool->topology, facts[i].node);
+
+		v->nodes[i].cpus = known ? known->cpus : 0;
+		v->nodes[i].memory_bytes = facts[i].values[PLACEMENT_CAPACITY];
+		v->nodes[i].bandwidth_mib_s = facts[i].values[PLACEMENT_BANDWIDTH];
+		v->nodes[i].latency_ns = facts[i].values[PLACEMENT_LATENCY];
+	}
+	for (unsigned a = PLACEMENT_CAPACITY; a < PLACEMENT_ATTRIBUTES; a++) {
+		const uint64_t best = ranking_best(facts, n, a);
+
+		for (unsigned i = 0; i < n; i++)
+			v->nodes[i].best_in |= (best >> facts[i].node & 1) << a;
 	}
 }
 
@@ -101,7 +124,8 @@ static void fill_devices(struct view *v, const struct net *net)
 			.other_queue_pair = probe_outcome_name(d->probe.other_queue_pair),
 			.revoked_key = probe_outcome_name(d->probe.revoked_key),
 			.outside_window = probe_outcome_name(d->probe.outside_window),
-			.caution = device_caution(d) };
+			.caution = device_caution(d),
+			.node = d->node };
 	}
 }
 
@@ -140,7 +164,7 @@ static void fill_server(struct view *v, const struct sources *from)
 	v->report.terms = (struct report_terms){ .ttl_ms = o->ttl_ms,
 		.courtesy_ms = o->courtesy_ms,
 		.audit_interval_ms = o->audit_interval_ms,
-		.max_alloc_bytes = pool_max_alloc_bytes(l->pool, RMEM_NODE_ANY),
+		.max_alloc_bytes = pool_max_alloc_bytes(l->pool, POOL_ALL_NODES),
 		.reclaim = reclaim_text(o, v->reclaim, sizeof(v->reclaim)) };
 }
 
@@ -160,6 +184,7 @@ void view_fill(struct view *v, const struct sources *from)
 	r->now_real_ns = clock_real_ns();
 	fill_server(v, from);
 	fill_nodes(v, l->pool);
+	fill_memory(v, l->pool);
 	fill_devices(v, from->net);
 	r->counters = counters_of(from);
 	r->damage = (struct report_damage){ .allocations = l->pool->rejected,

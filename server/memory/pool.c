@@ -10,7 +10,6 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/units.h"
-#include "rmem/rmem.h"
 
 struct pool_node *pool_find_node(struct pool *p, unsigned node)
 {
@@ -40,17 +39,6 @@ void pool_close(struct pool *p)
 	memset(p, 0, sizeof(*p));
 }
 
-static struct pool_node *node_with_most_free(struct pool *p)
-{
-	struct pool_node *best = &p->nodes[0];
-
-	for (unsigned i = 1; i < p->nnodes; i++) {
-		if (buddy_free_bytes(p->nodes[i].buddy) > buddy_free_bytes(best->buddy))
-			best = &p->nodes[i];
-	}
-	return best;
-}
-
 static int take_block_on(struct pool_node *n, const struct wish *wish, uint64_t *out_offset)
 {
 	struct buddy_range avoid[AVOID_MAX];
@@ -59,26 +47,18 @@ static int take_block_on(struct pool_node *n, const struct wish *wish, uint64_t 
 		n->buddy, wish->bytes, avoid, wish_avoid_on(wish, n->node, avoid), out_offset);
 }
 
-/* For any node: try the one with most free bytes first, then (fragmentation) the others. */
-static int take_block(
-	struct pool *p, const struct wish *wish, struct pool_node **out, uint64_t *out_offset)
+/* From the first node in order that has room. */
+static int take_block(struct pool *p, const struct wish *wish, const struct ranking *ranking,
+	struct pool_node **out, uint64_t *out_offset)
 {
-	const bool any = wish->node == RMEM_NODE_ANY;
-	struct pool_node *n =
-		any ? node_with_most_free(p) : pool_find_node(p, (unsigned)wish->node);
-	int err;
+	int err = -ENOSPC;
 
-	if (!n)
-		return -EINVAL;
-	if (wish->bytes > pool_max_alloc_bytes(p, wish->node))
-		return -EFBIG; /* too large even for an empty pool: making room is useless */
-	err = take_block_on(n, wish, out_offset);
-	for (unsigned i = 0; err == -ENOSPC && any && i < p->nnodes; i++) {
-		n = &p->nodes[i];
-		err = take_block_on(n, wish, out_offset);
+	if (wish->bytes > pool_max_alloc_bytes(p, ranking->mask))
+		return -EFBIG; /* too large even for empty nodes: making room is useless */
+	for (unsigned i = 0; err == -ENOSPC && i < ranking->count; i++) {
+		*out = pool_find_node(p, ranking->nodes[i]);
+		err = take_block_on(*out, wish, out_offset);
 	}
-	if (!err)
-		*out = n;
 	return err;
 }
 
@@ -86,11 +66,14 @@ int pool_alloc(struct pool *p, const struct wish *wish, const struct allocation 
 	const struct allocation **out)
 {
 	struct allocation filled = *draft;
+	struct ranking ranking;
 	struct pool_node *n;
 	uint64_t offset;
 	int err;
 
-	err = take_block(p, wish, &n, &offset);
+	err = pool_rank(p, wish, &ranking, NULL);
+	if (!err)
+		err = take_block(p, wish, &ranking, &n, &offset);
 	if (err)
 		return err;
 	filled.addr = addr_make(ADDR_SERVER, n->node, offset);
@@ -100,17 +83,18 @@ int pool_alloc(struct pool *p, const struct wish *wish, const struct allocation 
 		buddy_free(n->buddy, offset, allocation_block_bytes(&filled));
 		return err == -EDQUOT || err == -EEXIST ? err : -ENOMEM;
 	}
+	pool_count(p, wish, &ranking, n->node);
 	return 0;
 }
 
-static uint64_t largest_free_bytes(const struct pool *p, int node)
+static uint64_t largest_free_bytes(const struct pool *p, uint64_t nodes)
 {
 	uint64_t largest = 0;
 
 	for (unsigned i = 0; i < p->nnodes; i++) {
 		uint64_t here = buddy_largest_free_bytes(p->nodes[i].buddy);
 
-		if ((node == RMEM_NODE_ANY || node == (int)p->nodes[i].node) && here > largest)
+		if ((nodes & 1ULL << p->nodes[i].node) && here > largest)
 			largest = here;
 	}
 	return largest;
@@ -125,25 +109,47 @@ static uint64_t lent_bytes(const struct pool *p)
 	return bytes;
 }
 
+/* "pool is", "node 1 is", "nodes 0, 2 are": where the wish can be fulfilled. */
+static const char *name_nodes(
+	const struct pool *p, const struct wish *wish, uint64_t nodes, char *buf, size_t size)
+{
+	unsigned named = 0;
+	size_t used;
+
+	for (unsigned i = 0; i < p->nnodes; i++)
+		named += (nodes >> p->nodes[i].node) & 1;
+	if (named == p->nnodes && !wish->placement.nodes)
+		return "pool is";
+	used = (size_t)snprintf(buf, size, named > 1 ? "nodes" : "node");
+	for (unsigned i = 0, n = 0; i < p->nnodes && used < size; i++) {
+		if (nodes & 1ULL << p->nodes[i].node)
+			used += (size_t)snprintf(
+				buf + used, size - used, "%s %u", n++ ? "," : "", p->nodes[i].node);
+	}
+	if (used < size)
+		snprintf(buf + used, size - used, named > 1 ? " are" : " is");
+	return buf;
+}
+
 int pool_explain_full(
 	const struct pool *p, const struct wish *wish, uint32_t session, struct errinfo *errinfo)
 {
 	const uint64_t own_bytes = ledger_session_bytes(p->ledger, session);
+	const uint64_t nodes = pool_rank_mask(p, wish);
 	char asked[UNITS_TEXT_SIZE], largest[UNITS_TEXT_SIZE];
-	char own[UNITS_TEXT_SIZE], others[UNITS_TEXT_SIZE], where[24] = "pool";
+	char own[UNITS_TEXT_SIZE], others[UNITS_TEXT_SIZE], where[128];
 
-	if (wish->node != RMEM_NODE_ANY)
-		snprintf(where, sizeof(where), "node %d", wish->node);
 	units_format_bytes(wish->bytes, asked, sizeof(asked));
-	units_format_bytes(largest_free_bytes(p, wish->node), largest, sizeof(largest));
+	units_format_bytes(largest_free_bytes(p, nodes), largest, sizeof(largest));
 	units_format_bytes(own_bytes, own, sizeof(own));
 	units_format_bytes(lent_bytes(p) - own_bytes, others, sizeof(others));
 	return errinfo_set(errinfo, -ENOSPC,
-		"the %s is full: %s asked for, largest free block %s; "
+		"the %s full: %s asked for, largest free block %s; "
 		"of the whole pool this session holds %s in %u blocks, all others together %s "
 		"(`rmemctl sessions` on the server tells who they are); free something, or start "
 		"rmemd with a larger --size",
-		where, asked, largest, own, ledger_session_count(p->ledger, session), others);
+		name_nodes(p, wish, nodes, where, sizeof(where)), asked, largest, own,
+		ledger_session_count(p->ledger, session), others);
 }
 
 /* End the record before the block can be allocated again. */
@@ -202,14 +208,14 @@ void *pool_pointer(struct pool *p, const struct allocation *a)
 	return n->arena.base + addr_offset(a->addr);
 }
 
-uint64_t pool_max_alloc_bytes(const struct pool *p, int node)
+uint64_t pool_max_alloc_bytes(const struct pool *p, uint64_t nodes)
 {
 	uint64_t max = 0;
 
 	for (unsigned i = 0; i < p->nnodes; i++) {
 		uint64_t bytes;
 
-		if (node != RMEM_NODE_ANY && p->nodes[i].node != (unsigned)node)
+		if (!(nodes & 1ULL << p->nodes[i].node))
 			continue;
 		bytes = 1ULL << (63 - __builtin_clzll(p->nodes[i].arena.bytes));
 

@@ -18,6 +18,7 @@
 #include "server/memory/buddy.h"
 #include "server/ledger/ledger.h"
 #include "server/ledger/table.h"
+#include "server/memory/numastat.h"
 #include "server/memory/wish.h"
 #include "numa/topology.h"
 #include "server/memory/arena.h"
@@ -34,7 +35,9 @@ struct pool {
 	struct ledger *ledger;
 	struct pool_node nodes[ADDR_MAX_NODES];
 	unsigned nnodes;
-	uint64_t block_max;   /* the largest block that all devices can access */
+	const struct topology *topology;
+	struct numastat stats[ADDR_MAX_NODES]; /* by node */
+	uint64_t block_max;                    /* the largest block that all devices can access */
 	uint32_t *wipe_queue; /* ring of ledger slots in QUARANTINE, ledger_max() long */
 	uint32_t wipe_head, wipe_count;
 	uint64_t wiped_bytes; /* of the block at the head */
@@ -72,10 +75,24 @@ void pool_close(struct pool *p);
 /* NULL: no such node. */
 struct pool_node *pool_find_node(struct pool *p, unsigned node);
 
+#define POOL_ALL_NODES UINT64_MAX
+
+/* What is known of the nodes; distances are not set. Returns how many there are. */
+unsigned pool_facts(const struct pool *p, struct ranking_node out[ADDR_MAX_NODES]);
+
+/* On which nodes the wish can be fulfilled, and in which order they are tried. Errors as ranking_make(). */
+int pool_rank(const struct pool *p, const struct wish *wish, struct ranking *out,
+	struct errinfo *errinfo);
+/* A bit per node of these; 0: on none. */
+uint64_t pool_rank_mask(const struct pool *p, const struct wish *wish);
+/* It was fulfilled, on that node. */
+void pool_count(
+	struct pool *p, const struct wish *wish, const struct ranking *ranking, unsigned node);
+
 /*
- * Lend a block of the wished node, or (RMEM_NODE_ANY) preferably of the node with most free bytes. draft carries
- * session, session_serial, birth_ns, site and seq. -EINVAL no such node, -EFBIG, -ENOSPC, -EDQUOT (ledger full),
- * -ENOMEM (the ledger's file cannot grow: its file system is full).
+ * Lend a block, where the wish says. draft carries session, session_serial, birth_ns, site and seq.
+ * -EINVAL, -ENODEV as pool_rank(), -EFBIG, -ENOSPC, -EDQUOT (ledger full), -ENOMEM (the ledger's file cannot grow: its
+ * file system is full).
  */
 int pool_alloc(struct pool *p, const struct wish *wish, const struct allocation *draft,
 	const struct allocation **out);
@@ -93,8 +110,8 @@ void pool_quarantine(struct pool *p, const struct allocation *a);
 /* Wipe about budget_bytes at most and free the wiped blocks. true: more to wipe. */
 bool pool_wipe(struct pool *p, uint64_t budget_bytes);
 
-/* The largest allocation that an empty pool (RMEM_NODE_ANY), or an empty node, could serve. */
-uint64_t pool_max_alloc_bytes(const struct pool *p, int node);
+/* The largest allocation that these nodes (a bit each; POOL_ALL_NODES) could serve if they were empty. */
+uint64_t pool_max_alloc_bytes(const struct pool *p, uint64_t nodes);
 
 /* An allocation's address in this process. */
 void *pool_pointer(struct pool *p, const struct allocation *a);

@@ -136,6 +136,7 @@ int device_open(struct device *d, struct ibv_context *verbs, enum protection wan
 	int err;
 
 	memset(d, 0, sizeof(*d));
+	d->node = TOPOLOGY_UNKNOWN;
 	d->verbs = verbs;
 	err = device_address(verbs, &d->address);
 	if (err)

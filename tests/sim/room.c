@@ -3,7 +3,6 @@
 
 #include <string.h>
 
-#include "rmem/rmem.h"
 #include "tests/sim/model.h"
 #include "tests/sim/rooms.h"
 #include "tests/sim/window.h"
@@ -27,6 +26,17 @@ static bool is_owed(const struct allocation *a)
 	return a->state == ALLOCATION_LIVE && r &&
 	       (r->state == SESSION_CLOSED || r->state == SESSION_DEAD) &&
 	       !rooms.leases.sessions[a->session].nconnections && !is_reached(a);
+}
+
+bool room_fits_node(const struct alloc_request *q, unsigned node)
+{
+	const unsigned policy = q->placement.policy & ~PLACEMENT_STRICT;
+	const bool strict = policy == PLACEMENT_DEFAULT || policy == PLACEMENT_BIND ||
+			    (q->placement.policy & PLACEMENT_STRICT);
+
+	if (policy == PLACEMENT_NEAR)
+		return !strict || node == addr_node(q->placement.near);
+	return !strict || !q->placement.nodes || (q->placement.nodes & 1ULL << node);
 }
 
 static bool has_run(const bool taken[NODE_PAGES_MAX], uint64_t pages, uint64_t bytes)
@@ -63,7 +73,7 @@ static bool anywhere(const struct alloc_request *q, bool owed)
 	for (unsigned i = 0; i < rooms.pool.nnodes && !q->navoid; i++) {
 		const struct pool_node *n = &rooms.pool.nodes[i];
 
-		if ((q->node == RMEM_NODE_ANY || q->node == (int)n->node) && on_node(n, q, owed))
+		if (room_fits_node(q, n->node) && on_node(n, q, owed))
 			return true;
 	}
 	return false;

@@ -7,6 +7,9 @@
 
 #include "common/message.h"
 
+/* May it be served from that node? For requests as wish.c makes them. */
+bool room_fits_node(const struct alloc_request *q, unsigned node);
+
 /* There is a free block for it. */
 bool room_is_there(const struct alloc_request *q);
 

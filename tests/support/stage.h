@@ -60,14 +60,19 @@ static inline struct stage make_stage(struct world *w)
 	s.world = w;
 	s.late_slot = UINT32_MAX;
 	s.device = (struct report_device){ "rxe0", "10.77.0.1", "region", "refused", "refused",
-		"allowed", "not for data that matters" };
+		"allowed", "not for data that matters", 1 };
 	input(w);
 	for (unsigned i = 0; i < NODES; i++)
 		s.nodes[i] = (struct report_node){ .given = w->nodes[i],
 			.size_bytes = ARENA,
 			.page_bytes = 4096,
 			.largest_free_bytes = buddy_largest_free_bytes(w->buddies[i]),
-			.blocks = w->buddies[i] };
+			.blocks = w->buddies[i],
+			.cpus = 2 - i,
+			.memory_bytes = 4 * ARENA,
+			.latency_ns = i ? 90 : 0,
+			.best_in = i ? 1 << PLACEMENT_CAPACITY | 1 << PLACEMENT_LATENCY : 0,
+			.numastat = { 1 + i, 2, 3, 4, 5, 6 } };
 	s.view = (struct report_view){
 		.ledger = w->ledger,
 		.sessions = w->sessions,

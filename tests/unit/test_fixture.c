@@ -233,9 +233,9 @@ static void test_stored(void **state)
 	each(state, check_stored);
 }
 
-static const struct allocation *try_lend(int node)
+static const struct allocation *try_lend(void)
 {
-	const struct wish wish = { .bytes = BLOCK_MIN_BYTES, .node = node };
+	const struct wish wish = { .bytes = BLOCK_MIN_BYTES };
 	const struct allocation draft = { .session_serial = 1 }, *a = NULL;
 
 	return pool_alloc(&in.pool, &wish, &draft, &a) == 0 ? a : NULL;
@@ -258,7 +258,7 @@ static void check_memory(const struct fixture *f, const char *path)
 		;
 	check_free_is_zero();
 	check_contents();
-	while ((a = try_lend(RMEM_NODE_ANY)) != NULL) {
+	while ((a = try_lend()) != NULL) {
 		assert_int_equal(a->serial, next++);
 		memset(pool_pointer(&in.pool, a), 'N', BLOCK_MIN_BYTES);
 	}

@@ -166,7 +166,7 @@ static void test_slabs(void **state)
 	struct run run;
 
 	for (unsigned i = 0; i < 300; i++) {
-		const uint8_t size_class = (uint8_t)(1 + 7 * i % 80);
+		const uint8_t size_class = (uint8_t)(1 + 7 * i % (SIZE_CLASSES - 1));
 		const uint64_t bytes = i % 10 == 0 ? SLAB_BYTES_MAX : 65536;
 
 		add_slab(w, session, size_class, bytes, i % NODES, 0);

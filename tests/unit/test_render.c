@@ -88,6 +88,8 @@ static const struct golden goldens[] = {
 	{ "map", "map-older", REPORT_MAP, 0, VIEW(.blocks = true, .older_ms = 240001) },
 	{ "map-cut", "map-cut", REPORT_MAP, 0, VIEW(.blocks = true) },
 	{ "map-empty", "map-empty", REPORT_MAP, 0, VIEW(.blocks = true) },
+	{ "numastat", "numastat", REPORT_NUMASTAT, 0, VIEW_INIT },
+	{ "buddyinfo", "buddyinfo", REPORT_BUDDYINFO, 0, VIEW_INIT },
 	{ "who-holds", "who-holds", REPORT_WHO_HOLDS, 0, VIEW_INIT },
 	{ "who-holds-object", "who-holds-object", REPORT_WHO_HOLDS, 0, VIEW_INIT },
 	{ "audit", "audit", REPORT_AUDIT, 0, VIEW_INIT },

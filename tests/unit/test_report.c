@@ -30,8 +30,10 @@ static void test_status(void **state)
 	check_keys(at(answer, "damage"), "allocations sessions sites wiped_bytes");
 	check_keys(at(answer, "server"), SERVER_KEYS " data_dir admin_socket");
 	check_keys(item(answer, "devices", 0),
-		"name address protection other_queue_pair revoked_key outside_window caution");
-	check_keys(item(answer, "nodes", 1), NODE_KEYS " page_bytes largest_free_bytes");
+		"name address protection other_queue_pair revoked_key outside_window caution node");
+	check_keys(item(answer, "nodes", 1),
+		NODE_KEYS " page_bytes largest_free_bytes cpus memory_bytes bandwidth_mib_s "
+			  "latency_ns best_in");
 	check_keys(at(answer, "sessions"), "connected detached closed dead");
 	check_keys(at(answer, "allocations"), "blocks bytes block_bytes slabs");
 	check_keys(at(answer, "counters"),
@@ -51,6 +53,62 @@ static void test_status(void **state)
 	assert_int_equal(number(at(answer, "counters"), "refused_requests"), 8);
 	assert_int_equal(number(answer, "stalled_ms"), 10);
 	assert_string_equal(text(item(answer, "devices", 0), "outside_window"), "allowed");
+	assert_int_equal(number(item(answer, "devices", 0), "node"), 1);
+	assert_true(json_is_null(at(item(answer, "nodes", 0), "latency_ns")));
+	assert_int_equal(json_array_size(at(item(answer, "nodes", 0), "best_in")), 0);
+	assert_int_equal(number(item(answer, "nodes", 1), "cpus"), 1);
+	assert_int_equal(number(item(answer, "nodes", 1), "latency_ns"), 90);
+	assert_string_equal(
+		json_string_value(item(item(answer, "nodes", 1), "best_in", 1)), "latency");
+	json_decref(answer);
+	s.device.node = RANKING_NOWHERE;
+	answer = report_status(view_of(&s));
+	assert_true(json_is_null(at(item(answer, "devices", 0), "node")));
+	json_decref(answer);
+}
+
+static void test_numastat(void **state)
+{
+	struct stage s = make_stage(*state);
+	json_t *answer = report_numastat(view_of(&s));
+
+	check_keys(answer, "schema report server nodes");
+	check_keys(item(answer, "nodes", 0),
+		"node numa_hit numa_miss numa_foreign interleave_hit local_node other_node");
+	assert_int_equal(json_array_size(at(answer, "nodes")), NODES);
+	assert_int_equal(number(item(answer, "nodes", 1), "node"), 1);
+	assert_int_equal(number(item(answer, "nodes", 1), "numa_hit"), 2);
+	assert_int_equal(number(item(answer, "nodes", 1), "other_node"), 6);
+	json_decref(answer);
+}
+
+static uint64_t pieces(const json_t *answer, size_t node, size_t order)
+{
+	return (uint64_t)json_integer_value(
+		item(item(answer, "nodes", node), "free_pieces", order));
+}
+
+/* The pieces of a node add up to what is free there. */
+static void test_buddyinfo(void **state)
+{
+	struct world *w = *state;
+	const uint32_t session = add_session(w);
+	uint64_t bytes = 0;
+	struct stage s;
+	json_t *answer;
+
+	add_block(w, session, 0, 4096, 1, 0);
+	s = make_stage(w);
+	answer = report_buddyinfo(view_of(&s));
+	check_keys(answer, "schema report server nodes");
+	check_keys(item(answer, "nodes", 0), "node free_pieces");
+	assert_int_equal(
+		json_array_size(at(item(answer, "nodes", 0), "free_pieces")), BUDDY_ORDERS);
+	assert_int_equal(pieces(answer, 1, 0), 1);
+	assert_int_equal(pieces(answer, 1, 1), 1);
+	for (unsigned order = 0; order < BUDDY_ORDERS; order++)
+		bytes += pieces(answer, 1, order) << order << 12;
+	assert_int_equal(bytes, ARENA - 4096);
 	json_decref(answer);
 }
 
@@ -480,7 +538,20 @@ static void *limited_malloc(size_t size)
 	return malloc(size);
 }
 
-enum { STATUS, LEAKS, SESSIONS, MAP, WHO_HOLDS, AUDIT, LOSS, LOG_LEVEL, ERROR, REPORTS };
+enum {
+	STATUS,
+	LEAKS,
+	SESSIONS,
+	MAP,
+	WHO_HOLDS,
+	AUDIT,
+	LOSS,
+	LOG_LEVEL,
+	NUMASTAT,
+	BUDDYINFO,
+	ERROR,
+	REPORTS
+};
 
 static struct report *make(
 	const struct report_view *view, const struct audit_result *result, int report)
@@ -504,6 +575,10 @@ static struct report *make(
 					view->ledger, addr_make(1, 0, 0)) }));
 	case LOG_LEVEL:
 		return report_of(report_log_level(view, "debug", "info"));
+	case NUMASTAT:
+		return report_of(report_numastat(view));
+	case BUDDYINFO:
+		return report_of(report_buddyinfo(view));
 	case WHO_HOLDS:
 		return report_of(report_who_holds(view, addr_make(1, 0, 0)));
 	default:
@@ -566,6 +641,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		IN_WORLD(test_status),
+		IN_WORLD(test_numastat),
+		IN_WORLD(test_buddyinfo),
 		IN_WORLD(test_sessions),
 		IN_WORLD(test_map),
 		IN_WORLD(test_changes_between_pieces),
