@@ -147,14 +147,10 @@ void session_revoke(struct session *s, struct block *block)
 
 void session_displace(struct session *s, uint64_t addr, uint64_t bytes)
 {
-	const uint64_t end = addr + bytes;
-	const struct block *block;
+	struct block *block;
 
-	for (uint64_t at = addr;
-		at < end && (block = blocks_overlap(&s->blocks, at, end - at)) != NULL;
-		at = block->addr + block->bytes)
-		tell_revoked(s, block);
-	blocks_displace(&s->blocks, addr, bytes);
+	while ((block = blocks_next_present(&s->blocks, addr, bytes)) != NULL)
+		session_revoke(s, block);
 }
 
 /* A lease that was confirmed at 0 ends then: a little earlier than the server says. */
