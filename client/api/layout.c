@@ -23,16 +23,19 @@ AT(rmem_open_attr, device, 8);
 AT(rmem_open_attr, job, 16);
 AT(rmem_open_attr, timeout_ms, 24);
 AT(rmem_open_attr, channels, 28);
-SIZE(rmem_open_attr, 32);
+AT(rmem_open_attr, journal, 32);
+AT(rmem_open_attr, flags, 36);
+SIZE(rmem_open_attr, 40);
 
 AT(rmem_alloc_attr, size, 0);
 AT(rmem_alloc_attr, node, 8);
 AT(rmem_alloc_attr, flags, 12);
-AT(rmem_alloc_attr, policy, 16);
-AT(rmem_alloc_attr, attribute, 20);
-AT(rmem_alloc_attr, nodes, 24);
-AT(rmem_alloc_attr, near_addr, 32);
-SIZE(rmem_alloc_attr, 40);
+AT(rmem_alloc_attr, align_bytes, 16);
+AT(rmem_alloc_attr, policy, 24);
+AT(rmem_alloc_attr, attribute, 28);
+AT(rmem_alloc_attr, nodes, 32);
+AT(rmem_alloc_attr, near_addr, 40);
+SIZE(rmem_alloc_attr, 48);
 
 AT(rmem_share_key, bytes, 0);
 SIZE(rmem_share_key, 64);

@@ -5,9 +5,9 @@
 #include <string.h>
 #include <utlist.h>
 
-int blocks_init(struct blocks *t, struct heap *heap)
+int blocks_init(struct blocks *t, struct heap *heap, struct depot *depot)
 {
-	*t = (struct blocks){ .heap = heap };
+	*t = (struct blocks){ .heap = heap, .depot = depot };
 	t->map = page_map_create(heap);
 	return t->map ? 0 : -ENOMEM;
 }
@@ -83,6 +83,8 @@ int blocks_add(struct blocks *t, const struct block *new)
 	b->id = new->id;
 	b->state = BLOCK_LIVE;
 	b->origin = new->origin;
+	atomic_store_explicit(&b->slab, atomic_load_explicit(&new->slab, memory_order_relaxed),
+		memory_order_release);
 	if (new->attached || b->attached)
 		memcpy(b->key, new->key, sizeof(b->key));
 	b->attached = new->attached;
@@ -107,8 +109,17 @@ void blocks_remove(struct blocks *t, struct block *b)
 	LL_PREPEND(t->unused, b);
 }
 
+void blocks_free_lost(struct blocks *t, struct block *b, bool counted)
+{
+	b->left = counted ? b->left - 1 : slab_count_live(b->slab);
+	if (b->left == 0)
+		blocks_remove(t, b);
+}
+
 void blocks_set_state(struct blocks *t, struct block *b, enum block_state state)
 {
+	struct slab *const slab = state == BLOCK_STALE ? b->slab : NULL;
+
 	if (is_over(b))
 		DL_DELETE(t->over, b);
 	b->state = (uint8_t)state;
@@ -116,6 +127,13 @@ void blocks_set_state(struct blocks *t, struct block *b, enum block_state state)
 		end(b);
 	if (is_over(b))
 		DL_APPEND(t->over, b);
+	if (!slab)
+		return;
+	/* First: a thread that frees an object from now on sees that it is lost, or its object is not counted. */
+	depot_lose(t->depot, slab);
+	b->left = slab_count_live(slab);
+	if (b->left == 0)
+		blocks_remove(t, b);
 }
 
 struct block *blocks_find_range(const struct blocks *t, uint64_t addr, uint64_t bytes)
@@ -211,6 +229,7 @@ bool blocks_view(const struct blocks *t, uint64_t addr, struct block_view *out)
 		return false;
 	out->live = &b->live;
 	out->slot = b->slot;
+	out->slab = atomic_load_explicit(&b->slab, memory_order_relaxed);
 	out->serial = atomic_load_explicit(&b->live, memory_order_acquire);
 	out->addr = atomic_load_explicit(&b->addr, memory_order_relaxed);
 	out->bytes = atomic_load_explicit(&b->bytes, memory_order_relaxed);

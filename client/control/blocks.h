@@ -19,6 +19,7 @@
 #include <stdint.h>
 
 #include "client/base/page_map.h"
+#include "client/slabs/depot.h"
 #include "common/message.h"
 
 enum block_state {
@@ -28,7 +29,7 @@ enum block_state {
 	BLOCK_STALE, /* the server has, or may have, reclaimed it; of an attached one: its owner has freed it */
 };
 
-/* Where it was allocated, for messages. */
+/* Where it was allocated, for messages; not that of a slab. */
 struct origin {
 	uint32_t site;    /* the server's number; 0: unknown */
 	const char *code; /* that called rmem_alloc(), as sites_code() has it; NULL: unknown */
@@ -47,6 +48,8 @@ struct block {
 	bool attached; /* another session's, which shares it */
 	struct origin origin;
 	struct block *prev;
+	_Atomic(struct slab *) slab; /* it is one; NULL: it is one allocation */
+	uint32_t left;               /* a STALE slab's objects that the program has not freed */
 	uint8_t key[SHARE_KEY_SIZE]; /* of an attached one; else zero */
 } __attribute__((aligned(64)));
 
@@ -56,6 +59,7 @@ struct block {
 struct blocks {
 	struct heap *heap;
 	struct page_map *map;
+	struct depot *depot; /* of the slabs */
 	struct block **chunks; /* of BLOCKS_PER_CHUNK each */
 	size_t nchunks, room;
 	struct block *unused;
@@ -64,19 +68,26 @@ struct blocks {
 };
 
 /* 0 or -ENOMEM. Everything goes with the heap. */
-int blocks_init(struct blocks *t, struct heap *heap);
+int blocks_init(struct blocks *t, struct heap *heap, struct depot *depot);
 
 /* Make room, so that the next blocks_add() cannot fail for lack of memory. 0 or -ENOMEM. */
 int blocks_reserve(struct blocks *t);
 
 /*
- * Add a LIVE one, as new says: its addr, bytes, id, origin, attached and key; the rest is given here. -EEXIST if it
+ * Add a LIVE one, as new says: its addr, bytes, id, origin, slab, attached and key; the rest is given here. -EEXIST if it
  * overlaps another, -EINVAL if there can be no such block, -ENOMEM.
  */
 int blocks_add(struct blocks *t, const struct block *new);
 
 void blocks_remove(struct blocks *t, struct block *b);
+/* A slab that becomes STALE is lost to the depot, and removed at once where the program holds no object of it. */
 void blocks_set_state(struct blocks *t, struct block *b, enum block_state state);
+
+/*
+ * The program has freed an object of a STALE slab; counted: all such calls so far have been told. Else objects are
+ * counted anew: one was freed while the slab was being lost. With the last, the slab is removed.
+ */
+void blocks_free_lost(struct blocks *t, struct block *b, bool counted);
 
 /*
  * The server has lent [addr, addr + bytes), so what was there is gone: mostly what was attached, and then freed by its
@@ -94,6 +105,14 @@ struct block *blocks_find_range(const struct blocks *t, uint64_t addr, uint64_t 
 /* The first that has a byte in [addr, addr + bytes), or NULL. */
 struct block *blocks_overlap(const struct blocks *t, uint64_t addr, uint64_t bytes);
 
+/* Without a lock: the slab that addr is in, whatever has become of it; or NULL. */
+static inline struct slab *blocks_slab(const struct blocks *t, uint64_t addr)
+{
+	const struct block *b = addr_is_remote(addr) ? page_map_get(t->map, addr) : NULL;
+
+	return b ? atomic_load_explicit(&b->slab, memory_order_acquire) : NULL;
+}
+
 /* All that are this session's own. */
 void blocks_mark_stale(struct blocks *t);
 
@@ -101,6 +120,7 @@ void blocks_mark_stale(struct blocks *t);
 struct block_view {
 	uint64_t addr, bytes, serial;
 	uint32_t slot;
+	const struct slab *slab;      /* it is one; else NULL */
 	const _Atomic uint64_t *live; /* as long as it is serial, all of this holds */
 };
 

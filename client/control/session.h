@@ -24,6 +24,7 @@
 
 #include "client/control/blocks.h"
 #include "client/control/buffers.h"
+#include "client/base/grace.h"
 #include "client/base/mark.h"
 #include "client/control/events.h"
 #include "client/control/lease_epoch.h"
@@ -62,10 +63,12 @@ struct session {
 	struct target target;
 	char *device; /* NULL: any */
 	uint64_t timeout_ns;
+	bool exact; /* JOURNAL_EXACT */
 	_Atomic uint64_t closing_ns; /* rmem_close() is to be over; UINT64_MAX: not called yet */
 	struct identity identity;
 	struct mark mark;
-	int wake_fd;   /* wakes the lease thread */
+	int wake_fd;   /* wakes the lease thread, */
+	int slab_fd;   /* ... and the slab thread, which works on the depot */
 	int cancel_fd; /* ends every wait: closing */
 
 	struct fair_lock control;
@@ -93,6 +96,7 @@ struct session {
 	pthread_mutex_t buffers_lock;
 
 	pthread_mutex_t table;
+	struct depot depot;
 	struct blocks blocks;
 	struct buffers buffers;
 	uint64_t buffers_version; /* changes with the buffers */
@@ -100,6 +104,9 @@ struct session {
 	uint64_t generation;      /* of the connection; the channels of another one are dead */
 	struct lease_epoch lease_epoch;
 	_Atomic uint32_t channels; /* that were ever made */
+	struct grace grace;        /* of the operations on them */
+	_Atomic uint64_t opened_ns; /* the session began then, on the boot clock, */
+	_Atomic uint32_t opened_s;  /* ... and on CLOCK_MONOTONIC, as if nothing had been suspended since */
 	struct vitals *vitals;
 
 	struct events events;
@@ -148,8 +155,10 @@ static inline bool session_lease_good(const struct session *s)
 void session_lease_extend(struct session *s, uint64_t sent_ns);
 /* Tells the program what has become of the lease. Returns when to look again: until_ns, or when that changes before. */
 uint64_t session_judge(struct session *s, uint64_t until_ns);
-/* One-sided renewal. 0, -ECONNRESET, -ETIMEDOUT, -ECANCELED, or -ESTALE if it is too late for that. */
-int session_renew(struct session *s, struct errinfo *errinfo);
+/*
+ * One-sided renewal; journaled: all records of objects that had changed before have reached the server. 0, -ECONNRESET, -ETIMEDOUT, -ECANCELED, or -ESTALE if it is too late for that.
+ */
+int session_renew(struct session *s, bool journaled, struct errinfo *errinfo);
 
 /* When a call that begins now has to be over, for all that it waits for. */
 static inline uint64_t session_deadline(const struct session *s)
@@ -161,5 +170,16 @@ static inline uint64_t session_deadline(const struct session *s)
 }
 
 void session_wake_lease_thread(struct session *s);
+void session_wake_slab_thread(struct session *s);
+
+/* Whole seconds since the session was opened. The coarse clock costs a fraction of the other. */
+static inline uint32_t session_age_s(const struct session *s)
+{
+	return (uint32_t)(clock_read_ns(CLOCK_MONOTONIC_COARSE) / NSEC_PER_SEC) -
+	       atomic_load_explicit(&s->opened_s, memory_order_relaxed);
+}
+
+/* A new session, opened at this time. */
+void session_begin_time(struct session *s, uint64_t opened_ns);
 
 #endif

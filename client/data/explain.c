@@ -19,6 +19,29 @@ int explain_range(const struct blocks *t, uint64_t addr, size_t bytes, struct er
 		bytes, addr, block->bytes, block->addr);
 }
 
+int explain_object(const struct slab *slab, uint64_t addr, size_t bytes, struct errinfo *errinfo)
+{
+	const uint32_t slot = slab_slot_at(slab, addr - slab->addr);
+	const uint64_t record = slot < slab->slots ? slab_record(slab, slot) : 0;
+	const uint64_t start = slab_slot_addr(slab, slot);
+
+	switch (object_record_state(record)) {
+	case OBJECT_LIVE:
+		return errinfo_set(errinfo, -EFAULT,
+			"%zu bytes at 0x%" PRIx64 " pass the end of the allocation of %" PRIu32
+			" bytes at 0x%" PRIx64,
+			bytes, addr, slab_object_bytes(slab, record), start);
+	case OBJECT_FREED:
+		return errinfo_set(errinfo, -EFAULT,
+			"0x%" PRIx64 " is in an allocation of %" PRIu32 " bytes at 0x%" PRIx64
+			" that this program has freed",
+			addr, slab_object_bytes(slab, record), start);
+	default:
+		return errinfo_set(errinfo, -EFAULT,
+			"0x%" PRIx64 " is not in any allocation of this session", addr);
+	}
+}
+
 int explain_stale(const struct block *block, struct errinfo *errinfo)
 {
 	if (block->attached)

@@ -18,6 +18,10 @@
 /* With the table: the range is not inside one allocation. -EFAULT */
 int explain_range(const struct blocks *t, uint64_t addr, size_t bytes, struct errinfo *errinfo);
 
+/* The range is not inside one object of the slab. -EFAULT */
+int explain_object(
+	const struct slab *slab, uint64_t addr, size_t bytes, struct errinfo *errinfo);
+
 /* With the table: it is there, but not to be used. -ESTALE or -EFAULT */
 int explain_state(const struct block *block, struct errinfo *errinfo);
 

@@ -69,11 +69,25 @@ struct rmem_open_attr {
 	const char *job;    /* label shown in leak reports; NULL: $RMEM_JOB, else $SLURM_JOB_ID */
 	int timeout_ms;     /* for connecting and for each control call; 0: 3000 */
 	int channels;       /* threads that get a queue pair of their own, at most 32; 0: 8 */
+	uint32_t journal;   /* RMEM_JOURNAL_…; 0: $RMEM_JOURNAL ("lazy" or "exact"), else lazy */
+	uint32_t flags;     /* RMEM_OPEN_… */
 };
 #define RMEM_OPEN_ATTR_INIT \
 	{ \
-		sizeof(struct rmem_open_attr), NULL, NULL, 0, 0 \
+		sizeof(struct rmem_open_attr), NULL, NULL, 0, 0, 0, 0 \
 	}
+
+/*
+ * What the server knows of small allocations when this process dies: which of them it held, from which line, since when.
+ *	LAZY	as of the last renewal of the lease, or of a later one: reports say how old it is
+ *	EXACT	also of each one that data was written to since, at the cost of one more short write in front of the first
+ * How many bytes this process held, and from which line larger allocations are, is exact in either case.
+ */
+#define RMEM_JOURNAL_LAZY 1u
+#define RMEM_JOURNAL_EXACT 2u
+
+/* Small allocations have no call sites, and cost that much less. */
+#define RMEM_OPEN_NO_SITES 1u
 
 /*
  * On which of the server's NUMA nodes memory is wanted, in the words of numactl(8). Where a policy's nodes have no room,
@@ -97,19 +111,22 @@ struct rmem_open_attr {
 #define RMEM_MEMORY_LATENCY 3u
 
 struct rmem_alloc_attr {
-	size_t size;        /* sizeof(struct rmem_alloc_attr): see RMEM_ALLOC_ATTR_INIT */
-	int node;           /* a NUMA node of the server, one more beside nodes; or RMEM_NODE_ANY */
-	uint32_t flags;     /* 0: there are none in this version, and others are -EINVAL */
-	uint32_t policy;    /* RMEM_POLICY_… */
-	uint32_t attribute; /* RMEM_MEMORY_…, for BEST; else 0 */
-	uint64_t nodes;     /* NUMA nodes of the server, node N being bit 1 << N */
+	size_t size;    /* sizeof(struct rmem_alloc_attr): see RMEM_ALLOC_ATTR_INIT */
+	int node;       /* a NUMA node of the server, one more beside nodes; or RMEM_NODE_ANY */
+	uint32_t flags; /* RMEM_ALLOC_…; others are -EINVAL */
+	uint64_t align_bytes; /* a power of 2, at most 4096; 0: the largest that divides bytes */
+	uint32_t policy;      /* RMEM_POLICY_… */
+	uint32_t attribute;   /* RMEM_MEMORY_…, for BEST; else 0 */
+	uint64_t nodes;       /* NUMA nodes of the server, node N being bit 1 << N */
 	/* for NEAR: in an allocation of this session, or one that it has attached (near that one's owner); else 0 */
 	rmem_addr_t near_addr;
 };
 #define RMEM_ALLOC_ATTR_INIT \
 	{ \
-		sizeof(struct rmem_alloc_attr), RMEM_NODE_ANY, 0, RMEM_POLICY_DEFAULT, 0, 0, 0 \
+		sizeof(struct rmem_alloc_attr), RMEM_NODE_ANY, 0, 0, RMEM_POLICY_DEFAULT, 0, 0, 0 \
 	}
+#define RMEM_ALLOC_ZERO 1u     /* its bytes are zero, also where this session had something there before */
+#define RMEM_ALLOC_ISOLATED 2u /* a block of its own, however small: access ends with its bytes, in the NIC too */
 
 /*
  * Open a session. server is "host" or "host:port" (an IPv6 literal in brackets); NULL means
@@ -142,10 +159,14 @@ RMEM_API int rmem_open(const char *server, const struct rmem_open_attr *attr, st
 RMEM_API int rmem_close(struct rmem *rm);
 
 /*
- * Allocate bytes of zeroed remote memory. attr may be NULL. One round trip; where the pool is full and others have
- * to give something back first, the answer waits for that.
- *	-EINVAL		bytes is 0; a named node lends nothing, or does not exist on the server; or a field of attr
- *			does not fit the policy
+ * Allocate bytes of remote memory. attr may be NULL. Memory that this session has not had before is zero; with
+ * RMEM_ALLOC_ZERO all is. What other sessions had there is never seen.
+ *
+ * Up to 16 KiB are cut out of memory that the session has got from the server already, mostly without a round trip, a
+ * lock or a system call. Larger ones, and those with RMEM_ALLOC_ISOLATED, a node or a policy, take one round trip; where the pool
+ * is full and others have to give something back first, the answer waits for that.
+ *	-EINVAL		bytes is 0; the alignment is no power of 2, or more than 4096; a named node lends nothing, or does
+ *			not exist on the server; or a field of attr does not fit the policy
  *	-ENODEV		the policy is strict, and the server does not know where that would be (to which node its RDMA
  *			device is attached, how good its nodes' memory is), or that node lends nothing
  *	-EFBIG		bytes is more than one allocation can hold there (see rmemctl status)
@@ -157,8 +178,10 @@ RMEM_API int rmem_alloc(
 	struct rmem *rm, size_t bytes, const struct rmem_alloc_attr *attr, rmem_addr_t *out);
 
 /*
- * Give an allocation back. addr must be what rmem_alloc() returned; 0 is fine. One round trip; when
- * it returns 0 no access to the memory is possible any more. After -ETIMEDOUT, -ECONNRESET and -ENOMEM it may still be
+ * Give an allocation back. addr must be what rmem_alloc() returned; 0 is fine. A small one stays with the session, for
+ * its next allocations, which get it when all operations that were on their way have ended; the server gets back what
+ * is empty in one piece. A larger one takes one round trip; when that
+ * returns 0 no access to the memory is possible any more. After -ETIMEDOUT, -ECONNRESET and -ENOMEM it may still be
  * allocated: repeat the call, or it is leaked. Whether an earlier one arrived makes no difference, and until one has
  * returned 0 or -ESTALE the address is lent to this session for nothing else.
  *	-EINVAL		addr is an interior address, was freed already or was never allocated

@@ -65,7 +65,6 @@ static int take_block(struct pool *p, const struct wish *wish, const struct rank
 int pool_alloc(struct pool *p, const struct wish *wish, const struct allocation *draft,
 	const struct allocation **out)
 {
-	const uint64_t block_bytes = buddy_block_bytes(wish->bytes);
 	struct allocation filled = *draft;
 	struct ranking ranking;
 	struct pool_node *n;
@@ -79,10 +78,9 @@ int pool_alloc(struct pool *p, const struct wish *wish, const struct allocation 
 		return err;
 	filled.addr = addr_make(ADDR_SERVER, n->node, offset);
 	filled.bytes = wish->bytes;
-	filled.order = (uint8_t)__builtin_ctzll(block_bytes);
 	err = ledger_add(p->ledger, &filled, out);
 	if (err) {
-		buddy_free(n->buddy, offset, block_bytes);
+		buddy_free(n->buddy, offset, allocation_block_bytes(&filled));
 		return err == -EDQUOT || err == -EEXIST ? err : -ENOMEM;
 	}
 	pool_count(p, wish, &ranking, n->node);
@@ -137,21 +135,20 @@ int pool_explain_full(
 	const struct pool *p, const struct wish *wish, uint32_t session, struct errinfo *errinfo)
 {
 	const uint64_t own_bytes = ledger_session_bytes(p->ledger, session);
-	char asked[UNITS_TEXT_SIZE], block[UNITS_TEXT_SIZE], largest[UNITS_TEXT_SIZE];
+	char asked[UNITS_TEXT_SIZE], largest[UNITS_TEXT_SIZE];
 	const uint64_t nodes = pool_rank_mask(p, wish);
 	char own[UNITS_TEXT_SIZE], others[UNITS_TEXT_SIZE], where[128];
 
 	units_format_bytes(wish->bytes, asked, sizeof(asked));
-	units_format_bytes(buddy_block_bytes(wish->bytes), block, sizeof(block));
 	units_format_bytes(largest_free_bytes(p, nodes), largest, sizeof(largest));
 	units_format_bytes(own_bytes, own, sizeof(own));
 	units_format_bytes(lent_bytes(p) - own_bytes, others, sizeof(others));
 	return errinfo_set(errinfo, -ENOSPC,
-		"the %s full: %s asked for, which takes a block of %s, largest free block %s; "
+		"the %s full: %s asked for, largest free block %s; "
 		"of the whole pool this session holds %s in %u blocks, all others together %s "
 		"(`rmemctl sessions` on the server tells who they are); free something, or start "
 		"rmemd with a larger --size",
-		name_nodes(p, wish, nodes, where, sizeof(where)), asked, block, largest, own,
+		name_nodes(p, wish, nodes, where, sizeof(where)), asked, largest, own,
 		ledger_session_count(p->ledger, session), others);
 }
 

@@ -39,9 +39,11 @@ bool room_fits_node(const struct alloc_request *q, unsigned node)
 	return !strict || !q->placement.nodes || (q->placement.nodes & 1ULL << node);
 }
 
-static bool has_run(const bool taken[NODE_PAGES_MAX], uint64_t pages, uint64_t run)
+static bool has_run(const bool taken[NODE_PAGES_MAX], uint64_t pages, uint64_t bytes)
 {
-	for (uint64_t from = 0; from + run <= pages; from += run) {
+	const uint64_t run = block_bytes_for(bytes) / PAGE_BYTES;
+
+	for (uint64_t from = 0; from + run <= pages; from += block_align(bytes) / PAGE_BYTES) {
 		uint64_t n = 0;
 
 		while (n < run && !taken[from + n])
@@ -63,8 +65,7 @@ static bool on_node(const struct pool_node *n, const struct alloc_request *q, bo
 			memset(taken + addr_offset(a->addr) / PAGE_BYTES, true,
 				allocation_block_bytes(a) / PAGE_BYTES);
 	}
-	return has_run(
-		taken, n->arena.bytes / PAGE_BYTES, buddy_block_bytes(q->bytes) / PAGE_BYTES);
+	return has_run(taken, n->arena.bytes / PAGE_BYTES, q->bytes);
 }
 
 static bool anywhere(const struct alloc_request *q, bool owed)

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "common/size_class.h"
 #include "tests/sim/chance.h"
 #include "tests/sim/model.h"
 #include "tests/sim/rooms.h"
@@ -61,6 +62,11 @@ static void wish_alloc(struct request *q)
 			 chance_below(PAGE_BYTES);
 	if (chance_in(80))
 		q->alloc.bytes = chance_in(2) ? 0 : 1ULL << 40;
+	if (chance_in(5)) {
+		q->alloc.size_class = (uint8_t)(1 + chance_below(SIZE_CLASSES));
+		if (!chance_in(5))
+			q->alloc.bytes = block_bytes_for(q->alloc.bytes);
+	}
 	wish_placement(&q->alloc.placement, b);
 	for (; b && chance_in(6) && q->alloc.navoid < AVOID_MAX; b = model_any_block()) {
 		q->alloc.avoid[q->alloc.navoid++] =

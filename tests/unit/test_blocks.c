@@ -153,7 +153,7 @@ static void test_against_model(void **state)
 	uint64_t seed = 2, last = 0;
 
 	(void)state;
-	assert_int_equal(blocks_init(&t, heap), 0);
+	assert_int_equal(blocks_init(&t, heap, NULL), 0);
 	for (int id = 1; id <= STEPS; id++) {
 		uint64_t at = random_below(&seed, UNITS), len = 1 + random_below(&seed, 12);
 		bool fits;
@@ -193,7 +193,7 @@ static void test_edges(void **state)
 	struct blocks t = { 0 };
 
 	(void)state;
-	assert_int_equal(blocks_init(&t, heap), 0);
+	assert_int_equal(blocks_init(&t, heap, NULL), 0);
 	assert_null(blocks_find(&t, BASE));
 	assert_null(blocks_find(&t, 0));
 	assert_null(blocks_find_range(&t, BASE, 1));
@@ -222,7 +222,7 @@ static void test_stale_keeps_what_was_freed(void **state)
 	struct blocks t = { 0 };
 
 	(void)state;
-	assert_int_equal(blocks_init(&t, heap), 0);
+	assert_int_equal(blocks_init(&t, heap, NULL), 0);
 	assert_int_equal(add_block(&t, BASE, 8, 1), 0);
 	assert_int_equal(add_block(&t, BASE + PAGE, 8, 2), 0);
 	assert_int_equal(add_block(&t, BASE + 2 * PAGE, 8, 3), 0);
@@ -242,7 +242,7 @@ static void test_long_runs(void **state)
 	struct blocks t = { 0 };
 
 	(void)state;
-	assert_int_equal(blocks_init(&t, heap), 0);
+	assert_int_equal(blocks_init(&t, heap, NULL), 0);
 	for (unsigned i = 0; i < 64; i++) {
 		const uint64_t bytes = sizes[i % 8],
 			       addr = BASE + 4 * PAGE + (i % 5) * (4ULL << 30) + i % 3 * PAGE;
@@ -291,7 +291,7 @@ static void test_readers(void **state)
 	pthread_t reader;
 
 	(void)state;
-	assert_int_equal(blocks_init(&t, heap), 0);
+	assert_int_equal(blocks_init(&t, heap, NULL), 0);
 	assert_int_equal(add_block(&t, BASE, 11, 0), 0);
 	assert_int_equal(pthread_create(&reader, NULL, read_blocks, &t), 0);
 	for (uint64_t i = 1; i < READ_STEPS; i++) {
