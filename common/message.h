@@ -45,6 +45,9 @@ enum message_type {
 	MESSAGE_LOOKUP,
 	MESSAGE_DETACH,
 	MESSAGE_FENCE,
+	MESSAGE_UNSHARE,
+	MESSAGE_COPY,
+	MESSAGE_FILL,
 };
 
 /* When a session's records of its objects (common/object_record.h) reach the server. */
@@ -131,7 +134,9 @@ enum placement_attribute {
 	X(u8, nodes, ) \
 	X(u64, max_alloc_bytes, ) \
 	X(u64, fencing_token, ) \
-	X(u64, pool, ) /* its id: what is lent, over restarts of the server */
+	X(u64, pool, )    /* its id: what is lent, over restarts of the server */ \
+	X(u32, windows, ) /* that the device has, for all sessions together; 0: unknown */ \
+	X(u8, atomics, )  /* 1: the device has 64-bit atomic operations */
 
 /*
  * The first message on a further connection of a session that is connected: a channel. channel: the client's
@@ -193,17 +198,42 @@ enum placement_attribute {
 
 #define SHARE_REQUEST_FIELDS(X) \
 	X(u64, addr, ) \
-	X(u64, serial, )
+	X(u64, serial, ) \
+	X(u8, read_only, ) /* 1: a key that admits to reading only */
 #define SHARE_REPLY_FIELDS(X) X(bytes, key, SHARE_KEY_SIZE)
 #define LOOKUP_REQUEST_FIELDS(X) \
 	X(u64, addr, ) \
 	X(bytes, key, SHARE_KEY_SIZE)
 #define LOOKUP_REPLY_FIELDS(X) \
 	X(u64, bytes, ) \
-	X(u64, serial, )
+	X(u64, serial, ) \
+	X(u64, age_ns, ) \
+	X(u8, read_only, )
 #define DETACH_REQUEST_FIELDS(X) \
 	X(u64, addr, ) \
 	X(u64, serial, )
+
+/* All keys that SHARE has given out for it are void. */
+#define UNSHARE_REQUEST_FIELDS(X) \
+	X(u64, addr, ) \
+	X(u64, serial, )
+
+/* Where in an allocation, which is named as in ATTACH. */
+#define PLACE_FIELDS(X) \
+	X(u64, addr, ) \
+	X(u64, serial, ) \
+	X(bytes, key, SHARE_KEY_SIZE) \
+	X(u64, offset, )
+
+/* The server's CPU copies, or writes the same byte again and again. The two ranges of a copy do not overlap. */
+#define COPY_REQUEST_FIELDS(X) \
+	X(message, dst, place) \
+	X(message, src, place) \
+	X(u64, bytes, )
+#define FILL_REQUEST_FIELDS(X) \
+	X(message, dst, place) \
+	X(u64, bytes, ) \
+	X(u8, byte, )
 
 /* Is this fencing token out? Then its session has no connection under it, and never will have one again. */
 #define FENCE_REQUEST_FIELDS(X) X(u64, fencing_token, )
@@ -261,6 +291,10 @@ enum placement_attribute {
 	M(lookup_request, LOOKUP_REQUEST_FIELDS) \
 	M(lookup_reply, LOOKUP_REPLY_FIELDS) \
 	M(detach_request, DETACH_REQUEST_FIELDS) \
+	M(unshare_request, UNSHARE_REQUEST_FIELDS) \
+	M(place, PLACE_FIELDS) \
+	M(copy_request, COPY_REQUEST_FIELDS) \
+	M(fill_request, FILL_REQUEST_FIELDS) \
 	M(fence_request, FENCE_REQUEST_FIELDS) \
 	M(fence_reply, FENCE_REPLY_FIELDS) \
 	M(renew_reply, RENEW_REPLY_FIELDS) \

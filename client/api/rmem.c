@@ -257,6 +257,7 @@ RMEM_API int rmem_close(struct rmem *rm)
 struct alloc_call {
 	size_t bytes;
 	struct rmem_alloc_attr attr;
+	struct placement placement;
 	void *caller, *frame;
 };
 
@@ -316,25 +317,18 @@ static int alloc_object(struct rmem *rm, const struct alloc_call *call, unsigned
 	return rc;
 }
 
-static int alloc_block(struct rmem *rm, const struct alloc_call *call,
-	const struct placement *placement, rmem_addr_t *out, struct errinfo *errinfo)
+static int alloc_block(struct rmem *rm, const struct alloc_call *call, rmem_addr_t *out,
+	struct errinfo *errinfo)
 {
-	struct memory_wish wish = { .bytes = call->bytes, .placement = *placement };
+	struct memory_wish wish = { .bytes = call->bytes, .placement = call->placement };
 
 	stack_capture(&wish.stack, call->caller);
 	return memory_alloc(rm, &wish, call_deadline(rm), out, errinfo);
 }
 
-/* Slabs are; what is wanted somewhere is a block of its own there. */
-static bool is_anywhere(const struct placement *p)
-{
-	return p->policy == PLACEMENT_DEFAULT && !p->nodes;
-}
-
 static __attribute__((noinline)) int alloc_long(struct rmem *rm, struct alloc_call *call,
 	const struct rmem_alloc_attr *attr, rmem_addr_t *out)
 {
-	struct placement placement = { 0 };
 	struct errinfo errinfo;
 	unsigned size_class;
 	int rc = call_enter(rm, &errinfo);
@@ -344,14 +338,15 @@ static __attribute__((noinline)) int alloc_long(struct rmem *rm, struct alloc_ca
 	if (rc == 0 && !out)
 		rc = errinfo_set(&errinfo, -EINVAL, "out is NULL");
 	if (rc == 0)
-		rc = placement_read(rm, &call->attr, &placement, &errinfo);
+		rc = placement_read(rm, &call->attr, &call->placement, &errinfo);
 	if (rc)
 		return call_done(rc, "rmem_alloc", &errinfo);
 	size_class = size_class_of(call->bytes, call->attr.align_bytes);
-	if (size_class && !(call->attr.flags & RMEM_ALLOC_ISOLATED) && is_anywhere(&placement))
+	if (size_class && !(call->attr.flags & RMEM_ALLOC_ISOLATED) &&
+		placement_is_any(&call->placement))
 		rc = alloc_object(rm, call, size_class, out, &errinfo);
 	else
-		rc = alloc_block(rm, call, &placement, out, &errinfo);
+		rc = alloc_block(rm, call, out, &errinfo);
 	return call_done(rc, "rmem_alloc", &errinfo);
 }
 

@@ -88,6 +88,9 @@ int blocks_add(struct blocks *t, const struct block *new)
 	if (new->attached || b->attached)
 		memcpy(b->key, new->key, sizeof(b->key));
 	b->attached = new->attached;
+	b->shared = false;
+	b->born_ns = new->born_ns;
+	atomic_store_explicit(&b->read_only, new->read_only, memory_order_relaxed);
 	atomic_store_explicit(&b->live, b->serial, memory_order_release);
 	page_map_set(t->map, new->addr, new->bytes, b);
 	return 0;
@@ -233,6 +236,7 @@ bool blocks_view(const struct blocks *t, uint64_t addr, struct block_view *out)
 	out->serial = atomic_load_explicit(&b->live, memory_order_acquire);
 	out->addr = atomic_load_explicit(&b->addr, memory_order_relaxed);
 	out->bytes = atomic_load_explicit(&b->bytes, memory_order_relaxed);
+	out->read_only = atomic_load_explicit(&b->read_only, memory_order_relaxed);
 	atomic_thread_fence(memory_order_acquire);
 	return out->serial && addr - out->addr < out->bytes &&
 	       atomic_load_explicit(&b->live, memory_order_relaxed) == out->serial;

@@ -46,11 +46,14 @@ struct block {
 	uint32_t slot; /* small, and its own while it is here: an index for what belongs to it */
 	uint8_t state; /* enum block_state */
 	bool attached; /* another session's, which shares it */
+	_Atomic bool read_only; /* ... for reading only */
+	bool shared;            /* this session's, and keys to it may be good */
 	struct origin origin;
 	struct block *prev;
 	_Atomic(struct slab *) slab; /* it is one; NULL: it is one allocation */
 	uint32_t left;               /* a STALE slab's objects that the program has not freed */
 	uint8_t key[SHARE_KEY_SIZE]; /* of an attached one; else zero */
+	uint64_t born_ns;            /* on the boot clock: allocated then */
 } __attribute__((aligned(64)));
 
 #define BLOCKS_PER_CHUNK 64
@@ -59,7 +62,7 @@ struct block {
 struct blocks {
 	struct heap *heap;
 	struct page_map *map;
-	struct depot *depot; /* of the slabs */
+	struct depot *depot;   /* of the slabs */
 	struct block **chunks; /* of BLOCKS_PER_CHUNK each */
 	size_t nchunks, room;
 	struct block *unused;
@@ -74,8 +77,8 @@ int blocks_init(struct blocks *t, struct heap *heap, struct depot *depot);
 int blocks_reserve(struct blocks *t);
 
 /*
- * Add a LIVE one, as new says: its addr, bytes, id, origin, slab, attached and key; the rest is given here. -EEXIST if it
- * overlaps another, -EINVAL if there can be no such block, -ENOMEM.
+ * Add a LIVE one, as new says: its addr, bytes, id, origin, slab, born_ns, attached, read_only and key; the rest is given
+ * here. -EEXIST if it overlaps another, -EINVAL if there can be no such block, -ENOMEM.
  */
 int blocks_add(struct blocks *t, const struct block *new);
 
@@ -120,6 +123,7 @@ void blocks_mark_stale(struct blocks *t);
 struct block_view {
 	uint64_t addr, bytes, serial;
 	uint32_t slot;
+	bool read_only;
 	const struct slab *slab;      /* it is one; else NULL */
 	const _Atomic uint64_t *live; /* as long as it is serial, all of this holds */
 };

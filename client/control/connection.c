@@ -62,6 +62,9 @@ static void install(
 		session_begin_time(s, sent_ns);
 	s->resumable = true;
 	atomic_store(&s->pool, reply->pool);
+	atomic_store(&s->max_alloc_bytes, reply->max_alloc_bytes);
+	atomic_store(&s->windows, reply->windows);
+	atomic_store(&s->atomics, reply->atomics && endpoint_has_atomics(ep));
 	pthread_mutex_lock(&s->table);
 	s->generation++;
 	lease_epoch_begin(&s->lease_epoch, s->serial, reply->fencing_token);

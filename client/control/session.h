@@ -42,7 +42,7 @@ struct request {
 	uint32_t seq;
 	uint64_t generation; /* of the connection it was sent on; 0: none yet */
 	uint64_t sent_ns;
-	uint64_t addr; /* of a FREE */
+	uint64_t fences; /* of the session, when it was made */
 	size_t bytes;
 	uint8_t body[MESSAGE_MAX];
 };
@@ -82,6 +82,10 @@ struct session {
 	uint8_t id[ID_SIZE], secret[ID_SIZE];
 	uint64_t serial; /* changes when this process gets a new session: all before is stale */
 	_Atomic uint64_t pool; /* whose memory the server lends */
+	/* What the server has said of itself. */
+	_Atomic uint64_t max_alloc_bytes;
+	_Atomic uint32_t windows; /* 0: unknown */
+	_Atomic bool atomics;     /* its device has them, and this machine's */
 	uint32_t seq;
 	struct request pending;
 	struct wire body; /* of the request being built, over body_bytes */

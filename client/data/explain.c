@@ -47,8 +47,8 @@ int explain_stale(const struct block *block, struct errinfo *errinfo)
 	if (block->attached)
 		return errinfo_set(errinfo, -ESTALE,
 			"the allocation at 0x%" PRIx64
-			" that was shared is gone: its owner has freed it, or the server has "
-			"reclaimed it",
+			" that was shared is gone: its owner has freed it or does not share it any "
+			"more, or the server has reclaimed it",
 			block->addr);
 	return errinfo_set(errinfo, -ESTALE,
 		"the allocation at 0x%" PRIx64 " is gone: the server has reclaimed it, as the "
@@ -68,6 +68,14 @@ int explain_freed(uint64_t addr, struct errinfo *errinfo)
 {
 	return errinfo_set(errinfo, -EFAULT,
 		"the allocation at 0x%" PRIx64 " was freed while this was on its way", addr);
+}
+
+int explain_read_only(uint64_t addr, struct errinfo *errinfo)
+{
+	return errinfo_set(errinfo, -EACCES,
+		"0x%" PRIx64 " is shared with this session for reading only: to write there it "
+		"needs a key that rmem_share() has made",
+		addr);
 }
 
 int explain_in_the_way(const struct block *block, struct errinfo *errinfo)

@@ -24,8 +24,8 @@ __attribute__((noinline)) const struct near_key *fastpath_object_key(
 	struct channel *ch, uint64_t remote, size_t bytes);
 
 /* The key, where nothing is to be looked up, asked for or waited for first, but for the lease; else NULL. */
-static inline const struct near_key *fastpath_key(
-	struct channel *ch, const void *local, uint64_t remote, size_t bytes)
+static inline const struct near_key *fastpath_key(struct channel *ch, enum operation_kind kind,
+	const void *local, uint64_t remote, size_t bytes)
 {
 	const struct near_key *key;
 
@@ -34,7 +34,9 @@ static inline const struct near_key *fastpath_key(
 		poison_find(local, bytes))
 		return NULL;
 	key = key_cache_find(&ch->keys, remote, bytes);
-	return likely(key) ? key : fastpath_object_key(ch, remote, bytes);
+	if (unlikely(!key))
+		return fastpath_object_key(ch, remote, bytes);
+	return kind == OPERATION_WRITE && key->read_only ? NULL : key;
 }
 
 static inline bool fastpath_is_leased(const struct channel *ch, uint64_t now_ns)
@@ -111,7 +113,7 @@ static inline __attribute__((always_inline)) bool fastpath_copy(
 
 	if (unlikely(p->first || !channel_is_connected(ch)))
 		return false;
-	key = fastpath_key(ch, local, remote, bytes);
+	key = fastpath_key(ch, kind, local, remote, bytes);
 	if (unlikely(!key))
 		return false;
 	now = clock_boot_ns();
@@ -177,7 +179,7 @@ static inline __attribute__((always_inline)) bool fastpath_start(struct channel 
 	struct operation *op, enum operation_kind kind, void *local, uint64_t remote, size_t bytes,
 	uint64_t tag, bool silent)
 {
-	const struct near_key *key = fastpath_key(ch, local, remote, bytes);
+	const struct near_key *key = fastpath_key(ch, kind, local, remote, bytes);
 	struct pipeline *p = &ch->pipeline;
 	struct work *work;
 

@@ -71,6 +71,7 @@ int keys_find(struct channel *ch, const struct rmem_iovec *piece, uint64_t as_of
 
 	if (near && near->serial <= as_of) {
 		out->slab = NULL;
+		out->read_only = near->read_only;
 		*out_rkey = near->rkey;
 		return 0;
 	}
@@ -84,7 +85,7 @@ int keys_find(struct channel *ch, const struct rmem_iovec *piece, uint64_t as_of
 		return -EAGAIN;
 	key_cache_remember(&ch->keys, piece->base,
 		&(struct near_key){ out->addr, out->slab ? 0 : out->bytes, out->serial, out->live,
-			*out_rkey, out->slab });
+			*out_rkey, out->slab, out->read_only });
 	return 0;
 }
 
@@ -187,8 +188,8 @@ static int fetch(struct channel *ch, const struct block_view *block, struct erri
 	return 0;
 }
 
-typedef int visit_fn(struct channel *ch, const struct rmem_iovec *piece,
-	const struct operation *op, struct errinfo *errinfo);
+typedef int visit_fn(struct channel *ch, const struct rmem_iovec *piece, const struct operation *op,
+	struct errinfo *errinfo);
 
 /* Every remote piece of an operation, until one fails. */
 static int for_each_piece(
@@ -215,6 +216,8 @@ static int check_piece(struct channel *ch, const struct rmem_iovec *piece,
 
 	if (rc && rc != -EAGAIN)
 		return rc;
+	if (block.read_only && op->kind != OPERATION_READ)
+		return explain_read_only(piece->base, errinfo);
 	if (!block.slab || op->is_journal || slab_holds(block.slab, piece->base, piece->len, &slot))
 		return 0;
 	return explain_object(block.slab, piece->base, piece->len, errinfo);

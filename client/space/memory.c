@@ -126,6 +126,7 @@ static int accept_allocation(struct session *s, const struct alloc_request *requ
 	rc = blocks_add(&s->blocks, &(struct block){ .addr = lent->addr,
 					    .bytes = lent->bytes,
 					    .id = lent->serial,
+					    .born_ns = clock_boot_ns(),
 					    .slab = slab,
 					    .origin = origin });
 	if (rc == -EEXIST)

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <unistd.h>
-#include <utlist.h>
 
 #include "client/space/memory.h"
 #include "common/handshake.h"
@@ -25,38 +24,44 @@ void slab_thread_destroy(struct slab_thread *t)
 	pthread_mutex_destroy(&t->lock);
 }
 
+/* One that could not be given back the last time, or another one. NULL: there is none. */
+static struct slab *choose(struct slab_thread *t, bool all)
+{
+	struct depot *d = &t->session->depot;
+
+	if (!t->leaving && (all || depot_has_surplus(d))) {
+		t->leaving = depot_take_empty(d);
+		/* Its records are not sent any more. Until the server has it, it may take freed objects for live. */
+		if (t->leaving)
+			atomic_fetch_add(&d->unsent, 1);
+	}
+	return t->leaving;
+}
+
 int slab_thread_give_back(
 	struct slab_thread *t, bool all, uint64_t deadline_ns, struct errinfo *errinfo)
 {
 	struct depot *d = &t->session->depot;
 	struct slab *s;
-	int rc = 0;
 
-	while (rc == 0 && (t->leaving || all || depot_has_surplus(d))) {
-		s = t->leaving;
-		if (s)
-			LL_DELETE(t->leaving, s);
-		else
-			s = depot_take_empty(d);
-		if (!s)
-			break;
-		rc = memory_free(t->session, s->addr, deadline_ns, errinfo);
-		/* It is not this session's any more, however that came. */
-		if (rc == -ESTALE || rc == -EINVAL || rc == -EIO)
-			rc = 0;
-		if (rc)
-			LL_PREPEND(t->leaving, s);
-		else
-			depot_drop(d, s);
+	while ((s = choose(t, all)) != NULL) {
+		int rc = memory_free(t->session, s->addr, deadline_ns, errinfo);
+
+		/* -ESTALE, -EINVAL, -EIO: it is not this session's any more, however that came. */
+		if (rc && rc != -ESTALE && rc != -EINVAL && rc != -EIO)
+			return rc;
+		t->leaving = NULL;
+		atomic_fetch_sub(&d->unsent, 1);
+		depot_drop(d, s);
 	}
-	return rc;
+	return 0;
 }
 
 int slab_thread_flush(struct slab_thread *t, uint64_t deadline_ns, struct errinfo *errinfo)
 {
 	int rc = journal_flush(&t->journal, deadline_ns, errinfo);
 
-	return rc ? rc : session_renew(t->session, true, errinfo);
+	return rc ? rc : session_renew(t->session, !t->leaving, errinfo);
 }
 
 static void work(struct slab_thread *t)

@@ -23,7 +23,7 @@ struct slab_thread {
 	bool was_started;     /* there have been slabs */
 	atomic_bool stopping;
 	pthread_t thread;
-	struct slab *leaving; /* taken from the depot, and not given back yet */
+	struct slab *leaving; /* taken from the depot, and not given back yet; NULL: none */
 };
 
 void slab_thread_init(struct slab_thread *t, struct session *s, struct thread_channels *channels);

@@ -111,22 +111,24 @@ struct rmem_open_attr {
 #define RMEM_MEMORY_LATENCY 3u
 
 struct rmem_alloc_attr {
-	size_t size;    /* sizeof(struct rmem_alloc_attr): see RMEM_ALLOC_ATTR_INIT */
-	int node;       /* a NUMA node of the server, one more beside nodes; or RMEM_NODE_ANY */
-	uint32_t flags; /* RMEM_ALLOC_…; others are -EINVAL */
-	uint64_t align_bytes; /* a power of 2, at most 4096; 0: the largest that divides bytes */
-	uint32_t policy;      /* RMEM_POLICY_… */
-	uint32_t attribute;   /* RMEM_MEMORY_…, for BEST; else 0 */
-	uint64_t nodes;       /* NUMA nodes of the server, node N being bit 1 << N */
+	size_t size;        /* sizeof(struct rmem_alloc_attr): see RMEM_ALLOC_ATTR_INIT */
+	int node;           /* a NUMA node of the server, one more beside nodes; or RMEM_NODE_ANY */
+	uint32_t flags;     /* RMEM_ALLOC_…; others are -EINVAL */
+	uint32_t policy;    /* RMEM_POLICY_… */
+	uint32_t attribute; /* RMEM_MEMORY_…, for BEST; else 0 */
+	uint64_t nodes;     /* NUMA nodes of the server, node N being bit 1 << N */
 	/* for NEAR: in an allocation of this session, or one that it has attached (near that one's owner); else 0 */
 	rmem_addr_t near_addr;
+	uint64_t align_bytes; /* a power of 2, at most 4096; 0: the largest that divides bytes */
 };
 #define RMEM_ALLOC_ATTR_INIT \
 	{ \
-		sizeof(struct rmem_alloc_attr), RMEM_NODE_ANY, 0, 0, RMEM_POLICY_DEFAULT, 0, 0, 0 \
+		sizeof(struct rmem_alloc_attr), RMEM_NODE_ANY, 0, RMEM_POLICY_DEFAULT, 0, 0, 0, 0 \
 	}
-#define RMEM_ALLOC_ZERO 1u     /* its bytes are zero, also where this session had something there before */
-#define RMEM_ALLOC_ISOLATED 2u /* a block of its own, however small: access ends with its bytes, in the NIC too */
+#define RMEM_ALLOC_ZERO \
+	1u /* its bytes are zero, also where this session had something there before */
+#define RMEM_ALLOC_ISOLATED \
+	2u /* a block of its own, however small: access ends with its bytes, in the NIC too */
 
 /*
  * Open a session. server is "host" or "host:port" (an IPv6 literal in brackets); NULL means
@@ -191,9 +193,63 @@ RMEM_API int rmem_alloc(
 RMEM_API int rmem_free(struct rmem *rm, rmem_addr_t addr);
 
 /*
+ * What is at addr, which may be anywhere inside it. Without asking the server: what an owner, or an operator, has
+ * ended meanwhile is not known before a call on it finds out. Later versions add fields at the end.
+ *	-EFAULT		nothing of this session's, or attached, is there
+ *	-ESTALE		it is gone
+ */
+#define RMEM_STAT_ATTACHED 1u  /* another session's, which shares it */
+#define RMEM_STAT_READ_ONLY 2u /* ... for reading only */
+#define RMEM_STAT_SHARED \
+	4u /* this session's, and shared by a call of this process; not revoked since */
+
+struct rmem_stat {
+	size_t size;           /* sizeof(struct rmem_stat): see RMEM_STAT_INIT */
+	rmem_addr_t base;      /* what rmem_alloc() returned */
+	uint64_t bytes;        /* asked for */
+	uint64_t usable_bytes; /* that may be used, from base on */
+	uint64_t age_ns;       /* since it was allocated; of a small one, to the second */
+	uint64_t serial;       /* "id" in reports of rmemctl; small ones share their slab's */
+	uint32_t node;         /* NUMA node of the server */
+	uint32_t flags;        /* RMEM_STAT_ATTACHED … */
+};
+#define RMEM_STAT_INIT \
+	{ \
+		sizeof(struct rmem_stat), 0, 0, 0, 0, 0, 0, 0 \
+	}
+
+/* out->size must be set. */
+RMEM_API int rmem_stat(struct rmem *rm, rmem_addr_t addr, struct rmem_stat *out);
+
+/* What there can be, as the server has said when this session was last connected. Later versions add fields at the end. */
+#define RMEM_LIMITS_ATOMICS 1u /* both machines' RDMA devices have atomic operations */
+
+struct rmem_limits {
+	size_t size;          /* sizeof(struct rmem_limits): see RMEM_LIMITS_INIT */
+	uint64_t alloc_bytes; /* the largest allocation that an empty pool could serve */
+	uint64_t
+		object_bytes; /* up to here an allocation shares its pages with others of this session */
+	uint64_t
+		request_bytes; /* that a copy sends in one request to the device; longer ones are several */
+	uint32_t pieces;       /* in each list of rmem_readv() and its like */
+	uint32_t queue_depth;  /* the largest of rmem_queue_create() */
+	uint32_t channels;     /* connections for threads, of this session */
+	uint32_t all_channels; /* connections for threads and queues that a session can have */
+	uint32_t
+		windows; /* keys that the server's device has, for all sessions together; 0: unknown */
+	uint32_t flags; /* RMEM_LIMITS_ATOMICS */
+};
+#define RMEM_LIMITS_INIT \
+	{ \
+		sizeof(struct rmem_limits), 0, 0, 0, 0, 0, 0, 0, 0, 0 \
+	}
+
+/* out->size must be set. */
+RMEM_API int rmem_limits(struct rmem *rm, struct rmem_limits *out);
+
+/*
  * Share an allocation: each session of the same server that has its address and this key may read and write all
- * of it. The key is good for as long as the allocation lives, and cannot be taken
- * back otherwise. One round trip.
+ * of it. The key is good until rmem_unshare(), and at most for as long as the allocation lives. One round trip.
  *
  * The allocation stays this session's: when it frees it, or its memory is reclaimed, the access of all others
  * ends first (-ESTALE to them). If its process dies, it is this process's leak, even if others still use it.
@@ -203,6 +259,39 @@ struct rmem_share_key {
 	uint8_t bytes[64];
 };
 RMEM_API int rmem_share(struct rmem *rm, rmem_addr_t addr, struct rmem_share_key *out);
+
+/*
+ * Share it as attr says; attr may be NULL, then it is rmem_share(). Keys of both kinds may be good at the same time.
+ *	READ_ONLY	this key admits to reading only: the server's RDMA device refuses writes and atomic operations, and
+ *			the library does so before (-EACCES)
+ *
+ * Errors as rmem_share(), and:
+ *	-EOPNOTSUPP	READ_ONLY: the server's RDMA device does not refuse writes with such a key
+ */
+#define RMEM_SHARE_READ_ONLY 1u
+
+struct rmem_share_attr {
+	size_t size;       /* sizeof(struct rmem_share_attr): see RMEM_SHARE_ATTR_INIT */
+	uint32_t flags;    /* RMEM_SHARE_READ_ONLY */
+	uint32_t reserved; /* 0 */
+};
+#define RMEM_SHARE_ATTR_INIT \
+	{ \
+		sizeof(struct rmem_share_attr), 0, 0 \
+	}
+RMEM_API int rmem_share_with(struct rmem *rm, rmem_addr_t addr, const struct rmem_share_attr *attr,
+	struct rmem_share_key *out);
+
+/*
+ * Revoke all keys to an allocation that were given out so far, of both kinds; 0 is fine. When it returns 0 the server's
+ * RDMA device has confirmed that no other session has access any more (-ESTALE to them). The memory stays, with what
+ * others have written; sharing it again gives another key. One round trip. After any other error but -EINVAL the keys
+ * may be good or not: repeat the call.
+ *	-EINVAL		addr is not what rmem_alloc() returned to this session, or was freed
+ *	-EDQUOT		it was done 65535 times for this allocation; its keys stay good
+ *	-EIO		the keys are void, but the server's RDMA device does not confirm that others have no access
+ */
+RMEM_API int rmem_unshare(struct rmem *rm, rmem_addr_t addr);
 
 /*
  * Use an allocation that another session shares, by its address, with all calls that move data. *out_bytes
@@ -231,6 +320,7 @@ RMEM_API int rmem_detach(struct rmem *rm, rmem_addr_t addr);
  * Copy between local and remote memory. Blocks until the bytes have arrived, however many there are, unless
  * nothing arrives for 10 s: then the connection is given up, and a new one made. After a failure the destination
  * may be partly written. 0 bytes is fine. The server's CPU takes no part.
+ *	-EACCES		(rmem_write(), and calls that are like it) the allocation is attached with a key for reading only
  *	-EFAULT		the remote range is not wholly inside one allocation that is this session's, or
  *			attached; or AddressSanitizer forbids the local one. Nothing was sent,
  *			unless the allocation was freed, or detached, meanwhile. Or part of more than 64 KiB
@@ -243,6 +333,25 @@ RMEM_API int rmem_detach(struct rmem *rm, rmem_addr_t addr);
  */
 RMEM_API int rmem_read(struct rmem *rm, void *dst, rmem_addr_t src, size_t bytes);
 RMEM_API int rmem_write(struct rmem *rm, rmem_addr_t dst, const void *src, size_t bytes);
+
+/*
+ * Copy between remote ranges, and fill one with a byte. The server's CPU does it, so that the bytes do not travel. Blocks
+ * until it is done: one round trip, and some 0.1 to 0.5 s for each GiB; other calls of this session that ask the
+ * server wait meanwhile. 0 bytes are fine.
+ *
+ * It sees what was written before by operations that had completed (or were reaped) when it was called, and those
+ * that begin after it has returned see what it has done. Against operations on their way at the same time, of this or another
+ * session, it is neither ordered nor atomic: they see bytes from before and after, in any mixture.
+ *
+ * After a failure the destination may be partly written. After -ETIMEDOUT and -ECONNRESET the server may still be
+ * at it, until the next call of this session that asks the server (rmem_alloc(), say) has returned 0.
+ *	-EFAULT		a range is not wholly inside one allocation that is this session's, or attached. Nothing was done
+ *	-EINVAL		the two ranges overlap
+ *	-EACCES		dst is attached with a key for reading only
+ *	-EOWNERDEAD	as calls that move data
+ */
+RMEM_API int rmem_copy(struct rmem *rm, rmem_addr_t dst, rmem_addr_t src, size_t bytes);
+RMEM_API int rmem_fill(struct rmem *rm, rmem_addr_t dst, uint8_t byte, size_t bytes);
 
 /*
  * Scatter-gather: like process_vm_readv(2), both lists are taken as one run of bytes and must have
@@ -291,6 +400,7 @@ RMEM_API int rmem_buf_release(struct rmem *rm, void *addr);
  * An operation is never repeated that may have been carried out.
  *	-EINVAL		addr is not a multiple of 8
  *	-EFAULT		the 8 bytes are not inside one allocation that is this session's, or attached
+ *	-EACCES		the allocation is attached with a key for reading only
  *	-EOPNOTSUPP	this machine's RDMA device, or the server's, has no atomic operations
  *	-EREMOTEIO	the connection broke meanwhile: it may or may not have been carried out. (After
  *			any other error it was not.)

@@ -18,7 +18,8 @@
 #define ENDS_AT_ONCE \
 	64 /* what a session can have on one allocation, nearly; more is for the reaper */
 
-#define WINDOW_ACCESS (IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_ATOMIC)
+#define WINDOW_READS IBV_ACCESS_REMOTE_READ
+#define WINDOW_WRITES (IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_ATOMIC)
 
 struct attachment_key {
 	const struct grantee *grantee;
@@ -46,12 +47,18 @@ static struct ibv_mr *chunk_for(const struct connection *c, const struct allocat
 	return c->device->protection == PROTECTION_WINDOW ? device_chunk(c->device, a->addr) : NULL;
 }
 
-static struct extent extent_of(const struct access *access, const struct allocation *a)
+struct wait **access_others(struct access *access, const struct allocation *a)
+{
+	return &access->reach[ledger_slot(access->pool->ledger, a)].others;
+}
+
+static struct extent extent_of(
+	const struct access *access, const struct allocation *a, bool read_only)
 {
 	return (struct extent){ .memory = pool_pointer(access->pool, a),
 		.addr = a->addr,
 		.bytes = a->bytes,
-		.access = WINDOW_ACCESS };
+		.access = read_only ? WINDOW_READS : WINDOW_READS | WINDOW_WRITES };
 }
 
 /* NOLINTBEGIN(clang-analyzer-*): the analyzer does not follow uthash */
@@ -108,10 +115,10 @@ struct grant *access_find(
 	return g;
 }
 
-int access_make(
-	struct access *access, struct connection *c, const struct allocation *a, struct grant **out)
+int access_make(struct access *access, struct connection *c, const struct allocation *a,
+	bool read_only, struct grant **out)
 {
-	const struct extent e = extent_of(access, a);
+	const struct extent e = extent_of(access, a, read_only);
 	struct ibv_mw *spare = c->nspares ? c->spares[c->nspares - 1] : NULL;
 	struct attachment *at = attach(access, c->grantee, a);
 	struct grant **head = grants_of(access, a);
@@ -127,6 +134,7 @@ int access_make(
 	}
 	c->nspares -= spare != NULL;
 	g->allocation = a;
+	g->read_only = read_only;
 	g->connection = c;
 	g->access = access;
 	g->attachment = at;
@@ -139,7 +147,7 @@ int access_make(
 
 void access_bind_request(const struct access *access, const struct grant *g, struct ibv_send_wr *wr)
 {
-	const struct extent e = extent_of(access, g->allocation);
+	const struct extent e = extent_of(access, g->allocation, g->read_only);
 
 	grant_bind_request(g, &e, chunk_for(g->connection, g->allocation), wr);
 }
@@ -284,6 +292,30 @@ bool access_end_of(struct access *access, const struct allocation *a, const stru
 	return access_has(access, a, grantee);
 }
 
+bool access_end_others(
+	struct access *access, const struct allocation *a, const struct grantee *owner)
+{
+	struct grant *g;
+
+	DL_FOREACH2(*grants_of(access, a), g, of_next)
+	{
+		if (g->connection->grantee != owner)
+			begin_end(access, g);
+	}
+	end_soon(access);
+	return access_count_others(access, a, owner) > 0;
+}
+
+bool access_others_are_stuck(
+	const struct access *access, const struct allocation *a, const struct grantee *owner)
+{
+	const struct grant *g = *grants_of(access, a);
+
+	while (g && (g->end != GRANT_STUCK || g->connection->grantee == owner))
+		g = g->of_next;
+	return g != NULL;
+}
+
 bool access_has(struct access *access, const struct allocation *a, const struct grantee *grantee)
 {
 	return find_attachment(access, grantee, a) != NULL;
@@ -343,6 +375,8 @@ void access_ended(struct grant *g)
 	grant_free(g);
 	if (a && !was_given && c->grantee)
 		wait_finish(&c->grantee->grant_ended, 0);
+	if (a)
+		wait_finish(access_others(access, a), 0);
 	if (a && a->state == ALLOCATION_REVOKING && !*grants_of(access, a))
 		finish(access, a);
 }
@@ -365,6 +399,7 @@ void access_mark_stuck(struct grant *g)
 	}
 	if (a->state == ALLOCATION_REVOKING)
 		give_up(access, a);
+	wait_finish(access_others(access, a), -EIO);
 	wait_finish(&grantee->grant_ended, 0);
 }
 

@@ -29,6 +29,7 @@ struct attachment; /* of a session to an allocation: its grants there */
 struct reach {
 	struct grant *grants;  /* one per connection at most */
 	struct wait *revoked;  /* waits for the last of them to end */
+	struct wait *others;   /* waits for those of other sessions than the owner's */
 	unsigned nattachments; /* sessions that have grants */
 };
 
@@ -52,7 +53,7 @@ struct grant *access_find(
 
 /* Make one, not bound yet. -ENOMEM, or what the device says. */
 int access_make(struct access *access, struct connection *c, const struct allocation *a,
-	struct grant **out);
+	bool read_only, struct grant **out);
 
 /* The work request that binds it; to be followed at once by grant_posted(). */
 void access_bind_request(
@@ -75,6 +76,17 @@ unsigned access_end_all(struct access *access, const struct allocation *a);
 /* End those of one session. True: some are left; grantee->grant_ended tells of each that ends, or is stuck. */
 bool access_end_of(
 	struct access *access, const struct allocation *a, const struct grantee *grantee);
+
+/*
+ * End those of all sessions but the owner's. True: some are left; *access_others() is finished with 0 whenever one has
+ * ended, of any session, and with -EIO when the device does not confirm the end of one. -EIO is not told of one that
+ * is stuck already: access_others_are_stuck().
+ */
+bool access_end_others(
+	struct access *access, const struct allocation *a, const struct grantee *owner);
+struct wait **access_others(struct access *access, const struct allocation *a);
+bool access_others_are_stuck(
+	const struct access *access, const struct allocation *a, const struct grantee *owner);
 
 /* See to at most *budget of those that are queued. True: there is more that can be done now. */
 bool access_end_some(struct access *access, unsigned *budget);

@@ -39,7 +39,8 @@ struct grant {
 	struct ibv_mr *own_region;           /* REGION mode */
 	struct ibv_mw *window;
 	uint32_t rkey;
-	bool bound; /* the bind was posted, and no invalidation has completed */
+	bool bound;     /* the bind was posted, and no invalidation has completed */
+	bool read_only; /* the window has no right to write, nor to atomic operations */
 	enum grant_end end;
 	unsigned revoke_tries;             /* that failed, while its connection was reaped */
 	struct grant *prev, *next;         /* of the connection */

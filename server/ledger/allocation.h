@@ -9,6 +9,7 @@
 
 #define SESSIONS_MAX 65536 /* slots of the session table (server/ledger/sessions.h) */
 #define SITES_MAX 16384    /* call site numbers; 0 is "unknown" */
+#define UNSHARED_MAX 65535
 
 /*
  * Stored: values are never reused. Any two differ in every byte: damage to fewer than four bytes yields an invalid
@@ -34,8 +35,9 @@ struct allocation {
 	uint32_t seq;      /* its request's sequence number: identifies a repeated request */
 	uint8_t former_order; /* format 2: log2 of the block's bytes, which was a power of two; since then 0 */
 	uint8_t size_class; /* 0: a block of its own; else a slab of this class (common/size_class.h) */
-	uint8_t reserved[2];
-	uint32_t check; /* checksum over all but state: ledger_record_check() */
+	/* These two are changed by one store (ledger_unshare()). */
+	uint16_t unshared; /* how often its shares were revoked */
+	uint32_t check;    /* checksum over all but state: ledger_record_check() */
 };
 _Static_assert(sizeof(struct allocation) == 64, "ledger records are 64 bytes");
 

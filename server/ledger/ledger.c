@@ -275,8 +275,7 @@ static void publish(struct allocation *a, const struct allocation *draft)
 	a->seq = draft->seq;
 	a->former_order = 0;
 	a->size_class = draft->size_class;
-	for (unsigned i = 0; i < sizeof(a->reserved); i++)
-		a->reserved[i] = 0;
+	a->unshared = 0;
 	a->check = draft->check;
 	__atomic_store_n(&a->state, ALLOCATION_LIVE, __ATOMIC_RELEASE);
 }
@@ -290,8 +289,7 @@ int ledger_add(struct ledger *l, const struct allocation *draft, const struct al
 	checked.state = ALLOCATION_LIVE;
 	checked.serial = numbering_next(&l->serials);
 	checked.former_order = 0;
-	for (unsigned i = 0; i < sizeof(checked.reserved); i++)
-		checked.reserved[i] = 0;
+	checked.unshared = 0;
 	checked.check = ledger_record_check(&checked);
 	if (checked.serial == 0)
 		return -EDQUOT;
@@ -352,6 +350,34 @@ int ledger_set_state(struct ledger *l, const struct allocation *a, enum allocati
 	accounts_remove(&l->accounts, a);
 	store_state(l, slot, state);
 	accounts_add(&l->accounts, a);
+	return 0;
+}
+
+/* The last word of a record, which one store changes: unshared, check, and what is beside them. */
+typedef uint64_t __attribute__((may_alias)) last_word;
+
+static last_word *last_word_of(struct allocation *a)
+{
+	_Static_assert(sizeof(*a) - offsetof(struct allocation, unshared) <= sizeof(last_word),
+		"in the last word");
+	return (last_word *)(a + 1) - 1;
+}
+
+int ledger_unshare(struct ledger *l, const struct allocation *a)
+{
+	struct allocation changed = *a;
+
+	if (a->unshared == UNSHARED_MAX)
+		return -EDQUOT;
+	changed.unshared++;
+	changed.check = ledger_record_check(&changed);
+	/* A seal that is off by this matches before the store and after it. */
+	if (l->seal)
+		__atomic_store_n(&l->seal->changing, term(&changed) - term(a), __ATOMIC_SEQ_CST);
+	l->sum += term(&changed) - term(a);
+	__atomic_store_n(last_word_of(table_edit(&l->table, ledger_slot(l, a))),
+		*last_word_of(&changed), __ATOMIC_RELEASE);
+	settle(l);
 	return 0;
 }
 

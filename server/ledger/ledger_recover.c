@@ -27,10 +27,6 @@ static bool is_state(uint32_t state)
 
 bool ledger_record_is_possible(const struct allocation *a)
 {
-	for (unsigned i = 0; i < sizeof(a->reserved); i++) {
-		if (a->reserved[i] != 0)
-			return false;
-	}
 	if (a->bytes == 0 || a->bytes > BLOCK_MAX_BYTES)
 		return false;
 	if (a->former_order && 1ULL << a->former_order % 64 != block_align(a->bytes))

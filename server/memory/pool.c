@@ -135,8 +135,8 @@ int pool_explain_full(
 	const struct pool *p, const struct wish *wish, uint32_t session, struct errinfo *errinfo)
 {
 	const uint64_t own_bytes = ledger_session_bytes(p->ledger, session);
-	char asked[UNITS_TEXT_SIZE], largest[UNITS_TEXT_SIZE];
 	const uint64_t nodes = pool_rank_mask(p, wish);
+	char asked[UNITS_TEXT_SIZE], largest[UNITS_TEXT_SIZE];
 	char own[UNITS_TEXT_SIZE], others[UNITS_TEXT_SIZE], where[128];
 
 	units_format_bytes(wish->bytes, asked, sizeof(asked));

@@ -323,16 +323,13 @@ int handle_attach(struct connection *c, const struct header *h, struct wire *in)
 	const struct allocation *a;
 	struct attach_request q;
 	struct grant *g;
+	bool read_only;
 	int err;
 
 	attach_request_get(in, &q);
 	if (wire_finish(in))
 		return -EBADMSG;
-	a = handler_own(c, q.addr, q.serial);
-	if (!a)
-		a = handler_shared(c, q.addr, q.key);
-	if (a && a->serial != q.serial)
-		a = NULL; /* the key fits a newer allocation than the one meant */
+	a = handler_reachable(c, q.addr, q.serial, q.key, &read_only);
 	if (!a)
 		return handler_refuse(c, h, -ESTALE,
 			"0x%" PRIx64 " is not held by this session, nor shared with it (any more)",
@@ -341,7 +338,12 @@ int handle_attach(struct connection *c, const struct header *h, struct wire *in)
 	/* No new grant during a DETACH either: the DETACH would wait for it, but nothing would end it. */
 	if ((g && g->end != GRANT_GIVEN) || handler_is_detaching(c, a))
 		return handler_refuse(c, h, -ESTALE, "0x%" PRIx64 " is being detached", q.addr);
-	err = g ? 0 : access_make(rpc_of(c)->access, c, a, &g);
+	if (g && g->read_only != read_only)
+		return handler_refuse(c, h, -EINVAL,
+			"this connection reaches 0x%" PRIx64
+			" with another key's rights: DETACH it",
+			q.addr);
+	err = g ? 0 : access_make(rpc_of(c)->access, c, a, read_only, &g);
 	if (err)
 		return handler_refuse_grant(c, h, err);
 	rpc_of(c)->keys_given++;

@@ -49,7 +49,9 @@ static int greet(struct connection *c, const struct header *h)
 		.nodes = (uint8_t)rpc_of(c)->pool->nnodes,
 		.max_alloc_bytes = pool_max_alloc_bytes(rpc_of(c)->pool, POOL_ALL_NODES),
 		.fencing_token = handler_record(c)->fencing_token,
-		.pool = rpc_of(c)->pool->id };
+		.pool = rpc_of(c)->pool->id,
+		.windows = (uint32_t)c->device->attr.max_mw,
+		.atomics = c->device->attr.atomic_cap != IBV_ATOMIC_NONE };
 	memcpy(body.secret, handler_record(c)->secret, ID_SIZE);
 	connection_reply_begin(c, h->type, h->seq, 0, &r);
 	hello_reply_put(&r.body, &body);

@@ -149,15 +149,57 @@ int raw_free(struct raw *r, uint64_t addr)
 	return RAW_TELL(r, MESSAGE_FREE, free, &q);
 }
 
-int raw_share(struct raw *r, uint64_t addr, uint8_t key[SHARE_KEY_SIZE])
+static int share(struct raw *r, uint64_t addr, bool read_only, uint8_t key[SHARE_KEY_SIZE])
 {
-	const struct share_request q = { .addr = addr, .serial = raw_serial(addr) };
+	const struct share_request q = {
+		.addr = addr, .serial = raw_serial(addr), .read_only = read_only
+	};
 	struct share_reply answer;
 	int err = RAW_ASK(r, MESSAGE_SHARE, share, &q, share, &answer);
 
 	if (!err)
 		memcpy(key, answer.key, SHARE_KEY_SIZE);
 	return err;
+}
+
+int raw_share(struct raw *r, uint64_t addr, uint8_t key[SHARE_KEY_SIZE])
+{
+	return share(r, addr, false, key);
+}
+
+int raw_share_to_read(struct raw *r, uint64_t addr, uint8_t key[SHARE_KEY_SIZE])
+{
+	return share(r, addr, true, key);
+}
+
+int raw_unshare(struct raw *r, uint64_t addr)
+{
+	const struct unshare_request q = { .addr = addr, .serial = raw_serial(addr) };
+
+	return RAW_TELL(r, MESSAGE_UNSHARE, unshare, &q);
+}
+
+struct place raw_place(uint64_t addr, uint64_t offset, const uint8_t *key)
+{
+	struct place p = { .addr = addr, .serial = raw_serial(addr), .offset = offset };
+
+	if (key)
+		memcpy(p.key, key, sizeof(p.key));
+	return p;
+}
+
+int raw_copy(struct raw *r, struct place dst, struct place src, uint64_t bytes)
+{
+	const struct copy_request q = { .dst = dst, .src = src, .bytes = bytes };
+
+	return RAW_TELL(r, MESSAGE_COPY, copy, &q);
+}
+
+int raw_fill(struct raw *r, struct place dst, uint8_t byte, uint64_t bytes)
+{
+	const struct fill_request q = { .dst = dst, .bytes = bytes, .byte = byte };
+
+	return RAW_TELL(r, MESSAGE_FILL, fill, &q);
 }
 
 int raw_lookup(struct raw *r, uint64_t addr, const uint8_t *key, uint64_t *out_bytes)

@@ -73,6 +73,12 @@ int raw_attach(struct raw *r, uint64_t addr, struct grant_reply *out);
 /* key NULL: all zero. */
 int raw_attach_with(struct raw *r, uint64_t addr, const uint8_t *key, struct grant_reply *out);
 int raw_share(struct raw *r, uint64_t addr, uint8_t key[SHARE_KEY_SIZE]);
+int raw_share_to_read(struct raw *r, uint64_t addr, uint8_t key[SHARE_KEY_SIZE]);
+int raw_unshare(struct raw *r, uint64_t addr);
+/* From an offset of an allocation on; key NULL: all zero. */
+struct place raw_place(uint64_t addr, uint64_t offset, const uint8_t *key);
+int raw_copy(struct raw *r, struct place dst, struct place src, uint64_t bytes);
+int raw_fill(struct raw *r, struct place dst, uint8_t byte, uint64_t bytes);
 int raw_lookup(struct raw *r, uint64_t addr, const uint8_t *key, uint64_t *out_bytes);
 int raw_detach(struct raw *r, uint64_t addr);
 int raw_fence(struct raw *r, uint64_t fencing_token); /* 1: out */

@@ -79,6 +79,15 @@ void speech_put_body(struct wire *w, enum message_type type)
 	case MESSAGE_DETACH:
 		detach_request_put(w, &(struct detach_request){ .addr = 4096 });
 		break;
+	case MESSAGE_UNSHARE:
+		unshare_request_put(w, &(struct unshare_request){ .addr = 4096 });
+		break;
+	case MESSAGE_COPY:
+		copy_request_put(w, &(struct copy_request){ .dst = { .addr = 4096 } });
+		break;
+	case MESSAGE_FILL:
+		fill_request_put(w, &(struct fill_request){ .dst = { .addr = 4096 } });
+		break;
 	case MESSAGE_FENCE:
 		fence_request_put(w, &(struct fence_request){ .fencing_token = 1 });
 		break;

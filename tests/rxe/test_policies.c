@@ -65,7 +65,7 @@ static void test_named_nodes(void **state)
 	struct rmem_alloc_attr preferred = policy(RMEM_POLICY_PREFERRED, 1ULL << 1);
 	struct rmem_alloc_attr strict = policy(RMEM_POLICY_PREFERRED | RMEM_POLICY_STRICT, 2);
 	struct rmem_alloc_attr none = policy(RMEM_POLICY_BIND, 1ULL << 2);
-	struct rmem_alloc_attr old = { .size = offsetof(struct rmem_alloc_attr, align_bytes),
+	struct rmem_alloc_attr old = { .size = offsetof(struct rmem_alloc_attr, policy),
 		.node = 3 };
 	rmem_addr_t held[16], addr = 77;
 	struct rig *r = *state;

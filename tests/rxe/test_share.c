@@ -418,6 +418,102 @@ static void the_owner_leaves_it_behind(void **state)
 	rig_end(r);
 }
 
+/* ---- reading only, and revoking ---- */
+
+/* The device refuses all but reads; each refusal costs a channel. */
+static void to_read_only(void **state)
+{
+	static const enum ibv_wr_opcode writes[] = { IBV_WR_RDMA_WRITE, IBV_WR_ATOMIC_FETCH_AND_ADD,
+		IBV_WR_ATOMIC_CMP_AND_SWP };
+	struct rig *r = *state;
+	struct crew owner, other;
+	uint64_t addr, bytes;
+	uint32_t mine, rkey;
+	struct key key, all;
+
+	crew_start(r, patient);
+	crew_open(&owner, r, 1);
+	crew_open(&other, r, 4);
+	addr = crew_alloc(&owner);
+	mine = crew_attach(owner.channels[0], addr);
+	crew_fill(owner.channels[0], addr, mine, 7);
+	all = share(&owner, addr);
+	assert_int_equal(raw_share_to_read(owner.control, addr, key.bytes), 0);
+	assert_memory_not_equal(key.bytes, all.bytes, sizeof(key));
+	assert_int_equal(raw_lookup(other.control, addr, key.bytes, &bytes), 0);
+	for (unsigned i = 0; i < 3; i++) {
+		rkey = attach(other.channels[i], addr, &key);
+		crew_check(other.channels[i], addr, rkey, 7);
+		assert_int_equal(raw_access(other.channels[i], writes[i], addr, 8, rkey),
+			IBV_WC_REM_ACCESS_ERR);
+		assert_int_equal(raw_wait_gone(other.channels[i], RAW_LIMIT_NS), 0);
+	}
+	crew_check(owner.channels[0], addr, mine, 7);
+	/* One connection has the rights of one key. */
+	attach(other.channels[3], addr, &key);
+	assert_int_equal(attach_error(other.channels[3], addr, &all), -EINVAL);
+	assert_int_equal(raw_detach(other.control, addr), 0);
+	rkey = attach(other.channels[3], addr, &all);
+	crew_fill(other.channels[3], addr, rkey, 8);
+	crew_check(owner.channels[0], addr, mine, 8);
+	assert_int_equal(raw_free(owner.control, addr), 0);
+	crew_close(&other);
+	crew_close(&owner);
+	rig_end(r);
+}
+
+/* Nobody but the owner has access when it is answered, nor later, with keys from before; also after a restart. */
+static void revoked_shares(void **state)
+{
+	struct rig *r = *state;
+	struct crew owner, others[2];
+	struct key old, to_read, new;
+	uint32_t mine, rkeys[2];
+	uint64_t addr, bytes;
+
+	crew_start(r, patient);
+	crew_open(&owner, r, 1);
+	addr = crew_alloc(&owner);
+	mine = crew_attach(owner.channels[0], addr);
+	old = share(&owner, addr);
+	assert_int_equal(raw_share_to_read(owner.control, addr, to_read.bytes), 0);
+	for (unsigned i = 0; i < 2; i++) {
+		crew_open(&others[i], r, 3);
+		rkeys[i] = attach(others[i].channels[0], addr, i ? &to_read : &old);
+		attach(others[i].channels[1], addr, i ? &to_read : &old);
+	}
+	assert_int_equal(raw_unshare(others[0].control, addr), -ESTALE); /* not its own */
+	assert_int_equal(raw_unshare(owner.control, addr), 0);
+	assert_int_equal(rig_ask_number(r, "map", "blocks.0.attached_sessions"), 0);
+	for (unsigned i = 0; i < 2; i++)
+		crew_refused(others[i].channels[0], addr, rkeys[i]);
+	assert_int_equal(attach_error(others[0].channels[2], addr, &old), -ESTALE);
+	assert_int_equal(attach_error(others[0].channels[2], addr, &to_read), -ESTALE);
+	assert_int_equal(raw_lookup(others[0].control, addr, old.bytes, &bytes), -EACCES);
+	/* The owner has what it had. */
+	crew_fill(owner.channels[0], addr, mine, 9);
+	crew_check(owner.channels[0], addr, mine, 9);
+	new = share(&owner, addr);
+	assert_memory_not_equal(new.bytes, old.bytes, sizeof(new));
+	attach(others[0].channels[2], addr, &new);
+	rig_kill(r);
+	crew_drop(&owner);
+	crew_drop(&others[0]);
+	crew_drop(&others[1]);
+	crew_start(r, patient);
+	crew_open(&others[0], r, 1);
+	assert_int_equal(attach_error(others[0].channels[0], addr, &old), -ESTALE);
+	attach(others[0].channels[0], addr, &new);
+	assert_int_equal(raw_open(r->port, &owner.session, &owner.control), 0);
+	assert_int_equal(raw_unshare(owner.control, addr), 0);
+	assert_int_equal(raw_unshare(owner.control, addr), 0);
+	assert_int_equal(attach_error(others[0].channels[0], addr, &new), -ESTALE);
+	assert_int_equal(raw_free(owner.control, addr), 0);
+	crew_close(&others[0]);
+	crew_close(&owner);
+	rig_end(r);
+}
+
 /* ---- restarts ---- */
 
 /* Keys are the allocation's: they outlive rmemd and the owner's connections. */
@@ -495,6 +591,8 @@ int main(int argc, char **argv)
 		RIG_TEST(the_owner_says_goodbye_and_stays),
 		RIG_TEST(the_owner_may_come_back),
 		RIG_TEST(the_owner_leaves_it_behind),
+		RIG_TEST(to_read_only),
+		RIG_TEST(revoked_shares),
 		RIG_TEST(a_restart_keeps_keys),
 		RIG_TEST(a_channel_replaces_its_predecessor),
 	};

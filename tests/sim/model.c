@@ -199,6 +199,19 @@ char *model_memory(const struct block *b)
 	return pool_find_node(&rooms.pool, addr_node(b->addr))->arena.base + addr_offset(b->addr);
 }
 
+bool shares_admit(const struct shares *s, const uint8_t key[SHARE_KEY_SIZE], bool *out_read_only)
+{
+	*out_read_only = s->to_read && memcmp(s->read_key, key, SHARE_KEY_SIZE) == 0;
+	return *out_read_only || (s->any && memcmp(s->key, key, SHARE_KEY_SIZE) == 0);
+}
+
+uint64_t model_next_write(void)
+{
+	static uint64_t writes;
+
+	return ++writes;
+}
+
 static uint64_t block_bytes_of(uint64_t bytes)
 {
 	return (bytes + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
@@ -245,6 +258,21 @@ struct block *model_add_block(struct owner *o, const struct alloc_reply *r, uint
 
 /* ---- comparing ---- */
 
+/* What was told before is void from the store on that counts it. */
+static void compare_shares(struct block *b, const struct allocation *a)
+{
+	struct shares revoked = b->shares;
+
+	if (a->unshared == b->unshared)
+		return;
+	trace_require(b->unshare_asked && a->unshared > b->unshared,
+		"the shares of allocation %" PRIu64 " are revoked, and nobody has asked",
+		b->serial);
+	b->unshared = a->unshared;
+	b->shares = (struct shares){ .any = false };
+	memcpy(b->shares.void_key, revoked.any ? revoked.key : revoked.read_key, SHARE_KEY_SIZE);
+}
+
 static bool is_bound(const struct block *b)
 {
 	for (struct window *w = NULL; (w = window_next(w)) != NULL;) {
@@ -288,6 +316,8 @@ static void compare(struct block *b, const struct allocation *a)
 				      a->size_class == b->size_class &&
 				      allocation_block_bytes(a) == b->block_bytes,
 			"the record of allocation %" PRIu64 " has changed", b->serial);
+	if (same)
+		compare_shares(b, a);
 	if (b->state == BLOCK_LENT && !(same && a->state == ALLOCATION_LIVE)) {
 		if (!b->free_asked && !b->stuck)
 			require_may_lose(b);

@@ -107,10 +107,24 @@ void verdict_free(struct link *link, int status)
 		"refused, and it is its own");
 }
 
-static bool may_attach(const struct link *link, const struct block *b, const uint8_t *key)
+bool verdict_admits(const struct link *link, const struct block *b,
+	const uint8_t key[SHARE_KEY_SIZE], bool *out_read_only)
 {
+	*out_read_only = false;
 	return b->state == BLOCK_LENT &&
-	       (b->owner == link->owner || (b->shared && memcmp(b->key, key, SHARE_KEY_SIZE) == 0));
+	       (b->owner == link->owner || shares_admit(&b->shares, key, out_read_only));
+}
+
+/* Can more than read be done with this key of the NIC, which is bound now, or with the answer? */
+static bool may_write(uint32_t rkey)
+{
+	struct window *w = NULL;
+
+	while ((w = window_next(w)) != NULL) {
+		if (w->mw.rkey >> 8 == rkey >> 8)
+			return w->access & (IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_ATOMIC);
+	}
+	return false;
 }
 
 void verdict_attach(struct link *link, int status, struct wire *in)
@@ -118,6 +132,7 @@ void verdict_attach(struct link *link, int status, struct wire *in)
 	const struct attach_request *q = &link->question.attach;
 	struct grant_reply r;
 	struct block *b;
+	bool read_only;
 
 	grant_reply_get(in, &r);
 	model_sync();
@@ -125,14 +140,15 @@ void verdict_attach(struct link *link, int status, struct wire *in)
 	if (status) {
 		require(link,
 			status != -ESTALE || !b || b->addr != q->addr || b->detach_asked ||
-				!may_attach(link, b, q->key),
+				!verdict_admits(link, b, q->key, &read_only),
 			"refused, and it may reach it");
 		return;
 	}
 	require(link,
 		b && r.serial == q->serial && r.addr == q->addr && b->addr == q->addr &&
-			may_attach(link, b, q->key),
+			verdict_admits(link, b, q->key, &read_only),
 		"granted, and it may not reach it");
+	require(link, may_write(r.rkey) == !read_only, "granted with other rights");
 	require(link, r.bytes == b->bytes, "another size");
 }
 
@@ -141,6 +157,8 @@ void verdict_share(struct link *link, int status, struct wire *in)
 	const struct share_request *q = &link->question.share;
 	struct share_reply r;
 	struct block *b;
+	uint8_t *key;
+	bool *told;
 
 	share_reply_get(in, &r);
 	model_sync();
@@ -150,9 +168,16 @@ void verdict_share(struct link *link, int status, struct wire *in)
 		return;
 	}
 	require(link, b && b->state == BLOCK_LENT, "a key to what is not its own");
-	require(link, !b->shared || memcmp(b->key, r.key, SHARE_KEY_SIZE) == 0, "another key");
-	b->shared = true;
-	memcpy(b->key, r.key, SHARE_KEY_SIZE);
+	told = q->read_only ? &b->shares.to_read : &b->shares.any;
+	key = q->read_only ? b->shares.read_key : b->shares.key;
+	require(link, !*told || memcmp(key, r.key, SHARE_KEY_SIZE) == 0, "another key");
+	require(link, memcmp(b->shares.void_key, r.key, SHARE_KEY_SIZE) != 0, "a revoked key");
+	*told = true;
+	memcpy(key, r.key, SHARE_KEY_SIZE);
+	require(link,
+		!b->shares.any || !b->shares.to_read ||
+			memcmp(b->shares.key, b->shares.read_key, SHARE_KEY_SIZE) != 0,
+		"the same key for other rights");
 }
 
 void verdict_lookup(struct link *link, int status, struct wire *in)
@@ -160,16 +185,21 @@ void verdict_lookup(struct link *link, int status, struct wire *in)
 	const struct lookup_request *q = &link->question.lookup;
 	struct lookup_reply r;
 	struct block *b, *shared = NULL;
+	bool read_only, to_read = false;
 
 	lookup_reply_get(in, &r);
 	model_sync();
 	for (unsigned i = 0; (b = model_block_at(i)) != NULL; i++) {
-		if (b->addr == q->addr && b->state == BLOCK_LENT && b->shared &&
-			memcmp(b->key, q->key, SHARE_KEY_SIZE) == 0)
-			shared = b;
+		if (b->addr != q->addr || b->state != BLOCK_LENT ||
+			!shares_admit(&b->shares, q->key, &read_only))
+			continue;
+		shared = b;
+		to_read = read_only;
 	}
 	require(link, !status == !!shared, "the key fits, and is refused, or the reverse");
-	require(link, status || (r.bytes == shared->bytes && r.serial == shared->serial),
+	require(link,
+		status || (r.bytes == shared->bytes && r.serial == shared->serial &&
+				  r.read_only == to_read),
 		"another allocation");
 }
 
@@ -180,4 +210,24 @@ void verdict_detach(struct link *link, int status)
 
 	if (!status && b && b->addr == q->addr)
 		require(link, !reaches(b, link->owner), "answered while a key of it reaches it");
+}
+
+void verdict_unshare(struct link *link, int status)
+{
+	const struct unshare_request *q = &link->question.unshare;
+	struct block *b;
+
+	model_sync();
+	b = verdict_own(link, q->addr, q->serial);
+	if (status) {
+		require(link, status == -EIO || !b || b->state != BLOCK_LENT,
+			"refused, and it is its own");
+		return;
+	}
+	if (!b || b->state != BLOCK_LENT)
+		return; /* taken from it meanwhile */
+	require(link, !b->shares.any && !b->shares.to_read, "answered, and its keys are good");
+	for (struct window *w = NULL; (w = window_next(w)) != NULL;)
+		require(link, !w->bound || w->serial != b->serial || w->link->owner == b->owner,
+			"answered while a key of another session reaches it");
 }

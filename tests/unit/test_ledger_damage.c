@@ -53,7 +53,6 @@ static void test_one_bad_field(void **state)
 		{ offsetof(struct allocation, former_order), 1, 14 },
 		{ offsetof(struct allocation, former_order), 1, 255 },
 		{ offsetof(struct allocation, size_class), 1, 1 }, /* 5000 bytes are no slab */
-		{ offsetof(struct allocation, reserved), 1, 1 },
 	};
 
 	(void)state;
@@ -167,7 +166,7 @@ static void test_dropped(void **state)
 	d = draft(1 * MIB, 1, 2);
 	assert_int_equal(ledger_add(l, &d, &a), 0);
 	ledger_close(l);
-	poke_file(NAME, 4096 + offsetof(struct allocation, reserved), &one, 1);
+	poke_file(NAME, 4096 + offsetof(struct allocation, unshared), &one, 1);
 	assert_int_equal(ledger_open(&l, dir, NAME, MAX), 0);
 	assert_int_equal(ledger_rejected(l), 1);
 	ledger_drop_rejected(l);

@@ -594,7 +594,7 @@ static void test_damage_stays_until_started(void **state)
 	struct pool p;
 
 	leave_pool(&data);
-	poke_file(DATADIR_LEDGER, 4096 + offsetof(struct allocation, reserved), &one, 1);
+	poke_file(DATADIR_LEDGER, 4096 + offsetof(struct allocation, unshared), &one, 1);
 	must_open(&p, &data, ARENA_BYTES);
 	pool_undo(&p, &data);
 	pool_close(&p);
