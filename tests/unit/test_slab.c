@@ -1,125 +1,122 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Which objects of a slab are shared, and that the record of such a slot never comes again. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+/* Reading what a session has written into its slab: where it is, and whether its call sites can be the session's. */
+#include "tests/support/world.h"
 
-#include <stdlib.h>
+#include "common/object_record.h"
+#include "common/size_class.h"
+#include "server/audit/slab.h"
+#include "server/lease/session.h"
 
-#include "client/slabs/slab.h"
-#include "tests/support/heap.h"
+#define CLASS 8 /* slots of 64 bytes */
+#define SLAB_BYTES 8192ULL
+#define SLOTS ((uint32_t)(SLAB_BYTES / (64 + 8)))
 
-#define CLASS 8U /* slots of 64 bytes */
-#define BYTES 8192U
-#define SLOT 70U
-#define TIMES 10000U /* the generation begins anew after 2048 */
+static struct {
+	_Alignas(4096) char memory[4 * 4096];
+	struct pool pool;
+	struct leases leases;
+	struct session sessions[4];
+} in;
 
-static struct slab *open_slab(void)
+static uint64_t live(uint32_t site)
 {
-	struct slab *s = slab_create(heap, CLASS, BYTES, false);
+	const struct object_record r = { .state = OBJECT_LIVE, .generation = 1, .site = site };
 
-	assert_non_null(s);
-	s->addr = 0x9e00000000010000ULL;
-	return s;
+	return object_record_pack(&r);
 }
 
-/* As an allocation does it, in the second so many since the session began. */
-static void hand_out(struct slab *s, uint32_t slot, uint32_t age_s)
+static uint64_t *record_at(const struct allocation *a, uint32_t slot)
 {
-	const uint64_t before = slab_record(s, slot);
-	struct object_record r = { .state = OBJECT_LIVE,
-		.generation = object_record_unpack(before).generation + 1,
-		.birth_s = age_s };
-
-	slab_make_next(s, slot, before, &r);
-	atomic_store(&s->records[slot], object_record_pack(&r));
+	return (uint64_t *)(in.memory + addr_offset(a->addr) + (uint64_t)SLOTS * 64) + slot;
 }
 
-static int by_value(const void *left, const void *right)
+static const struct allocation *begin(struct world *w, uint32_t *out_session)
 {
-	const uint64_t a = *(const uint64_t *)left, b = *(const uint64_t *)right;
-
-	return a < b ? -1 : a > b;
+	memset(&in, 0, sizeof(in));
+	in.pool.ledger = w->ledger;
+	in.pool.nodes[0].arena.base = in.memory;
+	in.pool.nnodes = 1;
+	in.leases = (struct leases){
+		.pool = &in.pool, .records = w->sessions, .sites = w->sites, .sessions = in.sessions
+	};
+	*out_session = add_session(w);
+	in.sessions[*out_session].used = true;
+	add_block(w, *out_session, 0, 8192, 0, 0);
+	return add_slab(w, *out_session, CLASS, SLAB_BYTES, 0, 0);
 }
 
-static unsigned count_different(uint64_t *records, unsigned n)
+static uint32_t tell_site(struct world *w, struct session *session, uint64_t offset)
 {
-	unsigned different = 1;
+	struct site_request f = { .nmodules = 1, .nframes = 1 };
+	uint32_t site;
 
-	qsort(records, n, sizeof(*records), by_value);
-	for (unsigned i = 1; i < n; i++)
-		different += records[i] != records[i - 1];
-	return different;
+	f.modules[0].build_id[0] = 7;
+	f.frames[0].offset = offset;
+	assert_int_equal(sites_intern(w->sites, &session->sites, &f, &site), 0);
+	return site;
 }
 
-/* However often it is allocated and revoked within one second. */
-static void test_never_again(void **state)
+static void test_place(void **state)
 {
-	static uint64_t records[TIMES];
-	struct slab *s = open_slab();
-	uint32_t slot;
+	uint32_t session;
+	const struct allocation *a = begin(*state, &session);
+	uint64_t words[SLOTS + 1];
 
-	(void)state;
-	for (unsigned i = 0; i < TIMES; i++) {
-		hand_out(s, SLOT, 5);
-		records[i] = slab_record(s, SLOT);
+	assert_int_equal(slab_slots(CLASS, SLAB_BYTES), SLOTS);
+	assert_int_equal(addr_offset(a->addr), 8192);
+	memset(in.memory, 0xee, sizeof(in.memory));
+	for (uint32_t i = 0; i < SLOTS; i++)
+		*record_at(a, i) = (uint64_t)i << 2 | OBJECT_FREED;
+	words[SLOTS] = 77;
+	slab_read(&in.leases, a, words, SLOTS);
+	for (uint32_t i = 0; i < SLOTS; i++) {
+		assert_true(words[i] == ((uint64_t)i << 2 | OBJECT_FREED));
+		assert_true(slab_record(&in.leases, a, i) == words[i]);
 	}
-	assert_int_equal(count_different(records, TIMES), 2048); /* it was never shared */
-	assert_true(slab_set_shared(s, heap, SLOT, true));
-	assert_true(slab_set_shared(s, heap, SLOT, false));
-	for (unsigned i = 0; i < TIMES; i++) {
-		if (i % 3)
-			hand_out(s, SLOT, 5);
-		else
-			assert_true(slab_renew_object(s, slab_slot_addr(s, SLOT), &slot));
-		records[i] = slab_record(s, SLOT);
-	}
-	assert_int_equal(count_different(records, TIMES), TIMES);
-	/* Time goes on, and with it births. */
-	hand_out(s, SLOT, 100);
-	assert_int_equal(object_record_unpack(slab_record(s, SLOT)).birth_s, 100);
-	/* Of a neighbour nothing is kept. */
-	hand_out(s, SLOT + 1, 5);
-	assert_int_equal(object_record_unpack(slab_record(s, SLOT + 1)).birth_s, 5);
+	assert_int_equal(words[SLOTS], 77);
 }
 
-static void test_shared_slots(void **state)
+static void test_sites(void **state)
 {
-	struct slab *s = open_slab();
-	uint32_t slot;
+	struct world *w = *state;
+	uint32_t session;
+	const struct allocation *a = begin(w, &session);
+	struct session *holder = &in.sessions[session], other = { .used = true };
+	const uint32_t own = tell_site(w, holder, 1), foreign = tell_site(w, &other, 2);
+	uint64_t words[5];
 
-	(void)state;
-	assert_false(slab_is_shared(s, slab_slot_addr(s, SLOT)));
-	assert_true(slab_set_shared(s, heap, SLOT, true));
-	assert_true(slab_is_shared(s, slab_slot_addr(s, SLOT)));
-	assert_true(slab_is_shared(s, slab_slot_addr(s, SLOT) + 63));
-	assert_false(slab_is_shared(s, slab_slot_addr(s, SLOT + 1)));
-	assert_false(slab_is_shared(s, slab_slot_addr(s, s->slots)));
-	assert_true(slab_set_shared(s, heap, SLOT, false));
-	assert_false(slab_is_shared(s, slab_slot_addr(s, SLOT)));
-	/* There is no object, or it does not begin there. */
-	assert_false(slab_renew_object(s, slab_slot_addr(s, SLOT), &slot));
-	hand_out(s, SLOT, 1);
-	assert_false(slab_renew_object(s, slab_slot_addr(s, SLOT) + 8, &slot));
-	assert_true(slab_renew_object(s, slab_slot_addr(s, SLOT), &slot));
-	assert_int_equal(slot, SLOT);
-	/* For the next slab in its memory nothing was ever shared. */
-	assert_true(slab_set_shared(s, heap, SLOT, true));
-	slab_reset(s, CLASS, BYTES);
-	assert_false(slab_is_shared(s, slab_slot_addr(s, SLOT)));
-	hand_out(s, SLOT, 9);
-	hand_out(s, SLOT, 3);
-	assert_int_equal(object_record_unpack(slab_record(s, SLOT)).birth_s, 3);
+	*record_at(a, 0) = live(0);
+	*record_at(a, 1) = live(own);
+	*record_at(a, 2) = live(foreign);
+	*record_at(a, 3) = live(OBJECT_SITE_MAX);
+	*record_at(a, 4) = object_record_with_state(live(foreign), OBJECT_FREED);
+	slab_read(&in.leases, a, words, 5);
+	assert_true(words[0] == live(0));
+	assert_true(words[1] == live(own));
+	assert_int_equal(object_record_state(words[2]), OBJECT_INVALID);
+	assert_int_equal(object_record_state(words[3]), OBJECT_INVALID);
+	assert_int_equal(object_record_state(words[4]), OBJECT_FREED);
+	assert_true(slab_record(&in.leases, a, 2) == words[2]);
+
+	/* It has given up its sites, or is another session: that they are not its own proves nothing. */
+	holder->sites.over = true;
+	assert_true(slab_record(&in.leases, a, 2) == live(foreign));
+	holder->sites.over = false;
+	assert_true(slab_record(&in.leases, a, 2) == words[2]);
+	sessions_remove(w->sessions, session);
+	assert_true(slab_record(&in.leases, a, 2) == live(foreign));
+	assert_int_equal(add_session(w), session);
+	assert_true(slab_record(&in.leases, a, 2) == live(foreign));
+	sites_release(w->sites, &holder->sites);
+	sites_release(w->sites, &other.sites);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_never_again),
-		cmocka_unit_test(test_shared_slots),
+		IN_WORLD(test_place),
+		IN_WORLD(test_sites),
 	};
 
-	return cmocka_run_group_tests(tests, heap_begin, heap_end);
+	return cmocka_run_group_tests(tests, NULL, NULL);
 }
