@@ -164,6 +164,18 @@ static void what_is_held(void **state)
 	json_decref(answer);
 	json_decref(rig_ask(r, "{\"cmd\":\"reclaim\"}"));
 	rig_await_no_session(r);
+	/* What was taken has its call sites, too. */
+	answer = rig_ask(r, "reclaimed");
+	assert_int_equal(rig_number(answer, "lines_total"), 2);
+	for (unsigned i = 0; i < 2; i++) {
+		const json_t *line = json_array_get(json_object_get(answer, "lines"), i);
+		const bool known = rig_text(line, "site")[0] != '\0';
+
+		assert_int_equal(rig_number(line, "blocks"), known ? 2 : 1);
+		assert_int_equal(rig_number(line, "bytes"), known ? 120 : 64);
+		assert_int_equal(rig_number(line, "block_bytes"), known ? 2 * SLOT : SLOT);
+	}
+	json_decref(answer);
 	rig_end(r);
 }
 
