@@ -115,6 +115,13 @@ static int put_nodes(FILE *out, const json_t *answer, struct check *c)
 	return sheet_finish(&s, out);
 }
 
+static void put_slabs(FILE *out, uint64_t n)
+{
+	if (n)
+		fprintf(out, ", %" PRIu64 " of the blocks %s", n,
+			n == 1 ? "is a slab" : "are slabs");
+}
+
 /* A value that the firmware may not tell. */
 static void put_known(
 	struct sheet *s, const json_t *node, const char *field, const char *unit, struct check *c)
@@ -200,6 +207,7 @@ static void put_holdings(FILE *out, const json_t *answer, struct check *c)
 			field_uint(c, allocations, "blocks"));
 		fprintf(out, ", %s of them asked for",
 			units_format_bytes(field_uint(c, allocations, "bytes"), buf, sizeof(buf)));
+		put_slabs(out, field_uint_or_0(c, allocations, "slabs"));
 	}
 	fprintf(out, "; one can hold %s\n",
 		units_format_bytes(field_uint(c, answer, "max_alloc_bytes"), buf, sizeof(buf)));

@@ -4,6 +4,8 @@ set(RMEM_PURE
 	audit/audit.c
 	audit/audit_merge.c
 	audit/finding.c
+	audit/object.c
+	audit/scan.c
 	base/bitset.c
 	base/wait.c
 	ledger/accounts.c

@@ -289,6 +289,8 @@ static __attribute__((noinline)) int find_site(struct rmem *rm, const struct all
 	struct stack stack;
 	int rc;
 
+	if (cache && site_cache_find(cache, call->caller, call->frame, version, out))
+		return 0;
 	stack_capture(&stack, call->caller);
 	rc = memory_site(rm, &stack, deadline_ns, out, errinfo);
 	if (rc == 0 && cache)

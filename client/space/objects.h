@@ -66,8 +66,12 @@ static inline bool objects_alloc_warm(
 	struct thread_cache *t = thread_channels_cache_now(&rm->channels);
 	slab_item item;
 
-	if (__builtin_expect(!t || !thread_cache_pop(t, wish->size_class, &item), 0) ||
-		__builtin_expect(slab_is_lost(slab_item_slab(item)), 0))
+	if (__builtin_expect(!t, 0))
+		return false;
+	while (__builtin_expect(!thread_cache_pop(t, wish->size_class, &item), 0))
+		if (thread_cache_refill(t, wish->size_class))
+			return false;
+	if (__builtin_expect(slab_is_lost(slab_item_slab(item)), 0))
 		return false;
 	objects_hand_out(rm, item, wish, out);
 	return true;

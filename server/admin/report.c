@@ -105,10 +105,12 @@ static json_t *make_allocations(struct draft *d)
 		all.blocks += here.blocks;
 		all.bytes += here.bytes;
 		all.block_bytes += here.block_bytes;
+		all.slabs += here.slabs;
 	}
 	draft_set_number(d, o, "blocks", all.blocks);
 	draft_set_number(d, o, "bytes", all.bytes);
 	draft_set_number(d, o, "block_bytes", all.block_bytes);
+	draft_set_number(d, o, "slabs", all.slabs);
 	return o;
 }
 
@@ -220,6 +222,7 @@ static json_t *make_session(struct draft *d, const struct session_record *r, con
 	const struct ledger_share share = ledger_session_share(view->ledger, l->slot, l->serial);
 	json_t *o = part_holder(d, l->slot, r, &share);
 
+	draft_set_number(d, o, "slabs", share.slabs);
 	draft_set_number(d, o, "channels", view->channels ? view->channels(view->arg, l->slot) : 0);
 	return o;
 }

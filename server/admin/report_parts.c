@@ -117,7 +117,8 @@ json_t *part_node(struct draft *d, const struct audit_node *node)
 	draft_set_number(d, o, "quarantine_bytes", node->quarantine_bytes);
 	draft_set_number(d, o, "zombie_bytes", node->zombie_bytes);
 	draft_set_number(d, o, "free_bytes", node->free_bytes);
-	draft_set_number(d, o, "metadata_bytes", 0); /* schema 1 has it */
+	draft_set_number(d, o, "cached_bytes", node->cached_bytes);
+	draft_set_number(d, o, "metadata_bytes", node->metadata_bytes);
 	draft_set(d, o, "unaccounted_bytes", json_integer(node->unaccounted_bytes));
 	return o;
 }
@@ -211,6 +212,22 @@ static void set_evidence(struct draft *d, json_t *o, const struct session_record
 				    : holder_evidence_text((enum holder_evidence)evidence)));
 }
 
+void part_journal(struct draft *d, json_t *o, bool exact, bool lazy, uint64_t age_ns)
+{
+	const char *mode = exact && lazy ? "mixed" : exact ? "exact" : lazy ? "lazy" : "none";
+
+	draft_set(d, o, "journal", json_string(mode));
+	draft_set_number(d, o, "journal_age_ms", lazy ? age_ns / NSEC_PER_MSEC : 0);
+}
+
+/* How old the records of its objects may be. */
+static void set_journal(struct draft *d, json_t *o, const struct session_record *r)
+{
+	const struct audit_holder_state h = audit_holder_of(r);
+
+	part_journal(d, o, r && h.exact, r && !h.exact, audit_journal_age_ns(&h, d->view->now_ns));
+}
+
 /* For an unknown session: the same keys, so that a reader needs no second case. */
 static const struct session_record nobody;
 
@@ -238,6 +255,7 @@ json_t *part_holder(struct draft *d, uint32_t slot, const struct session_record 
 	draft_set_time(d, o, "opened_ns", known->opened_ns);
 	draft_set_time(d, o, "seen_ns", known->seen_ns);
 	draft_set_number(d, o, "seen_ago_ms", r ? part_ago_ms(d->view, r->seen_ns) : 0);
+	set_journal(d, o, r);
 	draft_set_number(d, o, "blocks", share->blocks);
 	draft_set_number(d, o, "bytes", share->bytes);
 	draft_set_number(d, o, "block_bytes", share->block_bytes);

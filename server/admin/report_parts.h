@@ -47,6 +47,9 @@ void part_session_id(struct draft *d, json_t *o, const uint8_t id[ID_SIZE]);
 const struct session_record *part_session(
 	const struct report_view *view, uint32_t slot, uint64_t serial);
 
+/* "journal": which modes some sessions have, "journal_age_ms": how old the records of the lazy ones may be. */
+void part_journal(struct draft *d, json_t *o, bool exact, bool lazy, uint64_t age_ns);
+
 json_t *part_node(struct draft *d, const struct audit_node *node);
 json_t *part_stack(struct draft *d, uint32_t site);
 

@@ -109,6 +109,8 @@ struct report_view {
 	unsigned (*channels)(void *arg, uint32_t slot);
 	/* Sessions other than the owner that use an allocation now. */
 	unsigned (*attached)(void *arg, const struct allocation *a);
+	/* The record of a slot of a LIVE slab, as slab_record() reads it. */
+	uint64_t (*record)(void *arg, const struct allocation *slab, uint32_t slot);
 	/* Sample the pages of [addr, addr + bytes) against the node in addr. *out is zeroed before. */
 	void (*pages)(void *arg, uint64_t addr, uint64_t bytes, struct report_pages *out);
 };

@@ -10,6 +10,7 @@
 #include "rmem/rmem.h"
 #include "server/grant/access.h"
 #include "server/audit/auditor.h"
+#include "server/audit/slab.h"
 #include "server/lease/reclaim.h"
 #include "server/lease/session.h"
 #include "server/rpc/handlers.h"
@@ -44,6 +45,11 @@ static unsigned attached_to(void *arg, const struct allocation *a)
 	const struct sources *from = ((struct view *)arg)->from;
 
 	return access_count_others(from->access, a, &from->leases->sessions[a->session].grantee);
+}
+
+static uint64_t record_of(void *arg, const struct allocation *slab, uint32_t slot)
+{
+	return slab_record(((struct view *)arg)->from->leases, slab, slot);
 }
 
 static void count_pages(void *arg, uint64_t addr, uint64_t bytes, struct report_pages *out)
@@ -193,5 +199,6 @@ void view_fill(struct view *v, const struct sources *from)
 	r->lease = lease_of;
 	r->channels = channels_of;
 	r->attached = attached_to;
+	r->record = record_of;
 	r->pages = count_pages;
 }

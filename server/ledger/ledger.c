@@ -508,6 +508,7 @@ struct ledger_share ledger_node_share(const struct ledger *l, unsigned node)
 		share.blocks += l->accounts.nodes[node].classes[i].blocks;
 		share.bytes += l->accounts.nodes[node].classes[i].bytes;
 		share.block_bytes += l->accounts.nodes[node].classes[i].block_bytes;
+		share.slabs += l->accounts.nodes[node].classes[i].slabs;
 	}
 	return share;
 }

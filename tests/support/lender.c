@@ -153,8 +153,10 @@ struct rmem *lender_open(bool exact, bool no_sites)
 
 	if (!rm)
 		return NULL;
-	lender = (struct lender){ .loans = NULL };
-	next_addr = addr_make(0, 0, 1 << 20);
+	if (!lender.loans) {
+		lender = (struct lender){ .loans = NULL };
+		next_addr = addr_make(0, 0, 1 << 20);
+	}
 	rm->session.heap = heap;
 	rm->sites = sites_create(heap);
 	pthread_mutex_init(&rm->queues_lock, NULL);

@@ -4,7 +4,7 @@
  * device, so that slabs, magazines and the journal can be tested and measured natively. The linker puts it in the place
  * of a few functions (lender_wrap() in CMake); all else is librmem.
  *
- * One session at a time. There is no slab thread: the caller gives slabs back and sends records when it likes.
+ * Sessions can be open side by side, but closing one ends all loans. There is no slab thread: the caller gives slabs back and sends records when it likes.
  */
 #ifndef RMEM_TESTS_SUPPORT_LENDER_H
 #define RMEM_TESTS_SUPPORT_LENDER_H
@@ -33,7 +33,7 @@ struct lender {
 };
 extern struct lender lender;
 
-/* A session of it; attr may be NULL. NULL: out of memory. */
+/* A session of it. NULL: out of memory. */
 struct rmem *lender_open(bool exact, bool no_sites);
 /* What rmem_close() does before it says goodbye; then the session is gone, and all that was lent is forgotten. */
 void lender_close(struct rmem *rm);

@@ -22,6 +22,7 @@ struct stage {
 	struct report_device device;
 	uint32_t late_slot; /* the one session whose lease is late */
 	unsigned page_calls;
+	audit_words_fn *words; /* of slabs; or NULL */
 };
 
 static inline bool stage_lease(
@@ -156,11 +157,17 @@ static inline json_t *leaks(struct stage *s)
 {
 	const struct report_view *view = view_of(s);
 	struct audit_input in = input(s->world);
+	struct audit_scan *first, *second;
 	struct audit_result *result;
 	json_t *answer;
 
 	in.now_ns = view->now_ns;
-	result = audit_twice(s->world, &in);
+	first = scan(s->world, &in);
+	assert_int_equal(audit_whole_with(s->world->ledger, &in, first, AUDIT_FULL, s->words,
+				 &second, &result),
+		0);
+	audit_scan_destroy(first);
+	audit_scan_destroy(second);
 	answer = whole(s, report_leaks(view, result, true));
 	audit_result_release(result);
 	assert_non_null(answer);
@@ -224,10 +231,11 @@ static inline const char *evidence(const json_t *record, size_t i)
 #define SERVER_KEYS "version pid host port started_ns uptime_ms"
 #define NODE_KEYS \
 	"node registered_bytes live_bytes courtesy_bytes quarantine_bytes zombie_bytes " \
-	"free_bytes " \
+	"free_bytes cached_bytes " \
 	"metadata_bytes unaccounted_bytes"
 #define HOLDER_KEYS \
 	"session state lease lease_since_ms pid host uid exe cmdline job evidence evidence_text " \
-	"state_since_ns state_for_ms opened_ns seen_ns seen_ago_ms blocks bytes block_bytes"
+	"state_since_ns state_for_ms opened_ns seen_ns seen_ago_ms journal " \
+	"journal_age_ms blocks bytes block_bytes"
 
 #endif

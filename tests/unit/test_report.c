@@ -5,6 +5,9 @@
  */
 #include "tests/support/stage.h"
 
+#include "common/object_record.h"
+#include "common/size_class.h"
+
 #include <errno.h>
 
 static void test_status(void **state)
@@ -32,7 +35,7 @@ static void test_status(void **state)
 		NODE_KEYS " page_bytes largest_free_bytes cpus memory_bytes bandwidth_mib_s "
 			  "latency_ns best_in");
 	check_keys(at(answer, "sessions"), "connected detached closed dead");
-	check_keys(at(answer, "allocations"), "blocks bytes block_bytes");
+	check_keys(at(answer, "allocations"), "blocks bytes block_bytes slabs");
 	check_keys(at(answer, "counters"),
 		"allocs frees attaches keys_given resumes expiries reclaimed_blocks "
 		"reclaimed_bytes refused_requests");
@@ -126,7 +129,7 @@ static void test_sessions(void **state)
 	add_block(w, slots[1], 0, 100, 0, 0);
 	answer = whole(&s, report_sessions(view_of(&s)));
 	check_keys(answer, "schema report server sessions");
-	check_keys(item(answer, "sessions", 0), HOLDER_KEYS " channels");
+	check_keys(item(answer, "sessions", 0), HOLDER_KEYS " slabs channels");
 	assert_int_equal(number(item(answer, "sessions", 0), "block_bytes"), 12288);
 	assert_int_equal(number(item(answer, "sessions", 0), "bytes"), 9000);
 	assert_string_equal(text(item(answer, "sessions", 0), "exe"), "/bin/???[bad\x1b[31m");
@@ -176,9 +179,10 @@ static void test_map(void **state)
 	assert_int_equal(s.page_calls, 8 + NODES);
 	assert_int_equal(number(item(answer, "nodes", 1), "pages_checked"), ARENA / 4096);
 	block = item(answer, "blocks", 0);
-	check_keys(block, "addr node bytes block_bytes state session pid exe birth_ns age_ms "
-			  "attached_sessions "
-			  "pages_checked pages_on_node");
+	check_keys(block,
+		"addr node bytes block_bytes slot_bytes state session pid exe birth_ns age_ms "
+		"attached_sessions "
+		"pages_checked pages_on_node");
 	assert_string_equal(text(block, "addr"), "0x9e01000000000000");
 	assert_string_equal(text(block, "exe"), "/usr/bin/x");
 	assert_int_equal(number(block, "pages_checked"), 2);
@@ -354,6 +358,78 @@ static void test_loss(void **state)
 	json_decref(answer);
 }
 
+/* The third slot of a slab of 64-byte slots holds an object. */
+static uint64_t third_slot;
+static uint64_t stage_record(void *arg, const struct allocation *slab, uint32_t slot)
+{
+	(void)arg;
+	assert_int_equal(slab->size_class, 8);
+	assert_in_range(slot, 0, slab_slots(8, slab->bytes) - 1);
+	return slot == 2 ? third_slot : 0;
+}
+
+static void test_who_holds_an_object(void **state)
+{
+	struct world *w = *state;
+	const uint32_t session = add_session(w), site = add_site(w, 5);
+	const struct allocation *a = add_slab(w, session, 8, 4096, 0, 0);
+	const struct object_record held = {
+		.state = OBJECT_LIVE, .generation = 9, .slack = 4, .site = site, .birth_s = 100
+	};
+	struct stage s = make_stage(w);
+	const json_t *object;
+	json_t *answer;
+
+	third_slot = object_record_pack(&held);
+	s.view.record = stage_record;
+	sessions_set_journaled(w->sessions, session, NOW - 20 * SECOND);
+	answer = report_who_holds(view_of(&s), a->addr + 2 * 64 + 7);
+	object = at(answer, "object");
+	check_keys(object, "addr offset_bytes slot slot_bytes bytes state generation birth_ns "
+			   "age_ms");
+	assert_string_equal(text(object, "addr"), "0x9e01000000000080");
+	assert_int_equal(number(object, "offset_bytes"), 7);
+	assert_int_equal(number(object, "slot"), 2);
+	assert_int_equal(number(object, "slot_bytes"), 64);
+	assert_int_equal(number(object, "bytes"), 60);
+	assert_string_equal(text(object, "state"), "live");
+	assert_int_equal(number(object, "generation"), 9);
+	assert_int_equal(
+		number(object, "age_ms"), (s.view.now_ns - NOW / 2 - 100 * SECOND) / NSEC_PER_MSEC);
+	assert_int_equal(json_array_size(at(answer, "stack")), 1);
+	assert_string_equal(text(at(answer, "holder"), "journal"), "lazy");
+	assert_int_equal(number(at(answer, "holder"), "journal_age_ms"),
+		(s.view.now_ns - NOW + 20 * SECOND) / NSEC_PER_MSEC);
+	assert_int_equal(number(at(answer, "allocation"), "slot_bytes"), 64);
+	json_decref(answer);
+
+	/* Its sites mean nothing any more. */
+	sessions_set_no_sites(w->sessions, session);
+	sessions_set_journal(w->sessions, session, JOURNAL_EXACT);
+	answer = report_who_holds(view_of(&s), a->addr + 2 * 64);
+	assert_int_equal(json_array_size(at(answer, "stack")), 0);
+	assert_string_equal(text(at(answer, "holder"), "journal"), "exact");
+	assert_int_equal(number(at(answer, "holder"), "journal_age_ms"), 0);
+	json_decref(answer);
+
+	third_slot = UINT64_MAX;
+	answer = report_who_holds(view_of(&s), a->addr + 2 * 64);
+	assert_string_equal(text(at(answer, "object"), "state"), "corrupt");
+	json_decref(answer);
+	answer = report_who_holds(view_of(&s), a->addr + 3 * 64);
+	assert_string_equal(text(at(answer, "object"), "state"), "unused");
+	assert_int_equal(number(at(answer, "object"), "bytes"), 0);
+	json_decref(answer);
+	/* The records, behind the last slot. */
+	answer = report_who_holds(view_of(&s), a->addr + 4095);
+	assert_true(json_is_null(at(answer, "object")));
+	json_decref(answer);
+	set_state(w, a, ALLOCATION_REVOKING);
+	answer = report_who_holds(view_of(&s), a->addr);
+	assert_true(json_is_null(at(answer, "object")));
+	json_decref(answer);
+}
+
 static void test_who_holds(void **state)
 {
 	struct world *w = *state;
@@ -369,9 +445,9 @@ static void test_who_holds(void **state)
 	sessions_set_state(w->sessions, session, SESSION_CLOSED, HOLDER_CLOSED, NOW);
 	s = make_stage(w);
 	answer = report_who_holds(view_of(&s), a->addr + 4999);
-	check_keys(answer, "schema report server addr allocation holder stack");
+	check_keys(answer, "schema report server addr allocation object holder stack");
 	check_keys(at(answer, "allocation"),
-		"id addr offset_bytes node bytes block_bytes state kind birth_ns age_ms "
+		"id addr offset_bytes node bytes block_bytes slot_bytes state kind birth_ns age_ms "
 		"attached_sessions");
 	check_keys(at(answer, "holder"), HOLDER_KEYS);
 	assert_int_equal(number(at(answer, "allocation"), "id"), 2);
@@ -391,6 +467,8 @@ static void test_who_holds(void **state)
 	audit_scan_destroy(last);
 	s.view.scan = NULL;
 
+	assert_true(json_is_null(at(answer = report_who_holds(view_of(&s), a->addr), "object")));
+	json_decref(answer);
 	check_refused(view_of(&s), 0x1000, "EINVAL",
 		"0x1000 is no remote address: those begin with 0x9e");
 	check_refused(view_of(&s), addr_make(2, 0, 0), "ERANGE",
@@ -571,6 +649,7 @@ int main(void)
 		IN_WORLD(test_map_in_order),
 		IN_WORLD(test_loss),
 		IN_WORLD(test_who_holds),
+		IN_WORLD(test_who_holds_an_object),
 		IN_WORLD(test_another_wall_clock),
 		cmocka_unit_test(test_error),
 		IN_WORLD(test_no_memory),
