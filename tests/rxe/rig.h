@@ -72,11 +72,8 @@ enum rig_port {
 	RIG_PORT_EVENTS,
 	RIG_PORT_OPS,
 	RIG_PORT_GUESTS,
-<<<<<<< HEAD
 	RIG_PORT_POLICIES,
-=======
 	RIG_PORT_SLAB_RECORDS,
->>>>>>> server
 };
 
 #define RIG_LIMIT_MS \
