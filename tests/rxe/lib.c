@@ -38,9 +38,9 @@ struct rmem *lib_open(const char *server, int channels)
 }
 
 /* NULL in a call of rmem_alloc() would be a small object of a slab. */
-const struct rmem_alloc_attr lib_isolated = { .size = sizeof(lib_isolated),
-	.node = RMEM_NODE_ANY,
-	.flags = RMEM_ALLOC_ISOLATED };
+const struct rmem_alloc_attr lib_isolated = {
+	.size = sizeof(lib_isolated), .node = RMEM_NODE_ANY, .flags = RMEM_ALLOC_ISOLATED
+};
 
 rmem_addr_t lib_alloc(struct rmem *rm, size_t bytes)
 {
