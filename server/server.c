@@ -281,6 +281,23 @@ static int catch_signals(struct server *s)
 	return 0;
 }
 
+/* Wipers have blocks to take back: the next slice does it. */
+static void on_wiped(evutil_socket_t fd, short what, void *arg)
+{
+	const struct server *s = arg;
+	uint64_t n;
+
+	(void)what;
+	(void)!read(fd, &n, sizeof(n)); /* only resets the eventfd */
+	work_wake(&s->work);
+}
+
+static int watch_wipers(struct server *s)
+{
+	s->wiped_event = event_new(s->base, s->pool.wiped_fd, EV_READ | EV_PERSIST, on_wiped, s);
+	return s->wiped_event && event_add(s->wiped_event, NULL) == 0 ? 0 : -ENOMEM;
+}
+
 static void log_event(int severity, const char *text)
 {
 	log_at(severity == EVENT_LOG_ERR ? LOG_LEVEL_ERROR : LOG_LEVEL_WARN, "libevent: %s", text);
@@ -295,6 +312,8 @@ static int start_loop(struct server *s, struct errinfo *errinfo)
 	err = s->base ? catch_signals(s) : -ENOMEM;
 	if (!err)
 		err = reaper_start(&s->reaper, s->base);
+	if (!err)
+		err = watch_wipers(s);
 	if (!err)
 		err = devices_watch(&s->net);
 	if (!err)
@@ -445,8 +464,7 @@ static void leave_data(struct server *s)
 		datadir_remove(&s->data, false);
 		return;
 	}
-	while (pool_wipe(&s->pool, UINT64_MAX))
-		;
+	pool_wipe_all(&s->pool);
 	if (ledger_count(s->pool.ledger) != 0) {
 		log_kept(s);
 		return;
@@ -487,6 +505,8 @@ void server_stop(struct server *s)
 	devices_close(&s->net);
 	if (s->tick_event)
 		event_free(s->tick_event);
+	if (s->wiped_event)
+		event_free(s->wiped_event);
 	heart_stop(s->leases.heart);
 	for (unsigned i = 0; i < 2; i++) {
 		if (s->signal_events[i])

@@ -38,6 +38,7 @@ struct server {
 	char host[64];
 	struct event_base *base;
 	struct event *tick_event;
+	struct event *wiped_event; /* on pool.wiped_fd */
 	struct event *signal_events[2];
 	struct work work;
 	struct datadir data;

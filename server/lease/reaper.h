@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Does long work in slices, so that no peer waits for another's clean-up: tears down connections, takes back memory of
- * gone sessions, wipes. The event loop only.
+ * gone sessions, frees what the wipers have wiped. The event loop only.
  */
 #ifndef RMEM_SERVER_LEASE_REAPER_H
 #define RMEM_SERVER_LEASE_REAPER_H

@@ -11,6 +11,7 @@
 #include "common/log.h"
 #include "common/units.h"
 #include "rmem/rmem.h"
+#include "server/memory/quarantine.h"
 
 struct pool_node *pool_find_node(struct pool *p, unsigned node)
 {
@@ -21,22 +22,15 @@ struct pool_node *pool_find_node(struct pool *p, unsigned node)
 	return NULL;
 }
 
-static void queue_wipe(struct pool *p, const struct allocation *a)
-{
-	uint32_t max = ledger_max(p->ledger);
-
-	p->wipe_queue[(p->wipe_head + p->wipe_count++) % max] = ledger_slot(p->ledger, a);
-}
-
 void pool_close(struct pool *p)
 {
+	quarantine_close(p);
 	for (unsigned i = 0; i < p->nnodes; i++) {
 		buddy_destroy(p->nodes[i].buddy);
 		arena_close(&p->nodes[i].arena);
 	}
 	ledger_close(p->ledger);
 	table_close(&p->proofs);
-	free(p->wipe_queue);
 	memset(p, 0, sizeof(*p));
 }
 
@@ -151,7 +145,7 @@ int pool_explain_full(
 }
 
 /* End the record before the block can be allocated again. */
-static void release(struct pool *p, const struct allocation *a)
+void pool_release(struct pool *p, const struct allocation *a)
 {
 	struct pool_node *n = pool_find_node(p, addr_node(a->addr));
 	uint64_t offset = addr_offset(a->addr), block_bytes = allocation_block_bytes(a);
@@ -166,37 +160,6 @@ static void release(struct pool *p, const struct allocation *a)
 			n->node, offset);
 	if (p->emptied && !ledger_session_count(p->ledger, session))
 		p->emptied(p->context, session);
-}
-
-void pool_quarantine(struct pool *p, const struct allocation *a)
-{
-	ledger_set_state(p->ledger, a, ALLOCATION_QUARANTINE);
-	queue_wipe(p, a);
-}
-
-bool pool_wipe(struct pool *p, uint64_t budget_bytes)
-{
-	while (p->wipe_count && budget_bytes) {
-		const struct allocation *a = ledger_at(p->ledger, p->wipe_queue[p->wipe_head]);
-		struct pool_node *n = pool_find_node(p, addr_node(a->addr));
-		/* Wipe the whole block: its next allocation may use more of it. */
-		uint64_t left = allocation_block_bytes(a) - p->wiped_bytes;
-		uint64_t now = left < budget_bytes ? left : budget_bytes, cost;
-
-		arena_wipe(&n->arena, addr_offset(a->addr) + p->wiped_bytes, now);
-		p->wiped_bytes += now;
-		p->wipes++;
-		/* A minimum cost bounds the number of pieces. */
-		cost = now > BLOCK_MIN_BYTES ? now : BLOCK_MIN_BYTES;
-		budget_bytes -= cost < budget_bytes ? cost : budget_bytes;
-		if (p->wiped_bytes < allocation_block_bytes(a))
-			break;
-		p->wiped_bytes = 0;
-		p->wipe_head = (p->wipe_head + 1) % ledger_max(p->ledger);
-		p->wipe_count--;
-		release(p, a);
-	}
-	return p->wipe_count > 0;
 }
 
 void *pool_pointer(struct pool *p, const struct allocation *a)

@@ -23,22 +23,25 @@
 #include "server/memory/arena.h"
 #include "server/memory/datadir.h"
 #include "server/memory/limits.h"
+#include "server/memory/wiper.h"
 
 struct pool_node {
 	unsigned node; /* OS index, also used in addresses */
 	struct arena arena;
 	struct buddy *buddy;
+	struct wiper *wiper;
+	/* Blocks that wait for the wiper: a list of ledger slots, linked by pool.wipe_next. */
+	uint32_t first_waiting, last_waiting, nwaiting;
 };
 
 struct pool {
 	struct ledger *ledger;
 	struct pool_node nodes[ADDR_MAX_NODES];
 	unsigned nnodes;
-	uint64_t block_max;   /* the largest block that all devices can access */
-	uint32_t *wipe_queue; /* ring of ledger slots in QUARANTINE, ledger_max() long */
-	uint32_t wipe_head, wipe_count;
-	uint64_t wiped_bytes; /* of the block at the head */
-	uint64_t wipes;       /* pieces wiped so far */
+	uint64_t block_max;    /* the largest block that all devices can access */
+	uint32_t *wipe_next;   /* by ledger slot, ledger_max() long */
+	uint32_t nquarantined; /* blocks in QUARANTINE */
+	int wiped_fd; /* readable when a wiper has blocks to take back: call pool_wipe(). Nonblocking */
 	/* Called when the last block of the session in a slot is free. May be NULL. */
 	void (*emptied)(void *context, uint32_t session);
 	void *context;
@@ -90,13 +93,24 @@ int pool_explain_full(
 /* REVOKING → QUARANTINE, and queue the block for wiping. Call only when no NIC can access the block. */
 void pool_quarantine(struct pool *p, const struct allocation *a);
 
-/* Wipe about budget_bytes at most and free the wiped blocks. true: more to wipe. */
-bool pool_wipe(struct pool *p, uint64_t budget_bytes);
+/*
+ * Free blocks that have been wiped and hand others to the wipers. true: call again soon, without waiting for wiped_fd.
+ */
+bool pool_wipe(struct pool *p);
+
+/* Wait until all blocks in QUARANTINE are wiped and free. */
+void pool_wipe_all(struct pool *p);
+
+/* Bytes wiped so far by the wipers. */
+uint64_t pool_wiped_bytes(const struct pool *p);
 
 /* The largest allocation that an empty pool (RMEM_NODE_ANY), or an empty node, could serve. */
 uint64_t pool_max_alloc_bytes(const struct pool *p, int node);
 
 /* An allocation's address in this process. */
 void *pool_pointer(struct pool *p, const struct allocation *a);
+
+/* The block is wiped: end its record, then let the block be allocated again. For quarantine.c. */
+void pool_release(struct pool *p, const struct allocation *a);
 
 #endif

@@ -24,6 +24,7 @@
 #include "common/units.h"
 #include "server/memory/origin.h"
 #include "server/memory/proof.h"
+#include "server/memory/quarantine.h"
 
 #define LEDGER_MAX (16U << 20)
 #define PROGRESS_NS (2 * NSEC_PER_SEC)
@@ -101,10 +102,7 @@ static int open_ledger(struct pool *p, const struct datadir *data, const struct 
 	if (err)
 		return datadir_fail(data, DATADIR_LEDGER, err, errinfo);
 	p->rejected = ledger_rejected(p->ledger);
-	p->wipe_queue = calloc(ledger_max(p->ledger), sizeof(*p->wipe_queue));
-	if (!p->wipe_queue)
-		return errinfo_set(errinfo, -ENOMEM, "no memory for the wipe queue");
-	return 0;
+	return quarantine_open(p, errinfo);
 }
 
 static int open_tables(struct pool *p, const struct datadir *data, const struct sizes *sizes,
@@ -159,7 +157,7 @@ static int open_node(struct pool *p, const struct sizes_node *size, const struct
 	if (err)
 		return errinfo_set(errinfo, err,
 			"node %u: no memory for the allocator's own tables", size->node);
-	return 0;
+	return quarantine_open_node(p, n, topology, errinfo);
 }
 
 static int open_nodes(struct pool *p, const struct datadir *data, const struct sizes *sizes,

@@ -134,8 +134,8 @@ static void check_counters(void)
 	}
 	trace_require(revoking == rooms.access.nrevoking, "%u blocks are revoked, counted %u",
 		revoking, rooms.access.nrevoking);
-	trace_require(quarantine == rooms.pool.wipe_count, "%u blocks are wiped, counted %u",
-		quarantine, rooms.pool.wipe_count);
+	trace_require(quarantine == rooms.pool.nquarantined, "%u blocks are wiped, counted %u",
+		quarantine, rooms.pool.nquarantined);
 }
 
 /* A server that was killed may have written it down when it was true, and its successor gives everybody a fresh lease. */

@@ -18,6 +18,7 @@
 #include "tests/sim/link.h"
 #include "tests/sim/timer.h"
 #include "tests/sim/trace.h"
+#include "tests/sim/wipers.h"
 
 /* These are server/server.c's. */
 #define TICKS_PER_TTL 20
@@ -195,6 +196,7 @@ static void bury(void)
 	rooms.open = false;
 	rooms.killed++;
 	timer_forget();
+	wipers_server_died();
 	links_server_died();
 }
 
@@ -241,8 +243,7 @@ static void stop(void *arg)
 	teardown_all(&r->net);
 	reaper_stop(&r->reaper);
 	heart_stop(r->leases.heart);
-	while (pool_wipe(&r->pool, UINT64_MAX))
-		;
+	pool_wipe_all(&r->pool);
 	if (ledger_count(r->pool.ledger) == 0) {
 		*(bool *)arg = true;
 		datadir_remove_files(&r->data, r->pool.id, history_news(r->history) > 0);

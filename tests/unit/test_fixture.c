@@ -246,8 +246,7 @@ static void check_memory(const struct fixture *f, const char *path)
 		check_allocation(in.pool.ledger, serial, true);
 	/* No proof goes with a copy. */
 	assert_true(in.pool.unproven_bytes >= NODES * GARBAGE_BYTES);
-	while (pool_wipe(&in.pool, ARENA_BYTES))
-		;
+	pool_wipe_all(&in.pool);
 	check_free_is_zero();
 	check_contents();
 	while ((a = try_lend(RMEM_NODE_ANY)) != NULL) {

@@ -231,7 +231,7 @@ static void use_pool(const struct datadir *data)
 			pool_quarantine(&p, held[i]);
 			held[i] = held[--n];
 		}
-		pool_wipe(&p, rnd(60000));
+		pool_wipe(&p);
 	}
 }
 
@@ -252,15 +252,13 @@ static void check_and_empty(const struct datadir *data)
 		if (a->state == ALLOCATION_LIVE)
 			give_back(&p, a);
 	}
-	while (pool_wipe(&p, UINT64_MAX))
-		;
+	pool_wipe_all(&p);
 	assert_int_equal(ledger_count(p.ledger), 0);
 	assert_free_is_zero(&p);
 	cursor = 0;
 	while ((a = ledger_next(p.ledger, &cursor)) != NULL)
 		give_back(&p, a);
-	while (pool_wipe(&p, UINT64_MAX))
-		;
+	pool_wipe_all(&p);
 	pool_close(&p);
 }
 
