@@ -40,7 +40,7 @@ struct scale {
 	struct buddy *buddies[NODES];
 	uint64_t arena_bytes;
 	uint64_t seed;
-	struct report_node nodes[NODES];
+	struct report_segment segments[NODES];
 	struct report_view view;
 };
 
@@ -210,7 +210,7 @@ static struct allocation draw_draft(struct scale *s)
 
 	d.order = (uint8_t)__builtin_ctzll(buddy_block_bytes(d.bytes));
 	must(!buddy_alloc(s->buddies[node], d.bytes, &offset), "an arena is full");
-	d.addr = addr_make(1, node, offset);
+	d.addr = addr_make(64 + node, offset);
 	return d;
 }
 
@@ -248,7 +248,7 @@ static void end_allocations(struct scale *s, uint32_t n, struct timing *t)
 		ledger_set_state(s->ledger, a, ALLOCATION_QUARANTINE);
 		ledger_set_state(s->ledger, a, ALLOCATION_FREE);
 		end(t);
-		must(!buddy_free(s->buddies[addr_node(addr)], addr_offset(addr), bytes),
+		must(!buddy_free(s->buddies[addr_segment(addr) - 64], addr_offset(addr), bytes),
 			"allocator and ledger disagree");
 	}
 }
@@ -284,7 +284,7 @@ static void measure_restart(struct scale *s)
 	make_allocators(s);
 	begin(&allocators);
 	while ((a = ledger_next(s->ledger, &cursor)) != NULL)
-		must(!buddy_reserve(s->buddies[addr_node(a->addr)], addr_offset(a->addr),
+		must(!buddy_reserve(s->buddies[allocation_node(a)], addr_offset(a->addr),
 			     allocation_block_bytes(a)),
 			"a block does not fit");
 	end(&allocators);
@@ -304,10 +304,10 @@ static void measure_restart(struct scale *s)
 static void fill_view(struct scale *s)
 {
 	for (unsigned i = 0; i < NODES; i++)
-		s->nodes[i] = (struct report_node){ .given = { .node = i,
-							    .registered_bytes = s->arena_bytes,
-							    .free_bytes = buddy_free_bytes(
-								    s->buddies[i]) },
+		s->segments[i] = (struct report_segment){ .number = 64 + i,
+			.given = { .node = i,
+				.registered_bytes = s->arena_bytes,
+				.free_bytes = buddy_free_bytes(s->buddies[i]) },
 			.size_bytes = s->arena_bytes,
 			.page_bytes = 4096,
 			.largest_free_bytes = buddy_largest_free_bytes(s->buddies[i]),
@@ -317,13 +317,9 @@ static void fill_view(struct scale *s)
 		.sites = s->sites,
 		.now_ns = 3 * NSEC_PER_SEC,
 		.now_real_ns = 3 * NSEC_PER_SEC,
-		.server = { .version = "",
-			.host = "",
-			.data_dir = "",
-			.admin_socket = "",
-			.number = 1 },
-		.nodes = s->nodes,
-		.nnodes = NODES,
+		.server = { .version = "", .host = "", .data_dir = "", .admin_socket = "" },
+		.segments = s->segments,
+		.nsegments = NODES,
 		.terms = { .reclaim = "" } };
 }
 
@@ -354,7 +350,7 @@ static void measure_pass(struct scale *s, const struct audit_scan *previous, enu
 	static uint32_t slots[4096];
 	const char *name = depth == AUDIT_SCAN ? "audit, first scan" : "audit, second scan";
 	struct timing loop = { 0 }, thread = { 0 };
-	struct audit_node given[NODES] = { s->nodes[0].given, s->nodes[1].given };
+	struct audit_node given[NODES] = { s->segments[0].given, s->segments[1].given };
 	struct audit_input in = { .ledger = s->ledger,
 		.sessions = s->sessions,
 		.sites = s->sites,

@@ -8,6 +8,7 @@
 
 #include "common/outlet.h"
 #include "common/units.h"
+#include "rmem/rmem.h"
 #include "server/notify.h"
 #include "server/base/options.h"
 #include "server/server.h"
@@ -21,10 +22,8 @@ static struct server server;
 static void announce(const struct options *o)
 {
 	char bytes[UNITS_TEXT_SIZE];
-	uint64_t total = 0;
+	const uint64_t total = pool_size_bytes(&server.pool, RMEM_NODE_ANY);
 
-	for (unsigned i = 0; i < server.pool.nnodes; i++)
-		total += server.pool.nodes[i].arena.bytes;
 	log_info("lending %s on port %u; rmemctl asks at %s",
 		units_format_bytes(total, bytes, sizeof(bytes)), o->port, o->admin_socket);
 	log_info("ready");

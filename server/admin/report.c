@@ -50,11 +50,11 @@ static json_t *make_nodes(struct draft *d)
 	json_t *list = json_array();
 
 	for (size_t i = 0; i < n; i++) {
-		const struct report_node *known = part_find_node(d->view, nodes[i].node);
+		const struct report_segment sums = part_node_sums(d->view, nodes[i].node);
 		json_t *o = part_node(d, &nodes[i]);
 
-		draft_set_number(d, o, "page_bytes", known ? known->page_bytes : 0);
-		draft_set_number(d, o, "largest_free_bytes", known ? known->largest_free_bytes : 0);
+		draft_set_number(d, o, "page_bytes", sums.page_bytes);
+		draft_set_number(d, o, "largest_free_bytes", sums.largest_free_bytes);
 		draft_append(d, list, o);
 	}
 	return list;

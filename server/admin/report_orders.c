@@ -9,7 +9,7 @@ static json_t *make_allocation(struct draft *d, const struct allocation *a)
 
 	draft_set_number(d, o, "id", a->serial);
 	draft_set_addr(d, o, "addr", a->addr);
-	draft_set_number(d, o, "node", addr_node(a->addr));
+	draft_set_number(d, o, "node", allocation_node(a));
 	draft_set_number(d, o, "bytes", a->bytes);
 	draft_set_number(d, o, "block_bytes", allocation_block_bytes(a));
 	draft_set_time(d, o, "birth_ns", a->birth_ns);

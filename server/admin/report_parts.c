@@ -117,13 +117,21 @@ json_t *part_node(struct draft *d, const struct audit_node *node)
 	return o;
 }
 
-const struct report_node *part_find_node(const struct report_view *view, unsigned node)
+struct report_segment part_node_sums(const struct report_view *view, unsigned node)
 {
-	for (size_t i = 0; i < view->nnodes; i++) {
-		if (view->nodes[i].given.node == node)
-			return &view->nodes[i];
+	struct report_segment sums = { .given = { .node = node } };
+
+	for (size_t i = 0; i < view->nsegments; i++) {
+		const struct report_segment *s = &view->segments[i];
+
+		if (s->given.node != node)
+			continue;
+		sums.size_bytes += s->size_bytes;
+		sums.page_bytes = s->page_bytes;
+		if (s->largest_free_bytes > sums.largest_free_bytes)
+			sums.largest_free_bytes = s->largest_free_bytes;
 	}
-	return NULL;
+	return sums;
 }
 
 struct audit_input part_audit_input(
@@ -135,9 +143,18 @@ struct audit_input part_audit_input(
 		.now_ns = view->now_ns,
 		.nodes = nodes };
 
-	while (in.nnodes < view->nnodes && in.nnodes < ADDR_MAX_NODES) {
-		nodes[in.nnodes] = view->nodes[in.nnodes].given;
-		in.nnodes++;
+	for (size_t i = 0; i < view->nsegments; i++) {
+		const struct audit_node *given = &view->segments[i].given;
+		size_t at = 0;
+
+		while (at < in.nnodes && nodes[at].node != given->node)
+			at++;
+		if (at == in.nnodes && at < ADDR_MAX_NODES)
+			nodes[in.nnodes++] = (struct audit_node){ .node = given->node };
+		if (at == in.nnodes)
+			break;
+		nodes[at].registered_bytes += given->registered_bytes;
+		nodes[at].free_bytes += given->free_bytes;
 	}
 	return in;
 }

@@ -48,8 +48,8 @@ const struct session_record *part_session(
 json_t *part_node(struct draft *d, const struct audit_node *node);
 json_t *part_stack(struct draft *d, uint32_t site);
 
-/* NULL: the server does not have that node. */
-const struct report_node *part_find_node(const struct report_view *view, unsigned node);
+/* Sizes summed over the segments of a node, and the largest of largest_free_bytes. All 0: it has none. */
+struct report_segment part_node_sums(const struct report_view *view, unsigned node);
 
 /* The view as an audit's input; nodes is storage for input.nodes. */
 struct audit_input part_audit_input(

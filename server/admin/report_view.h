@@ -18,14 +18,15 @@ struct report_server {
 	const char *admin_socket;
 	uint32_t pid;
 	uint16_t port;
-	uint8_t number;      /* server number in remote addresses (common/addr.h) */
 	uint64_t started_ns; /* server time */
 	uint64_t uptime_ms;
 };
 
 struct buddy;
 
-struct report_node {
+/* A segment of the pool; in the list, in order of their numbers. */
+struct report_segment {
+	unsigned number;
 	struct audit_node given; /* node, registered_bytes and free_bytes are set */
 	uint64_t size_bytes;
 	uint64_t page_bytes;
@@ -86,8 +87,8 @@ struct report_view {
 	uint64_t now_ns;      /* server time, like all times here */
 	uint64_t now_real_ns; /* wall clock at the same moment, to convert times for people */
 	struct report_server server;
-	const struct report_node *nodes;
-	size_t nnodes; /* at most ADDR_MAX_NODES */
+	const struct report_segment *segments;
+	size_t nsegments;
 	const struct report_device *devices;
 	size_t ndevices;
 	struct report_terms terms;
@@ -102,7 +103,7 @@ struct report_view {
 	unsigned (*channels)(void *arg, uint32_t slot);
 	/* Sessions other than the owner that use an allocation now. */
 	unsigned (*attached)(void *arg, const struct allocation *a);
-	/* Sample the pages of [addr, addr + bytes) against the node in addr. *out is zeroed before. */
+	/* Sample the pages of [addr, addr + bytes) against the node of their segment. *out is zeroed before. */
 	void (*pages)(void *arg, uint64_t addr, uint64_t bytes, struct report_pages *out);
 };
 

@@ -49,7 +49,7 @@ static unsigned attached_to(void *arg, const struct allocation *a)
 static void count_pages(void *arg, uint64_t addr, uint64_t bytes, struct report_pages *out)
 {
 	const struct view *v = arg;
-	const struct pool_node *n = pool_find_node(v->from->leases->pool, addr_node(addr));
+	const struct segment *n = pool_find_segment(v->from->leases->pool, addr);
 	struct pages_count count;
 
 	if (!n || addr_offset(addr) > n->arena.bytes || bytes > n->arena.bytes - addr_offset(addr))
@@ -63,21 +63,20 @@ static void count_pages(void *arg, uint64_t addr, uint64_t bytes, struct report_
 		.absent = count.absent };
 }
 
-static void fill_nodes(struct view *v, const struct pool *pool)
+static void fill_segments(struct view *v, const struct pool *pool)
 {
-	struct audit_node given[ADDR_MAX_NODES];
+	unsigned cursor = 0;
 
-	v->report.nnodes = auditor_nodes(pool, given);
-	v->report.nodes = v->nodes;
-	for (size_t i = 0; i < v->report.nnodes; i++) {
-		const struct pool_node *n = &pool->nodes[i];
-
-		v->nodes[i] = (struct report_node){ .given = given[i],
-			.size_bytes = n->arena.bytes,
-			.page_bytes = n->arena.page_bytes,
-			.largest_free_bytes = buddy_largest_free_bytes(n->buddy),
-			.blocks = n->buddy };
-	}
+	v->report.segments = v->segments;
+	for (struct segment *s; (s = pool_next_segment(pool, &cursor)) != NULL;)
+		v->segments[v->report.nsegments++] = (struct report_segment){ .number = s->number,
+			.given = { .node = s->node,
+				.registered_bytes = s->arena.bytes,
+				.free_bytes = buddy_free_bytes(s->buddy) },
+			.size_bytes = s->arena.bytes,
+			.page_bytes = s->arena.page_bytes,
+			.largest_free_bytes = buddy_largest_free_bytes(s->buddy),
+			.blocks = s->buddy };
 }
 
 static void fill_devices(struct view *v, const struct net *net)
@@ -128,7 +127,6 @@ static void fill_server(struct view *v, const struct sources *from)
 		.admin_socket = o->admin_socket,
 		.pid = (uint32_t)getpid(),
 		.port = o->port,
-		.number = ADDR_SERVER,
 		.started_ns = timeline_at(l->timeline, l->started_boot_ns),
 		.uptime_ms = (clock_boot_ns() - l->started_boot_ns) / NSEC_PER_MSEC };
 	v->report.terms = (struct report_terms){ .ttl_ms = o->ttl_ms,
@@ -153,7 +151,7 @@ void view_fill(struct view *v, const struct sources *from)
 	r->now_ns = leases_time_ns(l);
 	r->now_real_ns = clock_real_ns();
 	fill_server(v, from);
-	fill_nodes(v, l->pool);
+	fill_segments(v, l->pool);
 	fill_devices(v, from->net);
 	r->counters = counters_of(from);
 	r->damage = (struct report_damage){ .allocations = l->pool->rejected,

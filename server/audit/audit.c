@@ -362,7 +362,7 @@ static void add_one(struct audit *audit, uint32_t slot, const struct allocation 
 		audit->failed |= push(audit->scan, slot, a->serial) != 0;
 	if (audit->depth == AUDIT_SCAN)
 		return;
-	share = &audit->counted[addr_node(a->addr)].classes[class_of(holder, a)];
+	share = &audit->counted[allocation_node(a)].classes[class_of(holder, a)];
 	share->blocks++;
 	share->bytes += a->bytes;
 	share->block_bytes += allocation_block_bytes(a);

@@ -155,7 +155,7 @@ static int add(struct audit_cells *c, const struct audit_member *m)
 	cell->birth_min_ns = min_of(cell->birth_min_ns, a->birth_ns);
 	cell->birth_max_ns = max_of(cell->birth_max_ns, a->birth_ns);
 	cell->age_sum_ms = add_saturating(cell->age_sum_ms, age_ns / NSEC_PER_MSEC);
-	cell->nodes |= 1ULL << addr_node(a->addr);
+	cell->nodes |= 1ULL << allocation_node(a);
 	cell->unconfirmed += m->unconfirmed;
 	return 0;
 }

@@ -227,7 +227,7 @@ static void end_live(
 static void give_up(struct reclaim *r, struct session *session, const struct allocation *a)
 {
 	const uint64_t bytes = allocation_block_bytes(a);
-	uint64_t *taking_bytes = &r->taking_bytes[addr_node(a->addr)];
+	uint64_t *taking_bytes = &r->taking_bytes[allocation_node(a)];
 
 	*taking_bytes -= bytes < *taking_bytes ? bytes : *taking_bytes;
 	end_live(r, session, a, session->evicted);

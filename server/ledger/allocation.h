@@ -5,6 +5,8 @@
 
 #include <stdint.h>
 
+#include "common/addr.h"
+
 #define SESSIONS_MAX 65536 /* slots of the session table (server/ledger/sessions.h) */
 #define SITES_MAX 16384    /* call site numbers; 0 is "unknown" */
 
@@ -31,14 +33,26 @@ struct allocation {
 	uint32_t site;     /* slot in the site table, 0: unknown */
 	uint32_t seq;      /* its request's sequence number: identifies a repeated request */
 	uint8_t order;     /* log2 of the block's bytes */
-	uint8_t reserved[3];
-	uint32_t check; /* checksum over all but state: ledger_record_check() */
+	uint8_t reserved[2];
+	uint8_t moved_node; /* 0: the node has the segment's number; else the node + 1 */
+	uint32_t check;     /* checksum over all but state: ledger_record_check() */
 };
 _Static_assert(sizeof(struct allocation) == 64, "ledger records are 64 bytes");
 
 static inline uint64_t allocation_block_bytes(const struct allocation *a)
 {
 	return 1ULL << a->order;
+}
+
+/* The NUMA node of its memory. The pool checks it against the segment that the address is in. */
+static inline unsigned allocation_node(const struct allocation *a)
+{
+	return a->moved_node ? a->moved_node - 1U : addr_segment(a->addr) % ADDR_MAX_NODES;
+}
+
+static inline void allocation_set_node(struct allocation *a, unsigned node)
+{
+	a->moved_node = node == addr_segment(a->addr) ? 0 : (uint8_t)(node + 1);
 }
 
 const char *allocation_state_name(uint32_t state);

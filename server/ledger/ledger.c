@@ -143,7 +143,7 @@ static int recover(struct ledger *l)
 		return err;
 	slotmap_expect(&l->by_addr, found.count);
 	for (uint32_t i = 0; i < found.count && !err; i++) {
-		err = accounts_prepare(&l->accounts, addr_node(record(l, found.slots[i])->addr));
+		err = accounts_prepare(&l->accounts, allocation_node(record(l, found.slots[i])));
 		if (!err) {
 			slots_occupy(&l->slots, found.slots[i]);
 			index_add(l, found.slots[i]);
@@ -267,6 +267,7 @@ static void publish(struct allocation *a, const struct allocation *draft)
 	a->site = draft->site;
 	a->seq = draft->seq;
 	a->order = draft->order;
+	a->moved_node = draft->moved_node;
 	for (unsigned i = 0; i < sizeof(a->reserved); i++)
 		a->reserved[i] = 0;
 	a->check = draft->check;
@@ -290,7 +291,7 @@ int ledger_add(struct ledger *l, const struct allocation *draft, const struct al
 		return -EINVAL;
 	if (ledger_find_containing(l, draft->addr))
 		return -EEXIST;
-	err = accounts_prepare(&l->accounts, addr_node(draft->addr));
+	err = accounts_prepare(&l->accounts, allocation_node(draft));
 	if (err)
 		return err;
 	if (slots_take(&l->slots, &slot))

@@ -32,7 +32,7 @@ bool ledger_record_is_possible(const struct allocation *a)
 		if (a->reserved[i] != 0)
 			return false;
 	}
-	if (a->order >= 64)
+	if (a->moved_node > ADDR_MAX_NODES || a->order >= 64)
 		return false;
 	block = allocation_block_bytes(a);
 	return a->check == ledger_record_check(a) && is_state(a->state) &&

@@ -22,57 +22,89 @@ struct pool_node *pool_find_node(struct pool *p, unsigned node)
 	return NULL;
 }
 
+struct segment *pool_find_segment(const struct pool *p, uint64_t addr)
+{
+	const unsigned number = addr_segment(addr);
+
+	return number < SEGMENTS_MAX ? p->segments[number] : NULL;
+}
+
+struct segment *pool_next_segment(const struct pool *p, unsigned *cursor)
+{
+	while (*cursor < SEGMENTS_MAX) {
+		struct segment *s = p->segments[(*cursor)++];
+
+		if (s)
+			return s;
+	}
+	return NULL;
+}
+
+static bool is_wanted(const struct segment *s, int node)
+{
+	return node == RMEM_NODE_ANY || s->node == (unsigned)node;
+}
+
+/* Iterate over the segments of a node, or of any. */
+static struct segment *next_on(const struct pool *p, int node, unsigned *cursor)
+{
+	struct segment *s;
+
+	do {
+		s = pool_next_segment(p, cursor);
+	} while (s && !is_wanted(s, node));
+	return s;
+}
+
+uint64_t pool_size_bytes(const struct pool *p, int node)
+{
+	uint64_t bytes = 0;
+	unsigned cursor = 0;
+
+	for (struct segment *s; (s = next_on(p, node, &cursor)) != NULL;)
+		bytes += s->arena.bytes;
+	return bytes;
+}
+
 void pool_close(struct pool *p)
 {
 	quarantine_close(p);
-	for (unsigned i = 0; i < p->nnodes; i++) {
-		buddy_destroy(p->nodes[i].buddy);
-		arena_close(&p->nodes[i].arena);
-	}
+	for (unsigned i = 0; i < SEGMENTS_MAX; i++)
+		segment_close(p->segments[i]);
 	ledger_close(p->ledger);
 	table_close(&p->proofs);
 	memset(p, 0, sizeof(*p));
 }
 
-static struct pool_node *node_with_most_free(struct pool *p)
-{
-	struct pool_node *best = &p->nodes[0];
-
-	for (unsigned i = 1; i < p->nnodes; i++) {
-		if (buddy_free_bytes(p->nodes[i].buddy) > buddy_free_bytes(best->buddy))
-			best = &p->nodes[i];
-	}
-	return best;
-}
-
-static int take_block_on(struct pool_node *n, const struct wish *wish, uint64_t *out_offset)
+static int take_block_in(struct segment *s, const struct wish *wish, uint64_t *out_offset)
 {
 	struct buddy_range avoid[AVOID_MAX];
 
 	return buddy_alloc_outside(
-		n->buddy, wish->bytes, avoid, wish_avoid_on(wish, n->node, avoid), out_offset);
+		s->buddy, wish->bytes, avoid, wish_avoid_in(wish, s->number, avoid), out_offset);
 }
 
-/* For any node: try the one with most free bytes first, then (fragmentation) the others. */
+/* Try the segment with most free bytes first, then (fragmentation) the others. */
 static int take_block(
-	struct pool *p, const struct wish *wish, struct pool_node **out, uint64_t *out_offset)
+	struct pool *p, const struct wish *wish, struct segment **out, uint64_t *out_offset)
 {
-	const bool any = wish->node == RMEM_NODE_ANY;
-	struct pool_node *n =
-		any ? node_with_most_free(p) : pool_find_node(p, (unsigned)wish->node);
+	struct segment *s, *best = NULL;
+	unsigned cursor = 0;
 	int err;
 
-	if (!n)
+	if (wish->node != RMEM_NODE_ANY && !pool_find_node(p, (unsigned)wish->node))
 		return -EINVAL;
 	if (wish->bytes > pool_max_alloc_bytes(p, wish->node))
 		return -EFBIG; /* too large even for an empty pool: making room is useless */
-	err = take_block_on(n, wish, out_offset);
-	for (unsigned i = 0; err == -ENOSPC && any && i < p->nnodes; i++) {
-		n = &p->nodes[i];
-		err = take_block_on(n, wish, out_offset);
+	while ((s = next_on(p, wish->node, &cursor)) != NULL) {
+		if (!best || buddy_free_bytes(s->buddy) > buddy_free_bytes(best->buddy))
+			best = s;
 	}
+	err = take_block_in(best, wish, out_offset);
+	for (s = best, cursor = 0; err == -ENOSPC && (s = next_on(p, wish->node, &cursor)) != NULL;)
+		err = take_block_in(s, wish, out_offset);
 	if (!err)
-		*out = n;
+		*out = s;
 	return err;
 }
 
@@ -81,19 +113,20 @@ int pool_alloc(struct pool *p, const struct wish *wish, const struct allocation 
 {
 	const uint64_t block_bytes = buddy_block_bytes(wish->bytes);
 	struct allocation filled = *draft;
-	struct pool_node *n;
+	struct segment *s;
 	uint64_t offset;
 	int err;
 
-	err = take_block(p, wish, &n, &offset);
+	err = take_block(p, wish, &s, &offset);
 	if (err)
 		return err;
-	filled.addr = addr_make(ADDR_SERVER, n->node, offset);
+	filled.addr = addr_make(s->number, offset);
+	allocation_set_node(&filled, s->node);
 	filled.bytes = wish->bytes;
 	filled.order = (uint8_t)__builtin_ctzll(block_bytes);
 	err = ledger_add(p->ledger, &filled, out);
 	if (err) {
-		buddy_free(n->buddy, offset, block_bytes);
+		buddy_free(s->buddy, offset, block_bytes);
 		return err == -EDQUOT || err == -EEXIST ? err : -ENOMEM;
 	}
 	return 0;
@@ -102,12 +135,12 @@ int pool_alloc(struct pool *p, const struct wish *wish, const struct allocation 
 static uint64_t largest_free_bytes(const struct pool *p, int node)
 {
 	uint64_t largest = 0;
+	unsigned cursor = 0;
 
-	for (unsigned i = 0; i < p->nnodes; i++) {
-		uint64_t here = buddy_largest_free_bytes(p->nodes[i].buddy);
+	for (struct segment *s; (s = next_on(p, node, &cursor)) != NULL;) {
+		uint64_t here = buddy_largest_free_bytes(s->buddy);
 
-		if ((node == RMEM_NODE_ANY || node == (int)p->nodes[i].node) && here > largest)
-			largest = here;
+		largest = here > largest ? here : largest;
 	}
 	return largest;
 }
@@ -115,9 +148,10 @@ static uint64_t largest_free_bytes(const struct pool *p, int node)
 static uint64_t lent_bytes(const struct pool *p)
 {
 	uint64_t bytes = 0;
+	unsigned cursor = 0;
 
-	for (unsigned i = 0; i < p->nnodes; i++)
-		bytes += buddy_size_bytes(p->nodes[i].buddy) - buddy_free_bytes(p->nodes[i].buddy);
+	for (struct segment *s; (s = pool_next_segment(p, &cursor)) != NULL;)
+		bytes += buddy_size_bytes(s->buddy) - buddy_free_bytes(s->buddy);
 	return bytes;
 }
 
@@ -147,38 +181,33 @@ int pool_explain_full(
 /* End the record before the block can be allocated again. */
 void pool_release(struct pool *p, const struct allocation *a)
 {
-	struct pool_node *n = pool_find_node(p, addr_node(a->addr));
+	struct segment *s = pool_find_segment(p, a->addr);
 	uint64_t offset = addr_offset(a->addr), block_bytes = allocation_block_bytes(a);
 	const uint32_t session = a->session;
 	int err;
 
 	ledger_set_state(p->ledger, a, ALLOCATION_FREE);
-	err = buddy_free(n->buddy, offset, block_bytes);
+	err = buddy_free(s->buddy, offset, block_bytes);
 	if (err)
-		log_error("allocator and ledger disagree about node %u offset 0x%" PRIx64
+		log_error("allocator and ledger disagree about segment %u offset 0x%" PRIx64
 			  ": please report this",
-			n->node, offset);
+			s->number, offset);
 	if (p->emptied && !ledger_session_count(p->ledger, session))
 		p->emptied(p->context, session);
 }
 
 void *pool_pointer(struct pool *p, const struct allocation *a)
 {
-	struct pool_node *n = pool_find_node(p, addr_node(a->addr));
-
-	return n->arena.base + addr_offset(a->addr);
+	return pool_find_segment(p, a->addr)->arena.base + addr_offset(a->addr);
 }
 
 uint64_t pool_max_alloc_bytes(const struct pool *p, int node)
 {
 	uint64_t max = 0;
+	unsigned cursor = 0;
 
-	for (unsigned i = 0; i < p->nnodes; i++) {
-		uint64_t bytes;
-
-		if (node != RMEM_NODE_ANY && p->nodes[i].node != (unsigned)node)
-			continue;
-		bytes = 1ULL << (63 - __builtin_clzll(p->nodes[i].arena.bytes));
+	for (struct segment *s; (s = next_on(p, node, &cursor)) != NULL;) {
+		uint64_t bytes = 1ULL << (63 - __builtin_clzll(s->arena.bytes));
 
 		max = bytes > max ? bytes : max;
 	}

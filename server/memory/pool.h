@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The pool keeps arenas, their allocators and the ledger consistent.
+ * The pool keeps segments, their allocators and the ledger consistent.
  *
  * Life of a block: free → lent (ledger LIVE) → REVOKING → QUARANTINE → wiped → free. Allocator and ledger count
  * independently; the audit compares the counts.
@@ -15,20 +15,17 @@
 
 #include "common/addr.h"
 #include "common/errinfo.h"
-#include "server/memory/buddy.h"
 #include "server/ledger/ledger.h"
 #include "server/ledger/table.h"
 #include "server/memory/wish.h"
 #include "numa/topology.h"
-#include "server/memory/arena.h"
 #include "server/memory/datadir.h"
 #include "server/memory/limits.h"
+#include "server/memory/segment.h"
 #include "server/memory/wiper.h"
 
 struct pool_node {
-	unsigned node; /* OS index, also used in addresses */
-	struct arena arena;
-	struct buddy *buddy;
+	unsigned node; /* OS index */
 	struct wiper *wiper;
 	/* Blocks that wait for the wiper: a list of ledger slots, linked by pool.wipe_next. */
 	uint32_t first_waiting, last_waiting, nwaiting;
@@ -36,6 +33,7 @@ struct pool_node {
 
 struct pool {
 	struct ledger *ledger;
+	struct segment *segments[SEGMENTS_MAX]; /* by number; NULL: there is none */
 	struct pool_node nodes[ADDR_MAX_NODES];
 	unsigned nnodes;
 	uint64_t block_max;    /* the largest block that all devices can access */
@@ -74,6 +72,15 @@ void pool_close(struct pool *p);
 
 /* NULL: no such node. */
 struct pool_node *pool_find_node(struct pool *p, unsigned node);
+
+/* The segment that an address is in. NULL: none. */
+struct segment *pool_find_segment(const struct pool *p, uint64_t addr);
+
+/* Iterate in order of numbers: start with *cursor 0. NULL: no more. */
+struct segment *pool_next_segment(const struct pool *p, unsigned *cursor);
+
+/* Sum over the segments of a node, or (RMEM_NODE_ANY) all. */
+uint64_t pool_size_bytes(const struct pool *p, int node);
 
 /*
  * Lend a block of the wished node, or (RMEM_NODE_ANY) preferably of the node with most free bytes. draft carries

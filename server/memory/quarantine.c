@@ -41,7 +41,7 @@ void quarantine_close(struct pool *p)
 
 void pool_quarantine(struct pool *p, const struct allocation *a)
 {
-	struct pool_node *n = pool_find_node(p, addr_node(a->addr));
+	struct pool_node *n = pool_find_node(p, allocation_node(a));
 	const uint32_t slot = ledger_slot(p->ledger, a);
 
 	ledger_set_state(p->ledger, a, ALLOCATION_QUARANTINE);
@@ -57,7 +57,7 @@ void pool_quarantine(struct pool *p, const struct allocation *a)
 static bool give_first(struct pool *p, struct pool_node *n)
 {
 	const struct allocation *a = ledger_at(p->ledger, n->first_waiting);
-	const struct wiper_range range = { .addr = n->arena.base + addr_offset(a->addr),
+	const struct wiper_range range = { .addr = pool_pointer(p, a),
 		.bytes = allocation_block_bytes(a),
 		.slot = n->first_waiting };
 

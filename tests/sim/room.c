@@ -42,27 +42,28 @@ static bool has_run(const bool taken[NODE_PAGES_MAX], uint64_t pages, uint64_t r
 	return false;
 }
 
-static bool on_node(const struct pool_node *n, const struct alloc_request *q, bool owed)
+static bool in_segment(const struct segment *s, const struct alloc_request *q, bool owed)
 {
 	bool taken[NODE_PAGES_MAX] = { false };
 	const struct allocation *a;
 	uint32_t cursor = 0;
 
 	while ((a = ledger_next(rooms.pool.ledger, &cursor)) != NULL) {
-		if (addr_node(a->addr) == n->node && !(owed && is_owed(a)))
+		if (addr_segment(a->addr) == s->number && !(owed && is_owed(a)))
 			memset(taken + addr_offset(a->addr) / PAGE_BYTES, true,
 				allocation_block_bytes(a) / PAGE_BYTES);
 	}
 	return has_run(
-		taken, n->arena.bytes / PAGE_BYTES, buddy_block_bytes(q->bytes) / PAGE_BYTES);
+		taken, s->arena.bytes / PAGE_BYTES, buddy_block_bytes(q->bytes) / PAGE_BYTES);
 }
 
 static bool anywhere(const struct alloc_request *q, bool owed)
 {
-	for (unsigned i = 0; i < rooms.pool.nnodes && !q->navoid; i++) {
-		const struct pool_node *n = &rooms.pool.nodes[i];
+	unsigned cursor = 0;
 
-		if ((q->node == RMEM_NODE_ANY || q->node == (int)n->node) && on_node(n, q, owed))
+	for (struct segment *s;
+		!q->navoid && (s = pool_next_segment(&rooms.pool, &cursor)) != NULL;) {
+		if ((q->node == RMEM_NODE_ANY || q->node == (int)s->node) && in_segment(s, q, owed))
 			return true;
 	}
 	return false;

@@ -6,6 +6,7 @@
 
 #include "rmem/rmem.h"
 #include "tests/sim/room.h"
+#include "tests/sim/rooms.h"
 #include "tests/sim/window.h"
 
 struct block *verdict_own(const struct link *link, uint64_t addr, uint64_t serial)
@@ -13,6 +14,14 @@ struct block *verdict_own(const struct link *link, uint64_t addr, uint64_t seria
 	struct block *b = model_block(serial);
 
 	return b && b->owner == link->owner && b->addr == addr ? b : NULL;
+}
+
+/* -1: it is outside of the pool. */
+static int node_of(uint64_t addr)
+{
+	const struct segment *s = pool_find_segment(&rooms.pool, addr);
+
+	return s ? (int)s->node : -1;
 }
 
 /* Among those that wait, who came first gets what both could have. */
@@ -27,7 +36,7 @@ static void require_order(const struct link *link, const struct alloc_reply *r)
 			continue;
 		require(link,
 			buddy_block_bytes(q->bytes) > buddy_block_bytes(r->bytes) ||
-				(q->node != RMEM_NODE_ANY && q->node != (int)addr_node(r->addr)),
+				(q->node != RMEM_NODE_ANY && q->node != node_of(r->addr)),
 			"served before one that has waited longer");
 	}
 }
@@ -38,8 +47,7 @@ static void require_wished(const struct link *link, const struct alloc_reply *r)
 	const uint64_t end = r->addr + buddy_block_bytes(r->bytes);
 
 	require(link, r->bytes == q->bytes, "another size");
-	require(link, q->node == RMEM_NODE_ANY || q->node == (int)addr_node(r->addr),
-		"another node");
+	require(link, q->node == RMEM_NODE_ANY || q->node == node_of(r->addr), "another node");
 	for (unsigned i = 0; i < q->navoid; i++)
 		require(link,
 			q->avoid[i].start >= end || q->avoid[i].end <= r->addr ||

@@ -74,6 +74,13 @@ static inline void tell_to_stop(bool stop)
 		sigtimedwait(&set, NULL, &at_once);
 }
 
+static inline struct segment *first_segment(const struct pool *p)
+{
+	unsigned cursor = 0;
+
+	return pool_next_segment(p, &cursor);
+}
+
 static inline int try_lend(struct pool *p, uint64_t bytes, const struct allocation **out)
 {
 	const struct allocation draft = { .session_serial = 1 };

@@ -18,7 +18,7 @@
 struct stage {
 	struct world *world;
 	struct report_view view;
-	struct report_node nodes[NODES];
+	struct report_segment segments[NODES];
 	struct report_device device;
 	uint32_t late_slot; /* the one session whose lease is late */
 	unsigned page_calls;
@@ -62,7 +62,8 @@ static inline struct stage make_stage(struct world *w)
 		"allowed", "not for data that matters" };
 	input(w);
 	for (unsigned i = 0; i < NODES; i++)
-		s.nodes[i] = (struct report_node){ .given = w->nodes[i],
+		s.segments[i] = (struct report_segment){ .number = 64 + i,
+			.given = w->nodes[i],
 			.size_bytes = ARENA,
 			.page_bytes = 4096,
 			.largest_free_bytes = buddy_largest_free_bytes(w->buddies[i]),
@@ -79,10 +80,9 @@ static inline struct stage make_stage(struct world *w)
 			.admin_socket = "/a",
 			.pid = 812,
 			.port = 7471,
-			.number = 1,
 			.started_ns = NOW,
 			.uptime_ms = 5000 },
-		.nnodes = NODES,
+		.nsegments = NODES,
 		.ndevices = 1,
 		.terms = { 10000, 86400000, 60000, BLOCK_MAX_BYTES, "pressure" },
 		.counters = { .allocs = 1,
@@ -108,7 +108,7 @@ static inline struct stage make_stage(struct world *w)
 /* The stage's own addresses are only right where it stands in the end. */
 static inline const struct report_view *view_of(struct stage *s)
 {
-	s->view.nodes = s->nodes;
+	s->view.segments = s->segments;
 	s->view.devices = &s->device;
 	s->view.arg = s;
 	return &s->view;

@@ -119,7 +119,7 @@ static inline const struct allocation *add_block(struct world *w, uint32_t sessi
 	assert_int_equal(buddy_alloc(w->buddies[node], bytes, &offset), 0);
 	d.session = session;
 	d.session_serial = r ? r->serial : 99;
-	d.addr = addr_make(1, node, offset);
+	d.addr = addr_make(64 + node, offset);
 	d.bytes = bytes;
 	d.order = (uint8_t)__builtin_ctzll(buddy_block_bytes(bytes));
 	d.birth_ns = NOW - age_ns;

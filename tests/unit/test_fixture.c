@@ -131,7 +131,7 @@ static void close_all(void)
 static void check_allocation(const struct ledger *l, uint64_t serial, bool opened)
 {
 	const struct put_allocation *put = &put_allocations[serial - 1];
-	const struct allocation *a = ledger_find(l, addr_make(ADDR_SERVER, put->node, put->offset));
+	const struct allocation *a = ledger_find(l, addr_make(put->node, put->offset));
 
 	assert_non_null(a);
 	assert_int_equal(a->serial, serial);
@@ -151,7 +151,7 @@ static void check_contents(void)
 {
 	for (uint64_t serial = 1; serial <= ALLOCATIONS; serial++) {
 		const struct put_allocation *put = &put_allocations[serial - 1];
-		const char *at = pool_find_node(&in.pool, put->node)->arena.base + put->offset;
+		const char *at = in.pool.segments[put->node]->arena.base + put->offset;
 
 		for (uint64_t i = 0; put->state == ALLOCATION_LIVE && i < 1ULL << put->order; i++)
 			if (at[i] != content(serial, i))
@@ -162,7 +162,7 @@ static void check_contents(void)
 static bool is_lent(unsigned node, uint64_t offset)
 {
 	const struct allocation *a =
-		ledger_find_containing(in.pool.ledger, addr_make(ADDR_SERVER, node, offset));
+		ledger_find_containing(in.pool.ledger, addr_make(node, offset));
 
 	return a && a->state == ALLOCATION_LIVE;
 }
@@ -172,7 +172,7 @@ static void check_free_is_zero(void)
 	static const char zero[BLOCK_MIN_BYTES];
 
 	for (unsigned node = 0; node < NODES; node++) {
-		const char *base = pool_find_node(&in.pool, node)->arena.base;
+		const char *base = in.pool.segments[node]->arena.base;
 
 		for (uint64_t at = 0; at < ARENA_BYTES; at += sizeof(zero))
 			if (!is_lent(node, at) && memcmp(base + at, zero, sizeof(zero)) != 0)
@@ -184,7 +184,7 @@ static void check_free_is_zero(void)
 static void check_stored(const struct fixture *f, const char *path)
 {
 	static const char magics[TABLES][9] = { "rmempool", "rmemledg", "rmemsess", "rmemsite" };
-	struct proof proofs[ADDR_MAX_NODES];
+	struct proof proofs[SEGMENTS_MAX];
 	struct table_facts facts;
 	struct ledger *l;
 	char last;
@@ -198,7 +198,7 @@ static void check_stored(const struct fixture *f, const char *path)
 		assert_true(facts.mark.run == (i == 1 ? POOL_RUN : 0));
 	}
 	proof_read(dir, DATADIR_POOL, proofs);
-	for (unsigned node = 0; node < ADDR_MAX_NODES; node++) {
+	for (unsigned node = 0; node < SEGMENTS_MAX; node++) {
 		assert_int_equal(proofs[node].state, node < NODES ? PROOF_CLEAN : PROOF_NONE);
 		assert_int_equal(proofs[node].bytes, node < NODES ? ARENA_BYTES : 0);
 		assert_true(proofs[node].run == (node < NODES ? POOL_RUN : 0));

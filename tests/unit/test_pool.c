@@ -251,7 +251,7 @@ static void test_new_arena_in_a_known_pool(void **state)
 	struct pool p;
 
 	must_open(&p, &data, ARENA_BYTES);
-	proof_drop(&p.proofs, p.nodes[0].node);
+	proof_drop(&p.proofs, first_segment(&p)->number);
 	pool_close(&p);
 	unlinkat(dir, arena_file(dir, name), 0);
 	before = look(dir);
@@ -495,7 +495,8 @@ static void test_damaged_record(void **state)
 			assert_int_equal(p.rejected, again ? 0 : 1);
 			assert_true(again || p.unproven_bytes > 0);
 			assert_int_equal(ledger_count(p.ledger), 1);
-			assert_int_equal(buddy_free_bytes(p.nodes[0].buddy), ARENA_BYTES - 4096);
+			assert_int_equal(
+				buddy_free_bytes(first_segment(&p)->buddy), ARENA_BYTES - 4096);
 			assert_holds(&p, 100, 'M');
 			if (!again)
 				pool_settle(&p);

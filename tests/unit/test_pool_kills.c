@@ -246,7 +246,7 @@ static void check_and_empty(const struct datadir *data)
 	assert_int_equal(p.unproven_bytes, 0); /* what is free was never in doubt */
 	while ((a = ledger_next(p.ledger, &cursor)) != NULL)
 		listed += allocation_block_bytes(a);
-	assert_int_equal(listed + buddy_free_bytes(p.nodes[0].buddy), ARENA_BYTES);
+	assert_int_equal(listed + buddy_free_bytes(first_segment(&p)->buddy), ARENA_BYTES);
 	assert_free_is_zero(&p);
 	for (cursor = 0; (a = ledger_next(p.ledger, &cursor)) != NULL;) {
 		if (a->state == ALLOCATION_LIVE)
