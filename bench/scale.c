@@ -208,7 +208,6 @@ static struct allocation draw_draft(struct scale *s)
 		.site = 1 + (session + draw(s, 4)) % SITES };
 	uint64_t offset;
 
-	d.order = (uint8_t)__builtin_ctzll(buddy_block_bytes(d.bytes));
 	must(!buddy_alloc(s->buddies[node], d.bytes, &offset), "an arena is full");
 	d.addr = addr_make(64 + node, offset);
 	return d;

@@ -190,7 +190,7 @@ bool reclaim_seek(struct reclaim *r, const struct wish *wish)
 {
 	const uint64_t now_ns = clock_boot_ns(), waited_ns = now_ns - wish->since_ns;
 	const uint64_t since_ns = r->took_ns > wish->since_ns ? r->took_ns : wish->since_ns;
-	const uint64_t bytes = buddy_block_bytes(wish->bytes);
+	const uint64_t bytes = block_bytes_for(wish->bytes);
 	const bool enough = prospects_of(r, wish->node).coming_bytes >= bytes;
 
 	check_liveness(r, now_ns);

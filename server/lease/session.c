@@ -138,8 +138,8 @@ void sessions_recover(struct leases *l)
 	while ((r = sessions_next(l->records, &cursor, &slot))) {
 		struct session *session = use_slot(l, slot, now_ns);
 
-		session->sites.over = r->no_sites;
-		if (r->state != SESSION_CLOSED && !r->no_sites)
+		session->sites.over = r->marks & SESSION_NO_SITES;
+		if (r->state != SESSION_CLOSED && !session->sites.over)
 			sites_recover_holder(l->sites, &session->sites);
 		if (r->state == SESSION_CONNECTED)
 			set_state(session, SESSION_DETACHED, HOLDER_NO_EVIDENCE);
@@ -206,6 +206,7 @@ static int start(struct leases *l, struct connection *c, const struct hello_requ
 	if (err)
 		return errinfo_set(
 			errinfo, err, "the server refuses the session: %s", strerror(-err));
+	sessions_set_journal(l->records, slot, hello->journal);
 	take_control(c, use_slot(l, slot, clock_boot_ns()));
 	log_debug("session of %s[%u] on %s opened from %s", who.exe, who.pid, who.host, c->peer);
 	return 0;
@@ -308,6 +309,7 @@ static int resume(struct leases *l, struct connection *c, const struct hello_req
 		err = check_resumable(session, errinfo);
 	if (err)
 		return err;
+	sessions_set_journal(l->records, session->grantee.slot, hello->journal);
 	if (session->nconnections)
 		return end_the_earlier(c, session, out);
 	return session_resume(c, session, errinfo);
@@ -654,13 +656,26 @@ static void expired(struct session *session)
 		session_forget_if_done(session);
 }
 
+/* Take in the session's line of the heartbeat page. */
+static void observe(struct session *session, uint64_t now_ns)
+{
+	struct sessions *records = session->leases->records;
+	const uint64_t heartbeat = *session_heartbeat(session);
+	const uint64_t time_ns = leases_time_ns(session->leases);
+
+	if (!lease_observe(&session->lease, heartbeat, now_ns))
+		return;
+	sessions_set_seen(records, session->grantee.slot, time_ns);
+	if (heartbeat & HEARTBEAT_JOURNALED)
+		sessions_set_journaled(records, session->grantee.slot, time_ns);
+}
+
 static void tick(struct session *session, uint64_t now_ns)
 {
 	struct leases *l = session->leases;
 
-	if (session->nconnections &&
-		lease_observe(&session->lease, *session_heartbeat(session), now_ns))
-		sessions_set_seen(l->records, session->grantee.slot, leases_time_ns(l));
+	if (session->nconnections)
+		observe(session, now_ns);
 	if (!lease_step(&session->lease, &l->terms, now_ns))
 		return;
 	relist(session);

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "common/addr.h"
+#include "server/base/block.h"
 
 #define SESSIONS_MAX 65536 /* slots of the session table (server/ledger/sessions.h) */
 #define SITES_MAX 16384    /* call site numbers; 0 is "unknown" */
@@ -32,16 +33,17 @@ struct allocation {
 	uint64_t serial;   /* unique, ascending, never 0: the allocation's id */
 	uint32_t site;     /* slot in the site table, 0: unknown */
 	uint32_t seq;      /* its request's sequence number: identifies a repeated request */
-	uint8_t order;     /* log2 of the block's bytes */
-	uint8_t reserved[2];
+	uint8_t former_order; /* format 2: log2 of the block's bytes, which was a power of two; since then 0 */
+	uint8_t size_class; /* 0: a block of its own; else a slab of this class (common/size_class.h) */
 	uint8_t moved_node; /* 0: the node has the segment's number; else the node + 1 */
-	uint32_t check;     /* checksum over all but state: ledger_record_check() */
+	uint8_t reserved[1];
+	uint32_t check; /* checksum over all but state: ledger_record_check() */
 };
 _Static_assert(sizeof(struct allocation) == 64, "ledger records are 64 bytes");
 
 static inline uint64_t allocation_block_bytes(const struct allocation *a)
 {
-	return 1ULL << a->order;
+	return block_bytes_for(a->bytes);
 }
 
 /* The NUMA node of its memory. The pool checks it against the segment that the address is in. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * ledger_open() builds three indexes in memory: taken slots, slots by address, and per session a list of slots,
- * youngest first; and the sums for reports (server/ledger/accounts.h). Blocks are aligned to their size, so a block
- * that contains an address can start at one address per order: a lookup tries each order in use.
+ * youngest first; and the sums for reports (server/ledger/accounts.h). Blocks are aligned to the power of two that holds
+ * them, so a block that contains an address can start at one address per order: a lookup tries each order in use.
  */
 #include "server/ledger/ledger.h"
 
@@ -97,6 +97,11 @@ static uint32_t *older_link(struct ledger *l, uint32_t younger, uint32_t session
 	return younger ? &l->links[younger - 1].older : &l->sessions[session].youngest;
 }
 
+static unsigned order_of(const struct allocation *a)
+{
+	return (unsigned)__builtin_ctzll(block_align(a->bytes));
+}
+
 /* Add the record of a taken slot to the indexes, as the youngest of its session. */
 static void index_add(struct ledger *l, uint32_t slot)
 {
@@ -110,7 +115,7 @@ static void index_add(struct ledger *l, uint32_t slot)
 	h->youngest = slot + 1;
 	h->count++;
 	h->block_bytes += allocation_block_bytes(a);
-	l->per_order[a->order]++;
+	l->per_order[order_of(a)]++;
 	accounts_add(&l->accounts, a);
 	l->sites[a->site]++;
 	l->sum += term(a);
@@ -128,7 +133,7 @@ static void index_remove(struct ledger *l, uint32_t slot)
 		l->links[links.older - 1].younger = links.younger;
 	h->count--;
 	h->block_bytes -= allocation_block_bytes(a);
-	l->per_order[a->order]--;
+	l->per_order[order_of(a)]--;
 	accounts_remove(&l->accounts, a);
 	l->sites[a->site]--;
 	l->sum -= term(a);
@@ -162,6 +167,8 @@ int ledger_open(struct ledger **out, int dir, const char *name, uint32_t max)
 {
 	const struct table_layout layout = { .magic = { 'r', 'm', 'e', 'm', 'l', 'e', 'd', 'g' },
 		.version = LEDGER_FORMAT,
+		.oldest = LEDGER_OLDEST,
+		.adopt_later = true,
 		.record_bytes = sizeof(struct allocation),
 		.count = max };
 	struct ledger *l;
@@ -266,7 +273,8 @@ static void publish(struct allocation *a, const struct allocation *draft)
 	a->birth_ns = draft->birth_ns;
 	a->site = draft->site;
 	a->seq = draft->seq;
-	a->order = draft->order;
+	a->former_order = 0;
+	a->size_class = draft->size_class;
 	a->moved_node = draft->moved_node;
 	for (unsigned i = 0; i < sizeof(a->reserved); i++)
 		a->reserved[i] = 0;
@@ -282,6 +290,7 @@ int ledger_add(struct ledger *l, const struct allocation *draft, const struct al
 
 	checked.state = ALLOCATION_LIVE;
 	checked.serial = numbering_next(&l->serials);
+	checked.former_order = 0;
 	for (unsigned i = 0; i < sizeof(checked.reserved); i++)
 		checked.reserved[i] = 0;
 	checked.check = ledger_record_check(&checked);
@@ -301,6 +310,7 @@ int ledger_add(struct ledger *l, const struct allocation *draft, const struct al
 		slots_give(&l->slots, slot);
 		return err;
 	}
+	table_adopt(&l->table);
 	announce(l, &checked);
 	publish(table_edit(&l->table, slot), &checked);
 	(void)numbering_give(&l->serials);

@@ -26,12 +26,17 @@
 
 struct ledger;
 
-/* Version of the stored format; files of other versions are refused. */
-#define LEDGER_FORMAT 2
+/*
+ * Version of the stored format. Format 2, which had no slabs and blocks of powers of two, is read too: of such a block,
+ * what is beyond the allocation's last page was never reached by a client, so it is zero, and becomes free. The file
+ * becomes a 3 with the first ledger_add().
+ */
+#define LEDGER_FORMAT 3
+#define LEDGER_OLDEST 2
 
 /*
  * max: limit on allocations, and so on slots. Indexes the records of earlier processes. Invalid records are rejected
- * and counted: wrong checksum, field out of range, duplicate serial number, serial number that was never given
+ * and counted: wrong checksum, field out of range, a slab that cannot be, duplicate serial number, serial number that was never given
  * (server/ledger/numbering.h), overlapping blocks (the older record stays). The slot of a rejected record is not used
  * and its bytes stay readable until ledger_drop_rejected(). ERRORS: as table_open(), -ENOMEM.
  */

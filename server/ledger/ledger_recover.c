@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/addr.h"
+#include "common/size_class.h"
 #include "server/base/bitset.h"
 #include "server/base/block.h"
 
@@ -26,20 +27,20 @@ static bool is_state(uint32_t state)
 
 bool ledger_record_is_possible(const struct allocation *a)
 {
-	uint64_t block;
-
 	for (unsigned i = 0; i < sizeof(a->reserved); i++) {
 		if (a->reserved[i] != 0)
 			return false;
 	}
-	if (a->moved_node > ADDR_MAX_NODES || a->order >= 64)
+	if (a->bytes == 0 || a->bytes > BLOCK_MAX_BYTES || a->moved_node > ADDR_MAX_NODES)
 		return false;
-	block = allocation_block_bytes(a);
+	if (a->former_order && 1ULL << a->former_order % 64 != block_align(a->bytes))
+		return false;
+	if (a->size_class && !slab_slots(a->size_class, a->bytes))
+		return false;
 	return a->check == ledger_record_check(a) && is_state(a->state) &&
 	       a->session < SESSIONS_MAX && a->session_serial != 0 && a->serial != 0 &&
-	       a->serial <= SERIAL_MAX && a->site < SITES_MAX && block >= BLOCK_MIN_BYTES &&
-	       block <= BLOCK_MAX_BYTES && a->bytes > 0 && a->bytes <= block &&
-	       addr_is_remote(a->addr) && a->addr % block == 0;
+	       a->serial <= SERIAL_MAX && a->site < SITES_MAX && addr_is_remote(a->addr) &&
+	       a->addr % block_align(a->bytes) == 0;
 }
 
 static const struct allocation *record(const struct table *t, uint32_t slot)

@@ -65,7 +65,7 @@ static uint64_t check_of(const struct session_record *r)
 	copy.state = copy.evidence = 0;
 	copy.fencing_token = copy.seen_ns = copy.state_since_ns = copy.expired_ns = 0;
 	copy.last_seq = 0;
-	copy.no_sites = 0;
+	copy.marks = 0;
 	copy.check = 0;
 	return table_sum(&copy, sizeof(copy));
 }
@@ -153,6 +153,7 @@ int sessions_open(struct sessions **out, int dir, const char *name)
 {
 	const struct table_layout layout = { .magic = { 'r', 'm', 'e', 'm', 's', 'e', 's', 's' },
 		.version = SESSIONS_FORMAT,
+		.oldest = SESSIONS_OLDEST,
 		.adopt_later = true,
 		.record_bytes = sizeof(struct session_record),
 		.count = SESSIONS_MAX };
@@ -249,7 +250,7 @@ static void publish(struct session_record *r, const uint8_t id[ID_SIZE],
 	r->state_since_ns = now_ns;
 	r->expired_ns = 0;
 	r->last_seq = 0;
-	r->no_sites = 0;
+	r->marks = 0;
 	r->identity = *identity;
 	r->check = check_of(r);
 	__atomic_store_n(&r->state, SESSION_CONNECTED, __ATOMIC_RELEASE);
@@ -378,12 +379,35 @@ void sessions_set_expired(struct sessions *s, uint32_t slot, uint64_t expired_ns
 		r->expired_ns = expired_ns;
 }
 
-void sessions_set_no_sites(struct sessions *s, uint32_t slot)
+static void set_marks(struct sessions *s, uint32_t slot, uint32_t cleared, uint32_t set)
 {
 	struct session_record *r = edit(s, slot);
 
 	if (r)
-		__atomic_store_n(&r->no_sites, 1, __ATOMIC_SEQ_CST);
+		__atomic_store_n(&r->marks, (r->marks & ~cleared) | set, __ATOMIC_SEQ_CST);
+}
+
+void sessions_set_no_sites(struct sessions *s, uint32_t slot)
+{
+	set_marks(s, slot, 0, SESSION_NO_SITES);
+}
+
+void sessions_set_journal(struct sessions *s, uint32_t slot, enum journal_mode mode)
+{
+	set_marks(s, slot, SESSION_EXACT, mode == JOURNAL_EXACT ? SESSION_EXACT : 0);
+}
+
+void sessions_set_journaled(struct sessions *s, uint32_t slot, uint64_t journaled_ns)
+{
+	const struct session_record *r = sessions_get(s, slot);
+	uint64_t after_s = 0;
+
+	if (r && journaled_ns > r->opened_ns)
+		after_s = (journaled_ns - r->opened_ns) / NSEC_PER_SEC;
+	if (after_s > SESSION_JOURNALED_MAX)
+		after_s = SESSION_JOURNALED_MAX;
+	set_marks(s, slot, SESSION_JOURNALED_MAX << SESSION_JOURNALED_SHIFT,
+		(uint32_t)after_s << SESSION_JOURNALED_SHIFT);
 }
 
 void sessions_set_state(struct sessions *s, uint32_t slot, enum session_state state,

@@ -11,11 +11,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "common/clock.h"
 #include "common/message.h"
 #include "server/ledger/allocation.h"
 #include "server/ledger/evidence.h"
 
-#define SESSIONS_FORMAT 4 /* version of the stored format */
+/* Version of the stored format. Format 4 is read too: there, marks was 0 or SESSION_NO_SITES. */
+#define SESSIONS_FORMAT 5
+#define SESSIONS_OLDEST 4
 
 /* Stored: values are never reused. */
 enum session_state {
@@ -34,6 +37,12 @@ enum session_state {
 #define FENCING_TOKEN_MAX ((1ULL << 40) - 1)
 #define FENCING_TOKEN_RETIRED (1ULL << 63)
 
+/* Bits of a session's marks, which are one word so that a kill leaves the old ones or the new ones. */
+#define SESSION_NO_SITES 1U       /* the client's site numbers may be reused for other sites */
+#define SESSION_EXACT 2U          /* JOURNAL_EXACT, else JOURNAL_LAZY */
+#define SESSION_JOURNALED_SHIFT 2 /* the rest: seconds from opened_ns to session_journaled_ns() */
+#define SESSION_JOURNALED_MAX (UINT32_MAX >> SESSION_JOURNALED_SHIFT)
+
 struct session_record {
 	uint32_t state;         /* enum session_state; written last */
 	uint32_t evidence;      /* enum holder_evidence, with DEAD and CLOSED */
@@ -46,10 +55,19 @@ struct session_record {
 	uint64_t state_since_ns;
 	uint64_t expired_ns; /* when the lease expired; 0: not expired */
 	uint32_t last_seq;   /* last executed request: if repeated, it gets the same answer */
-	uint32_t no_sites;   /* not 0: the client's site numbers may be reused for other sites */
+	uint32_t marks;      /* above */
 	struct identity identity;
 	uint64_t check; /* checksum over constant fields: serial, id, secret, opened_ns, identity */
 };
+
+/*
+ * When rmemd last saw that the session's records of its objects were complete (HEARTBEAT_JOURNALED), rounded down to a
+ * second after its opening.
+ */
+static inline uint64_t session_journaled_ns(const struct session_record *r)
+{
+	return r->opened_ns + (r->marks >> SESSION_JOURNALED_SHIFT) * NSEC_PER_SEC;
+}
 
 struct ledger;
 struct sessions;
@@ -116,6 +134,8 @@ void sessions_set_expired(
 	struct sessions *s, uint32_t slot, uint64_t expired_ns); /* 0: not expired */
 /* The client's site numbers may be reused from now on. Stored, so later processes know. */
 void sessions_set_no_sites(struct sessions *s, uint32_t slot);
+void sessions_set_journal(struct sessions *s, uint32_t slot, enum journal_mode mode);
+void sessions_set_journaled(struct sessions *s, uint32_t slot, uint64_t journaled_ns);
 
 /* Any state but NONE. */
 void sessions_set_state(struct sessions *s, uint32_t slot, enum session_state state,

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Two sets per order, free blocks and taken blocks, by index (offset >> order). Free buddies are merged at once, so a
- * block is wholly free exactly if one free block contains it. No set has a block that crosses the arena's end; sizes
- * that are not a power of two need nothing else.
+ * Free memory is a set of pieces per order, powers of two by index (offset >> order). Free buddies are merged at once,
+ * so an aligned power of two is wholly free exactly if one free piece contains it. No piece crosses the arena's end;
+ * sizes that are not a power of two need nothing else. Taken blocks are the sets of their first and last pages.
  */
 #include "server/memory/buddy.h"
 
@@ -12,11 +12,14 @@
 
 #include "server/base/bitset.h"
 
-#define ORDER_MIN 12
-#define ORDER_MAX 31
+#define ORDER_MIN 12U
+#define ORDER_MAX 31U
 #define ORDERS (ORDER_MAX - ORDER_MIN + 1)
 
-_Static_assert(1ULL << ORDER_MIN == BLOCK_MIN_BYTES, "the smallest order is the smallest block");
+/* Places that buddy_alloc() looks at between taken blocks, so that a fragmented arena does not hold it up. */
+#define GAPS_LOOKED_AT 1000
+
+_Static_assert(1ULL << ORDER_MIN == BLOCK_MIN_BYTES, "the smallest order is a page");
 _Static_assert(BLOCK_MIN_BYTES << (ORDERS - 1) == BLOCK_MAX_BYTES,
 	"the largest order is the largest block");
 
@@ -24,7 +27,7 @@ struct buddy {
 	uint64_t size_bytes;
 	uint64_t free_bytes;
 	struct bitset free[ORDERS];
-	struct bitset taken[ORDERS];
+	struct bitset first, last; /* pages of taken blocks */
 };
 
 static struct bitset *free_set(struct buddy *b, unsigned order)
@@ -32,46 +35,97 @@ static struct bitset *free_set(struct buddy *b, unsigned order)
 	return &b->free[order - ORDER_MIN];
 }
 
-static struct bitset *taken_set(struct buddy *b, unsigned order)
+static uint64_t page_of(uint64_t offset)
 {
-	return &b->taken[order - ORDER_MIN];
+	return offset >> ORDER_MIN;
 }
 
-/* The order whose blocks have exactly block_bytes bytes, or 0. */
-static unsigned exact_order(uint64_t block_bytes)
+static uint64_t round_up(uint64_t offset, uint64_t align)
 {
-	if (block_bytes < BLOCK_MIN_BYTES || block_bytes > BLOCK_MAX_BYTES ||
-		(block_bytes & (block_bytes - 1)) != 0)
-		return 0;
-	return (unsigned)__builtin_ctzll(block_bytes);
+	return (offset + align - 1) & ~(align - 1);
 }
 
-static bool block_is_possible(const struct buddy *b, uint64_t offset, uint64_t block_bytes)
+static bool block_is_possible(const struct buddy *b, uint64_t offset, uint64_t bytes)
 {
-	return exact_order(block_bytes) != 0 && offset % block_bytes == 0 &&
-	       block_bytes <= b->size_bytes && offset <= b->size_bytes - block_bytes;
+	return bytes > 0 && bytes <= BLOCK_MAX_BYTES && bytes % BLOCK_MIN_BYTES == 0 &&
+	       offset % block_align(bytes) == 0 && bytes <= b->size_bytes &&
+	       offset <= b->size_bytes - bytes;
 }
 
-/* Cover the arena with the largest aligned blocks that fit. */
-static void fill(struct buddy *b)
+/* The order of the largest piece that begins at start and fits below end. */
+static unsigned piece_order(uint64_t start, uint64_t end)
 {
-	uint64_t offset = 0;
+	const unsigned fits = 63 - (unsigned)__builtin_clzll(end - start);
+	const unsigned aligned = start ? (unsigned)__builtin_ctzll(start) : ORDER_MAX;
+	const unsigned order = fits < aligned ? fits : aligned;
 
-	while (offset < b->size_bytes) {
-		unsigned order = ORDER_MAX;
+	return order < ORDER_MAX ? order : ORDER_MAX;
+}
 
-		while (!block_is_possible(b, offset, 1ULL << order))
-			order--;
-		bitset_set(free_set(b, order), offset >> order);
-		offset += 1ULL << order;
+/* Add [start, end) to the free pieces. */
+static void give(struct buddy *b, uint64_t start, uint64_t end)
+{
+	b->free_bytes += end - start;
+	while (start < end) {
+		unsigned order = piece_order(start, end);
+		uint64_t index = start >> order;
+
+		start += 1ULL << order;
+		while (order < ORDER_MAX && bitset_test(free_set(b, order), index ^ 1)) {
+			bitset_clear(free_set(b, order), index ^ 1);
+			index >>= 1;
+			order++;
+		}
+		bitset_set(free_set(b, order), index);
 	}
-	b->free_bytes = b->size_bytes;
+}
+
+/* The order of the free piece that contains the piece of this order at offset; 0: it is not wholly free. */
+static unsigned find_free(const struct buddy *b, uint64_t offset, unsigned order)
+{
+	for (; order <= ORDER_MAX; order++) {
+		if (bitset_test(&b->free[order - ORDER_MIN], offset >> order))
+			return order;
+	}
+	return 0;
+}
+
+static bool is_free(const struct buddy *b, uint64_t start, uint64_t end)
+{
+	while (start < end) {
+		const unsigned order = piece_order(start, end);
+
+		if (!find_free(b, start, order))
+			return false;
+		start += 1ULL << order;
+	}
+	return true;
+}
+
+/* Take a block that is wholly free. */
+static void take(struct buddy *b, uint64_t offset, uint64_t bytes)
+{
+	const uint64_t end = offset + bytes;
+
+	bitset_set(&b->first, page_of(offset));
+	bitset_set(&b->last, page_of(end) - 1);
+	while (offset < end) {
+		const unsigned order = piece_order(offset, end);
+		const unsigned from = find_free(b, offset, order);
+		const uint64_t whole = offset >> from << from, past = offset + (1ULL << order);
+
+		bitset_clear(free_set(b, from), offset >> from);
+		b->free_bytes -= 1ULL << from;
+		give(b, whole, offset);
+		give(b, past, whole + (1ULL << from));
+		offset = past;
+	}
 }
 
 int buddy_create(uint64_t size_bytes, struct buddy **out)
 {
 	struct buddy *b;
-	int err = 0;
+	int err;
 
 	if (size_bytes == 0 || size_bytes % BLOCK_MIN_BYTES != 0)
 		return -EINVAL;
@@ -79,16 +133,16 @@ int buddy_create(uint64_t size_bytes, struct buddy **out)
 	if (!b)
 		return -ENOMEM;
 	b->size_bytes = size_bytes;
-	for (unsigned order = ORDER_MIN; order <= ORDER_MAX && !err; order++) {
+	err = bitset_create(&b->first, page_of(size_bytes));
+	if (!err)
+		err = bitset_create(&b->last, page_of(size_bytes));
+	for (unsigned order = ORDER_MIN; order <= ORDER_MAX && !err; order++)
 		err = bitset_create(free_set(b, order), size_bytes >> order);
-		if (!err)
-			err = bitset_create(taken_set(b, order), size_bytes >> order);
-	}
 	if (err) {
 		buddy_destroy(b);
 		return err;
 	}
-	fill(b);
+	give(b, 0, size_bytes);
 	*out = b;
 	return 0;
 }
@@ -97,108 +151,98 @@ void buddy_destroy(struct buddy *b)
 {
 	if (!b)
 		return;
-	for (unsigned i = 0; i < ORDERS; i++) {
+	for (unsigned i = 0; i < ORDERS; i++)
 		bitset_destroy(&b->free[i]);
-		bitset_destroy(&b->taken[i]);
-	}
+	bitset_destroy(&b->first);
+	bitset_destroy(&b->last);
 	free(b);
 }
 
-uint64_t buddy_block_bytes(uint64_t bytes)
-{
-	if (bytes == 0 || bytes > BLOCK_MAX_BYTES)
-		return 0;
-	if (bytes <= BLOCK_MIN_BYTES)
-		return BLOCK_MIN_BYTES;
-	return 1ULL << (64 - (unsigned)__builtin_clzll(bytes - 1));
-}
-
-/* Split the free block of order from that contains offset: take the block at offset, free the rest. */
-static void carve(struct buddy *b, uint64_t offset, unsigned from, unsigned order)
-{
-	bitset_clear(free_set(b, from), offset >> from);
-	while (from > order) {
-		from--;
-		bitset_set(free_set(b, from), offset >> from ^ 1);
-	}
-	bitset_set(taken_set(b, order), offset >> order);
-	b->free_bytes -= 1ULL << order;
-}
-
-/* A block that can be taken, inside a free block. */
-struct place {
-	uint64_t offset;
-	unsigned from; /* order of the free block */
+/* What is sought: a block, outside the ranges. */
+struct want {
+	uint64_t bytes, align;
+	const struct buddy_range *avoid;
+	unsigned navoid;
 };
 
-/* The highest end of the ranges that overlap [start, end); 0: none overlaps. */
-static uint64_t end_of_overlap(
-	const struct buddy_range avoid[], unsigned n, uint64_t start, uint64_t end)
+/* The highest end of the ranges that overlap a block at offset; 0: none overlaps. */
+static uint64_t end_of_overlap(const struct want *w, uint64_t offset)
 {
 	uint64_t last = 0;
 
-	for (unsigned i = 0; i < n; i++) {
-		if (avoid[i].start < end && start < avoid[i].end && avoid[i].end > last)
-			last = avoid[i].end;
+	for (unsigned i = 0; i < w->navoid; i++) {
+		const struct buddy_range *r = &w->avoid[i];
+
+		if (r->start < offset + w->bytes && offset < r->end && r->end > last)
+			last = r->end;
 	}
 	return last;
 }
 
 /*
- * Find the lowest block of an order that is in a free block of order from and outside the ranges. Every step but the
- * last passes the end of a range.
+ * Find the lowest place for a block that begins in a free piece of this order. Every step but the last passes the end of
+ * a range, or a gap that is too short.
  */
-static bool find_in(const struct buddy *b, unsigned from, unsigned order,
-	const struct buddy_range avoid[], unsigned n, uint64_t *out_offset)
+static bool find_in(
+	const struct buddy *b, unsigned order, const struct want *w, uint64_t *out_offset)
 {
-	const struct bitset *set = &b->free[from - ORDER_MIN];
-	const uint64_t bytes = 1ULL << order;
+	const struct bitset *set = &b->free[order - ORDER_MIN];
+	unsigned gaps = 0;
 	uint64_t offset = 0;
 
-	while (offset < b->size_bytes) {
-		uint64_t index = bitset_next(set, offset >> from), past;
+	while (offset < b->size_bytes && gaps < GAPS_LOOKED_AT) {
+		const uint64_t index = bitset_next(set, offset >> order);
+		const uint64_t start = index << order;
+		uint64_t past;
 
 		if (index == BITSET_NONE)
 			return false;
-		if (offset < index << from)
-			offset = index << from;
-		past = end_of_overlap(avoid, n, offset, offset + bytes);
-		if (!past) {
+		offset = round_up(offset < start ? start : offset, w->align);
+		past = end_of_overlap(w, offset);
+		if (past > b->size_bytes)
+			return false;
+		if (past) {
+			offset = round_up(past, w->align);
+		} else if (offset >> order != index || !is_free(b, offset, offset + w->bytes)) {
+			offset = round_up(start + (1ULL << order), w->align);
+			gaps++;
+		} else {
 			*out_offset = offset;
 			return true;
 		}
-		if (past > b->size_bytes)
-			return false;
-		offset = (past + bytes - 1) & ~(bytes - 1);
 	}
 	return false;
 }
 
-static bool find(const struct buddy *b, unsigned order, const struct buddy_range avoid[],
-	unsigned n, struct place *out)
+/*
+ * A piece that holds the block and what it is aligned to is found at once. Else the block may fit in front of a taken
+ * one, as where a block of its size was before: then its first half or more is a free piece.
+ */
+static bool find(const struct buddy *b, const struct want *w, uint64_t *out_offset)
 {
-	for (out->from = order; out->from <= ORDER_MAX; out->from++) {
-		if (find_in(b, out->from, order, avoid, n, &out->offset))
+	const unsigned order = (unsigned)__builtin_ctzll(w->align);
+
+	for (unsigned from = order; from <= ORDER_MAX; from++) {
+		if (find_in(b, from, w, out_offset))
 			return true;
 	}
-	return false;
+	return w->bytes < w->align && find_in(b, order - 1, w, out_offset);
 }
 
 int buddy_alloc_outside(struct buddy *b, uint64_t bytes, const struct buddy_range avoid[],
 	unsigned n, uint64_t *out_offset)
 {
-	struct place place;
-	unsigned order;
+	struct want want = { .avoid = avoid, .navoid = n };
 
 	if (bytes == 0)
 		return -EINVAL;
 	if (bytes > BLOCK_MAX_BYTES)
 		return -EFBIG;
-	order = exact_order(buddy_block_bytes(bytes));
-	if (!find(b, order, avoid, n, &place))
+	want.bytes = block_bytes_for(bytes);
+	want.align = block_align(bytes);
+	if (!find(b, &want, out_offset))
 		return -ENOSPC;
-	carve(b, place.offset, place.from, order);
-	*out_offset = place.offset;
+	take(b, *out_offset, want.bytes);
 	return 0;
 }
 
@@ -209,55 +253,37 @@ int buddy_alloc(struct buddy *b, uint64_t bytes, uint64_t *out_offset)
 
 int buddy_reserve(struct buddy *b, uint64_t offset, uint64_t block_bytes)
 {
-	unsigned order = exact_order(block_bytes);
-
-	if (!block_is_possible(b, offset, block_bytes))
+	if (!block_is_possible(b, offset, block_bytes) || !is_free(b, offset, offset + block_bytes))
 		return -EINVAL;
-	for (unsigned from = order; from <= ORDER_MAX; from++) {
-		if (bitset_test(free_set(b, from), offset >> from)) {
-			carve(b, offset, from, order);
-			return 0;
-		}
-	}
-	return -EINVAL;
+	take(b, offset, block_bytes);
+	return 0;
 }
 
 int buddy_free(struct buddy *b, uint64_t offset, uint64_t block_bytes)
 {
-	unsigned order = exact_order(block_bytes);
-	uint64_t index;
+	const uint64_t end = offset + block_bytes;
 
-	if (!block_is_possible(b, offset, block_bytes))
+	if (!block_is_possible(b, offset, block_bytes) ||
+		!bitset_test(&b->first, page_of(offset)) ||
+		bitset_next(&b->last, page_of(offset)) != page_of(end) - 1)
 		return -EINVAL;
-	index = offset >> order;
-	if (!bitset_test(taken_set(b, order), index))
-		return -EINVAL;
-	bitset_clear(taken_set(b, order), index);
-	b->free_bytes += block_bytes;
-	while (order < ORDER_MAX && bitset_test(free_set(b, order), index ^ 1)) {
-		bitset_clear(free_set(b, order), index ^ 1);
-		index >>= 1;
-		order++;
-	}
-	bitset_set(free_set(b, order), index);
+	bitset_clear(&b->first, page_of(offset));
+	bitset_clear(&b->last, page_of(end) - 1);
+	give(b, offset, end);
 	return 0;
 }
 
 bool buddy_next_taken(const struct buddy *b, uint64_t from, struct buddy_range *out)
 {
-	struct buddy_range first = { .start = UINT64_MAX };
+	uint64_t first;
 
-	for (unsigned order = ORDER_MIN; order <= ORDER_MAX && from < b->size_bytes; order++) {
-		const uint64_t bytes = 1ULL << order;
-		const uint64_t index =
-			bitset_next(&b->taken[order - ORDER_MIN], (from + bytes - 1) >> order);
-
-		if (index != BITSET_NONE && index << order < first.start)
-			first = (struct buddy_range){ index << order, (index + 1) << order };
-	}
-	if (first.start == UINT64_MAX)
+	if (from >= b->size_bytes)
 		return false;
-	*out = first;
+	first = bitset_next(&b->first, page_of(round_up(from, BLOCK_MIN_BYTES)));
+	if (first == BITSET_NONE)
+		return false;
+	*out = (struct buddy_range){ first << ORDER_MIN, (bitset_next(&b->last, first) + 1)
+								 << ORDER_MIN };
 	return true;
 }
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Buddy allocator over one arena (Knowlton 1965; Knuth, TAOCP 1, 2.5). Works on offsets and never touches the memory.
- * Blocks are powers of two from BLOCK_MIN_BYTES up to BLOCK_MAX_BYTES, aligned to their size. The arena's size is any
- * multiple of BLOCK_MIN_BYTES. The lowest free block of an order is taken first, so the same calls give the same
- * offsets.
+ * A block is a run of whole pages, at most BLOCK_MAX_BYTES long and aligned to the power of two that holds it; what that
+ * power of two has more stays free. The arena's size is any multiple of BLOCK_MIN_BYTES. The lowest free piece of the
+ * smallest order is taken first, so the same calls give the same offsets.
  *
  * Pure; one thread. Only buddy_create() allocates memory. Other calls are O(log size) unless noted.
  */
@@ -21,9 +21,6 @@ struct buddy;
 int buddy_create(uint64_t size_bytes, struct buddy **out);
 void buddy_destroy(struct buddy *b); /* NULL is fine */
 
-/* The smallest block size that holds bytes; 0 unless bytes is 1 … BLOCK_MAX_BYTES. */
-uint64_t buddy_block_bytes(uint64_t bytes);
-
 /* Offsets [start, end). */
 struct buddy_range {
 	uint64_t start, end;
@@ -32,10 +29,10 @@ struct buddy_range {
 /* Take a block for bytes. -EINVAL for 0, -EFBIG above BLOCK_MAX_BYTES, -ENOSPC. */
 int buddy_alloc(struct buddy *b, uint64_t bytes, uint64_t *out_offset);
 
-/* Like buddy_alloc(), but outside the n ranges. O(n^2 * log size). */
+/* Like buddy_alloc(), but outside the n ranges. O((n + 1)^2 * log size). */
 int buddy_alloc_outside(struct buddy *b, uint64_t bytes, const struct buddy_range avoid[],
 	unsigned n, uint64_t *out_offset);
-/* Take this block (recovery). -EINVAL if it is misaligned, out of range or not wholly free. */
+/* Take this block (recovery). -EINVAL if it is no possible block, out of range or not wholly free. */
 int buddy_reserve(struct buddy *b, uint64_t offset, uint64_t block_bytes);
 
 /* -EINVAL, and no change, if this is not a taken block. */
@@ -46,7 +43,7 @@ bool buddy_next_taken(const struct buddy *b, uint64_t from, struct buddy_range *
 
 uint64_t buddy_size_bytes(const struct buddy *b);
 uint64_t buddy_free_bytes(const struct buddy *b);
-/* The largest block that buddy_alloc() can return now. */
+/* The largest power of two that buddy_alloc() can return now. */
 uint64_t buddy_largest_free_bytes(const struct buddy *b);
 
 #endif

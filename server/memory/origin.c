@@ -24,8 +24,8 @@ struct expected {
 
 static const struct expected expected[TABLES] = {
 	{ DATADIR_POOL, "rmempool", PROOF_FORMAT, PROOF_OLDEST },
-	{ DATADIR_LEDGER, "rmemledg", LEDGER_FORMAT, LEDGER_FORMAT },
-	{ DATADIR_SESSIONS, "rmemsess", SESSIONS_FORMAT, SESSIONS_FORMAT },
+	{ DATADIR_LEDGER, "rmemledg", LEDGER_FORMAT, LEDGER_OLDEST },
+	{ DATADIR_SESSIONS, "rmemsess", SESSIONS_FORMAT, SESSIONS_OLDEST },
 	{ DATADIR_SITES, "rmemsite", SITES_FORMAT, SITES_OLDEST },
 };
 

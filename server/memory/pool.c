@@ -111,7 +111,6 @@ static int take_block(
 int pool_alloc(struct pool *p, const struct wish *wish, const struct allocation *draft,
 	const struct allocation **out)
 {
-	const uint64_t block_bytes = buddy_block_bytes(wish->bytes);
 	struct allocation filled = *draft;
 	struct segment *s;
 	uint64_t offset;
@@ -123,10 +122,9 @@ int pool_alloc(struct pool *p, const struct wish *wish, const struct allocation 
 	filled.addr = addr_make(s->number, offset);
 	allocation_set_node(&filled, s->node);
 	filled.bytes = wish->bytes;
-	filled.order = (uint8_t)__builtin_ctzll(block_bytes);
 	err = ledger_add(p->ledger, &filled, out);
 	if (err) {
-		buddy_free(s->buddy, offset, block_bytes);
+		buddy_free(s->buddy, offset, allocation_block_bytes(&filled));
 		return err == -EDQUOT || err == -EEXIST ? err : -ENOMEM;
 	}
 	return 0;
@@ -159,23 +157,21 @@ int pool_explain_full(
 	const struct pool *p, const struct wish *wish, uint32_t session, struct errinfo *errinfo)
 {
 	const uint64_t own_bytes = ledger_session_bytes(p->ledger, session);
-	char asked[UNITS_TEXT_SIZE], block[UNITS_TEXT_SIZE], largest[UNITS_TEXT_SIZE];
+	char asked[UNITS_TEXT_SIZE], largest[UNITS_TEXT_SIZE];
 	char own[UNITS_TEXT_SIZE], others[UNITS_TEXT_SIZE], where[24] = "pool";
 
 	if (wish->node != RMEM_NODE_ANY)
 		snprintf(where, sizeof(where), "node %d", wish->node);
 	units_format_bytes(wish->bytes, asked, sizeof(asked));
-	units_format_bytes(buddy_block_bytes(wish->bytes), block, sizeof(block));
 	units_format_bytes(largest_free_bytes(p, wish->node), largest, sizeof(largest));
 	units_format_bytes(own_bytes, own, sizeof(own));
 	units_format_bytes(lent_bytes(p) - own_bytes, others, sizeof(others));
 	return errinfo_set(errinfo, -ENOSPC,
-		"the %s is full: %s asked for, which takes a block of %s, largest free block %s; "
+		"the %s is full: %s asked for, largest free block %s; "
 		"of the whole pool this session holds %s in %u blocks, all others together %s "
 		"(`rmemctl sessions` on the server tells who they are); free something, or start "
 		"rmemd with a larger --size",
-		where, asked, block, largest, own, ledger_session_count(p->ledger, session),
-		others);
+		where, asked, largest, own, ledger_session_count(p->ledger, session), others);
 }
 
 /* End the record before the block can be allocated again. */

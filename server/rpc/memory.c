@@ -9,6 +9,7 @@
 #include <utlist.h>
 
 #include "common/clock.h"
+#include "common/size_class.h"
 #include "common/units.h"
 #include "rmem/rmem.h"
 #include "server/grant/access.h"
@@ -87,13 +88,22 @@ static int reply_alloc(struct connection *c, const struct header *h, const struc
 	return connection_reply_send(c, &r, NULL);
 }
 
+/* A slab has the sites of its objects. */
+static uint32_t site_of(struct connection *c, const struct alloc_request *q)
+{
+	const bool known = sites_knows(rpc_of(c)->sites, &session_of(c)->sites, q->site);
+
+	return known && !q->size_class ? q->site : 0;
+}
+
 static int try_alloc(struct connection *c, const struct header *h, const struct alloc_request *q)
 {
 	struct rpc *rpc = rpc_of(c);
 	const struct allocation draft = { .session = c->grantee->slot,
 		.session_serial = handler_record(c)->serial,
 		.birth_ns = leases_time_ns(rpc->leases),
-		.site = sites_knows(rpc->sites, &session_of(c)->sites, q->site) ? q->site : 0,
+		.site = site_of(c, q),
+		.size_class = q->size_class,
 		.seq = h->seq };
 	const struct wish wish = wish_of(q, 0);
 	const struct allocation *a;
@@ -175,6 +185,9 @@ int handle_alloc(struct connection *c, const struct header *h, struct wire *in)
 	alloc_request_get(in, &q);
 	if (wire_finish(in))
 		return -EBADMSG;
+	if (q.size_class && !slab_slots(q.size_class, q.bytes))
+		return handler_refuse(c, h, -EINVAL,
+			"%" PRIu64 " bytes are no slab of size class %u", q.bytes, q.size_class);
 	a = made_by(c, h->seq);
 	if (a)
 		return reply_alloc(c, h, a);

@@ -128,6 +128,9 @@ int handle_hello(struct connection *c, const struct header *h, struct wire *in)
 	hello_request_get(in, &hello);
 	if (wire_finish(in))
 		return -EBADMSG;
+	if (hello.journal > JOURNAL_EXACT)
+		return handler_refuse(
+			c, h, -EINVAL, "the server knows no journal mode %u", hello.journal);
 	c->pending.taken = false;
 	return begin(c, h, &hello, clock_boot_ns());
 }

@@ -148,6 +148,41 @@ static void check_dead(struct owner *o)
 	o->called_dead = true;
 }
 
+static const struct session_record *record_of(const struct owner *o)
+{
+	uint32_t slot;
+
+	return sessions_find(rooms.leases.records, o->id, &slot)
+		       ? NULL
+		       : sessions_get(rooms.leases.records, slot);
+}
+
+void check_before_beats(void)
+{
+	struct owner *o;
+
+	for (unsigned i = 0; (o = model_owner_at(i)) != NULL; i++) {
+		const struct session_record *r = record_of(o);
+
+		o->journaled_ns = r ? session_journaled_ns(r) : 0;
+	}
+}
+
+void check_beat(const struct owner *o, uint64_t beat)
+{
+	const struct session_record *r = record_of(o);
+	const uint64_t journaled_ns = r ? session_journaled_ns(r) : 0;
+
+	if (beat & HEARTBEAT_JOURNALED)
+		trace_require(
+			journaled_ns <= r->seen_ns && journaled_ns + NSEC_PER_SEC > r->seen_ns,
+			"session %u said that its journal is complete, and the server missed it",
+			o->number);
+	else
+		trace_require(journaled_ns == o->journaled_ns,
+			"session %u did not say that its journal is complete", o->number);
+}
+
 /* Those that the server has forgotten: they were over, and held nothing. */
 static void check_forgotten(void)
 {

@@ -201,11 +201,7 @@ char *model_memory(const struct block *b)
 
 static uint64_t block_bytes_of(uint64_t bytes)
 {
-	uint64_t block = PAGE_BYTES;
-
-	while (block < bytes)
-		block *= 2;
-	return block;
+	return (bytes + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
 }
 
 /* Nothing of an earlier holder is in it, and nobody else's key reaches it. */
@@ -289,6 +285,7 @@ static void compare(struct block *b, const struct allocation *a)
 
 	if (same)
 		trace_require(a->addr == b->addr && a->bytes == b->bytes && a->seq == b->seq &&
+				      a->size_class == b->size_class &&
 				      allocation_block_bytes(a) == b->block_bytes,
 			"the record of allocation %" PRIu64 " has changed", b->serial);
 	if (b->state == BLOCK_LENT && !(same && a->state == ALLOCATION_LIVE)) {
@@ -316,7 +313,7 @@ static void adopt(const struct allocation *a)
 
 	trace_require(killed != rooms.killed && o && a->session_serial == r->serial,
 		"nobody has asked for allocation %" PRIu64, a->serial);
-	model_add_block(o, &as_if, a->seq);
+	model_add_block(o, &as_if, a->seq)->size_class = a->size_class;
 }
 
 static void note_pressure(void)

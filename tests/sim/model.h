@@ -30,7 +30,8 @@ struct owner {
 	uint32_t next_seq, free_seq; /* the next request's; the last FREE's that was carried out */
 	/* A sign of life that the server has seen for certain, and the last that it may have seen. */
 	uint64_t sign_ns, late_ran_ns;
-	uint64_t heard_ns; /* as sign_ns, but a restart is none */
+	uint64_t heard_ns;     /* as sign_ns, but a restart is none */
+	uint64_t journaled_ns; /* what the server knew before it looked at the heartbeat page */
 };
 
 enum block_state { BLOCK_LENT, BLOCK_ENDING, BLOCK_GONE };
@@ -41,6 +42,7 @@ struct block {
 	struct owner *owner;
 	uint64_t serial, addr, bytes, block_bytes;
 	uint32_t seq;
+	uint8_t size_class;
 	bool free_asked;   /* its owner has sent a FREE of it */
 	bool detach_asked; /* somebody has sent a DETACH of it */
 	bool stuck;        /* the device does not end a key that its owner has */

@@ -29,9 +29,11 @@ static bool is_owed(const struct allocation *a)
 	       !rooms.leases.sessions[a->session].nconnections && !is_reached(a);
 }
 
-static bool has_run(const bool taken[NODE_PAGES_MAX], uint64_t pages, uint64_t run)
+static bool has_run(const bool taken[NODE_PAGES_MAX], uint64_t pages, uint64_t bytes)
 {
-	for (uint64_t from = 0; from + run <= pages; from += run) {
+	const uint64_t run = block_bytes_for(bytes) / PAGE_BYTES;
+
+	for (uint64_t from = 0; from + run <= pages; from += block_align(bytes) / PAGE_BYTES) {
 		uint64_t n = 0;
 
 		while (n < run && !taken[from + n])
@@ -53,8 +55,7 @@ static bool in_segment(const struct segment *s, const struct alloc_request *q, b
 			memset(taken + addr_offset(a->addr) / PAGE_BYTES, true,
 				allocation_block_bytes(a) / PAGE_BYTES);
 	}
-	return has_run(
-		taken, s->arena.bytes / PAGE_BYTES, buddy_block_bytes(q->bytes) / PAGE_BYTES);
+	return has_run(taken, s->arena.bytes / PAGE_BYTES, q->bytes);
 }
 
 static bool anywhere(const struct alloc_request *q, bool owed)

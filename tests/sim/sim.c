@@ -120,8 +120,10 @@ static void note_beats(void)
 		const struct client *c = &clients[i];
 
 		if (c->control && c->owner && link_is_up(c->control) && c->greeted &&
-			moment_ns() + rooms.options.ttl_ms * NSEC_PER_MSEC / 3 == c->beat_ns)
+			moment_ns() + rooms.options.ttl_ms * NSEC_PER_MSEC / 3 == c->beat_ns) {
 			model_sign(c->owner);
+			check_beat(c->owner, c->beats);
+		}
 	}
 }
 
@@ -143,6 +145,7 @@ static void pass(uint64_t ns)
 		if (!rooms.open || moment_ns() < rooms.next_tick_ns)
 			continue;
 		beat_all();
+		check_before_beats();
 		if (rooms_do(tick, NULL)) {
 			note_beats();
 			complete_late();

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "common/size_class.h"
 #include "rmem/rmem.h"
 #include "tests/sim/room.h"
 #include "tests/sim/rooms.h"
@@ -35,7 +36,7 @@ static void require_order(const struct link *link, const struct alloc_reply *r)
 			first->asked_order > link->asked_order || q->navoid)
 			continue;
 		require(link,
-			buddy_block_bytes(q->bytes) > buddy_block_bytes(r->bytes) ||
+			block_bytes_for(q->bytes) > block_bytes_for(r->bytes) ||
 				(q->node != RMEM_NODE_ANY && q->node != node_of(r->addr)),
 			"served before one that has waited longer");
 	}
@@ -44,9 +45,11 @@ static void require_order(const struct link *link, const struct alloc_reply *r)
 static void require_wished(const struct link *link, const struct alloc_reply *r)
 {
 	const struct alloc_request *q = &link->question.alloc;
-	const uint64_t end = r->addr + buddy_block_bytes(r->bytes);
+	const uint64_t end = r->addr + block_bytes_for(r->bytes);
 
 	require(link, r->bytes == q->bytes, "another size");
+	require(link, !q->size_class || slab_slots(q->size_class, q->bytes),
+		"a slab that cannot be");
 	require(link, q->node == RMEM_NODE_ANY || q->node == node_of(r->addr), "another node");
 	for (unsigned i = 0; i < q->navoid; i++)
 		require(link,
@@ -80,7 +83,7 @@ void verdict_alloc(struct link *link, int status, struct wire *in)
 	}
 	require_wished(link, &r);
 	require_order(link, &r);
-	model_add_block(link->owner, &r, link->question.seq);
+	model_add_block(link->owner, &r, link->question.seq)->size_class = q->size_class;
 }
 
 /* Does anybody reach it, or anybody of that session? */

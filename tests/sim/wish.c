@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "common/size_class.h"
 #include "rmem/rmem.h"
 #include "tests/sim/chance.h"
 #include "tests/sim/model.h"
@@ -42,6 +43,11 @@ static void wish_alloc(struct request *q)
 			 chance_below(PAGE_BYTES);
 	if (chance_in(80))
 		q->alloc.bytes = chance_in(2) ? 0 : 1ULL << 40;
+	if (chance_in(5)) {
+		q->alloc.size_class = (uint8_t)(1 + chance_below(SIZE_CLASSES));
+		if (!chance_in(5))
+			q->alloc.bytes = block_bytes_for(q->alloc.bytes);
+	}
 	q->alloc.node = chance_in(2) ? RMEM_NODE_ANY : (int)chance_below(rooms.sizes.count);
 	if (chance_in(80))
 		q->alloc.node = 7;

@@ -46,7 +46,6 @@ static inline struct allocation draft(uint64_t offset, uint64_t bytes, uint32_t 
 	memset(&a, 0, sizeof(a));
 	a.addr = addr_make(64, offset);
 	a.bytes = bytes;
-	a.order = (uint8_t)__builtin_ctzll(buddy_block_bytes(bytes));
 	a.session = session;
 	a.session_serial = session + 1000;
 	a.birth_ns = 77;

@@ -121,7 +121,6 @@ static inline const struct allocation *add_block(struct world *w, uint32_t sessi
 	d.session_serial = r ? r->serial : 99;
 	d.addr = addr_make(64 + node, offset);
 	d.bytes = bytes;
-	d.order = (uint8_t)__builtin_ctzll(buddy_block_bytes(bytes));
 	d.birth_ns = NOW - age_ns;
 	d.site = site;
 	assert_int_equal(ledger_add(w->ledger, &d, &out), 0);

@@ -112,7 +112,6 @@ static void add_foreign(struct world *w, uint32_t slot, uint64_t *seed)
 	d.session_serial = 1 + random_below(seed, 40);
 	d.addr = addr_make(64, offset);
 	d.bytes = 100;
-	d.order = 12;
 	assert_int_equal(ledger_add(w->ledger, &d, &out), 0);
 }
 

@@ -84,22 +84,33 @@ static bool is_avoided(const struct avoid *a, uint64_t offset, uint64_t bytes)
 	return avoided;
 }
 
-/* Where the allocator has to put bytes: in the smallest maximal block that has room, then as low as possible. */
-static bool model_place(const struct model *m, uint64_t bytes, const struct avoid *a, uint64_t *out)
+/* The lowest run of so many bytes that begins in a maximal free block of that size. */
+static bool model_place_in(
+	const struct model *m, uint64_t size, uint64_t bytes, const struct avoid *a, uint64_t *out)
 {
-	for (uint64_t size = bytes; size <= m->pages * PAGE; size *= 2) {
-		for (uint64_t offset = 0; offset + bytes <= m->pages * PAGE; offset += bytes) {
-			const uint64_t whole = offset & ~(size - 1);
-
-			if (whole + size <= m->pages * PAGE &&
-				model_is_free_block(m, whole, size) &&
-				!is_avoided(a, offset, bytes)) {
-				*out = offset;
-				return true;
-			}
+	for (uint64_t offset = 0; offset < m->pages * PAGE; offset += block_align(bytes)) {
+		if (model_is_free_block(m, offset & ~(size - 1), size) &&
+			model_is_free(m, offset, bytes) && !is_avoided(a, offset, bytes)) {
+			*out = offset;
+			return true;
 		}
 	}
 	return false;
+}
+
+/*
+ * Where the allocator has to put bytes: in the smallest maximal block that has room for what they are aligned to, as
+ * low as possible; if there is none, in front of what is taken.
+ */
+static bool model_place(const struct model *m, uint64_t bytes, const struct avoid *a, uint64_t *out)
+{
+	const uint64_t align = block_align(bytes);
+
+	for (uint64_t size = align; size <= m->pages * PAGE; size *= 2) {
+		if (model_place_in(m, size, bytes, a, out))
+			return true;
+	}
+	return bytes < align && model_place_in(m, align / 2, bytes, a, out);
 }
 
 /* Any ranges: over each other, of some bytes, beyond the end. */
@@ -169,7 +180,7 @@ static void remember(struct model *m, uint64_t offset, uint64_t bytes)
 static void try_alloc(struct buddy *b, struct model *m)
 {
 	uint64_t bytes = 1 + rnd(PAGE << rnd(6));
-	uint64_t block = buddy_block_bytes(bytes);
+	uint64_t block = block_bytes_for(bytes);
 	uint64_t want = 0, offset = ~0ULL;
 	struct avoid avoid;
 	bool fits;
@@ -190,9 +201,9 @@ static void try_alloc(struct buddy *b, struct model *m)
 
 static void try_reserve(struct buddy *b, struct model *m)
 {
-	uint64_t bytes = PAGE << rnd(6);
+	uint64_t bytes = PAGE * (1 + rnd(40));
 	uint64_t offset = rnd(m->pages + 8) * PAGE;
-	bool fits = offset % bytes == 0 && model_is_free(m, offset, bytes);
+	bool fits = offset % block_align(bytes) == 0 && model_is_free(m, offset, bytes);
 
 	assert_int_equal(buddy_reserve(b, offset, bytes), fits ? 0 : -EINVAL);
 	if (fits)
@@ -208,7 +219,9 @@ static void try_free(struct buddy *b, struct model *m)
 		return;
 	i = (unsigned)rnd(m->ntaken);
 	block = m->taken[i];
-	/* What is nearly right must change nothing: half, double, beside, inside, beyond. */
+	/* What is nearly right must change nothing: shorter, longer, beside, inside, beyond. */
+	assert_int_equal(buddy_free(b, block.offset, block.bytes - PAGE), -EINVAL);
+	assert_int_equal(buddy_free(b, block.offset, block.bytes + PAGE), -EINVAL);
 	assert_int_equal(buddy_free(b, block.offset, block.bytes / 2), -EINVAL);
 	assert_int_equal(buddy_free(b, block.offset, block.bytes * 2), -EINVAL);
 	assert_int_equal(buddy_free(b, block.offset, block.bytes + PAGE / 2), -EINVAL);
@@ -284,14 +297,41 @@ static void test_random(void **state)
 static void test_block_bytes(void **state)
 {
 	(void)state;
-	assert_int_equal(buddy_block_bytes(0), 0);
-	assert_int_equal(buddy_block_bytes(1), 4096);
-	assert_int_equal(buddy_block_bytes(4096), 4096);
-	assert_int_equal(buddy_block_bytes(4097), 8192);
-	assert_int_equal(buddy_block_bytes(BLOCK_MAX_BYTES), BLOCK_MAX_BYTES);
-	assert_int_equal(buddy_block_bytes(BLOCK_MAX_BYTES - 1), BLOCK_MAX_BYTES);
-	assert_int_equal(buddy_block_bytes(BLOCK_MAX_BYTES + 1), 0);
-	assert_int_equal(buddy_block_bytes(UINT64_MAX), 0);
+	assert_int_equal(block_bytes_for(1), 4096);
+	assert_int_equal(block_bytes_for(4096), 4096);
+	assert_int_equal(block_bytes_for(4097), 8192);
+	assert_int_equal(block_bytes_for(8193), 12288);
+	assert_int_equal(block_bytes_for(BLOCK_MAX_BYTES - 1), BLOCK_MAX_BYTES);
+	assert_int_equal(block_bytes_for(BLOCK_MAX_BYTES), BLOCK_MAX_BYTES);
+	assert_int_equal(block_align(1), 4096);
+	assert_int_equal(block_align(4096), 4096);
+	assert_int_equal(block_align(8192), 8192);
+	assert_int_equal(block_align(8193), 16384);
+	assert_int_equal(block_align(BLOCK_MAX_BYTES), BLOCK_MAX_BYTES);
+}
+
+/* A run leaves the rest of its power of two, and fits again where it was, whatever the rest is used for. */
+static void test_tail(void **state)
+{
+	uint64_t run, tail, again;
+	struct buddy *b;
+
+	(void)state;
+	assert_int_equal(buddy_create(4 * PAGE, &b), 0);
+	assert_int_equal(buddy_alloc(b, 3 * PAGE, &run), 0);
+	assert_int_equal(run, 0);
+	assert_int_equal(buddy_free_bytes(b), PAGE);
+	assert_int_equal(buddy_alloc(b, PAGE, &tail), 0);
+	assert_int_equal(tail, 3 * PAGE);
+	assert_int_equal(buddy_alloc(b, 1, &again), -ENOSPC);
+	assert_int_equal(buddy_free(b, run, 2 * PAGE), -EINVAL);
+	assert_int_equal(buddy_free(b, run, 4 * PAGE), -EINVAL);
+	assert_int_equal(buddy_free(b, run, 3 * PAGE), 0);
+	assert_int_equal(buddy_largest_free_bytes(b), 2 * PAGE);
+	assert_int_equal(buddy_alloc(b, 4 * PAGE, &again), -ENOSPC);
+	assert_int_equal(buddy_alloc(b, 3 * PAGE, &again), 0);
+	assert_int_equal(again, run);
+	buddy_destroy(b);
 }
 
 static void test_bad_arguments(void **state)
@@ -382,6 +422,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_random),
 		cmocka_unit_test(test_block_bytes),
+		cmocka_unit_test(test_tail),
 		cmocka_unit_test(test_bad_arguments),
 		cmocka_unit_test(test_large),
 		cmocka_unit_test(test_bitset),

@@ -16,8 +16,11 @@
 #include "server/memory/proof.h"
 #include "tests/fixture/contents.h"
 #include "tests/fixture/layout.h"
+#include "tests/fixture/objects.h"
 
 #define TABLES 4
+#define LEDGER 1 /* these are their places in versions[] */
+#define SESSION_TABLE 2
 #define LAYOUT_BYTES 16384
 #define WHAT_TO_DO \
 	"If what is stored has changed: raise its version (PROOF_, LEDGER_, SESSIONS_, SITES_ or " \
@@ -32,6 +35,8 @@ static const struct fixture {
 	{ "1", { 1, 2, 4, 2 } },
 	{ "2", { 2, 2, 4, 2 } },
 	{ "3", { 2, 2, 4, 3 } },
+	{ "4", { 2, 3, 5, 3 } },
+	{ "5", { 3, 3, 5, 3 } },
 };
 #define FIXTURES (sizeof(fixtures) / sizeof(fixtures[0]))
 #define NEWEST (&fixtures[FIXTURES - 1])
@@ -128,15 +133,18 @@ static void close_all(void)
 
 /* ---- allocations ---- */
 
-static void check_allocation(const struct ledger *l, uint64_t serial, bool opened)
+static void check_allocation(
+	const struct fixture *f, const struct ledger *l, uint64_t serial, bool opened)
 {
 	const struct put_allocation *put = &put_allocations[serial - 1];
+	const bool orders = f->versions[LEDGER] == 2;
 	const struct allocation *a = ledger_find(l, addr_make(put->node, put->offset));
 
 	assert_non_null(a);
 	assert_int_equal(a->serial, serial);
 	assert_int_equal(a->bytes, put->bytes);
-	assert_int_equal(a->order, put->order);
+	assert_int_equal(a->former_order, orders ? put->order : 0);
+	assert_int_equal(a->size_class, orders || serial != SLAB_SERIAL ? 0 : SLAB_CLASS);
 	assert_int_equal(a->session, put->session);
 	assert_int_equal(a->session_serial, put->session + 1);
 	assert_int_equal(a->site, put->site);
@@ -152,8 +160,10 @@ static void check_contents(void)
 	for (uint64_t serial = 1; serial <= ALLOCATIONS; serial++) {
 		const struct put_allocation *put = &put_allocations[serial - 1];
 		const char *at = in.pool.segments[put->node]->arena.base + put->offset;
+		const uint64_t bytes =
+			put->state == ALLOCATION_LIVE ? block_bytes_for(put->bytes) : 0;
 
-		for (uint64_t i = 0; put->state == ALLOCATION_LIVE && i < 1ULL << put->order; i++)
+		for (uint64_t i = 0; i < bytes; i++)
 			if (at[i] != content(serial, i))
 				fail_msg("byte %" PRIu64 " of allocation %" PRIu64, i, serial);
 	}
@@ -195,7 +205,7 @@ static void check_stored(const struct fixture *f, const char *path)
 		assert_memory_equal(facts.magic, magics[i], sizeof(facts.magic));
 		assert_int_equal(facts.version, f->versions[i]);
 		assert_true(facts.mark.pool == POOL_ID);
-		assert_true(facts.mark.run == (i == 1 ? POOL_RUN : 0));
+		assert_true(facts.mark.run == (i == LEDGER ? POOL_RUN : 0));
 	}
 	proof_read(dir, DATADIR_POOL, proofs);
 	for (unsigned node = 0; node < SEGMENTS_MAX; node++) {
@@ -208,7 +218,7 @@ static void check_stored(const struct fixture *f, const char *path)
 	assert_int_equal(ledger_rejected(l), 0);
 	assert_int_equal(ledger_count(l), ALLOCATIONS);
 	for (uint64_t serial = 1; serial <= ALLOCATIONS; serial++)
-		check_allocation(l, serial, false);
+		check_allocation(f, l, serial, false);
 	ledger_close(l);
 	for (unsigned node = 0; node < NODES; node++) {
 		int fd = open_file(files[ARENA_FILES + node]);
@@ -238,12 +248,11 @@ static void check_memory(const struct fixture *f, const char *path)
 	const struct allocation *a;
 	uint64_t next = SERIAL_NEXT;
 
-	(void)f;
 	open_all(path);
 	assert_int_equal(in.pool.rejected, 0);
 	assert_int_equal(ledger_count(in.pool.ledger), ALLOCATIONS);
 	for (uint64_t serial = 1; serial <= ALLOCATIONS; serial++)
-		check_allocation(in.pool.ledger, serial, true);
+		check_allocation(f, in.pool.ledger, serial, true);
 	/* No proof goes with a copy. */
 	assert_true(in.pool.unproven_bytes >= NODES * GARBAGE_BYTES);
 	pool_wipe_all(&in.pool);
@@ -278,7 +287,13 @@ static void check_identity(const struct identity *have, unsigned i)
 	IDENTITY_FIELDS(SAME)
 }
 
-static void check_session(uint32_t slot)
+static void check_journal(const struct session_record *r, const struct put_journal *put)
+{
+	assert_int_equal(!!(r->marks & SESSION_EXACT), put->mode == JOURNAL_EXACT);
+	assert_true(session_journaled_ns(r) == r->opened_ns + put->journaled_s * NSEC_PER_SEC);
+}
+
+static void check_session(const struct fixture *f, uint32_t slot)
 {
 	const struct put_session *put = &put_sessions[slot];
 	const struct session_record *r = sessions_get(in.sessions, slot);
@@ -298,7 +313,11 @@ static void check_session(uint32_t slot)
 	assert_int_equal(r->state_since_ns, put->state_since_ns);
 	assert_int_equal(r->expired_ns, put->expired_ns);
 	assert_int_equal(r->last_seq, put->last_seq);
-	assert_int_equal(r->no_sites, put->no_sites);
+	assert_int_equal(!!(r->marks & SESSION_NO_SITES), put->no_sites);
+	if (f->versions[SESSION_TABLE] == 4)
+		assert_int_equal(r->marks & ~SESSION_NO_SITES, 0);
+	else
+		check_journal(r, &put_journals[slot]);
 	assert_true(r->fencing_token ==
 		    (put->fencing_token | (put->retired ? FENCING_TOKEN_RETIRED : 0)));
 	assert_int_equal(sessions_find_token(in.sessions, put->fencing_token, &found),
@@ -314,12 +333,11 @@ static void check_sessions(const struct fixture *f, const char *path)
 	struct identity who;
 	uint32_t slot;
 
-	(void)f;
 	open_all(path);
 	assert_int_equal(sessions_rejected(in.sessions), 0);
 	assert_int_equal(sessions_count(in.sessions), SESSIONS);
 	for (slot = 0; slot < SESSIONS; slot++)
-		check_session(slot);
+		check_session(f, slot);
 	session_id(SESSIONS, id);
 	session_secret(SESSIONS, secret);
 	session_identity(SESSIONS, &who);
@@ -454,7 +472,7 @@ static void check_line(const struct history_line *line, uint64_t id)
 
 static void check_history(const struct fixture *f, const char *path)
 {
-	const struct allocation a = { .bytes = 1, .order = 12, .birth_ns = BEGUN_NS };
+	const struct allocation a = { .bytes = 1, .birth_ns = BEGUN_NS };
 	uint64_t cursor = 0;
 
 	(void)f;

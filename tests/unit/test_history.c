@@ -59,7 +59,7 @@ static struct site_record site(uint64_t hash)
 static void note(struct history *h, uint64_t serial, uint64_t hash, uint64_t now_ns)
 {
 	const struct allocation a = {
-		.state = ALLOCATION_LIVE, .bytes = 5000, .order = 13, .birth_ns = now_ns / 2
+		.state = ALLOCATION_LIVE, .bytes = 5000, .birth_ns = now_ns / 2
 	};
 	const struct session_record r = holder(serial);
 	const struct site_record s = site(hash);
@@ -286,7 +286,7 @@ static void add_session(struct sessions *s, uint8_t number, struct session_recor
 /* The tables of a pool go, the history stays: what sessions of the next pool lose is theirs. */
 static void test_next_pool(void **state)
 {
-	const struct allocation a = { .state = ALLOCATION_LIVE, .bytes = 5000, .order = 13 };
+	const struct allocation a = { .state = ALLOCATION_LIVE, .bytes = 5000 };
 	const struct site_record s = site(7);
 	struct session_record who;
 	struct history *h;

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 
+#include "common/size_class.h"
 #include "server/ledger/sessions.h"
 #include "server/ledger/sites.h"
 
@@ -72,16 +73,19 @@ static void test_refusals(void **state)
 		assert_int_equal(ledger_add(l, &bad, &b), -EINVAL); \
 	} while (0)
 	REFUSED(bytes, 0);
-	REFUSED(bytes, 4097);
-	REFUSED(order, 11);
-	REFUSED(order, 32);
-	REFUSED(order, 200);
+	REFUSED(bytes, BLOCK_MAX_BYTES + 1);
+	REFUSED(size_class, SIZE_CLASSES);
 	REFUSED(session, SESSIONS_MAX);
 	REFUSED(session_serial, 0);
 	REFUSED(site, SITES_MAX);
 	REFUSED(addr, 4096);
 	REFUSED(addr, addr_make(64, 4096) + 1);
 #undef REFUSED
+	bad = draft(4096, 4097, 1);
+	assert_int_equal(ledger_add(l, &bad, &b), -EINVAL);
+	bad = draft(0, 4097, 1);
+	bad.size_class = 1;
+	assert_int_equal(ledger_add(l, &bad, &b), -EINVAL);
 	assert_null(b);
 	bad = draft(0, 4096, 1);
 	assert_int_equal(ledger_add(l, &bad, &b), 0);

@@ -42,15 +42,17 @@ static void test_one_bad_field(void **state)
 		{ offsetof(struct allocation, addr), 8, addr_make(64, 65536) + 4096 },
 		{ offsetof(struct allocation, addr), 8, UINT64_MAX },
 		{ offsetof(struct allocation, bytes), 8, 0 },
-		{ offsetof(struct allocation, bytes), 8, 8193 },
+		{ offsetof(struct allocation, bytes), 8, 65537 },
+		{ offsetof(struct allocation, bytes), 8, BLOCK_MAX_BYTES + 1 },
 		{ offsetof(struct allocation, bytes), 8, UINT64_MAX },
 		{ offsetof(struct allocation, serial), 8, 0 },
 		{ offsetof(struct allocation, serial), 8, UINT64_MAX },
 		{ offsetof(struct allocation, serial), 8, 1 }, /* the neighbour's */
 		{ offsetof(struct allocation, site), 4, SITES_MAX },
-		{ offsetof(struct allocation, order), 1, 11 },
-		{ offsetof(struct allocation, order), 1, 32 },
-		{ offsetof(struct allocation, order), 1, 255 },
+		{ offsetof(struct allocation, former_order), 1, 12 },
+		{ offsetof(struct allocation, former_order), 1, 14 },
+		{ offsetof(struct allocation, former_order), 1, 255 },
+		{ offsetof(struct allocation, size_class), 1, 1 }, /* 5000 bytes are no slab */
 		{ offsetof(struct allocation, reserved), 1, 1 },
 		{ offsetof(struct allocation, moved_node), 1, ADDR_MAX_NODES + 1 },
 	};

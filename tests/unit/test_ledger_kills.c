@@ -79,7 +79,7 @@ static bool is_subject(const struct journal *j, const struct allocation *a)
 	return j->started > j->done && a->addr == j->subject.addr && a->bytes == j->subject.bytes &&
 	       a->session == j->subject.session && a->session_serial == j->subject.session_serial &&
 	       a->seq == j->subject.seq && a->site == j->subject.site &&
-	       a->order == j->subject.order && a->serial != 0;
+	       a->size_class == j->subject.size_class && a->serial != 0;
 }
 
 /* Entry i of the model, unless the kill has left it half written: it was the subject's. */

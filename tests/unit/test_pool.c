@@ -711,7 +711,7 @@ static void lend_to(struct pool *p, uint32_t session, uint64_t bytes)
 static void test_full_pool(void **state)
 {
 	struct datadir data = data_of(dir, *state);
-	struct wish wish = { .bytes = 200000, .node = RMEM_NODE_ANY };
+	struct wish wish = { .bytes = 600000, .node = RMEM_NODE_ANY };
 	char node[32];
 	struct errinfo errinfo;
 	struct pool p;
@@ -723,13 +723,13 @@ static void test_full_pool(void **state)
 	lend_to(&p, 3, 4096);
 	assert_int_equal(pool_explain_full(&p, &wish, 2, &errinfo), -ENOSPC);
 	assert_string_equal(errinfo.text,
-		"the pool is full: 195.3 KiB asked for, which takes a block of 256.0 KiB, largest "
-		"free block 128.0 KiB; of the whole pool this session holds 256.0 KiB in 2 blocks, "
-		"all others together 516.0 KiB (`rmemctl sessions` on the server tells who they "
+		"the pool is full: 585.9 KiB asked for, largest free block 256.0 KiB; of the whole "
+		"pool this session holds 200.0 KiB in 2 blocks, all others together 496.0 KiB "
+		"(`rmemctl sessions` on the server tells who they "
 		"are); free something, or start rmemd with a larger --size");
 	assert_int_equal(pool_explain_full(&p, &wish, 4, &errinfo), -ENOSPC);
 	assert_non_null(
-		strstr(errinfo.text, "holds 0 B in 0 blocks, all others together 772.0 KiB"));
+		strstr(errinfo.text, "holds 0 B in 0 blocks, all others together 696.0 KiB"));
 	wish.node = (int)p.nodes[0].node;
 	snprintf(node, sizeof(node), "the node %d is full: ", wish.node);
 	assert_int_equal(pool_explain_full(&p, &wish, 4, &errinfo), -ENOSPC);

@@ -69,7 +69,7 @@ static void test_sessions(void **state)
 	answer = whole(&s, report_sessions(view_of(&s)));
 	check_keys(answer, "schema report server sessions");
 	check_keys(item(answer, "sessions", 0), HOLDER_KEYS " channels");
-	assert_int_equal(number(item(answer, "sessions", 0), "block_bytes"), 16384);
+	assert_int_equal(number(item(answer, "sessions", 0), "block_bytes"), 12288);
 	assert_int_equal(number(item(answer, "sessions", 0), "bytes"), 9000);
 	assert_string_equal(text(item(answer, "sessions", 0), "exe"), "/bin/???[bad\x1b[31m");
 	assert_int_equal(number(item(answer, "sessions", 1), "blocks"), 2);

@@ -55,7 +55,6 @@ static void take(struct world *w, struct history *h, uint32_t session, uint32_t 
 	memset(&a, 0, sizeof(a));
 	a.state = ALLOCATION_LIVE;
 	a.bytes = bytes;
-	a.order = (uint8_t)__builtin_ctzll(buddy_block_bytes(bytes));
 	a.birth_ns = birth_ns;
 	history_note(h, sessions_get(w->sessions, session), sites_get(w->sites, site), &a, now_ns);
 }

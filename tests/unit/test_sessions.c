@@ -50,6 +50,42 @@ static struct sessions *reopen(struct sessions *s)
 	return s;
 }
 
+/* Marks are apart from each other, and stay over a restart. Seconds are those that have passed. */
+static void test_journal(void **state)
+{
+	struct sessions *s = reopen(NULL);
+	const uint32_t slot = add(s, 1);
+	const uint64_t opened_ns = sessions_get(s, slot)->opened_ns;
+
+	(void)state;
+	assert_int_equal(sessions_get(s, slot)->marks, 0);
+	assert_int_equal(session_journaled_ns(sessions_get(s, slot)), opened_ns);
+	sessions_set_journal(s, slot, JOURNAL_EXACT);
+	sessions_set_journaled(s, slot, opened_ns + 10 * NSEC_PER_SEC - 1);
+	sessions_set_no_sites(s, slot);
+	s = reopen(s);
+	assert_int_equal(sessions_rejected(s), 0);
+	assert_int_equal(sessions_get(s, slot)->marks & SESSION_NO_SITES, SESSION_NO_SITES);
+	assert_int_equal(sessions_get(s, slot)->marks & SESSION_EXACT, SESSION_EXACT);
+	assert_int_equal(session_journaled_ns(sessions_get(s, slot)), opened_ns + 9 * NSEC_PER_SEC);
+	sessions_set_journaled(s, slot, opened_ns + 3600 * NSEC_PER_SEC);
+	sessions_set_journal(s, slot, JOURNAL_LAZY);
+	assert_int_equal(sessions_get(s, slot)->marks & (SESSION_EXACT | SESSION_NO_SITES),
+		SESSION_NO_SITES);
+	assert_int_equal(
+		session_journaled_ns(sessions_get(s, slot)), opened_ns + 3600 * NSEC_PER_SEC);
+	/* What cannot be is as near to it as there is room for. */
+	sessions_set_journaled(s, slot, opened_ns - 1);
+	assert_int_equal(session_journaled_ns(sessions_get(s, slot)), opened_ns);
+	sessions_set_journaled(s, slot, UINT64_MAX);
+	assert_int_equal(session_journaled_ns(sessions_get(s, slot)),
+		opened_ns + SESSION_JOURNALED_MAX * NSEC_PER_SEC);
+	assert_int_equal(sessions_get(s, slot)->marks & (SESSION_EXACT | SESSION_NO_SITES),
+		SESSION_NO_SITES);
+	sessions_set_journaled(s, 99, opened_ns);
+	sessions_close(s);
+}
+
 static void test_life(void **state)
 {
 	struct names names = names_of(1);
@@ -82,7 +118,7 @@ static void test_life(void **state)
 	assert_int_equal(r->evidence, HOLDER_PID_GONE);
 	assert_int_equal(r->state_since_ns, 2000);
 	assert_int_equal(r->last_seq, 17);
-	assert_int_equal(r->no_sites, 1);
+	assert_int_equal(r->marks & SESSION_NO_SITES, SESSION_NO_SITES);
 	assert_int_equal(r->expired_ns, 5);
 	sessions_set_state(s, found, SESSION_CONNECTED, HOLDER_NO_EVIDENCE, 3000);
 	assert_int_equal(r->evidence, HOLDER_NO_EVIDENCE);
@@ -104,7 +140,7 @@ static void test_life(void **state)
 	assert_int_equal(sessions_get(s, 0)->serial, 2);
 	assert_int_equal(sessions_get(s, 0)->expired_ns, 0);
 	assert_int_equal(sessions_get(s, 0)->last_seq, 0);
-	assert_int_equal(sessions_get(s, 0)->no_sites, 0);
+	assert_int_equal(sessions_get(s, 0)->marks, 0);
 	sessions_close(s);
 	sessions_close(NULL);
 }
@@ -276,7 +312,7 @@ static void forge(uint32_t slot, size_t offset, uint64_t value)
 	sum.state = sum.evidence = 0;
 	sum.fencing_token = sum.seen_ns = sum.state_since_ns = sum.expired_ns = 0;
 	sum.last_seq = 0;
-	sum.no_sites = 0;
+	sum.marks = 0;
 	sum.check = 0;
 	r.check = table_sum(&sum, SIZE);
 	poke(slot, 0, &r, SIZE);
@@ -497,6 +533,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		IN_DIR(test_life),
+		IN_DIR(test_journal),
 		IN_DIR(test_full),
 		IN_DIR(test_one_bad_field),
 		IN_DIR(test_tokens),

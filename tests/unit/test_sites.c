@@ -364,9 +364,7 @@ static void test_redeploys(void **state)
 
 	(void)state;
 	for (unsigned i = 0; i < DEPLOYMENTS; i++) {
-		struct allocation draft = {
-			.session = 1, .session_serial = 1, .bytes = 1, .order = 12
-		};
+		struct allocation draft = { .session = 1, .session_serial = 1, .bytes = 1 };
 		const struct site_request f = stack(BASE(i) + i, 1);
 		const struct allocation *a;
 
@@ -470,7 +468,6 @@ static void test_lost_file(void **state)
 		const struct allocation draft = { .session = 1,
 			.session_serial = 1,
 			.bytes = 1,
-			.order = 12,
 			.addr = addr_make(64, 4096ULL * i),
 			.site = named[i] };
 

@@ -214,7 +214,6 @@ static void add_birth(struct ledger *l, uint64_t offset, uint64_t birth_ns)
 	const struct allocation draft = { .session_serial = 1,
 		.addr = addr_make(64, offset),
 		.bytes = 4096,
-		.order = 12,
 		.birth_ns = birth_ns };
 	const struct allocation *a;
 
@@ -254,7 +253,7 @@ static void test_beginning(void **state)
 static void add_line(struct history *h, uint64_t serial, uint64_t since_ns, uint64_t taken_ns)
 {
 	const struct session_record who = { .serial = serial, .state_since_ns = since_ns };
-	const struct allocation a = { .bytes = 4096, .order = 12 };
+	const struct allocation a = { .bytes = 4096 };
 
 	history_note(h, &who, NULL, &a, taken_ns);
 }
