@@ -11,7 +11,6 @@
 #include "common/log.h"
 #include "common/units.h"
 #include "rmem/rmem.h"
-#include "server/memory/quarantine.h"
 
 struct pool_node *pool_find_node(struct pool *p, unsigned node)
 {
@@ -68,7 +67,7 @@ uint64_t pool_size_bytes(const struct pool *p, int node)
 
 void pool_close(struct pool *p)
 {
-	quarantine_close(p);
+	pool_close_wiping(p);
 	for (unsigned i = 0; i < SEGMENTS_MAX; i++)
 		segment_close(p->segments[i]);
 	ledger_close(p->ledger);

@@ -117,7 +117,15 @@ uint64_t pool_max_alloc_bytes(const struct pool *p, int node);
 /* An allocation's address in this process. */
 void *pool_pointer(struct pool *p, const struct allocation *a);
 
-/* The block is wiped: end its record, then let the block be allocated again. For quarantine.c. */
+/* ---- between the pool's own files ---- */
+
+/* The block is wiped: end its record, then let it be allocated again. */
 void pool_release(struct pool *p, const struct allocation *a);
+
+/* The ledger is open. pool_close_wiping(): before the arenas are unmapped; fine if half open, or zeroed. */
+int pool_open_wiping(struct pool *p, struct errinfo *errinfo);
+int pool_open_wiper(
+	struct pool *p, struct pool_node *n, const struct topology *t, struct errinfo *errinfo);
+void pool_close_wiping(struct pool *p);
 
 #endif

@@ -23,7 +23,6 @@
 #include "server/base/crew.h"
 #include "server/memory/origin.h"
 #include "server/memory/proof.h"
-#include "server/memory/quarantine.h"
 
 #define LEDGER_MAX (16U << 20)
 #define WIPE_SLICE_BYTES (64 * MIB)
@@ -73,7 +72,7 @@ static int open_ledger(struct pool *p, const struct datadir *data, const struct 
 	if (err)
 		return datadir_fail(data, DATADIR_LEDGER, err, errinfo);
 	p->rejected = ledger_rejected(p->ledger);
-	return quarantine_open(p, errinfo);
+	return pool_open_wiping(p, errinfo);
 }
 
 static int open_tables(struct pool *p, const struct datadir *data, const struct sizes *sizes,
@@ -111,7 +110,7 @@ static int add_node(
 		return 0;
 	*n = (struct pool_node){ .node = node };
 	p->nnodes++;
-	return quarantine_open_node(p, n, topology, errinfo);
+	return pool_open_wiper(p, n, topology, errinfo);
 }
 
 static int open_segment(struct pool *p, const struct arena_config *config, struct errinfo *errinfo)

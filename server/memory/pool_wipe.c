@@ -1,5 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "server/memory/quarantine.h"
+/*
+ * Blocks in QUARANTINE: a list per node of those that wait, and a thread per node that wipes (wiper.h). A block is free only
+ * when the event loop has taken it back from the thread. A process that ends before that leaves the block in QUARANTINE,
+ * and its successor wipes it again.
+ */
+#include "server/memory/pool.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -7,11 +12,10 @@
 #include <unistd.h>
 
 #include "common/denial.h"
-#include "server/memory/pool.h"
 
 #define FREED_PER_CALL 256 /* some 100 us */
 
-int quarantine_open(struct pool *p, struct errinfo *errinfo)
+int pool_open_wiping(struct pool *p, struct errinfo *errinfo)
 {
 	p->wipe_next = calloc(ledger_max(p->ledger), sizeof(*p->wipe_next));
 	if (!p->wipe_next)
@@ -20,7 +24,7 @@ int quarantine_open(struct pool *p, struct errinfo *errinfo)
 	return p->wiped_fd < 0 ? denial_explain(DENIED_FILE, -errno, "an eventfd", errinfo) : 0;
 }
 
-int quarantine_open_node(
+int pool_open_wiper(
 	struct pool *p, struct pool_node *n, const struct topology *t, struct errinfo *errinfo)
 {
 	int err = wiper_start(&n->wiper, t, n->node, p->wiped_fd);
@@ -30,7 +34,7 @@ int quarantine_open_node(
 		   : 0;
 }
 
-void quarantine_close(struct pool *p)
+void pool_close_wiping(struct pool *p)
 {
 	for (unsigned i = 0; i < p->nnodes; i++)
 		wiper_stop(p->nodes[i].wiper);
