@@ -217,6 +217,29 @@ static int plan_memory(struct server *s, struct sizes *out, struct errinfo *erri
 	return err;
 }
 
+static int reach(void *context, const struct segment *segment, struct progress *progress,
+	struct errinfo *errinfo)
+{
+	return devices_register_segment(context, segment, progress, errinfo);
+}
+
+static void leave(void *context, unsigned number)
+{
+	devices_unregister_segment(context, number);
+}
+
+static int open_growth(struct server *s, struct errinfo *errinfo)
+{
+	s->growth = (struct growth){ .pool = &s->pool,
+		.data = &s->data,
+		.topology = s->topology,
+		.connections = all_connections(s),
+		.reach = reach,
+		.leave = leave,
+		.context = &s->net };
+	return growth_open(&s->growth, errinfo);
+}
+
 static int open_memory(struct server *s, const struct sizes *sizes, struct errinfo *errinfo)
 {
 	char total[UNITS_TEXT_SIZE];
@@ -226,6 +249,8 @@ static int open_memory(struct server *s, const struct sizes *sizes, struct errin
 		units_format_bytes(sizes_total(sizes), total, sizeof(total)), sizes->count,
 		sizes->count == 1 ? "" : "s");
 	err = pool_open(&s->pool, &s->data, sizes, s->topology, errinfo);
+	if (!err)
+		err = open_growth(s, errinfo);
 	if (!err)
 		err = open_tables(s, errinfo);
 	if (err)
@@ -292,10 +317,25 @@ static void on_wiped(evutil_socket_t fd, short what, void *arg)
 	work_wake(&s->work);
 }
 
-static int watch_wipers(struct server *s)
+/* Segments are ready, or gone: allocations may have waited for room. */
+static void on_grown(evutil_socket_t fd, short what, void *arg)
+{
+	struct server *s = arg;
+
+	(void)fd;
+	(void)what;
+	if (growth_finish(&s->growth))
+		work_wake(&s->work);
+}
+
+static int watch_pool(struct server *s)
 {
 	s->wiped_event = event_new(s->base, s->pool.wiped_fd, EV_READ | EV_PERSIST, on_wiped, s);
-	return s->wiped_event && event_add(s->wiped_event, NULL) == 0 ? 0 : -ENOMEM;
+	s->grown_event = event_new(s->base, s->growth.done_fd, EV_READ | EV_PERSIST, on_grown, s);
+	return s->wiped_event && event_add(s->wiped_event, NULL) == 0 && s->grown_event &&
+			       event_add(s->grown_event, NULL) == 0
+		       ? 0
+		       : -ENOMEM;
 }
 
 static void log_event(int severity, const char *text)
@@ -313,7 +353,7 @@ static int start_loop(struct server *s, struct errinfo *errinfo)
 	if (!err)
 		err = reaper_start(&s->reaper, s->base);
 	if (!err)
-		err = watch_wipers(s);
+		err = watch_pool(s);
 	if (!err)
 		err = devices_watch(&s->net);
 	if (!err)
@@ -374,6 +414,7 @@ static int start_admin(struct server *s, struct errinfo *errinfo)
 		.sites = s->sites,
 		.history = s->history,
 		.rpc = &s->rpc,
+		.growth = &s->growth,
 		.auditor = s->auditor };
 	if (commands_start(s->base, &s->sources, &s->commands))
 		return errinfo_set(errinfo, -ENOMEM, "out of memory");
@@ -421,6 +462,9 @@ int server_start(struct server *s, const struct options *options, struct errinfo
 	pool_settle(&s->pool);
 	sessions_settle(s->leases.records);
 	s->started = true;
+	/* Clients begin with what is there. If the rest is not to be had, rmemctl status says why. */
+	if (growth_begin(&s->growth, &sizes, &s->growth.failure))
+		log_error("%s", s->growth.failure.text);
 	work_wake(&s->work); /* to wipe blocks that an earlier run left */
 	return 0;
 fail:
@@ -502,11 +546,14 @@ void server_stop(struct server *s)
 	auditor_stop(s->auditor);
 	listener_stop(s->listener);
 	reaper_stop(&s->reaper);
+	growth_close(&s->growth);
 	devices_close(&s->net);
 	if (s->tick_event)
 		event_free(s->tick_event);
 	if (s->wiped_event)
 		event_free(s->wiped_event);
+	if (s->grown_event)
+		event_free(s->grown_event);
 	heart_stop(s->leases.heart);
 	for (unsigned i = 0; i < 2; i++) {
 		if (s->signal_events[i])

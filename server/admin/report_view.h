@@ -65,6 +65,12 @@ struct report_damage {
 	uint64_t wiped_bytes; /* free memory not proved to be zero, so wiped at the start */
 };
 
+/* Memory that the pool is still to get. */
+struct report_growth {
+	uint64_t coming_bytes, ready_bytes;
+	const char *failure; /* why it did not get some; "" */
+};
+
 struct report_audits {
 	uint64_t serial;  /* audits so far */
 	uint64_t last_ns; /* server time of the last one, 0: none yet */
@@ -95,6 +101,7 @@ struct report_view {
 	struct report_counters counters;
 	struct report_audits audits;
 	struct report_damage damage;
+	struct report_growth growth;
 
 	void *arg; /* of the functions below; each may be NULL */
 	/* Lease state of the session in a slot, and for how long; false: no lease now. */

@@ -12,6 +12,7 @@
 #include "server/audit/auditor.h"
 #include "server/lease/reclaim.h"
 #include "server/lease/session.h"
+#include "server/memory/growth.h"
 #include "server/rpc/handlers.h"
 
 /* Pages sampled, evenly spread: about 1 ms for a node, less for a block. */
@@ -161,6 +162,8 @@ void view_fill(struct view *v, const struct sources *from)
 	r->audits = (struct report_audits){ .serial = audits.serial,
 		.last_ns = audits.last_ns,
 		.duration_us = audits.duration_us };
+	r->growth.failure = from->growth->failure.text;
+	r->growth.coming_bytes = growth_coming_bytes(from->growth, &r->growth.ready_bytes);
 	v->from = from;
 	r->arg = v;
 	r->lease = lease_of;

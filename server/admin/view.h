@@ -10,6 +10,7 @@
 
 struct access;
 struct auditor;
+struct growth;
 struct history;
 struct leases;
 struct options;
@@ -28,6 +29,7 @@ struct sources {
 	struct sites *sites;
 	struct history *history;
 	struct rpc *rpc;
+	struct growth *growth;
 	struct auditor *auditor;
 };
 

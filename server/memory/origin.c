@@ -288,13 +288,13 @@ int origin_check_sizes(const struct origin *o, const struct sizes *sizes, struct
 	for (size_t i = 0; i < sizes->count; i++)
 		wanted[sizes->nodes[i].node] = sizes->nodes[i].bytes;
 	for (unsigned i = 0; i < ADDR_MAX_NODES; i++) {
-		if (o->bytes[i] == 0 || o->bytes[i] == wanted[i])
+		if (o->bytes[i] <= wanted[i])
 			continue;
 		return errinfo_set(errinfo, -EEXIST,
 			"the data directory holds the memory of an earlier run, %s, and --size "
-			"says otherwise about node %u: start without --size, which takes it as it "
-			"is. (If nobody holds anything, rmemd removes it when it stops; then any "
-			"--size will do.)",
+			"gives node %u less: start without --size, which takes it as it "
+			"is; `rmemctl resize` can then make it smaller. (If nobody holds anything, "
+			"rmemd removes it when it stops; then any --size will do.)",
 			list_sizes(o, list), i);
 	}
 	return 0;

@@ -33,7 +33,7 @@ struct origin {
  */
 int origin_read(struct origin *out, const struct datadir *d, struct errinfo *errinfo);
 
-/* -EEXIST: sizes lacks an arena of an earlier run, or gives it another size. New nodes are fine. */
+/* -EEXIST: sizes gives a node less than it has from an earlier run. More is fine, and new nodes are. */
 int origin_check_sizes(const struct origin *o, const struct sizes *sizes, struct errinfo *errinfo);
 
 #endif

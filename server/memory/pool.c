@@ -12,33 +12,6 @@
 #include "common/units.h"
 #include "rmem/rmem.h"
 
-struct pool_node *pool_find_node(struct pool *p, unsigned node)
-{
-	for (unsigned i = 0; i < p->nnodes; i++) {
-		if (p->nodes[i].node == node)
-			return &p->nodes[i];
-	}
-	return NULL;
-}
-
-struct segment *pool_find_segment(const struct pool *p, uint64_t addr)
-{
-	const unsigned number = addr_segment(addr);
-
-	return number < SEGMENTS_MAX ? p->segments[number] : NULL;
-}
-
-struct segment *pool_next_segment(const struct pool *p, unsigned *cursor)
-{
-	while (*cursor < SEGMENTS_MAX) {
-		struct segment *s = p->segments[(*cursor)++];
-
-		if (s)
-			return s;
-	}
-	return NULL;
-}
-
 static bool is_wanted(const struct segment *s, int node)
 {
 	return node == RMEM_NODE_ANY || s->node == (unsigned)node;

@@ -15,6 +15,7 @@
 
 #include "common/addr.h"
 #include "common/errinfo.h"
+#include "common/units.h"
 #include "server/ledger/ledger.h"
 #include "server/ledger/table.h"
 #include "server/memory/wish.h"
@@ -23,6 +24,9 @@
 #include "server/memory/limits.h"
 #include "server/memory/segment.h"
 #include "server/memory/wiper.h"
+
+/* Of a new node's memory so much is there when the pool is open, so that clients can begin; growth.h makes the rest. */
+#define POOL_FIRST_BYTES (4 * GIB)
 
 struct pool_node {
 	unsigned node; /* OS index */
@@ -43,7 +47,7 @@ struct pool {
 	/* Called when the last block of the session in a slot is free. May be NULL. */
 	void (*emptied)(void *context, uint32_t session);
 	void *context;
-	uint64_t id;
+	uint64_t id, run;
 	struct table proofs; /* proofs that free memory is zero: proof.h */
 	bool fresh;          /* nothing in the directory had ever been lent when it was opened */
 	uint32_t rejected;   /* number of damaged ledger records */
@@ -51,7 +55,7 @@ struct pool {
 };
 
 /*
- * Open or create the arenas in the data directory and rebuild the allocators from the ledger. Blocks that were being
+ * Open the segments in the data directory, make one for each node that has none (POOL_FIRST_BYTES), and rebuild the allocators from the ledger. Blocks that were being
  * revoked or wiped are queued for wiping. Free memory is wiped here if no proof says that it is zero, or if a
  * ledger record is damaged (its block is unknown).
  *
@@ -78,6 +82,23 @@ struct segment *pool_find_segment(const struct pool *p, uint64_t addr);
 
 /* Iterate in order of numbers: start with *cursor 0. NULL: no more. */
 struct segment *pool_next_segment(const struct pool *p, unsigned *cursor);
+
+/*
+ * Open a segment on config->node; choose config->segment and ->pool. It is none of the pool's yet: populate it, and then
+ * pool_add_segment() and pool_prove_segment(), or pool_drop_segment(). As segment_open(), and -ENOSPC (SEGMENTS_MAX).
+ */
+int pool_make_segment(
+	struct pool *p, struct arena_config *config, struct segment **out, struct errinfo *errinfo);
+
+/* From now on it is the pool's, which closes it. After an error it is not. */
+int pool_add_segment(struct pool *p, struct segment *s, const struct topology *topology,
+	struct errinfo *errinfo);
+
+/* Store that its free memory is zero. errno of fstat. */
+int pool_prove_segment(struct pool *p, const struct segment *s);
+
+/* Remove a segment from the pool, if it is there, and its file. The caller closes it. Nothing in it is lent. */
+void pool_drop_segment(struct pool *p, const struct datadir *data, unsigned number, unsigned node);
 
 /* Sum over the segments of a node, or (RMEM_NODE_ANY) all. */
 uint64_t pool_size_bytes(const struct pool *p, int node);

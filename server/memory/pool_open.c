@@ -25,6 +25,9 @@
 #include "server/memory/proof.h"
 
 #define LEDGER_MAX (16U << 20)
+/* Records for a pool that becomes so many times as large before the next start. Unused ones take no memory. */
+#define LEDGER_GROWTH 4
+#define LEDGER_MIN (64U << 10)
 #define WIPE_SLICE_BYTES (64 * MIB)
 #define REJECTED_LOGGED_MAX 8 /* records logged one by one */
 
@@ -63,12 +66,13 @@ static int mark_tables(const struct pool *p, const struct datadir *data, struct 
 static int open_ledger(struct pool *p, const struct datadir *data, const struct sizes *sizes,
 	const struct origin *origin, struct errinfo *errinfo)
 {
-	uint64_t pages = sizes_total(sizes) / BLOCK_MIN_BYTES;
+	uint64_t records = LEDGER_GROWTH * (sizes_total(sizes) / BLOCK_MIN_BYTES);
 	int err;
 
-	pages = pages > origin->ledger_count ? pages : origin->ledger_count;
+	records = records > LEDGER_MIN ? records : LEDGER_MIN;
+	records = records > origin->ledger_count ? records : origin->ledger_count;
 	err = ledger_open(&p->ledger, data->tables, DATADIR_LEDGER,
-		pages < LEDGER_MAX ? (uint32_t)pages : LEDGER_MAX);
+		records < LEDGER_MAX ? (uint32_t)records : LEDGER_MAX);
 	if (err)
 		return datadir_fail(data, DATADIR_LEDGER, err, errinfo);
 	p->rejected = ledger_rejected(p->ledger);
@@ -101,38 +105,34 @@ static int open_tables(struct pool *p, const struct datadir *data, const struct 
 
 /* ---- segments ---- */
 
-static int add_node(
-	struct pool *p, unsigned node, const struct topology *topology, struct errinfo *errinfo)
-{
-	struct pool_node *n = &p->nodes[p->nnodes];
-
-	if (pool_find_node(p, node))
-		return 0;
-	*n = (struct pool_node){ .node = node };
-	p->nnodes++;
-	return pool_open_wiper(p, n, topology, errinfo);
-}
-
 static int open_segment(struct pool *p, const struct arena_config *config, struct errinfo *errinfo)
 {
-	int err = add_node(p, config->node, config->topology, errinfo);
+	struct segment *s;
+	int err = segment_open(&s, config, errinfo);
 
-	return err ? err : segment_open(&p->segments[config->segment], config, errinfo);
-}
-
-/* Announced first: a file that is not announced has been put there by somebody else. */
-static int make_segment(struct pool *p, const struct arena_config *config, struct errinfo *errinfo)
-{
-	int err;
-
-	proof_announce(&p->proofs, config->segment, config->bytes);
-	err = open_segment(p, config, errinfo);
-	if (err)
-		proof_drop(&p->proofs, config->segment);
+	if (!err)
+		err = pool_add_segment(p, s, config->topology, errinfo);
 	return err;
 }
 
-/* Those of earlier runs, and one for each node that has none: it gets the node's number. */
+/* The first of a node. */
+static int make_segment(struct pool *p, const struct datadir *data, struct arena_config *config,
+	struct errinfo *errinfo)
+{
+	struct segment *s;
+	int err = pool_make_segment(p, config, &s, errinfo);
+
+	if (err)
+		return err;
+	err = pool_add_segment(p, s, config->topology, errinfo);
+	if (err) {
+		pool_drop_segment(p, data, s->number, s->node);
+		segment_close(s);
+	}
+	return err;
+}
+
+/* Those of earlier runs, and the first one of each node that has none. */
 static int open_segments(struct pool *p, const struct datadir *data, const struct sizes *sizes,
 	const struct origin *origin, const struct topology *topology, struct errinfo *errinfo)
 {
@@ -147,12 +147,16 @@ static int open_segments(struct pool *p, const struct datadir *data, const struc
 		config.bytes = origin->segments[i].bytes;
 		if (config.bytes)
 			err = open_segment(p, &config, errinfo);
+		else
+			proof_drop(&p->proofs, i); /* announced by a start that was killed */
 	}
 	for (size_t i = 0; i < sizes->count && !err; i++) {
-		config.segment = config.node = sizes->nodes[i].node;
+		config.node = sizes->nodes[i].node;
 		config.bytes = sizes->nodes[i].bytes;
+		if (config.bytes > POOL_FIRST_BYTES)
+			config.bytes = POOL_FIRST_BYTES;
 		if (!origin->bytes[config.node])
-			err = make_segment(p, &config, errinfo);
+			err = make_segment(p, data, &config, errinfo);
 	}
 	return err;
 }
@@ -282,11 +286,6 @@ static int wipe_gaps(void *item, struct errinfo *errinfo)
 	return err;
 }
 
-static struct proof_subject subject(const struct pool *p, const struct segment *s, uint64_t run)
-{
-	return (struct proof_subject){ s->arena.fd, ledger_inode(p->ledger), run };
-}
-
 _Static_assert(sizeof(struct ledger_seal) == TABLE_EXTRA_WORDS * sizeof(uint64_t), "it fits");
 
 static struct ledger_seal *seal_of(struct pool *p)
@@ -296,7 +295,7 @@ static struct ledger_seal *seal_of(struct pool *p)
 
 static bool is_clean(struct pool *p, const struct segment *s, uint64_t run)
 {
-	const struct proof_subject of = subject(p, s, run);
+	const struct proof_subject of = { s->arena.fd, ledger_inode(p->ledger), run };
 
 	return s->arena.created || (!p->rejected && ledger_matches(p->ledger, seal_of(p)) &&
 					   proof_holds(&p->proofs, s->number, &of));
@@ -350,11 +349,9 @@ static int prove(struct pool *p, const struct datadir *data, struct errinfo *err
 		return datadir_fail(data, DATADIR_LEDGER, err, errinfo);
 	/* The old proofs are void now, so the seal may match again. */
 	ledger_keep_seal(p->ledger, seal_of(p));
-	for (struct segment *s; !err && (s = pool_next_segment(p, &cursor)) != NULL;) {
-		const struct proof_subject of = subject(p, s, mark.run);
-
-		err = proof_give(&p->proofs, s->number, &of);
-	}
+	p->run = mark.run;
+	for (struct segment *s; !err && (s = pool_next_segment(p, &cursor)) != NULL;)
+		err = pool_prove_segment(p, s);
 	return err ? datadir_fail(data, DATADIR_POOL, err, errinfo) : 0;
 }
 
@@ -406,7 +403,6 @@ void pool_settle(struct pool *p)
 	table_adopt(&p->proofs);
 }
 
-/* Drop a proof before removing its arena: a proof without an arena means that the arena was lost. */
 void pool_undo(struct pool *p, const struct datadir *data)
 {
 	unsigned cursor = 0;
@@ -416,7 +412,7 @@ void pool_undo(struct pool *p, const struct datadir *data)
 	for (struct segment *s; !p->fresh && (s = pool_next_segment(p, &cursor)) != NULL;) {
 		if (!s->arena.created)
 			continue;
-		proof_drop(&p->proofs, s->number);
-		(void)arena_remove(data->arenas, s->number, s->node, p->id);
+		pool_drop_segment(p, data, s->number, s->node);
+		segment_close(s);
 	}
 }

@@ -116,6 +116,13 @@ bool proof_holds(const struct table *t, unsigned segment, const struct proof_sub
 	       memcmp(&p, table_record(t, segment), sizeof(p)) == 0;
 }
 
+bool proof_is_known(const struct table *t, unsigned segment)
+{
+	const struct proof *p = table_record(t, segment);
+
+	return p->state != PROOF_NONE;
+}
+
 void proof_drop(struct table *t, unsigned segment)
 {
 	struct proof *p = table_edit(t, segment);

@@ -61,6 +61,9 @@ int proof_give(struct table *t, unsigned segment, const struct proof_subject *of
 
 bool proof_holds(const struct table *t, unsigned segment, const struct proof_subject *of);
 
+/* Is there, or may there be, an arena of that number? */
+bool proof_is_known(const struct table *t, unsigned segment);
+
 /* The arena is being removed. */
 void proof_drop(struct table *t, unsigned segment);
 

@@ -282,6 +282,8 @@ static void event(void)
 		write_somewhere();
 	else if (dice < 84)
 		wipe(1 + chance_below(12));
+	else if (dice < 85 && rooms.open)
+		rooms_resize((unsigned)chance_below(2), chance_in(2));
 	else if (dice < 91 && timer_is_set() && timer_due_ns() <= moment_ns())
 		run_slice();
 	else

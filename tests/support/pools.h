@@ -140,6 +140,20 @@ static inline void assert_free_is_zero(struct pool *p)
 	}
 }
 
+static inline void add_size(void *arg, const struct arena_entry *entry)
+{
+	*(uint64_t *)arg += entry->bytes;
+}
+
+/* Of all arenas in the directory. */
+static inline uint64_t stored_bytes(const struct datadir *data)
+{
+	uint64_t bytes = 0;
+
+	assert_int_equal(arena_scan(data->arenas, add_size, &bytes), 0);
+	return bytes;
+}
+
 /* Open it once more and give up all that is in it. */
 static inline void leave_nothing(const struct datadir *data, uint64_t bytes)
 {

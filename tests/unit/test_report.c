@@ -23,8 +23,9 @@ static void test_status(void **state)
 		"ttl_ms "
 		"courtesy_ms reclaim audit_interval_ms audits last_audit_ns stalls stalled_ms "
 		"sites "
-		"counters damage");
+		"counters damage growth");
 	check_keys(at(answer, "damage"), "allocations sessions sites wiped_bytes");
+	check_keys(at(answer, "growth"), "coming_bytes ready_bytes failure");
 	check_keys(at(answer, "server"), SERVER_KEYS " data_dir admin_socket");
 	check_keys(item(answer, "devices", 0),
 		"name address protection other_queue_pair revoked_key outside_window caution");
