@@ -109,7 +109,7 @@ static void measure(uint64_t n)
 	struct blocks t = { 0 };
 	double replaced;
 
-	must(heap && blocks_init(&t, heap) == 0, "no memory");
+	must(heap && blocks_init(&t, heap, NULL) == 0, "no memory");
 	for (uint64_t i = 0; i < n; i++)
 		add(&t, i);
 	replaced = replace_some(&t, n);

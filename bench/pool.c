@@ -26,7 +26,6 @@
 #include "common/clock.h"
 #include "common/units.h"
 #include "numa/topology.h"
-#include "rmem/rmem.h"
 #include "server/memory/growth.h"
 
 #define ROUNDS_MAX 99
@@ -96,7 +95,7 @@ static uint64_t spread(struct sizes *sizes, uint64_t bytes)
 
 static void give_up(struct pool *p, uint64_t bytes)
 {
-	const struct wish wish = { .bytes = bytes, .node = RMEM_NODE_ANY };
+	const struct wish wish = { .bytes = bytes };
 	const struct allocation draft = { .session_serial = 1 }, *a;
 
 	must(pool_alloc(p, &wish, &draft, &a) == 0, "no block");
@@ -141,7 +140,7 @@ static void make_rest(struct pool *p, const struct datadir *data, const struct s
 		must(poll(&fd, 1, -1) == 1, "poll");
 		growth_finish(&growth);
 	}
-	must(pool_size_bytes(p, RMEM_NODE_ANY) == sizes_total(sizes), growth.failure.text);
+	must(pool_size_bytes(p, POOL_ALL_NODES) == sizes_total(sizes), growth.failure.text);
 	growth_close(&growth);
 }
 

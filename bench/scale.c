@@ -40,6 +40,7 @@ struct scale {
 	struct buddy *buddies[NODES];
 	uint64_t arena_bytes;
 	uint64_t seed;
+	struct report_node nodes[NODES];
 	struct report_segment segments[NODES];
 	struct report_view view;
 };
@@ -303,20 +304,29 @@ static void measure_restart(struct scale *s)
 static void fill_view(struct scale *s)
 {
 	for (unsigned i = 0; i < NODES; i++)
-		s->segments[i] = (struct report_segment){ .number = 64 + i,
-			.given = { .node = i,
-				.registered_bytes = s->arena_bytes,
-				.free_bytes = buddy_free_bytes(s->buddies[i]) },
+		s->nodes[i] = (struct report_node){ .given = { .node = i,
+							    .registered_bytes = s->arena_bytes,
+							    .free_bytes = buddy_free_bytes(
+								    s->buddies[i]) },
 			.size_bytes = s->arena_bytes,
 			.page_bytes = 4096,
-			.largest_free_bytes = buddy_largest_free_bytes(s->buddies[i]),
+			.largest_free_bytes = buddy_largest_free_bytes(s->buddies[i]) };
+	for (unsigned i = 0; i < NODES; i++)
+		s->segments[i] = (struct report_segment){ .number = 64 + i,
+			.node = i,
+			.size_bytes = s->arena_bytes,
 			.blocks = s->buddies[i] };
 	s->view = (struct report_view){ .ledger = s->ledger,
 		.sessions = s->sessions,
 		.sites = s->sites,
 		.now_ns = 3 * NSEC_PER_SEC,
 		.now_real_ns = 3 * NSEC_PER_SEC,
-		.server = { .version = "", .host = "", .data_dir = "", .admin_socket = "" },
+		.server = { .version = "",
+			.host = "",
+			.data_dir = "",
+			.admin_socket = "" },
+		.nodes = s->nodes,
+		.nnodes = NODES,
 		.segments = s->segments,
 		.nsegments = NODES,
 		.terms = { .reclaim = "" } };
@@ -349,7 +359,7 @@ static void measure_pass(struct scale *s, const struct audit_scan *previous, enu
 	static uint32_t slots[4096];
 	const char *name = depth == AUDIT_SCAN ? "audit, first scan" : "audit, second scan";
 	struct timing loop = { 0 }, thread = { 0 };
-	struct audit_node given[NODES] = { s->segments[0].given, s->segments[1].given };
+	struct audit_node given[NODES] = { s->nodes[0].given, s->nodes[1].given };
 	struct audit_input in = { .ledger = s->ledger,
 		.sessions = s->sessions,
 		.sites = s->sites,

@@ -80,6 +80,9 @@ const char *message_name(uint8_t type)
 		[MESSAGE_LOOKUP] = "lookup",
 		[MESSAGE_DETACH] = "detach",
 		[MESSAGE_FENCE] = "fence",
+		[MESSAGE_UNSHARE] = "unshare",
+		[MESSAGE_COPY] = "copy",
+		[MESSAGE_FILL] = "fill",
 	};
 
 	if (type >= sizeof(names) / sizeof(names[0]) || !names[type])

@@ -45,12 +45,37 @@ enum message_type {
 	MESSAGE_LOOKUP,
 	MESSAGE_DETACH,
 	MESSAGE_FENCE,
+	MESSAGE_UNSHARE,
+	MESSAGE_COPY,
+	MESSAGE_FILL,
 };
 
 /* When a session's records of its objects (common/object_record.h) reach the server. */
 enum journal_mode {
 	JOURNAL_LAZY,  /* before each renewal that says so (HEARTBEAT_JOURNALED) */
 	JOURNAL_EXACT, /* and before the first data that is written to the object */
+};
+
+/* On which nodes memory is wanted: RMEM_POLICY_… of include/rmem/rmem.h. */
+enum placement_policy {
+	PLACEMENT_DEFAULT, /* any node, the one with most free memory first; if nodes are named, as BIND */
+	PLACEMENT_LOCAL,      /* near the NIC of the session's connection */
+	PLACEMENT_BIND,       /* on one of the nodes */
+	PLACEMENT_PREFERRED,  /* on one of the nodes, else on any */
+	PLACEMENT_INTERLEAVE, /* on the nodes in turn, else on any; no nodes: on all in turn */
+	PLACEMENT_NEAR,       /* near an allocation */
+	PLACEMENT_BEST,       /* on the nodes that are best in an attribute, else on any */
+	PLACEMENT_POLICIES
+};
+#define PLACEMENT_STRICT 0x80 /* with a policy: where it says, or not at all */
+
+/* What memory can be good for: RMEM_MEMORY_… */
+enum placement_attribute {
+	PLACEMENT_NO_ATTRIBUTE,
+	PLACEMENT_CAPACITY,
+	PLACEMENT_BANDWIDTH,
+	PLACEMENT_LATENCY,
+	PLACEMENT_ATTRIBUTES
 };
 
 /*
@@ -109,7 +134,9 @@ enum journal_mode {
 	X(u8, nodes, ) \
 	X(u64, max_alloc_bytes, ) \
 	X(u64, fencing_token, ) \
-	X(u64, pool, ) /* its id: what is lent, over restarts of the server */
+	X(u64, pool, )    /* its id: what is lent, over restarts of the server */ \
+	X(u32, windows, ) /* that the device has, for all sessions together; 0: unknown */ \
+	X(u8, atomics, )  /* 1: the device has 64-bit atomic operations */
 
 /*
  * The first message on a further connection of a session that is connected: a channel. channel: the client's
@@ -125,14 +152,21 @@ enum journal_mode {
 	X(u64, start, ) \
 	X(u64, end, )
 
+/* nodes: a bit each. near: an address in the server's pool. What a policy does not need is 0. */
+#define PLACEMENT_FIELDS(X) \
+	X(u8, policy, )    /* enum placement_policy, PLACEMENT_STRICT */ \
+	X(u8, attribute, ) /* enum placement_attribute */ \
+	X(u64, nodes, ) \
+	X(u64, near, )
+
 /*
  * avoid: where nothing may be lent to this session, because its program may still take these addresses for
  * allocations that it has lost.
  */
 #define ALLOC_REQUEST_FIELDS(X) \
 	X(u64, bytes, ) \
-	X(i32, node, ) \
-	X(u32, site, ) /* 0: unknown */ \
+	X(message, placement, placement) \
+	X(u32, site, )      /* 0: unknown */ \
 	X(u8, size_class, ) /* 0: a block; else bytes are a slab of this class (common/size_class.h) */ \
 	X(list, avoid, range, AVOID_MAX)
 
@@ -143,7 +177,8 @@ enum journal_mode {
 #define ALLOC_REPLY_FIELDS(X) \
 	X(u64, addr, ) \
 	X(u64, bytes, ) \
-	X(u64, serial, )
+	X(u64, serial, ) \
+	X(u8, node, ) /* the NUMA node that it lies on: an address does not tell */
 
 /* The reply to ATTACH: a grant on this connection. */
 #define GRANT_REPLY_FIELDS(X) \
@@ -164,17 +199,46 @@ enum journal_mode {
 
 #define SHARE_REQUEST_FIELDS(X) \
 	X(u64, addr, ) \
-	X(u64, serial, )
+	X(u64, serial, ) \
+	X(u8, read_only, ) /* 1: a key that admits to reading only */
 #define SHARE_REPLY_FIELDS(X) X(bytes, key, SHARE_KEY_SIZE)
 #define LOOKUP_REQUEST_FIELDS(X) \
 	X(u64, addr, ) \
 	X(bytes, key, SHARE_KEY_SIZE)
 #define LOOKUP_REPLY_FIELDS(X) \
 	X(u64, bytes, ) \
-	X(u64, serial, )
+	X(u64, serial, ) \
+	X(u64, age_ns, ) \
+	X(u8, read_only, ) \
+	X(u8, node, ) \
+	X(u8, size_class, ) /* 0: a block; else it is an object in a slab of this class, which lies there: */ \
+	X(u64, slab_addr, ) \
+	X(u64, slab_bytes, )
 #define DETACH_REQUEST_FIELDS(X) \
 	X(u64, addr, ) \
 	X(u64, serial, )
+
+/* All keys that SHARE has given out for it are void. */
+#define UNSHARE_REQUEST_FIELDS(X) \
+	X(u64, addr, ) \
+	X(u64, serial, )
+
+/* Where in an allocation, which is named as in ATTACH. */
+#define PLACE_FIELDS(X) \
+	X(u64, addr, ) \
+	X(u64, serial, ) \
+	X(bytes, key, SHARE_KEY_SIZE) \
+	X(u64, offset, )
+
+/* The server's CPU copies, or writes the same byte again and again. The two ranges of a copy do not overlap. */
+#define COPY_REQUEST_FIELDS(X) \
+	X(message, dst, place) \
+	X(message, src, place) \
+	X(u64, bytes, )
+#define FILL_REQUEST_FIELDS(X) \
+	X(message, dst, place) \
+	X(u64, bytes, ) \
+	X(u8, byte, )
 
 /* Is this fencing token out? Then its session has no connection under it, and never will have one again. */
 #define FENCE_REQUEST_FIELDS(X) X(u64, fencing_token, )
@@ -221,6 +285,7 @@ enum journal_mode {
 	M(hello_reply, HELLO_REPLY_FIELDS) \
 	M(join_request, JOIN_REQUEST_FIELDS) \
 	M(range, RANGE_FIELDS) \
+	M(placement, PLACEMENT_FIELDS) \
 	M(alloc_request, ALLOC_REQUEST_FIELDS) \
 	M(alloc_reply, ALLOC_REPLY_FIELDS) \
 	M(grant_reply, GRANT_REPLY_FIELDS) \
@@ -231,6 +296,10 @@ enum journal_mode {
 	M(lookup_request, LOOKUP_REQUEST_FIELDS) \
 	M(lookup_reply, LOOKUP_REPLY_FIELDS) \
 	M(detach_request, DETACH_REQUEST_FIELDS) \
+	M(unshare_request, UNSHARE_REQUEST_FIELDS) \
+	M(place, PLACE_FIELDS) \
+	M(copy_request, COPY_REQUEST_FIELDS) \
+	M(fill_request, FILL_REQUEST_FIELDS) \
 	M(fence_request, FENCE_REQUEST_FIELDS) \
 	M(fence_reply, FENCE_REPLY_FIELDS) \
 	M(renew_reply, RENEW_REPLY_FIELDS) \

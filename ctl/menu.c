@@ -32,6 +32,14 @@ const struct menu_command menu_commands[MENU_COMMANDS] = {
 		"whose allocation contains a remote address",
 		"Show the allocation that contains a remote address, who holds it and the call\n"
 		"stack that allocated it. Exits with 1 if nobody holds that address.\n" },
+	[REPORT_NUMASTAT] = { "numastat", NULL, NULL,
+		"how often memory was lent on the NUMA node where it was wanted",
+		"Show for each NUMA node how many allocations were wanted and lent there since\n"
+		"rmemd started, as numastat(8) does for the kernel's.\n" },
+	[REPORT_BUDDYINFO] = { "buddyinfo", NULL, NULL,
+		"the free pieces of each size, per NUMA node",
+		"Show for each NUMA node how many free pieces of 4 KiB, 8 KiB, and so on up to\n"
+		"2 GiB there are, laid out as in /proc/buddyinfo.\n" },
 	[REPORT_AUDIT] = { "audit", NULL, NULL, "make an audit now, and say what it found in sum",
 		"Make an audit now and say what it found, in sum; rmemctl leaks shows the rest,\n"
 		"and judges. It takes nothing from anybody.\n" },

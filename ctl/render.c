@@ -16,6 +16,8 @@ static const struct {
 	[REPORT_SESSIONS] = { "sessions", "sessions", "sessions", render_sessions },
 	[REPORT_MAP] = { "map", "map", "map", render_map },
 	[REPORT_WHO_HOLDS] = { "who-holds", "who-holds", "who-holds", render_who_holds },
+	[REPORT_NUMASTAT] = { "numastat", "numastat", "numastat", render_numastat },
+	[REPORT_BUDDYINFO] = { "buddyinfo", "buddyinfo", "buddyinfo", render_buddyinfo },
 	[REPORT_AUDIT] = { "audit", "audit", "audit", render_audit },
 	[REPORT_EVICT] = { "evict", "evict", "evict", render_evict },
 	[REPORT_REVOKE] = { "revoke", "revoke", "revoke", render_revoke },

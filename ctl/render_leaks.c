@@ -14,9 +14,35 @@
 /* Where the id of a record goes, when the headline leaves room. */
 #define RECORD_COLUMN 72
 
+/* blocks are objects too. An older rmemd knows none. */
+static void put_share(FILE *out, const json_t *object, struct check *c)
+{
+	const uint64_t blocks = field_uint(c, object, "blocks");
+	const uint64_t objects = field_uint_or_0(c, object, "objects");
+
+	text_put_mixed_share(
+		out, field_uint(c, object, "bytes"), blocks, objects < blocks ? objects : blocks);
+}
+
 static void put_plural(FILE *out, uint64_t n, const char *text)
 {
 	fprintf(out, "%" PRIu64 " allocation%s %s\n", n, n == 1 ? "" : "s", text);
+}
+
+/* What the audit could not learn from the records of objects. */
+static void put_journals(FILE *out, const json_t *coverage, struct check *c)
+{
+	const uint64_t corrupt = field_uint_or_0(c, coverage, "corrupt_records");
+	const uint64_t unread = field_uint_or_0(c, coverage, "slabs_unread");
+
+	if (corrupt)
+		fprintf(out,
+			"%" PRIu64 " object%s whose record is corrupt: journal-corrupt below "
+			"(--kinds all)\n",
+			corrupt, corrupt == 1 ? "" : "s");
+	if (unread)
+		fprintf(out, "%" PRIu64 " slab%s given back before the objects were read\n", unread,
+			unread == 1 ? "" : "s");
 }
 
 /* What this report cannot show any more. */
@@ -86,6 +112,7 @@ static void put_header(FILE *out, const json_t *answer, const struct view *view,
 		put_plural(out, without_site, "without a call site");
 	if (orphans)
 		put_plural(out, orphans, "of no known session: a fault in rmemd, please report it");
+	put_journals(out, coverage, c);
 	put_reclaimed(out, coverage, c);
 	put_news(out, coverage, c);
 }
@@ -99,7 +126,7 @@ static void put_headline(FILE *out, const json_t *record, struct check *c)
 
 	if (!stream)
 		return;
-	text_put_share(stream, field_uint(c, record, "bytes"), field_uint(c, record, "blocks"));
+	put_share(stream, record, c);
 	fprintf(stream, " %s", kind < KINDS ? kind_phrase(kind) : "");
 	if (fclose(stream) == 0)
 		fprintf(out, "%-*s  record ", RECORD_COLUMN, line);
@@ -122,8 +149,7 @@ static void put_holders(FILE *out, const json_t *record, struct check *c)
 		part_holder(out, holder, c);
 		if (total > 1) {
 			fputs(": ", out);
-			text_put_share(out, field_uint(c, holder, "bytes"),
-				field_uint(c, holder, "blocks"));
+			put_share(out, holder, c);
 		}
 		putc('\n', out);
 	}
@@ -211,7 +237,7 @@ static void put_summary(FILE *out, const json_t *answer, struct check *c)
 		if (bytes == 0 && blocks == 0)
 			continue;
 		fprintf(out, "   %-16s ", kind_summary((enum kind)i));
-		text_put_share(out, bytes, blocks);
+		put_share(out, total, c);
 		putc('\n', out);
 	}
 }

@@ -58,12 +58,17 @@ static void put_block(struct sheet *s, const json_t *block, struct check *c)
 {
 	const char *exe = field_text_or_null(c, block, "exe");
 	int64_t pid = field_int_or_null(c, block, "pid");
+	const uint64_t slot_bytes = field_uint_or_0(c, block, "slot_bytes"); /* of a slab */
 
 	sheet_row(s);
 	sheet_text(s, field_text(c, block, "addr"));
 	sheet_number(s, field_int(c, block, "node"));
 	sheet_bytes(s, field_uint(c, block, "bytes"));
 	sheet_bytes(s, field_uint(c, block, "block_bytes"));
+	if (slot_bytes)
+		sheet_bytes(s, slot_bytes);
+	else
+		sheet_text(s, "");
 	sheet_text(s, field_text(c, block, "state"));
 	sheet_duration(s, field_uint(c, block, "age_ms"));
 	sheet_number(s, field_int(c, block, "pages_checked"));
@@ -83,6 +88,7 @@ static int put_blocks(FILE *out, const json_t *answer, const struct view *view, 
 		{ "NODE", true },
 		{ "BYTES", true },
 		{ "LENT", true },
+		{ "SLOT", true },
 		{ "STATE", false },
 		{ "AGE", true },
 		{ "CHECKED", true },

@@ -37,6 +37,9 @@ static const struct column {
 	{ "exe", "EXE", "exe", BASENAME, true, true },
 	{ "id", "ID", "session", TEXT, false, false },
 	{ "opened", "OPENED", "opened_ns", TIME, false, false },
+	{ "slabs", "SLABS", "slabs", NUMBER, false, false },
+	{ "journal", "JOURNAL", "journal", TEXT, false, false },
+	{ "journal-age", "JOURNAL-AGE", "journal_age_ms", DURATION, false, false },
 	{ "evidence", "EVIDENCE", "evidence_text", TEXT, false, false },
 	{ "command", "COMMAND", "cmdline", TEXT, false, false },
 };

@@ -43,6 +43,7 @@ static int put_devices(FILE *out, const json_t *answer, struct check *c)
 	static const struct sheet_column columns[] = {
 		{ "DEVICE", false },
 		{ "ADDRESS", false },
+		{ "NODE", true },
 		{ "PROTECTION", false },
 		{ "OTHER-QUEUE-PAIR", false },
 		{ "REVOKED-KEY", false },
@@ -59,6 +60,10 @@ static int put_devices(FILE *out, const json_t *answer, struct check *c)
 		sheet_row(&s);
 		sheet_text(&s, field_text(c, device, "name"));
 		sheet_text(&s, field_text(c, device, "address"));
+		if (field_int_or_null(c, device, "node") < 0)
+			sheet_text(&s, "unknown");
+		else
+			sheet_number(&s, field_int(c, device, "node"));
 		sheet_text(&s, field_text(c, device, "protection"));
 		sheet_text(&s, field_text(c, device, "other_queue_pair"));
 		sheet_text(&s, field_text(c, device, "revoked_key"));
@@ -110,6 +115,77 @@ static int put_nodes(FILE *out, const json_t *answer, struct check *c)
 	return sheet_finish(&s, out);
 }
 
+static void put_slabs(FILE *out, uint64_t n)
+{
+	if (n)
+		fprintf(out, ", %" PRIu64 " of the blocks %s", n,
+			n == 1 ? "is a slab" : "are slabs");
+}
+
+/* A value that the firmware may not tell. */
+static void put_known(
+	struct sheet *s, const json_t *node, const char *field, const char *unit, struct check *c)
+{
+	const int64_t value = field_int_or_null(c, node, field);
+	char text[40] = "unknown";
+
+	if (value >= 0)
+		snprintf(text, sizeof(text), "%" PRId64 " %s", value, unit);
+	sheet_text(s, text);
+}
+
+static void put_best_in(struct sheet *s, const json_t *node, struct check *c)
+{
+	const json_t *list = field_list(c, node, "best_in");
+	char text[80] = "";
+	json_t *name;
+	size_t i, used = 0;
+
+	json_array_foreach(list, i, name)
+	{
+		if (used < sizeof(text))
+			used += (size_t)snprintf(text + used, sizeof(text) - used, "%s%s",
+				i ? "," : "", item_text(c, name, "best_in"));
+	}
+	sheet_text(s, text);
+}
+
+/* What memory of the nodes is good for; an older rmemd does not tell. */
+static int put_memory(FILE *out, const json_t *answer, struct check *c)
+{
+	static const struct sheet_column columns[] = {
+		{ "NODE", true },
+		{ "CPUS", true },
+		{ "MEMORY", true },
+		{ "BANDWIDTH", true },
+		{ "LATENCY", true },
+		{ "BEST-IN", false },
+	};
+	const json_t *nodes = field_list(c, answer, "nodes");
+	struct sheet s;
+	json_t *node;
+	size_t i;
+
+	if (!json_object_get(json_array_get(nodes, 0), "cpus"))
+		return 0;
+	putc('\n', out);
+	sheet_start(&s, columns, sizeof(columns) / sizeof(columns[0]));
+	json_array_foreach(nodes, i, node)
+	{
+		sheet_row(&s);
+		sheet_number(&s, field_int(c, node, "node"));
+		sheet_number(&s, field_int(c, node, "cpus"));
+		if (field_int_or_null(c, node, "memory_bytes") < 0)
+			sheet_text(&s, "unknown");
+		else
+			sheet_bytes(&s, field_uint(c, node, "memory_bytes"));
+		put_known(&s, node, "bandwidth_mib_s", "MiB/s", c);
+		put_known(&s, node, "latency_ns", "ns", c);
+		put_best_in(&s, node, c);
+	}
+	return sheet_finish(&s, out);
+}
+
 static void put_holdings(FILE *out, const json_t *answer, struct check *c)
 {
 	const json_t *sessions = field_object(c, answer, "sessions");
@@ -131,6 +207,7 @@ static void put_holdings(FILE *out, const json_t *answer, struct check *c)
 			field_uint(c, allocations, "blocks"));
 		fprintf(out, ", %s of them asked for",
 			units_format_bytes(field_uint(c, allocations, "bytes"), buf, sizeof(buf)));
+		put_slabs(out, field_uint_or_0(c, allocations, "slabs"));
 	}
 	fprintf(out, "; one can hold %s\n",
 		units_format_bytes(field_uint(c, answer, "max_alloc_bytes"), buf, sizeof(buf)));
@@ -239,6 +316,8 @@ int render_status(const json_t *answer, const struct view *view, FILE *out, stru
 	put_cautions(out, answer, c);
 	if (err == 0)
 		err = put_nodes(out, answer, c);
+	if (err == 0)
+		err = put_memory(out, answer, c);
 	put_holdings(out, answer, c);
 	put_terms(out, answer, c);
 	put_counters(out, answer, c);

@@ -59,6 +59,19 @@ void text_put_share(FILE *out, uint64_t bytes, uint64_t blocks)
 			blocks == 1 ? "" : "s");
 }
 
+void text_put_mixed_share(FILE *out, uint64_t bytes, uint64_t blocks, uint64_t objects)
+{
+	char buf[UNITS_TEXT_SIZE];
+
+	if (objects && objects == blocks)
+		fputs(units_format_bytes(bytes, buf, sizeof(buf)), out);
+	else
+		text_put_share(out, bytes, blocks - objects);
+	if (objects)
+		fprintf(out, " %s %" PRIu64 " object%s", objects == blocks ? "in" : "and", objects,
+			objects == 1 ? "" : "s");
+}
+
 void text_put_duration(FILE *out, uint64_t ms)
 {
 	char buf[UNITS_TEXT_SIZE];

@@ -20,6 +20,8 @@ const char *text_basename(const char *path);
 
 /* "56.0 MiB in 14 blocks", "512 B in 1 block", or "0". */
 void text_put_share(FILE *out, uint64_t bytes, uint64_t blocks);
+/* The same if some of them are objects: "1.2 MiB in 3 blocks and 20000 objects". */
+void text_put_mixed_share(FILE *out, uint64_t bytes, uint64_t blocks, uint64_t objects);
 
 /* "75s". */
 void text_put_duration(FILE *out, uint64_t ms);

@@ -94,7 +94,8 @@ int verdict_leaks(const json_t *answer, const struct gate *gate, const struct vi
 	struct check c = { "" };
 	const json_t *nodes = field_list(&c, answer, "nodes");
 	const json_t *coverage = field_object(&c, answer, "coverage");
-	bool wrong = field_uint(&c, coverage, "orphans") != 0;
+	bool wrong = field_uint(&c, coverage, "orphans") != 0 ||
+		     field_uint_or_0(&c, coverage, "corrupt_records") != 0;
 	/* what was taken back was leaked too, until somebody says that he knows */
 	bool news = field_uint_or_0(&c, coverage, "unacknowledged") != 0;
 	bool found = has_any(answer, gate->kinds, &c);

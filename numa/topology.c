@@ -4,11 +4,14 @@
 #include <dirent.h>
 #include <errno.h>
 #include <hwloc.h>
+#include <hwloc/distances.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "numa/attributes.h"
 
 #define KIB 1024ULL
 
@@ -16,6 +19,7 @@ struct topology {
 	hwloc_topology_t hw;
 	size_t count;
 	struct topology_node *nodes;
+	struct hwloc_distances_s *distances; /* NULL: nobody says */
 };
 
 /* The number at the start of text, which ends with suffix or where nothing more is. */
@@ -197,6 +201,25 @@ static int load_hwloc(hwloc_topology_t hw)
 	return 0;
 }
 
+static void read_attributes(struct topology *t)
+{
+	for (size_t i = 0; i < t->count; i++) {
+		struct topology_node *n = &t->nodes[i];
+		hwloc_obj_t obj = hwloc_get_numanode_obj_by_os_index(t->hw, n->node);
+
+		n->bandwidth_mib_s = attributes_bandwidth_mib_s(t->hw, obj);
+		n->latency_ns = attributes_latency_ns(t->hw, obj);
+	}
+}
+
+static void read_distances(struct topology *t)
+{
+	unsigned n = 1;
+
+	if (hwloc_distances_get_by_name(t->hw, "NUMALatency", &n, &t->distances, 0) != 0 || n == 0)
+		t->distances = NULL;
+}
+
 int topology_load(struct topology **out)
 {
 	struct topology *t = calloc(1, sizeof(*t));
@@ -215,6 +238,8 @@ int topology_load(struct topology **out)
 	err = collect_nodes(t);
 	if (err)
 		goto fail;
+	read_attributes(t);
+	read_distances(t);
 	topology_refresh(t);
 	*out = t;
 	return 0;
@@ -227,6 +252,8 @@ void topology_destroy(struct topology *t)
 {
 	if (!t)
 		return;
+	if (t->distances)
+		hwloc_distances_release(t->hw, t->distances);
 	if (t->hw)
 		hwloc_topology_destroy(t->hw);
 	free(t->nodes);
@@ -257,6 +284,34 @@ struct hwloc_topology *topology_hwloc(const struct topology *t)
 	return t->hw;
 }
 
+/* The node's row in the table of distances; its size if it has none. */
+static unsigned row_of(const struct hwloc_distances_s *d, unsigned node)
+{
+	unsigned i = 0;
+
+	while (i < d->nbobjs && (!d->objs[i] || d->objs[i]->os_index != node))
+		i++;
+	return i;
+}
+
+unsigned topology_distance(const struct topology *t, unsigned from, unsigned to)
+{
+	const struct hwloc_distances_s *d = t->distances;
+	const unsigned row = d ? row_of(d, from) : 0, column = d ? row_of(d, to) : 0;
+
+	if (d && row < d->nbobjs && column < d->nbobjs)
+		return (unsigned)d->values[(size_t)row * d->nbobjs + column];
+	return from == to ? TOPOLOGY_LOCAL : TOPOLOGY_REMOTE;
+}
+
+/* With memory or without. */
+static bool has_node(const struct topology *t, long long node)
+{
+	return node >= 0 && node <= INT_MAX &&
+	       hwloc_bitmap_isset(
+		       hwloc_topology_get_complete_nodeset(t->hw), (unsigned)node);
+}
+
 /* A device hangs below the smallest object it is local to: that must have exactly one node. */
 static int node_of_object(const struct topology *t, hwloc_obj_t device)
 {
@@ -266,7 +321,7 @@ static int node_of_object(const struct topology *t, hwloc_obj_t device)
 	if (!near || !near->nodeset || hwloc_bitmap_weight(near->nodeset) != 1)
 		return TOPOLOGY_UNKNOWN;
 	node = hwloc_bitmap_first(near->nodeset);
-	return topology_find(t, (unsigned)node) ? node : TOPOLOGY_UNKNOWN;
+	return has_node(t, node) ? node : TOPOLOGY_UNKNOWN;
 }
 
 /* The kernel's own word, in DIR/NAME/LEAF; -1 there means that it does not know either. */
@@ -282,8 +337,7 @@ static int node_in_sysfs(
 		return TOPOLOGY_UNKNOWN;
 	if (snprintf(path, sizeof(path), "%s/%s/%s", dir, name, leaf) >= (int)sizeof(path))
 		return TOPOLOGY_UNKNOWN;
-	if (!read_number(path, &node) || node < 0 || node > INT_MAX ||
-		!topology_find(t, (unsigned)node))
+	if (!read_number(path, &node) || !has_node(t, node))
 		return TOPOLOGY_UNKNOWN;
 	return (int)node;
 }

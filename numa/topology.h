@@ -17,6 +17,8 @@
 
 #define TOPOLOGY_UNKNOWN (-1)
 #define TOPOLOGY_HUGE_SIZES 4 /* no architecture has more */
+#define TOPOLOGY_LOCAL 10  /* the distance of a node from itself, as ACPI has it */
+#define TOPOLOGY_REMOTE 20 /* from another, if nobody says how far it is */
 
 struct topology_huge {
 	uint64_t page_bytes;
@@ -28,7 +30,9 @@ struct topology_node {
 	unsigned node; /* OS index: what move_pages(2), numactl and /sys call it */
 	uint64_t total_bytes;
 	uint64_t free_bytes; /* free, or file cache that the kernel gives up when asked */
-	unsigned cpus;       /* 0: a node of memory only */
+	unsigned cpus;       /* near it; 0: a node of memory only */
+	/* As the CPUs that are nearest find it; 0: the firmware does not say (ACPI HMAT). */
+	uint64_t bandwidth_mib_s, latency_ns;
 	size_t nhuge;
 	struct topology_huge huge[TOPOLOGY_HUGE_SIZES]; /* by page size; none: no huge pages */
 };
@@ -47,9 +51,12 @@ size_t topology_count(const struct topology *t);
 const struct topology_node *topology_at(const struct topology *t, size_t i);        /* i < count */
 const struct topology_node *topology_find(const struct topology *t, unsigned node); /* or NULL */
 
+/* How far memory of node to is from node from, in ACPI's unit. Either may have no memory. */
+unsigned topology_distance(const struct topology *t, unsigned from, unsigned to);
+
 /*
  * The node that a device is attached to, by the name of its network interface or RDMA device, or by
- * PCI address ("0000:3b:00.0"). TOPOLOGY_UNKNOWN whenever there is doubt: no such device, no PCI
+ * PCI address ("0000:3b:00.0"); it may have no memory. TOPOLOGY_UNKNOWN whenever there is doubt: no such device, no PCI
  * parent (soft-RoCE over a virtual interface), or attached to more than one node.
  */
 int topology_node_of_device(const struct topology *t, const char *name);

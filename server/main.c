@@ -8,7 +8,6 @@
 
 #include "common/outlet.h"
 #include "common/units.h"
-#include "rmem/rmem.h"
 #include "server/notify.h"
 #include "server/base/options.h"
 #include "server/server.h"
@@ -26,7 +25,7 @@ static void announce(const struct options *o)
 
 	log_info("lending %s on port %u; rmemctl asks at %s",
 		units_format_bytes(
-			pool_size_bytes(&server.pool, RMEM_NODE_ANY), bytes, sizeof(bytes)),
+			pool_size_bytes(&server.pool, POOL_ALL_NODES), bytes, sizeof(bytes)),
 		o->port, o->admin_socket);
 	if (coming_bytes)
 		log_info("%s more are being made ready",

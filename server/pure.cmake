@@ -4,6 +4,8 @@ set(RMEM_PURE
 	audit/audit.c
 	audit/audit_merge.c
 	audit/finding.c
+	audit/object.c
+	audit/scan.c
 	base/bitset.c
 	base/wait.c
 	ledger/accounts.c
@@ -25,4 +27,6 @@ set(RMEM_PURE
 	lease/holder.c
 	lease/lease.c
 	memory/buddy.c
+	memory/numastat.c
+	memory/ranking.c
 	memory/wish.c)

@@ -217,6 +217,21 @@ static int plan_memory(struct server *s, struct sizes *out, struct errinfo *erri
 	return err;
 }
 
+/* Which memory is local to whom. */
+static void locate_devices(struct server *s)
+{
+	for (unsigned i = 0; i < s->net.ndevices; i++) {
+		struct device *d = &s->net.devices[i];
+
+		d->node = topology_node_of_device(s->topology, device_name(d));
+		if (d->node == TOPOLOGY_UNKNOWN)
+			log_info("%s: to which NUMA node it is attached is not known",
+				device_name(d));
+		else
+			log_info("%s: attached to NUMA node %d", device_name(d), d->node);
+	}
+}
+
 static int reach(void *context, const struct segment *segment, struct progress *progress,
 	struct errinfo *errinfo)
 {
@@ -439,6 +454,7 @@ int server_start(struct server *s, const struct options *options, struct errinfo
 		err = plan_memory(s, &sizes, errinfo);
 	if (!err)
 		err = devices_open(&s->net, &s->options, errinfo);
+	locate_devices(s);
 	if (!err)
 		err = open_memory(s, &sizes, errinfo);
 	if (!err)

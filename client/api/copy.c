@@ -6,6 +6,7 @@
 #include "client/data/fastpath.h"
 #include "client/space/access.h"
 #include "client/space/op.h"
+#include "client/space/remote_copy.h"
 
 #define STATS_V1_SIZE (offsetof(struct rmem_stats, atomics) + sizeof(uint64_t))
 
@@ -59,6 +60,26 @@ RMEM_API int rmem_compare_swap(
 		.desired = desired };
 
 	return access_operate(rm, &op, old, "rmem_compare_swap");
+}
+
+RMEM_API int rmem_copy(struct rmem *rm, rmem_addr_t dst, rmem_addr_t src, size_t bytes)
+{
+	struct errinfo errinfo;
+	int rc = call_enter(rm, &errinfo);
+
+	if (rc == 0 && bytes)
+		rc = remote_copy(&rm->session, dst, src, bytes, call_deadline(rm), &errinfo);
+	return call_done(rc, "rmem_copy", &errinfo);
+}
+
+RMEM_API int rmem_fill(struct rmem *rm, rmem_addr_t dst, uint8_t byte, size_t bytes)
+{
+	struct errinfo errinfo;
+	int rc = call_enter(rm, &errinfo);
+
+	if (rc == 0 && bytes)
+		rc = remote_fill(&rm->session, dst, byte, bytes, call_deadline(rm), &errinfo);
+	return call_done(rc, "rmem_fill", &errinfo);
 }
 
 RMEM_API int rmem_run(struct rmem *rm, const struct rmem_op *op)

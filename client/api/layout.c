@@ -23,12 +23,19 @@ AT(rmem_open_attr, device, 8);
 AT(rmem_open_attr, job, 16);
 AT(rmem_open_attr, timeout_ms, 24);
 AT(rmem_open_attr, channels, 28);
-SIZE(rmem_open_attr, 32);
+AT(rmem_open_attr, journal, 32);
+AT(rmem_open_attr, flags, 36);
+SIZE(rmem_open_attr, 40);
 
 AT(rmem_alloc_attr, size, 0);
 AT(rmem_alloc_attr, node, 8);
 AT(rmem_alloc_attr, flags, 12);
-SIZE(rmem_alloc_attr, 16);
+AT(rmem_alloc_attr, policy, 16);
+AT(rmem_alloc_attr, attribute, 20);
+AT(rmem_alloc_attr, nodes, 24);
+AT(rmem_alloc_attr, near_addr, 32);
+AT(rmem_alloc_attr, align_bytes, 40);
+SIZE(rmem_alloc_attr, 48);
 
 AT(rmem_share_key, bytes, 0);
 SIZE(rmem_share_key, 64);
@@ -67,6 +74,33 @@ AT(rmem_op, old, 72);
 AT(rmem_op, timeout_ms, 80);
 AT(rmem_op, reserved, 84);
 SIZE(rmem_op, 88);
+
+AT(rmem_stat, size, 0);
+AT(rmem_stat, base, 8);
+AT(rmem_stat, bytes, 16);
+AT(rmem_stat, usable_bytes, 24);
+AT(rmem_stat, age_ns, 32);
+AT(rmem_stat, serial, 40);
+AT(rmem_stat, node, 48);
+AT(rmem_stat, flags, 52);
+SIZE(rmem_stat, 56);
+
+AT(rmem_limits, size, 0);
+AT(rmem_limits, alloc_bytes, 8);
+AT(rmem_limits, object_bytes, 16);
+AT(rmem_limits, request_bytes, 24);
+AT(rmem_limits, pieces, 32);
+AT(rmem_limits, queue_depth, 36);
+AT(rmem_limits, channels, 40);
+AT(rmem_limits, all_channels, 44);
+AT(rmem_limits, windows, 48);
+AT(rmem_limits, flags, 52);
+SIZE(rmem_limits, 56);
+
+AT(rmem_share_attr, size, 0);
+AT(rmem_share_attr, flags, 8);
+AT(rmem_share_attr, reserved, 12);
+SIZE(rmem_share_attr, 16);
 
 AT(rmem_stats, size, 0);
 AT(rmem_stats, in_place_requests, 8);

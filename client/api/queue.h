@@ -14,6 +14,8 @@
 #include "client/space/call.h"
 #include "common/errinfo.h"
 
+#define QUEUE_DEPTH_MAX 65536
+
 struct rmem_queue {
 	struct rmem *rm;
 	struct rmem_queue *prev, *next; /* of the session */

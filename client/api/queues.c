@@ -13,7 +13,6 @@
 
 #define QUEUE_ATTR_V1_SIZE (offsetof(struct rmem_queue_attr, flags) + sizeof(uint32_t))
 #define DEPTH_DEFAULT 128
-#define DEPTH_MAX 65536
 #define REASONS_MAX 128 /* sentences that are kept: 64 KiB */
 
 static int read_attr(
@@ -29,10 +28,10 @@ static int read_attr(
 			out->flags, RMEM_QUEUE_WATCHED | RMEM_QUEUE_INTERRUPTIBLE, errinfo);
 	if (rc)
 		return rc;
-	if (out->depth > DEPTH_MAX)
+	if (out->depth > QUEUE_DEPTH_MAX)
 		return errinfo_set(errinfo, -EINVAL,
 			"a depth of %u: at most %d operations can be started", out->depth,
-			DEPTH_MAX);
+			QUEUE_DEPTH_MAX);
 	if (out->depth == 0)
 		out->depth = DEPTH_DEFAULT;
 	return 0;

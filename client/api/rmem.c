@@ -6,17 +6,22 @@
 #include "rmem/rmem.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "client/api/placement.h"
 #include "client/api/queues.h"
 #include "client/base/mark.h"
 #include "client/control/connection.h"
 #include "client/control/registry.h"
 #include "client/control/request.h"
+#include "client/data/fastpath.h"
+#include "client/space/access.h"
 #include "client/space/memory.h"
+#include "client/space/objects.h"
 #include "common/clock.h"
 #include "common/identity.h"
 #include "common/log.h"
@@ -41,6 +46,21 @@ static void prepare_once(void)
 		log_init("librmem", threshold);
 }
 
+static int read_journal(struct rmem_open_attr *out, struct errinfo *errinfo)
+{
+	const char *asked = out->journal ? NULL : secure_getenv("RMEM_JOURNAL");
+
+	if (out->journal > RMEM_JOURNAL_EXACT)
+		return errinfo_set(errinfo, -EINVAL, "there is no journal mode %u", out->journal);
+	if (!out->journal)
+		out->journal = asked && strcmp(asked, "exact") == 0 ? RMEM_JOURNAL_EXACT
+								    : RMEM_JOURNAL_LAZY;
+	if (asked && *asked && strcmp(asked, "exact") != 0 && strcmp(asked, "lazy") != 0)
+		return errinfo_set(errinfo, -EINVAL,
+			"$RMEM_JOURNAL is \"%.40s\": it can be \"lazy\" or \"exact\"", asked);
+	return call_check_flags(out->flags, RMEM_OPEN_NO_SITES, errinfo);
+}
+
 /* The program's attr, or the defaults, all set. */
 static int read_attr(
 	const struct rmem_open_attr *attr, struct rmem_open_attr *out, struct errinfo *errinfo)
@@ -56,6 +76,9 @@ static int read_attr(
 	if (out->channels < 0 || out->channels > CHANNELS_MAX)
 		return errinfo_set(errinfo, -EINVAL, "%d channels: 1 to %d can be had, 0 means %d",
 			out->channels, CHANNELS_MAX, CHANNELS_DEFAULT);
+	rc = read_journal(out, errinfo);
+	if (rc)
+		return rc;
 	if (!out->timeout_ms)
 		out->timeout_ms = TIMEOUT_DEFAULT_MS;
 	if (!out->channels)
@@ -73,6 +96,9 @@ static int configure(struct rmem *rm, const char *server, const struct rmem_open
 	if (rc)
 		return rc;
 	thread_channels_init(&rm->channels, s, (unsigned)a.channels);
+	slab_thread_init(&rm->slab_thread, s, &rm->channels);
+	s->exact = a.journal == RMEM_JOURNAL_EXACT;
+	rm->no_sites = a.flags & RMEM_OPEN_NO_SITES;
 	s->timeout_ns = (uint64_t)a.timeout_ms * NSEC_PER_MSEC;
 	if (server && !*server)
 		return errinfo_set(errinfo, -EINVAL,
@@ -106,6 +132,22 @@ static int say_goodbye(struct rmem *rm, uint64_t deadline_ns, struct errinfo *er
 	return rc == -ESTALE ? 0 : rc;
 }
 
+/* What nobody holds goes back, and the server gets to know what the rest is. It finds out the hard way if this fails. */
+static void leave_slabs(struct rmem *rm, uint64_t deadline_ns)
+{
+	struct errinfo errinfo = { "" };
+	int rc = 0;
+
+	if (!rm->slab_thread.was_started || !rm->session.resumable)
+		return;
+	thread_channels_drain(&rm->channels);
+	rc = slab_thread_give_back(&rm->slab_thread, true, deadline_ns, &errinfo);
+	if (rc == 0)
+		rc = slab_thread_flush(&rm->slab_thread, deadline_ns, &errinfo);
+	if (rc)
+		log_info("slabs: %s", errinfo.text);
+}
+
 /*
  * Until the deadline: half of the time for operations that are outstanding, half of what is left for names, so that
  * there is time for the goodbye.
@@ -123,11 +165,14 @@ static int teardown(struct rmem *rm, uint64_t deadline, struct errinfo *errinfo)
 	symbolizer_stop(&rm->symbolizer, now + (names < NAMES_LIMIT_NS ? names : NAMES_LIMIT_NS));
 	if (write(s->cancel_fd, &one, sizeof(one)) < 0)
 		log_debug("eventfd: %s", errinfo_errno(errno));
+	slab_thread_stop(&rm->slab_thread);
 	lease_thread_stop(&rm->lease_thread);
 	/* From here on we are alone, and may wait for the server again. */
 	while (read(s->cancel_fd, &one, sizeof(one)) > 0)
 		;
+	leave_slabs(rm, deadline);
 	rc = say_goodbye(rm, deadline, errinfo);
+	slab_thread_destroy(&rm->slab_thread);
 	thread_channels_destroy(&rm->channels);
 	session_disconnect(s);
 	registry_clear(s);
@@ -208,43 +253,169 @@ RMEM_API int rmem_close(struct rmem *rm)
 	return call_done(teardown(rm, call_deadline(rm), &errinfo), "rmem_close", &errinfo);
 }
 
-RMEM_API __attribute__((noinline)) int rmem_alloc(
-	struct rmem *rm, size_t bytes, const struct rmem_alloc_attr *attr, rmem_addr_t *out)
+/* What rmem_alloc() is asked for, and from where. */
+struct alloc_call {
+	size_t bytes;
+	struct rmem_alloc_attr attr;
+	struct placement placement;
+	void *caller, *frame;
+};
+
+static int read_alloc_attr(
+	const struct rmem_alloc_attr *attr, struct alloc_call *call, struct errinfo *errinfo)
 {
-	struct rmem_alloc_attr a = RMEM_ALLOC_ATTR_INIT;
-	struct memory_wish wish = { .bytes = bytes };
-	struct errinfo errinfo;
+	struct rmem_alloc_attr *a = &call->attr;
+	int rc = attr ? call_copy_attr(a, sizeof(*a), attr, ALLOC_ATTR_V1_SIZE, errinfo) : 0;
+
+	if (rc == 0)
+		rc = call_check_flags(a->flags, RMEM_ALLOC_ZERO | RMEM_ALLOC_ISOLATED, errinfo);
+	if (rc)
+		return rc;
+	if (call->bytes == 0)
+		return errinfo_set(errinfo, -EINVAL, "an allocation of 0 bytes: ask for at least 1");
+	if (a->align_bytes > OBJECT_ALIGN_MAX || (a->align_bytes & (a->align_bytes - 1)))
+		return errinfo_set(errinfo, -EINVAL,
+			"an alignment to %" PRIu64 " bytes: it can be a power of 2 up to %u",
+			a->align_bytes, OBJECT_ALIGN_MAX);
+	return 0;
+}
+
+/* The number of the stack that calls, from the thread's memory or by unwinding it. */
+static __attribute__((noinline)) int find_site(struct rmem *rm, const struct alloc_call *call,
+	uint64_t deadline_ns, uint32_t *out, struct errinfo *errinfo)
+{
+	struct site_cache *cache = thread_channels_sites_now(&rm->channels);
+	const uint64_t version = sites_version(rm->sites);
+	struct stack stack;
 	int rc;
 
-	rc = call_enter(rm, &errinfo);
-	if (rc == 0 && attr)
-		rc = call_copy_attr(&a, sizeof(a), attr, ALLOC_ATTR_V1_SIZE, &errinfo);
+	if (cache && site_cache_find(cache, call->caller, call->frame, version, out))
+		return 0;
+	stack_capture(&stack, call->caller);
+	rc = memory_site(rm, &stack, deadline_ns, out, errinfo);
+	if (rc == 0 && cache)
+		site_cache_note(cache, call->caller, call->frame, version, &stack, *out);
+	return rc;
+}
+
+/* A small one, in a slab. */
+static int alloc_object(struct rmem *rm, const struct alloc_call *call, unsigned size_class,
+	rmem_addr_t *out, struct errinfo *errinfo)
+{
+	const uint64_t deadline_ns = call_deadline(rm);
+	struct object_wish wish = { .size_class = size_class, .bytes = (uint32_t)call->bytes };
+	struct object object;
+	int rc = 0;
+
+	(void)thread_channels_cache(&rm->channels);
+	if (!rm->no_sites)
+		rc = find_site(rm, call, deadline_ns, &wish.site, errinfo);
 	if (rc == 0)
-		rc = call_check_flags(a.flags, 0, &errinfo);
+		rc = objects_alloc(rm, &wish, deadline_ns, &object, errinfo);
+	if (rc == 0 && (call->attr.flags & RMEM_ALLOC_ZERO) && !object.zero)
+		rc = objects_zero(rm, &object, wish.bytes, deadline_ns, errinfo);
+	if (rc == 0)
+		*out = object.addr;
+	return rc;
+}
+
+static int alloc_block(struct rmem *rm, const struct alloc_call *call, rmem_addr_t *out,
+	struct errinfo *errinfo)
+{
+	struct memory_wish wish = { .bytes = call->bytes, .placement = call->placement };
+
+	stack_capture(&wish.stack, call->caller);
+	return memory_alloc(rm, &wish, call_deadline(rm), out, errinfo);
+}
+
+static __attribute__((noinline)) int alloc_long(struct rmem *rm, struct alloc_call *call,
+	const struct rmem_alloc_attr *attr, rmem_addr_t *out)
+{
+	struct errinfo errinfo;
+	unsigned size_class;
+	int rc = call_enter(rm, &errinfo);
+
+	if (rc == 0)
+		rc = read_alloc_attr(attr, call, &errinfo);
 	if (rc == 0 && !out)
 		rc = errinfo_set(&errinfo, -EINVAL, "out is NULL");
-	if (rc == 0 && bytes == 0)
-		rc = errinfo_set(&errinfo, -EINVAL, "an allocation of 0 bytes: ask for at least 1");
-	if (rc == 0 && a.node < RMEM_NODE_ANY)
-		rc = errinfo_set(&errinfo, -EINVAL, "there is no NUMA node %d", a.node);
+	if (rc == 0)
+		rc = placement_read(rm, &call->attr, &call->placement, &errinfo);
 	if (rc)
 		return call_done(rc, "rmem_alloc", &errinfo);
-	wish.node = a.node;
-	stack_capture(&wish.stack, __builtin_return_address(0));
-	rc = memory_alloc(rm, &wish, call_deadline(rm), out, &errinfo);
+	size_class = size_class_of(call->bytes, call->attr.align_bytes);
+	if (size_class && !(call->attr.flags & RMEM_ALLOC_ISOLATED) &&
+		placement_is_any(&call->placement))
+		rc = alloc_object(rm, call, size_class, out, &errinfo);
+	else
+		rc = alloc_block(rm, call, out, &errinfo);
 	return call_done(rc, "rmem_alloc", &errinfo);
 }
 
-RMEM_API int rmem_free(struct rmem *rm, rmem_addr_t addr)
+/* The shortest way: a small one, from a stack that was there before, of which a slot is at hand. */
+static inline bool alloc_warm(
+	struct rmem *rm, size_t bytes, const void *caller, const void *frame, rmem_addr_t *out)
+{
+	struct object_wish wish = { .bytes = (uint32_t)bytes };
+	struct site_cache *sites;
+	struct object object;
+
+	if (bytes - 1 >= OBJECT_BYTES_MAX || !call_is_ours(rm))
+		return false;
+	wish.size_class = size_class_of_bytes((uint32_t)bytes);
+	if (!rm->no_sites) {
+		sites = thread_channels_sites_now(&rm->channels);
+		if (!sites || !site_cache_find(sites, caller, frame, sites_version(rm->sites),
+				      &wish.site))
+			return false;
+	}
+	if (!objects_alloc_warm(rm, &wish, &object))
+		return false;
+	*out = object.addr;
+	return true;
+}
+
+RMEM_API __attribute__((noinline)) int rmem_alloc(
+	struct rmem *rm, size_t bytes, const struct rmem_alloc_attr *attr, rmem_addr_t *out)
+{
+	void *const caller = __builtin_return_address(0), *const frame = __builtin_frame_address(0);
+	struct alloc_call call;
+
+	if (likely(rm && out && !attr && alloc_warm(rm, bytes, caller, frame, out)))
+		return 0;
+	call = (struct alloc_call){
+		.bytes = bytes, .attr = RMEM_ALLOC_ATTR_INIT, .caller = caller, .frame = frame
+	};
+	return alloc_long(rm, &call, attr, out);
+}
+
+static __attribute__((noinline)) int free_long(struct rmem *rm, rmem_addr_t addr)
 {
 	struct errinfo errinfo;
+	struct slab *slab;
 	int rc;
 
 	rc = call_enter(rm, &errinfo);
 	if (rc || addr == 0)
 		return call_done(rc, "rmem_free", &errinfo);
-	rc = memory_free(&rm->session, addr, call_deadline(rm), &errinfo);
+	slab = blocks_slab(&rm->session.blocks, addr);
+	if (slab)
+		rc = objects_free(rm, slab, addr, &errinfo);
+	else
+		rc = memory_free(&rm->session, addr, call_deadline(rm), &errinfo);
 	return call_done(rc, "rmem_free", &errinfo);
+}
+
+RMEM_API int rmem_free(struct rmem *rm, rmem_addr_t addr)
+{
+	struct slab *slab;
+
+	if (likely(rm && call_is_ours(rm))) {
+		slab = blocks_slab(&rm->session.blocks, addr);
+		if (likely(slab && objects_free_warm(rm, slab, addr)))
+			return 0;
+	}
+	return free_long(rm, addr);
 }
 
 RMEM_API const char *rmem_errmsg(void)

@@ -8,6 +8,7 @@
 #include "common/wire.h"
 
 #define KEY_VERSION 1
+#define SHARE_ATTR_V1_SIZE (offsetof(struct rmem_share_attr, reserved) + sizeof(uint32_t))
 
 /*
  * What is in a key. secret: as the server has given it out. version: 1. pool: the id of that whose memory it is, so that
@@ -45,23 +46,53 @@ static struct key_parts key_get(const struct rmem_share_key *in)
 	return key;
 }
 
-RMEM_API int rmem_share(struct rmem *rm, rmem_addr_t addr, struct rmem_share_key *out)
+static int share(struct rmem *rm, rmem_addr_t addr, const struct rmem_share_attr *attr,
+	struct rmem_share_key *out, const char *call)
 {
+	struct rmem_share_attr a = RMEM_SHARE_ATTR_INIT;
 	struct key_parts key = { .version = KEY_VERSION };
 	struct share_reply reply;
 	struct errinfo errinfo;
 	int rc = call_enter(rm, &errinfo);
 
+	if (rc == 0 && attr)
+		rc = call_copy_attr(&a, sizeof(a), attr, SHARE_ATTR_V1_SIZE, &errinfo);
+	if (rc == 0)
+		rc = call_check_flags(a.flags, RMEM_SHARE_READ_ONLY, &errinfo);
+	if (rc == 0 && a.reserved)
+		rc = errinfo_set(&errinfo, -EINVAL, "the attr's reserved field is not 0");
 	if (rc == 0 && !out)
 		rc = errinfo_set(&errinfo, -EINVAL, "out is NULL");
 	if (rc == 0)
-		rc = sharing_share(&rm->session, addr, call_deadline(rm), &reply, &errinfo);
+		rc = sharing_share(&rm->session, addr, a.flags & RMEM_SHARE_READ_ONLY,
+			call_deadline(rm), &reply, &errinfo);
 	if (rc == 0) {
 		memcpy(key.secret, reply.key, sizeof(key.secret));
 		key.pool = atomic_load(&rm->session.pool);
 		key_put(out, &key);
 	}
-	return call_done(rc, "rmem_share", &errinfo);
+	return call_done(rc, call, &errinfo);
+}
+
+RMEM_API int rmem_share(struct rmem *rm, rmem_addr_t addr, struct rmem_share_key *out)
+{
+	return share(rm, addr, NULL, out, "rmem_share");
+}
+
+RMEM_API int rmem_share_with(struct rmem *rm, rmem_addr_t addr, const struct rmem_share_attr *attr,
+	struct rmem_share_key *out)
+{
+	return share(rm, addr, attr, out, "rmem_share_with");
+}
+
+RMEM_API int rmem_unshare(struct rmem *rm, rmem_addr_t addr)
+{
+	struct errinfo errinfo;
+	int rc = call_enter(rm, &errinfo);
+
+	if (rc == 0 && addr)
+		rc = sharing_unshare(&rm->session, addr, call_deadline(rm), &errinfo);
+	return call_done(rc, "rmem_unshare", &errinfo);
 }
 
 RMEM_API int rmem_attach(

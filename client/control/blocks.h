@@ -19,6 +19,8 @@
 #include <stdint.h>
 
 #include "client/base/page_map.h"
+#include "client/control/foreign.h"
+#include "client/slabs/depot.h"
 #include "common/message.h"
 
 enum block_state {
@@ -28,7 +30,7 @@ enum block_state {
 	BLOCK_STALE, /* the server has, or may have, reclaimed it; of an attached one: its owner has freed it */
 };
 
-/* Where it was allocated, for messages. */
+/* Where it was allocated, for messages; not that of a slab. */
 struct origin {
 	uint32_t site;    /* the server's number; 0: unknown */
 	const char *code; /* that called rmem_alloc(), as sites_code() has it; NULL: unknown */
@@ -45,9 +47,21 @@ struct block {
 	uint32_t slot; /* small, and its own while it is here: an index for what belongs to it */
 	uint8_t state; /* enum block_state */
 	bool attached; /* another session's, which shares it */
+	_Atomic bool read_only; /* ... for reading only */
+	bool shared;            /* this session's, and keys to it may be good */
 	struct origin origin;
 	struct block *prev;
+	_Atomic(struct slab *) slab; /* it is one; NULL: it is one allocation */
+	uint32_t left;               /* a STALE slab's objects that the program has not freed */
 	uint8_t key[SHARE_KEY_SIZE]; /* of an attached one; else zero */
+	uint8_t node;                /* the server's NUMA node that it lies on */
+	uint64_t born_ns;            /* on the boot clock: allocated then */
+	/*
+	 * Attached objects have no pages of their own. A block that is never LIVE stands for the slab they are in: it has the
+	 * pages, and knows the objects; it is over as long as one of them is.
+	 */
+	_Atomic(struct foreign *) foreign; /* of that block; else NULL */
+	struct block *whole;               /* of an attached object: that block; else NULL */
 } __attribute__((aligned(64)));
 
 #define BLOCKS_PER_CHUNK 64
@@ -56,33 +70,45 @@ struct block {
 struct blocks {
 	struct heap *heap;
 	struct page_map *map;
+	struct depot *depot;   /* of the slabs */
 	struct block **chunks; /* of BLOCKS_PER_CHUNK each */
 	size_t nchunks, room;
 	struct block *unused;
 	struct block *over;       /* STALE or FREED: the server may take these addresses for free */
+	struct foreign *foreign;  /* those that are of no slab */
 	_Atomic uint64_t serials; /* so far */
 };
 
 /* 0 or -ENOMEM. Everything goes with the heap. */
-int blocks_init(struct blocks *t, struct heap *heap);
+int blocks_init(struct blocks *t, struct heap *heap, struct depot *depot);
 
 /* Make room, so that the next blocks_add() cannot fail for lack of memory. 0 or -ENOMEM. */
 int blocks_reserve(struct blocks *t);
 
 /*
- * Add a LIVE one, as new says: its addr, bytes, id, origin, attached and key; the rest is given here. -EEXIST if it
- * overlaps another, -EINVAL if there can be no such block, -ENOMEM.
+ * Add a LIVE one, as new says: its addr, bytes, id, origin, slab, born_ns, attached, read_only and key; the rest is given
+ * here. -EEXIST if it overlaps another, -EINVAL if there can be no such block, -ENOMEM.
  */
 int blocks_add(struct blocks *t, const struct block *new);
 
+/*
+ * The same of an object that is attached, which begins where a slot of another session's slab does. -EEXIST also where
+ * something else than objects of that slab is attached.
+ */
+int blocks_add_object(struct blocks *t, const struct block *new, const struct foreign_slab *slab);
+
 void blocks_remove(struct blocks *t, struct block *b);
+/* A slab that becomes STALE is lost to the depot, and removed at once where the program holds no object of it. */
 void blocks_set_state(struct blocks *t, struct block *b, enum block_state state);
 
 /*
- * The server has lent [addr, addr + bytes), so what was there is gone: mostly what was attached, and then freed by its
- * owner. It becomes STALE. Returns how many did.
+ * The program has freed an object of a STALE slab; counted: all such calls so far have been told. Else objects are
+ * counted anew: one was freed while the slab was being lost. With the last, the slab is removed.
  */
-unsigned blocks_displace(struct blocks *t, uint64_t addr, uint64_t bytes);
+void blocks_free_lost(struct blocks *t, struct block *b, bool counted);
+
+/* The first that has a byte in [addr, addr + bytes) and is not over, or NULL. */
+struct block *blocks_next_present(const struct blocks *t, uint64_t addr, uint64_t bytes);
 
 /* Ranges that cover all addresses of blocks that are over, ascending. Returns how many. O(blocks that are over). */
 unsigned blocks_reserved(const struct blocks *t, struct range out[AVOID_MAX]);
@@ -94,6 +120,14 @@ struct block *blocks_find_range(const struct blocks *t, uint64_t addr, uint64_t 
 /* The first that has a byte in [addr, addr + bytes), or NULL. */
 struct block *blocks_overlap(const struct blocks *t, uint64_t addr, uint64_t bytes);
 
+/* Without a lock: the slab that addr is in, whatever has become of it; or NULL. */
+static inline struct slab *blocks_slab(const struct blocks *t, uint64_t addr)
+{
+	const struct block *b = addr_is_remote(addr) ? page_map_get(t->map, addr) : NULL;
+
+	return b ? atomic_load_explicit(&b->slab, memory_order_acquire) : NULL;
+}
+
 /* All that are this session's own. */
 void blocks_mark_stale(struct blocks *t);
 
@@ -101,6 +135,8 @@ void blocks_mark_stale(struct blocks *t);
 struct block_view {
 	uint64_t addr, bytes, serial;
 	uint32_t slot;
+	bool read_only;
+	const struct slab *slab;      /* it is one; else NULL */
 	const _Atomic uint64_t *live; /* as long as it is serial, all of this holds */
 };
 

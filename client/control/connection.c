@@ -28,7 +28,9 @@ static void forget_session(struct session *s)
 static int greet(struct session *s, struct endpoint *ep, uint64_t deadline_ns,
 	struct hello_reply *reply, struct errinfo *errinfo)
 {
-	struct hello_request hello = { .resume = s->resumable, .identity = s->identity };
+	struct hello_request hello = {
+		.resume = s->resumable, .journal = s->exact ? JOURNAL_EXACT : JOURNAL_LAZY, .identity = s->identity
+	};
 	uint8_t buf[MESSAGE_MAX];
 	struct wire body = wire_over(buf, sizeof(buf)), in;
 	int rc;
@@ -56,8 +58,13 @@ static void install(
 	struct session *s, struct endpoint *ep, const struct hello_reply *reply, uint64_t sent_ns)
 {
 	memcpy(s->secret, reply->secret, sizeof(s->secret));
+	if (!s->resumable)
+		session_begin_time(s, sent_ns);
 	s->resumable = true;
 	atomic_store(&s->pool, reply->pool);
+	atomic_store(&s->max_alloc_bytes, reply->max_alloc_bytes);
+	atomic_store(&s->windows, reply->windows);
+	atomic_store(&s->atomics, reply->atomics && endpoint_has_atomics(ep));
 	pthread_mutex_lock(&s->table);
 	s->generation++;
 	lease_epoch_begin(&s->lease_epoch, s->serial, reply->fencing_token);
@@ -73,6 +80,8 @@ static void install(
 	session_sender_unlock(s);
 	atomic_store(&s->vitals->ttl_ms, reply->ttl_ms);
 	session_lease_extend(s, sent_ns);
+	/* Before it answered, the server has ended the connections before and their channels. */
+	grace_settle(&s->grace);
 	session_wake_lease_thread(s);
 }
 

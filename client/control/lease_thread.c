@@ -94,7 +94,9 @@ static void *lease_thread_main(void *arg)
 		}
 		if (clock_boot_ns() < next)
 			continue;
-		if (session_renew(s, &errinfo) == 0)
+		if (depot_has_changes(&s->depot))
+			session_wake_slab_thread(s);
+		if (session_renew(s, depot_is_sent(&s->depot), &errinfo) == 0)
 			next = clock_boot_ns() + renewal_period_ns(s, &seed);
 		else
 			next = clock_boot_ns();

@@ -52,6 +52,31 @@ static int send_pending(struct session *s, uint64_t deadline_ns, struct errinfo 
 	return rc == -EBUSY ? -ETIMEDOUT : rc;
 }
 
+/* COPY and FILL change memory: their caller must still be there, and nothing that it had locked be lost. */
+static bool writes_memory(const struct request *r)
+{
+	return r->type == MESSAGE_COPY || r->type == MESSAGE_FILL;
+}
+
+/* As a channel does when it joins: may what is pending be sent now? */
+static int check_fences(struct session *s, struct errinfo *errinfo)
+{
+	struct request *r = &s->pending;
+	int rc;
+
+	if (!writes_memory(r))
+		return 0;
+	pthread_mutex_lock(&s->table);
+	rc = lease_epoch_check(&s->lease_epoch, errinfo);
+	if (rc == 0 && r->fences != atomic_load(&s->lease_epoch.fences))
+		rc = errinfo_set(errinfo, -EOWNERDEAD,
+			"a lock was lost while this was on its way: it is not repeated");
+	pthread_mutex_unlock(&s->table);
+	if (rc)
+		r->active = false;
+	return rc;
+}
+
 /* Carry the pending request through: 0 and the reply, the server's refusal, or an error. */
 static int finish_pending(struct session *s, uint64_t deadline_ns, struct wire *out, bool *refused,
 	struct errinfo *errinfo)
@@ -68,7 +93,9 @@ static int finish_pending(struct session *s, uint64_t deadline_ns, struct wire *
 			return errinfo_set(errinfo, -ESTALE,
 				"the lease had ended and the server has reclaimed the session");
 		if (r->generation != s->generation) {
-			rc = send_pending(s, deadline_ns, errinfo);
+			rc = check_fences(s, errinfo);
+			if (rc == 0)
+				rc = send_pending(s, deadline_ns, errinfo);
 			if (rc == -ECONNRESET && clock_boot_ns() < deadline_ns)
 				continue;
 			if (rc == -EMSGSIZE)
@@ -98,6 +125,7 @@ static void make_pending(
 	r->type = type;
 	r->seq = ++s->seq;
 	r->generation = 0;
+	r->fences = atomic_load(&s->lease_epoch.fences);
 	r->bytes = bytes;
 	memcpy(r->body, body, bytes);
 }
@@ -137,6 +165,14 @@ static int settle_pending(struct session *s, uint64_t deadline_ns, struct errinf
 		bool refused;
 		int rc;
 
+		/* On a new connection it is over: nobody wants it done again. */
+		rc = ensure_connected(s, deadline_ns, errinfo);
+		if (rc)
+			return rc;
+		if (writes_memory(r) && r->generation != s->generation) {
+			r->active = false;
+			break;
+		}
 		rc = finish_pending(s, deadline_ns, &reply, &refused, errinfo);
 		if (r->active)
 			return rc;

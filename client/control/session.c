@@ -32,7 +32,7 @@ int session_init(struct session *s, struct errinfo *errinfo)
 {
 	int rc;
 
-	s->wake_fd = s->cancel_fd = -1;
+	s->wake_fd = s->slab_fd = s->cancel_fd = -1;
 	events_init(&s->events);
 	s->buffers.heap = s->heap;
 	atomic_init(&s->closing_ns, UINT64_MAX);
@@ -40,15 +40,18 @@ int session_init(struct session *s, struct errinfo *errinfo)
 	fair_lock_init(&s->sender);
 	pthread_mutex_init(&s->buffers_lock, NULL);
 	pthread_mutex_init(&s->table, NULL);
+	grace_init(&s->grace);
+	depot_init(&s->depot, s->heap, &s->grace);
 	atomic_init(&s->watch_fd, -1);
 	rc = make_vitals(s, errinfo);
 	if (rc == 0)
-		rc = blocks_init(&s->blocks, s->heap);
+		rc = blocks_init(&s->blocks, s->heap, &s->depot);
 	if (rc)
 		return rc;
 	s->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	s->slab_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	s->cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (s->wake_fd < 0 || s->cancel_fd < 0) {
+	if (s->wake_fd < 0 || s->slab_fd < 0 || s->cancel_fd < 0) {
 		rc = -errno;
 		return denial_explain(DENIED_FILE, rc, "eventfd", errinfo);
 	}
@@ -78,6 +81,8 @@ void session_abandon(struct session *s)
 {
 	if (s->wake_fd >= 0)
 		close(s->wake_fd);
+	if (s->slab_fd >= 0)
+		close(s->slab_fd);
 	if (s->cancel_fd >= 0)
 		close(s->cancel_fd);
 	events_abandon(&s->events);
@@ -95,6 +100,8 @@ void session_destroy(struct session *s)
 	fair_lock_destroy(&s->sender);
 	pthread_mutex_destroy(&s->buffers_lock);
 	pthread_mutex_destroy(&s->table);
+	depot_destroy(&s->depot);
+	grace_destroy(&s->grace);
 	events_destroy(&s->events);
 }
 
@@ -140,14 +147,10 @@ void session_revoke(struct session *s, struct block *block)
 
 void session_displace(struct session *s, uint64_t addr, uint64_t bytes)
 {
-	const uint64_t end = addr + bytes;
-	const struct block *block;
+	struct block *block;
 
-	for (uint64_t at = addr;
-		at < end && (block = blocks_overlap(&s->blocks, at, end - at)) != NULL;
-		at = block->addr + block->bytes)
-		tell_revoked(s, block);
-	blocks_displace(&s->blocks, addr, bytes);
+	while ((block = blocks_next_present(&s->blocks, addr, bytes)) != NULL)
+		session_revoke(s, block);
 }
 
 /* A lease that was confirmed at 0 ends then: a little earlier than the server says. */
@@ -190,11 +193,24 @@ void session_lease_extend(struct session *s, uint64_t sent_ns)
 		events_end(&s->events);
 }
 
-int session_renew(struct session *s, struct errinfo *errinfo)
+void session_note_age(struct session *s)
+{
+	atomic_store_explicit(&s->age_s, (uint32_t)((clock_boot_ns() - s->opened_ns) / NSEC_PER_SEC),
+		memory_order_relaxed);
+}
+
+void session_begin_time(struct session *s, uint64_t opened_ns)
+{
+	s->opened_ns = opened_ns;
+	session_note_age(s);
+}
+
+int session_renew(struct session *s, bool journaled, struct errinfo *errinfo)
 {
 	uint64_t sent = clock_boot_ns();
 	int rc = -ECONNRESET;
 
+	session_note_age(s);
 	if (session_sender_lock(s, sent + RENEWAL_LIMIT_NS))
 		return errinfo_set(errinfo, -ETIMEDOUT, "others' messages do not get through");
 	sent = clock_boot_ns();
@@ -202,17 +218,28 @@ int session_renew(struct session *s, struct errinfo *errinfo)
 		rc = -ESTALE; /* a renewal does not bring back what has expired */
 	else if (session_connected(s))
 		rc = endpoint_put_word(s->endpoint, s->heartbeat_addr, s->heartbeat_rkey,
-			++s->heartbeat_value, sent + RENEWAL_LIMIT_NS, errinfo);
+			++s->heartbeat_value << 1 | (journaled ? HEARTBEAT_JOURNALED : 0),
+			sent + RENEWAL_LIMIT_NS, errinfo);
 	session_sender_unlock(s);
 	if (rc == 0)
 		session_lease_extend(s, sent);
 	return rc == -EACCES || rc == -EPERM ? -ECONNRESET : rc == -EBUSY ? -ETIMEDOUT : rc;
 }
 
-void session_wake_lease_thread(struct session *s)
+static void wake(int fd)
 {
 	uint64_t one = 1;
 
-	if (write(s->wake_fd, &one, sizeof(one)) < 0)
+	if (write(fd, &one, sizeof(one)) < 0)
 		log_debug("eventfd: %s", errinfo_errno(errno));
+}
+
+void session_wake_lease_thread(struct session *s)
+{
+	wake(s->wake_fd);
+}
+
+void session_wake_slab_thread(struct session *s)
+{
+	wake(s->slab_fd);
 }

@@ -24,6 +24,7 @@
 
 #include "client/control/blocks.h"
 #include "client/control/buffers.h"
+#include "client/base/grace.h"
 #include "client/base/mark.h"
 #include "client/control/events.h"
 #include "client/control/lease_epoch.h"
@@ -41,7 +42,7 @@ struct request {
 	uint32_t seq;
 	uint64_t generation; /* of the connection it was sent on; 0: none yet */
 	uint64_t sent_ns;
-	uint64_t addr; /* of a FREE */
+	uint64_t fences; /* of the session, when it was made */
 	size_t bytes;
 	uint8_t body[MESSAGE_MAX];
 };
@@ -62,10 +63,12 @@ struct session {
 	struct target target;
 	char *device; /* NULL: any */
 	uint64_t timeout_ns;
+	bool exact; /* JOURNAL_EXACT */
 	_Atomic uint64_t closing_ns; /* rmem_close() is to be over; UINT64_MAX: not called yet */
 	struct identity identity;
 	struct mark mark;
-	int wake_fd;   /* wakes the lease thread */
+	int wake_fd;   /* wakes the lease thread, */
+	int slab_fd;   /* ... and the slab thread, which works on the depot */
 	int cancel_fd; /* ends every wait: closing */
 
 	struct fair_lock control;
@@ -79,6 +82,10 @@ struct session {
 	uint8_t id[ID_SIZE], secret[ID_SIZE];
 	uint64_t serial; /* changes when this process gets a new session: all before is stale */
 	_Atomic uint64_t pool; /* whose memory the server lends */
+	/* What the server has said of itself. */
+	_Atomic uint64_t max_alloc_bytes;
+	_Atomic uint32_t windows; /* 0: unknown */
+	_Atomic bool atomics;     /* its device has them, and this machine's */
 	uint32_t seq;
 	struct request pending;
 	struct wire body; /* of the request being built, over body_bytes */
@@ -93,6 +100,7 @@ struct session {
 	pthread_mutex_t buffers_lock;
 
 	pthread_mutex_t table;
+	struct depot depot;
 	struct blocks blocks;
 	struct buffers buffers;
 	uint64_t buffers_version; /* changes with the buffers */
@@ -100,6 +108,9 @@ struct session {
 	uint64_t generation;      /* of the connection; the channels of another one are dead */
 	struct lease_epoch lease_epoch;
 	_Atomic uint32_t channels; /* that were ever made */
+	struct grace grace;        /* of the operations on them */
+	_Atomic uint64_t opened_ns; /* the session began then, on the boot clock, */
+	_Atomic uint32_t age_s;     /* ... that many seconds ago when somebody looked last */
 	struct vitals *vitals;
 
 	struct events events;
@@ -148,8 +159,10 @@ static inline bool session_lease_good(const struct session *s)
 void session_lease_extend(struct session *s, uint64_t sent_ns);
 /* Tells the program what has become of the lease. Returns when to look again: until_ns, or when that changes before. */
 uint64_t session_judge(struct session *s, uint64_t until_ns);
-/* One-sided renewal. 0, -ECONNRESET, -ETIMEDOUT, -ECANCELED, or -ESTALE if it is too late for that. */
-int session_renew(struct session *s, struct errinfo *errinfo);
+/*
+ * One-sided renewal; journaled: all records of objects that had changed before have reached the server. 0, -ECONNRESET, -ETIMEDOUT, -ECANCELED, or -ESTALE if it is too late for that.
+ */
+int session_renew(struct session *s, bool journaled, struct errinfo *errinfo);
 
 /* When a call that begins now has to be over, for all that it waits for. */
 static inline uint64_t session_deadline(const struct session *s)
@@ -161,5 +174,16 @@ static inline uint64_t session_deadline(const struct session *s)
 }
 
 void session_wake_lease_thread(struct session *s);
+void session_wake_slab_thread(struct session *s);
+
+/* A new session, opened at this time. */
+void session_begin_time(struct session *s, uint64_t opened_ns);
+/* Look at the clock for session_age_s(). */
+void session_note_age(struct session *s);
+/* Whole seconds since the session was opened, as of the last renewal, or of a later session_note_age(). */
+static inline uint32_t session_age_s(const struct session *s)
+{
+	return atomic_load_explicit(&s->age_s, memory_order_relaxed);
+}
 
 #endif

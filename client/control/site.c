@@ -2,20 +2,21 @@
 #include "client/control/site.h"
 
 #include <elf.h>
-#include <execinfo.h>
 #include <inttypes.h>
 #include <link.h>
+#include <stdatomic.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <unwind.h>
 #include <utlist.h>
 
 #include "common/site_names.h"
 #include "common/symbol.h"
 
-#define OWN_FRAMES_MAX 8 /* between backtrace() and the application */
+#define OWN_FRAMES_MAX 8 /* between stack_capture() and the application */
 #define CODE_SIZE 112
 #define BUCKETS (SITES_CACHED * 2)
 
@@ -33,17 +34,67 @@ struct sites {
 	struct heap *heap;
 	struct entry *buckets[BUCKETS]; /* open addressing, never more than half full */
 	unsigned count;
+	_Atomic uint64_t version;
 	unsigned long long unloads;        /* when the cache was last right */
 	uint64_t quiet_until_ns, quiet_ns; /* the server refused a number; 0: not the last time */
 	struct code *codes;                /* a text stays valid as long as the heap */
 	unsigned ncodes;
 };
 
+/* A stack that is being unwound. */
+struct walk {
+	struct stack *stack;
+	void *caller;
+	unsigned own; /* frames of ours so far */
+	bool found;   /* the caller's frame */
+};
+
+/*
+ * Where is the return address stored that leads into this frame? On x86-64 it is below the frame that it was called
+ * from; elsewhere it need not be in memory.
+ */
+static const void *const *place_of(struct _Unwind_Context *context, const void *address)
+{
+#ifdef __x86_64__
+	/* NOLINTNEXTLINE(performance-no-int-to-ptr): that is what the unwinder has */
+	const void *const *place = (const void *const *)(_Unwind_GetCFA(context) - sizeof(void *));
+
+	return *place == address ? place : NULL;
+#else
+	(void)context;
+	(void)address;
+	return NULL;
+#endif
+}
+
+static _Unwind_Reason_Code visit_frame(struct _Unwind_Context *context, void *arg)
+{
+	/* NOLINTNEXTLINE(performance-no-int-to-ptr) */
+	void *address = (void *)_Unwind_GetIP(context);
+	struct walk *w = arg;
+	struct stack *s = w->stack;
+
+	w->found |= address == w->caller;
+	if (!w->found)
+		return ++w->own > OWN_FRAMES_MAX ? _URC_END_OF_STACK : _URC_NO_REASON;
+	if (!address)
+		return _URC_NO_REASON;
+	if (s->depth > 0 && s->depth <= STACK_PLACES)
+		s->places[s->depth - 1] = place_of(context, address);
+	s->addresses[s->depth++] = address;
+	return s->depth == SITE_DEPTH_MAX ? _URC_END_OF_STACK : _URC_NO_REASON;
+}
+
+static _Unwind_Reason_Code visit_none(struct _Unwind_Context *context, void *arg)
+{
+	(void)context;
+	(void)arg;
+	return _URC_END_OF_STACK;
+}
+
 void stack_prepare(void)
 {
-	void *frame;
-
-	(void)backtrace(&frame, 1);
+	_Unwind_Backtrace(visit_none, NULL);
 }
 
 static int count_unloads(struct dl_phdr_info *info, size_t size, void *arg)
@@ -55,20 +106,13 @@ static int count_unloads(struct dl_phdr_info *info, size_t size, void *arg)
 
 void stack_capture(struct stack *out, void *caller)
 {
-	void *frames[OWN_FRAMES_MAX + SITE_DEPTH_MAX];
-	int n = backtrace(frames, OWN_FRAMES_MAX + SITE_DEPTH_MAX);
-	int first = 0;
+	struct walk w = { .stack = out, .caller = caller };
 
-	while (first < n && frames[first] != caller)
-		first++;
-	out->depth = 0;
-	out->unloads = 0;
+	*out = (struct stack){ 0 };
+	_Unwind_Backtrace(visit_frame, &w);
 	dl_iterate_phdr(count_unloads, &out->unloads);
-	if (first == n) /* the caller's frames cannot be unwound: its own address is what we have */
+	if (!w.found) /* the caller's frames cannot be unwound: its own address is what there is */
 		out->addresses[out->depth++] = caller;
-	for (; first < n && out->depth < SITE_DEPTH_MAX; first++)
-		if (frames[first])
-			out->addresses[out->depth++] = frames[first];
 }
 
 /* What dl_iterate_phdr looks for and finds. */
@@ -264,13 +308,21 @@ struct sites *sites_create(struct heap *heap)
 {
 	struct sites *s = heap_alloc(heap, sizeof(*s));
 
-	if (s)
+	if (s) {
 		s->heap = heap;
+		atomic_init(&s->version, 1);
+	}
 	return s;
+}
+
+uint64_t sites_version(const struct sites *s)
+{
+	return atomic_load_explicit(&s->version, memory_order_relaxed);
 }
 
 static void forget_stacks(struct sites *s)
 {
+	atomic_fetch_add(&s->version, 1);
 	for (unsigned i = 0; i < BUCKETS; i++) {
 		heap_free(s->heap, s->buckets[i], sizeof(*s->buckets[i]));
 		s->buckets[i] = NULL;

@@ -32,16 +32,19 @@
 #define SITES_QUIET_NS (1 * NSEC_PER_SEC)
 #define SITES_QUIET_MAX_NS (64 * NSEC_PER_SEC)
 
+#define STACK_PLACES 2
 struct stack {
 	unsigned depth;
 	void *addresses[SITE_DEPTH_MAX]; /* return addresses, the innermost first */
+	/* where the return addresses after the innermost are stored; NULL: there is none, or it cannot be told */
+	const void *const *places[STACK_PLACES];
 	unsigned long long unloads; /* dlclose() calls so far: the same address may be other code */
 };
 
 /* Load what unwinding needs, so that it does not happen inside the first allocation. */
 void stack_prepare(void);
 
-/* The caller's stack from the frame that returns to caller outwards: our own frames stay out. */
+/* The caller's stack from the frame that returns to caller outwards: our own frames stay out. Takes microseconds. */
 void stack_capture(struct stack *out, void *caller);
 
 /* Where the names of a module are found. */
@@ -70,6 +73,9 @@ struct sites;
 /* They end with the heap. NULL: out of memory. */
 struct sites *sites_create(struct heap *heap);
 void sites_clear(struct sites *s); /* the server that numbered them is another one now */
+
+/* Changes when numbers become invalid. Any thread, without a lock. */
+uint64_t sites_version(const struct sites *s);
 
 struct site {
 	uint32_t number;  /* the server's; 0: it has none for it */

@@ -24,6 +24,7 @@ struct channel *channel_create(struct session *s)
 	ch->fastpath.wr.sg_list = &ch->fastpath.sge;
 	ch->fastpath.wr.num_sge = 1;
 	ch->keys.heap = ch->buffers.heap = s->heap;
+	grace_join(&s->grace, &ch->pipeline.turn);
 	if (pipeline_init(&ch->pipeline, s->heap)) {
 		channel_destroy(ch);
 		return NULL;
@@ -39,6 +40,7 @@ void channel_destroy(struct channel *ch)
 		return;
 	heap = ch->session->heap;
 	pipeline_detach(&ch->pipeline);
+	grace_leave(&ch->session->grace, &ch->pipeline.turn, !ch->pipeline.unsettled);
 	pipeline_destroy(&ch->pipeline);
 	key_cache_destroy(&ch->keys);
 	/* The buffers themselves are the session's. */

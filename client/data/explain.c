@@ -19,13 +19,36 @@ int explain_range(const struct blocks *t, uint64_t addr, size_t bytes, struct er
 		bytes, addr, block->bytes, block->addr);
 }
 
+int explain_object(const struct slab *slab, uint64_t addr, size_t bytes, struct errinfo *errinfo)
+{
+	const uint32_t slot = slab_slot_at(slab, addr - slab->addr);
+	const uint64_t record = slot < slab->slots ? slab_record(slab, slot) : 0;
+	const uint64_t start = slab_slot_addr(slab, slot);
+
+	switch (object_record_state(record)) {
+	case OBJECT_LIVE:
+		return errinfo_set(errinfo, -EFAULT,
+			"%zu bytes at 0x%" PRIx64 " pass the end of the allocation of %" PRIu32
+			" bytes at 0x%" PRIx64,
+			bytes, addr, slab_object_bytes(slab, record), start);
+	case OBJECT_FREED:
+		return errinfo_set(errinfo, -EFAULT,
+			"0x%" PRIx64 " is in an allocation of %" PRIu32 " bytes at 0x%" PRIx64
+			" that this program has freed",
+			addr, slab_object_bytes(slab, record), start);
+	default:
+		return errinfo_set(errinfo, -EFAULT,
+			"0x%" PRIx64 " is not in any allocation of this session", addr);
+	}
+}
+
 int explain_stale(const struct block *block, struct errinfo *errinfo)
 {
 	if (block->attached)
 		return errinfo_set(errinfo, -ESTALE,
 			"the allocation at 0x%" PRIx64
-			" that was shared is gone: its owner has freed it, or the server has "
-			"reclaimed it",
+			" that was shared is gone: its owner has freed it or does not share it any "
+			"more, or the server has reclaimed it",
 			block->addr);
 	return errinfo_set(errinfo, -ESTALE,
 		"the allocation at 0x%" PRIx64 " is gone: the server has reclaimed it, as the "
@@ -45,6 +68,14 @@ int explain_freed(uint64_t addr, struct errinfo *errinfo)
 {
 	return errinfo_set(errinfo, -EFAULT,
 		"the allocation at 0x%" PRIx64 " was freed while this was on its way", addr);
+}
+
+int explain_read_only(uint64_t addr, struct errinfo *errinfo)
+{
+	return errinfo_set(errinfo, -EACCES,
+		"0x%" PRIx64 " is shared with this session for reading only: to write there it "
+		"needs a key that rmem_share() has made",
+		addr);
 }
 
 int explain_in_the_way(const struct block *block, struct errinfo *errinfo)

@@ -18,6 +18,9 @@
 /* With the table: the range is not inside one allocation. -EFAULT */
 int explain_range(const struct blocks *t, uint64_t addr, size_t bytes, struct errinfo *errinfo);
 
+/* The range is not inside one object of the slab. -EFAULT */
+int explain_object(const struct slab *slab, uint64_t addr, size_t bytes, struct errinfo *errinfo);
+
 /* With the table: it is there, but not to be used. -ESTALE or -EFAULT */
 int explain_state(const struct block *block, struct errinfo *errinfo);
 
@@ -26,6 +29,9 @@ int explain_stale(const struct block *block, struct errinfo *errinfo);
 
 /* What an operation meant is not there any more, and something else may be. -EFAULT */
 int explain_freed(uint64_t addr, struct errinfo *errinfo);
+
+/* The key that this session has for it admits to reading only. -EACCES */
+int explain_read_only(uint64_t addr, struct errinfo *errinfo);
 
 /* Nothing can be attached there before the program has given up what it has lost there. -EEXIST */
 int explain_in_the_way(const struct block *block, struct errinfo *errinfo);

@@ -4,6 +4,13 @@
 #include "client/data/explain.h"
 #include "common/log.h"
 
+const struct near_key *fastpath_object_key(struct channel *ch, uint64_t remote, size_t bytes)
+{
+	uint32_t slot;
+
+	return key_cache_find_object(&ch->keys, remote, bytes, &slot);
+}
+
 bool fastpath_search_buffer(struct channel *ch, const void *local, size_t bytes)
 {
 	const struct buffer *b = ch->buffers.count
@@ -57,6 +64,7 @@ bool fastpath_broke(struct channel *ch, enum operation_kind kind, uint64_t seria
 	};
 
 	endpoint_break(ch->pipeline.ep);
+	ch->pipeline.carried = ch->pipeline.unsettled = true;
 	ch->began_ns = began_ns;
 	ch->began_as_of = serial;
 	if (endpoint_is_refusal(error))

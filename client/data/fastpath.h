@@ -19,15 +19,24 @@
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
+/* ... of an object. */
+__attribute__((noinline)) const struct near_key *fastpath_object_key(
+	struct channel *ch, uint64_t remote, size_t bytes);
+
 /* The key, where nothing is to be looked up, asked for or waited for first, but for the lease; else NULL. */
-static inline const struct near_key *fastpath_key(
-	struct channel *ch, const void *local, uint64_t remote, size_t bytes)
+static inline const struct near_key *fastpath_key(struct channel *ch, enum operation_kind kind,
+	const void *local, uint64_t remote, size_t bytes)
 {
+	const struct near_key *key;
+
 	if (bytes - 1 >= BOUNCE_PIECE_MAX || !local ||
 		atomic_load_explicit(&ch->vitals->epoch, memory_order_acquire) != ch->epoch ||
 		poison_find(local, bytes))
 		return NULL;
-	return key_cache_find(&ch->keys, remote, bytes);
+	key = key_cache_find(&ch->keys, remote, bytes);
+	if (unlikely(!key))
+		return fastpath_object_key(ch, remote, bytes);
+	return kind == OPERATION_WRITE && key->read_only ? NULL : key;
 }
 
 static inline bool fastpath_is_leased(const struct channel *ch, uint64_t now_ns)
@@ -104,7 +113,7 @@ static inline __attribute__((always_inline)) bool fastpath_copy(
 
 	if (unlikely(p->first || !channel_is_connected(ch)))
 		return false;
-	key = fastpath_key(ch, local, remote, bytes);
+	key = fastpath_key(ch, kind, local, remote, bytes);
 	if (unlikely(!key))
 		return false;
 	now = clock_boot_ns();
@@ -117,6 +126,7 @@ static inline __attribute__((always_inline)) bool fastpath_copy(
 	fastpath_aim(wr, kind, way, IBV_SEND_SIGNALED, remote, key->rkey);
 	wc.status = IBV_WC_GENERAL_ERR; /* what is said if none comes */
 	wc.vendor_err = 0;
+	grace_add(&p->turn.begun, 1);
 	error = ibv_post_send(port->qp, wr, &bad);
 	if (unlikely(error))
 		return fastpath_broke(ch, kind, key->serial, &wc, now, error);
@@ -128,6 +138,7 @@ static inline __attribute__((always_inline)) bool fastpath_copy(
 		wc.status = IBV_WC_WR_FLUSH_ERR;
 	if (unlikely(wc.status != IBV_WC_SUCCESS))
 		return fastpath_broke(ch, kind, key->serial, &wc, now, 0);
+	grace_add(&p->turn.ended, 1);
 	if (way == WAY_BOUNCED && kind == OPERATION_READ)
 		memcpy(local, p->bounce.memory, bytes);
 	return true;
@@ -168,7 +179,7 @@ static inline __attribute__((always_inline)) bool fastpath_start(struct channel 
 	struct operation *op, enum operation_kind kind, void *local, uint64_t remote, size_t bytes,
 	uint64_t tag, bool silent)
 {
-	const struct near_key *key = fastpath_key(ch, local, remote, bytes);
+	const struct near_key *key = fastpath_key(ch, kind, local, remote, bytes);
 	struct pipeline *p = &ch->pipeline;
 	struct work *work;
 

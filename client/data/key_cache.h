@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "client/slabs/slab.h"
 #include "common/heap.h"
 
 #define KEYS_NEAR 64 /* cached ranges, a power of 2 */
@@ -23,10 +24,12 @@ struct key {
 };
 
 struct near_key {
-	uint64_t start, bytes;        /* of the block; 0 bytes: none */
+	uint64_t start, bytes;        /* of the block; 0 bytes: none, or a slab */
 	uint64_t serial;              /* of the block, ... */
 	const _Atomic uint64_t *live; /* ... which is usable while this says the same */
 	uint32_t rkey;
+	const struct slab *slab; /* its objects are looked at one by one; else NULL */
+	bool read_only;
 } __attribute__((aligned(64)));
 
 struct key_cache {
@@ -58,6 +61,18 @@ static inline const struct near_key *key_cache_find(
 
 	if (__builtin_add_overflow(addr - n->start, bytes, &end) || end > n->bytes ||
 		atomic_load_explicit(n->live, memory_order_acquire) != n->serial)
+		return NULL;
+	return n;
+}
+
+/* ... if it is wholly inside an object. */
+static inline const struct near_key *key_cache_find_object(
+	struct key_cache *k, uint64_t addr, size_t bytes, uint32_t *out_slot)
+{
+	const struct near_key *n = key_cache_near(k, addr);
+
+	if (!n->slab || atomic_load_explicit(n->live, memory_order_acquire) != n->serial ||
+		!slab_holds(n->slab, addr, bytes, out_slot))
 		return NULL;
 	return n;
 }

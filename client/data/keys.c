@@ -70,6 +70,8 @@ int keys_find(struct channel *ch, const struct rmem_iovec *piece, uint64_t as_of
 	struct session *s = ch->session;
 
 	if (near && near->serial <= as_of) {
+		out->slab = NULL;
+		out->read_only = near->read_only;
 		*out_rkey = near->rkey;
 		return 0;
 	}
@@ -82,7 +84,8 @@ int keys_find(struct channel *ch, const struct rmem_iovec *piece, uint64_t as_of
 	if (!key_cache_get(&ch->keys, out->slot, out->serial, out_rkey))
 		return -EAGAIN;
 	key_cache_remember(&ch->keys, piece->base,
-		&(struct near_key){ out->addr, out->bytes, out->serial, out->live, *out_rkey });
+		&(struct near_key){ out->addr, out->slab ? 0 : out->bytes, out->serial, out->live,
+			*out_rkey, out->slab, out->read_only });
 	return 0;
 }
 
@@ -185,7 +188,7 @@ static int fetch(struct channel *ch, const struct block_view *block, struct erri
 	return 0;
 }
 
-typedef int visit_fn(struct channel *ch, const struct rmem_iovec *piece, uint64_t as_of,
+typedef int visit_fn(struct channel *ch, const struct rmem_iovec *piece, const struct operation *op,
 	struct errinfo *errinfo);
 
 /* Every remote piece of an operation, until one fails. */
@@ -196,31 +199,37 @@ static int for_each_piece(
 	int rc = 0;
 
 	if (!operation_is_copy(op))
-		return visit(ch, &word, op->as_of, errinfo);
+		return visit(ch, &word, op, errinfo);
 	for (int i = 0; i < op->left.nremote && rc == 0; i++)
 		if (op->left.remote[i].len)
-			rc = visit(ch, &op->left.remote[i], op->as_of, errinfo);
+			rc = visit(ch, &op->left.remote[i], op, errinfo);
 	return rc;
 }
 
 /* Is the piece inside one allocation that may be used? */
-static int check_piece(
-	struct channel *ch, const struct rmem_iovec *piece, uint64_t as_of, struct errinfo *errinfo)
+static int check_piece(struct channel *ch, const struct rmem_iovec *piece,
+	const struct operation *op, struct errinfo *errinfo)
 {
 	struct block_view block;
-	uint32_t rkey;
-	int rc = keys_find(ch, piece, as_of, &block, &rkey, errinfo);
+	uint32_t rkey, slot;
+	int rc = keys_find(ch, piece, op->as_of, &block, &rkey, errinfo);
 
-	return rc == -EAGAIN ? 0 : rc;
+	if (rc && rc != -EAGAIN)
+		return rc;
+	if (block.read_only && op->kind != OPERATION_READ)
+		return explain_read_only(piece->base, errinfo);
+	if (!block.slab || op->is_journal || slab_holds(block.slab, piece->base, piece->len, &slot))
+		return 0;
+	return explain_object(block.slab, piece->base, piece->len, errinfo);
 }
 
 /* Have a key for it on this connection. */
-static int fetch_piece(
-	struct channel *ch, const struct rmem_iovec *piece, uint64_t as_of, struct errinfo *errinfo)
+static int fetch_piece(struct channel *ch, const struct rmem_iovec *piece,
+	const struct operation *op, struct errinfo *errinfo)
 {
 	struct block_view block;
 	uint32_t rkey;
-	int rc = keys_find(ch, piece, as_of, &block, &rkey, errinfo);
+	int rc = keys_find(ch, piece, op->as_of, &block, &rkey, errinfo);
 
 	return rc == -EAGAIN ? fetch(ch, &block, errinfo) : rc;
 }

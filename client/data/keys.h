@@ -20,8 +20,8 @@ static inline uint64_t keys_as_of(struct session *s)
 }
 
 /*
- * The key for a remote range of an operation of then. 0; -EAGAIN, and *out: there is none on this connection yet;
- * -EFAULT, -ESTALE: it cannot be used.
+ * The key for a remote range of an operation of then. 0, and out->read_only; -EAGAIN, and *out: there is none on this
+ * connection yet; -EFAULT, -ESTALE: it cannot be used.
  */
 int keys_find(struct channel *ch, const struct rmem_iovec *piece, uint64_t as_of,
 	struct block_view *out, uint32_t *out_rkey, struct errinfo *errinfo);
@@ -30,7 +30,7 @@ int keys_find(struct channel *ch, const struct rmem_iovec *piece, uint64_t as_of
 int keys_known(struct channel *ch, const struct operation *op, uint64_t addr, size_t bytes,
 	uint32_t *out_rkey, struct errinfo *errinfo);
 
-/* Is every remote piece in an allocation that may be used? 0, -EFAULT, -ESTALE. */
+/* Is every remote piece in an allocation that may be used, and for that? 0, -EFAULT, -ESTALE, -EACCES. */
 int keys_check(struct channel *ch, const struct operation *op, struct errinfo *errinfo);
 
 /*

@@ -29,6 +29,7 @@ struct operation {
 	bool begun; /* an atomic operation: its work request has been built */
 	bool once; /* never sent again after it may have been carried out; so is every atomic one */
 	bool uncertain;         /* ... and posted */
+	bool is_journal;        /* it writes records of a slab, not an object */
 	bool silent;            /* the program is told of a failure only */
 	bool timed;             /* it fails when it has not completed by deadline_ns */
 	int status;             /* once it has completed: 0 or a negative errno */
@@ -66,7 +67,7 @@ static inline void operation_set_short(struct operation *op, enum operation_kind
 	op->kind = kind;
 	op->fence = false;
 	op->is_short = true;
-	op->begun = op->once = op->uncertain = op->timed = false;
+	op->begun = op->once = op->uncertain = op->timed = op->is_journal = false;
 	op->silent = silent;
 	op->status = 0;
 	op->failures = 0;

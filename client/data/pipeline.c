@@ -41,6 +41,32 @@ void pipeline_destroy(struct pipeline *p)
 	bounce_destroy(&p->bounce);
 }
 
+static void end_operations(struct pipeline *p, uint64_t n)
+{
+	if (!p->unsettled)
+		grace_add(&p->turn.ended, n);
+	else if (!p->first && !p->carried)
+		atomic_store_explicit(&p->turn.lost,
+			atomic_load_explicit(&p->turn.begun, memory_order_relaxed),
+			memory_order_release);
+}
+
+/*
+ * The server has ended the connection before: what was sent on it was carried out, or never will be. What has not
+ * completed is all that has not ended.
+ */
+static void settle(struct pipeline *p)
+{
+	uint64_t left = p->carried;
+
+	for (const struct operation *op = p->first; op; op = op->following)
+		left++;
+	p->unsettled = false;
+	atomic_store_explicit(&p->turn.ended,
+		atomic_load_explicit(&p->turn.begun, memory_order_relaxed) - left,
+		memory_order_release);
+}
+
 int pipeline_attach(struct pipeline *p, struct endpoint *ep, struct errinfo *errinfo)
 {
 	int rc;
@@ -67,18 +93,31 @@ int pipeline_attach(struct pipeline *p, struct endpoint *ep, struct errinfo *err
 	p->flushed = false;
 	p->failure = (struct failure){ 0 };
 	p->broke = 0;
+	settle(p);
 	return 0;
 }
 
 /* Those at the head that are done leave, in order. */
 void pipeline_complete(struct pipeline *p)
 {
-	while (p->first && p->first != p->building && operation_is_done(p->first)) {
+	uint64_t n = 0;
+
+	for (; p->first && p->first != p->building && operation_is_done(p->first); n++) {
 		temp_mrs_release(&p->temp_mrs, p->first);
 		p->first = p->first->following;
 	}
 	if (!p->first)
 		p->last = NULL;
+	end_operations(p, n);
+}
+
+void pipeline_drop_carried(struct pipeline *p)
+{
+	const bool carried = p->carried;
+
+	p->carried = false;
+	if (carried)
+		end_operations(p, 1);
 }
 
 void pipeline_give_up(struct operation *op)
@@ -120,6 +159,7 @@ void pipeline_detach(struct pipeline *p)
 		/* ... and must not: an atomic operation would be carried out twice. */
 		pipeline_complete(p);
 		endpoint_destroy(p->ep);
+		p->unsettled |= p->posted != p->done;
 	}
 	p->ep = NULL;
 	temp_mrs_clear(&p->temp_mrs);
@@ -145,13 +185,15 @@ void pipeline_detach(struct pipeline *p)
 void pipeline_fail(struct pipeline *p, int rc, const struct errinfo *errinfo)
 {
 	const uint32_t reason = reasons_add(p->reasons, errinfo);
+	uint64_t n = 0;
 
-	for (struct operation *op = p->first; op; op = op->following) {
+	for (struct operation *op = p->first; op; op = op->following, n++) {
 		if (!op->status)
 			operation_fail(op, rc, reason);
 		pipeline_give_up(op);
 	}
 	p->first = p->building = p->last = NULL;
+	end_operations(p, n);
 	p->fence = false;
 	p->long_end = p->short_end = 0;
 	p->deadline_ns = PIPELINE_FOREVER;
@@ -159,7 +201,10 @@ void pipeline_fail(struct pipeline *p, int rc, const struct errinfo *errinfo)
 
 void pipeline_add(struct pipeline *p, struct operation *op)
 {
-	pipeline_append(p, op);
+	if (!p->carried)
+		grace_add(&p->turn.begun, 1);
+	p->carried = false;
+	pipeline_link(p, op);
 	p->long_end = UINT64_MAX;
 	if (op->timed && op->deadline_ns < p->deadline_ns)
 		p->deadline_ns = op->deadline_ns;
@@ -318,6 +363,7 @@ static void finish_short(struct pipeline *p, uint64_t end)
 {
 	struct operation *last = p->works[(end - 1) % PIPELINE_DEPTH].op;
 
+	end_operations(p, end - p->done);
 	p->done = end;
 	p->first = last->following;
 	if (!p->first)

@@ -22,6 +22,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "client/base/grace.h"
 #include "client/data/bounce.h"
 #include "client/control/buffers.h"
 #include "client/data/operation.h"
@@ -101,7 +102,10 @@ struct pipeline {
 	uint64_t writes_end;          /* behind the last write that was built */
 	uint64_t waited_for; /* the oldest on its way, counted from 1; 0: nobody has looked */
 	uint64_t waited_since_ns;
-	bool apart;         /* endpoint_keeps_apart() */
+	struct grace_member turn; /* operations begun and ended */
+	bool unsettled; /* the server may still carry out what was sent on the connection before: none ends until the next */
+	bool carried;   /* the next to be added has begun already, the short way */
+	bool apart;     /* endpoint_keeps_apart() */
 	bool flushed;       /* nothing more comes of the connection */
 	bool interruptible; /* a signal handler that has run ends progress_advance(): -EINTR */
 	struct bounce bounce;
@@ -131,11 +135,13 @@ void pipeline_detach(struct pipeline *p);
 /* Detached: nothing is to be repeated, all that is left fails, for this reason. */
 void pipeline_fail(struct pipeline *p, int rc, const struct errinfo *errinfo);
 
+/* The one that had begun the short way is not added: it has failed. */
+void pipeline_drop_carried(struct pipeline *p);
+
 /* Start an operation: its lists were checked. */
 void pipeline_add(struct pipeline *p, struct operation *op);
 
-/* ... a short one that is built, behind others that are. */
-static inline void pipeline_append(struct pipeline *p, struct operation *op)
+static inline void pipeline_link(struct pipeline *p, struct operation *op)
 {
 	op->following = NULL;
 	if (p->last)
@@ -143,6 +149,13 @@ static inline void pipeline_append(struct pipeline *p, struct operation *op)
 	else
 		p->first = op;
 	p->last = op;
+}
+
+/* ... a short one that is built, behind others that are. */
+static inline void pipeline_append(struct pipeline *p, struct operation *op)
+{
+	grace_add(&p->turn.begun, 1);
+	pipeline_link(p, op);
 }
 
 /* The one to be built next. The compiler is not to compute its address again at each use. */

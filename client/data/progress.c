@@ -160,6 +160,7 @@ int progress_run(struct channel *ch, struct operation *op, struct errinfo *errin
 {
 	int rc = progress_start(ch, op, errinfo);
 
+	pipeline_drop_carried(&ch->pipeline);
 	while (rc == 0 && channel_is_busy(ch))
 		progress_advance(ch, PIPELINE_FOREVER, errinfo);
 	return rc ? rc : op->status;

@@ -8,8 +8,8 @@
 
 #define TURN_BYTES (16 * MIB) /* moved before others get a channel that is shared */
 
-/* Run an operation on this thread's channel, in turns if others share it. */
-static int run(struct rmem *rm, struct operation *op, struct errinfo *errinfo)
+/* In turns, where threads share a channel. */
+int access_perform(struct rmem *rm, struct operation *op, struct errinfo *errinfo)
 {
 	struct channel *ch;
 	int rc;
@@ -42,7 +42,7 @@ int access_copy(struct rmem *rm, enum operation_kind kind, const struct iovec *l
 	if (rc == 0)
 		rc = operation_plan(&op, local, nlocal, remote, nremote, &errinfo);
 	if (rc == 0 && op.left.left)
-		rc = run(rm, &op, &errinfo);
+		rc = access_perform(rm, &op, &errinfo);
 	return call_done(rc, call, &errinfo);
 }
 
@@ -69,7 +69,7 @@ int access_run(struct rmem *rm, const struct rmem_op *from, const char *call)
 		rc = op_plan(from, &op, &errinfo);
 	op.old = &old;
 	if (rc == 0 && (op.left.left || !operation_is_copy(&op)))
-		rc = run(rm, &op, &errinfo);
+		rc = access_perform(rm, &op, &errinfo);
 	if (rc == 0 && from->old && !operation_is_copy(&op))
 		*from->old = old;
 	return call_done(rc, call, &errinfo);
@@ -88,7 +88,7 @@ int access_operate(struct rmem *rm, struct operation *op, uint64_t *out_old, con
 	if (rc == 0)
 		rc = operation_check_word(op, &errinfo);
 	if (rc == 0)
-		rc = run(rm, op, &errinfo);
+		rc = access_perform(rm, op, &errinfo);
 	op->old = NULL;
 	if (rc == 0 && out_old)
 		*out_old = old;

@@ -11,6 +11,7 @@
 
 #include "client/control/lease_thread.h"
 #include "client/control/symbolizer.h"
+#include "client/space/slab_thread.h"
 #include "client/space/thread_channels.h"
 #include "client/control/session.h"
 #include "common/errinfo.h"
@@ -28,6 +29,8 @@ struct rmem {
 	atomic_int queues_fd;
 	struct lease_thread lease_thread;
 	struct symbolizer symbolizer;
+	struct slab_thread slab_thread;
+	bool no_sites;         /* RMEM_OPEN_NO_SITES */
 	struct sites *sites;   /* under control */
 	uint64_t sites_serial; /* of the session that numbered them */
 };

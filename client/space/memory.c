@@ -112,17 +112,23 @@ static bool was_to_be_avoided(const struct alloc_request *request, const struct 
  * request says that its addresses are to be avoided.
  */
 static int accept_allocation(struct session *s, const struct alloc_request *request,
-	const struct alloc_reply *lent, struct origin origin, struct errinfo *errinfo)
+	const struct alloc_reply *lent, struct slab *slab, struct origin origin,
+	struct errinfo *errinfo)
 {
 	int rc;
 
 	if (was_to_be_avoided(request, lent))
 		return errinfo_set(
 			errinfo, -EPROTO, "rmemd lent memory that it was asked to avoid");
+	if (slab)
+		slab->addr = lent->addr;
 	pthread_mutex_lock(&s->table);
 	rc = blocks_add(&s->blocks, &(struct block){ .addr = lent->addr,
 					    .bytes = lent->bytes,
 					    .id = lent->serial,
+					    .node = lent->node,
+					    .born_ns = clock_boot_ns(),
+					    .slab = slab,
 					    .origin = origin });
 	if (rc == -EEXIST)
 		session_displace(s, lent->addr, lent->bytes);
@@ -155,9 +161,11 @@ static int alloc_locked(struct rmem *rm, struct memory_wish *wish, uint64_t dead
 	rmem_addr_t *out, struct errinfo *errinfo)
 {
 	struct session *s = &rm->session;
-	struct alloc_request request = { .bytes = wish->bytes, .node = wish->node };
+	struct alloc_request request = { .bytes = wish->bytes,
+		.placement = wish->placement,
+		.size_class = wish->slab ? wish->slab->size_class : 0 };
 	struct alloc_reply lent;
-	struct site site;
+	struct site site = { 0 };
 	int rc;
 
 	/* First, so that no grant can be lost for lack of memory here. */
@@ -167,15 +175,15 @@ static int alloc_locked(struct rmem *rm, struct memory_wish *wish, uint64_t dead
 	if (rc)
 		return rc;
 	rc = request_ready(s, deadline_ns, errinfo);
-	if (rc == 0)
+	if (rc == 0 && !wish->slab)
 		rc = number_site(rm, wish, deadline_ns, &site, errinfo);
 	if (rc)
 		return rc;
 	request.site = site.number;
 	/* Each round but the last adds a range to those that are avoided: it ends. */
 	while ((rc = ask_for_memory(s, &request, deadline_ns, &lent, errinfo)) == 0) {
-		rc = accept_allocation(
-			s, &request, &lent, (struct origin){ site.number, site.code }, errinfo);
+		rc = accept_allocation(s, &request, &lent, wish->slab,
+			(struct origin){ site.number, site.code }, errinfo);
 		if (rc != -EEXIST)
 			break;
 		rc = give_back(s, &lent, deadline_ns, errinfo);
@@ -215,6 +223,38 @@ int memory_alloc(struct rmem *rm, struct memory_wish *wish, uint64_t deadline_ns
 		rc = wish->description ? alloc_once(rm, wish, deadline_ns, out, errinfo) : -ENOMEM;
 		site_description_destroy(wish->description);
 		wish->description = NULL;
+	}
+	return rc;
+}
+
+static int site_once(struct rmem *rm, struct memory_wish *wish, uint64_t deadline_ns,
+	uint32_t *out, struct errinfo *errinfo)
+{
+	struct site site;
+	int rc = session_lock(&rm->session, deadline_ns, errinfo);
+
+	if (rc)
+		return rc;
+	rc = request_ready(&rm->session, deadline_ns, errinfo);
+	if (rc == 0)
+		rc = number_site(rm, wish, deadline_ns, &site, errinfo);
+	if (rc == 0)
+		*out = site.number;
+	session_unlock(&rm->session);
+	return rc;
+}
+
+int memory_site(struct rmem *rm, const struct stack *stack, uint64_t deadline_ns, uint32_t *out,
+	struct errinfo *errinfo)
+{
+	struct memory_wish wish = { .stack = *stack };
+	int rc = site_once(rm, &wish, deadline_ns, out, errinfo);
+
+	while (rc == UNDESCRIBED) {
+		wish.description = site_describe(rm->session.heap, &wish.stack);
+		rc = wish.description ? site_once(rm, &wish, deadline_ns, out, errinfo) : -ENOMEM;
+		site_description_destroy(wish.description);
+		wish.description = NULL;
 	}
 	return rc;
 }

@@ -33,8 +33,9 @@ static int check_share(
 		return explain_stale(block, errinfo);
 	if (block->attached)
 		return errinfo_set(errinfo, -EINVAL,
-			"0x%" PRIx64 " is shared with this session: pass on the key that came "
-			"with it",
+			"0x%" PRIx64
+			" is another session's: only that session says who may use it; "
+			"the key that came with it can be passed on",
 			addr);
 	return 0;
 }
@@ -50,15 +51,27 @@ static int name_share(struct session *s, void *arg, struct errinfo *errinfo)
 	return rc;
 }
 
-int sharing_share(struct session *s, rmem_addr_t addr, uint64_t deadline_ns,
+/* The server has answered: keys to it may be good from now on, or none is. */
+static void note_shared(struct session *s, rmem_addr_t addr, uint64_t id, bool shared)
+{
+	struct block *block;
+
+	pthread_mutex_lock(&s->table);
+	block = blocks_find(&s->blocks, addr);
+	if (block && block->id == id)
+		block->shared = shared;
+	pthread_mutex_unlock(&s->table);
+}
+
+int sharing_share(struct session *s, rmem_addr_t addr, bool read_only, uint64_t deadline_ns,
 	struct share_reply *out, struct errinfo *errinfo)
 {
-	struct share_request request = { .addr = addr };
+	struct share_request request = { .addr = addr, .read_only = read_only };
 	int rc = name_share(s, &request, errinfo);
 
 	if (rc)
 		return rc;
-	return control_call(s,
+	rc = control_call(s,
 		&(struct control_call){ .type = MESSAGE_SHARE,
 			.deadline_ns = deadline_ns,
 			.encode = share_request_encode,
@@ -68,6 +81,40 @@ int sharing_share(struct session *s, rmem_addr_t addr, uint64_t deadline_ns,
 			.check = name_share,
 			.arg = &request },
 		errinfo);
+	if (rc == 0)
+		note_shared(s, addr, request.serial, true);
+	return rc;
+}
+
+static int name_unshare(struct session *s, void *arg, struct errinfo *errinfo)
+{
+	struct unshare_request *request = arg;
+	struct block block = { 0 };
+	int rc = check_share(s, request->addr, &block, errinfo);
+
+	request->serial = block.id;
+	return rc;
+}
+
+int sharing_unshare(
+	struct session *s, rmem_addr_t addr, uint64_t deadline_ns, struct errinfo *errinfo)
+{
+	struct unshare_request request = { .addr = addr };
+	int rc = name_unshare(s, &request, errinfo);
+
+	if (rc)
+		return rc;
+	rc = control_call(s,
+		&(struct control_call){ .type = MESSAGE_UNSHARE,
+			.deadline_ns = deadline_ns,
+			.encode = unshare_request_encode,
+			.request = &request,
+			.check = name_unshare,
+			.arg = &request },
+		errinfo);
+	if (rc == 0)
+		note_shared(s, addr, request.serial, false);
+	return rc;
 }
 
 static int check_attach(struct session *s, rmem_addr_t addr, struct errinfo *errinfo)
@@ -91,7 +138,13 @@ static int add_attached(struct session *s, rmem_addr_t addr, const struct lookup
 	const uint8_t key[SHARE_KEY_SIZE], struct errinfo *errinfo)
 {
 	struct block new = {
-		.addr = addr, .bytes = found->bytes, .id = found->serial, .attached = true
+		.addr = addr,
+		.bytes = found->bytes,
+		.id = found->serial,
+		.attached = true,
+		.read_only = found->read_only,
+		.node = found->node,
+		.born_ns = clock_boot_ns() - found->age_ns,
 	};
 	int rc;
 

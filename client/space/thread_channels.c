@@ -18,7 +18,22 @@ static pthread_mutex_t open_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct thread_channels *open_sessions;
 static uint64_t last_id;
 
-/* A thread ends: its channels are for others. */
+static void give_back(struct thread_channels *t, const struct thread_channel *mine)
+{
+	if (mine->cache)
+		(void)thread_cache_drain(mine->cache);
+	pthread_mutex_lock(&t->lock);
+	if (mine->channel && !mine->common) {
+		LL_PREPEND2(t->free, mine->channel, next_free);
+		t->given--;
+	}
+	if (mine->cache)
+		LL_PREPEND2(t->free_caches, mine->cache, next_free);
+	pthread_mutex_unlock(&t->lock);
+	heap_free(t->session->heap, mine->sites, sizeof(*mine->sites));
+}
+
+/* A thread ends: its channels and magazines are for others. */
 static void leave(struct locals *l)
 {
 	thread_channel_now = (struct thread_channel){ 0 };
@@ -31,12 +46,8 @@ static void leave(struct locals *l)
 
 		while (t && t->id != mine->id)
 			t = t->next;
-		if (!t || mine->common)
-			continue;
-		pthread_mutex_lock(&t->lock);
-		LL_PREPEND2(t->free, mine->channel, next_free);
-		t->given--;
-		pthread_mutex_unlock(&t->lock);
+		if (t)
+			give_back(t, mine);
 	}
 	pthread_mutex_unlock(&open_lock);
 }
@@ -55,6 +66,7 @@ void thread_channels_init(struct thread_channels *t, struct session *s, unsigned
 
 void thread_channels_destroy(struct thread_channels *t)
 {
+	struct thread_cache *cache, *next_cache;
 	struct channel *ch, *next;
 
 	if (!t->id)
@@ -64,6 +76,8 @@ void thread_channels_destroy(struct thread_channels *t)
 	pthread_mutex_unlock(&open_lock);
 	LL_FOREACH_SAFE (t->all, ch, next)
 		channel_destroy(ch);
+	LL_FOREACH_SAFE (t->caches, cache, next_cache)
+		thread_cache_destroy(cache);
 	fair_lock_destroy(&t->common_lock);
 	pthread_mutex_destroy(&t->lock);
 	t->id = 0;
@@ -178,7 +192,7 @@ static int join_common(struct thread_channels *t, uint64_t deadline_ns, struct t
 	if (rc)
 		return rc;
 	rc = t->common ? 0 : thread_channels_add(t, deadline_ns, &t->common, errinfo);
-	*out = (struct thread_channel){ t->id, t->common, true };
+	*out = (struct thread_channel){ .id = t->id, .channel = t->common, .common = true };
 	fair_lock_leave(&t->common_lock);
 	return rc;
 }
@@ -196,7 +210,7 @@ static int choose(struct thread_channels *t, uint64_t deadline_ns, struct thread
 		if (rc)
 			unclaim(t);
 		if (rc != -EUSERS) {
-			*out = (struct thread_channel){ t->id, ch, false };
+			*out = (struct thread_channel){ .id = t->id, .channel = ch };
 			return rc;
 		}
 	}
@@ -259,41 +273,87 @@ static void leave_common(struct thread_channels *t)
 	pthread_mutex_lock(&t->lock);
 	ch = t->free ? take_free(t) : NULL;
 	pthread_mutex_unlock(&t->lock);
-	if (ch)
-		thread_channel_now = *noted = (struct thread_channel){ t->id, ch, false };
+	if (!ch)
+		return;
+	noted->channel = ch;
+	noted->common = false;
+	thread_channel_now = *noted;
+}
+
+/* What is written down for this thread, or room for it. NULL: there is none. */
+static struct thread_channel *find_or_note(const struct thread_channels *t)
+{
+	struct locals *l = locals_get();
+	struct thread_channel *noted = find_noted(t, l);
+
+	if (noted || !l || !make_room(l))
+		return noted;
+	l->leave = leave;
+	noted = &l->channels[l->count++];
+	*noted = (struct thread_channel){ .id = t->id };
+	return noted;
 }
 
 static int find_mine(struct thread_channels *t, uint64_t deadline_ns, struct errinfo *errinfo)
 {
-	struct locals *l = locals_get();
-	const struct thread_channel *noted = find_noted(t, l);
+	struct thread_channel *noted = find_or_note(t);
 	struct thread_channel mine;
 	int rc;
 
-	if (noted) {
+	if (noted && noted->channel) {
 		thread_channel_now = *noted;
 		return 0;
 	}
 	/* Only what is written down is given back when the thread ends. */
-	if (!l || !make_room(l)) {
-		rc = join_common(t, deadline_ns, &mine, errinfo);
-		if (rc == 0)
-			thread_channel_now = mine;
-		return rc;
-	}
-	rc = choose(t, deadline_ns, &mine, errinfo);
+	rc = noted ? choose(t, deadline_ns, &mine, errinfo)
+		   : join_common(t, deadline_ns, &mine, errinfo);
 	if (rc)
 		return rc;
-	l->leave = leave;
-	l->channels[l->count++] = mine;
+	if (noted) {
+		mine.cache = noted->cache;
+		mine.sites = noted->sites;
+		*noted = mine;
+	}
 	thread_channel_now = mine;
 	return 0;
+}
+
+struct thread_cache *thread_channels_cache(struct thread_channels *t)
+{
+	struct thread_channel *noted = find_or_note(t);
+
+	if (!noted)
+		return NULL;
+	if (!noted->cache) {
+		pthread_mutex_lock(&t->lock);
+		noted->cache = t->free_caches;
+		if (noted->cache)
+			LL_DELETE2(t->free_caches, noted->cache, next_free);
+		else if ((noted->cache = thread_cache_create(&t->session->depot)) != NULL)
+			LL_PREPEND(t->caches, noted->cache);
+		pthread_mutex_unlock(&t->lock);
+	}
+	if (!noted->sites)
+		noted->sites = heap_alloc(t->session->heap, sizeof(*noted->sites));
+	thread_channel_now = *noted;
+	return noted->cache;
+}
+
+void thread_channels_drain(struct thread_channels *t)
+{
+	struct thread_cache *cache;
+
+	pthread_mutex_lock(&t->lock);
+	LL_FOREACH (t->caches, cache)
+		(void)thread_cache_drain(cache);
+	pthread_mutex_unlock(&t->lock);
 }
 
 int thread_channels_enter(struct thread_channels *t, uint64_t deadline_ns, struct channel **out,
 	struct errinfo *errinfo)
 {
-	int rc = thread_channel_now.id == t->id ? 0 : find_mine(t, deadline_ns, errinfo);
+	const bool known = thread_channel_now.id == t->id && thread_channel_now.channel;
+	int rc = known ? 0 : find_mine(t, deadline_ns, errinfo);
 
 	if (rc)
 		return rc;

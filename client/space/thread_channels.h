@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The session's channels, and which thread uses which. A thread gets one of its own at its first copy, up
+ * What the threads of a session have for themselves: channels, and magazines of small objects. A thread gets one of its own at its first copy, up
  * to a limit; it goes back when the thread ends. Threads beyond that share one more, under a lock, until a copy
  * finds one that has gone back. Queues bring theirs.
  *
@@ -14,6 +14,8 @@
 #include <stdint.h>
 
 #include "client/data/channel.h"
+#include "client/slabs/thread_cache.h"
+#include "client/space/site_cache.h"
 #include "client/base/fair_lock.h"
 #include "rmem/rmem.h"
 
@@ -28,16 +30,20 @@ struct thread_channels {
 	struct channel *free; /* of threads that have ended */
 	unsigned given;
 	struct rmem_stats retired; /* what channels that are gone have moved */
+	struct thread_cache *caches;      /* all of the session */
+	struct thread_cache *free_caches; /* of threads that have ended */
 
 	struct channel *common;
 	struct fair_lock common_lock;
 };
 
-/* The thread's way to a channel. */
+/* What the thread has of a session. */
 struct thread_channel {
-	uint64_t id; /* of the session's thread_channels; 0: none */
-	struct channel *channel;
+	uint64_t id;             /* of the session's thread_channels; 0: none */
+	struct channel *channel; /* NULL: it has not copied yet */
 	bool common;
+	struct thread_cache *cache; /* NULL: it has not allocated small objects yet */
+	struct site_cache *sites;   /* NULL: there is no memory for it */
 };
 
 /* The one this thread used last. */
@@ -55,6 +61,24 @@ static inline struct channel *thread_channels_mine(const struct thread_channels 
 		       ? thread_channel_now.channel
 		       : NULL;
 }
+
+/* This thread's magazines, if the session was the last that it used. */
+static inline struct thread_cache *thread_channels_cache_now(const struct thread_channels *t)
+{
+	return thread_channel_now.id == t->id ? thread_channel_now.cache : NULL;
+}
+
+/* ... and its memory of call sites. */
+static inline struct site_cache *thread_channels_sites_now(const struct thread_channels *t)
+{
+	return thread_channel_now.id == t->id ? thread_channel_now.sites : NULL;
+}
+
+/* They may have to be made first. NULL: out of memory, or nothing can be written down for this thread. */
+struct thread_cache *thread_channels_cache(struct thread_channels *t);
+
+/* All slots of all threads go to the depot. No thread is in a call. */
+void thread_channels_drain(struct thread_channels *t);
 
 /* The channel that this thread is to use, which may have to be made first; to be left soon. */
 int thread_channels_enter(struct thread_channels *t, uint64_t deadline_ns, struct channel **out,

@@ -69,21 +69,66 @@ struct rmem_open_attr {
 	const char *job;    /* label shown in leak reports; NULL: $RMEM_JOB, else $SLURM_JOB_ID */
 	int timeout_ms;     /* for connecting and for each control call; 0: 3000 */
 	int channels;       /* threads that get a queue pair of their own, at most 32; 0: 8 */
+	uint32_t journal;   /* RMEM_JOURNAL_…; 0: $RMEM_JOURNAL ("lazy" or "exact"), else lazy */
+	uint32_t flags;     /* RMEM_OPEN_… */
 };
 #define RMEM_OPEN_ATTR_INIT \
 	{ \
-		sizeof(struct rmem_open_attr), NULL, NULL, 0, 0 \
+		sizeof(struct rmem_open_attr), NULL, NULL, 0, 0, 0, 0 \
 	}
 
+/*
+ * What the server knows of small allocations when this process dies: which of them it held, from which line, since when.
+ *	LAZY	as of the last renewal of the lease, or of a later one: reports say how old it is
+ *	EXACT	also of each one that data was written to since, at the cost of one more short write in front of the first
+ * How many bytes this process held, and from which line larger allocations are, is exact in either case.
+ */
+#define RMEM_JOURNAL_LAZY 1u
+#define RMEM_JOURNAL_EXACT 2u
+
+/* Small allocations have no call sites, and cost that much less. */
+#define RMEM_OPEN_NO_SITES 1u
+
+/*
+ * On which of the server's NUMA nodes memory is wanted, in the words of numactl(8). Where a policy's nodes have no room,
+ * all but BIND fall back to the others (rmemctl numastat counts that as a miss); with RMEM_POLICY_STRICT, none does.
+ */
+#define RMEM_POLICY_DEFAULT \
+	0u /* any node, the one with most free memory first; if nodes are named: as BIND */
+#define RMEM_POLICY_LOCAL \
+	1u /* the node to which the RDMA device of the session's connection is attached */
+#define RMEM_POLICY_BIND 2u      /* one of the named nodes, and no other */
+#define RMEM_POLICY_PREFERRED 3u /* one of the named nodes */
+#define RMEM_POLICY_INTERLEAVE \
+	4u /* the named nodes in turn, or if none is named all; an allocation is never split */
+#define RMEM_POLICY_NEAR 5u /* the node on which near_addr lies */
+#define RMEM_POLICY_BEST 6u /* the nodes whose memory is best in attribute, or nearly so */
+#define RMEM_POLICY_STRICT 0x80u /* with one of these: there, or not at all */
+
+/* What memory can be good for, as the server's firmware tells. */
+#define RMEM_MEMORY_CAPACITY 1u
+#define RMEM_MEMORY_BANDWIDTH 2u
+#define RMEM_MEMORY_LATENCY 3u
+
 struct rmem_alloc_attr {
-	size_t size;    /* sizeof(struct rmem_alloc_attr): see RMEM_ALLOC_ATTR_INIT */
-	int node;       /* NUMA node of the server, or RMEM_NODE_ANY */
-	uint32_t flags; /* 0: there are none in this version, and others are -EINVAL */
+	size_t size;        /* sizeof(struct rmem_alloc_attr): see RMEM_ALLOC_ATTR_INIT */
+	int node;           /* a NUMA node of the server, one more beside nodes; or RMEM_NODE_ANY */
+	uint32_t flags;     /* RMEM_ALLOC_…; others are -EINVAL */
+	uint32_t policy;    /* RMEM_POLICY_… */
+	uint32_t attribute; /* RMEM_MEMORY_…, for BEST; else 0 */
+	uint64_t nodes;     /* NUMA nodes of the server, node N being bit 1 << N */
+	/* for NEAR: in an allocation of this session, or one that it has attached (near that one's owner); else 0 */
+	rmem_addr_t near_addr;
+	uint64_t align_bytes; /* a power of 2, at most 4096; 0: the largest that divides bytes */
 };
 #define RMEM_ALLOC_ATTR_INIT \
 	{ \
-		sizeof(struct rmem_alloc_attr), RMEM_NODE_ANY, 0 \
+		sizeof(struct rmem_alloc_attr), RMEM_NODE_ANY, 0, RMEM_POLICY_DEFAULT, 0, 0, 0, 0 \
 	}
+#define RMEM_ALLOC_ZERO \
+	1u /* its bytes are zero, also where this session had something there before */
+#define RMEM_ALLOC_ISOLATED \
+	2u /* a block of its own, however small: access ends with its bytes, in the NIC too */
 
 /*
  * Open a session. server is "host" or "host:port" (an IPv6 literal in brackets); NULL means
@@ -116,11 +161,18 @@ RMEM_API int rmem_open(const char *server, const struct rmem_open_attr *attr, st
 RMEM_API int rmem_close(struct rmem *rm);
 
 /*
- * Allocate bytes of zeroed remote memory. attr may be NULL. One round trip; where the pool is full and others have
- * to give something back first, the answer waits for that.
- *	-EINVAL		bytes is 0, or the node does not exist on the server
+ * Allocate bytes of remote memory. attr may be NULL. Memory that this session has not had before is zero; with
+ * RMEM_ALLOC_ZERO all is. What other sessions had there is never seen.
+ *
+ * Up to 16 KiB are cut out of memory that the session has got from the server already, mostly without a round trip, a
+ * lock or a system call. Larger ones, and those with RMEM_ALLOC_ISOLATED, a node or a policy, take one round trip; where the pool
+ * is full and others have to give something back first, the answer waits for that.
+ *	-EINVAL		bytes is 0; the alignment is no power of 2, or more than 4096; a named node lends nothing, or does
+ *			not exist on the server; or a field of attr does not fit the policy
+ *	-ENODEV		the policy is strict, and the server does not know where that would be (to which node its RDMA
+ *			device is attached, how good its nodes' memory is), or that node lends nothing
  *	-EFBIG		bytes is more than one allocation can hold there (see rmemctl status)
- *	-ENOSPC		the pool (or that node of it) is full; rmem_errmsg() says how much of it this session holds. Where
+ *	-ENOSPC		the pool (or all nodes of it that the policy allows) is full; rmem_errmsg() says how much of it this session holds. Where
  *			it has lost memory (-ESTALE) nothing is lent to it before rmem_free() has been called for that
  *	-EDQUOT		the server keeps no more allocations for one session
  */
@@ -128,8 +180,10 @@ RMEM_API int rmem_alloc(
 	struct rmem *rm, size_t bytes, const struct rmem_alloc_attr *attr, rmem_addr_t *out);
 
 /*
- * Give an allocation back. addr must be what rmem_alloc() returned; 0 is fine. One round trip; when
- * it returns 0 no access to the memory is possible any more. After -ETIMEDOUT, -ECONNRESET and -ENOMEM it may still be
+ * Give an allocation back. addr must be what rmem_alloc() returned; 0 is fine. A small one stays with the session, for
+ * its next allocations, which get it when all operations that were on their way have ended; the server gets back what
+ * is empty in one piece. A larger one takes one round trip; when that
+ * returns 0 no access to the memory is possible any more. After -ETIMEDOUT, -ECONNRESET and -ENOMEM it may still be
  * allocated: repeat the call, or it is leaked. Whether an earlier one arrived makes no difference, and until one has
  * returned 0 or -ESTALE the address is lent to this session for nothing else.
  *	-EINVAL		addr is an interior address, was freed already or was never allocated
@@ -139,9 +193,63 @@ RMEM_API int rmem_alloc(
 RMEM_API int rmem_free(struct rmem *rm, rmem_addr_t addr);
 
 /*
+ * What is at addr, which may be anywhere inside it. Without asking the server: what an owner, or an operator, has
+ * ended meanwhile is not known before a call on it finds out. Later versions add fields at the end.
+ *	-EFAULT		nothing of this session's, or attached, is there
+ *	-ESTALE		it is gone
+ */
+#define RMEM_STAT_ATTACHED 1u  /* another session's, which shares it */
+#define RMEM_STAT_READ_ONLY 2u /* ... for reading only */
+#define RMEM_STAT_SHARED \
+	4u /* this session's, and shared by a call of this process; not revoked since */
+
+struct rmem_stat {
+	size_t size;           /* sizeof(struct rmem_stat): see RMEM_STAT_INIT */
+	rmem_addr_t base;      /* what rmem_alloc() returned */
+	uint64_t bytes;        /* asked for */
+	uint64_t usable_bytes; /* that may be used, from base on */
+	uint64_t age_ns;       /* since it was allocated; of a small one, to the second */
+	uint64_t serial;       /* "id" in reports of rmemctl; small ones share their slab's */
+	uint32_t node;         /* NUMA node of the server */
+	uint32_t flags;        /* RMEM_STAT_ATTACHED … */
+};
+#define RMEM_STAT_INIT \
+	{ \
+		sizeof(struct rmem_stat), 0, 0, 0, 0, 0, 0, 0 \
+	}
+
+/* out->size must be set. */
+RMEM_API int rmem_stat(struct rmem *rm, rmem_addr_t addr, struct rmem_stat *out);
+
+/* What there can be, as the server has said when this session was last connected. Later versions add fields at the end. */
+#define RMEM_LIMITS_ATOMICS 1u /* both machines' RDMA devices have atomic operations */
+
+struct rmem_limits {
+	size_t size;          /* sizeof(struct rmem_limits): see RMEM_LIMITS_INIT */
+	uint64_t alloc_bytes; /* the largest allocation that an empty pool could serve */
+	uint64_t
+		object_bytes; /* up to here an allocation shares its pages with others of this session */
+	uint64_t
+		request_bytes; /* that a copy sends in one request to the device; longer ones are several */
+	uint32_t pieces;       /* in each list of rmem_readv() and its like */
+	uint32_t queue_depth;  /* the largest of rmem_queue_create() */
+	uint32_t channels;     /* connections for threads, of this session */
+	uint32_t all_channels; /* connections for threads and queues that a session can have */
+	uint32_t
+		windows; /* keys that the server's device has, for all sessions together; 0: unknown */
+	uint32_t flags; /* RMEM_LIMITS_ATOMICS */
+};
+#define RMEM_LIMITS_INIT \
+	{ \
+		sizeof(struct rmem_limits), 0, 0, 0, 0, 0, 0, 0, 0, 0 \
+	}
+
+/* out->size must be set. */
+RMEM_API int rmem_limits(struct rmem *rm, struct rmem_limits *out);
+
+/*
  * Share an allocation: each session of the same server that has its address and this key may read and write all
- * of it. The key is good for as long as the allocation lives, and cannot be taken
- * back otherwise. One round trip.
+ * of it. The key is good until rmem_unshare(), and at most for as long as the allocation lives. One round trip.
  *
  * The allocation stays this session's: when it frees it, or its memory is reclaimed, the access of all others
  * ends first (-ESTALE to them). If its process dies, it is this process's leak, even if others still use it.
@@ -151,6 +259,39 @@ struct rmem_share_key {
 	uint8_t bytes[64];
 };
 RMEM_API int rmem_share(struct rmem *rm, rmem_addr_t addr, struct rmem_share_key *out);
+
+/*
+ * Share it as attr says; attr may be NULL, then it is rmem_share(). Keys of both kinds may be good at the same time.
+ *	READ_ONLY	this key admits to reading only: the server's RDMA device refuses writes and atomic operations, and
+ *			the library does so before (-EACCES)
+ *
+ * Errors as rmem_share(), and:
+ *	-EOPNOTSUPP	READ_ONLY: the server's RDMA device does not refuse writes with such a key
+ */
+#define RMEM_SHARE_READ_ONLY 1u
+
+struct rmem_share_attr {
+	size_t size;       /* sizeof(struct rmem_share_attr): see RMEM_SHARE_ATTR_INIT */
+	uint32_t flags;    /* RMEM_SHARE_READ_ONLY */
+	uint32_t reserved; /* 0 */
+};
+#define RMEM_SHARE_ATTR_INIT \
+	{ \
+		sizeof(struct rmem_share_attr), 0, 0 \
+	}
+RMEM_API int rmem_share_with(struct rmem *rm, rmem_addr_t addr, const struct rmem_share_attr *attr,
+	struct rmem_share_key *out);
+
+/*
+ * Revoke all keys to an allocation that were given out so far, of both kinds; 0 is fine. When it returns 0 the server's
+ * RDMA device has confirmed that no other session has access any more (-ESTALE to them). The memory stays, with what
+ * others have written; sharing it again gives another key. One round trip. After any other error but -EINVAL the keys
+ * may be good or not: repeat the call.
+ *	-EINVAL		addr is not what rmem_alloc() returned to this session, or was freed
+ *	-EDQUOT		it was done 65535 times for this allocation; its keys stay good
+ *	-EIO		the keys are void, but the server's RDMA device does not confirm that others have no access
+ */
+RMEM_API int rmem_unshare(struct rmem *rm, rmem_addr_t addr);
 
 /*
  * Use an allocation that another session shares, by its address, with all calls that move data. *out_bytes
@@ -179,6 +320,7 @@ RMEM_API int rmem_detach(struct rmem *rm, rmem_addr_t addr);
  * Copy between local and remote memory. Blocks until the bytes have arrived, however many there are, unless
  * nothing arrives for 10 s: then the connection is given up, and a new one made. After a failure the destination
  * may be partly written. 0 bytes is fine. The server's CPU takes no part.
+ *	-EACCES		(rmem_write(), and calls that are like it) the allocation is attached with a key for reading only
  *	-EFAULT		the remote range is not wholly inside one allocation that is this session's, or
  *			attached; or AddressSanitizer forbids the local one. Nothing was sent,
  *			unless the allocation was freed, or detached, meanwhile. Or part of more than 64 KiB
@@ -191,6 +333,25 @@ RMEM_API int rmem_detach(struct rmem *rm, rmem_addr_t addr);
  */
 RMEM_API int rmem_read(struct rmem *rm, void *dst, rmem_addr_t src, size_t bytes);
 RMEM_API int rmem_write(struct rmem *rm, rmem_addr_t dst, const void *src, size_t bytes);
+
+/*
+ * Copy between remote ranges, and fill one with a byte. The server's CPU does it, so that the bytes do not travel. Blocks
+ * until it is done: one round trip, and some 0.1 to 0.5 s for each GiB; other calls of this session that ask the
+ * server wait meanwhile. 0 bytes are fine.
+ *
+ * It sees what was written before by operations that had completed (or were reaped) when it was called, and those
+ * that begin after it has returned see what it has done. Against operations on their way at the same time, of this or another
+ * session, it is neither ordered nor atomic: they see bytes from before and after, in any mixture.
+ *
+ * After a failure the destination may be partly written. After -ETIMEDOUT and -ECONNRESET the server may still be
+ * at it, until the next call of this session that asks the server (rmem_alloc(), say) has returned 0.
+ *	-EFAULT		a range is not wholly inside one allocation that is this session's, or attached. Nothing was done
+ *	-EINVAL		the two ranges overlap
+ *	-EACCES		dst is attached with a key for reading only
+ *	-EOWNERDEAD	as calls that move data
+ */
+RMEM_API int rmem_copy(struct rmem *rm, rmem_addr_t dst, rmem_addr_t src, size_t bytes);
+RMEM_API int rmem_fill(struct rmem *rm, rmem_addr_t dst, uint8_t byte, size_t bytes);
 
 /*
  * Scatter-gather: like process_vm_readv(2), both lists are taken as one run of bytes and must have
@@ -239,6 +400,7 @@ RMEM_API int rmem_buf_release(struct rmem *rm, void *addr);
  * An operation is never repeated that may have been carried out.
  *	-EINVAL		addr is not a multiple of 8
  *	-EFAULT		the 8 bytes are not inside one allocation that is this session's, or attached
+ *	-EACCES		the allocation is attached with a key for reading only
  *	-EOPNOTSUPP	this machine's RDMA device, or the server's, has no atomic operations
  *	-EREMOTEIO	the connection broke meanwhile: it may or may not have been carried out. (After
  *			any other error it was not.)

@@ -222,6 +222,10 @@ static struct report *answer_now(
 		return answer_acknowledge(c, request, rights);
 	if (strcmp(cmd, "status") == 0)
 		return report_of(report_status(&c->view.report));
+	if (strcmp(cmd, "numastat") == 0)
+		return report_of(report_numastat(&c->view.report));
+	if (strcmp(cmd, "buddyinfo") == 0)
+		return report_of(report_buddyinfo(&c->view.report));
 	if (strcmp(cmd, "sessions") == 0)
 		return report_sessions(&c->view.report);
 	if (strcmp(cmd, "map") == 0)
@@ -230,7 +234,7 @@ static struct report *answer_now(
 		return answer_who_holds(c, request);
 	return refuse(EOPNOTSUPP,
 		"no such command: status, leaks, reclaimed, acknowledge, sessions, map, who-holds, "
-		"audit, evict, revoke, reclaim, resize, log-level");
+		"numastat, buddyinfo, audit, evict, revoke, reclaim, resize, log-level");
 }
 
 /* Of the last audit if that is asked for and there is one; else of one that is made now. */

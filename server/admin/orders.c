@@ -100,6 +100,7 @@ static struct ledger_share live_of(const struct orders *o, uint32_t slot)
 		all.blocks += here.blocks;
 		all.bytes += here.bytes;
 		all.block_bytes += here.block_bytes;
+		all.slabs += here.slabs;
 	}
 	return all;
 }
@@ -114,6 +115,7 @@ static void add_loser(struct report_loss *loss, uint32_t slot, struct ledger_sha
 	loss->all.blocks += share.blocks;
 	loss->all.bytes += share.bytes;
 	loss->all.block_bytes += share.block_bytes;
+	loss->all.slabs += share.slabs;
 }
 
 static bool wants_preview(const json_t *request)
@@ -261,8 +263,9 @@ static struct report *revoke(struct orders *o, const json_t *request, const stru
 
 	if (!a)
 		return report;
-	add_loser(
-		&loss, a->session, (struct ledger_share){ 1, a->bytes, allocation_block_bytes(a) });
+	add_loser(&loss, a->session,
+		(struct ledger_share){
+			1, a->bytes, allocation_block_bytes(a), a->size_class != 0 });
 	report = make_report(o, "revoke", request, &loss);
 	if (!report || wants_preview(request))
 		return report;

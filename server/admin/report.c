@@ -37,9 +37,31 @@ static json_t *make_devices(struct draft *d)
 		draft_set_text(d, o, "revoked_key", device->revoked_key);
 		draft_set_text(d, o, "outside_window", device->outside_window);
 		draft_set_text(d, o, "caution", device->caution);
+		draft_set(d, o, "node",
+			device->node == RANKING_NOWHERE ? json_null() : json_integer(device->node));
 		draft_append(d, list, o);
 	}
 	return list;
+}
+
+static json_t *make_best_in(struct draft *d, unsigned best_in)
+{
+	json_t *list = json_array();
+
+	for (unsigned a = PLACEMENT_CAPACITY; a < PLACEMENT_ATTRIBUTES; a++) {
+		if (best_in & 1U << a)
+			draft_append(d, list, json_string(ranking_attribute_name(a)));
+	}
+	return list;
+}
+
+static void set_memory(struct draft *d, json_t *o, const struct report_node *node)
+{
+	draft_set_number(d, o, "cpus", node->cpus);
+	draft_set_known(d, o, "memory_bytes", node->memory_bytes);
+	draft_set_known(d, o, "bandwidth_mib_s", node->bandwidth_mib_s);
+	draft_set_known(d, o, "latency_ns", node->latency_ns);
+	draft_set(d, o, "best_in", make_best_in(d, node->best_in));
 }
 
 static json_t *make_nodes(struct draft *d)
@@ -50,11 +72,13 @@ static json_t *make_nodes(struct draft *d)
 	json_t *list = json_array();
 
 	for (size_t i = 0; i < n; i++) {
-		const struct report_segment sums = part_node_sums(d->view, nodes[i].node);
+		const struct report_node *known = part_find_node(d->view, nodes[i].node);
 		json_t *o = part_node(d, &nodes[i]);
 
-		draft_set_number(d, o, "page_bytes", sums.page_bytes);
-		draft_set_number(d, o, "largest_free_bytes", sums.largest_free_bytes);
+		draft_set_number(d, o, "page_bytes", known ? known->page_bytes : 0);
+		draft_set_number(d, o, "largest_free_bytes", known ? known->largest_free_bytes : 0);
+		if (known)
+			set_memory(d, o, known);
 		draft_append(d, list, o);
 	}
 	return list;
@@ -81,10 +105,12 @@ static json_t *make_allocations(struct draft *d)
 		all.blocks += here.blocks;
 		all.bytes += here.bytes;
 		all.block_bytes += here.block_bytes;
+		all.slabs += here.slabs;
 	}
 	draft_set_number(d, o, "blocks", all.blocks);
 	draft_set_number(d, o, "bytes", all.bytes);
 	draft_set_number(d, o, "block_bytes", all.block_bytes);
+	draft_set_number(d, o, "slabs", all.slabs);
 	return o;
 }
 
@@ -208,6 +234,7 @@ static json_t *make_session(struct draft *d, const struct session_record *r, con
 	const struct ledger_share share = ledger_session_share(view->ledger, l->slot, l->serial);
 	json_t *o = part_holder(d, l->slot, r, &share);
 
+	draft_set_number(d, o, "slabs", share.slabs);
 	draft_set_number(d, o, "channels", view->channels ? view->channels(view->arg, l->slot) : 0);
 	return o;
 }

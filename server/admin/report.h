@@ -21,6 +21,10 @@
 
 json_t *report_status(const struct report_view *view);
 
+/* Per node: where memory was wanted and lent; and the free pieces of each order. */
+json_t *report_numastat(const struct report_view *view);
+json_t *report_buddyinfo(const struct report_view *view);
+
 /* By bytes held, descending. A session that ends before its turn is left out. */
 struct report *report_sessions(const struct report_view *view);
 

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/clock.h"
 #include "common/units.h"
 
 enum group {
@@ -60,7 +61,7 @@ static enum group group_of(const struct audit_holder *h)
 		return ORPHAN;
 	switch (h->then.state) {
 	case SESSION_CONNECTED:
-		return h->then.expired ? CONNECTED_EXPIRED : CONNECTED;
+		return h->then.expired_ns ? CONNECTED_EXPIRED : CONNECTED;
 	case SESSION_CLOSED:
 		return CLOSED;
 	case SESSION_DEAD:
@@ -173,11 +174,52 @@ static void add_scans(struct draft *d, json_t *list, const struct audit_finding 
 	} else if (f->unconfirmed && f->unconfirmed == f->blocks) {
 		add_text(d, list, "definite 1/2 scans");
 	} else if (f->unconfirmed) {
-		snprintf(text, sizeof(text),
-			"definite 1/2 scans (%" PRIu32 " of %" PRIu64 " blocks)", f->unconfirmed,
-			f->blocks);
+		snprintf(text, sizeof(text), "definite 1/2 scans (%" PRIu64 " of %" PRIu64 " %s)",
+			f->unconfirmed, f->blocks, f->objects ? "allocations" : "blocks");
 		add_text(d, list, text);
 	}
+}
+
+void evidence_journal(
+	const struct report_view *view, const struct audit_finding *f, struct evidence_journal *out)
+{
+	*out = (struct evidence_journal){ .exact = false };
+	for (size_t i = 0; i < f->nholders; i++) {
+		const struct audit_holder *h = &f->holders[i];
+		const uint64_t age_ns = audit_journal_age_ns(&h->then, view->now_ns);
+
+		if (!h->objects || h->orphan)
+			continue;
+		out->exact |= h->then.exact;
+		out->lazy |= !h->then.exact;
+		if (!h->then.exact && age_ns > out->age_ns)
+			out->age_ns = age_ns;
+	}
+}
+
+static void add_journal(struct draft *d, json_t *list, const struct audit_finding *f)
+{
+	char text[TEXT_SIZE], age[UNITS_TEXT_SIZE];
+	struct evidence_journal journal;
+
+	if (f->corrupt) {
+		snprintf(text, sizeof(text),
+			"journal-corrupt (%" PRIu64 " record%s in %" PRIu64
+			" slab%s, the first at 0x%" PRIx64 ")",
+			f->objects, f->objects == 1 ? "" : "s", f->slabs, f->slabs == 1 ? "" : "s",
+			f->slab_addr);
+		add_text(d, list, text);
+	}
+	evidence_journal(d->view, f, &journal);
+	if (journal.exact)
+		add_text(d, list, "journal exact");
+	if (!journal.lazy)
+		return;
+	/* Whole seconds, as the records have: not less than it is. */
+	units_format_duration(
+		(journal.age_ns + NSEC_PER_SEC - 1) / NSEC_PER_SEC * 1000, age, sizeof(age));
+	snprintf(text, sizeof(text), "sites up to %s old", age);
+	add_text(d, list, text);
 }
 
 json_t *evidence_list(struct draft *d, const struct audit_finding *f)
@@ -198,5 +240,6 @@ json_t *evidence_list(struct draft *d, const struct audit_finding *f)
 			add_lease(d, list, l, &e.leases[l]);
 	}
 	add_scans(d, list, f);
+	add_journal(d, list, f);
 	return list;
 }

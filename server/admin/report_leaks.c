@@ -30,6 +30,10 @@ static json_t *make_coverage(struct draft *d, const struct audit_result *result)
 	draft_set_number(d, o, "allocations_total", result->allocations_total);
 	draft_set_number(d, o, "allocations_audited", result->allocations_total);
 	draft_set_number(d, o, "allocations_without_site", result->allocations_without_site);
+	draft_set_number(d, o, "objects_total", result->objects_total);
+	draft_set_number(d, o, "slabs_total", result->slabs_total);
+	draft_set_number(d, o, "slabs_unread", result->slabs_unread);
+	draft_set_number(d, o, "corrupt_records", result->corrupt_records);
 	draft_set_number(d, o, "orphans", result->orphans);
 	draft_set_number(d, o, "sessions_total", result->sessions_total);
 	draft_set_number(d, o, "sessions_not_scanned", result->sessions_not_judged);
@@ -44,9 +48,14 @@ static json_t *make_coverage(struct draft *d, const struct audit_result *result)
 static json_t *make_holder(struct draft *d, const struct audit_holder *h)
 {
 	const struct session_record *r = part_session(d->view, h->session, h->session_serial);
-	const struct ledger_share share = { h->blocks, h->bytes, h->block_bytes };
+	const struct ledger_share share = {
+		.blocks = h->blocks, .bytes = h->bytes, .block_bytes = h->block_bytes
+	};
 	json_t *o = part_holder(d, h->session, r, &share);
 
+	draft_set_number(d, o, "objects", h->objects);
+	part_journal(d, o, !h->orphan && h->then.exact, !h->orphan && !h->then.exact,
+		audit_journal_age_ns(&h->then, d->view->now_ns));
 	if (!r && !h->orphan) {
 		draft_set(d, o, "state", json_string(session_state_name(h->then.state)));
 		draft_set_time(d, o, "state_since_ns", h->then.since_ns);
@@ -92,6 +101,28 @@ static uint32_t same_site(const struct report_view *view, const struct audit_fin
 	return site && site->hash == f->site_hash ? f->site : 0;
 }
 
+static void set_journal(struct draft *d, json_t *o, const struct audit_finding *f)
+{
+	struct evidence_journal journal;
+
+	evidence_journal(d->view, f, &journal);
+	part_journal(d, o, journal.exact, journal.lazy, journal.age_ns);
+}
+
+static void set_corrupt(struct draft *d, json_t *o, const struct audit_finding *f)
+{
+	json_t *corrupt = json_object();
+
+	if (!f->corrupt) {
+		json_decref(corrupt);
+		draft_set(d, o, "corrupt", json_null());
+		return;
+	}
+	draft_set_number(d, corrupt, "slabs", f->slabs);
+	draft_set_addr(d, corrupt, "first_slab", f->slab_addr);
+	draft_set(d, o, "corrupt", corrupt);
+}
+
 static json_t *make_record(struct draft *d, const struct audit_finding *f)
 {
 	json_t *o = json_object();
@@ -101,6 +132,7 @@ static json_t *make_record(struct draft *d, const struct audit_finding *f)
 	draft_set(d, o, "id", json_string(id));
 	draft_set(d, o, "kind", json_string(audit_kind_name(f->kind)));
 	draft_set_number(d, o, "blocks", f->blocks);
+	draft_set_number(d, o, "objects", f->objects);
 	draft_set_number(d, o, "bytes", f->bytes);
 	draft_set_number(d, o, "block_bytes", f->block_bytes);
 	draft_set_number(d, o, "waste_bytes", f->block_bytes - f->bytes);
@@ -112,6 +144,8 @@ static json_t *make_record(struct draft *d, const struct audit_finding *f)
 	snprintf(site, sizeof(site), "%016" PRIx64, f->site_hash);
 	draft_set_text(d, o, "site", f->site_hash ? site : "");
 	draft_set(d, o, "stack", part_stack(d, same_site(d->view, f)));
+	set_journal(d, o, f);
+	set_corrupt(d, o, f);
 	draft_set(d, o, "evidence", evidence_list(d, f));
 	return o;
 }
@@ -124,6 +158,7 @@ static json_t *make_summary(struct draft *d, const struct audit_result *result)
 		json_t *total = json_object();
 
 		draft_set_number(d, total, "blocks", result->totals[i].blocks);
+		draft_set_number(d, total, "objects", result->totals[i].objects);
 		draft_set_number(d, total, "bytes", result->totals[i].bytes);
 		draft_set(d, o, audit_kind_name((enum audit_kind)i), total);
 	}

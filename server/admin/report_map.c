@@ -4,8 +4,10 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "common/size_class.h"
 #include "server/admin/report.h"
 #include "server/admin/report_parts.h"
+#include "server/audit/object.h"
 #include "server/memory/buddy.h"
 
 static struct report_pages count_pages(
@@ -26,7 +28,7 @@ static struct report_pages count_node_pages(const struct report_view *view, unsi
 		const struct report_segment *s = &view->segments[i];
 		struct report_pages pages;
 
-		if (s->given.node != node)
+		if (s->node != node)
 			continue;
 		pages = count_pages(view, addr_make(s->number, 0), s->size_bytes);
 		sum.checked += pages.checked;
@@ -39,13 +41,13 @@ static struct report_pages count_node_pages(const struct report_view *view, unsi
 
 static json_t *make_node(struct draft *d, const struct audit_node *node)
 {
-	const struct report_segment sums = part_node_sums(d->view, node->node);
+	const struct report_node *known = part_find_node(d->view, node->node);
 	const struct report_pages pages = count_node_pages(d->view, node->node);
 	json_t *o = part_node(d, node);
 
-	draft_set_number(d, o, "size_bytes", sums.size_bytes);
-	draft_set_number(d, o, "page_bytes", sums.page_bytes);
-	draft_set_number(d, o, "largest_free_bytes", sums.largest_free_bytes);
+	draft_set_number(d, o, "size_bytes", known ? known->size_bytes : 0);
+	draft_set_number(d, o, "page_bytes", known ? known->page_bytes : 0);
+	draft_set_number(d, o, "largest_free_bytes", known ? known->largest_free_bytes : 0);
 	draft_set_number(d, o, "pages_checked", pages.checked);
 	draft_set_number(d, o, "pages_on_node", pages.on_node);
 	draft_set_number(d, o, "pages_elsewhere", pages.elsewhere);
@@ -95,6 +97,7 @@ static json_t *make_block(struct draft *d, const struct allocation *a)
 	draft_set_number(d, o, "node", allocation_node(a));
 	draft_set_number(d, o, "bytes", a->bytes);
 	draft_set_number(d, o, "block_bytes", allocation_block_bytes(a));
+	draft_set_number(d, o, "slot_bytes", size_class_bytes(a->size_class));
 	draft_set(d, o, "state", json_string(allocation_state_name(a->state)));
 	set_owner(d, o, a);
 	draft_set_time(d, o, "birth_ns", a->birth_ns);
@@ -138,7 +141,7 @@ static const struct report_segment *current_segment(
 		const struct report_segment *s = &view->segments[i];
 
 		if (s->number >= map->segment &&
-			(map->node < 0 || s->given.node == (unsigned)map->node))
+			(map->node < 0 || s->node == (unsigned)map->node))
 			return s;
 	}
 	return NULL;
@@ -235,11 +238,56 @@ static json_t *make_allocation(struct draft *d, const struct allocation *a, uint
 	draft_set_number(d, o, "node", allocation_node(a));
 	draft_set_number(d, o, "bytes", a->bytes);
 	draft_set_number(d, o, "block_bytes", allocation_block_bytes(a));
+	draft_set_number(d, o, "slot_bytes", size_class_bytes(a->size_class));
 	draft_set(d, o, "state", json_string(allocation_state_name(a->state)));
 	draft_set(d, o, "kind", json_string(audit_kind_name(audit_judge(&in, d->view->scan, a))));
 	draft_set_time(d, o, "birth_ns", a->birth_ns);
 	draft_set_number(d, o, "age_ms", part_ago_ms(d->view, a->birth_ns));
 	set_attached(d, o, a);
+	return o;
+}
+
+/* Names of what a record says; "corrupt": it cannot be. */
+static const char *object_state_name(const struct object *object, uint64_t word)
+{
+	static const char *const names[] = {
+		[OBJECT_UNUSED] = "unused", [OBJECT_LIVE] = "live", [OBJECT_FREED] = "freed"
+	};
+
+	return object->corrupt ? "corrupt" : names[object_record_state(word)];
+}
+
+/* NULL if addr is beyond the slots, or the slab's memory cannot be read. *out_site: of the object. */
+static json_t *make_object(
+	struct draft *d, const struct allocation *a, uint64_t addr, uint32_t *out_site)
+{
+	const struct session_record *r = part_session(d->view, a->session, a->session_serial);
+	const struct object_slab slab = { .slot_bytes = size_class_bytes(a->size_class),
+		.opened_ns = r ? r->opened_ns : 0,
+		.born_ns = a->birth_ns,
+		.now_ns = d->view->now_ns };
+	const uint64_t slot = slab.slot_bytes ? (addr - a->addr) / slab.slot_bytes : 0;
+	struct object object;
+	uint64_t word;
+	json_t *o;
+
+	if (!d->view->record || a->state != ALLOCATION_LIVE ||
+		slot >= slab_slots(a->size_class, a->bytes))
+		return NULL;
+	word = d->view->record(d->view->arg, a, (uint32_t)slot);
+	object = object_judge(word, &slab);
+	*out_site = object.held && r && !(r->marks & SESSION_NO_SITES) ? object.site : 0;
+	o = json_object();
+	draft_set_addr(d, o, "addr", a->addr + slot * slab.slot_bytes);
+	draft_set_number(d, o, "offset_bytes", (addr - a->addr) % slab.slot_bytes);
+	draft_set_number(d, o, "slot", slot);
+	draft_set_number(d, o, "slot_bytes", slab.slot_bytes);
+	draft_set_number(d, o, "bytes", object.held ? object.bytes : 0);
+	draft_set(d, o, "state", json_string(object_state_name(&object, word)));
+	draft_set_number(
+		d, o, "generation", object.corrupt ? 0 : object_record_unpack(word).generation);
+	draft_set_time(d, o, "birth_ns", object.held ? object.birth_ns : 0);
+	draft_set_number(d, o, "age_ms", object.held ? part_ago_ms(d->view, object.birth_ns) : 0);
 	return o;
 }
 
@@ -257,14 +305,18 @@ json_t *report_who_holds(const struct report_view *view, uint64_t addr)
 {
 	const struct allocation *a = ledger_find_containing(view->ledger, addr);
 	struct draft d = { .view = view };
-	json_t *answer;
+	json_t *answer, *object;
+	uint32_t site;
 
 	if (!a)
 		return refuse(view, addr);
+	site = a->site;
+	object = make_object(&d, a, addr, &site);
 	answer = draft_begin(&d, "who-holds");
 	draft_set_addr(&d, answer, "addr", addr);
 	draft_set(&d, answer, "allocation", make_allocation(&d, a, addr));
+	draft_set(&d, answer, "object", object ? object : json_null());
 	draft_set(&d, answer, "holder", make_holder(&d, a));
-	draft_set(&d, answer, "stack", part_stack(&d, a->site));
+	draft_set(&d, answer, "stack", part_stack(&d, site));
 	return draft_finish(&d, answer);
 }

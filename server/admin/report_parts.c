@@ -58,6 +58,11 @@ void draft_set_number(struct draft *d, json_t *object, const char *key, uint64_t
 	draft_set(d, object, key, json_integer(value > INT64_MAX ? INT64_MAX : (json_int_t)value));
 }
 
+void draft_set_known(struct draft *d, json_t *object, const char *key, uint64_t value)
+{
+	draft_set(d, object, key, value ? json_integer((json_int_t)value) : json_null());
+}
+
 void draft_set_text(struct draft *d, json_t *object, const char *key, const char *text)
 {
 	json_t *value = json_string(text);
@@ -112,26 +117,19 @@ json_t *part_node(struct draft *d, const struct audit_node *node)
 	draft_set_number(d, o, "quarantine_bytes", node->quarantine_bytes);
 	draft_set_number(d, o, "zombie_bytes", node->zombie_bytes);
 	draft_set_number(d, o, "free_bytes", node->free_bytes);
-	draft_set_number(d, o, "metadata_bytes", 0); /* schema 1 has it */
+	draft_set_number(d, o, "cached_bytes", node->cached_bytes);
+	draft_set_number(d, o, "metadata_bytes", node->metadata_bytes);
 	draft_set(d, o, "unaccounted_bytes", json_integer(node->unaccounted_bytes));
 	return o;
 }
 
-struct report_segment part_node_sums(const struct report_view *view, unsigned node)
+const struct report_node *part_find_node(const struct report_view *view, unsigned node)
 {
-	struct report_segment sums = { .given = { .node = node } };
-
-	for (size_t i = 0; i < view->nsegments; i++) {
-		const struct report_segment *s = &view->segments[i];
-
-		if (s->given.node != node)
-			continue;
-		sums.size_bytes += s->size_bytes;
-		sums.page_bytes = s->page_bytes;
-		if (s->largest_free_bytes > sums.largest_free_bytes)
-			sums.largest_free_bytes = s->largest_free_bytes;
+	for (size_t i = 0; i < view->nnodes; i++) {
+		if (view->nodes[i].given.node == node)
+			return &view->nodes[i];
 	}
-	return sums;
+	return NULL;
 }
 
 struct audit_input part_audit_input(
@@ -143,18 +141,9 @@ struct audit_input part_audit_input(
 		.now_ns = view->now_ns,
 		.nodes = nodes };
 
-	for (size_t i = 0; i < view->nsegments; i++) {
-		const struct audit_node *given = &view->segments[i].given;
-		size_t at = 0;
-
-		while (at < in.nnodes && nodes[at].node != given->node)
-			at++;
-		if (at == in.nnodes && at < ADDR_MAX_NODES)
-			nodes[in.nnodes++] = (struct audit_node){ .node = given->node };
-		if (at == in.nnodes)
-			break;
-		nodes[at].registered_bytes += given->registered_bytes;
-		nodes[at].free_bytes += given->free_bytes;
+	while (in.nnodes < view->nnodes && in.nnodes < ADDR_MAX_NODES) {
+		nodes[in.nnodes] = view->nodes[in.nnodes].given;
+		in.nnodes++;
 	}
 	return in;
 }
@@ -223,6 +212,22 @@ static void set_evidence(struct draft *d, json_t *o, const struct session_record
 				    : holder_evidence_text((enum holder_evidence)evidence)));
 }
 
+void part_journal(struct draft *d, json_t *o, bool exact, bool lazy, uint64_t age_ns)
+{
+	const char *mode = exact && lazy ? "mixed" : exact ? "exact" : lazy ? "lazy" : "none";
+
+	draft_set(d, o, "journal", json_string(mode));
+	draft_set_number(d, o, "journal_age_ms", lazy ? age_ns / NSEC_PER_MSEC : 0);
+}
+
+/* How old the records of its objects may be. */
+static void set_journal(struct draft *d, json_t *o, const struct session_record *r)
+{
+	const struct audit_holder_state h = audit_holder_of(r);
+
+	part_journal(d, o, r && h.exact, r && !h.exact, audit_journal_age_ns(&h, d->view->now_ns));
+}
+
 /* For an unknown session: the same keys, so that a reader needs no second case. */
 static const struct session_record nobody;
 
@@ -250,6 +255,7 @@ json_t *part_holder(struct draft *d, uint32_t slot, const struct session_record 
 	draft_set_time(d, o, "opened_ns", known->opened_ns);
 	draft_set_time(d, o, "seen_ns", known->seen_ns);
 	draft_set_number(d, o, "seen_ago_ms", r ? part_ago_ms(d->view, r->seen_ns) : 0);
+	set_journal(d, o, r);
 	draft_set_number(d, o, "blocks", share->blocks);
 	draft_set_number(d, o, "bytes", share->bytes);
 	draft_set_number(d, o, "block_bytes", share->block_bytes);

@@ -24,6 +24,8 @@ void draft_set(struct draft *d, json_t *object, const char *key, json_t *value);
 void draft_append(struct draft *d, json_t *array, json_t *value);
 
 void draft_set_number(struct draft *d, json_t *object, const char *key, uint64_t value);
+/* null if the value is 0. */
+void draft_set_known(struct draft *d, json_t *object, const char *key, uint64_t value);
 /* Peers' texts may be any bytes: if text is not UTF-8, each byte from 0x80 on becomes '?'. */
 void draft_set_text(struct draft *d, json_t *object, const char *key, const char *text);
 /* Write a server time as wall-clock time; 0: none. */
@@ -45,11 +47,14 @@ void part_session_id(struct draft *d, json_t *o, const uint8_t id[ID_SIZE]);
 const struct session_record *part_session(
 	const struct report_view *view, uint32_t slot, uint64_t serial);
 
+/* "journal": which modes some sessions have, "journal_age_ms": how old the records of the lazy ones may be. */
+void part_journal(struct draft *d, json_t *o, bool exact, bool lazy, uint64_t age_ns);
+
 json_t *part_node(struct draft *d, const struct audit_node *node);
 json_t *part_stack(struct draft *d, uint32_t site);
 
-/* Sizes summed over the segments of a node, and the largest of largest_free_bytes. All 0: it has none. */
-struct report_segment part_node_sums(const struct report_view *view, unsigned node);
+/* NULL: the server does not have that node. */
+const struct report_node *part_find_node(const struct report_view *view, unsigned node);
 
 /* The view as an audit's input; nodes is storage for input.nodes. */
 struct audit_input part_audit_input(

@@ -9,6 +9,7 @@
 #include "server/audit/audit.h"
 #include "server/lease/lease.h"
 #include "server/ledger/history.h"
+#include "server/memory/numastat.h"
 
 /* Texts are never NULL ("" if unknown) and must outlive the call. */
 struct report_server {
@@ -24,13 +25,23 @@ struct report_server {
 
 struct buddy;
 
-/* A segment of the pool; in the list, in order of their numbers. */
-struct report_segment {
-	unsigned number;
+/* Sums over its segments, where there are several. */
+struct report_node {
 	struct audit_node given; /* node, registered_bytes and free_bytes are set */
 	uint64_t size_bytes;
 	uint64_t page_bytes;
 	uint64_t largest_free_bytes;
+	unsigned cpus; /* near its memory */
+	uint64_t memory_bytes, bandwidth_mib_s, latency_ns; /* of all its memory; 0: unknown */
+	unsigned
+		best_in; /* a bit per enum placement_attribute in which it is best, of the nodes that lend */
+	struct numastat numastat;
+};
+
+/* In the list, in order of their numbers. */
+struct report_segment {
+	unsigned number, node;
+	uint64_t size_bytes;
 	const struct buddy *blocks; /* the allocator, which lists taken blocks by offset */
 };
 
@@ -41,6 +52,7 @@ struct report_device {
 	const char *other_queue_pair, *revoked_key,
 		*outside_window; /* "refused", "allowed", "failed" */
 	const char *caution;     /* a warning about the device, or "" */
+	int node;                /* that it is attached to; RANKING_NOWHERE: unknown */
 };
 
 struct report_terms {
@@ -93,8 +105,10 @@ struct report_view {
 	uint64_t now_ns;      /* server time, like all times here */
 	uint64_t now_real_ns; /* wall clock at the same moment, to convert times for people */
 	struct report_server server;
+	const struct report_node *nodes;
+	size_t nnodes; /* at most ADDR_MAX_NODES */
 	const struct report_segment *segments;
-	size_t nsegments;
+	size_t nsegments; /* at most SEGMENTS_MAX */
 	const struct report_device *devices;
 	size_t ndevices;
 	struct report_terms terms;
@@ -110,6 +124,8 @@ struct report_view {
 	unsigned (*channels)(void *arg, uint32_t slot);
 	/* Sessions other than the owner that use an allocation now. */
 	unsigned (*attached)(void *arg, const struct allocation *a);
+	/* The record of a slot of a LIVE slab, as slab_record() reads it. */
+	uint64_t (*record)(void *arg, const struct allocation *slab, uint32_t slot);
 	/* Sample the pages of [addr, addr + bytes) against the node of their segment. *out is zeroed before. */
 	void (*pages)(void *arg, uint64_t addr, uint64_t bytes, struct report_pages *out);
 };

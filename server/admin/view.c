@@ -10,6 +10,7 @@
 #include "rmem/rmem.h"
 #include "server/grant/access.h"
 #include "server/audit/auditor.h"
+#include "server/audit/slab.h"
 #include "server/lease/reclaim.h"
 #include "server/lease/session.h"
 #include "server/memory/growth.h"
@@ -47,6 +48,11 @@ static unsigned attached_to(void *arg, const struct allocation *a)
 	return access_count_others(from->access, a, &from->leases->sessions[a->session].grantee);
 }
 
+static uint64_t record_of(void *arg, const struct allocation *slab, uint32_t slot)
+{
+	return slab_record(((struct view *)arg)->from->leases, slab, slot);
+}
+
 static void count_pages(void *arg, uint64_t addr, uint64_t bytes, struct report_pages *out)
 {
 	const struct view *v = arg;
@@ -64,20 +70,66 @@ static void count_pages(void *arg, uint64_t addr, uint64_t bytes, struct report_
 		.absent = count.absent };
 }
 
-static void fill_segments(struct view *v, const struct pool *pool)
+static struct report_node *node_of(struct view *v, unsigned node)
 {
+	for (size_t i = 0; i < v->report.nnodes; i++) {
+		if (v->nodes[i].given.node == node)
+			return &v->nodes[i];
+	}
+	return NULL;
+}
+
+/* What auditor_nodes() does not say. */
+static void add_segment(struct view *v, const struct segment *s)
+{
+	const uint64_t largest_free_bytes = buddy_largest_free_bytes(s->buddy);
+	struct report_node *n = node_of(v, s->node);
+
+	v->segments[v->report.nsegments++] = (struct report_segment){ .number = s->number,
+		.node = s->node,
+		.size_bytes = s->arena.bytes,
+		.blocks = s->buddy };
+	n->size_bytes += s->arena.bytes;
+	n->page_bytes = s->arena.page_bytes;
+	if (largest_free_bytes > n->largest_free_bytes)
+		n->largest_free_bytes = largest_free_bytes;
+}
+
+static void fill_nodes(struct view *v, const struct pool *pool)
+{
+	struct audit_node given[ADDR_MAX_NODES];
 	unsigned cursor = 0;
 
+	v->report.nnodes = auditor_nodes(pool, given);
+	v->report.nodes = v->nodes;
 	v->report.segments = v->segments;
+	for (size_t i = 0; i < v->report.nnodes; i++)
+		v->nodes[i] = (struct report_node){ .given = given[i],
+			.numastat = pool->stats[given[i].node] };
 	for (struct segment *s; (s = pool_next_segment(pool, &cursor)) != NULL;)
-		v->segments[v->report.nsegments++] = (struct report_segment){ .number = s->number,
-			.given = { .node = s->node,
-				.registered_bytes = s->arena.bytes,
-				.free_bytes = buddy_free_bytes(s->buddy) },
-			.size_bytes = s->arena.bytes,
-			.page_bytes = s->arena.page_bytes,
-			.largest_free_bytes = buddy_largest_free_bytes(s->buddy),
-			.blocks = s->buddy };
+		add_segment(v, s);
+}
+
+/* What memory of the nodes is good for. */
+static void fill_memory(struct view *v, const struct pool *pool)
+{
+	struct ranking_node facts[ADDR_MAX_NODES];
+	const unsigned n = pool_facts(pool, facts);
+
+	for (unsigned i = 0; i < n; i++) {
+		const struct topology_node *known = topology_find(pool->topology, facts[i].node);
+
+		v->nodes[i].cpus = known ? known->cpus : 0;
+		v->nodes[i].memory_bytes = facts[i].values[PLACEMENT_CAPACITY];
+		v->nodes[i].bandwidth_mib_s = facts[i].values[PLACEMENT_BANDWIDTH];
+		v->nodes[i].latency_ns = facts[i].values[PLACEMENT_LATENCY];
+	}
+	for (unsigned a = PLACEMENT_CAPACITY; a < PLACEMENT_ATTRIBUTES; a++) {
+		const uint64_t best = ranking_best(facts, n, a);
+
+		for (unsigned i = 0; i < n; i++)
+			v->nodes[i].best_in |= (best >> facts[i].node & 1) << a;
+	}
 }
 
 static void fill_devices(struct view *v, const struct net *net)
@@ -95,7 +147,8 @@ static void fill_devices(struct view *v, const struct net *net)
 			.other_queue_pair = probe_outcome_name(d->probe.other_queue_pair),
 			.revoked_key = probe_outcome_name(d->probe.revoked_key),
 			.outside_window = probe_outcome_name(d->probe.outside_window),
-			.caution = device_caution(d) };
+			.caution = device_caution(d),
+			.node = d->node };
 	}
 }
 
@@ -133,7 +186,7 @@ static void fill_server(struct view *v, const struct sources *from)
 	v->report.terms = (struct report_terms){ .ttl_ms = o->ttl_ms,
 		.courtesy_ms = o->courtesy_ms,
 		.audit_interval_ms = o->audit_interval_ms,
-		.max_alloc_bytes = pool_max_alloc_bytes(l->pool, RMEM_NODE_ANY),
+		.max_alloc_bytes = pool_max_alloc_bytes(l->pool, POOL_ALL_NODES),
 		.reclaim = reclaim_text(o, v->reclaim, sizeof(v->reclaim)) };
 }
 
@@ -152,7 +205,8 @@ void view_fill(struct view *v, const struct sources *from)
 	r->now_ns = leases_time_ns(l);
 	r->now_real_ns = clock_real_ns();
 	fill_server(v, from);
-	fill_segments(v, l->pool);
+	fill_nodes(v, l->pool);
+	fill_memory(v, l->pool);
 	fill_devices(v, from->net);
 	r->counters = counters_of(from);
 	r->damage = (struct report_damage){ .allocations = l->pool->rejected,
@@ -169,5 +223,6 @@ void view_fill(struct view *v, const struct sources *from)
 	r->lease = lease_of;
 	r->channels = channels_of;
 	r->attached = attached_to;
+	r->record = record_of;
 	r->pages = count_pages;
 }

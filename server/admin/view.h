@@ -35,6 +35,7 @@ struct sources {
 
 struct view {
 	struct report_view report;
+	struct report_node nodes[ADDR_MAX_NODES];
 	struct report_segment segments[SEGMENTS_MAX];
 	struct report_device devices[DEVICES_MAX];
 	char addresses[DEVICES_MAX][INET_ADDRSTRLEN];

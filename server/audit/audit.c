@@ -1,29 +1,20 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/*
- * A scan keeps only suspects: the allocations that it calls definite. They are sorted by slot, the order in which
- * records usually come, so two scans are compared by walking through both.
- */
 #include "server/audit/audit.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/size_class.h"
 #include "server/audit/audit_merge.h"
-
-struct suspect {
-	uint32_t slot;
-	uint64_t serial; /* the next scan may find another allocation in the slot */
-};
-
-struct audit_scan {
-	struct suspect *suspects; /* sorted by slot once audit_end() has run */
-	size_t count, room;
-	bool unordered;
-};
+#include "server/audit/object.h"
 
 #define MEMBERS 32
-#define SUSPECTS_MIN 256
+
+/* What is in slabs and not held: part of their class in counted. */
+struct slab_bytes {
+	uint64_t cached, metadata;
+};
 
 struct audit {
 	enum audit_depth depth;
@@ -36,6 +27,7 @@ struct audit {
 	struct audit_node nodes[ADDR_MAX_NODES];
 	size_t nnodes;
 	struct ledger_account kept[ADDR_MAX_NODES], counted[ADDR_MAX_NODES];
+	struct slab_bytes slabs[ADDR_MAX_NODES][LEDGER_CLASSES];
 	struct audit_cells *cells;
 	struct audit_member
 		members[MEMBERS]; /* batch for the cells; empty between audit_add() calls */
@@ -45,15 +37,19 @@ struct audit {
 	bool failed; /* no memory */
 };
 
-static struct audit_holder_state state_of(const struct session_record *r)
+struct audit_holder_state audit_holder_of(const struct session_record *r)
 {
 	if (!r)
 		return (struct audit_holder_state){ .serial = 0 };
 	return (struct audit_holder_state){ .serial = r->serial,
 		.since_ns = r->state_since_ns,
+		.opened_ns = r->opened_ns,
+		.expired_ns = r->expired_ns,
+		.journaled_ns = session_journaled_ns(r),
 		.state = (uint8_t)r->state,
 		.evidence = (uint8_t)r->evidence,
-		.expired = r->expired_ns != 0 };
+		.exact = r->marks & SESSION_EXACT,
+		.no_sites = r->marks & SESSION_NO_SITES };
 }
 
 static bool is_orphan(const struct audit_holder_state *h, const struct allocation *a)
@@ -73,7 +69,7 @@ static enum audit_kind classify(const struct audit_holder_state *h, const struct
 	switch (h->state) {
 	case SESSION_CONNECTED:
 		/* Connected, but the lease is over: perhaps a network partition, so undecided. */
-		return h->expired ? AUDIT_LIMBO : AUDIT_REACHABLE;
+		return h->expired_ns ? AUDIT_LIMBO : AUDIT_REACHABLE;
 	case SESSION_CLOSED:
 		return AUDIT_DEFINITE;
 	case SESSION_DEAD:
@@ -83,92 +79,16 @@ static enum audit_kind classify(const struct audit_holder_state *h, const struct
 	}
 }
 
-/* ---- scans ---- */
-
-static int push(struct audit_scan *s, uint32_t slot, uint64_t serial)
-{
-	if (s->count == s->room) {
-		size_t room = 2 * s->room;
-		struct suspect *suspects = realloc(s->suspects, room * sizeof(*suspects));
-
-		if (!suspects)
-			return -ENOMEM;
-		s->suspects = suspects;
-		s->room = room;
-	}
-	s->unordered |= s->count > 0 && s->suspects[s->count - 1].slot > slot;
-	s->suspects[s->count++] = (struct suspect){ .slot = slot, .serial = serial };
-	return 0;
-}
-
-static struct audit_scan *make_scan(void)
-{
-	struct audit_scan *s = calloc(1, sizeof(*s));
-
-	if (!s)
-		return NULL;
-	s->room = SUSPECTS_MIN;
-	s->suspects = calloc(s->room, sizeof(*s->suspects));
-	if (s->suspects)
-		return s;
-	free(s);
-	return NULL;
-}
-
-void audit_scan_destroy(struct audit_scan *s)
-{
-	if (!s)
-		return;
-	free(s->suspects);
-	free(s);
-}
-
-static int by_slot(const void *left, const void *right)
-{
-	uint32_t l = ((const struct suspect *)left)->slot,
-		 r = ((const struct suspect *)right)->slot;
-
-	return l < r ? -1 : l > r;
-}
-
-/* Index of the first suspect at or above slot. Tries four indices from `from` on, then searches all. */
-static size_t seek(const struct audit_scan *s, uint32_t slot, size_t from)
-{
-	size_t below = 0, above = s->count;
-
-	for (unsigned n = 0; n < 4 && from < s->count; n++, from++)
-		if (s->suspects[from].slot >= slot &&
-			(from == 0 || s->suspects[from - 1].slot < slot))
-			return from;
-	while (below < above) {
-		size_t middle = below + (above - below) / 2;
-
-		if (s->suspects[middle].slot < slot)
-			below = middle + 1;
-		else
-			above = middle;
-	}
-	return below;
-}
-
-static bool scan_agrees(const struct audit_scan *s, uint32_t slot, uint64_t serial, size_t *walk)
-{
-	if (!s)
-		return false;
-	*walk = seek(s, slot, *walk);
-	return *walk < s->count && s->suspects[*walk].slot == slot &&
-	       s->suspects[*walk].serial == serial;
-}
-
 enum audit_kind audit_judge(
 	const struct audit_input *in, const struct audit_scan *previous, const struct allocation *a)
 {
-	const struct audit_holder_state holder = state_of(sessions_get(in->sessions, a->session));
+	const struct audit_holder_state holder =
+		audit_holder_of(sessions_get(in->sessions, a->session));
 	enum audit_kind kind = classify(&holder, a);
 	size_t walk = SIZE_MAX;
 
 	if (kind == AUDIT_DEFINITE &&
-		!scan_agrees(previous, ledger_slot(in->ledger, a), a->serial, &walk))
+		!audit_scan_agrees(previous, ledger_slot(in->ledger, a), a->serial, &walk))
 		return AUDIT_LIMBO;
 	return kind;
 }
@@ -209,26 +129,39 @@ static bool given(
 	return found;
 }
 
-static void fill(struct audit_node *node, const struct ledger_account *account)
+static uint64_t held_bytes(const struct ledger_account *account,
+	const struct slab_bytes slabs[LEDGER_CLASSES], enum ledger_class class)
 {
-	node->live_bytes = account->classes[CLASS_LIVE].block_bytes;
-	node->courtesy_bytes = account->classes[CLASS_COURTESY].block_bytes;
-	node->quarantine_bytes = account->classes[CLASS_QUARANTINE].block_bytes;
-	node->zombie_bytes = account->classes[CLASS_ZOMBIE].block_bytes;
+	return account->classes[class].block_bytes - slabs[class].cached - slabs[class].metadata;
+}
+
+static void fill(struct audit_node *node, const struct ledger_account *account,
+	const struct slab_bytes slabs[LEDGER_CLASSES])
+{
+	node->live_bytes = held_bytes(account, slabs, CLASS_LIVE);
+	node->courtesy_bytes = held_bytes(account, slabs, CLASS_COURTESY);
+	node->quarantine_bytes = held_bytes(account, slabs, CLASS_QUARANTINE);
+	node->zombie_bytes = held_bytes(account, slabs, CLASS_ZOMBIE);
+	for (unsigned class = 0; class < LEDGER_CLASSES; class ++) {
+		node->cached_bytes += slabs[class].cached;
+		node->metadata_bytes += slabs[class].metadata;
+	}
 	node->unaccounted_bytes =
 		(int64_t)(node->registered_bytes - node->free_bytes - node->live_bytes -
-			  node->courtesy_bytes - node->quarantine_bytes - node->zombie_bytes);
+			  node->courtesy_bytes - node->quarantine_bytes - node->zombie_bytes -
+			  node->cached_bytes - node->metadata_bytes);
 }
 
 size_t audit_nodes(const struct audit_input *in, struct audit_node out[ADDR_MAX_NODES])
 {
+	static const struct slab_bytes whole[LEDGER_CLASSES];
 	size_t n = 0;
 
 	for (unsigned node = 0; node < ADDR_MAX_NODES; node++) {
 		const struct ledger_account *account = ledger_account(in->ledger, node);
 
 		if (given(in->nodes, in->nnodes, node, &out[n]) || !is_empty(account))
-			fill(&out[n++], account);
+			fill(&out[n++], account, whole);
 	}
 	return n;
 }
@@ -242,9 +175,11 @@ static void compare_nodes(struct audit *a, struct audit_result *r)
 		if (!given(a->nodes, a->nnodes, node, out) && is_empty(&a->counted[node]) &&
 			is_empty(&a->kept[node]))
 			continue;
-		fill(out, &a->counted[node]);
-		for (unsigned class = 0; class < LEDGER_CLASSES; class ++)
+		fill(out, &a->counted[node], a->slabs[node]);
+		for (unsigned class = 0; class < LEDGER_CLASSES; class ++) {
+			out->counted_bytes[class] = a->counted[node].classes[class].block_bytes;
 			out->kept_bytes[class] = a->kept[node].classes[class].block_bytes;
+		}
 		out->miscounted =
 			memcmp(&a->kept[node], &a->counted[node], sizeof(a->kept[node])) != 0;
 		r->nnodes++;
@@ -259,7 +194,7 @@ static void copy_holders(struct audit *a, const struct sessions *sessions)
 	uint32_t cursor = 0, slot;
 
 	while ((r = sessions_next(sessions, &cursor, &slot)) != NULL) {
-		a->holders[slot] = state_of(r);
+		a->holders[slot] = audit_holder_of(r);
 		a->result->sessions_total++;
 		/* Undecided: the session's allocations are limbo. */
 		a->result->sessions_not_judged +=
@@ -302,7 +237,7 @@ int audit_begin(const struct audit_input *in, const struct audit_scan *previous,
 	a->nsites = sites_high(in->sites);
 	a->holders = calloc((size_t)a->nholders + 1, sizeof(*a->holders));
 	a->site_hashes = calloc((size_t)a->nsites + 1, sizeof(*a->site_hashes));
-	a->scan = make_scan();
+	a->scan = audit_scan_create();
 	a->result = calloc(1, sizeof(*a->result));
 	if (!a->holders || !a->site_hashes || !a->scan || !a->result ||
 		audit_cells_create(&a->cells)) {
@@ -323,57 +258,131 @@ static void flush(struct audit *a)
 	a->nmembers = 0;
 }
 
-/* a is LIVE or ZOMBIE: all other blocks have been given back. */
-static void add_member(struct audit *audit, const struct allocation *a,
-	const struct audit_holder_state *holder, uint32_t slot, enum audit_kind kind)
+static void add_member(struct audit *audit, const struct audit_member *m)
 {
 	struct audit_result *r = audit->result;
-	struct audit_member m = { .allocation = a,
-		.holder = holder,
-		.site = a->site < audit->nsites && audit->site_hashes[a->site] ? a->site : 0,
-		.kind = kind,
-		.orphan = is_orphan(holder, a),
-		.now_ns = audit->now_ns };
 
 	r->allocations_total++;
-	r->orphans += m.orphan;
-	r->allocations_without_site += m.site == 0;
-	if (kind == AUDIT_DEFINITE &&
-		!scan_agrees(audit->previous, slot, a->serial, &audit->walk)) {
-		m.kind = AUDIT_LIMBO;
-		m.unconfirmed = true;
-	}
-	r->totals[m.kind].blocks++;
-	r->totals[m.kind].bytes += a->bytes;
-	audit->members[audit->nmembers++] = m;
+	r->allocations_without_site += m->site == 0;
+	r->totals[m->kind].blocks++;
+	r->totals[m->kind].objects += m->slab != 0;
+	r->totals[m->kind].bytes += m->bytes;
+	audit->members[audit->nmembers++] = *m;
 	if (audit->nmembers == MEMBERS)
 		flush(audit);
 }
 
-static void add_one(struct audit *audit, uint32_t slot, const struct allocation *a)
+static uint32_t known_site(const struct audit *audit, uint32_t site)
+{
+	return site < audit->nsites && audit->site_hashes[site] ? site : 0;
+}
+
+/* What all allocations of a record have in common. */
+static struct audit_member member_of(struct audit *audit, const struct allocation *a,
+	const struct audit_holder_state *holder, uint32_t slot, enum audit_kind kind)
+{
+	struct audit_member m = { .holder = holder,
+		.kind = kind,
+		.orphan = is_orphan(holder, a),
+		.node = (uint8_t)allocation_node(a),
+		.session = a->session,
+		.session_serial = a->session_serial,
+		.now_ns = audit->now_ns };
+
+	if (kind == AUDIT_DEFINITE &&
+		!audit_scan_agrees(audit->previous, slot, a->serial, &audit->walk)) {
+		m.kind = AUDIT_LIMBO;
+		m.unconfirmed = true;
+	}
+	return m;
+}
+
+static void add_block(struct audit *audit, const struct allocation *a, struct audit_member *m)
+{
+	m->site = known_site(audit, a->site);
+	m->bytes = a->bytes;
+	m->block_bytes = allocation_block_bytes(a);
+	m->birth_ns = a->birth_ns;
+	add_member(audit, m);
+}
+
+/* Whatever the records say, each slot is held or cached, and all else is metadata. */
+static void add_objects(struct audit *audit, const struct allocation *a, struct audit_member *m,
+	enum ledger_class class, const uint64_t *words)
+{
+	const uint32_t n = slab_slots(a->size_class, a->bytes);
+	const struct object_slab slab = { .slot_bytes = size_class_bytes(a->size_class),
+		.opened_ns = m->orphan ? 0 : m->holder->opened_ns,
+		.born_ns = a->birth_ns,
+		.now_ns = audit->now_ns };
+	struct slab_bytes *sum = &audit->slabs[m->node][class];
+
+	sum->metadata += allocation_block_bytes(a) - slab_records_offset(a->size_class, n);
+	audit->result->slabs_total++;
+	audit->result->slabs_unread += !words;
+	m->slab = a->addr;
+	m->block_bytes = slab.slot_bytes;
+	for (uint32_t i = 0; i < n; i++) {
+		const struct object o =
+			words ? object_judge(words[i], &slab) : (struct object){ .held = false };
+
+		if (!o.held) {
+			sum->cached += slab.slot_bytes;
+			continue;
+		}
+		m->site = m->orphan || m->holder->no_sites ? 0 : known_site(audit, o.site);
+		m->corrupt = o.corrupt;
+		m->bytes = o.bytes;
+		m->birth_ns = o.birth_ns;
+		audit->result->objects_total++;
+		audit->result->corrupt_records += o.corrupt;
+		add_member(audit, m);
+	}
+}
+
+static void add_one(
+	struct audit *audit, uint32_t slot, const struct allocation *a, const uint64_t *words)
 {
 	static const struct audit_holder_state none;
 	const struct audit_holder_state *holder =
 		a->session < audit->nholders ? &audit->holders[a->session] : &none;
 	const enum audit_kind kind = classify(holder, a);
+	const enum ledger_class class = class_of(holder, a);
 	struct ledger_share *share;
+	struct audit_member m;
 
 	if (kind == AUDIT_DEFINITE)
-		audit->failed |= push(audit->scan, slot, a->serial) != 0;
+		audit->failed |= audit_scan_add(audit->scan, slot, a->serial) != 0;
 	if (audit->depth == AUDIT_SCAN)
 		return;
-	share = &audit->counted[allocation_node(a)].classes[class_of(holder, a)];
+	share = &audit->counted[allocation_node(a)].classes[class];
 	share->blocks++;
 	share->bytes += a->bytes;
 	share->block_bytes += allocation_block_bytes(a);
-	if (a->state == ALLOCATION_LIVE || a->state == ALLOCATION_ZOMBIE)
-		add_member(audit, a, holder, slot, kind);
+	share->slabs += a->size_class != 0;
+	/* All others have been given back. */
+	if (a->state != ALLOCATION_LIVE && a->state != ALLOCATION_ZOMBIE)
+		return;
+	m = member_of(audit, a, holder, slot, kind);
+	audit->result->orphans += m.orphan;
+	if (a->size_class && a->state == ALLOCATION_LIVE)
+		add_objects(audit, a, &m, class, words);
+	else
+		add_block(audit, a, &m);
 }
 
 void audit_add(struct audit *a, const uint32_t *slots, const struct allocation *records, size_t n)
 {
 	for (size_t i = 0; i < n && !a->failed; i++)
-		add_one(a, slots[i], &records[i]);
+		add_one(a, slots[i], &records[i], NULL);
+	flush(a);
+}
+
+void audit_add_slab(
+	struct audit *a, uint32_t slot, const struct allocation *record, const uint64_t *words)
+{
+	if (!a->failed)
+		add_one(a, slot, record, words);
 	flush(a);
 }
 
@@ -381,8 +390,7 @@ static int finish(struct audit *a)
 {
 	if (a->failed)
 		return -ENOMEM;
-	if (a->scan->unordered)
-		qsort(a->scan->suspects, a->scan->count, sizeof(*a->scan->suspects), by_slot);
+	audit_scan_sort(a->scan);
 	if (a->depth == AUDIT_SCAN)
 		return 0;
 	compare_nodes(a, a->result);

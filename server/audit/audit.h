@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include "server/audit/finding.h"
+#include "server/audit/scan.h"
 #include "server/ledger/ledger.h"
 #include "server/ledger/sessions.h"
 #include "server/ledger/sites.h"
@@ -29,10 +30,6 @@ struct audit_input {
 	const struct audit_node *nodes; /* only node, registered_bytes and free_bytes are read */
 	size_t nnodes;
 };
-
-/* The allocations that one scan called definite, for comparison with the next scan. */
-struct audit_scan;
-void audit_scan_destroy(struct audit_scan *s); /* NULL is fine */
 
 enum audit_depth {
 	AUDIT_SCAN, /* no result, only a scan to compare the next one with: a few times faster */
@@ -53,9 +50,19 @@ int audit_begin(const struct audit_input *in, const struct audit_scan *previous,
  */
 void audit_add(struct audit *a, const uint32_t *slots, const struct allocation *records, size_t n);
 
+/*
+ * The same for one record, with what a LIVE slab holds: words are the records of its slots (slab_slots() of them), of
+ * which an OBJECT_LIVE has no site that its session was not told. A slab without words counts as one that holds nothing.
+ */
+void audit_add_slab(
+	struct audit *a, uint32_t slot, const struct allocation *record, const uint64_t *words);
+
 /* Finish after all records were added. *out_result is NULL for AUDIT_SCAN. -ENOMEM. Always frees a. */
 int audit_end(struct audit *a, struct audit_scan **out_scan, struct audit_result **out_result);
 void audit_abandon(struct audit *a); /* NULL is fine */
+
+/* A session as an audit sees it; NULL: none. */
+struct audit_holder_state audit_holder_of(const struct session_record *r);
 
 /*
  * The kind that an audit would give one allocation now, regardless of its age. REVOKING and QUARANTINE blocks are
@@ -65,7 +72,8 @@ enum audit_kind audit_judge(const struct audit_input *in, const struct audit_sca
 	const struct allocation *a);
 
 /*
- * Conservation alone, from the ledger's own sums: completes in->nodes, ordered by node. A node that only the ledger
+ * Conservation alone, from the ledger's own sums, which know slabs only as a whole: completes in->nodes, ordered by
+ * node. A node that only the ledger
  * knows is added with registered_bytes 0. Returns the number of nodes. O(nodes). Only an audit compares these sums
  * with the records.
  */

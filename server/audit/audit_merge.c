@@ -12,11 +12,14 @@
 struct cell {
 	enum audit_kind kind;
 	uint32_t site;
+	bool corrupt;
 	struct audit_holder share;
 	uint64_t birth_min_ns, birth_max_ns;
 	uint64_t age_sum_ms;
 	uint64_t nodes;
-	uint32_t unconfirmed;
+	uint64_t unconfirmed;
+	uint64_t slab_addr,
+		last_slab; /* the lowest, and the last that was counted; UINT64_MAX, 0: none */
 };
 
 struct audit_cells {
@@ -25,6 +28,7 @@ struct audit_cells {
 	uint32_t *buckets; /* open addressing: index + 1, 0 is empty; 2 * room buckets */
 };
 
+/* Those with corrupt records are seldom: they need no hash of their own. */
 static uint32_t hash_cell(enum audit_kind kind, uint32_t site, uint64_t serial)
 {
 	return slotmap_hash(serial * AUDIT_KINDS + (uint64_t)kind) ^ slotmap_hash(site);
@@ -32,7 +36,7 @@ static uint32_t hash_cell(enum audit_kind kind, uint32_t site, uint64_t serial)
 
 static uint32_t hash_member(const struct audit_member *m)
 {
-	return hash_cell(m->kind, m->site, m->allocation->session_serial);
+	return hash_cell(m->kind, m->site, m->session_serial);
 }
 
 int audit_cells_create(struct audit_cells **out)
@@ -61,11 +65,11 @@ void audit_cells_destroy(struct audit_cells *c)
 	free(c);
 }
 
-static uint32_t *probe(const struct audit_cells *c, enum audit_kind kind, uint32_t site,
-	uint64_t serial, uint32_t session)
+static uint32_t *probe(const struct audit_cells *c, const struct cell *like)
 {
-	size_t mask = 2 * c->room - 1;
-	size_t at = hash_cell(kind, site, serial) & mask;
+	const size_t mask = 2 * c->room - 1;
+	const struct audit_holder *share = &like->share;
+	size_t at = hash_cell(like->kind, like->site, share->session_serial) & mask;
 
 	for (;; at = (at + 1) & mask) {
 		const struct cell *cell;
@@ -73,8 +77,10 @@ static uint32_t *probe(const struct audit_cells *c, enum audit_kind kind, uint32
 		if (c->buckets[at] == 0)
 			return &c->buckets[at];
 		cell = &c->cells[c->buckets[at] - 1];
-		if (cell->kind == kind && cell->site == site &&
-			cell->share.session_serial == serial && cell->share.session == session)
+		if (cell->kind == like->kind && cell->site == like->site &&
+			cell->corrupt == like->corrupt &&
+			cell->share.session_serial == share->session_serial &&
+			cell->share.session == share->session)
 			return &c->buckets[at];
 	}
 }
@@ -99,27 +105,28 @@ static int make_room(struct audit_cells *c)
 	c->buckets = buckets;
 	c->room = room;
 	for (size_t i = 0; i < c->count; i++)
-		*probe(c, cells[i].kind, cells[i].site, cells[i].share.session_serial,
-			cells[i].share.session) = (uint32_t)(i + 1);
+		*probe(c, &cells[i]) = (uint32_t)(i + 1);
 	return 0;
 }
 
 static struct cell *find_or_make(struct audit_cells *c, const struct audit_member *m)
 {
-	const struct allocation *a = m->allocation;
+	const struct cell empty = { .kind = m->kind,
+		.site = m->site,
+		.corrupt = m->corrupt,
+		.birth_min_ns = UINT64_MAX,
+		.slab_addr = UINT64_MAX,
+		.share = { .then = *m->holder,
+			.session = m->session,
+			.session_serial = m->session_serial,
+			.orphan = m->orphan } };
 	uint32_t *bucket;
 
 	if (make_room(c) != 0)
 		return NULL;
-	bucket = probe(c, m->kind, m->site, a->session_serial, a->session);
+	bucket = probe(c, &empty);
 	if (*bucket == 0) {
-		c->cells[c->count] = (struct cell){ .kind = m->kind,
-			.site = m->site,
-			.birth_min_ns = UINT64_MAX,
-			.share = { .then = *m->holder,
-				.session = a->session,
-				.session_serial = a->session_serial,
-				.orphan = m->orphan } };
+		c->cells[c->count] = empty;
 		*bucket = (uint32_t)++c->count;
 	}
 	return &c->cells[*bucket - 1];
@@ -143,20 +150,26 @@ static uint64_t add_saturating(uint64_t a, uint64_t b)
 
 static int add(struct audit_cells *c, const struct audit_member *m)
 {
-	const struct allocation *a = m->allocation;
 	struct cell *cell = find_or_make(c, m);
-	uint64_t age_ns = m->now_ns > a->birth_ns ? m->now_ns - a->birth_ns : 0;
+	uint64_t age_ns = m->now_ns > m->birth_ns ? m->now_ns - m->birth_ns : 0;
 
 	if (!cell)
 		return -ENOMEM;
 	cell->share.blocks++;
-	cell->share.bytes += a->bytes;
-	cell->share.block_bytes += allocation_block_bytes(a);
-	cell->birth_min_ns = min_of(cell->birth_min_ns, a->birth_ns);
-	cell->birth_max_ns = max_of(cell->birth_max_ns, a->birth_ns);
+	cell->share.objects += m->slab != 0;
+	cell->share.bytes += m->bytes;
+	cell->share.block_bytes += m->block_bytes;
+	cell->birth_min_ns = min_of(cell->birth_min_ns, m->birth_ns);
+	cell->birth_max_ns = max_of(cell->birth_max_ns, m->birth_ns);
 	cell->age_sum_ms = add_saturating(cell->age_sum_ms, age_ns / NSEC_PER_MSEC);
-	cell->nodes |= 1ULL << allocation_node(a);
+	cell->nodes |= 1ULL << m->node;
 	cell->unconfirmed += m->unconfirmed;
+	/* The objects of a slab come together. */
+	if (m->corrupt && m->slab != cell->last_slab) {
+		cell->share.slabs++;
+		cell->last_slab = m->slab;
+		cell->slab_addr = min_of(cell->slab_addr, m->slab);
+	}
 	return 0;
 }
 
@@ -186,7 +199,7 @@ int audit_cells_add(struct audit_cells *c, const struct audit_member *members, s
 	return err;
 }
 
-/* By kind and site; within a finding, holders by bytes descending, then by serial. */
+/* By kind, site and corruption; within a finding, holders by bytes descending, then by serial. */
 static int by_finding(const void *left, const void *right)
 {
 	const struct cell *l = left, *r = right;
@@ -195,6 +208,8 @@ static int by_finding(const void *left, const void *right)
 		return l->kind < r->kind ? -1 : 1;
 	if (l->site != r->site)
 		return l->site < r->site ? -1 : 1;
+	if (l->corrupt != r->corrupt)
+		return l->corrupt ? 1 : -1;
 	if (l->share.bytes != r->share.bytes)
 		return l->share.bytes > r->share.bytes ? -1 : 1;
 	if (l->share.session_serial != r->share.session_serial)
@@ -202,10 +217,11 @@ static int by_finding(const void *left, const void *right)
 	return l->share.session < r->share.session ? -1 : l->share.session > r->share.session;
 }
 
-/* The same on every server and in every run: depends only on the kind and the frames. */
-static uint64_t finding_id(enum audit_kind kind, uint64_t site_hash)
+/* The same on every server and in every run: depends only on the kind, the frames and whether records are corrupt. */
+static uint64_t finding_id(const struct cell *cell, uint64_t site_hash)
 {
-	uint64_t id = site_hash ^ ((uint64_t)kind + 1) * 0x9e3779b97f4a7c15ULL;
+	const uint64_t kind = (uint64_t)cell->kind + (cell->corrupt ? AUDIT_KINDS : 0);
+	uint64_t id = site_hash ^ (kind + 1) * 0x9e3779b97f4a7c15ULL;
 
 	id = (id ^ id >> 33) * 0xff51afd7ed558ccdULL;
 	id = (id ^ id >> 33) * 0xc4ceb9fe1a85ec53ULL;
@@ -215,6 +231,9 @@ static uint64_t finding_id(enum audit_kind kind, uint64_t site_hash)
 static void absorb(struct audit_finding *f, const struct cell *cell)
 {
 	f->blocks += cell->share.blocks;
+	f->objects += cell->share.objects;
+	f->slabs += cell->share.slabs;
+	f->slab_addr = min_of(f->slab_addr, cell->slab_addr);
 	f->bytes += cell->share.bytes;
 	f->block_bytes += cell->share.block_bytes;
 	f->birth_min_ns = min_of(f->birth_min_ns, cell->birth_min_ns);
@@ -232,7 +251,9 @@ static int make_finding(
 	*f = (struct audit_finding){ .kind = cells->kind,
 		.site = cells->site,
 		.site_hash = site_hash,
-		.id = finding_id(cells->kind, site_hash),
+		.corrupt = cells->corrupt,
+		.slab_addr = UINT64_MAX,
+		.id = finding_id(cells, site_hash),
 		.birth_min_ns = UINT64_MAX };
 	f->holders = calloc(n, sizeof(*f->holders));
 	if (!f->holders)
@@ -272,7 +293,8 @@ int audit_cells_merge(struct audit_cells *c, const uint64_t *site_hashes, struct
 
 		end = begin + 1;
 		while (end < c->count && c->cells[end].kind == first->kind &&
-			c->cells[end].site == first->site)
+			c->cells[end].site == first->site &&
+			c->cells[end].corrupt == first->corrupt)
 			end++;
 		if (make_finding(&findings[n], first, end - begin, site_hashes[first->site]) != 0) {
 			audit_findings_destroy(findings, n);

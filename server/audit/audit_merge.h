@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Merging: allocations of one kind and site form a finding; within it, those of one holder form a share.
- * A cell is one combination of kind, site and holder. Cells are few, however many allocations there are.
+ * Merging: allocations, blocks and objects, of one kind and site form a finding; within it, those of one holder form a
+ * share. A cell is one combination of kind, site and holder. Cells are few, however many allocations there are. Objects
+ * with corrupt records have cells of their own.
  */
 #ifndef RMEM_SERVER_AUDIT_AUDIT_MERGE_H
 #define RMEM_SERVER_AUDIT_AUDIT_MERGE_H
 
 #include "server/audit/finding.h"
-#include "server/ledger/allocation.h"
 
 struct audit_cells;
 
@@ -17,11 +17,16 @@ void audit_cells_destroy(struct audit_cells *c);  /* NULL is fine */
 struct audit_member {
 	enum audit_kind kind;
 	uint32_t site;
-	const struct allocation *allocation;
-	const struct audit_holder_state *holder;
+	bool corrupt; /* with site 0 */
 	bool orphan;
 	bool unconfirmed;
-	uint64_t now_ns;
+	uint8_t node;
+	uint32_t session;
+	uint64_t session_serial;
+	const struct audit_holder_state *holder;
+	uint64_t slab; /* address; 0: a block */
+	uint64_t bytes, block_bytes;
+	uint64_t birth_ns, now_ns;
 };
 
 /* -ENOMEM. Batches are much faster: their cells, scattered in memory, are prefetched together. */

@@ -12,6 +12,7 @@
 #include "common/log.h"
 #include "common/units.h"
 #include "server/audit/pass.h"
+#include "server/audit/slab.h"
 #include "server/lease/session.h"
 
 /* Minimum time between compared scans: long enough for a dying process to disappear. */
@@ -73,7 +74,8 @@ static void complain_of_sums(const struct audit_node *node)
 		  "rmemctl leaks --json and rmemctl status --json",
 		node->node, node->kept_bytes[CLASS_LIVE], node->kept_bytes[CLASS_COURTESY],
 		node->kept_bytes[CLASS_QUARANTINE], node->kept_bytes[CLASS_ZOMBIE],
-		node->live_bytes, node->courtesy_bytes, node->quarantine_bytes, node->zombie_bytes);
+		node->counted_bytes[CLASS_LIVE], node->counted_bytes[CLASS_COURTESY],
+		node->counted_bytes[CLASS_QUARANTINE], node->counted_bytes[CLASS_ZOMBIE]);
 }
 
 static void complain(const struct audit_result *r)
@@ -88,8 +90,13 @@ static void complain(const struct audit_result *r)
 		if (r->nodes[i].miscounted)
 			complain_of_sums(&r->nodes[i]);
 	}
+	if (r->corrupt_records)
+		log_warn("audit: %" PRIu64
+			 " records that clients keep of their objects are corrupt "
+			 "(rmemctl leaks)",
+			r->corrupt_records);
 	if (r->totals[AUDIT_DEFINITE].blocks)
-		log_info("audit: %s in %" PRIu64 " blocks definitely lost (rmemctl leaks)",
+		log_info("audit: %s in %" PRIu64 " allocations definitely lost (rmemctl leaks)",
 			units_format_bytes(r->totals[AUDIT_DEFINITE].bytes, bytes, sizeof(bytes)),
 			r->totals[AUDIT_DEFINITE].blocks);
 }
@@ -105,6 +112,9 @@ static struct audit_scan *take_stale(struct auditor *a)
 static int begin(struct auditor *a, enum audit_depth depth,
 	void (*done)(void *arg, const struct pass_outcome *outcome))
 {
+	const struct pass_source source = { .ledger = a->leases->pool->ledger,
+		.read = depth == AUDIT_FULL ? slab_read : NULL,
+		.arg = a->leases };
 	struct audit_node nodes[ADDR_MAX_NODES];
 	struct audit_input in;
 	struct audit *audit;
@@ -117,8 +127,7 @@ static int begin(struct auditor *a, enum audit_depth depth,
 	a->compares = a->previous != NULL;
 	err = audit_begin(&in, a->previous, depth, &audit);
 	if (!err)
-		err = pass_start(
-			a->base, a->leases->pool->ledger, audit, take_stale(a), done, a, &a->pass);
+		err = pass_start(a->base, &source, audit, take_stale(a), done, a, &a->pass);
 	if (err && !a->failed)
 		log_error("no audit is made: %s", strerror(-err));
 	a->failed = err; /* one line, until it works again */

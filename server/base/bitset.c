@@ -36,6 +36,7 @@ int bitset_copy(struct bitset *s, const struct bitset *from)
 	for (unsigned level = 0; !err && level < s->levels; level++)
 		memcpy(s->words[level], from->words[level],
 			(from->bits[level] + 63) / 64 * sizeof(*s->words[level]));
+	s->count = from->count;
 	return err;
 }
 
@@ -49,6 +50,7 @@ void bitset_destroy(struct bitset *s)
 
 void bitset_set(struct bitset *s, uint64_t i)
 {
+	s->count += !bitset_test(s, i);
 	for (unsigned level = 0; level < s->levels; level++) {
 		uint64_t *word = &s->words[level][i / 64];
 		uint64_t before = *word;
@@ -62,6 +64,7 @@ void bitset_set(struct bitset *s, uint64_t i)
 
 void bitset_clear(struct bitset *s, uint64_t i)
 {
+	s->count -= bitset_test(s, i);
 	for (unsigned level = 0; level < s->levels; level++) {
 		uint64_t *word = &s->words[level][i / 64];
 

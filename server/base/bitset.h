@@ -19,6 +19,7 @@ struct bitset {
 	uint64_t *words[BITSET_LEVELS]; /* [0] is the map itself; one piece of memory */
 	uint64_t bits[BITSET_LEVELS];
 	unsigned levels;
+	uint64_t count; /* of members */
 };
 
 /* Empty, for members below bits. -EINVAL when that is too large, -ENOMEM. 0 bits are fine. */

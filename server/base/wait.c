@@ -11,6 +11,16 @@ void wait_move(struct wait **from, struct wait **to)
 		w->list = to;
 }
 
+void wait_finish_oldest(struct wait **list, int result)
+{
+	struct wait *w = *list;
+
+	if (!w)
+		return;
+	wait_cancel(w);
+	w->done(w, result);
+}
+
 void wait_finish(struct wait **list, int result)
 {
 	struct wait *now, *w;

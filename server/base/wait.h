@@ -44,6 +44,9 @@ static inline void wait_cancel(struct wait *w)
 /* Those that hang on from hang on to, which is empty, now. */
 void wait_move(struct wait **from, struct wait **to);
 
+/* Call the one that has hung there longest, if there is one. */
+void wait_finish_oldest(struct wait **list, int result);
+
 /* Call all that hang there now, the oldest first; those that hang themselves up again meanwhile are not called again. */
 void wait_finish(struct wait **list, int result);
 

@@ -9,9 +9,11 @@
 #include <stdint.h>
 
 struct event;
+struct wait;
 
 struct work {
 	struct event *event; /* of the next slice; a timer */
+	struct wait *turns;  /* each waits for its turn: one of them per slice, the oldest first */
 };
 
 /* The next slice runs when the loop comes round. */

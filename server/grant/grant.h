@@ -34,12 +34,14 @@ enum grant_end { GRANT_GIVEN, GRANT_QUEUED, GRANT_ENDING, GRANT_STUCK };
 
 struct grant {
 	const struct allocation *allocation; /* NULL: the session's line of the heartbeat page */
-	struct access *access;               /* NULL as well then */
-	struct connection *connection;       /* that it was bound on, and works on */
-	struct ibv_mr *own_region;           /* REGION mode */
+	uint64_t offset, bytes;        /* what of the allocation: all, or an object of a slab */
+	struct access *access;         /* NULL as well then */
+	struct connection *connection; /* that it was bound on, and works on */
+	struct ibv_mr *own_region;     /* REGION mode */
 	struct ibv_mw *window;
 	uint32_t rkey;
-	bool bound; /* the bind was posted, and no invalidation has completed */
+	bool bound;     /* the bind was posted, and no invalidation has completed */
+	bool read_only; /* the window has no right to write, nor to atomic operations */
 	enum grant_end end;
 	unsigned revoke_tries;             /* that failed, while its connection was reaped */
 	struct grant *prev, *next;         /* of the connection */

@@ -5,6 +5,7 @@
 #include <event2/event.h>
 
 #include "common/clock.h"
+#include "server/base/wait.h"
 #include "server/base/work.h"
 #include "server/grant/access.h"
 #include "server/grant/teardown.h"
@@ -26,6 +27,8 @@ static void slice(evutil_socket_t fd, short what, void *arg)
 	more |= reclaim_some(r->reclaim);
 	more |= access_end_some(r->access, &ends);
 	more |= pool_wipe(r->pool);
+	wait_finish_oldest(&r->work->turns, 0);
+	more |= r->work->turns != NULL;
 	reclaim_retry(r->reclaim);
 	if (more)
 		work_wake(r->work);
@@ -51,7 +54,7 @@ void reaper_tick(struct reaper *r, uint64_t now_ns)
 {
 	teardown_retry(r->net);
 	/* In case work_wake() could not set its timer. */
-	if (r->reclaim->room || r->reclaim->taking || r->pool->nquarantined)
+	if (r->reclaim->room || r->reclaim->taking || r->pool->nquarantined || r->work->turns)
 		work_wake(r->work);
 	reclaim_tick(r->reclaim, now_ns);
 }

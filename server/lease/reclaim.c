@@ -35,10 +35,10 @@ static const struct allocation *next_live(
 	return a;
 }
 
-/* A wish is for one node, or with -1 for any. */
-static bool is_wanted(int node, unsigned here)
+/* Nodes are given as masks, a bit each (pool_rank_mask()). */
+static bool is_wanted(uint64_t nodes, unsigned here)
 {
-	return node < 0 || (unsigned)node == here;
+	return nodes & 1ULL << here;
 }
 
 static uint64_t live_bytes(const struct reclaim *r, const struct session *session, unsigned node)
@@ -47,12 +47,12 @@ static uint64_t live_bytes(const struct reclaim *r, const struct session *sessio
 		.block_bytes;
 }
 
-static bool holds_wanted(const struct reclaim *r, const struct session *session, int node)
+static bool holds_wanted(const struct reclaim *r, const struct session *session, uint64_t nodes)
 {
 	const struct pool *pool = r->leases->pool;
 
 	for (unsigned i = 0; i < pool->nnodes; i++)
-		if (is_wanted(node, pool->nodes[i].node) &&
+		if (is_wanted(nodes, pool->nodes[i].node) &&
 			live_bytes(r, session, pool->nodes[i].node))
 			return true;
 	return false;
@@ -63,7 +63,7 @@ struct prospects {
 	uint64_t takeable_bytes, coming_bytes;
 };
 
-static struct prospects prospects_of(const struct reclaim *r, int node)
+static struct prospects prospects_of(const struct reclaim *r, uint64_t nodes)
 {
 	const struct pool *pool = r->leases->pool;
 	struct prospects p = { .coming_bytes = 0 };
@@ -71,7 +71,7 @@ static struct prospects prospects_of(const struct reclaim *r, int node)
 	for (unsigned i = 0; i < pool->nnodes; i++) {
 		const unsigned here = pool->nodes[i].node;
 
-		if (!is_wanted(node, here))
+		if (!is_wanted(nodes, here))
 			continue;
 		p.takeable_bytes += r->leases->takeable_bytes[here];
 		p.coming_bytes +=
@@ -109,38 +109,38 @@ static void take(struct reclaim *r, struct session *session, const char *errinfo
 }
 
 /*
- * Take from the sessions of a list that hold memory on the node, in list order, until *bytes of it are taken or
+ * Take from the sessions of a list that hold memory on the nodes, in list order, until *bytes of it are taken or
  * TAKEN_AT_A_TIME sessions are; the next call continues. False: none holds any.
  */
-static bool take_from(struct reclaim *r, enum session_list list, int node, uint64_t *bytes)
+static bool take_from(struct reclaim *r, enum session_list list, uint64_t nodes, uint64_t *bytes)
 {
 	struct session *session, *next;
 	unsigned n = 0;
 
 	for (session = r->leases->lists[list]; session && *bytes && n < TAKEN_AT_A_TIME;
 		session = next) {
-		const uint64_t before = prospects_of(r, node).coming_bytes;
+		const uint64_t before = prospects_of(r, nodes).coming_bytes;
 		uint64_t taken;
 
 		next = session->next;
-		if (!holds_wanted(r, session, node))
+		if (!holds_wanted(r, session, nodes))
 			continue;
 		take(r, session, "the pool is full");
-		taken = prospects_of(r, node).coming_bytes - before;
+		taken = prospects_of(r, nodes).coming_bytes - before;
 		*bytes -= taken < *bytes ? taken : *bytes;
 		n++;
 	}
 	return n > 0;
 }
 
-static bool take_for(struct reclaim *r, int node, uint64_t bytes)
+static bool take_for(struct reclaim *r, uint64_t nodes, uint64_t bytes)
 {
 	bool any;
 
-	if (r->leases->options->reclaim == RECLAIM_NEVER || !prospects_of(r, node).takeable_bytes)
+	if (r->leases->options->reclaim == RECLAIM_NEVER || !prospects_of(r, nodes).takeable_bytes)
 		return false;
-	any = take_from(r, LISTED_GONE, node, &bytes);
-	return take_from(r, LISTED_EXPIRED, node, &bytes) || any;
+	any = take_from(r, LISTED_GONE, nodes, &bytes);
+	return take_from(r, LISTED_EXPIRED, nodes, &bytes) || any;
 }
 
 /* True if a session said goodbye or lost its connection just now: its process may be exiting. */
@@ -191,14 +191,15 @@ bool reclaim_seek(struct reclaim *r, const struct wish *wish)
 	const uint64_t now_ns = clock_boot_ns(), waited_ns = now_ns - wish->since_ns;
 	const uint64_t since_ns = r->took_ns > wish->since_ns ? r->took_ns : wish->since_ns;
 	const uint64_t bytes = block_bytes_for(wish->bytes);
-	const bool enough = prospects_of(r, wish->node).coming_bytes >= bytes;
+	const uint64_t nodes = pool_rank_mask(r->leases->pool, wish);
+	const bool enough = prospects_of(r, nodes).coming_bytes >= bytes;
 
 	check_liveness(r, now_ns);
 	if (waited_ns >= WAIT_MAX_NS)
 		return false;
 	if (is_expected(r, wish, now_ns) || (enough && now_ns - since_ns < TAKE_MORE_NS))
 		return true;
-	if (take_for(r, wish->node, bytes)) {
+	if (take_for(r, nodes, bytes)) {
 		r->took_ns = r->progress_ns = now_ns;
 		*wish->taken = true;
 		return true;

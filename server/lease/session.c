@@ -139,7 +139,7 @@ void sessions_recover(struct leases *l)
 		struct session *session = use_slot(l, slot, now_ns);
 
 		session->sites.over = r->marks & SESSION_NO_SITES;
-		if (r->state != SESSION_CLOSED && !session->sites.over)
+		if (!session->sites.over)
 			sites_recover_holder(l->sites, &session->sites);
 		if (r->state == SESSION_CONNECTED)
 			set_state(session, SESSION_DETACHED, HOLDER_NO_EVIDENCE);
@@ -470,7 +470,6 @@ void session_close(struct session *session)
 {
 	end_channels(session, "its client said goodbye");
 	set_state(session, SESSION_CLOSED, HOLDER_CLOSED);
-	sites_release(session->leases->sites, &session->sites);
 	session_forget_if_done(session);
 }
 

@@ -45,6 +45,7 @@ struct session {
 	bool evicted;    /* ... by order of an operator */
 	const struct allocation *taking_next; /* next block that reclaim gives up */
 	struct site_holder sites;             /* call sites whose numbers its client knows */
+	uint8_t turns;                        /* of interleaving (server/memory/ranking.h) */
 	uint32_t attach_seq;                  /* of the last LOOKUP that was counted; 0: none */
 	struct lease lease;
 	struct connection *control;  /* NULL: none open */

@@ -43,6 +43,7 @@ void ledger_share_add(struct ledger_share *share, const struct allocation *a)
 	share->blocks++;
 	share->bytes += a->bytes;
 	share->block_bytes += allocation_block_bytes(a);
+	share->slabs += a->size_class != 0;
 }
 
 static void subtract(struct ledger_share *share, const struct allocation *a)
@@ -50,6 +51,7 @@ static void subtract(struct ledger_share *share, const struct allocation *a)
 	share->blocks--;
 	share->bytes -= a->bytes;
 	share->block_bytes -= allocation_block_bytes(a);
+	share->slabs -= a->size_class != 0;
 }
 
 static enum ledger_class class_of(const struct account_holder *h, const struct allocation *a)
@@ -111,9 +113,11 @@ static void move(
 	from->blocks -= what->blocks;
 	from->bytes -= what->bytes;
 	from->block_bytes -= what->block_bytes;
+	from->slabs -= what->slabs;
 	to->blocks += what->blocks;
 	to->bytes += what->bytes;
 	to->block_bytes += what->block_bytes;
+	to->slabs += what->slabs;
 }
 
 void accounts_connect(struct accounts *acc, uint32_t session, uint64_t serial)

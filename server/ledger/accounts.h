@@ -26,6 +26,7 @@ struct ledger_share {
 	uint64_t blocks;
 	uint64_t bytes;       /* requested */
 	uint64_t block_bytes; /* of the blocks */
+	uint64_t slabs;       /* of the blocks, those that are slabs */
 };
 
 enum ledger_class {

@@ -273,11 +273,9 @@ static void publish(struct allocation *a, const struct allocation *draft)
 	a->birth_ns = draft->birth_ns;
 	a->site = draft->site;
 	a->seq = draft->seq;
-	a->former_order = 0;
+	a->order_or_node = draft->order_or_node;
 	a->size_class = draft->size_class;
-	a->moved_node = draft->moved_node;
-	for (unsigned i = 0; i < sizeof(a->reserved); i++)
-		a->reserved[i] = 0;
+	a->unshared = 0;
 	a->check = draft->check;
 	__atomic_store_n(&a->state, ALLOCATION_LIVE, __ATOMIC_RELEASE);
 }
@@ -290,9 +288,7 @@ int ledger_add(struct ledger *l, const struct allocation *draft, const struct al
 
 	checked.state = ALLOCATION_LIVE;
 	checked.serial = numbering_next(&l->serials);
-	checked.former_order = 0;
-	for (unsigned i = 0; i < sizeof(checked.reserved); i++)
-		checked.reserved[i] = 0;
+	checked.unshared = 0;
 	checked.check = ledger_record_check(&checked);
 	if (checked.serial == 0)
 		return -EDQUOT;
@@ -353,6 +349,34 @@ int ledger_set_state(struct ledger *l, const struct allocation *a, enum allocati
 	accounts_remove(&l->accounts, a);
 	store_state(l, slot, state);
 	accounts_add(&l->accounts, a);
+	return 0;
+}
+
+/* The last word of a record, which one store changes: unshared, check, and what is beside them. */
+typedef uint64_t __attribute__((may_alias)) last_word;
+
+static last_word *last_word_of(struct allocation *a)
+{
+	_Static_assert(sizeof(*a) - offsetof(struct allocation, unshared) <= sizeof(last_word),
+		"in the last word");
+	return (last_word *)(a + 1) - 1;
+}
+
+int ledger_unshare(struct ledger *l, const struct allocation *a)
+{
+	struct allocation changed = *a;
+
+	if (a->unshared == UNSHARED_MAX)
+		return -EDQUOT;
+	changed.unshared++;
+	changed.check = ledger_record_check(&changed);
+	/* A seal that is off by this matches before the store and after it. */
+	if (l->seal)
+		__atomic_store_n(&l->seal->changing, term(&changed) - term(a), __ATOMIC_SEQ_CST);
+	l->sum += term(&changed) - term(a);
+	__atomic_store_n(last_word_of(table_edit(&l->table, ledger_slot(l, a))),
+		*last_word_of(&changed), __ATOMIC_RELEASE);
+	settle(l);
 	return 0;
 }
 
@@ -483,6 +507,7 @@ struct ledger_share ledger_node_share(const struct ledger *l, unsigned node)
 		share.blocks += l->accounts.nodes[node].classes[i].blocks;
 		share.bytes += l->accounts.nodes[node].classes[i].bytes;
 		share.block_bytes += l->accounts.nodes[node].classes[i].block_bytes;
+		share.slabs += l->accounts.nodes[node].classes[i].slabs;
 	}
 	return share;
 }

@@ -77,6 +77,12 @@ int ledger_add(struct ledger *l, const struct allocation *draft, const struct al
 /* Change the state along the arrows above; ALLOCATION_FREE ends the record. -EINVAL for any other change. */
 int ledger_set_state(struct ledger *l, const struct allocation *a, enum allocation_state state);
 
+/*
+ * Count that all shares of it are revoked: what is made of a->unshared from now on is another. One store changes the
+ * record. -EDQUOT: it was done UNSHARED_MAX times.
+ */
+int ledger_unshare(struct ledger *l, const struct allocation *a);
+
 /* The allocation (of any state but FREE) that starts at addr / whose block contains addr, or NULL. */
 const struct allocation *ledger_find(const struct ledger *l, uint64_t addr);
 const struct allocation *ledger_find_containing(const struct ledger *l, uint64_t addr);

@@ -22,6 +22,7 @@
 _Static_assert(1ULL << ORDER_MIN == BLOCK_MIN_BYTES, "the smallest order is a page");
 _Static_assert(BLOCK_MIN_BYTES << (ORDERS - 1) == BLOCK_MAX_BYTES,
 	"the largest order is the largest block");
+_Static_assert(ORDERS == BUDDY_ORDERS, "as the header says");
 
 struct buddy {
 	uint64_t size_bytes;
@@ -295,6 +296,11 @@ uint64_t buddy_size_bytes(const struct buddy *b)
 uint64_t buddy_free_bytes(const struct buddy *b)
 {
 	return b->free_bytes;
+}
+
+uint64_t buddy_free_pieces(const struct buddy *b, unsigned order)
+{
+	return b->free[order].count;
 }
 
 uint64_t buddy_largest_free_bytes(const struct buddy *b)

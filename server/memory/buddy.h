@@ -17,6 +17,8 @@
 
 struct buddy;
 
+#define BUDDY_ORDERS 20 /* of free pieces: BLOCK_MIN_BYTES, twice that, … BLOCK_MAX_BYTES */
+
 /* -EINVAL if size_bytes is 0 or not a multiple of BLOCK_MIN_BYTES, -ENOMEM. */
 int buddy_create(uint64_t size_bytes, struct buddy **out);
 void buddy_destroy(struct buddy *b); /* NULL is fine */
@@ -43,6 +45,8 @@ bool buddy_next_taken(const struct buddy *b, uint64_t from, struct buddy_range *
 
 uint64_t buddy_size_bytes(const struct buddy *b);
 uint64_t buddy_free_bytes(const struct buddy *b);
+/* How many free pieces of an order (below BUDDY_ORDERS) there are. */
+uint64_t buddy_free_pieces(const struct buddy *b, unsigned order);
 /* The largest power of two that buddy_alloc() can return now. */
 uint64_t buddy_largest_free_bytes(const struct buddy *b);
 

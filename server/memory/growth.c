@@ -12,7 +12,6 @@
 #include "common/denial.h"
 #include "common/log.h"
 #include "numa/topology.h"
-#include "rmem/rmem.h"
 #include "server/base/thread.h"
 
 struct growth_job {
@@ -110,7 +109,7 @@ int growth_begin(struct growth *g, const struct sizes *sizes, struct errinfo *er
 
 	for (size_t i = 0; i < sizes->count && !err; i++) {
 		const struct sizes_node *n = &sizes->nodes[i];
-		const uint64_t have = pool_size_bytes(g->pool, (int)n->node);
+		const uint64_t have = pool_size_bytes(g->pool, 1ULL << n->node);
 
 		if (n->bytes > have)
 			err = grow(g, n->node, n->bytes - have, errinfo);
@@ -133,7 +132,7 @@ static int check_limits(struct growth *g, const struct sizes *wanted, struct err
 			at++;
 		if (at == wanted->count)
 			all.nodes[all.count++] =
-				(struct sizes_node){ node, pool_size_bytes(g->pool, (int)node) };
+				(struct sizes_node){ node, pool_size_bytes(g->pool, 1ULL << node) };
 	}
 	topology_refresh(g->topology);
 	err = limits_read(g->data->arenas, &limits, errinfo);
@@ -222,7 +221,7 @@ int growth_resize(struct growth *g, const struct sizes *wanted, struct growth_ou
 	err = check_limits(g, wanted, errinfo);
 	out->count = 0;
 	for (size_t i = 0; i < wanted->count && !err; i++) {
-		const uint64_t bytes = pool_size_bytes(g->pool, (int)wanted->nodes[i].node);
+		const uint64_t bytes = pool_size_bytes(g->pool, 1ULL << wanted->nodes[i].node);
 		struct growth_node *n = &out->nodes[out->count++];
 
 		*n = (struct growth_node){ .node = wanted->nodes[i].node,

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "server/memory/limits.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
@@ -18,8 +17,6 @@
 #include "server/memory/arena.h"
 #include "server/memory/cgroup.h"
 
-#define NODE_MAX_BYTES (ADDR_OFFSET_MASK + 1)
-
 static uint64_t round_down(uint64_t bytes, uint64_t unit)
 {
 	return bytes - bytes % unit;
@@ -33,136 +30,6 @@ static uint64_t min_u64(uint64_t a, uint64_t b)
 static uint64_t max_u64(uint64_t a, uint64_t b)
 {
 	return a > b ? a : b;
-}
-
-uint64_t sizes_total(const struct sizes *s)
-{
-	uint64_t total = 0;
-
-	for (size_t i = 0; i < s->count; i++)
-		total += s->nodes[i].bytes; /* 64 nodes of 4 TiB fit */
-	return total;
-}
-
-/* The number of nodes that fit into an address; other nodes cannot lend. */
-static size_t usable_nodes(const struct topology *t)
-{
-	size_t n = 0;
-
-	while (n < topology_count(t) && topology_at(t, n)->node < ADDR_MAX_NODES)
-		n++;
-	return n;
-}
-
-static int no_such_node(const struct topology *t, unsigned long node, struct errinfo *errinfo)
-{
-	char list[160] = "";
-	size_t used = 0;
-
-	for (size_t i = 0; i < usable_nodes(t) && used < sizeof(list) - 16; i++)
-		used += (size_t)snprintf(list + used, sizeof(list) - used, "%s%u", i ? ", " : "",
-			topology_at(t, i)->node);
-	return errinfo_set(errinfo, -ENODEV,
-		"there is no NUMA node %lu with memory here; there is: %s", node, list);
-}
-
-static int add_size(struct sizes *s, const struct topology *t, unsigned long node, uint64_t bytes,
-	uint64_t page_bytes, struct errinfo *errinfo)
-{
-	char text[UNITS_TEXT_SIZE];
-
-	if (node >= ADDR_MAX_NODES || !topology_find(t, (unsigned)node))
-		return no_such_node(t, node, errinfo);
-	for (size_t i = 0; i < s->count; i++) {
-		if (s->nodes[i].node == node)
-			return errinfo_set(errinfo, -EINVAL, "--size names node %lu twice", node);
-	}
-	if (bytes > NODE_MAX_BYTES)
-		return errinfo_set(errinfo, -EFBIG, "--size: a node can lend at most %s",
-			units_format_bytes(NODE_MAX_BYTES, text, sizeof(text)));
-	bytes = round_down(bytes, page_bytes);
-	if (bytes == 0)
-		return errinfo_set(errinfo, -EINVAL,
-			"--size: node %lu would lend less than one page of %s", node,
-			units_format_bytes(page_bytes, text, sizeof(text)));
-	s->nodes[s->count++] = (struct sizes_node){ (unsigned)node, bytes };
-	return 0;
-}
-
-static int bad_size(const char *text, struct errinfo *errinfo)
-{
-	return errinfo_set(errinfo, -EINVAL,
-		"--size %.64s: wanted a size such as 4G, or sizes by node such as 0:4G,1:2G", text);
-}
-
-static int parse_even(const char *text, const struct topology *t, uint64_t page_bytes,
-	struct sizes *out, struct errinfo *errinfo)
-{
-	size_t n = usable_nodes(t);
-	uint64_t bytes;
-
-	if (units_parse_bytes(text, &bytes) != 0)
-		return bad_size(text, errinfo);
-	for (size_t i = 0; i < n; i++) {
-		int err = add_size(out, t, topology_at(t, i)->node, bytes / n, page_bytes, errinfo);
-
-		if (err)
-			return err;
-	}
-	return n > 0 ? 0 : no_such_node(t, 0, errinfo);
-}
-
-/* One "NODE:SIZE" of n characters. */
-static int parse_item(const char *item, size_t n, const struct topology *t, uint64_t page_bytes,
-	struct sizes *out, struct errinfo *errinfo)
-{
-	char copy[32], *colon, *end;
-	unsigned long node;
-	uint64_t bytes;
-
-	if (n >= sizeof(copy))
-		return bad_size(item, errinfo);
-	memcpy(copy, item, n);
-	copy[n] = '\0';
-	colon = strchr(copy, ':');
-	if (!colon || !isdigit((unsigned char)copy[0]))
-		return bad_size(item, errinfo);
-	node = strtoul(copy, &end, 10); /* overflow: ULONG_MAX, an invalid node */
-	if (end != colon || units_parse_bytes(colon + 1, &bytes) != 0)
-		return bad_size(item, errinfo);
-	return add_size(out, t, node, bytes, page_bytes, errinfo);
-}
-
-static int compare_nodes(const void *a, const void *b)
-{
-	const struct sizes_node *x = a, *y = b;
-
-	return (x->node > y->node) - (x->node < y->node);
-}
-
-int sizes_parse(const char *text, const struct topology *t, uint64_t page_bytes, struct sizes *out,
-	struct errinfo *errinfo)
-{
-	struct sizes s = { 0 };
-	int err = 0;
-
-	if (!strchr(text, ':')) {
-		err = parse_even(text, t, page_bytes, &s, errinfo);
-	} else {
-		for (const char *item = text; !err;) {
-			size_t n = strcspn(item, ",");
-
-			err = parse_item(item, n, t, page_bytes, &s, errinfo);
-			if (item[n] == '\0')
-				break;
-			item += n + 1;
-		}
-		qsort(s.nodes, s.count, sizeof(s.nodes[0]), compare_nodes);
-	}
-	if (err)
-		return err;
-	*out = s;
-	return 0;
 }
 
 /*
@@ -255,7 +122,7 @@ static uint64_t node_free_bytes(const struct limits *l, const struct topology_no
 /* An arena of an earlier run can be opened only with its own size. */
 static void sizes_of_files(const struct topology *t, const struct limits *l, struct sizes *s)
 {
-	for (size_t i = 0; i < usable_nodes(t); i++) {
+	for (size_t i = 0; i < sizes_usable_nodes(t); i++) {
 		unsigned node = topology_at(t, i)->node;
 
 		if (l->files[node].bytes > 0)
@@ -279,14 +146,14 @@ static uint64_t default_bytes(const struct limits *l, const struct topology_node
 			bytes, l->memlock_hard_bytes > LIMITS_MEMLOCK_EXTRA
 				       ? (l->memlock_hard_bytes - LIMITS_MEMLOCK_EXTRA) / nnodes
 				       : 0);
-	bytes = round_down(min_u64(bytes, NODE_MAX_BYTES), align);
+	bytes = round_down(min_u64(bytes, SIZES_NODE_MAX_BYTES), align);
 	return max_u64(bytes, max_u64(LIMITS_NODE_MIN_BYTES, align));
 }
 
 /* Nodes with a free page; limits on the total are shared evenly. */
 static void sizes_of_nodes(const struct topology *t, const struct limits *l, struct sizes *s)
 {
-	for (size_t i = 0; i < usable_nodes(t); i++) {
+	for (size_t i = 0; i < sizes_usable_nodes(t); i++) {
 		const struct topology_node *n = topology_at(t, i);
 
 		if (node_free_bytes(l, n) >= l->page_bytes)
@@ -319,7 +186,7 @@ static int check_node(const struct topology *t, const struct limits *l, const st
 	uint64_t free_bytes;
 
 	if (!n)
-		return no_such_node(t, s->node, errinfo);
+		return sizes_no_such_node(t, s->node, errinfo);
 	units_format_bytes(s->bytes, want, sizeof(want));
 	if (s->bytes > n->total_bytes)
 		return errinfo_set(errinfo, -ENOMEM,

@@ -16,6 +16,7 @@
 #include "common/addr.h"
 #include "common/units.h"
 #include "common/errinfo.h"
+#include "server/memory/sizes.h"
 
 struct topology;
 
@@ -30,26 +31,6 @@ struct topology;
 #define LIMITS_CONNECTION_BYTES (32 * KIB)
 #define LIMITS_CONNECTIONS_MIN 512 /* rmemd starts only if it may lock the memory for this many */
 #define LIMITS_MEMLOCK_EXTRA (LIMITS_CONNECTIONS_MIN * LIMITS_CONNECTION_BYTES)
-
-/* Bytes that each node lends. A node that is not listed lends nothing. */
-struct sizes {
-	size_t count;
-	struct sizes_node {
-		unsigned node;
-		uint64_t bytes;
-	} nodes[ADDR_MAX_NODES];
-};
-
-uint64_t sizes_total(const struct sizes *s);
-
-/*
- * "4G": split evenly over all nodes. "0:4G,1:2G": these nodes only. Rounded down to whole pages.
- *	-EINVAL		wrong syntax, a node given twice, or less than a page for a node
- *	-ENODEV		no such node
- *	-EFBIG		more than the address format allows (4 TiB per node)
- */
-int sizes_parse(const char *text, const struct topology *t, uint64_t page_bytes, struct sizes *out,
-	struct errinfo *errinfo);
 
 /* The machine's current limits. */
 struct limits {

@@ -10,30 +10,24 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/units.h"
-#include "rmem/rmem.h"
 
-static bool is_wanted(const struct segment *s, int node)
-{
-	return node == RMEM_NODE_ANY || s->node == (unsigned)node;
-}
-
-/* Iterate over the segments of a node, or of any. */
-static struct segment *next_on(const struct pool *p, int node, unsigned *cursor)
+/* Iterate over the segments of these nodes. */
+static struct segment *next_on(const struct pool *p, uint64_t nodes, unsigned *cursor)
 {
 	struct segment *s;
 
 	do {
 		s = pool_next_segment(p, cursor);
-	} while (s && !is_wanted(s, node));
+	} while (s && !(nodes & 1ULL << s->node));
 	return s;
 }
 
-uint64_t pool_size_bytes(const struct pool *p, int node)
+uint64_t pool_size_bytes(const struct pool *p, uint64_t nodes)
 {
 	uint64_t bytes = 0;
 	unsigned cursor = 0;
 
-	for (struct segment *s; (s = next_on(p, node, &cursor)) != NULL;)
+	for (struct segment *s; (s = next_on(p, nodes, &cursor)) != NULL;)
 		bytes += s->arena.bytes;
 	return bytes;
 }
@@ -56,27 +50,37 @@ static int take_block_in(struct segment *s, const struct wish *wish, uint64_t *o
 		s->buddy, wish->bytes, avoid, wish_avoid_in(wish, s->number, avoid), out_offset);
 }
 
-/* Try the segment with most free bytes first, then (fragmentation) the others. */
-static int take_block(
-	struct pool *p, const struct wish *wish, struct segment **out, uint64_t *out_offset)
+/* In a node's segment with most free bytes, or else (fragmentation) in another. */
+static int take_block_on(struct pool *p, unsigned node, const struct wish *wish,
+	struct segment **out, uint64_t *out_offset)
 {
 	struct segment *s, *best = NULL;
 	unsigned cursor = 0;
-	int err;
+	int err = -ENOSPC;
 
-	if (wish->node != RMEM_NODE_ANY && !pool_find_node(p, (unsigned)wish->node))
-		return -EINVAL;
-	if (wish->bytes > pool_max_alloc_bytes(p, wish->node))
-		return -EFBIG; /* too large even for an empty pool: making room is useless */
-	while ((s = next_on(p, wish->node, &cursor)) != NULL) {
+	while ((s = next_on(p, 1ULL << node, &cursor)) != NULL) {
 		if (!best || buddy_free_bytes(s->buddy) > buddy_free_bytes(best->buddy))
 			best = s;
 	}
-	err = take_block_in(best, wish, out_offset);
-	for (s = best, cursor = 0; err == -ENOSPC && (s = next_on(p, wish->node, &cursor)) != NULL;)
+	if (best)
+		err = take_block_in(best, wish, out_offset);
+	for (s = best, cursor = 0; err == -ENOSPC && (s = next_on(p, 1ULL << node, &cursor)) != NULL;)
 		err = take_block_in(s, wish, out_offset);
 	if (!err)
 		*out = s;
+	return err;
+}
+
+/* From the first node in order that has room. */
+static int take_block(struct pool *p, const struct wish *wish, const struct ranking *ranking,
+	struct segment **out, uint64_t *out_offset)
+{
+	int err = -ENOSPC;
+
+	if (wish->bytes > pool_max_alloc_bytes(p, ranking->mask))
+		return -EFBIG; /* too large even for empty nodes: making room is useless */
+	for (unsigned i = 0; err == -ENOSPC && i < ranking->count; i++)
+		err = take_block_on(p, ranking->nodes[i], wish, out, out_offset);
 	return err;
 }
 
@@ -84,11 +88,14 @@ int pool_alloc(struct pool *p, const struct wish *wish, const struct allocation 
 	const struct allocation **out)
 {
 	struct allocation filled = *draft;
+	struct ranking ranking;
 	struct segment *s;
 	uint64_t offset;
 	int err;
 
-	err = take_block(p, wish, &s, &offset);
+	err = pool_rank(p, wish, &ranking, NULL);
+	if (!err)
+		err = take_block(p, wish, &ranking, &s, &offset);
 	if (err)
 		return err;
 	filled.addr = addr_make(s->number, offset);
@@ -99,15 +106,16 @@ int pool_alloc(struct pool *p, const struct wish *wish, const struct allocation 
 		buddy_free(s->buddy, offset, allocation_block_bytes(&filled));
 		return err == -EDQUOT || err == -EEXIST ? err : -ENOMEM;
 	}
+	pool_count(p, wish, &ranking, s->node);
 	return 0;
 }
 
-static uint64_t largest_free_bytes(const struct pool *p, int node)
+static uint64_t largest_free_bytes(const struct pool *p, uint64_t nodes)
 {
 	uint64_t largest = 0;
 	unsigned cursor = 0;
 
-	for (struct segment *s; (s = next_on(p, node, &cursor)) != NULL;) {
+	for (struct segment *s; (s = next_on(p, nodes, &cursor)) != NULL;) {
 		uint64_t here = buddy_largest_free_bytes(s->buddy);
 
 		largest = here > largest ? here : largest;
@@ -125,25 +133,47 @@ static uint64_t lent_bytes(const struct pool *p)
 	return bytes;
 }
 
+/* "pool is", "node 1 is", "nodes 0, 2 are": where the wish can be fulfilled. */
+static const char *name_nodes(
+	const struct pool *p, const struct wish *wish, uint64_t nodes, char *buf, size_t size)
+{
+	unsigned named = 0;
+	size_t used;
+
+	for (unsigned i = 0; i < p->nnodes; i++)
+		named += (nodes >> p->nodes[i].node) & 1;
+	if (named == p->nnodes && !wish->placement.nodes)
+		return "pool is";
+	used = (size_t)snprintf(buf, size, named > 1 ? "nodes" : "node");
+	for (unsigned i = 0, n = 0; i < p->nnodes && used < size; i++) {
+		if (nodes & 1ULL << p->nodes[i].node)
+			used += (size_t)snprintf(
+				buf + used, size - used, "%s %u", n++ ? "," : "", p->nodes[i].node);
+	}
+	if (used < size)
+		snprintf(buf + used, size - used, named > 1 ? " are" : " is");
+	return buf;
+}
+
 int pool_explain_full(
 	const struct pool *p, const struct wish *wish, uint32_t session, struct errinfo *errinfo)
 {
 	const uint64_t own_bytes = ledger_session_bytes(p->ledger, session);
+	const uint64_t nodes = pool_rank_mask(p, wish);
 	char asked[UNITS_TEXT_SIZE], largest[UNITS_TEXT_SIZE];
-	char own[UNITS_TEXT_SIZE], others[UNITS_TEXT_SIZE], where[24] = "pool";
+	char own[UNITS_TEXT_SIZE], others[UNITS_TEXT_SIZE], where[128];
 
-	if (wish->node != RMEM_NODE_ANY)
-		snprintf(where, sizeof(where), "node %d", wish->node);
 	units_format_bytes(wish->bytes, asked, sizeof(asked));
-	units_format_bytes(largest_free_bytes(p, wish->node), largest, sizeof(largest));
+	units_format_bytes(largest_free_bytes(p, nodes), largest, sizeof(largest));
 	units_format_bytes(own_bytes, own, sizeof(own));
 	units_format_bytes(lent_bytes(p) - own_bytes, others, sizeof(others));
 	return errinfo_set(errinfo, -ENOSPC,
-		"the %s is full: %s asked for, largest free block %s; "
+		"the %s full: %s asked for, largest free block %s; "
 		"of the whole pool this session holds %s in %u blocks, all others together %s "
 		"(`rmemctl sessions` on the server tells who they are); free something, or start "
 		"rmemd with a larger --size",
-		where, asked, largest, own, ledger_session_count(p->ledger, session), others);
+		name_nodes(p, wish, nodes, where, sizeof(where)), asked, largest, own,
+		ledger_session_count(p->ledger, session), others);
 }
 
 /* End the record before the block can be allocated again. */
@@ -169,12 +199,12 @@ void *pool_pointer(struct pool *p, const struct allocation *a)
 	return pool_find_segment(p, a->addr)->arena.base + addr_offset(a->addr);
 }
 
-uint64_t pool_max_alloc_bytes(const struct pool *p, int node)
+uint64_t pool_max_alloc_bytes(const struct pool *p, uint64_t nodes)
 {
 	uint64_t max = 0;
 	unsigned cursor = 0;
 
-	for (struct segment *s; (s = next_on(p, node, &cursor)) != NULL;) {
+	for (struct segment *s; (s = next_on(p, nodes, &cursor)) != NULL;) {
 		uint64_t bytes = 1ULL << (63 - __builtin_clzll(s->arena.bytes));
 
 		max = bytes > max ? bytes : max;

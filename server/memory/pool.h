@@ -18,6 +18,7 @@
 #include "common/units.h"
 #include "server/ledger/ledger.h"
 #include "server/ledger/table.h"
+#include "server/memory/numastat.h"
 #include "server/memory/wish.h"
 #include "numa/topology.h"
 #include "server/memory/datadir.h"
@@ -40,6 +41,8 @@ struct pool {
 	struct segment *segments[SEGMENTS_MAX]; /* by number; NULL: there is none */
 	struct pool_node nodes[ADDR_MAX_NODES];
 	unsigned nnodes;
+	const struct topology *topology;
+	struct numastat stats[ADDR_MAX_NODES]; /* by node */
 	uint64_t block_max;    /* the largest block that all devices can access */
 	uint32_t *wipe_next;   /* by ledger slot, ledger_max() long */
 	uint32_t nquarantined; /* blocks in QUARANTINE */
@@ -77,6 +80,8 @@ void pool_close(struct pool *p);
 /* NULL: no such node. */
 struct pool_node *pool_find_node(struct pool *p, unsigned node);
 
+#define POOL_ALL_NODES UINT64_MAX
+
 /* The segment that an address is in. NULL: none. */
 struct segment *pool_find_segment(const struct pool *p, uint64_t addr);
 
@@ -100,13 +105,25 @@ int pool_prove_segment(struct pool *p, const struct segment *s);
 /* Remove a segment from the pool, if it is there, and its file. The caller closes it. Nothing in it is lent. */
 void pool_drop_segment(struct pool *p, const struct datadir *data, unsigned number, unsigned node);
 
-/* Sum over the segments of a node, or (RMEM_NODE_ANY) all. */
-uint64_t pool_size_bytes(const struct pool *p, int node);
+/* Sum over the segments of these nodes: a bit each. */
+uint64_t pool_size_bytes(const struct pool *p, uint64_t nodes);
+
+/* What is known of the nodes; distances are not set. Returns how many there are. */
+unsigned pool_facts(const struct pool *p, struct ranking_node out[ADDR_MAX_NODES]);
+
+/* On which nodes the wish can be fulfilled, and in which order they are tried. Errors as ranking_make(). */
+int pool_rank(const struct pool *p, const struct wish *wish, struct ranking *out,
+	struct errinfo *errinfo);
+/* A bit per node of these; 0: on none. */
+uint64_t pool_rank_mask(const struct pool *p, const struct wish *wish);
+/* It was fulfilled, on that node. */
+void pool_count(
+	struct pool *p, const struct wish *wish, const struct ranking *ranking, unsigned node);
 
 /*
- * Lend a block of the wished node, or (RMEM_NODE_ANY) preferably of the node with most free bytes. draft carries
- * session, session_serial, birth_ns, site and seq. -EINVAL no such node, -EFBIG, -ENOSPC, -EDQUOT (ledger full),
- * -ENOMEM (the ledger's file cannot grow: its file system is full).
+ * Lend a block, where the wish says. draft carries session, session_serial, birth_ns, site and seq.
+ * -EINVAL, -ENODEV as pool_rank(), -EFBIG, -ENOSPC, -EDQUOT (ledger full), -ENOMEM (the ledger's file cannot grow: its
+ * file system is full).
  */
 int pool_alloc(struct pool *p, const struct wish *wish, const struct allocation *draft,
 	const struct allocation **out);
@@ -132,8 +149,8 @@ void pool_wipe_all(struct pool *p);
 /* Bytes wiped so far by the wipers. */
 uint64_t pool_wiped_bytes(const struct pool *p);
 
-/* The largest allocation that an empty pool (RMEM_NODE_ANY), or an empty node, could serve. */
-uint64_t pool_max_alloc_bytes(const struct pool *p, int node);
+/* The largest allocation that these nodes (a bit each; POOL_ALL_NODES) could serve if they were empty. */
+uint64_t pool_max_alloc_bytes(const struct pool *p, uint64_t nodes);
 
 /* An allocation's address in this process. */
 void *pool_pointer(struct pool *p, const struct allocation *a);

@@ -11,7 +11,10 @@
 
 struct wish {
 	uint64_t bytes;
-	int node;          /* -1: any */
+	struct placement placement; /* as the peer sent it; zeroed: on any node */
+	int nic; /* the node of the NIC that it came by; RANKING_NOWHERE: unknown */
+	uint8_t *
+		turns; /* of its session (struct ranking_question); NULL: interleaving begins anew */
 	uint64_t since_ns; /* time of the request, boot clock */
 	bool *taken; /* set by reclaim_seek(): memory was taken for this wish, and may not all be back yet */
 	const struct range *avoid; /* addresses to avoid, in the peer's order */

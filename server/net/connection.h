@@ -27,6 +27,14 @@
 
 enum connection_state { CONNECTION_ACCEPTING, CONNECTION_OPEN, CONNECTION_CLOSING };
 
+/* A COPY, or a FILL, that goes on. */
+struct transfer {
+	struct place dst, src; /* src: of a COPY */
+	uint64_t bytes, done;
+	bool fill;
+	uint8_t byte; /* of a FILL */
+};
+
 /* A request that is answered later, when its wait ends. At most one. */
 struct pending {
 	bool active;
@@ -43,8 +51,13 @@ struct pending {
 				struct hello_request hello;
 			};
 		};
-		const struct allocation *allocation; /* FREE, DETACH: waits for grants to end */
-		struct session *session; /* HELLO, JOIN: waits for connections to be gone */
+		/* DETACH, UNSHARE: wait for grants on the allocation, or on the object there, to end */
+		struct {
+			const struct allocation *allocation;
+			uint64_t offset;
+		};
+		struct transfer transfer; /* COPY, FILL: waits for its turn */
+		struct session *session;  /* HELLO, JOIN: waits for connections to be gone */
 	};
 };
 

@@ -12,6 +12,7 @@
 #include "common/denial.h"
 #include "common/verbs.h"
 #include "server/base/destroy.h"
+#include "server/memory/pool.h" /* numa/topology.h */
 
 #define MAX_GIDS 256
 
@@ -143,6 +144,7 @@ int device_open(struct device *d, struct ibv_context *verbs, enum protection wan
 	int err;
 
 	memset(d, 0, sizeof(*d));
+	d->node = TOPOLOGY_UNKNOWN;
 	d->verbs = verbs;
 	err = device_address(verbs, &d->address);
 	if (err)

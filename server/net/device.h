@@ -29,6 +29,7 @@ struct device {
 	struct ibv_comp_channel *channel;
 	struct event *event; /* the loop's, on the channel */
 	struct ibv_device_attr attr;
+	int node; /* NUMA node that it is attached to, or TOPOLOGY_UNKNOWN (numa/topology.h): set by the server */
 	uint64_t region_max;    /* bytes that one region may have; a power of 2 */
 	struct in_addr address; /* the one it was probed on */
 	struct probe_result probe;

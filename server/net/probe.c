@@ -48,7 +48,8 @@ struct trial {
 	struct target target;
 };
 
-static int bind_window(const struct probe *p, const struct loopback *pair, struct target *t)
+static int bind_window(
+	const struct probe *p, const struct loopback *pair, struct target *t, unsigned rights)
 {
 	struct ibv_send_wr wr;
 	uint8_t low;
@@ -65,7 +66,7 @@ static int bind_window(const struct probe *p, const struct loopback *pair, struc
 	wr.bind_mw.bind_info.mr = t->region;
 	wr.bind_mw.bind_info.addr = t->window_addr;
 	wr.bind_mw.bind_info.length = t->window_bytes;
-	wr.bind_mw.bind_info.mw_access_flags = IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_WRITE;
+	wr.bind_mw.bind_info.mw_access_flags = rights;
 	err = loopback_execute(pair, pair->holder, &wr, p->note);
 	if (!err)
 		t->window->rkey = t->rkey; /* libibverbs does not do it */
@@ -196,7 +197,8 @@ static int trial_open(const struct probe *p, struct trial *t, bool tight)
 	if (!err)
 		err = target_open(p, &t->target, tight);
 	if (!err)
-		err = bind_window(p, &t->pair, &t->target);
+		err = bind_window(p, &t->pair, &t->target,
+			IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_WRITE);
 	if (!err)
 		err = control(p, t);
 	if (err)
@@ -292,6 +294,29 @@ static enum probe_outcome use_outside(
 	return outcome;
 }
 
+/* A window that was bound anew, for reading only: a read of it is no offence, and must work. */
+static enum probe_outcome use_to_write(
+	const struct probe *p, const struct offence *o, enum ibv_wr_opcode opcode)
+{
+	enum probe_outcome outcome = PROBE_FAILED;
+	struct trial t;
+	int err;
+
+	if (trial_open(p, &t, o->tight))
+		return PROBE_FAILED;
+	err = invalidate_window(p, &t.pair, &t.target);
+	if (!err)
+		err = bind_window(p, &t.pair, &t.target, IBV_ACCESS_REMOTE_READ);
+	if (!err && opcode == IBV_WR_RDMA_READ)
+		err = access_remote(p, &t.pair, opcode, t.target.window_addr, t.target.rkey);
+	if (!err)
+		outcome = opcode == IBV_WR_RDMA_READ
+				  ? PROBE_REFUSED
+				  : offend(p, &t.pair, &t.target, opcode, t.target.window_addr);
+	trial_close(p, &t);
+	return outcome;
+}
+
 /* Try an offence by reading and by writing. A failure is noted. */
 static enum probe_outcome try_offence(
 	const struct probe *p, const struct offence *o, struct errinfo *failure)
@@ -373,12 +398,14 @@ static int run_checks(struct probe *p, struct probe_result *r, struct errinfo *e
 	const struct offence elsewhere = { use_elsewhere, false, 0 };
 	const struct offence revoked[] = { { use_invalidated, false, 0 },
 		{ use_destroyed, true, 0 } };
+	const struct offence to_write = { use_to_write, false, 0 };
 	int err = check_controls(p, r, errinfo);
 
 	if (err)
 		return err;
 	r->other_queue_pair = check(p, &elsewhere, 1, &r->note);
 	r->revoked_key = check(p, revoked, 2, &r->note);
+	r->write_to_read_only = check(p, &to_write, 1, &r->note);
 	r->outside_window = check_outside(p, false, &r->note);
 	r->outside_region = check_outside(p, true, &r->note);
 	return 0;

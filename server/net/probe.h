@@ -31,6 +31,8 @@ struct probe_result {
 	enum probe_outcome other_queue_pair;
 	/* The key after its invalidation was confirmed, or its window and region were destroyed. */
 	enum probe_outcome revoked_key;
+	/* A write through a window that is bound for reading only. */
+	enum probe_outcome write_to_read_only;
 	/* An address before, after or across the end of the window, but inside its region. */
 	enum probe_outcome outside_window;
 	/* The same of a region that is exactly as large as the window. */

@@ -67,6 +67,9 @@ static const struct {
 	[MESSAGE_SHARE] = { handle_share, ON(PURPOSE_SESSION), false },
 	[MESSAGE_LOOKUP] = { handle_lookup, ON(PURPOSE_SESSION), false },
 	[MESSAGE_DETACH] = { handle_detach, ON(PURPOSE_SESSION), false },
+	[MESSAGE_UNSHARE] = { handle_unshare, ON(PURPOSE_SESSION), false },
+	[MESSAGE_COPY] = { handle_copy, ON(PURPOSE_SESSION), false },
+	[MESSAGE_FILL] = { handle_fill, ON(PURPOSE_SESSION), false },
 	[MESSAGE_FENCE] = { handle_fence, ON(PURPOSE_SESSION), false },
 };
 

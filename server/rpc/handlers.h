@@ -6,7 +6,8 @@
  *
  *	session.c	HELLO JOIN BYE RENEW FENCE
  *	memory.c	ALLOC FREE ATTACH
- *	share.c		SHARE LOOKUP DETACH
+ *	share.c		SHARE LOOKUP DETACH UNSHARE
+ *	copy.c		COPY FILL
  *	site.c		SITE SITE_NAMES
  *	report.c	REPORT REPORT_READ
  *
@@ -21,6 +22,7 @@
 #include "server/net/connection.h"
 
 struct access;
+struct reached;
 struct reclaim;
 struct sites;
 struct work;
@@ -33,7 +35,7 @@ struct rpc {
 	struct leases *leases;
 	struct reclaim *reclaim;
 	struct sites *sites;
-	const struct work *work;
+	struct work *work;
 	/* Answers a REPORT: calls answer() once, from the loop or before this returns. */
 	void (*ask)(void *asked, const char *request, struct question *q,
 		void (*answer)(struct question *q, char *text));
@@ -52,7 +54,8 @@ typedef int handler_fn(struct connection *c, const struct header *h, struct wire
 
 handler_fn handle_hello, handle_join, handle_bye, handle_renew, handle_fence;
 handler_fn handle_alloc, handle_free, handle_attach;
-handler_fn handle_share, handle_lookup, handle_detach;
+handler_fn handle_share, handle_lookup, handle_detach, handle_unshare;
+handler_fn handle_copy, handle_fill;
 handler_fn handle_site, handle_site_names;
 handler_fn handle_report, handle_report_read;
 
@@ -66,12 +69,15 @@ int handler_refuse_grant(struct connection *c, const struct header *h, int err);
 /* The session's own LIVE allocation that starts at addr and has that serial, or NULL. */
 const struct allocation *handler_own(const struct connection *c, uint64_t addr, uint64_t serial);
 
-/* The LIVE allocation that starts at addr, if key is its share key; else NULL. */
-const struct allocation *handler_shared(
-	struct connection *c, uint64_t addr, const uint8_t key[SHARE_KEY_SIZE]);
+/*
+ * What starts at addr, in the LIVE allocation with that serial, if the session may reach it: all of its own, or what the
+ * key admits to, which may be an object of a slab. *out_read_only: it may only read. False: nothing.
+ */
+bool handler_reachable(struct connection *c, uint64_t addr, uint64_t serial,
+	const uint8_t key[SHARE_KEY_SIZE], struct reached *out, bool *out_read_only);
 
-/* Does a DETACH of the connection's session wait for the session's grants on a to end? */
-bool handler_is_detaching(const struct connection *c, const struct allocation *a);
+/* Does a DETACH of the connection's session wait for the session's grants on it to end? */
+bool handler_is_detaching(const struct connection *c, const struct reached *what);
 
 /* The record of the connection's session. */
 const struct session_record *handler_record(const struct connection *c);

@@ -11,7 +11,6 @@
 #include "common/clock.h"
 #include "common/size_class.h"
 #include "common/units.h"
-#include "rmem/rmem.h"
 #include "server/grant/access.h"
 #include "server/ledger/sites.h"
 #include "server/rpc/handlers.h"
@@ -20,10 +19,12 @@
 
 /* ---- ALLOC ---- */
 
-static struct wish wish_of(const struct alloc_request *q, uint64_t since_ns)
+static struct wish wish_of(struct connection *c, const struct alloc_request *q, uint64_t since_ns)
 {
 	return (struct wish){ .bytes = q->bytes,
-		.node = q->node,
+		.placement = q->placement,
+		.nic = c->device->node,
+		.turns = &session_of(c)->turns,
 		.since_ns = since_ns,
 		.avoid = q->avoid,
 		.navoid = q->navoid };
@@ -31,30 +32,51 @@ static struct wish wish_of(const struct alloc_request *q, uint64_t since_ns)
 
 static int refuse_full(struct connection *c, const struct header *h, const struct alloc_request *q)
 {
-	const struct wish wish = wish_of(q, 0);
+	const struct wish wish = wish_of(c, q, 0);
 	struct errinfo errinfo;
 	int err = pool_explain_full(rpc_of(c)->pool, &wish, c->grantee->slot, &errinfo);
 
 	return handler_refuse(c, h, err, "%s", errinfo.text);
 }
 
+/* Where it is wanted makes no sense here. */
+static int refuse_placement(
+	struct connection *c, const struct header *h, const struct alloc_request *q, int err)
+{
+	const struct wish wish = wish_of(c, q, 0);
+	struct errinfo errinfo = { "" };
+	struct ranking ranking;
+
+	(void)pool_rank(rpc_of(c)->pool, &wish, &ranking, &errinfo);
+	return handler_refuse(c, h, err, "%s", errinfo.text);
+}
+
+static int refuse_large(struct connection *c, const struct header *h, const struct alloc_request *q)
+{
+	const struct wish wish = wish_of(c, q, 0);
+	struct pool *pool = rpc_of(c)->pool;
+	char max[UNITS_TEXT_SIZE];
+
+	units_format_bytes(
+		pool_max_alloc_bytes(pool, pool_rank_mask(pool, &wish)), max, sizeof(max));
+	return handler_refuse(c, h, -EFBIG, "one allocation can hold at most %s here", max);
+}
+
 static int refuse_alloc(
 	struct connection *c, const struct header *h, const struct alloc_request *q, int err)
 {
-	char max[UNITS_TEXT_SIZE];
-
 	switch (err) {
 	case -ENOSPC:
 		return refuse_full(c, h, q);
 	case -EFBIG:
-		return handler_refuse(c, h, err, "one allocation can hold at most %s here",
-			units_format_bytes(
-				pool_max_alloc_bytes(rpc_of(c)->pool, q->node), max, sizeof(max)));
+		return refuse_large(c, h, q);
 	case -EINVAL:
 		if (q->bytes == 0)
 			return handler_refuse(
 				c, h, err, "an allocation of 0 bytes is not possible");
-		return handler_refuse(c, h, err, "the server has no NUMA node %d", q->node);
+		return refuse_placement(c, h, q, err);
+	case -ENODEV:
+		return refuse_placement(c, h, q, err);
 	case -ENOMEM:
 		return handler_refuse(c, h, -ENOSPC,
 			"the server cannot keep a record of it: the file system of %s, with its "
@@ -80,7 +102,10 @@ static const struct allocation *made_by(struct connection *c, uint32_t seq)
 
 static int reply_alloc(struct connection *c, const struct header *h, const struct allocation *a)
 {
-	const struct alloc_reply body = { .addr = a->addr, .bytes = a->bytes, .serial = a->serial };
+	const struct alloc_reply body = { .addr = a->addr,
+		.bytes = a->bytes,
+		.serial = a->serial,
+		.node = (uint8_t)allocation_node(a) };
 	struct reply r;
 
 	connection_reply_begin(c, h->type, h->seq, 0, &r);
@@ -105,12 +130,10 @@ static int try_alloc(struct connection *c, const struct header *h, const struct 
 		.site = site_of(c, q),
 		.size_class = q->size_class,
 		.seq = h->seq };
-	const struct wish wish = wish_of(q, 0);
+	const struct wish wish = wish_of(c, q, 0);
 	const struct allocation *a;
 	int err;
 
-	if (q->node != RMEM_NODE_ANY && (q->node < 0 || q->node >= ADDR_MAX_NODES))
-		return -EINVAL;
 	err = pool_alloc(rpc->pool, &wish, &draft, &a);
 	if (err)
 		return err;
@@ -125,12 +148,12 @@ static int try_alloc(struct connection *c, const struct header *h, const struct 
 static bool may_have_room(
 	struct connection *c, const struct alloc_request *q, uint64_t since_ns, int err)
 {
-	struct wish wish = wish_of(q, since_ns);
+	struct wish wish = wish_of(c, q, since_ns);
 
 	wish.taken = &c->pending.taken;
 	if (err == -EDQUOT) {
 		wish.bytes = 1;
-		wish.node = RMEM_NODE_ANY;
+		wish.placement = (struct placement){ 0 };
 	}
 	return (err == -ENOSPC || err == -EDQUOT) && reclaim_seek(rpc_of(c)->reclaim, &wish);
 }
@@ -279,10 +302,10 @@ int handle_free(struct connection *c, const struct header *h, struct wire *in)
 /* Bind and reply in one post: the window is bound before the peer has the key. */
 static int reply_grant(struct connection *c, const struct header *h, struct grant *g)
 {
-	const struct allocation *a = g->allocation;
-	const struct grant_reply body = {
-		.addr = a->addr, .bytes = a->bytes, .serial = a->serial, .rkey = g->rkey
-	};
+	const struct grant_reply body = { .addr = g->allocation->addr + g->offset,
+		.bytes = g->bytes,
+		.serial = g->allocation->serial,
+		.rkey = g->rkey };
 	struct ibv_send_wr bind;
 	struct reply r;
 	int err;
@@ -300,28 +323,29 @@ static int reply_grant(struct connection *c, const struct header *h, struct gran
 
 int handle_attach(struct connection *c, const struct header *h, struct wire *in)
 {
-	const struct allocation *a;
+	struct reached what;
 	struct attach_request q;
 	struct grant *g;
+	bool read_only;
 	int err;
 
 	attach_request_get(in, &q);
 	if (wire_finish(in))
 		return -EBADMSG;
-	a = handler_own(c, q.addr, q.serial);
-	if (!a)
-		a = handler_shared(c, q.addr, q.key);
-	if (a && a->serial != q.serial)
-		a = NULL; /* the key fits a newer allocation than the one meant */
-	if (!a)
+	if (!handler_reachable(c, q.addr, q.serial, q.key, &what, &read_only))
 		return handler_refuse(c, h, -ESTALE,
 			"0x%" PRIx64 " is not held by this session, nor shared with it (any more)",
 			q.addr);
-	g = access_find(rpc_of(c)->access, c, a);
+	g = access_find(rpc_of(c)->access, c, &what);
 	/* No new grant during a DETACH either: the DETACH would wait for it, but nothing would end it. */
-	if ((g && g->end != GRANT_GIVEN) || handler_is_detaching(c, a))
+	if ((g && g->end != GRANT_GIVEN) || handler_is_detaching(c, &what))
 		return handler_refuse(c, h, -ESTALE, "0x%" PRIx64 " is being detached", q.addr);
-	err = g ? 0 : access_make(rpc_of(c)->access, c, a, &g);
+	if (g && g->read_only != read_only)
+		return handler_refuse(c, h, -EINVAL,
+			"this connection reaches 0x%" PRIx64
+			" with another key's rights: DETACH it",
+			q.addr);
+	err = g ? 0 : access_make(rpc_of(c)->access, c, &what, read_only, &g);
 	if (err)
 		return handler_refuse_grant(c, h, err);
 	rpc_of(c)->keys_given++;

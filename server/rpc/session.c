@@ -46,9 +46,11 @@ static int greet(struct connection *c, const struct header *h)
 		.heartbeat_addr = e.addr,
 		.heartbeat_rkey = c->heartbeat->rkey,
 		.nodes = (uint8_t)rpc_of(c)->pool->nnodes,
-		.max_alloc_bytes = pool_max_alloc_bytes(rpc_of(c)->pool, RMEM_NODE_ANY),
+		.max_alloc_bytes = pool_max_alloc_bytes(rpc_of(c)->pool, POOL_ALL_NODES),
 		.fencing_token = handler_record(c)->fencing_token,
-		.pool = rpc_of(c)->pool->id };
+		.pool = rpc_of(c)->pool->id,
+		.windows = (uint32_t)c->device->attr.max_mw,
+		.atomics = c->device->attr.atomic_cap != IBV_ATOMIC_NONE };
 	memcpy(body.secret, handler_record(c)->secret, ID_SIZE);
 	connection_reply_begin(c, h->type, h->seq, 0, &r);
 	hello_reply_put(&r.body, &body);
@@ -80,9 +82,7 @@ static bool await_slot(struct connection *c, const struct header *h,
 	const struct hello_request *hello, uint64_t since_ns)
 {
 	struct rpc *rpc = rpc_of(c);
-	const struct wish wish = {
-		.bytes = 1, .node = RMEM_NODE_ANY, .since_ns = since_ns, .taken = &c->pending.taken
-	};
+	const struct wish wish = { .bytes = 1, .since_ns = since_ns, .taken = &c->pending.taken };
 
 	if (!reclaim_seek(rpc->reclaim, &wish))
 		return false;

@@ -202,7 +202,7 @@ static int prepare(void **state)
 	description = site_describe(session.heap, &stack);
 	sites = sites_create(session.heap);
 	origin.code = sites_code(sites, description);
-	return blocks_init(&session.blocks, session.heap) ||
+	return blocks_init(&session.blocks, session.heap, NULL) ||
 	       blocks_add(&session.blocks,
 		       &(struct block){ .addr = ADDR, .bytes = 4096, .id = 1, .origin = origin });
 }

@@ -84,6 +84,7 @@ int raw_bye(struct raw *r)
 /* What was last lent at an address, to any of this process: most tests name an allocation by that alone. */
 static struct {
 	uint64_t addr, serial;
+	bool slab; /* any address in the page means it */
 } lent_last[1 << 16];
 
 /* Two nodes of 128 MiB. */
@@ -96,18 +97,29 @@ void raw_remember(uint64_t addr, uint64_t serial)
 {
 	lent_last[place_of(addr)].addr = addr;
 	lent_last[place_of(addr)].serial = serial;
+	lent_last[place_of(addr)].slab = false;
+}
+
+void raw_remember_slab(uint64_t addr, uint64_t bytes, uint64_t serial)
+{
+	for (uint64_t at = addr; at < addr + bytes; at += 4096) {
+		raw_remember(at, serial);
+		lent_last[place_of(at)].slab = true;
+	}
 }
 
 uint64_t raw_serial(uint64_t addr)
 {
 	const size_t i = place_of(addr);
 
-	return lent_last[i].addr == addr ? lent_last[i].serial : 0;
+	return lent_last[i].addr == (lent_last[i].slab ? addr & ~4095ULL : addr)
+		       ? lent_last[i].serial
+		       : 0;
 }
 
 int raw_alloc_only(struct raw *r, uint64_t bytes, struct alloc_reply *out)
 {
-	const struct alloc_request q = { .bytes = bytes, .node = -1 };
+	const struct alloc_request q = { .bytes = bytes };
 	int err = RAW_ASK(r, MESSAGE_ALLOC, alloc, &q, alloc, out);
 
 	if (!err)
@@ -149,15 +161,57 @@ int raw_free(struct raw *r, uint64_t addr)
 	return RAW_TELL(r, MESSAGE_FREE, free, &q);
 }
 
-int raw_share(struct raw *r, uint64_t addr, uint8_t key[SHARE_KEY_SIZE])
+static int share(struct raw *r, uint64_t addr, bool read_only, uint8_t key[SHARE_KEY_SIZE])
 {
-	const struct share_request q = { .addr = addr, .serial = raw_serial(addr) };
+	const struct share_request q = {
+		.addr = addr, .serial = raw_serial(addr), .read_only = read_only
+	};
 	struct share_reply answer;
 	int err = RAW_ASK(r, MESSAGE_SHARE, share, &q, share, &answer);
 
 	if (!err)
 		memcpy(key, answer.key, SHARE_KEY_SIZE);
 	return err;
+}
+
+int raw_share(struct raw *r, uint64_t addr, uint8_t key[SHARE_KEY_SIZE])
+{
+	return share(r, addr, false, key);
+}
+
+int raw_share_to_read(struct raw *r, uint64_t addr, uint8_t key[SHARE_KEY_SIZE])
+{
+	return share(r, addr, true, key);
+}
+
+int raw_unshare(struct raw *r, uint64_t addr)
+{
+	const struct unshare_request q = { .addr = addr, .serial = raw_serial(addr) };
+
+	return RAW_TELL(r, MESSAGE_UNSHARE, unshare, &q);
+}
+
+struct place raw_place(uint64_t addr, uint64_t offset, const uint8_t *key)
+{
+	struct place p = { .addr = addr, .serial = raw_serial(addr), .offset = offset };
+
+	if (key)
+		memcpy(p.key, key, sizeof(p.key));
+	return p;
+}
+
+int raw_copy(struct raw *r, struct place dst, struct place src, uint64_t bytes)
+{
+	const struct copy_request q = { .dst = dst, .src = src, .bytes = bytes };
+
+	return RAW_TELL(r, MESSAGE_COPY, copy, &q);
+}
+
+int raw_fill(struct raw *r, struct place dst, uint8_t byte, uint64_t bytes)
+{
+	const struct fill_request q = { .dst = dst, .bytes = bytes, .byte = byte };
+
+	return RAW_TELL(r, MESSAGE_FILL, fill, &q);
 }
 
 int raw_lookup(struct raw *r, uint64_t addr, const uint8_t *key, uint64_t *out_bytes)

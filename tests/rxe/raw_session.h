@@ -66,6 +66,8 @@ int raw_alloc_only(struct raw *r, uint64_t bytes, struct alloc_reply *out);
 /* The serial of what was last lent at addr to anybody of this process: what those below mean. 0: unknown. */
 uint64_t raw_serial(uint64_t addr);
 void raw_remember(uint64_t addr, uint64_t serial);
+/* ... and objects in it, at any address. */
+void raw_remember_slab(uint64_t addr, uint64_t bytes, uint64_t serial);
 /* ALLOC, and ATTACH on the same connection. r->seq stays that of the ALLOC. */
 int raw_alloc(struct raw *r, uint64_t bytes, struct grant_reply *out);
 int raw_free(struct raw *r, uint64_t addr);
@@ -73,6 +75,12 @@ int raw_attach(struct raw *r, uint64_t addr, struct grant_reply *out);
 /* key NULL: all zero. */
 int raw_attach_with(struct raw *r, uint64_t addr, const uint8_t *key, struct grant_reply *out);
 int raw_share(struct raw *r, uint64_t addr, uint8_t key[SHARE_KEY_SIZE]);
+int raw_share_to_read(struct raw *r, uint64_t addr, uint8_t key[SHARE_KEY_SIZE]);
+int raw_unshare(struct raw *r, uint64_t addr);
+/* From an offset of an allocation on; key NULL: all zero. */
+struct place raw_place(uint64_t addr, uint64_t offset, const uint8_t *key);
+int raw_copy(struct raw *r, struct place dst, struct place src, uint64_t bytes);
+int raw_fill(struct raw *r, struct place dst, uint8_t byte, uint64_t bytes);
 int raw_lookup(struct raw *r, uint64_t addr, const uint8_t *key, uint64_t *out_bytes);
 int raw_detach(struct raw *r, uint64_t addr);
 int raw_fence(struct raw *r, uint64_t fencing_token); /* 1: out */

@@ -53,7 +53,7 @@ void speech_put_body(struct wire *w, enum message_type type)
 		put_hello(w);
 		break;
 	case MESSAGE_ALLOC:
-		alloc_request_put(w, &(struct alloc_request){ .bytes = 4096, .node = -1 });
+		alloc_request_put(w, &(struct alloc_request){ .bytes = 4096 });
 		break;
 	case MESSAGE_FREE:
 		free_request_put(w, &(struct free_request){ .addr = 4096 });
@@ -78,6 +78,15 @@ void speech_put_body(struct wire *w, enum message_type type)
 		break;
 	case MESSAGE_DETACH:
 		detach_request_put(w, &(struct detach_request){ .addr = 4096 });
+		break;
+	case MESSAGE_UNSHARE:
+		unshare_request_put(w, &(struct unshare_request){ .addr = 4096 });
+		break;
+	case MESSAGE_COPY:
+		copy_request_put(w, &(struct copy_request){ .dst = { .addr = 4096 } });
+		break;
+	case MESSAGE_FILL:
+		fill_request_put(w, &(struct fill_request){ .dst = { .addr = 4096 } });
 		break;
 	case MESSAGE_FENCE:
 		fence_request_put(w, &(struct fence_request){ .fencing_token = 1 });

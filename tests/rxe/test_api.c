@@ -355,6 +355,142 @@ static void test_wrong_vectors(void **state)
 	rig_stop(r, false);
 }
 
+/* ---- what the server moves ---- */
+
+#define MOVED_BYTES (9 * MIB + 17) /* several turns of the server's */
+
+/* Filled, and copied to and fro, at any place, as plain memory is; nothing beside it changes. */
+static void test_server_moves(void **state)
+{
+	static const size_t sizes[] = { 0, 1, 7, 4096, 65536, 65537, 5 * MIB, MOVED_BYTES - 100 };
+	uint8_t *model[2] = { lib_zeroes(MOVED_BYTES), lib_zeroes(MOVED_BYTES) };
+	uint8_t *got = lib_zeroes(MOVED_BYTES);
+	struct rig *r = *state;
+	rmem_addr_t addr[2];
+	uint64_t seed = 5;
+	struct rmem *rm;
+
+	rig_start(r, (const char *const[]){ "--size", "64M", NULL });
+	rm = lib_open(r->server, 0);
+	for (unsigned i = 0; i < 2; i++) {
+		addr[i] = lib_alloc(rm, MOVED_BYTES);
+		pattern_fill(model[i], MOVED_BYTES, i);
+		lib_succeed(rmem_write(rm, addr[i], model[i], MOVED_BYTES));
+	}
+	for (unsigned i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		const size_t to = random_below(&seed, 101), from = random_below(&seed, 101);
+
+		memcpy(model[i % 2] + to, model[!(i % 2)] + from, sizes[i]);
+		lib_succeed(rmem_copy(rm, addr[i % 2] + to, addr[!(i % 2)] + from, sizes[i]));
+		memset(model[i % 2] + from, (int)i, sizes[i] / 3);
+		lib_succeed(rmem_fill(rm, addr[i % 2] + from, (uint8_t)i, sizes[i] / 3));
+	}
+	/* Inside one allocation, next to each other. */
+	memcpy(model[0] + 70000, model[0], 70000);
+	lib_succeed(rmem_copy(rm, addr[0] + 70000, addr[0], 70000));
+	lib_expect(rmem_copy(rm, addr[0] + 69999, addr[0], 70000), -EINVAL, "overlap");
+	lib_expect(rmem_copy(rm, addr[0], addr[0] + 69999, 70000), -EINVAL, "overlap");
+	lib_expect(rmem_copy(rm, addr[0], addr[0], 1), -EINVAL, "overlap");
+	lib_expect(rmem_copy(rm, addr[0], addr[1] + 1, MOVED_BYTES), -EFAULT, "pass the end");
+	lib_expect(rmem_copy(rm, addr[0] + 1, addr[1], MOVED_BYTES), -EFAULT, "pass the end");
+	lib_expect(rmem_fill(rm, addr[0] + MOVED_BYTES, 1, 1), -EFAULT, "");
+	lib_expect(rmem_fill(rm, addr[0], 1, SIZE_MAX), -EFAULT, "pass the end");
+	lib_expect(rmem_copy(rm, 4096, addr[0], 8), -EFAULT, "not in any allocation");
+	lib_expect(rmem_copy(rm, addr[0], 4096, 8), -EFAULT, "not in any allocation");
+	lib_expect(rmem_copy(NULL, addr[0], addr[1], 8), -EINVAL, "");
+	for (unsigned i = 0; i < 2; i++) {
+		lib_succeed(rmem_read(rm, got, addr[i], MOVED_BYTES));
+		assert_memory_equal(got, model[i], MOVED_BYTES);
+		lib_succeed(rmem_free(rm, addr[i]));
+		free(model[i]);
+	}
+	lib_expect(rmem_fill(rm, addr[0], 1, 1), -EFAULT, "");
+	free(got);
+	lib_succeed(rmem_close(rm));
+	rig_stop(r, false);
+}
+
+/* A copy that its caller has given up is not made again when the session comes back over another connection. */
+static void test_given_up_copy(void **state)
+{
+	struct rmem_open_attr attr = RMEM_OPEN_ATTR_INIT;
+	struct rig *r = *state;
+	rmem_addr_t addr, other;
+	struct rmem *rm = NULL;
+	uint64_t word = 1;
+
+	rig_start(r, NULL);
+	attr.timeout_ms = 1500;
+	lib_succeed(rmem_open(r->server, &attr, &rm));
+	addr = lib_alloc(rm, 4096);
+	lib_succeed(rmem_write(rm, addr, &word, sizeof(word)));
+	rig_freeze(r);
+	assert_int_equal(rmem_copy(rm, addr + 64, addr, 8), -ETIMEDOUT);
+	rig_kill(r);
+	rig_start(r, NULL);
+	word = 2;
+	lib_succeed(rmem_write(rm, addr + 64, &word, sizeof(word)));
+	other = lib_alloc(rm, 4096);
+	assert_int_equal(lib_read_word(rm, addr + 64), 2);
+	lib_succeed(rmem_copy(rm, other, addr, 8));
+	assert_int_equal(lib_read_word(rm, other), 1);
+	lib_succeed(rmem_free(rm, addr));
+	lib_succeed(rmem_free(rm, other));
+	lib_succeed(rmem_close(rm));
+	rig_stop(r, false);
+}
+
+/* ---- what is known without asking ---- */
+
+static void test_stat(void **state)
+{
+	struct rmem_stat stat = RMEM_STAT_INIT, small = { .size = 8 };
+	struct rmem_limits limits = RMEM_LIMITS_INIT;
+	struct rig *r = *state;
+	rmem_addr_t addr, next;
+	uint64_t age_ns;
+	struct rmem *rm;
+	char who[80];
+
+	rig_start(r, NULL);
+	rm = lib_open(r->server, 3);
+	addr = lib_alloc(rm, 100);
+	next = lib_alloc(rm, 40000);
+	lib_succeed(rmem_stat(rm, addr + 99, &stat));
+	assert_true(stat.base == addr);
+	assert_int_equal(stat.bytes, 100);
+	assert_true(stat.usable_bytes >= 100);
+	assert_int_equal(stat.flags, 0);
+	assert_int_equal(stat.size, sizeof(stat));
+	age_ns = stat.age_ns;
+	lib_succeed(rmem_stat(rm, addr, &stat));
+	assert_true(stat.age_ns >= age_ns && stat.age_ns < RIG_LIMIT_MS * 1000000ULL);
+	snprintf(who, sizeof(who), "{\"cmd\":\"who-holds\",\"addr\":\"0x%llx\"}",
+		(unsigned long long)addr);
+	assert_int_equal(stat.serial, rig_ask_number(r, who, "allocation.id"));
+	lib_succeed(rmem_stat(rm, next + 39999, &stat));
+	assert_true(stat.base == next && stat.bytes == 40000);
+	lib_expect(rmem_stat(rm, next, &small), -EINVAL, "size");
+	lib_expect(rmem_stat(rm, next, NULL), -EINVAL, "out");
+	lib_expect(rmem_stat(rm, 4096, &stat), -EFAULT, "not in any allocation");
+	lib_succeed(rmem_free(rm, addr));
+	lib_expect(rmem_stat(rm, addr, &stat), -EFAULT, "");
+	lib_succeed(rmem_limits(rm, &limits));
+	assert_int_equal(limits.size, sizeof(limits));
+	assert_int_equal(limits.channels, 3);
+	assert_int_equal(limits.all_channels, 64);
+	assert_int_equal(limits.pieces, 1024);
+	assert_int_equal(limits.flags, RMEM_LIMITS_ATOMICS);
+	assert_true(limits.windows > 0 && limits.object_bytes < limits.alloc_bytes);
+	addr = lib_alloc(rm, limits.alloc_bytes / 2);
+	lib_succeed(rmem_free(rm, addr));
+	lib_expect(rmem_alloc(rm, limits.alloc_bytes + 1, NULL, &addr), -EFBIG, "");
+	lib_expect(rmem_limits(rm, NULL), -EINVAL, "out");
+	lib_succeed(rmem_free(rm, next));
+	lib_succeed(rmem_close(rm));
+	rig_stop(r, false);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -366,6 +502,9 @@ int main(void)
 		RIG_TEST(test_range_across_two),
 		RIG_TEST(test_vectors),
 		RIG_TEST(test_wrong_vectors),
+		RIG_TEST(test_server_moves),
+		RIG_TEST(test_given_up_copy),
+		RIG_TEST(test_stat),
 	};
 
 	return rig_main(RIG_PORT_API, tests, sizeof(tests) / sizeof(tests[0]));

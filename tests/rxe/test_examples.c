@@ -122,7 +122,7 @@ static void test_errors(void **state)
 static void test_sharing(void **state)
 {
 	test_example(*state, "08-sharing",
-		(const char *const[]){
+		(const char *const[]){ "the guest has read 'leave it as you found it'\n",
 			"the host was here\n", "the guest was here\n", "2 visitors\n", NULL });
 }
 
@@ -146,6 +146,13 @@ static void test_operations(void **state)
 			"3200 bytes, the last entry is 'log 1, entry 99'\n", NULL });
 }
 
+static void test_copies(void **state)
+{
+	test_example(*state, "12-copies",
+		(const char *const[]){
+			"4194304 bytes, the first entry is 1, the last is empty\n", NULL });
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -160,6 +167,7 @@ int main(void)
 		RIG_TEST(test_together),
 		RIG_TEST(test_events),
 		RIG_TEST(test_operations),
+		RIG_TEST(test_copies),
 	};
 
 	return rig_main(RIG_PORT_EXAMPLES, tests, sizeof(tests) / sizeof(tests[0]));

@@ -90,6 +90,7 @@ static void test_probe(void **state)
 			r.note.text, (double)(clock_boot_ns() - start_ns) / (double)NSEC_PER_MSEC);
 		assert_int_equal(r.other_queue_pair, PROBE_REFUSED);
 		assert_int_equal(r.revoked_key, PROBE_REFUSED);
+		assert_int_equal(r.write_to_read_only, PROBE_REFUSED);
 		assert_int_equal(r.outside_region, PROBE_REFUSED);
 		assert_int_equal(r.remote_address, PROBE_ALLOWED);
 		assert_string_equal(r.note.text, "");

@@ -270,9 +270,67 @@ static void addresses_of_others(void **state)
 	speech_end(r);
 }
 
-static int alloc_on(struct raw *r, uint64_t bytes, int32_t node, uint32_t site)
+/* COPY and FILL of what is not one's own, or not there, or for reading only. Nothing of it is written. */
+static void copies_of_others(void **state)
 {
-	const struct alloc_request q = { .bytes = bytes, .node = node, .site = site };
+	struct grant_reply theirs, mine, got;
+	uint8_t key[SHARE_KEY_SIZE], to_read[SHARE_KEY_SIZE];
+	struct raw *owner, *thief;
+	struct rig *r = *state;
+
+	rig_start(r, NULL);
+	owner = speech_connect(r, MESSAGE_ALLOC);
+	thief = speech_connect(r, MESSAGE_ALLOC);
+	assert_int_equal(raw_alloc(owner, 8192, &theirs), 0);
+	assert_int_equal(raw_alloc(thief, 8000, &mine), 0);
+	assert_int_equal(raw_fill(owner, raw_place(theirs.addr, 0, NULL), 1, 8192), 0);
+	assert_int_equal(raw_fill(thief, raw_place(mine.addr, 0, NULL), 2, 8000), 0);
+	const struct place own = raw_place(mine.addr, 0, NULL);
+	const struct place foreign = raw_place(theirs.addr, 0, NULL);
+	assert_int_equal(raw_fill(thief, foreign, 3, 1), -ESTALE);
+	assert_int_equal(raw_copy(thief, foreign, own, 8), -ESTALE);
+	assert_int_equal(raw_copy(thief, own, foreign, 8), -ESTALE);
+	/* Of its own: inside, at an end, and beyond it. */
+	assert_int_equal(raw_fill(thief, raw_place(mine.addr, 7999, NULL), 3, 1), 0);
+	assert_int_equal(raw_fill(thief, raw_place(mine.addr, 8000, NULL), 3, 0), 0);
+	assert_int_equal(raw_fill(thief, raw_place(mine.addr, 8000, NULL), 3, 1), -EINVAL);
+	assert_int_equal(raw_fill(thief, raw_place(mine.addr, 8001, NULL), 3, 0), -EINVAL);
+	assert_int_equal(raw_fill(thief, raw_place(mine.addr, 1, NULL), 3, 8000), -EINVAL);
+	assert_int_equal(raw_fill(thief, raw_place(mine.addr, 1, NULL), 3, UINT64_MAX), -EINVAL);
+	assert_int_equal(raw_fill(thief, raw_place(mine.addr, UINT64_MAX, NULL), 3, 2), -EINVAL);
+	assert_int_equal(raw_fill(thief, raw_place(mine.addr + 4096, 0, NULL), 3, 1), -ESTALE);
+	assert_int_equal(raw_copy(thief, own, raw_place(mine.addr, 8, NULL), 9), -EINVAL);
+	assert_int_equal(raw_copy(thief, raw_place(mine.addr, 8, NULL), own, 9), -EINVAL);
+	assert_int_equal(raw_copy(thief, raw_place(mine.addr, 8, NULL), own, 8), 0);
+	/* With a key to read, it is read, and not written. */
+	assert_int_equal(raw_share(owner, theirs.addr, key), 0);
+	assert_int_equal(raw_share_to_read(owner, theirs.addr, to_read), 0);
+	assert_int_equal(raw_fill(thief, raw_place(theirs.addr, 0, to_read), 3, 1), -EACCES);
+	assert_int_equal(raw_copy(thief, raw_place(theirs.addr, 0, to_read), own, 1), -EACCES);
+	assert_int_equal(raw_copy(thief, own, raw_place(theirs.addr, 4096, to_read), 4000), 0);
+	assert_int_equal(raw_fill(thief, raw_place(theirs.addr, 100, key), 4, 1), 0);
+	assert_int_equal(raw_unshare(owner, theirs.addr), 0);
+	assert_int_equal(raw_fill(thief, raw_place(theirs.addr, 0, key), 3, 1), -ESTALE);
+	assert_int_equal(raw_attach(owner, theirs.addr, &got), 0);
+	assert_int_equal(
+		raw_access(owner, IBV_WR_RDMA_READ, theirs.addr, 8192, got.rkey), IBV_WC_SUCCESS);
+	for (unsigned i = 0; i < 8192; i++)
+		assert_int_equal(raw_data(owner)[i], i == 100 ? 4 : 1);
+	assert_int_equal(
+		raw_access(thief, IBV_WR_RDMA_READ, mine.addr, 8000, mine.rkey), IBV_WC_SUCCESS);
+	for (unsigned i = 0; i < 8000; i++)
+		assert_int_equal(raw_data(thief)[i], i < 4000 ? 1 : i == 7999 ? 3 : 2);
+	assert_int_equal(raw_free(thief, mine.addr), 0);
+	assert_int_equal(raw_fill(thief, own, 3, 1), -ESTALE);
+	assert_int_equal(raw_free(owner, theirs.addr), 0);
+	raw_close(owner);
+	raw_close(thief);
+	speech_end(r);
+}
+
+static int alloc_on(struct raw *r, uint64_t bytes, uint64_t nodes, uint32_t site)
+{
+	const struct alloc_request q = { .bytes = bytes, .placement.nodes = nodes, .site = site };
 	struct alloc_reply got;
 	int err = RAW_ASK(r, MESSAGE_ALLOC, alloc, &q, alloc, &got);
 
@@ -289,17 +347,14 @@ static void impossible_memory(void **state)
 
 	rig_start(r, NULL);
 	raw = speech_connect(r, MESSAGE_ALLOC);
-	assert_int_equal(alloc_on(raw, 0, -1, 0), -EINVAL);
-	assert_int_equal(alloc_on(raw, UINT64_MAX, -1, 0), -EFBIG);
-	assert_int_equal(alloc_on(raw, 1ULL << 63, -1, 0), -EFBIG);
-	assert_int_equal(alloc_on(raw, (1ULL << 31) + 1, -1, 0), -EFBIG);
-	assert_int_equal(alloc_on(raw, 1ULL << 31, -1, 0), -EFBIG); /* more than a node has */
-	assert_int_equal(alloc_on(raw, 4096, -2, 0), -EINVAL);
-	assert_int_equal(alloc_on(raw, 4096, 63, 0), -EINVAL);
-	assert_int_equal(alloc_on(raw, 4096, 64, 0), -EINVAL);
-	assert_int_equal(alloc_on(raw, 4096, INT32_MAX, 0), -EINVAL);
-	assert_int_equal(alloc_on(raw, 4096, INT32_MIN, 0), -EINVAL);
-	assert_int_equal(alloc_on(raw, 4096, -1, UINT32_MAX), 0); /* a site that nobody told of */
+	assert_int_equal(alloc_on(raw, 0, 0, 0), -EINVAL);
+	assert_int_equal(alloc_on(raw, UINT64_MAX, 0, 0), -EFBIG);
+	assert_int_equal(alloc_on(raw, 1ULL << 63, 0, 0), -EFBIG);
+	assert_int_equal(alloc_on(raw, (1ULL << 31) + 1, 0, 0), -EFBIG);
+	assert_int_equal(alloc_on(raw, 1ULL << 31, 0, 0), -EFBIG); /* more than a node has */
+	assert_int_equal(alloc_on(raw, 4096, 1ULL << 63, 0), -EINVAL);
+	assert_int_equal(alloc_on(raw, 4096, UINT64_MAX, 0), -EINVAL);
+	assert_int_equal(alloc_on(raw, 4096, 0, UINT32_MAX), 0); /* a site that nobody told of */
 	raw_close(raw);
 	speech_end(r);
 }
@@ -392,7 +447,7 @@ static void texts_that_are_none(void **state)
 		const char *const leaks[] = { "leaks", "--audit", NULL };
 		struct raw *raw = NULL;
 		struct raw_session s;
-		struct alloc_request a = { .bytes = 64, .node = -1 };
+		struct alloc_request a = { .bytes = 64 };
 		struct site_reply site;
 		struct alloc_reply g;
 
@@ -438,6 +493,7 @@ int main(int argc, char **argv)
 		RIG_TEST(names_of_strangers),
 		RIG_TEST(goodbye_while_wiping),
 		RIG_TEST(addresses_of_others),
+		RIG_TEST(copies_of_others),
 		RIG_TEST(impossible_memory),
 		RIG_TEST(sessions_of_others),
 		RIG_TEST(a_process_that_never_was),

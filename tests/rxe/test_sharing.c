@@ -268,6 +268,100 @@ static void test_owner_dies(void **state)
 	rig_stop(r, false);
 }
 
+/* The library refuses before the device would, on every way; the owner writes on. */
+static void test_read_only(void **state)
+{
+	struct rmem_share_attr attr = RMEM_SHARE_ATTR_INIT;
+	struct rmem_stat stat = RMEM_STAT_INIT;
+	struct rmem_share_key key, all;
+	struct rmem_completion done;
+	struct rmem_queue *q = NULL;
+	struct rig *r = *state;
+	struct rmem *a, *b;
+	rmem_addr_t addr, own;
+
+	rig_start(r, patient);
+	a = lib_open(r->server, 0);
+	b = lib_open(r->server, 0);
+	addr = must_share(a, &all);
+	attr.flags = RMEM_SHARE_READ_ONLY << 1;
+	lib_expect(rmem_share_with(a, addr, &attr, &key), -EINVAL, "flag");
+	attr.flags = RMEM_SHARE_READ_ONLY;
+	attr.reserved = 1;
+	lib_expect(rmem_share_with(a, addr, &attr, &key), -EINVAL, "reserved");
+	attr.reserved = 0;
+	lib_succeed(rmem_share_with(a, addr, &attr, &key));
+	must_attach(b, addr, &key);
+	lib_succeed(rmem_queue_create(b, NULL, &q));
+	for (int warm = 0; warm < 2; warm++) { /* without a key of the NIC, and with one */
+		pattern_fill(mine, 64, 1 + (uint64_t)warm);
+		lib_succeed(rmem_write(a, addr, mine, 64));
+		lib_expect(rmem_write(b, addr, mine, 8), -EACCES, "for reading only");
+		lib_expect(rmem_write(b, addr, mine, BYTES), -EACCES, "for reading only");
+		lib_expect(rmem_fetch_add(b, addr, 1, NULL), -EACCES, "for reading only");
+		lib_expect(rmem_compare_swap(b, addr, 0, 1, NULL), -EACCES, "for reading only");
+		lib_expect(rmem_start_write(q, addr, mine, 8, 1), -EACCES, "for reading only");
+		lib_expect(rmem_fill(b, addr, 1, 8), -EACCES, "for reading only");
+		lib_succeed(rmem_start_read(q, theirs, addr, 64, 2));
+		assert_int_equal(rmem_reap(q, &done, 1, -1), 1);
+		lib_succeed(done.status);
+		lib_check(b, addr, 64, 1 + (uint64_t)warm);
+	}
+	lib_succeed(rmem_stat(b, addr + 5, &stat));
+	assert_int_equal(stat.flags, RMEM_STAT_ATTACHED | RMEM_STAT_READ_ONLY);
+	assert_true(stat.base == addr);
+	/* It can be copied from, by the server. */
+	own = lib_alloc(b, 64);
+	lib_succeed(rmem_copy(b, own, addr, 64));
+	lib_check(b, own, 64, 2);
+	lib_expect(rmem_copy(b, addr, own, 64), -EACCES, "for reading only");
+	/* With the other key it is written. */
+	lib_succeed(rmem_detach(b, addr));
+	must_attach(b, addr, &all);
+	exchange(b, a, addr, 3);
+	lib_succeed(rmem_free(b, own));
+	lib_succeed(rmem_free(a, addr));
+	lib_succeed(rmem_close(a));
+	lib_succeed(rmem_close(b));
+	rig_stop(r, false);
+}
+
+static void test_unshare(void **state)
+{
+	struct rmem_stat stat = RMEM_STAT_INIT;
+	struct rmem_share_key key, again;
+	struct rig *r = *state;
+	struct rmem *a, *b;
+	rmem_addr_t addr;
+
+	rig_start(r, patient);
+	addr = open_pair(r, &a, &b, &key);
+	lib_succeed(rmem_stat(a, addr, &stat));
+	assert_int_equal(stat.flags, RMEM_STAT_SHARED);
+	lib_expect(rmem_unshare(b, addr), -EINVAL, "another session's");
+	lib_expect(rmem_unshare(a, addr + 8), -EINVAL, "beginning");
+	lib_succeed(rmem_unshare(a, 0));
+	lib_succeed(rmem_unshare(a, addr));
+	lib_succeed(rmem_stat(a, addr, &stat));
+	assert_int_equal(stat.flags, 0);
+	lib_expect(rmem_write(b, addr, mine, 8), -ESTALE, "does not share it any more");
+	lib_check(a, addr, BYTES, 1);
+	lib_expect(rmem_copy(b, addr, addr + 64, 8), -ESTALE, "");
+	lib_succeed(rmem_detach(b, addr));
+	lib_expect(rmem_attach(b, addr, &key, NULL), -EACCES, "revoked");
+	lib_succeed(rmem_share(a, addr, &again));
+	assert_memory_not_equal(&key, &again, sizeof(key));
+	must_attach(b, addr, &again);
+	exchange(b, a, addr, 4);
+	lib_succeed(rmem_unshare(a, addr));
+	lib_succeed(rmem_unshare(a, addr)); /* nobody has it */
+	lib_succeed(rmem_free(a, addr));
+	lib_expect(rmem_unshare(a, addr), -EINVAL, "beginning");
+	lib_succeed(rmem_close(a));
+	lib_succeed(rmem_close(b));
+	rig_stop(r, false);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -277,6 +371,8 @@ int main(int argc, char **argv)
 		RIG_TEST(test_it_stays),
 		RIG_TEST(test_another_server),
 		RIG_TEST(test_owner_dies),
+		RIG_TEST(test_read_only),
+		RIG_TEST(test_unshare),
 	};
 
 	if (argc > 1)

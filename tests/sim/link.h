@@ -43,6 +43,7 @@ struct link {
 	bool over;   /* of a HELLO: the lease was, when it came */
 	struct request question;
 	uint64_t asked_ran_ns, asked_order;
+	uint64_t asked_writes;   /* of a COPY: written by then; 0: others write there */
 	uint64_t closing_ran_ns; /* since then it is being torn down */
 	struct owner *owner;     /* whose session it is, as the server has said */
 	uint64_t fencing_token;  /* under which it was made */

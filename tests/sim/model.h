@@ -36,6 +36,16 @@ struct owner {
 
 enum block_state { BLOCK_LENT, BLOCK_ENDING, BLOCK_GONE };
 
+/* The keys of an allocation that the server has told. */
+struct shares {
+	bool any, to_read;
+	uint8_t key[SHARE_KEY_SIZE], read_key[SHARE_KEY_SIZE];
+	/* one that was good before they were revoked; else zero */
+	uint8_t void_key[SHARE_KEY_SIZE];
+	uint64_t
+		record; /* of the object, when they were told: they are good as long as it is the same */
+};
+
 /* An allocation. */
 struct block {
 	enum block_state state;
@@ -46,10 +56,14 @@ struct block {
 	bool free_asked;   /* its owner has sent a FREE of it */
 	bool detach_asked; /* somebody has sent a DETACH of it */
 	bool stuck;        /* the device does not end a key that its owner has */
-	bool shared;
-	bool taken_for_want; /* its session was to lose it while somebody waited for memory */
-	uint8_t key[SHARE_KEY_SIZE];
+	struct shares shares;
+	uint32_t unshared; /* how often they were revoked */
+	bool unshare_asked;
+	bool taken_for_want;       /* its session was to lose it while somebody waited for memory */
 	uint64_t words[PAGES_MAX]; /* the first of each page */
+	uint64_t
+		moving; /* pages that a COPY or a FILL is asked to write, since they were last looked at */
+	uint64_t written; /* by whichever write was the last */
 };
 
 void model_begin(void);
@@ -78,6 +92,20 @@ struct block *model_block_at(unsigned i);   /* not gone; NULL at the end */
 struct block *model_any_block(void);
 bool model_is_ending(const struct block *b); /* the server has begun to take it back */
 char *model_memory(const struct block *b);
+
+/*
+ * What of it can be shared: all; of a slab, the object in its first slot, if there is one. model_write_record(): there is one,
+ * and its record is another than before.
+ */
+bool model_offers(const struct block *b, uint64_t *out_bytes, uint64_t *out_record);
+void model_write_record(struct block *b);
+
+/* Does the key admit to that? */
+bool model_key_admits(
+	const struct block *b, const uint8_t key[SHARE_KEY_SIZE], bool *out_read_only);
+
+/* Writes are counted, so that what was not written meanwhile can be compared. */
+uint64_t model_next_write(void);
 
 /* Fencing tokens and serial numbers ascend: it must be new. */
 void model_new_token(uint64_t fencing_token);

@@ -30,6 +30,15 @@ static void put_body(struct wire *w, const struct request *q)
 	case MESSAGE_DETACH:
 		detach_request_put(w, &q->detach);
 		break;
+	case MESSAGE_UNSHARE:
+		unshare_request_put(w, &q->unshare);
+		break;
+	case MESSAGE_COPY:
+		copy_request_put(w, &q->copy);
+		break;
+	case MESSAGE_FILL:
+		fill_request_put(w, &q->fill);
+		break;
 	case MESSAGE_FENCE:
 		fence_request_put(w, &q->fence);
 		break;

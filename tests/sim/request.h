@@ -21,6 +21,9 @@ struct request {
 		struct share_request share;
 		struct lookup_request lookup;
 		struct detach_request detach;
+		struct unshare_request unshare;
+		struct copy_request copy;
+		struct fill_request fill;
 		struct fence_request fence;
 		struct site_request site;
 	};

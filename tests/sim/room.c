@@ -3,7 +3,6 @@
 
 #include <string.h>
 
-#include "rmem/rmem.h"
 #include "tests/sim/model.h"
 #include "tests/sim/rooms.h"
 #include "tests/sim/window.h"
@@ -27,6 +26,24 @@ static bool is_owed(const struct allocation *a)
 	return a->state == ALLOCATION_LIVE && r &&
 	       (r->state == SESSION_CLOSED || r->state == SESSION_DEAD) &&
 	       !rooms.leases.sessions[a->session].nconnections && !is_reached(a);
+}
+
+int room_node_of(uint64_t addr)
+{
+	const struct segment *s = addr_is_remote(addr) ? pool_find_segment(&rooms.pool, addr) : NULL;
+
+	return s ? (int)s->node : -1;
+}
+
+bool room_fits_node(const struct alloc_request *q, unsigned node)
+{
+	const unsigned policy = q->placement.policy & ~PLACEMENT_STRICT;
+	const bool strict = policy == PLACEMENT_DEFAULT || policy == PLACEMENT_BIND ||
+			    (q->placement.policy & PLACEMENT_STRICT);
+
+	if (policy == PLACEMENT_NEAR)
+		return !strict || (int)node == room_node_of(q->placement.near);
+	return !strict || !q->placement.nodes || (q->placement.nodes & 1ULL << node);
 }
 
 static bool has_run(const bool taken[NODE_PAGES_MAX], uint64_t pages, uint64_t bytes)
@@ -64,7 +81,7 @@ static bool anywhere(const struct alloc_request *q, bool owed)
 
 	for (struct segment *s;
 		!q->navoid && (s = pool_next_segment(&rooms.pool, &cursor)) != NULL;) {
-		if ((q->node == RMEM_NODE_ANY || q->node == (int)s->node) && in_segment(s, q, owed))
+		if (room_fits_node(q, s->node) && in_segment(s, q, owed))
 			return true;
 	}
 	return false;

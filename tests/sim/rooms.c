@@ -82,6 +82,7 @@ void rooms_begin(void)
 
 static void connect_rooms(struct rooms *r)
 {
+	r->work = (struct work){ .event = NULL };
 	r->net = (struct net){ .work = &r->work, .events = &events, .context = &r->rpc };
 	r->leases = (struct leases){ .options = &r->options, .net = &r->net, .pool = &r->pool };
 	r->reclaim =
@@ -98,6 +99,7 @@ static void connect_rooms(struct rooms *r)
 		.reclaim = &r->reclaim,
 		.work = &r->work };
 	r->net.devices[0].protection = r->protection;
+	r->net.devices[0].probe.write_to_read_only = PROBE_REFUSED;
 	r->net.ndevices = 1;
 }
 

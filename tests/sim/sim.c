@@ -201,7 +201,8 @@ static void write_somewhere(void)
 
 	for (uint64_t skip = chance_below(16) + 1; skip--;)
 		w = window_next(w);
-	if (!w || !w->bound || !w->serial || !link_is_up(w->link))
+	if (!w || !w->bound || !w->serial || !(w->access & IBV_ACCESS_REMOTE_WRITE) ||
+		!link_is_up(w->link))
 		return;
 	b = model_block(w->serial);
 	trace_require(b && b->state != BLOCK_GONE, "a client writes to what is not there any more");
@@ -211,6 +212,7 @@ static void write_somewhere(void)
 	counter = chance_u64();
 	memcpy(w->memory + page * PAGE_BYTES, &counter, sizeof(counter));
 	b->words[page] = counter;
+	b->written = model_next_write();
 }
 
 static bool is_busy(const struct link *link)

@@ -30,6 +30,14 @@ void verdict_asked(struct link *link, const struct request *q)
 	if (q->type == MESSAGE_FREE &&
 		(b = verdict_own(link, q->free.addr, q->free.serial)) != NULL)
 		b->free_asked = true;
+	if (q->type == MESSAGE_UNSHARE &&
+		(b = verdict_own(link, q->unshare.addr, q->unshare.serial)) != NULL) {
+		b->unshare_asked = true;
+		if (b->size_class && b->state == BLOCK_LENT)
+			model_write_record(b); /* its client did, before it asked */
+	}
+	if (q->type == MESSAGE_COPY || q->type == MESSAGE_FILL)
+		verdict_moves(link, q);
 	if (q->type == MESSAGE_DETACH && (b = model_block(q->detach.serial)) != NULL)
 		b->detach_asked = true;
 }
@@ -89,6 +97,13 @@ static void judge(struct link *link, int status, struct wire *in)
 		break;
 	case MESSAGE_DETACH:
 		verdict_detach(link, status);
+		break;
+	case MESSAGE_UNSHARE:
+		verdict_unshare(link, status);
+		break;
+	case MESSAGE_COPY:
+	case MESSAGE_FILL:
+		verdict_moved(link, status);
 		break;
 	case MESSAGE_FENCE:
 		verdict_fence(link, status, in);

@@ -25,5 +25,12 @@ void verdict_attach(struct link *link, int status, struct wire *in);
 void verdict_share(struct link *link, int status, struct wire *in);
 void verdict_lookup(struct link *link, int status, struct wire *in);
 void verdict_detach(struct link *link, int status);
+void verdict_unshare(struct link *link, int status);
+void verdict_moves(struct link *link, const struct request *q); /* COPY or FILL: asked */
+void verdict_moved(struct link *link, int status);              /* ... and answered */
+
+/* May the session of that link reach it with the key? */
+bool verdict_admits(const struct link *link, const struct block *b,
+	const uint8_t key[SHARE_KEY_SIZE], bool *out_read_only);
 
 #endif

@@ -5,9 +5,8 @@
 #include <string.h>
 
 #include "common/size_class.h"
-#include "rmem/rmem.h"
+#include "tests/sim/chance.h"
 #include "tests/sim/room.h"
-#include "tests/sim/rooms.h"
 #include "tests/sim/window.h"
 
 struct block *verdict_own(const struct link *link, uint64_t addr, uint64_t serial)
@@ -15,14 +14,6 @@ struct block *verdict_own(const struct link *link, uint64_t addr, uint64_t seria
 	struct block *b = model_block(serial);
 
 	return b && b->owner == link->owner && b->addr == addr ? b : NULL;
-}
-
-/* -1: it is outside of the pool. */
-static int node_of(uint64_t addr)
-{
-	const struct segment *s = pool_find_segment(&rooms.pool, addr);
-
-	return s ? (int)s->node : -1;
 }
 
 /* Among those that wait, who came first gets what both could have. */
@@ -37,7 +28,7 @@ static void require_order(const struct link *link, const struct alloc_reply *r)
 			continue;
 		require(link,
 			block_bytes_for(q->bytes) > block_bytes_for(r->bytes) ||
-				(q->node != RMEM_NODE_ANY && q->node != node_of(r->addr)),
+				!room_fits_node(q, (unsigned)room_node_of(r->addr)),
 			"served before one that has waited longer");
 	}
 }
@@ -50,7 +41,8 @@ static void require_wished(const struct link *link, const struct alloc_reply *r)
 	require(link, r->bytes == q->bytes, "another size");
 	require(link, !q->size_class || slab_slots(q->size_class, q->bytes),
 		"a slab that cannot be");
-	require(link, q->node == RMEM_NODE_ANY || q->node == node_of(r->addr), "another node");
+	require(link, room_fits_node(q, (unsigned)room_node_of(r->addr)), "another node");
+	require(link, r->node == room_node_of(r->addr), "it says another node");
 	for (unsigned i = 0; i < q->navoid; i++)
 		require(link,
 			q->avoid[i].start >= end || q->avoid[i].end <= r->addr ||
@@ -83,7 +75,10 @@ void verdict_alloc(struct link *link, int status, struct wire *in)
 	}
 	require_wished(link, &r);
 	require_order(link, &r);
-	model_add_block(link->owner, &r, link->question.seq)->size_class = q->size_class;
+	b = model_add_block(link->owner, &r, link->question.seq);
+	b->size_class = q->size_class;
+	if (q->size_class && !chance_in(4))
+		model_write_record(b);
 }
 
 /* Does anybody reach it, or anybody of that session? */
@@ -117,17 +112,33 @@ void verdict_free(struct link *link, int status)
 		"refused, and it is its own");
 }
 
-static bool may_attach(const struct link *link, const struct block *b, const uint8_t *key)
+bool verdict_admits(const struct link *link, const struct block *b,
+	const uint8_t key[SHARE_KEY_SIZE], bool *out_read_only)
 {
+	*out_read_only = false;
 	return b->state == BLOCK_LENT &&
-	       (b->owner == link->owner || (b->shared && memcmp(b->key, key, SHARE_KEY_SIZE) == 0));
+	       (b->owner == link->owner || model_key_admits(b, key, out_read_only));
+}
+
+/* Can more than read be done with this key of the NIC, which is bound now, or with the answer? */
+static bool may_write(uint32_t rkey)
+{
+	struct window *w = NULL;
+
+	while ((w = window_next(w)) != NULL) {
+		if (w->mw.rkey >> 8 == rkey >> 8)
+			return w->access & (IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_ATOMIC);
+	}
+	return false;
 }
 
 void verdict_attach(struct link *link, int status, struct wire *in)
 {
 	const struct attach_request *q = &link->question.attach;
 	struct grant_reply r;
+	uint64_t bytes, record;
 	struct block *b;
+	bool read_only;
 
 	grant_reply_get(in, &r);
 	model_sync();
@@ -135,51 +146,73 @@ void verdict_attach(struct link *link, int status, struct wire *in)
 	if (status) {
 		require(link,
 			status != -ESTALE || !b || b->addr != q->addr || b->detach_asked ||
-				!may_attach(link, b, q->key),
+				!verdict_admits(link, b, q->key, &read_only),
 			"refused, and it may reach it");
 		return;
 	}
 	require(link,
 		b && r.serial == q->serial && r.addr == q->addr && b->addr == q->addr &&
-			may_attach(link, b, q->key),
+			verdict_admits(link, b, q->key, &read_only),
 		"granted, and it may not reach it");
-	require(link, r.bytes == b->bytes, "another size");
+	require(link, may_write(r.rkey) == !read_only, "granted with other rights");
+	(void)model_offers(b, &bytes, &record);
+	require(link, r.bytes == (b->owner == link->owner ? b->bytes : bytes), "another size");
 }
 
 void verdict_share(struct link *link, int status, struct wire *in)
 {
 	const struct share_request *q = &link->question.share;
 	struct share_reply r;
+	uint64_t bytes, record;
 	struct block *b;
+	uint8_t *key;
+	bool *told;
 
 	share_reply_get(in, &r);
 	model_sync();
 	b = verdict_own(link, q->addr, q->serial);
 	if (status) {
-		require(link, !b || b->state != BLOCK_LENT, "refused, and it is its own");
+		require(link, !b || b->state != BLOCK_LENT || !model_offers(b, &bytes, &record),
+			"refused, and it is its own");
 		return;
 	}
-	require(link, b && b->state == BLOCK_LENT, "a key to what is not its own");
-	require(link, !b->shared || memcmp(b->key, r.key, SHARE_KEY_SIZE) == 0, "another key");
-	b->shared = true;
-	memcpy(b->key, r.key, SHARE_KEY_SIZE);
+	require(link, b && b->state == BLOCK_LENT && model_offers(b, &bytes, &record),
+		"a key to what is not its own");
+	if (b->shares.record != record)
+		b->shares = (struct shares){ .record = record };
+	told = q->read_only ? &b->shares.to_read : &b->shares.any;
+	key = q->read_only ? b->shares.read_key : b->shares.key;
+	require(link, !*told || memcmp(key, r.key, SHARE_KEY_SIZE) == 0, "another key");
+	require(link, memcmp(b->shares.void_key, r.key, SHARE_KEY_SIZE) != 0, "a revoked key");
+	*told = true;
+	memcpy(key, r.key, SHARE_KEY_SIZE);
+	require(link,
+		!b->shares.any || !b->shares.to_read ||
+			memcmp(b->shares.key, b->shares.read_key, SHARE_KEY_SIZE) != 0,
+		"the same key for other rights");
 }
 
 void verdict_lookup(struct link *link, int status, struct wire *in)
 {
 	const struct lookup_request *q = &link->question.lookup;
 	struct lookup_reply r;
+	uint64_t bytes, record;
 	struct block *b, *shared = NULL;
+	bool read_only, to_read = false;
 
 	lookup_reply_get(in, &r);
 	model_sync();
 	for (unsigned i = 0; (b = model_block_at(i)) != NULL; i++) {
-		if (b->addr == q->addr && b->state == BLOCK_LENT && b->shared &&
-			memcmp(b->key, q->key, SHARE_KEY_SIZE) == 0)
-			shared = b;
+		if (b->addr != q->addr || b->state != BLOCK_LENT ||
+			!model_key_admits(b, q->key, &read_only))
+			continue;
+		shared = b;
+		to_read = read_only;
 	}
 	require(link, !status == !!shared, "the key fits, and is refused, or the reverse");
-	require(link, status || (r.bytes == shared->bytes && r.serial == shared->serial),
+	require(link,
+		status || (model_offers(shared, &bytes, &record) && r.bytes == bytes &&
+				  r.serial == shared->serial && r.read_only == to_read),
 		"another allocation");
 }
 
@@ -190,4 +223,25 @@ void verdict_detach(struct link *link, int status)
 
 	if (!status && b && b->addr == q->addr)
 		require(link, !reaches(b, link->owner), "answered while a key of it reaches it");
+}
+
+void verdict_unshare(struct link *link, int status)
+{
+	const struct unshare_request *q = &link->question.unshare;
+	struct block *b;
+
+	model_sync();
+	b = verdict_own(link, q->addr, q->serial);
+	if (status) {
+		require(link, status == -EIO || !b || b->state != BLOCK_LENT,
+			"refused, and it is its own");
+		return;
+	}
+	if (!b || b->state != BLOCK_LENT)
+		return; /* taken from it meanwhile */
+	require(link, b->size_class || (!b->shares.any && !b->shares.to_read),
+		"answered, and its keys are good");
+	for (struct window *w = NULL; (w = window_next(w)) != NULL;)
+		require(link, !w->bound || w->serial != b->serial || w->link->owner == b->owner,
+			"answered while a key of another session reaches it");
 }

@@ -95,6 +95,7 @@ void grant_bind_request(
 	wr->bind_mw.bind_info.mr = chunk ? chunk : g->own_region;
 	wr->bind_mw.bind_info.addr = e->addr;
 	wr->bind_mw.bind_info.length = e->bytes;
+	of(g)->access = e->access;
 	of(g)->serial = g->allocation ? g->allocation->serial : 0;
 	of(g)->link = (struct link *)g->connection->id;
 }

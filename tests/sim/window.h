@@ -25,6 +25,7 @@ struct window {
 	struct ibv_mr mr;
 	char *memory;
 	uint64_t addr, bytes;
+	int access;      /* IBV_ACCESS_REMOTE_… */
 	uint64_t serial; /* of the allocation; 0: the heartbeat page */
 	struct link *link;
 };

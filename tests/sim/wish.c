@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "common/size_class.h"
-#include "rmem/rmem.h"
 #include "tests/sim/chance.h"
 #include "tests/sim/model.h"
 #include "tests/sim/rooms.h"
@@ -33,6 +32,39 @@ static const struct block *name(const struct owner *o, uint64_t *addr, uint64_t 
 	return b;
 }
 
+static void wish_placement(struct placement *p, const struct block *b)
+{
+	static const uint8_t policies[] = { PLACEMENT_BIND, PLACEMENT_PREFERRED,
+		PLACEMENT_INTERLEAVE, PLACEMENT_NEAR };
+
+	if (chance_in(2))
+		return;
+	p->nodes = 1ULL << chance_below(rooms.sizes.count);
+	if (chance_in(2))
+		return;
+	p->policy = policies[chance_below(sizeof(policies))];
+	if (p->policy == PLACEMENT_NEAR) {
+		p->nodes = 0;
+		p->near = b ? b->addr : 0;
+	}
+	p->policy |= chance_in(3) ? PLACEMENT_STRICT : 0;
+	if (chance_in(40))
+		p->nodes |= 1U << 7;
+}
+
+/* One of those that there are, mostly. */
+static void choose_key(const struct block *b, uint8_t key[SHARE_KEY_SIZE])
+{
+	const struct shares *s = &b->shares;
+
+	if (s->any && !chance_in(4))
+		memcpy(key, s->key, SHARE_KEY_SIZE);
+	else if (s->to_read && !chance_in(4))
+		memcpy(key, s->read_key, SHARE_KEY_SIZE);
+	else
+		memcpy(key, s->void_key, SHARE_KEY_SIZE);
+}
+
 static void wish_alloc(struct request *q)
 {
 	static const uint64_t pages[] = { 1, 1, 1, 1, 2, 2, 2, 3, 4, 5, 8, 16 };
@@ -48,9 +80,7 @@ static void wish_alloc(struct request *q)
 		if (!chance_in(5))
 			q->alloc.bytes = block_bytes_for(q->alloc.bytes);
 	}
-	q->alloc.node = chance_in(2) ? RMEM_NODE_ANY : (int)chance_below(rooms.sizes.count);
-	if (chance_in(80))
-		q->alloc.node = 7;
+	wish_placement(&q->alloc.placement, b);
 	for (; b && chance_in(6) && q->alloc.navoid < AVOID_MAX; b = model_any_block()) {
 		q->alloc.avoid[q->alloc.navoid++] =
 			(struct range){ b->addr, b->addr + b->block_bytes };
@@ -60,10 +90,16 @@ static void wish_alloc(struct request *q)
 void wish_attach(const struct owner *o, struct request *q)
 {
 	const struct block *b = name(o, &q->attach.addr, &q->attach.serial);
+	const struct block *other = model_any_block();
 
 	q->type = MESSAGE_ATTACH;
-	if (b && b->owner != o && b->shared)
-		memcpy(q->attach.key, b->key, SHARE_KEY_SIZE);
+	if (other && (other->shares.any || other->shares.to_read)) {
+		b = other;
+		q->attach.addr = b->addr;
+		q->attach.serial = b->serial;
+	}
+	if (b && b->owner != o)
+		choose_key(b, q->attach.key);
 	q->attach.key[1] ^= chance_in(15);
 }
 
@@ -73,9 +109,57 @@ static void wish_lookup(const struct owner *o, struct request *q)
 	const struct block *b = name(o, &q->lookup.addr, &serial);
 
 	q->type = MESSAGE_LOOKUP;
-	if (b && b->shared)
-		memcpy(q->lookup.key, b->key, SHARE_KEY_SIZE);
+	if (b)
+		choose_key(b, q->lookup.key);
 	q->lookup.key[2] ^= chance_in(10);
+}
+
+static void wish_unshare(const struct owner *o, struct request *q)
+{
+	q->type = MESSAGE_UNSHARE;
+	name(o, &q->unshare.addr, &q->unshare.serial);
+}
+
+/* From a page on; how many bytes there are from there. */
+static uint64_t choose_place(const struct owner *o, struct place *p)
+{
+	const struct block *b = chance_in(3) ? model_any_block() : choose(o);
+	uint64_t pages;
+
+	p->addr = b ? b->addr : PAGE_BYTES;
+	p->serial = b ? b->serial - chance_in(20) : 1;
+	if (!b)
+		return PAGE_BYTES;
+	if (b->owner != o)
+		choose_key(b, p->key);
+	pages = b->bytes / PAGE_BYTES;
+	p->offset = pages ? chance_below(pages) * PAGE_BYTES : 0;
+	return b->bytes - p->offset;
+}
+
+/* Now and then one byte too many, or far too many. */
+static uint64_t choose_length(uint64_t room)
+{
+	const uint64_t bytes = room > PAGE_BYTES ? room / PAGE_BYTES * PAGE_BYTES : room;
+
+	if (chance_in(30))
+		return chance_in(2) ? room + 1 : UINT64_MAX - chance_below(2 * PAGE_BYTES);
+	return chance_in(3) ? bytes : bytes < 8 ? 0 : bytes - chance_below(2) * (bytes - 8);
+}
+
+static void wish_copy(const struct owner *o, struct request *q)
+{
+	const uint64_t from = choose_place(o, &q->copy.src), to = choose_place(o, &q->copy.dst);
+
+	q->type = MESSAGE_COPY;
+	q->copy.bytes = choose_length(from < to ? from : to);
+}
+
+static void wish_fill(const struct owner *o, struct request *q)
+{
+	q->type = MESSAGE_FILL;
+	q->fill.bytes = choose_length(choose_place(o, &q->fill.dst));
+	q->fill.byte = (uint8_t)chance_below(256);
 }
 
 static void wish_fence(struct request *q)
@@ -95,21 +179,28 @@ void wish_any(const struct owner *o, struct request *q)
 	const bool has_none = choose(o) == NULL || choose(o)->owner != o;
 	const uint64_t dice = has_none && !chance_in(3) ? 0 : chance_below(100);
 
-	if (dice < 36) {
+	if (dice < 34) {
 		wish_alloc(q);
-	} else if (dice < 54) {
+	} else if (dice < 50) {
 		q->type = MESSAGE_FREE;
 		name(o, &q->free.addr, &q->free.serial);
-	} else if (dice < 72) {
+	} else if (dice < 66) {
 		wish_attach(o, q);
-	} else if (dice < 79) {
+	} else if (dice < 73) {
 		q->type = MESSAGE_SHARE;
 		name(o, &q->share.addr, &q->share.serial);
-	} else if (dice < 83) {
+		q->share.read_only = chance_in(2);
+	} else if (dice < 76) {
+		wish_unshare(o, q);
+	} else if (dice < 80) {
 		wish_lookup(o, q);
-	} else if (dice < 89) {
+	} else if (dice < 85) {
 		q->type = MESSAGE_DETACH;
 		name(o, &q->detach.addr, &q->detach.serial);
+	} else if (dice < 89) {
+		wish_copy(o, q);
+	} else if (dice < 91) {
+		wish_fill(o, q);
 	} else if (dice < 96) {
 		wish_fence(q);
 	} else if (dice < 99) {

@@ -84,7 +84,7 @@ static inline struct segment *first_segment(const struct pool *p)
 static inline int try_lend(struct pool *p, uint64_t bytes, const struct allocation **out)
 {
 	const struct allocation draft = { .session_serial = 1 };
-	const struct wish wish = { .bytes = bytes, .node = RMEM_NODE_ANY };
+	const struct wish wish = { .bytes = bytes };
 
 	return pool_alloc(p, &wish, &draft, out);
 }

@@ -18,10 +18,12 @@
 struct stage {
 	struct world *world;
 	struct report_view view;
+	struct report_node nodes[NODES];
 	struct report_segment segments[NODES];
 	struct report_device device;
 	uint32_t late_slot; /* the one session whose lease is late */
 	unsigned page_calls;
+	audit_words_fn *words; /* of slabs; or NULL */
 };
 
 static inline bool stage_lease(
@@ -59,14 +61,22 @@ static inline struct stage make_stage(struct world *w)
 	s.world = w;
 	s.late_slot = UINT32_MAX;
 	s.device = (struct report_device){ "rxe0", "10.77.0.1", "region", "refused", "refused",
-		"allowed", "not for data that matters" };
+		"allowed", "not for data that matters", 1 };
 	input(w);
 	for (unsigned i = 0; i < NODES; i++)
-		s.segments[i] = (struct report_segment){ .number = 64 + i,
-			.given = w->nodes[i],
+		s.nodes[i] = (struct report_node){ .given = w->nodes[i],
 			.size_bytes = ARENA,
 			.page_bytes = 4096,
 			.largest_free_bytes = buddy_largest_free_bytes(w->buddies[i]),
+			.cpus = 2 - i,
+			.memory_bytes = 4 * ARENA,
+			.latency_ns = i ? 90 : 0,
+			.best_in = i ? 1 << PLACEMENT_CAPACITY | 1 << PLACEMENT_LATENCY : 0,
+			.numastat = { 1 + i, 2, 3, 4, 5, 6 } };
+	for (unsigned i = 0; i < NODES; i++)
+		s.segments[i] = (struct report_segment){ .number = 64 + i,
+			.node = i,
+			.size_bytes = ARENA,
 			.blocks = w->buddies[i] };
 	s.view = (struct report_view){
 		.ledger = w->ledger,
@@ -82,6 +92,7 @@ static inline struct stage make_stage(struct world *w)
 			.port = 7471,
 			.started_ns = NOW,
 			.uptime_ms = 5000 },
+		.nnodes = NODES,
 		.nsegments = NODES,
 		.ndevices = 1,
 		.terms = { 10000, 86400000, 60000, BLOCK_MAX_BYTES, "pressure" },
@@ -108,6 +119,7 @@ static inline struct stage make_stage(struct world *w)
 /* The stage's own addresses are only right where it stands in the end. */
 static inline const struct report_view *view_of(struct stage *s)
 {
+	s->view.nodes = s->nodes;
 	s->view.segments = s->segments;
 	s->view.devices = &s->device;
 	s->view.arg = s;
@@ -151,11 +163,17 @@ static inline json_t *leaks(struct stage *s)
 {
 	const struct report_view *view = view_of(s);
 	struct audit_input in = input(s->world);
+	struct audit_scan *first, *second;
 	struct audit_result *result;
 	json_t *answer;
 
 	in.now_ns = view->now_ns;
-	result = audit_twice(s->world, &in);
+	first = scan(s->world, &in);
+	assert_int_equal(audit_whole_with(s->world->ledger, &in, first, AUDIT_FULL, s->words,
+				 &second, &result),
+		0);
+	audit_scan_destroy(first);
+	audit_scan_destroy(second);
 	answer = whole(s, report_leaks(view, result, true));
 	audit_result_release(result);
 	assert_non_null(answer);
@@ -219,10 +237,11 @@ static inline const char *evidence(const json_t *record, size_t i)
 #define SERVER_KEYS "version pid host port started_ns uptime_ms"
 #define NODE_KEYS \
 	"node registered_bytes live_bytes courtesy_bytes quarantine_bytes zombie_bytes " \
-	"free_bytes " \
+	"free_bytes cached_bytes " \
 	"metadata_bytes unaccounted_bytes"
 #define HOLDER_KEYS \
 	"session state lease lease_since_ms pid host uid exe cmdline job evidence evidence_text " \
-	"state_since_ns state_for_ms opened_ns seen_ns seen_ago_ms blocks bytes block_bytes"
+	"state_since_ns state_for_ms opened_ns seen_ns seen_ago_ms journal " \
+	"journal_age_ms blocks bytes block_bytes"
 
 #endif

@@ -127,6 +127,24 @@ static inline const struct allocation *add_block(struct world *w, uint32_t sessi
 	return out;
 }
 
+static inline const struct allocation *add_slab(struct world *w, uint32_t session,
+	uint8_t size_class, uint64_t bytes, unsigned node, uint64_t age_ns)
+{
+	const struct session_record *r = sessions_get(w->sessions, session);
+	struct allocation d = { .session = session,
+		.session_serial = r ? r->serial : 99,
+		.bytes = bytes,
+		.birth_ns = NOW - age_ns,
+		.size_class = size_class };
+	const struct allocation *out;
+	uint64_t offset;
+
+	assert_int_equal(buddy_alloc(w->buddies[node], bytes, &offset), 0);
+	d.addr = addr_make(64 + node, offset);
+	assert_int_equal(ledger_add(w->ledger, &d, &out), 0);
+	return out;
+}
+
 static inline struct audit_input input(struct world *w)
 {
 	for (unsigned i = 0; i < NODES; i++)

@@ -62,6 +62,7 @@ static void check_sums(struct world *w)
 		assert_false(counted->miscounted);
 		assert_int_equal(counted->unaccounted_bytes, 0);
 		memcpy(kept[i].kept_bytes, counted->kept_bytes, sizeof(kept[i].kept_bytes));
+		memcpy(kept[i].counted_bytes, counted->counted_bytes, sizeof(kept[i].kept_bytes));
 		assert_memory_equal(counted, &kept[i], sizeof(*counted));
 		blocks += ledger_node_share(w->ledger, counted->node).blocks;
 	}

@@ -60,7 +60,7 @@ static void test_pointers_that_look_remote(void **state)
 	struct block_view view;
 
 	(void)state;
-	assert_int_equal(blocks_init(&blocks, heap), 0);
+	assert_int_equal(blocks_init(&blocks, heap, NULL), 0);
 	for (unsigned node = 0; node < NODES; node++)
 		assert_int_equal(add(&blocks, node, 0, 64 * MIB), 0);
 	for (unsigned i = 0; i < POINTERS; i++) {
@@ -90,7 +90,7 @@ static void test_what_is_ambiguous(void **state)
 	struct block_view view;
 
 	(void)state;
-	assert_int_equal(blocks_init(&blocks, heap), 0);
+	assert_int_equal(blocks_init(&blocks, heap, NULL), 0);
 	assert_false(blocks_view(&blocks, pointer, &view));
 	assert_int_equal(add(&blocks, 0, 0x400000, 4096), 0);
 	assert_true(blocks_view(&blocks, pointer, &view));

@@ -222,7 +222,7 @@ static int begin_session(void **state)
 	session.vitals = &vitals;
 	atomic_store(&vitals.ttl_ms, TTL_MS);
 	session.heap = heap_create();
-	return session.heap ? blocks_init(&session.blocks, session.heap) : -1;
+	return session.heap ? blocks_init(&session.blocks, session.heap, NULL) : -1;
 }
 
 static int end_session(void **state)

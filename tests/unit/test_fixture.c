@@ -143,7 +143,7 @@ static void check_allocation(
 	assert_non_null(a);
 	assert_int_equal(a->serial, serial);
 	assert_int_equal(a->bytes, put->bytes);
-	assert_int_equal(a->former_order, orders ? put->order : 0);
+	assert_int_equal(a->order_or_node, orders ? put->order : 0);
 	assert_int_equal(a->size_class, orders || serial != SLAB_SERIAL ? 0 : SLAB_CLASS);
 	assert_int_equal(a->session, put->session);
 	assert_int_equal(a->session_serial, put->session + 1);
@@ -234,9 +234,9 @@ static void test_stored(void **state)
 	each(state, check_stored);
 }
 
-static const struct allocation *try_lend(int node)
+static const struct allocation *try_lend(void)
 {
-	const struct wish wish = { .bytes = BLOCK_MIN_BYTES, .node = node };
+	const struct wish wish = { .bytes = BLOCK_MIN_BYTES };
 	const struct allocation draft = { .session_serial = 1 }, *a = NULL;
 
 	return pool_alloc(&in.pool, &wish, &draft, &a) == 0 ? a : NULL;
@@ -258,7 +258,7 @@ static void check_memory(const struct fixture *f, const char *path)
 	pool_wipe_all(&in.pool);
 	check_free_is_zero();
 	check_contents();
-	while ((a = try_lend(RMEM_NODE_ANY)) != NULL) {
+	while ((a = try_lend()) != NULL) {
 		assert_int_equal(a->serial, next++);
 		memset(pool_pointer(&in.pool, a), 'N', BLOCK_MIN_BYTES);
 	}

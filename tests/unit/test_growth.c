@@ -103,7 +103,7 @@ static bool await(struct stage *s)
 
 static uint64_t size_of(const struct stage *s)
 {
-	return pool_size_bytes(&s->pool, RMEM_NODE_ANY);
+	return pool_size_bytes(&s->pool, POOL_ALL_NODES);
 }
 
 /* In the grown segment. */
@@ -128,7 +128,7 @@ static void test_grows_and_stays(void **state)
 	uint64_t ready_bytes;
 
 	open_stage(&s, *state, ARENA_BYTES);
-	assert_int_equal(pool_max_alloc_bytes(&s.pool, RMEM_NODE_ANY), ARENA_BYTES);
+	assert_int_equal(pool_max_alloc_bytes(&s.pool, POOL_ALL_NODES), ARENA_BYTES);
 	n = must_resize(&s, 3 * ARENA_BYTES);
 	assert_int_equal(n.was_bytes, ARENA_BYTES);
 	assert_int_equal(n.size_bytes, ARENA_BYTES);
@@ -139,7 +139,7 @@ static void test_grows_and_stays(void **state)
 	assert_int_equal(growth_coming_bytes(&s.growth, &ready_bytes), 0);
 	assert_int_equal(device.reached, 1);
 	assert_int_equal(size_of(&s), 3 * ARENA_BYTES);
-	assert_int_equal(pool_max_alloc_bytes(&s.pool, (int)NODE), 2 * ARENA_BYTES);
+	assert_int_equal(pool_max_alloc_bytes(&s.pool, 1ULL << NODE), 2 * ARENA_BYTES);
 	fill(&s.pool, lend_there(&s), 'G');
 	close_stage(&s);
 

@@ -50,6 +50,39 @@ static void test_moves(void **state)
 	}
 }
 
+/* It is counted over restarts, up to an end; nothing else of the record changes; the next in its slot begins anew. */
+static void test_unshare(void **state)
+{
+	struct allocation d = draft(0, 100, 1), before;
+	const struct allocation *a;
+	struct ledger *l;
+
+	(void)state;
+	unlinkat(dir, NAME, 0);
+	assert_int_equal(ledger_open(&l, dir, NAME, 1), 0);
+	assert_int_equal(ledger_add(l, &d, &a), 0);
+	before = *a;
+	for (unsigned i = 1; i <= UNSHARED_MAX; i++) {
+		assert_int_equal(ledger_unshare(l, a), 0);
+		assert_int_equal(a->unshared, i);
+	}
+	assert_int_equal(ledger_unshare(l, a), -EDQUOT);
+	assert_int_equal(a->unshared, UNSHARED_MAX);
+	ledger_close(l);
+	assert_int_equal(ledger_open(&l, dir, NAME, 1), 0);
+	assert_int_equal(ledger_rejected(l), 0);
+	a = ledger_find(l, d.addr);
+	assert_non_null(a);
+	assert_int_equal(a->unshared, UNSHARED_MAX);
+	before.unshared = a->unshared;
+	before.check = a->check;
+	assert_memory_equal(a, &before, sizeof(before));
+	assert_int_equal(end_record(l, a), 0);
+	assert_int_equal(ledger_add(l, &d, &a), 0);
+	assert_int_equal(a->unshared, 0);
+	ledger_close(l);
+}
+
 static void test_refusals(void **state)
 {
 	struct allocation d = draft(8192, 8192, 1), bad, foreign = d;
@@ -306,6 +339,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		IN_DIR(test_moves),
+		IN_DIR(test_unshare),
 		IN_DIR(test_refusals),
 		IN_DIR(test_full_file_system),
 		IN_DIR(test_random),

@@ -49,12 +49,12 @@ static void test_one_bad_field(void **state)
 		{ offsetof(struct allocation, serial), 8, UINT64_MAX },
 		{ offsetof(struct allocation, serial), 8, 1 }, /* the neighbour's */
 		{ offsetof(struct allocation, site), 4, SITES_MAX },
-		{ offsetof(struct allocation, former_order), 1, 12 },
-		{ offsetof(struct allocation, former_order), 1, 14 },
-		{ offsetof(struct allocation, former_order), 1, 255 },
+		{ offsetof(struct allocation, order_or_node), 1, 12 },
+		{ offsetof(struct allocation, order_or_node), 1, 14 },
+		{ offsetof(struct allocation, order_or_node), 1, 127 },
+		{ offsetof(struct allocation, order_or_node), 1, 192 }, /* node 64 */
+		{ offsetof(struct allocation, order_or_node), 1, 255 },
 		{ offsetof(struct allocation, size_class), 1, 1 }, /* 5000 bytes are no slab */
-		{ offsetof(struct allocation, reserved), 1, 1 },
-		{ offsetof(struct allocation, moved_node), 1, ADDR_MAX_NODES + 1 },
 	};
 
 	(void)state;
@@ -168,7 +168,7 @@ static void test_dropped(void **state)
 	d = draft(1 * MIB, 1, 2);
 	assert_int_equal(ledger_add(l, &d, &a), 0);
 	ledger_close(l);
-	poke_file(NAME, 4096 + offsetof(struct allocation, reserved), &one, 1);
+	poke_file(NAME, 4096 + offsetof(struct allocation, unshared), &one, 1);
 	assert_int_equal(ledger_open(&l, dir, NAME, MAX), 0);
 	assert_int_equal(ledger_rejected(l), 1);
 	ledger_drop_rejected(l);

@@ -17,9 +17,32 @@ struct journal {
 	volatile uint64_t done;    /* finished operations */
 	volatile uint64_t started; /* the one at work if it is done + 1 */
 	struct model model;        /* after the last finished operation */
-	struct allocation subject; /* of the one at work: added (serial not known) or ended */
-	volatile unsigned torn;    /* index + 1 of the model's entry that is being overwritten */
+	struct allocation
+		subject; /* of the one at work: added (serial not known), unshared or ended */
+	struct ledger_seal seal; /* as rmemd keeps it in another file */
+	volatile unsigned torn;  /* index + 1 of the model's entry that is being overwritten */
 };
+
+/* Write an entry of the model anew; while that goes on it is told apart. */
+static void overwrite(struct journal *j, unsigned i, const struct allocation *a)
+{
+	__atomic_store_n(&j->torn, i + 1, __ATOMIC_SEQ_CST);
+	j->model.live[i] = *a;
+	__atomic_store_n(&j->torn, 0, __ATOMIC_SEQ_CST);
+}
+
+static void victim_unshares(struct journal *j, struct ledger *l)
+{
+	const unsigned i = (unsigned)rnd(j->model.n);
+	const struct allocation *a = ledger_find(l, j->model.live[i].addr);
+
+	j->subject = j->model.live[i];
+	__atomic_store_n(&j->started, j->started + 1, __ATOMIC_SEQ_CST);
+	if (ledger_unshare(l, a) != 0 || a->unshared != j->subject.unshared + 1)
+		_exit(6);
+	overwrite(j, i, a);
+	__atomic_store_n(&j->done, j->done + 1, __ATOMIC_SEQ_CST);
+}
 
 static void victim_step(struct journal *j, struct ledger *l, struct buddy *b)
 {
@@ -29,6 +52,10 @@ static void victim_step(struct journal *j, struct ledger *l, struct buddy *b)
 	bool add = m->n == 0 || (m->n < MAX / 2 && rnd(2) == 0);
 	unsigned i = m->n ? (unsigned)rnd(m->n) : 0;
 
+	if (m->n && rnd(4) == 0) {
+		victim_unshares(j, l);
+		return;
+	}
 	if (add && buddy_alloc(b, bytes, &offset) != 0)
 		return;
 	j->subject = add ? draft(offset, bytes, (uint32_t)rnd(4)) : m->live[i];
@@ -46,9 +73,7 @@ static void victim_step(struct journal *j, struct ledger *l, struct buddy *b)
 		if (buddy_free(b, addr_offset(j->subject.addr),
 			    allocation_block_bytes(&j->subject)) != 0)
 			_exit(5);
-		__atomic_store_n(&j->torn, i + 1, __ATOMIC_SEQ_CST);
-		m->live[i] = m->live[m->n - 1];
-		__atomic_store_n(&j->torn, 0, __ATOMIC_SEQ_CST);
+		overwrite(j, i, &m->live[m->n - 1]);
 		__atomic_store_n(&m->n, m->n - 1, __ATOMIC_SEQ_CST);
 	}
 	__atomic_store_n(&j->done, j->done + 1, __ATOMIC_SEQ_CST);
@@ -63,6 +88,7 @@ static void run_victim(struct journal *j)
 
 	if (ledger_open(&l, dir, NAME, MAX) != 0 || buddy_create(ARENA, &b) != 0)
 		_exit(1);
+	ledger_keep_seal(l, &j->seal);
 	while ((a = ledger_next(l, &cursor)) != NULL) {
 		if (buddy_reserve(b, addr_offset(a->addr), allocation_block_bytes(a)) != 0)
 			_exit(2);
@@ -106,6 +132,7 @@ static void check_after_kill(const struct journal *j, struct ledger *l, struct b
 	struct buddy *b;
 
 	assert_int_equal(ledger_rejected(l), 0);
+	assert_true(ledger_matches(l, &j->seal));
 	assert_int_equal(buddy_create(ARENA, &b), 0);
 	while ((a = ledger_next(l, &cursor)) != NULL) {
 		const struct allocation *want = model_exact(j, a);
@@ -209,6 +236,7 @@ static void stepped_victim(struct journal *j)
 
 	if (ledger_open(&l, dir, NAME, MAX) != 0 || buddy_create(ARENA, &b) != 0)
 		_exit(1);
+	ledger_keep_seal(l, &j->seal);
 	for (unsigned i = 0; i < 12; i++)
 		victim_step(j, l, b);
 	if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) != 0)
@@ -240,6 +268,7 @@ static void test_killed_at_every_instruction(void **state)
 	static uint8_t image[4096 + MAX * 64], last[sizeof(image)];
 	struct journal *j =
 		mmap(NULL, sizeof(*j), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct ledger_seal seal = { 0 };
 	unsigned steps = 0, images = 0;
 	int status, fd;
 	pid_t pid;
@@ -259,9 +288,11 @@ static void test_killed_at_every_instruction(void **state)
 	fd = open_file(NAME);
 	while (WIFSTOPPED(status) && steps < STEPS_MAX) {
 		assert_int_equal(pread(fd, image, sizeof(image), 0), sizeof(image));
-		if (memcmp(image, last, sizeof(image)) != 0) {
+		if (memcmp(image, last, sizeof(image)) != 0 ||
+			memcmp(&j->seal, &seal, sizeof(seal)) != 0) {
 			check_image(j, image, sizeof(image));
 			memcpy(last, image, sizeof(image));
+			seal = j->seal;
 			images++;
 		}
 		assert_int_equal(ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL), 0);

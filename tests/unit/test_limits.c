@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Sizes and limits, decided before there is an arena: on synthetic machines, with files like the kernel's. */
 #include "tests/support/dir.h"
+#include "tests/support/machines.h"
 
 #include <errno.h>
 #include <stdint.h>
@@ -10,16 +11,6 @@
 #include "numa/topology.h"
 #include "server/memory/cgroup.h"
 #include "server/memory/limits.h"
-
-static struct topology *machine(const char *description)
-{
-	struct topology *t = NULL;
-
-	setenv("HWLOC_SYNTHETIC", description, 1);
-	assert_int_equal(topology_load(&t), 0);
-	unsetenv("HWLOC_SYNTHETIC");
-	return t;
-}
 
 #define TWO_NODES "pack:2 [numa(memory=8589934592)] pu:1"
 
@@ -84,6 +75,56 @@ static void test_sizes_parse(void **state)
 	assert_int_equal(sizes_parse("5G", t, GIB, &s, &errinfo), 0);
 	assert_int_equal(s.nodes[0].bytes, 2 * GIB);
 	assert_int_equal(sizes_total(&s), 4 * GIB);
+	topology_destroy(t);
+}
+
+/* Two packages with much ordinary memory (0, 2) and a little that is fast (1, 3). */
+static void test_sizes_by_attribute(void **state)
+{
+	static const struct machine_memory memory[] = { { 0, 200000, 90 }, { 1, 800000, 120 },
+		{ 2, 200000, 90 }, { 3, 800000, 120 } };
+	static const struct {
+		const char *text;
+		int err;
+		uint64_t gib[4]; /* by node */
+	} cases[] = {
+		{ "capacity:64G,bandwidth:8G", 0, { 32, 4, 32, 4 } },
+		{ "bandwidth:8G", 0, { 0, 4, 0, 4 } },
+		{ "capacity:8G,latency:4G", 0, { 6, 0, 6, 0 } }, /* the same nodes: both */
+		{ "latency:4G,1:2G,3:1G", 0, { 2, 2, 2, 1 } },
+		{ "0:2G,capacity:4G", 0, { 4, 0, 2, 0 } },
+		{ "bandwidth:4096", -EINVAL, { 0 } }, /* less than a page each */
+		{ "bandwidth", -EINVAL, { 0 } },
+		{ "speed:4G", -EINVAL, { 0 } },
+		{ "none:4G", -EINVAL, { 0 } },
+		{ "Capacity:4G", -EINVAL, { 0 } },
+		{ "capacity:4G,", -EINVAL, { 0 } },
+		{ "capacity:4T,latency:5T", -EFBIG, { 0 } },
+	};
+	struct topology *t = machine_with(
+		"pack:2 [numa(memory=68719476736)] [numa(memory=8589934592)] core:2 pu:1", memory,
+		4);
+	struct topology *plain = machine(TWO_NODES);
+	struct errinfo errinfo;
+	struct sizes s;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		uint64_t total = 0;
+
+		memset(&s, 0, sizeof(s));
+		assert_int_equal(sizes_parse(cases[i].text, t, 4096, &s, &errinfo), cases[i].err);
+		for (unsigned node = 0; node < 4; node++)
+			total += cases[i].gib[node] * GIB;
+		assert_int_equal(sizes_total(&s), total);
+		for (size_t k = 0; k < s.count; k++)
+			assert_int_equal(s.nodes[k].bytes, cases[i].gib[s.nodes[k].node] * GIB);
+	}
+	assert_int_equal(sizes_parse("capacity:4G", plain, 4096, &s, &errinfo), 0);
+	assert_int_equal(s.count, 2);
+	assert_int_equal(sizes_parse("bandwidth:4G", plain, 4096, &s, &errinfo), -ENODEV);
+	assert_non_null(strstr(errinfo.text, "bandwidth"));
+	topology_destroy(plain);
 	topology_destroy(t);
 }
 
@@ -289,6 +330,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		IN_DIR(test_control_groups),
 		cmocka_unit_test(test_sizes_parse),
+		cmocka_unit_test(test_sizes_by_attribute),
 		cmocka_unit_test(test_sizes_default),
 		cmocka_unit_test(test_limits_check),
 		cmocka_unit_test(test_memlock_is_raised),

@@ -340,19 +340,24 @@ static void empty_messages_have_their_sizes(void **state)
 		{ "refusal", 2 },
 		{ "identity", 64 },
 		{ "hello_request", 98 },
-		{ "hello_reply", 58 },
+		{ "hello_reply", 63 },
 		{ "join_request", 36 },
 		{ "range", 16 },
-		{ "alloc_request", 18 },
-		{ "alloc_reply", 24 },
+		{ "placement", 18 },
+		{ "alloc_request", 32 },
+		{ "alloc_reply", 25 },
 		{ "grant_reply", 28 },
 		{ "free_request", 16 },
 		{ "attach_request", 32 },
-		{ "share_request", 16 },
+		{ "share_request", 17 },
 		{ "share_reply", 16 },
 		{ "lookup_request", 24 },
-		{ "lookup_reply", 16 },
+		{ "lookup_reply", 43 },
 		{ "detach_request", 16 },
+		{ "unshare_request", 16 },
+		{ "place", 40 },
+		{ "copy_request", 88 },
+		{ "fill_request", 49 },
 		{ "fence_request", 8 },
 		{ "fence_reply", 1 },
 		{ "renew_reply", 4 },
@@ -387,7 +392,10 @@ static void types_have_names(void **state)
 	assert_string_equal(message_name(0), "unknown");
 	assert_string_equal(message_name(MESSAGE_JOIN), "join");
 	assert_string_equal(message_name(MESSAGE_FENCE), "fence");
-	assert_string_equal(message_name(MESSAGE_FENCE + 1), "unknown");
+	assert_string_equal(message_name(MESSAGE_UNSHARE), "unshare");
+	assert_string_equal(message_name(MESSAGE_COPY), "copy");
+	assert_string_equal(message_name(MESSAGE_FILL), "fill");
+	assert_string_equal(message_name(MESSAGE_FILL + 1), "unknown");
 	assert_string_equal(message_name(255), "unknown");
 }
 

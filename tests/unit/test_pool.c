@@ -594,7 +594,7 @@ static void test_damage_stays_until_started(void **state)
 	struct pool p;
 
 	leave_pool(&data);
-	poke_file(DATADIR_LEDGER, 4096 + offsetof(struct allocation, reserved), &one, 1);
+	poke_file(DATADIR_LEDGER, 4096 + offsetof(struct allocation, unshared), &one, 1);
 	must_open(&p, &data, ARENA_BYTES);
 	pool_undo(&p, &data);
 	pool_close(&p);
@@ -700,7 +700,7 @@ static void test_earlier_versions(void **state)
 static void lend_to(struct pool *p, uint32_t session, uint64_t bytes)
 {
 	const struct allocation draft = { .session = session, .session_serial = session };
-	const struct wish wish = { .bytes = bytes, .node = RMEM_NODE_ANY };
+	const struct wish wish = { .bytes = bytes };
 	const struct allocation *a;
 
 	assert_int_equal(pool_alloc(p, &wish, &draft, &a), 0);
@@ -710,7 +710,7 @@ static void lend_to(struct pool *p, uint32_t session, uint64_t bytes)
 static void test_full_pool(void **state)
 {
 	struct datadir data = data_of(dir, *state);
-	struct wish wish = { .bytes = 600000, .node = RMEM_NODE_ANY };
+	struct wish wish = { .bytes = 600000 };
 	char node[32];
 	struct errinfo errinfo;
 	struct pool p;
@@ -729,8 +729,8 @@ static void test_full_pool(void **state)
 	assert_int_equal(pool_explain_full(&p, &wish, 4, &errinfo), -ENOSPC);
 	assert_non_null(
 		strstr(errinfo.text, "holds 0 B in 0 blocks, all others together 696.0 KiB"));
-	wish.node = (int)p.nodes[0].node;
-	snprintf(node, sizeof(node), "the node %d is full: ", wish.node);
+	wish.placement.nodes = 1ULL << p.nodes[0].node;
+	snprintf(node, sizeof(node), "the node %u is full: ", p.nodes[0].node);
 	assert_int_equal(pool_explain_full(&p, &wish, 4, &errinfo), -ENOSPC);
 	assert_ptr_equal(strstr(errinfo.text, node), errinfo.text);
 	pool_close(&p);

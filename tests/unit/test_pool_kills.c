@@ -31,7 +31,7 @@ static void leave_damage(const struct datadir *data)
 	uint8_t one = 1;
 
 	leave_pool(data);
-	poke_file(DATADIR_LEDGER, 4096 + offsetof(struct allocation, reserved), &one, 1);
+	poke_file(DATADIR_LEDGER, 4096 + offsetof(struct allocation, unshared), &one, 1);
 }
 
 static void spoil_arena(void *arg, const struct arena_entry *entry)

@@ -64,6 +64,7 @@ static const struct golden goldens[] = {
 	{ "leaks-first", "leaks-first", REPORT_LEAKS, 0, VIEW_INIT },
 	{ "leaks-first", "leaks-first-asked", REPORT_LEAKS, 0, VIEW(.audit = true) },
 	{ "leaks-hostile-names", "leaks-hostile-names", REPORT_LEAKS, 1, VIEW_INIT },
+	{ "leaks-objects", "leaks-objects", REPORT_LEAKS, 1, { .kinds = KINDS_ALL, .node = -1 } },
 	{ "status", "status", REPORT_STATUS, 0, VIEW_INIT },
 	{ "status-growing", "status-growing", REPORT_STATUS, 0, VIEW_INIT },
 	{ "status-not-grown", "status-not-grown", REPORT_STATUS, 0, VIEW_INIT },
@@ -89,7 +90,10 @@ static const struct golden goldens[] = {
 	{ "map", "map-older", REPORT_MAP, 0, VIEW(.blocks = true, .older_ms = 240001) },
 	{ "map-cut", "map-cut", REPORT_MAP, 0, VIEW(.blocks = true) },
 	{ "map-empty", "map-empty", REPORT_MAP, 0, VIEW(.blocks = true) },
+	{ "numastat", "numastat", REPORT_NUMASTAT, 0, VIEW_INIT },
+	{ "buddyinfo", "buddyinfo", REPORT_BUDDYINFO, 0, VIEW_INIT },
 	{ "who-holds", "who-holds", REPORT_WHO_HOLDS, 0, VIEW_INIT },
+	{ "who-holds-object", "who-holds-object", REPORT_WHO_HOLDS, 0, VIEW_INIT },
 	{ "audit", "audit", REPORT_AUDIT, 0, VIEW_INIT },
 	{ "evict", "evict", REPORT_EVICT, 0, VIEW_INIT },
 	{ "evict-preview", "evict-preview", REPORT_EVICT, 0, VIEW_INIT },
@@ -412,9 +416,9 @@ static long long check_conservation(char *line)
 
 	assert_non_null(at);
 	whole = next_bytes(&at);
-	for (int i = 0; i < 6; i++)
+	while (*at)
 		sum += next_bytes(&at);
-	if (whole != sum || *at)
+	if (whole != sum)
 		fail_msg("%lld bytes in all, but %s", sum, line);
 	return whole;
 }

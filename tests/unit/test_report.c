@@ -5,6 +5,9 @@
  */
 #include "tests/support/stage.h"
 
+#include "common/object_record.h"
+#include "common/size_class.h"
+
 #include <errno.h>
 
 static void test_status(void **state)
@@ -28,10 +31,12 @@ static void test_status(void **state)
 	check_keys(at(answer, "growth"), "coming_bytes ready_bytes failure");
 	check_keys(at(answer, "server"), SERVER_KEYS " data_dir admin_socket");
 	check_keys(item(answer, "devices", 0),
-		"name address protection other_queue_pair revoked_key outside_window caution");
-	check_keys(item(answer, "nodes", 1), NODE_KEYS " page_bytes largest_free_bytes");
+		"name address protection other_queue_pair revoked_key outside_window caution node");
+	check_keys(item(answer, "nodes", 1),
+		NODE_KEYS " page_bytes largest_free_bytes cpus memory_bytes bandwidth_mib_s "
+			  "latency_ns best_in");
 	check_keys(at(answer, "sessions"), "connected detached closed dead");
-	check_keys(at(answer, "allocations"), "blocks bytes block_bytes");
+	check_keys(at(answer, "allocations"), "blocks bytes block_bytes slabs");
 	check_keys(at(answer, "counters"),
 		"allocs frees attaches keys_given resumes expiries reclaimed_blocks "
 		"reclaimed_bytes refused_requests");
@@ -49,6 +54,62 @@ static void test_status(void **state)
 	assert_int_equal(number(at(answer, "counters"), "refused_requests"), 8);
 	assert_int_equal(number(answer, "stalled_ms"), 10);
 	assert_string_equal(text(item(answer, "devices", 0), "outside_window"), "allowed");
+	assert_int_equal(number(item(answer, "devices", 0), "node"), 1);
+	assert_true(json_is_null(at(item(answer, "nodes", 0), "latency_ns")));
+	assert_int_equal(json_array_size(at(item(answer, "nodes", 0), "best_in")), 0);
+	assert_int_equal(number(item(answer, "nodes", 1), "cpus"), 1);
+	assert_int_equal(number(item(answer, "nodes", 1), "latency_ns"), 90);
+	assert_string_equal(
+		json_string_value(item(item(answer, "nodes", 1), "best_in", 1)), "latency");
+	json_decref(answer);
+	s.device.node = RANKING_NOWHERE;
+	answer = report_status(view_of(&s));
+	assert_true(json_is_null(at(item(answer, "devices", 0), "node")));
+	json_decref(answer);
+}
+
+static void test_numastat(void **state)
+{
+	struct stage s = make_stage(*state);
+	json_t *answer = report_numastat(view_of(&s));
+
+	check_keys(answer, "schema report server nodes");
+	check_keys(item(answer, "nodes", 0),
+		"node numa_hit numa_miss numa_foreign interleave_hit local_node other_node");
+	assert_int_equal(json_array_size(at(answer, "nodes")), NODES);
+	assert_int_equal(number(item(answer, "nodes", 1), "node"), 1);
+	assert_int_equal(number(item(answer, "nodes", 1), "numa_hit"), 2);
+	assert_int_equal(number(item(answer, "nodes", 1), "other_node"), 6);
+	json_decref(answer);
+}
+
+static uint64_t pieces(const json_t *answer, size_t node, size_t order)
+{
+	return (uint64_t)json_integer_value(
+		item(item(answer, "nodes", node), "free_pieces", order));
+}
+
+/* The pieces of a node add up to what is free there. */
+static void test_buddyinfo(void **state)
+{
+	struct world *w = *state;
+	const uint32_t session = add_session(w);
+	uint64_t bytes = 0;
+	struct stage s;
+	json_t *answer;
+
+	add_block(w, session, 0, 4096, 1, 0);
+	s = make_stage(w);
+	answer = report_buddyinfo(view_of(&s));
+	check_keys(answer, "schema report server nodes");
+	check_keys(item(answer, "nodes", 0), "node free_pieces");
+	assert_int_equal(
+		json_array_size(at(item(answer, "nodes", 0), "free_pieces")), BUDDY_ORDERS);
+	assert_int_equal(pieces(answer, 1, 0), 1);
+	assert_int_equal(pieces(answer, 1, 1), 1);
+	for (unsigned order = 0; order < BUDDY_ORDERS; order++)
+		bytes += pieces(answer, 1, order) << order << 12;
+	assert_int_equal(bytes, ARENA - 4096);
 	json_decref(answer);
 }
 
@@ -69,7 +130,7 @@ static void test_sessions(void **state)
 	add_block(w, slots[1], 0, 100, 0, 0);
 	answer = whole(&s, report_sessions(view_of(&s)));
 	check_keys(answer, "schema report server sessions");
-	check_keys(item(answer, "sessions", 0), HOLDER_KEYS " channels");
+	check_keys(item(answer, "sessions", 0), HOLDER_KEYS " slabs channels");
 	assert_int_equal(number(item(answer, "sessions", 0), "block_bytes"), 12288);
 	assert_int_equal(number(item(answer, "sessions", 0), "bytes"), 9000);
 	assert_string_equal(text(item(answer, "sessions", 0), "exe"), "/bin/???[bad\x1b[31m");
@@ -119,9 +180,10 @@ static void test_map(void **state)
 	assert_int_equal(s.page_calls, 8 + NODES);
 	assert_int_equal(number(item(answer, "nodes", 1), "pages_checked"), ARENA / 4096);
 	block = item(answer, "blocks", 0);
-	check_keys(block, "addr node bytes block_bytes state session pid exe birth_ns age_ms "
-			  "attached_sessions "
-			  "pages_checked pages_on_node");
+	check_keys(block,
+		"addr node bytes block_bytes slot_bytes state session pid exe birth_ns age_ms "
+		"attached_sessions "
+		"pages_checked pages_on_node");
 	assert_string_equal(text(block, "addr"), "0x9e01000000000000");
 	assert_string_equal(text(block, "exe"), "/usr/bin/x");
 	assert_int_equal(number(block, "pages_checked"), 2);
@@ -297,6 +359,78 @@ static void test_loss(void **state)
 	json_decref(answer);
 }
 
+/* The third slot of a slab of 64-byte slots holds an object. */
+static uint64_t third_slot;
+static uint64_t stage_record(void *arg, const struct allocation *slab, uint32_t slot)
+{
+	(void)arg;
+	assert_int_equal(slab->size_class, 8);
+	assert_in_range(slot, 0, slab_slots(8, slab->bytes) - 1);
+	return slot == 2 ? third_slot : 0;
+}
+
+static void test_who_holds_an_object(void **state)
+{
+	struct world *w = *state;
+	const uint32_t session = add_session(w), site = add_site(w, 5);
+	const struct allocation *a = add_slab(w, session, 8, 4096, 0, 0);
+	const struct object_record held = {
+		.state = OBJECT_LIVE, .generation = 9, .slack = 4, .site = site, .birth_s = 100
+	};
+	struct stage s = make_stage(w);
+	const json_t *object;
+	json_t *answer;
+
+	third_slot = object_record_pack(&held);
+	s.view.record = stage_record;
+	sessions_set_journaled(w->sessions, session, NOW - 20 * SECOND);
+	answer = report_who_holds(view_of(&s), a->addr + 2 * 64 + 7);
+	object = at(answer, "object");
+	check_keys(object, "addr offset_bytes slot slot_bytes bytes state generation birth_ns "
+			   "age_ms");
+	assert_string_equal(text(object, "addr"), "0x9e01000000000080");
+	assert_int_equal(number(object, "offset_bytes"), 7);
+	assert_int_equal(number(object, "slot"), 2);
+	assert_int_equal(number(object, "slot_bytes"), 64);
+	assert_int_equal(number(object, "bytes"), 60);
+	assert_string_equal(text(object, "state"), "live");
+	assert_int_equal(number(object, "generation"), 9);
+	assert_int_equal(
+		number(object, "age_ms"), (s.view.now_ns - NOW / 2 - 100 * SECOND) / NSEC_PER_MSEC);
+	assert_int_equal(json_array_size(at(answer, "stack")), 1);
+	assert_string_equal(text(at(answer, "holder"), "journal"), "lazy");
+	assert_int_equal(number(at(answer, "holder"), "journal_age_ms"),
+		(s.view.now_ns - NOW + 20 * SECOND) / NSEC_PER_MSEC);
+	assert_int_equal(number(at(answer, "allocation"), "slot_bytes"), 64);
+	json_decref(answer);
+
+	/* Its sites mean nothing any more. */
+	sessions_set_no_sites(w->sessions, session);
+	sessions_set_journal(w->sessions, session, JOURNAL_EXACT);
+	answer = report_who_holds(view_of(&s), a->addr + 2 * 64);
+	assert_int_equal(json_array_size(at(answer, "stack")), 0);
+	assert_string_equal(text(at(answer, "holder"), "journal"), "exact");
+	assert_int_equal(number(at(answer, "holder"), "journal_age_ms"), 0);
+	json_decref(answer);
+
+	third_slot = UINT64_MAX;
+	answer = report_who_holds(view_of(&s), a->addr + 2 * 64);
+	assert_string_equal(text(at(answer, "object"), "state"), "corrupt");
+	json_decref(answer);
+	answer = report_who_holds(view_of(&s), a->addr + 3 * 64);
+	assert_string_equal(text(at(answer, "object"), "state"), "unused");
+	assert_int_equal(number(at(answer, "object"), "bytes"), 0);
+	json_decref(answer);
+	/* The records, behind the last slot. */
+	answer = report_who_holds(view_of(&s), a->addr + 4095);
+	assert_true(json_is_null(at(answer, "object")));
+	json_decref(answer);
+	set_state(w, a, ALLOCATION_REVOKING);
+	answer = report_who_holds(view_of(&s), a->addr);
+	assert_true(json_is_null(at(answer, "object")));
+	json_decref(answer);
+}
+
 static void test_who_holds(void **state)
 {
 	struct world *w = *state;
@@ -312,9 +446,9 @@ static void test_who_holds(void **state)
 	sessions_set_state(w->sessions, session, SESSION_CLOSED, HOLDER_CLOSED, NOW);
 	s = make_stage(w);
 	answer = report_who_holds(view_of(&s), a->addr + 4999);
-	check_keys(answer, "schema report server addr allocation holder stack");
+	check_keys(answer, "schema report server addr allocation object holder stack");
 	check_keys(at(answer, "allocation"),
-		"id addr offset_bytes node bytes block_bytes state kind birth_ns age_ms "
+		"id addr offset_bytes node bytes block_bytes slot_bytes state kind birth_ns age_ms "
 		"attached_sessions");
 	check_keys(at(answer, "holder"), HOLDER_KEYS);
 	assert_int_equal(number(at(answer, "allocation"), "id"), 2);
@@ -334,6 +468,8 @@ static void test_who_holds(void **state)
 	audit_scan_destroy(last);
 	s.view.scan = NULL;
 
+	assert_true(json_is_null(at(answer = report_who_holds(view_of(&s), a->addr), "object")));
+	json_decref(answer);
 	check_refused(view_of(&s), 0x1000, "EINVAL",
 		"0x1000 is no remote address: those begin with 0x9e");
 	check_refused(view_of(&s), addr_make(0, 0), "ERANGE",
@@ -403,7 +539,20 @@ static void *limited_malloc(size_t size)
 	return malloc(size);
 }
 
-enum { STATUS, LEAKS, SESSIONS, MAP, WHO_HOLDS, AUDIT, LOSS, LOG_LEVEL, ERROR, REPORTS };
+enum {
+	STATUS,
+	LEAKS,
+	SESSIONS,
+	MAP,
+	WHO_HOLDS,
+	AUDIT,
+	LOSS,
+	LOG_LEVEL,
+	NUMASTAT,
+	BUDDYINFO,
+	ERROR,
+	REPORTS
+};
 
 static struct report *make(
 	const struct report_view *view, const struct audit_result *result, int report)
@@ -427,6 +576,10 @@ static struct report *make(
 					ledger_find_containing(view->ledger, addr_make(64, 0)) }));
 	case LOG_LEVEL:
 		return report_of(report_log_level(view, "debug", "info"));
+	case NUMASTAT:
+		return report_of(report_numastat(view));
+	case BUDDYINFO:
+		return report_of(report_buddyinfo(view));
 	case WHO_HOLDS:
 		return report_of(report_who_holds(view, addr_make(64, 0)));
 	default:
@@ -489,12 +642,15 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		IN_WORLD(test_status),
+		IN_WORLD(test_numastat),
+		IN_WORLD(test_buddyinfo),
 		IN_WORLD(test_sessions),
 		IN_WORLD(test_map),
 		IN_WORLD(test_changes_between_pieces),
 		IN_WORLD(test_map_in_order),
 		IN_WORLD(test_loss),
 		IN_WORLD(test_who_holds),
+		IN_WORLD(test_who_holds_an_object),
 		IN_WORLD(test_another_wall_clock),
 		cmocka_unit_test(test_error),
 		IN_WORLD(test_no_memory),

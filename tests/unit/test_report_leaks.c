@@ -2,6 +2,8 @@
 /* The report of leaks: every key of docs/ADMIN.md and no other, and what the evidence says. */
 #include "tests/support/stage.h"
 
+#include "common/object_record.h"
+
 /* All but the records. */
 static void check_head(const json_t *answer)
 {
@@ -10,8 +12,9 @@ static void check_head(const json_t *answer)
 	check_keys(at(answer, "audit"),
 		"serial time_ns scans_agreeing scans_needed duration_us age_ms made_now");
 	check_keys(at(answer, "coverage"),
-		"allocations_total allocations_audited allocations_without_site orphans "
-		"sessions_total sessions_not_scanned reclaimed_blocks reclaimed_bytes "
+		"allocations_total allocations_audited allocations_without_site objects_total "
+		"slabs_total slabs_unread corrupt_records orphans sessions_total "
+		"sessions_not_scanned reclaimed_blocks reclaimed_bytes "
 		"unacknowledged");
 	assert_int_equal(number(at(answer, "coverage"), "reclaimed_blocks"), 6);
 	assert_int_equal(number(at(answer, "coverage"), "reclaimed_bytes"), 7);
@@ -49,9 +52,10 @@ static void test_leaks(void **state)
 	assert_int_equal(json_array_size(at(answer, "records")), 1);
 	record = item(answer, "records", 0);
 	check_keys(record,
-		"id kind blocks bytes block_bytes waste_bytes birth_min_ns birth_max_ns age_min_ms "
+		"id kind blocks objects bytes block_bytes waste_bytes birth_min_ns birth_max_ns "
+		"age_min_ms "
 		"age_avg_ms age_max_ms nodes unconfirmed_blocks holders holders_total site stack "
-		"evidence");
+		"journal journal_age_ms corrupt evidence");
 	assert_int_equal(strlen(text(record, "id")), 8);
 	assert_string_equal(text(record, "kind"), "definite");
 	assert_int_equal(strtoull(text(record, "site"), NULL, 16), sites_get(w->sites, site)->hash);
@@ -59,7 +63,7 @@ static void test_leaks(void **state)
 	assert_int_equal(number(record, "age_avg_ms"), 3600 * 1000);
 	assert_int_equal(json_array_size(at(record, "nodes")), 2);
 	holder = item(record, "holders", 0);
-	check_keys(holder, HOLDER_KEYS);
+	check_keys(holder, HOLDER_KEYS " objects");
 	assert_string_equal(text(holder, "state"), "dead");
 	assert_string_equal(text(holder, "lease"), "courtesy");
 	assert_int_equal(number(holder, "lease_since_ms"), 650 * 1000);
@@ -123,7 +127,7 @@ static void test_evidence(void **state)
 	record = item(answer, "records", 1); /* the orphan: definite too, smaller */
 	assert_string_equal(
 		evidence(record, 0), "no-session (its record is not there: a fault in rmemd)");
-	check_keys(item(record, "holders", 0), HOLDER_KEYS);
+	check_keys(item(record, "holders", 0), HOLDER_KEYS " objects");
 	assert_string_equal(text(item(record, "holders", 0), "state"), "unknown");
 
 	record = item(answer, "records", 2);
@@ -328,10 +332,102 @@ static void test_inlined_frames(void **state)
 	json_decref(answer);
 }
 
+/* ---- objects ---- */
+
+static uint64_t words[2][56]; /* of the slabs at 0 and 4096 */
+
+static const uint64_t *words_of(const struct allocation *slab)
+{
+	return words[addr_offset(slab->addr) / 4096];
+}
+
+static void hold(unsigned slab, unsigned slot, uint32_t site)
+{
+	const struct object_record r = { .state = OBJECT_LIVE, .slack = 4, .site = site };
+
+	words[slab][slot] = object_record_pack(&r);
+}
+
+static const json_t *find_record(const json_t *answer, const char *evidence_begins)
+{
+	json_t *record, *text;
+	size_t i, j;
+
+	json_array_foreach(at(answer, "records"), i, record)
+	{
+		json_array_foreach(at(record, "evidence"), j, text)
+		{
+			if (strncmp(json_string_value(text), evidence_begins,
+				    strlen(evidence_begins)) == 0)
+				return record;
+		}
+	}
+	fail_msg("no evidence %s", evidence_begins);
+	return NULL;
+}
+
+static void test_objects(void **state)
+{
+	struct world *w = *state;
+	const uint32_t lazy = add_session(w), exact = add_session(w), site = add_site(w, 0x1234);
+	struct stage s = make_stage(w);
+	const json_t *record;
+	json_t *answer;
+
+	memset(words, 0, sizeof(words));
+	s.words = words_of;
+	add_slab(w, lazy, 8, 4096, 0, 0);
+	add_slab(w, exact, 8, 4096, 0, 0);
+	hold(0, 1, site);
+	hold(0, 2, site);
+	sessions_set_journaled(w->sessions, lazy, NOW - 60 * SECOND);
+	sessions_set_journal(w->sessions, exact, JOURNAL_EXACT);
+	sessions_set_state(w->sessions, lazy, SESSION_DEAD, HOLDER_PID_GONE, NOW - 18 * SECOND);
+	answer = leaks(&s);
+	assert_int_equal(json_array_size(at(answer, "records")), 1);
+	record = item(answer, "records", 0);
+	assert_string_equal(text(record, "kind"), "definite");
+	assert_int_equal(number(record, "blocks"), 2);
+	assert_int_equal(number(record, "objects"), 2);
+	assert_int_equal(number(record, "bytes"), 120);
+	assert_int_equal(number(record, "waste_bytes"), 8);
+	assert_string_equal(text(record, "journal"), "lazy");
+	assert_int_equal(number(record, "journal_age_ms"), 42 * 1000);
+	assert_true(json_is_null(at(record, "corrupt")));
+	assert_int_equal(number(item(record, "holders", 0), "objects"), 2);
+	assert_int_equal(number(item(record, "holders", 0), "journal_age_ms"), 42 * 1000);
+	assert_string_equal(evidence(record, 2), "sites up to 42s old");
+	assert_int_equal(number(at(answer, "coverage"), "objects_total"), 2);
+	assert_int_equal(number(at(answer, "coverage"), "slabs_total"), 2);
+	assert_int_equal(number(at(at(answer, "summary"), "definite"), "objects"), 2);
+	assert_int_equal(number(item(answer, "nodes", 0), "cached_bytes"), (2 * 56 - 2) * 64);
+	assert_int_equal(number(item(answer, "nodes", 0), "metadata_bytes"), 2 * 512);
+	assert_int_equal(number(item(answer, "nodes", 0), "unaccounted_bytes"), 0);
+	json_decref(answer);
+
+	/* Both at one site, and of both kinds of journal. */
+	sessions_set_state(w->sessions, exact, SESSION_DEAD, HOLDER_PID_GONE, NOW - 18 * SECOND);
+	hold(1, 0, site);
+	words[1][5] = UINT64_MAX;
+	answer = leaks(&s);
+	assert_int_equal(json_array_size(at(answer, "records")), 2);
+	record = find_record(answer, "sites up to 42s old");
+	assert_string_equal(text(record, "journal"), "mixed");
+	assert_ptr_equal(record, find_record(answer, "journal exact"));
+	record = find_record(answer, "journal-corrupt "
+				     "(1 record in 1 slab, the first at 0x9e01000000001000)");
+	assert_string_equal(text(record, "journal"), "exact");
+	assert_int_equal(number(at(record, "corrupt"), "slabs"), 1);
+	assert_string_equal(text(at(record, "corrupt"), "first_slab"), "0x9e01000000001000");
+	assert_int_equal(number(at(answer, "coverage"), "corrupt_records"), 1);
+	json_decref(answer);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		IN_WORLD(test_leaks),
+		IN_WORLD(test_objects),
 		IN_WORLD(test_evidence),
 		IN_WORLD(test_one_scan),
 		IN_WORLD(test_many_holders),

@@ -308,6 +308,8 @@ static const struct conversation conversations[] = {
 	{ "leaks --ack all --admin SOCKET", "acknowledged-all",
 		"{\"cmd\":\"acknowledge\",\"id\":\"all\"}\n", "acknowledged-all", 0 },
 	{ "status --admin SOCKET", "status", "{\"cmd\":\"status\"}\n", "status", 0 },
+	{ "numastat --admin SOCKET", "numastat", "{\"cmd\":\"numastat\"}\n", "numastat", 0 },
+	{ "buddyinfo --admin SOCKET", "buddyinfo", "{\"cmd\":\"buddyinfo\"}\n", "buddyinfo", 0 },
 	{ "sessions --admin SOCKET", "sessions", "{\"cmd\":\"sessions\"}\n", "sessions", 0 },
 	{ "map --admin SOCKET", "map", "{\"cmd\":\"map\",\"limit\":1000}\n", "map", 0 },
 	{ "map --admin SOCKET --limit 5 --node 1", "map",
@@ -918,7 +920,8 @@ static const struct {
 	{ "log-level off", "log-level off: want one of" },
 	{ "log-level debug --yes", "--yes is an option of evict, revoke and reclaim, not of" },
 	{ "reclaim --watch",
-		"--watch is an option of status, leaks, sessions, map, who-holds and" },
+		"--watch is an option of status, leaks, sessions, map, who-holds, numastat, "
+		"buddyinfo and" },
 	{ "status --watch=0", "--watch 0: want a duration" },
 	{ "status --watch=soon", "--watch soon: want a duration" },
 	{ "map --node -1", "--node -1" },
@@ -961,6 +964,8 @@ static void test_help(void **state)
 		{ "sessions --help", "help-sessions" },
 		{ "map -h", "help-map" },
 		{ "--help who-holds", "help-who-holds" },
+		{ "numastat --help", "help-numastat" },
+		{ "buddyinfo --help", "help-buddyinfo" },
 		{ "audit --help", "help-audit" },
 		{ "evict --help", "help-evict" },
 		{ "revoke --help", "help-revoke" },
@@ -991,6 +996,7 @@ static void test_completion(void **state)
 	} all[] = {
 		{ "rmemctl st", "status " },
 		{ "rmemctl who", "who-holds " },
+		{ "rmemctl nu", "numastat " },
 		{ "rmemctl leaks --r", "--reclaimed " },
 		{ "rmemctl leaks --to", "" }, /* an old name */
 		{ "rmemctl --json map --b", "--blocks " },

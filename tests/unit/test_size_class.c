@@ -119,7 +119,7 @@ static void forged_records_are_known(void **state)
 	assert_false(object_record_fits(OBJECT_INVALID, 64));
 	assert_true(object_record_fits(OBJECT_LIVE | 63ULL << OBJECT_SLACK_SHIFT, 64));
 	assert_false(object_record_fits(OBJECT_LIVE | 64ULL << OBJECT_SLACK_SHIFT, 64));
-	assert_false(object_record_fits(UINT64_MAX, 32768));
+	assert_false(object_record_fits(UINT64_MAX, OBJECT_BYTES_MAX));
 }
 
 int main(void)

@@ -101,6 +101,21 @@ static void test_moved(void **state)
 	assert_null(other);
 }
 
+static void test_one_at_a_time(void **state)
+{
+	(void)state;
+	hang_all();
+	again = 0;
+	wait_finish_oldest(&list, -EIO);
+	told_are((const int[]){ 0 }, 1);
+	assert_int_equal(results[0], -EIO);
+	again = -1;
+	for (int i = 0; i < WAITS + 1; i++) /* one more than there are */
+		wait_finish_oldest(&list, 0);
+	told_are((const int[]){ 0, 1, 2, 3, 0 }, WAITS + 1);
+	assert_null(list);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -108,6 +123,7 @@ int main(void)
 		cmocka_unit_test(test_cancelled),
 		cmocka_unit_test(test_again),
 		cmocka_unit_test(test_moved),
+		cmocka_unit_test(test_one_at_a_time),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

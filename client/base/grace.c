@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "client/base/grace.h"
+
+#include <utlist.h>
+
+void grace_init(struct grace *g)
+{
+	*g = (struct grace){ .members = NULL };
+	pthread_mutex_init(&g->lock, NULL);
+}
+
+void grace_destroy(struct grace *g)
+{
+	pthread_mutex_destroy(&g->lock);
+}
+
+void grace_join(struct grace *g, struct grace_member *m)
+{
+	pthread_mutex_lock(&g->lock);
+	DL_APPEND(g->members, m);
+	pthread_mutex_unlock(&g->lock);
+}
+
+void grace_leave(struct grace *g, struct grace_member *m, bool settled)
+{
+	pthread_mutex_lock(&g->lock);
+	DL_DELETE(g->members, m);
+	if (!settled)
+		g->lost = true;
+	pthread_mutex_unlock(&g->lock);
+}
+
+/* With the lock. */
+static void start(struct grace *g)
+{
+	struct grace_member *m;
+
+	g->started++;
+	g->wanted = false;
+	DL_FOREACH (g->members, m)
+		m->awaited = atomic_load_explicit(&m->begun, memory_order_acquire);
+}
+
+/* How many have ended, or are as good as that. */
+static uint64_t ended_on(const struct grace_member *m)
+{
+	const uint64_t ended = atomic_load_explicit(&m->ended, memory_order_acquire);
+
+	return ended > m->settled ? ended : m->settled;
+}
+
+static bool is_over(const struct grace *g)
+{
+	const struct grace_member *m;
+
+	if (g->lost)
+		return false;
+	DL_FOREACH (g->members, m)
+		if (ended_on(m) < m->awaited)
+			return false;
+	return true;
+}
+
+/* With the lock. A member that has joined since awaits nothing. */
+static void advance(struct grace *g)
+{
+	while (g->ended < g->started && is_over(g)) {
+		g->ended = g->started;
+		if (g->wanted)
+			start(g);
+	}
+}
+
+void grace_settle(struct grace *g)
+{
+	struct grace_member *m;
+
+	pthread_mutex_lock(&g->lock);
+	g->lost = false;
+	DL_FOREACH (g->members, m)
+		m->settled = atomic_load_explicit(&m->lost, memory_order_acquire);
+	advance(g);
+	pthread_mutex_unlock(&g->lock);
+}
+
+uint64_t grace_begin(struct grace *g)
+{
+	uint64_t period;
+
+	pthread_mutex_lock(&g->lock);
+	advance(g);
+	if (g->ended == g->started)
+		start(g);
+	else
+		g->wanted = true;
+	period = g->started + g->wanted;
+	pthread_mutex_unlock(&g->lock);
+	return period;
+}
+
+bool grace_has_ended(struct grace *g, uint64_t period)
+{
+	bool ended;
+
+	pthread_mutex_lock(&g->lock);
+	advance(g);
+	ended = g->ended >= period;
+	pthread_mutex_unlock(&g->lock);
+	return ended;
+}

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The depot: a session's slabs by class, and the slots of them that are in no magazine and hold no object.
+ *
+ * Slots are taken from the oldest slab that has any, in the order of addresses. So old slabs stay full, young ones run
+ * empty, and go back to the server. Slots that come back may be handed out again when the grace period has ended that
+ * their freeing began (client/base/grace.h).
+ *
+ * Any thread; a lock per class is held for as long as a magazine takes to fill. Pure.
+ */
+#ifndef RMEM_CLIENT_SLABS_DEPOT_H
+#define RMEM_CLIENT_SLABS_DEPOT_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "client/base/grace.h"
+#include "client/slabs/slab.h"
+
+struct depot_class {
+	pthread_mutex_t lock;
+	struct slab **slabs; /* by id; NULL: none has it */
+	uint64_t *some;      /* a bit for each id whose slab has free slots */
+	uint32_t room;       /* ids, a multiple of 64 */
+	uint32_t count;  /* slabs, and those to come */
+	uint32_t lowest; /* no slab with an id below this has free slots */
+	uint32_t vacant; /* all ids below this are in use */
+	uint32_t nempty;        /* slabs of which all slots are free */
+	uint64_t bytes;  /* of all slabs */
+};
+
+struct depot {
+	struct heap *heap;
+	struct grace *grace;
+	_Atomic uint64_t bytes, empty_bytes; /* of all slabs, and of those that are empty */
+	struct depot_class classes[SIZE_CLASSES];
+	/* Slabs with records that have changed, and slabs whose records were sent and that are looked at once more. */
+	_Atomic(struct slab *) dirty, look;
+	_Atomic uint32_t unsent; /* slabs whose records changed, and that has not been sent and confirmed */
+	pthread_mutex_t unused_lock;
+	_Atomic unsigned turn; /* which class's empty slab goes back next */
+	struct slab *unused;   /* those that were given back, for others to come */
+};
+
+void depot_init(struct depot *d, struct heap *heap, struct grace *grace);
+void depot_destroy(struct depot *d); /* the slabs stay, until the heap goes */
+
+/* The length that the next slab of a class should have. */
+uint64_t depot_next_bytes(struct depot *d, unsigned size_class);
+
+/* ... and the shortest that it may have. */
+uint64_t depot_least_bytes(unsigned size_class);
+
+/* Up to want slots. Returns how many. */
+unsigned depot_take(struct depot *d, unsigned size_class, slab_item *out, unsigned want);
+
+/*
+ * Slots come back, all of one class, that nobody holds any more. period: of grace_begin(), after they were freed; 0: no
+ * operation is on its way on any. Slots of slabs that were lost are dropped. true: depot_has_surplus().
+ */
+bool depot_put(struct depot *d, unsigned size_class, const slab_item *items, unsigned n,
+	uint64_t period);
+
+/* A slab for depot_add(), or depot_cancel() where the server has none. NULL: out of memory. */
+struct slab *depot_make_slab(struct depot *d, unsigned size_class, uint64_t bytes, bool exact);
+void depot_cancel(struct depot *d, struct slab *s);
+/* All its slots are free from now on. */
+void depot_add(struct depot *d, struct slab *s);
+
+/* More of its memory is in empty slabs than it keeps for the next allocations. */
+bool depot_has_surplus(struct depot *d);
+
+/* Take out an empty slab, to be given back. NULL: there is none. */
+struct slab *depot_take_empty(struct depot *d);
+/* ... which it was: its memory is for another slab. */
+void depot_drop(struct depot *d, struct slab *s);
+
+/*
+ * A record has changed. Any thread, without a lock or a fence: the journal, which clears is_dirty and then the lines,
+ * looks at them once more some time later.
+ */
+__attribute__((noinline)) void depot_add_dirty(struct depot *d, struct slab *s);
+
+/* Have all changes reached the server? */
+static inline bool depot_is_sent(const struct depot *d)
+{
+	return atomic_load(&d->unsent) == 0;
+}
+
+/* Is there anything to be sent, or to be looked at? */
+static inline bool depot_has_changes(const struct depot *d)
+{
+	return !depot_is_sent(d) || atomic_load(&d->look);
+}
+
+static inline void depot_touch(struct depot *d, struct slab *s, uint32_t slot)
+{
+	atomic_store_explicit(&s->dirty[slot / SLAB_LINE_RECORDS], 1, memory_order_release);
+	if (__builtin_expect(!atomic_load_explicit(&s->is_dirty, memory_order_relaxed), 0))
+		depot_add_dirty(d, s);
+}
+
+/* It was lost: none of its slots is handed out any more. Magazines may have some, so its memory is not used again. */
+void depot_lose(struct depot *d, struct slab *s);
+
+#endif

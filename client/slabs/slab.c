@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "client/slabs/slab.h"
+
+#include <string.h>
+
+static uint32_t lines_of(uint32_t slots)
+{
+	return (slots + SLAB_LINE_RECORDS - 1) / SLAB_LINE_RECORDS;
+}
+
+struct slab *slab_create(struct heap *heap, unsigned size_class, uint64_t bytes, bool exact)
+{
+	const uint32_t slots = slab_slots(size_class, bytes);
+	uint32_t room = 64;
+	uint64_t words;
+	uint8_t *memory;
+	struct slab *s;
+
+	while (room < slots)
+		room *= 2;
+	words = (uint64_t)room * (exact ? 2 : 1) + room / 64;
+	memory = heap_alloc(heap, sizeof(*s) + words * sizeof(uint64_t) + lines_of(room));
+	if (!memory)
+		return NULL;
+	s = (struct slab *)memory;
+	s->room = room;
+	s->records = (_Atomic uint64_t *)(memory + sizeof(*s));
+	s->sent = exact ? s->records + room : NULL;
+	s->free = (uint64_t *)(s->records + (uint64_t)room * (exact ? 2 : 1));
+	s->dirty = (_Atomic uint8_t *)(s->free + room / 64);
+	slab_reset(s, size_class, bytes);
+	return s;
+}
+
+void slab_reset(struct slab *s, unsigned size_class, uint64_t bytes)
+{
+	s->size_class = (uint8_t)size_class;
+	s->slot_bytes = size_class_bytes(size_class);
+	s->slots = slab_slots(size_class, bytes);
+	/* Exact for offsets below 2^20: the error stays below offset * slot_bytes / 2^40, which is less than 1 / slot_bytes. */
+	s->reciprocal = (1ULL << 40) / s->slot_bytes + 1;
+	for (uint32_t i = 0; i < s->slots; i++)
+		atomic_store_explicit(&s->records[i], 0, memory_order_relaxed);
+	for (uint32_t i = 0; s->sent && i < s->slots; i++)
+		atomic_store_explicit(&s->sent[i], 0, memory_order_relaxed);
+	for (uint32_t i = 0; i < lines_of(s->slots); i++)
+		atomic_store_explicit(&s->dirty[i], 0, memory_order_relaxed);
+	memset(s->free, 0xff, s->slots / 64 * sizeof(uint64_t));
+	if (s->slots % 64)
+		s->free[s->slots / 64] = (1ULL << s->slots % 64) - 1;
+	s->nfree = s->slots;
+	s->period = 0;
+	atomic_store(&s->lost, false);
+}
+
+uint32_t slab_count_live(const struct slab *s)
+{
+	uint32_t live = 0;
+
+	for (uint32_t i = 0; i < s->slots; i++)
+		live += object_record_state(atomic_load_explicit(
+				&s->records[i], memory_order_relaxed)) == OBJECT_LIVE;
+	return live;
+}

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A slab as its owner knows it: where it lies, and the record of each slot (common/object_record.h). The records here
+ * are the truth; those on the server follow (client/space/journal.h). Which lines of records differ is remembered.
+ *
+ * A slab's memory stays a slab's until the heap is destroyed: a program that frees an address twice may look at one
+ * that is given back meanwhile.
+ *
+ * Any thread, but for what depot.h says. Pure.
+ */
+#ifndef RMEM_CLIENT_SLABS_SLAB_H
+#define RMEM_CLIENT_SLABS_SLAB_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/heap.h"
+#include "common/object_record.h"
+#include "common/size_class.h"
+
+#define SLAB_LINE_RECORDS 8U /* written together: a cache line */
+#define SLAB_SLOTS_MAX 65536U
+
+struct slab {
+	/* Read at each allocation, written when the slab comes and goes. */
+	uint64_t addr;
+	_Atomic uint64_t *records;
+	_Atomic uint8_t *dirty; /* by line: some have changed since they were sent */
+	_Atomic uint64_t *sent; /* journal=exact: the records as they were sent in front of data; else NULL */
+	uint64_t reciprocal;    /* of slot_bytes */
+	uint32_t slots, slot_bytes;
+	uint32_t room; /* slots that its memory has room for, a power of 2 */
+	uint8_t size_class;
+	_Atomic bool lost;     /* it was taken back by the server, or is being given back */
+	_Atomic bool is_dirty; /* it is in the list of those */
+	struct slab *next_dirty;
+
+	/* The journal's. */
+	struct slab *next_look;
+	bool in_look;
+
+	/* The depot's, with the lock of the class. */
+	uint64_t *free; /* a bit for each slot that is in no magazine and not held */
+	uint64_t period; /* none is handed out before this grace period has ended */
+	uint32_t nfree;
+	uint32_t id; /* within its class */
+	struct slab *next;
+} __attribute__((aligned(64)));
+
+_Static_assert(SLAB_BYTES_MAX / (8 + OBJECT_RECORD_BYTES) <= SLAB_SLOTS_MAX, "a slot fits 16 bits");
+
+/* All slots unused. exact: with room for what was sent. NULL: out of memory. */
+struct slab *slab_create(struct heap *heap, unsigned size_class, uint64_t bytes, bool exact);
+/* Make an unused one, with enough room and exact as before, a slab of this class and length. */
+void slab_reset(struct slab *s, unsigned size_class, uint64_t bytes);
+
+static inline uint64_t slab_bytes_used(const struct slab *s)
+{
+	return (uint64_t)s->slots * (s->slot_bytes + OBJECT_RECORD_BYTES);
+}
+
+/* The slot that holds the byte at this offset, which is below SLAB_BYTES_MAX; may be past the last. */
+static inline uint32_t slab_slot_at(const struct slab *s, uint64_t offset)
+{
+	return (uint32_t)(offset * s->reciprocal >> 40);
+}
+
+static inline uint64_t slab_slot_addr(const struct slab *s, uint32_t slot)
+{
+	return s->addr + (uint64_t)slot * s->slot_bytes;
+}
+
+static inline uint64_t slab_record_addr(const struct slab *s, uint32_t slot)
+{
+	return s->addr + (uint64_t)s->slots * s->slot_bytes + (uint64_t)slot * OBJECT_RECORD_BYTES;
+}
+
+/* What was asked for of a slot's bytes. */
+static inline uint32_t slab_object_bytes(const struct slab *s, uint64_t record)
+{
+	return s->slot_bytes - ((uint32_t)(record >> OBJECT_SLACK_SHIFT) & OBJECT_SLACK_MAX);
+}
+
+static inline uint64_t slab_record(const struct slab *s, uint32_t slot)
+{
+	return atomic_load_explicit(&s->records[slot], memory_order_acquire);
+}
+
+/* Is [addr, addr + bytes) inside one live object? *out_slot then. */
+static inline bool slab_holds(
+	const struct slab *s, uint64_t addr, uint64_t bytes, uint32_t *out_slot)
+{
+	const uint64_t offset = addr - s->addr;
+	uint64_t end, record;
+	uint32_t slot;
+
+	if (offset >= (uint64_t)s->slots * s->slot_bytes)
+		return false;
+	slot = slab_slot_at(s, offset);
+	record = slab_record(s, slot);
+	if (object_record_state(record) != OBJECT_LIVE ||
+		__builtin_add_overflow(offset - (uint64_t)slot * s->slot_bytes, bytes, &end) ||
+		end > slab_object_bytes(s, record))
+		return false;
+	*out_slot = slot;
+	return true;
+}
+
+static inline bool slab_is_lost(const struct slab *s)
+{
+	return atomic_load_explicit(&s->lost, memory_order_relaxed);
+}
+
+/*
+ * The live object that begins at addr, a byte of the slab, is freed from now on, and *out_slot was its slot. false:
+ * there is none. Of several threads that free it, one succeeds.
+ */
+static inline bool slab_end_object(struct slab *s, uint64_t addr, uint32_t *out_slot)
+{
+	const uint64_t offset = addr - s->addr;
+	const uint32_t slot = slab_slot_at(s, offset);
+	uint64_t record;
+
+	if (slot >= s->slots || (uint64_t)slot * s->slot_bytes != offset)
+		return false;
+	record = atomic_load_explicit(&s->records[slot], memory_order_relaxed);
+	*out_slot = slot;
+	return object_record_state(record) == OBJECT_LIVE &&
+	       atomic_compare_exchange_strong(&s->records[slot], &record,
+		       object_record_with_state(record, OBJECT_FREED));
+}
+
+/* Slots whose objects are live. O(slots). */
+uint32_t slab_count_live(const struct slab *s);
+
+/* Slots in a magazine: the slab, and which of its slots. */
+typedef uint64_t slab_item;
+
+static inline slab_item slab_item_make(const struct slab *s, uint32_t slot)
+{
+	return (uint64_t)(uintptr_t)s << 16 | slot;
+}
+
+static inline struct slab *slab_item_slab(slab_item item)
+{
+	return (struct slab *)(uintptr_t)(item >> 16);
+}
+
+static inline uint32_t slab_item_slot(slab_item item)
+{
+	return (uint32_t)(item & 0xffff);
+}
+
+#endif

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "client/space/journal.h"
+
+#include <errno.h>
+
+#include "client/data/keys.h"
+#include "client/data/progress.h"
+
+#define LINE_BYTES (SLAB_LINE_RECORDS * OBJECT_RECORD_BYTES)
+#define BATCH_LINES 512U
+
+struct journal_batch {
+	struct rmem_iovec remote[BATCH_LINES];
+	struct slab *slabs[BATCH_LINES];
+	uint32_t lines[BATCH_LINES];
+	uint64_t records[BATCH_LINES * SLAB_LINE_RECORDS];
+	size_t bytes;
+	int n;
+};
+
+void journal_init(struct journal *j, struct thread_channels *t)
+{
+	*j = (struct journal){ .channels = t };
+}
+
+void journal_destroy(struct journal *j)
+{
+	if (j->channel)
+		thread_channels_remove(j->channels, j->channel);
+	heap_free(j->channels->session->heap, j->batch, sizeof(*j->batch));
+}
+
+static int prepare(struct journal *j, uint64_t deadline_ns, struct errinfo *errinfo)
+{
+	if (!j->batch)
+		j->batch = heap_alloc(j->channels->session->heap, sizeof(*j->batch));
+	if (!j->batch)
+		return errinfo_set(errinfo, -ENOMEM, "out of memory");
+	j->batch->n = 0;
+	j->batch->bytes = 0;
+	return j->channel ? 0
+			  : thread_channels_add(j->channels, deadline_ns, &j->channel, errinfo);
+}
+
+/* What could not be sent is to be sent again. */
+static void keep(struct journal *j)
+{
+	struct journal_batch *b = j->batch;
+
+	for (int i = 0; i < b->n; i++)
+		depot_touch(&j->channels->session->depot, b->slabs[i],
+			b->lines[i] * SLAB_LINE_RECORDS);
+}
+
+static int send_batch(struct journal *j, uint64_t deadline_ns, struct errinfo *errinfo)
+{
+	struct journal_batch *b = j->batch;
+	const struct iovec local = { b->records, b->bytes };
+	struct operation op = { .kind = OPERATION_WRITE,
+		.is_journal = true,
+		.timed = true,
+		.deadline_ns = deadline_ns,
+		.as_of = keys_as_of(j->channels->session) };
+	int rc = 0;
+
+	if (b->n)
+		rc = operation_plan(&op, &local, 1, b->remote, b->n, errinfo);
+	if (b->n && rc == 0)
+		rc = progress_run(j->channel, &op, errinfo);
+	if (rc)
+		keep(j);
+	b->n = 0;
+	b->bytes = 0;
+	return rc;
+}
+
+/* A line as it is now: what changes from here on makes it dirty again. */
+static void add_line(struct journal_batch *b, struct slab *s, uint32_t line)
+{
+	const uint32_t first = line * SLAB_LINE_RECORDS;
+	const uint32_t left = s->slots - first;
+	const uint32_t n = left < SLAB_LINE_RECORDS ? left : SLAB_LINE_RECORDS;
+	uint64_t *to = &b->records[b->bytes / sizeof(uint64_t)];
+
+	for (uint32_t i = 0; i < n; i++)
+		to[i] = slab_record(s, first + i);
+	b->slabs[b->n] = s;
+	b->lines[b->n] = line;
+	b->remote[b->n++] = (struct rmem_iovec){ slab_record_addr(s, first), n * sizeof(uint64_t) };
+	b->bytes += n * sizeof(uint64_t);
+}
+
+static int flush_slab(
+	struct journal *j, struct slab *s, uint64_t deadline_ns, struct errinfo *errinfo)
+{
+	int rc = 0;
+
+	for (uint32_t line = 0; line * SLAB_LINE_RECORDS < s->slots && rc == 0; line++) {
+		if (!atomic_load_explicit(&s->dirty[line], memory_order_relaxed))
+			continue;
+		atomic_store_explicit(&s->dirty[line], 0, memory_order_relaxed);
+		atomic_thread_fence(memory_order_seq_cst);
+		if (atomic_load(&s->lost))
+			continue;
+		add_line(j->batch, s, line);
+		if (j->batch->n == BATCH_LINES)
+			rc = send_batch(j, deadline_ns, errinfo);
+	}
+	return rc;
+}
+
+/*
+ * A thread that changed a record just before is_dirty was cleared may have seen it set: its line is found now. The
+ * store has long become visible.
+ */
+static void look_again(struct depot *d)
+{
+	struct slab *s = atomic_exchange(&d->look, NULL);
+
+	for (; s; s = s->next_look) {
+		s->in_look = false;
+		for (uint32_t line = 0; line * SLAB_LINE_RECORDS < s->slots; line++)
+			if (atomic_load_explicit(&s->dirty[line], memory_order_relaxed))
+				depot_add_dirty(d, s);
+	}
+}
+
+static void look_later(struct depot *d, struct slab *s)
+{
+	if (s->in_look)
+		return;
+	s->in_look = true;
+	s->next_look = atomic_load(&d->look);
+	atomic_store(&d->look, s);
+}
+
+int journal_flush(struct journal *j, uint64_t deadline_ns, struct errinfo *errinfo)
+{
+	struct depot *d = &j->channels->session->depot;
+	struct slab *s, *next;
+	uint32_t taken = 0;
+	int rc = prepare(j, deadline_ns, errinfo);
+
+	if (rc)
+		return rc;
+	look_again(d);
+	for (s = atomic_exchange(&d->dirty, NULL); s; s = next) {
+		next = s->next_dirty;
+		taken++;
+		atomic_store(&s->is_dirty, false);
+		look_later(d, s);
+		if (rc == 0)
+			rc = flush_slab(j, s, deadline_ns, errinfo);
+		if (rc)
+			depot_add_dirty(d, s);
+	}
+	if (rc == 0)
+		rc = send_batch(j, deadline_ns, errinfo);
+	/* Last: what could not be sent counts again by now. */
+	atomic_fetch_sub(&d->unsent, taken);
+	return rc;
+}

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "client/space/objects.h"
+
+#include <errno.h>
+#include <inttypes.h>
+
+#include "client/data/keys.h"
+#include "client/space/access.h"
+#include "client/space/memory.h"
+
+/* ---- allocating ---- */
+
+static int ask_for_slab(struct rmem *rm, unsigned size_class, uint64_t bytes, uint64_t deadline_ns,
+	struct errinfo *errinfo)
+{
+	struct depot *d = &rm->session.depot;
+	struct slab *s = depot_make_slab(d, size_class, bytes, rm->session.exact);
+	struct memory_wish wish = { .bytes = bytes, .slab = s };
+	rmem_addr_t addr;
+	int rc;
+
+	if (!s)
+		return errinfo_set(errinfo, -ENOMEM, "out of memory");
+	rc = memory_alloc(rm, &wish, deadline_ns, &addr, errinfo);
+	if (rc)
+		depot_cancel(d, s);
+	else
+		depot_add(d, s);
+	return rc;
+}
+
+/* Another slab of the class; a short one where there is no room for more. */
+static int grow(struct rmem *rm, unsigned size_class, uint64_t deadline_ns, struct errinfo *errinfo)
+{
+	const uint64_t usual = depot_next_bytes(&rm->session.depot, size_class);
+	const uint64_t least = depot_least_bytes(size_class);
+	int rc = slab_thread_start(&rm->slab_thread, errinfo);
+
+	if (rc == 0)
+		rc = ask_for_slab(rm, size_class, usual, deadline_ns, errinfo);
+	if (rc == -ENOSPC && least < usual)
+		rc = ask_for_slab(rm, size_class, least, deadline_ns, errinfo);
+	return rc;
+}
+
+/* A slot that may be handed out. -EAGAIN: another slab is needed. */
+static int take(struct rmem *rm, unsigned size_class, slab_item *out)
+{
+	struct thread_cache *t = thread_channels_cache(&rm->channels);
+	int rc = 0;
+
+	while (t && rc == 0) {
+		while (thread_cache_pop(t, size_class, out))
+			if (!slab_is_lost(slab_item_slab(*out)))
+				return 0;
+		rc = thread_cache_refill(t, size_class);
+	}
+	/* Without memory for magazines: one by one. */
+	if (rc != -EAGAIN && depot_take(&rm->session.depot, size_class, out, 1))
+		return 0;
+	return -EAGAIN;
+}
+
+int objects_alloc(struct rmem *rm, const struct object_wish *wish, uint64_t deadline_ns,
+	struct object *out, struct errinfo *errinfo)
+{
+	slab_item item;
+	int rc;
+
+	session_note_age(&rm->session);
+	while ((rc = take(rm, wish->size_class, &item)) == -EAGAIN) {
+		rc = grow(rm, wish->size_class, deadline_ns, errinfo);
+		if (rc)
+			return rc;
+	}
+	objects_hand_out(rm, item, wish, out);
+	return 0;
+}
+
+int objects_zero(struct rmem *rm, const struct object *object, uint32_t bytes,
+	uint64_t deadline_ns, struct errinfo *errinfo)
+{
+	static const uint8_t zeroes[OBJECT_BYTES_MAX];
+	struct operation op = { .kind = OPERATION_WRITE,
+		.timed = true,
+		.deadline_ns = deadline_ns,
+		.as_of = keys_as_of(&rm->session) };
+	struct errinfo ignored;
+	/* Only read. */
+	int rc = operation_plan_one(&op, (void *)(uintptr_t)zeroes, object->addr, bytes, errinfo);
+
+	if (rc == 0)
+		rc = access_perform(rm, &op, errinfo);
+	if (rc)
+		(void)objects_free(rm, object->slab, object->addr, &ignored);
+	return rc;
+}
+
+/* ---- freeing ---- */
+
+static int explain_free(const struct slab *s, rmem_addr_t addr, struct errinfo *errinfo)
+{
+	const uint32_t slot = slab_slot_at(s, addr - s->addr);
+	const rmem_addr_t start = slab_slot_addr(s, slot);
+
+	if (slot < s->slots && start != addr && object_record_state(slab_record(s, slot)) == OBJECT_LIVE)
+		return errinfo_set(errinfo, -EINVAL,
+			"0x%" PRIx64 " is inside the allocation at 0x%" PRIx64 ", not its beginning",
+			addr, start);
+	return errinfo_set(errinfo, -EINVAL,
+		"0x%" PRIx64 " was freed already or was never allocated", addr);
+}
+
+/* With the table: the slab's block, if it still is; else NULL. */
+static struct block *block_of(struct session *session, const struct slab *s)
+{
+	struct block *block = blocks_find(&session->blocks, s->addr);
+
+	return block && block->slab == s ? block : NULL;
+}
+
+/* An object of a slab that was lost: the program gives its address up. */
+static int free_lost(struct rmem *rm, struct slab *s, rmem_addr_t addr, struct errinfo *errinfo)
+{
+	struct session *session = &rm->session;
+	struct block *block;
+	uint32_t slot;
+	int rc;
+
+	pthread_mutex_lock(&session->table);
+	block = block_of(session, s);
+	if (block && block->state == BLOCK_STALE && slab_end_object(s, addr, &slot)) {
+		blocks_free_lost(&session->blocks, block, true);
+		rc = errinfo_set(errinfo, -ESTALE,
+			"the allocation at 0x%" PRIx64 " was gone already: the lease had ended and the "
+			"server has reclaimed it",
+			addr);
+	} else {
+		rc = explain_free(s, addr, errinfo);
+	}
+	pthread_mutex_unlock(&session->table);
+	return rc;
+}
+
+void objects_freed_late(struct rmem *rm, struct slab *slab)
+{
+	struct session *session = &rm->session;
+	struct block *block;
+
+	pthread_mutex_lock(&session->table);
+	block = block_of(session, slab);
+	if (block && block->state == BLOCK_STALE)
+		blocks_free_lost(&session->blocks, block, false);
+	pthread_mutex_unlock(&session->table);
+}
+
+int objects_free(struct rmem *rm, struct slab *slab, rmem_addr_t addr, struct errinfo *errinfo)
+{
+	struct depot *d = &rm->session.depot;
+	struct thread_cache *t;
+	slab_item item;
+	bool surplus;
+	uint32_t slot;
+
+	if (slab_is_lost(slab))
+		return free_lost(rm, slab, addr, errinfo);
+	if (!slab_end_object(slab, addr, &slot))
+		return explain_free(slab, addr, errinfo);
+	depot_touch(d, slab, slot);
+	t = thread_channels_cache(&rm->channels);
+	item = slab_item_make(slab, slot);
+	if (t)
+		surplus = thread_cache_flush(t, slab->size_class, item);
+	else
+		surplus = depot_put(d, slab->size_class, &item, 1, grace_begin(d->grace));
+	if (slab_is_lost(slab))
+		objects_freed_late(rm, slab);
+	if (surplus)
+		slab_thread_wake(&rm->slab_thread);
+	return 0;
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "client/space/site_cache.h"
+
+#include <string.h>
+
+static bool is_same_place(const struct site_cache_entry *e, const void *caller, const void *frame)
+{
+	if (e->caller != caller || e->frame != frame)
+		return false;
+	for (unsigned i = 0; i < STACK_PLACES; i++)
+		if (e->place[i] && *e->place[i] != e->there[i])
+			return false;
+	return true;
+}
+
+void site_cache_note(struct site_cache *c, const void *caller, const void *frame, uint64_t version,
+	const struct stack *stack, uint32_t number)
+{
+	struct site_cache_entry *e = site_cache_at(c, caller, frame);
+	bool trusted = true;
+
+	if (c->version != version)
+		memset(c, 0, sizeof(*c));
+	c->version = version;
+	/* What looks the same from here is another stack further out. */
+	if (is_same_place(e, caller, frame))
+		trusted = e->left && e->number == number;
+	for (unsigned i = 0; i < STACK_PLACES; i++)
+		trusted &= stack->depth <= i + 1 || stack->places[i];
+	*e = (struct site_cache_entry){ .caller = caller,
+		.frame = frame,
+		.number = number,
+		.left = trusted ? SITE_CACHE_SAMPLE : 0 };
+	for (unsigned i = 0; i < STACK_PLACES; i++) {
+		e->place[i] = stack->places[i];
+		e->there[i] = stack->places[i] ? *stack->places[i] : NULL;
+	}
+}

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A thread's memory of call sites: which number the stack has that it allocates from. Unwinding a stack takes thousands
+ * of instructions; a thread mostly allocates from stacks that it had before.
+ *
+ * A stack is recognised by the caller's return address, the caller's frame, and the next return addresses, which are
+ * looked at where they were the last time. Two stacks can agree in all that and differ further out: so one in
+ * SITE_CACHE_SAMPLE is unwound all the same, and a place where that finds another stack is not trusted again.
+ *
+ * The thread.
+ */
+#ifndef RMEM_CLIENT_SPACE_SITE_CACHE_H
+#define RMEM_CLIENT_SPACE_SITE_CACHE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "client/control/site.h"
+#include "common/heap.h"
+
+#define SITE_CACHE_ENTRIES 256U /* a power of 2 */
+#define SITE_CACHE_SAMPLE 1024U
+
+struct site_cache_entry {
+	const void *caller; /* NULL: none */
+	const void *frame;
+	const void *const *place[STACK_PLACES]; /* of the next return addresses; NULL: not looked at */
+	const void *there[STACK_PLACES];
+	uint32_t number;
+	uint32_t left; /* uses until it is unwound all the same; 0: it is not trusted */
+};
+
+struct site_cache {
+	uint64_t version; /* of the numbers: those of another one are forgotten */
+	struct site_cache_entry entries[SITE_CACHE_ENTRIES];
+};
+
+static inline struct site_cache_entry *site_cache_at(
+	struct site_cache *c, const void *caller, const void *frame)
+{
+	const uint64_t mixed = ((uintptr_t)caller ^ (uintptr_t)frame >> 4) * 0x9e3779b97f4a7c15ULL;
+
+	return &c->entries[mixed >> 56 & (SITE_CACHE_ENTRIES - 1)];
+}
+
+/* The number for the stack that the thread has now. false: it has to be unwound. */
+static inline bool site_cache_find(struct site_cache *c, const void *caller, const void *frame,
+	uint64_t version, uint32_t *out_number)
+{
+	struct site_cache_entry *e = site_cache_at(c, caller, frame);
+
+	if (__builtin_expect(e->caller != caller || e->frame != frame || c->version != version ||
+			e->left <= 1, 0))
+		return false;
+	for (unsigned i = 0; i < STACK_PLACES; i++)
+		if (e->place[i] && *e->place[i] != e->there[i])
+			return false;
+	e->left--;
+	*out_number = e->number;
+	return true;
+}
+
+/* The stack was unwound, and has this number. */
+void site_cache_note(struct site_cache *c, const void *caller, const void *frame, uint64_t version,
+	const struct stack *stack, uint32_t number);
+
+#endif

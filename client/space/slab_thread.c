@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "client/space/slab_thread.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+#include "client/space/memory.h"
+#include "common/handshake.h"
+#include "common/log.h"
+#include "common/thread.h"
+
+void slab_thread_init(struct slab_thread *t, struct session *s, struct thread_channels *channels)
+{
+	t->session = s;
+	journal_init(&t->journal, channels);
+	pthread_mutex_init(&t->lock, NULL);
+}
+
+void slab_thread_destroy(struct slab_thread *t)
+{
+	if (!t->session)
+		return;
+	journal_destroy(&t->journal);
+	pthread_mutex_destroy(&t->lock);
+}
+
+/* One that could not be given back the last time, or another one. NULL: there is none. */
+static struct slab *choose(struct slab_thread *t, bool all)
+{
+	struct depot *d = &t->session->depot;
+
+	if (!t->leaving && (all || depot_has_surplus(d))) {
+		t->leaving = depot_take_empty(d);
+		/* Its records are not sent any more. Until the server has it, it may take freed objects for live. */
+		if (t->leaving)
+			atomic_fetch_add(&d->unsent, 1);
+	}
+	return t->leaving;
+}
+
+int slab_thread_give_back(
+	struct slab_thread *t, bool all, uint64_t deadline_ns, struct errinfo *errinfo)
+{
+	struct depot *d = &t->session->depot;
+	struct slab *s;
+
+	while ((s = choose(t, all)) != NULL) {
+		int rc = memory_free(t->session, s->addr, deadline_ns, errinfo);
+
+		/* -ESTALE, -EINVAL, -EIO: it is not this session's any more, however that came. */
+		if (rc && rc != -ESTALE && rc != -EINVAL && rc != -EIO)
+			return rc;
+		t->leaving = NULL;
+		atomic_fetch_sub(&d->unsent, 1);
+		depot_drop(d, s);
+	}
+	return 0;
+}
+
+int slab_thread_flush(struct slab_thread *t, uint64_t deadline_ns, struct errinfo *errinfo)
+{
+	int rc = journal_flush(&t->journal, deadline_ns, errinfo);
+
+	return rc ? rc : session_renew(t->session, !t->leaving, errinfo);
+}
+
+static void work(struct slab_thread *t)
+{
+	struct errinfo errinfo = { "" };
+	int rc = slab_thread_give_back(t, false, session_deadline(t->session), &errinfo);
+
+	if (rc == 0 && depot_has_changes(&t->session->depot))
+		rc = slab_thread_flush(t, session_deadline(t->session), &errinfo);
+	if (rc && rc != -ECANCELED)
+		log_info("slabs: %s", errinfo.text[0] ? errinfo.text : errinfo_errno(-rc));
+}
+
+static void *slab_thread_main(void *arg)
+{
+	struct slab_thread *t = arg;
+	uint64_t count;
+
+	while (!atomic_load(&t->stopping)) {
+		(void)handshake_wait(
+			t->session->slab_fd, -1, t->session->cancel_fd, UINT64_MAX);
+		while (read(t->session->slab_fd, &count, sizeof(count)) > 0)
+			;
+		if (!atomic_load(&t->stopping))
+			work(t);
+	}
+	return NULL;
+}
+
+int slab_thread_start(struct slab_thread *t, struct errinfo *errinfo)
+{
+	int rc = 0;
+
+	if (atomic_load_explicit(&t->started, memory_order_relaxed))
+		return 0;
+	pthread_mutex_lock(&t->lock);
+	if (!t->started)
+		rc = thread_start(&t->thread, "rmem-slabs", slab_thread_main, t, errinfo);
+	if (rc == 0)
+		t->started = t->was_started = true;
+	pthread_mutex_unlock(&t->lock);
+	return rc;
+}
+
+void slab_thread_stop(struct slab_thread *t)
+{
+	if (!t->started)
+		return;
+	atomic_store(&t->stopping, true);
+	slab_thread_wake(t);
+	pthread_join(t->thread, NULL);
+	t->started = false;
+}
+
+void slab_thread_wake(struct slab_thread *t)
+{
+	session_wake_slab_thread(t->session);
+}
