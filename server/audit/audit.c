@@ -284,7 +284,7 @@ static struct audit_member member_of(struct audit *audit, const struct allocatio
 	struct audit_member m = { .holder = holder,
 		.kind = kind,
 		.orphan = is_orphan(holder, a),
-		.node = (uint8_t)addr_node(a->addr),
+		.node = (uint8_t)allocation_node(a),
 		.session = a->session,
 		.session_serial = a->session_serial,
 		.now_ns = audit->now_ns };
@@ -363,7 +363,7 @@ static void add_one(
 		audit->failed |= audit_scan_add(audit->scan, slot, a->serial) != 0;
 	if (audit->depth == AUDIT_SCAN)
 		return;
-	share = &audit->counted[addr_node(a->addr)].classes[class];
+	share = &audit->counted[allocation_node(a)].classes[class];
 	share->blocks++;
 	share->bytes += a->bytes;
 	share->block_bytes += allocation_block_bytes(a);
