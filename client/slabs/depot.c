@@ -302,6 +302,12 @@ bool depot_has_surplus(struct depot *d)
 	       empty > atomic_load_explicit(&d->bytes, memory_order_relaxed) >> EMPTY_SHARE_LOG2;
 }
 
+/* All slots are free, and no operation on them is on its way. */
+static bool is_over(struct depot *d, const struct slab *s)
+{
+	return s->nfree == s->slots && (!s->period || grace_has_ended(d->grace, s->period));
+}
+
 /* The youngest: it is used last. */
 static struct slab *take_empty_of(struct depot *d, struct depot_class *c)
 {
@@ -309,7 +315,7 @@ static struct slab *take_empty_of(struct depot *d, struct depot_class *c)
 
 	pthread_mutex_lock(&c->lock);
 	for (uint32_t id = c->nempty ? c->room : 0; id-- > 0 && !s;)
-		if (c->slabs[id] && c->slabs[id]->nfree == c->slabs[id]->slots)
+		if (c->slabs[id] && is_over(d, c->slabs[id]))
 			s = c->slabs[id];
 	if (s)
 		take_out(d, c, s);

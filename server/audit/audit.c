@@ -7,7 +7,7 @@
 
 #include "common/size_class.h"
 #include "server/audit/audit_merge.h"
-#include "server/audit/object.h"
+#include "server/ledger/object.h"
 
 #define MEMBERS 32
 

@@ -6,7 +6,7 @@
 #include "tests/support/world.h"
 
 #include "common/size_class.h"
-#include "server/audit/object.h"
+#include "server/ledger/object.h"
 #include "tests/support/random.h"
 
 #define SLABS 64
