@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bench/slab_model.h"
+#include "bench/slabs.h"
 
 /* ---- the C library's ---- */
 
@@ -37,7 +37,7 @@ static void glibc_free(void *p, size_t bytes)
 }
 
 const struct allocator allocator_glibc = { "glibc", glibc_open, glibc_alloc, glibc_resize,
-	glibc_free, NULL };
+	glibc_free, NULL, NULL };
 
 /* ---- mimalloc, loaded when it is asked for: linked, it would replace the C library's for everything ---- */
 
@@ -77,29 +77,17 @@ static void mimalloc_free(void *p, size_t bytes)
 }
 
 const struct allocator allocator_mimalloc = { "mimalloc", mimalloc_open, mimalloc_alloc,
-	mimalloc_resize, mimalloc_free, NULL };
+	mimalloc_resize, mimalloc_free, NULL, NULL };
 
-/* ---- librmem's slabs, as policies would have them ---- */
+/* ---- librmem's ---- */
 
-static int shares_open(void)
-{
-	return slab_model_open(&slab_policy_shares);
-}
-
-static int fixed_open(void)
-{
-	return slab_model_open(&slab_policy_fixed);
-}
-
-const struct allocator allocator_slabs = { "slabs", shares_open, slab_model_alloc,
-	slab_model_resize, slab_model_free, slab_model_footprint };
-const struct allocator allocator_fixed_slabs = { "slabs-64k", fixed_open, slab_model_alloc,
-	slab_model_resize, slab_model_free, slab_model_footprint };
+const struct allocator allocator_rmem = { "rmem", slabs_open, slabs_alloc, slabs_resize, slabs_free,
+	slabs_footprint, slabs_lent };
 
 const struct allocator *allocator_named(const char *name)
 {
 	static const struct allocator *const all[] = { &allocator_glibc, &allocator_mimalloc,
-		&allocator_slabs, &allocator_fixed_slabs };
+		&allocator_rmem };
 
 	for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++)
 		if (strcmp(all[i]->name, name) == 0)

@@ -16,10 +16,11 @@ struct allocator {
 	void (*free)(void *p, size_t bytes);
 	/* Bytes that are taken from the system, or from a server. NULL: what the process has resident. */
 	uint64_t (*footprint)(void);
+	/* How many slabs were asked for so far, each in a round trip. NULL: none. */
+	uint64_t (*slabs)(void);
 };
 
-extern const struct allocator allocator_glibc, allocator_mimalloc, allocator_slabs,
-	allocator_fixed_slabs;
+extern const struct allocator allocator_glibc, allocator_mimalloc, allocator_rmem;
 
 /* NULL: there is none of this name. */
 const struct allocator *allocator_named(const char *name);

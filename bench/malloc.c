@@ -26,7 +26,10 @@
 #include <string.h>
 #include <time.h>
 
+#include "common/addr.h"
 #include "common/clock.h"
+#include "rmem/rmem.h"
+#include "tests/support/lender.h"
 
 #define OBJECT_BYTES 64U
 #define AROUND 1000U
@@ -89,11 +92,45 @@ static void none_free(void *p)
 	(void)p;
 }
 
-enum { NONE, GLIBC, MIMALLOC };
+/* librmem with a lender in the process: what a session does once it has its slabs, which needs no server. */
+static struct rmem *with_sites, *without_sites;
+
+static void *alloc_of(struct rmem *rm, size_t bytes)
+{
+	rmem_addr_t addr = 0;
+
+	if (rmem_alloc(rm, bytes, NULL, &addr))
+		return NULL;
+	return (void *)(uintptr_t)addr;
+}
+
+static void *rmem_sites_alloc(size_t bytes)
+{
+	return alloc_of(with_sites, bytes);
+}
+
+static void rmem_sites_free(void *p)
+{
+	rmem_free(with_sites, (uintptr_t)p);
+}
+
+static void *rmem_plain_alloc(size_t bytes)
+{
+	return alloc_of(without_sites, bytes);
+}
+
+static void rmem_plain_free(void *p)
+{
+	rmem_free(without_sites, (uintptr_t)p);
+}
+
+enum { NONE, GLIBC, MIMALLOC, RMEM, RMEM_SITES };
 static struct contender contenders[] = {
 	[NONE] = { "none", none_alloc, none_free },
 	[GLIBC] = { "glibc", malloc, free },
 	[MIMALLOC] = { "mimalloc", NULL, NULL }, /* load_mimalloc() */
+	[RMEM] = { "rmem-no-sites", rmem_plain_alloc, rmem_plain_free },
+	[RMEM_SITES] = { "rmem", rmem_sites_alloc, rmem_sites_free },
 };
 #define CONTENDERS (sizeof(contenders) / sizeof(*contenders))
 
@@ -110,9 +147,11 @@ static void load_mimalloc(struct contender *c)
 
 /* ---- patterns ---- */
 
+/* What is remote is only compared. */
 static void touch(void *p)
 {
-	*(volatile char *)p = 1;
+	if ((uintptr_t)p >> ADDR_TAG_SHIFT != ADDR_TAG)
+		*(volatile char *)p = 1;
 }
 
 static void do_pairs(const struct work *w, uint32_t objects)
@@ -309,6 +348,9 @@ int main(int argc, char **argv)
 	const unsigned long rounds = argc == 2 ? strtoul(argv[1], NULL, 10) : 0;
 
 	load_mimalloc(&contenders[MIMALLOC]);
+	with_sites = lender_open(false, false);
+	without_sites = lender_open(false, true);
+	must(with_sites && without_sites, "out of memory");
 	if (argc == 4)
 		return run_one(argv[1], argv[2], argv[3]);
 	must(rounds > 0 && rounds <= ROUNDS_MAX,

@@ -12,6 +12,7 @@
  *	live, footprint		the largest of each, bytes
  *	peak			live/footprint of these two, which need not be at the same time
  *	mean			sum of live/sum of footprint over all samples
+ *	slabs			how many were asked for
  *
  * Samples are taken after events at equal distances (SAMPLES), and after the event with the most bytes live; they are
  * the same ones for every allocator. The footprint of an allocator that does not say its own is the process's anonymous
@@ -159,7 +160,7 @@ int main(int argc, char **argv)
 	struct replay *r = &replay;
 
 	must(argc == 2 && (r->with = allocator_named(argv[1])),
-		"usage: replay-bench glibc|mimalloc|slabs <TRACE");
+		"usage: replay-bench glibc|mimalloc|rmem <TRACE");
 	must(trace_read(&r->trace, stdin) == 0, "no trace on standard input, or a damaged one");
 	must(r->with->open() == 0,
 		"this allocator is not installed; install it: scripts/deps bench");
@@ -167,8 +168,10 @@ int main(int argc, char **argv)
 		MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 	must(r->object != MAP_FAILED, "no memory");
 	run(r);
-	printf("events %" PRIu32 " live %" PRIu64 " footprint %" PRIu64 " peak %.3f mean %.3f\n",
+	printf("events %" PRIu32 " live %" PRIu64 " footprint %" PRIu64
+	       " peak %.3f mean %.3f slabs %" PRIu64 "\n",
 		r->trace.events, r->live_max, r->footprint_max,
-		(double)r->live_max / (double)r->footprint_max, r->live_sum / r->footprint_sum);
+		(double)r->live_max / (double)r->footprint_max, r->live_sum / r->footprint_sum,
+		r->with->slabs ? r->with->slabs() : 0);
 	return 0;
 }

@@ -1,268 +1,206 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/*
- * What small objects cost rmemd: slabs full of objects of 64 bytes, of which the server keeps nothing but the slabs'
- * records in its ledger. Measured: a restart, and an audit, which reads what the clients keep of each object. Needs no
- * device, no arena and no client.
- *
- * A line per measurement, as scale-bench prints them: name, how many objects, milliseconds in all, nanoseconds each, and
- * milliseconds of the longest single call, for which the loop or the audit's thread is busy. Times are processor time.
- */
-#include <fcntl.h>
-#include <inttypes.h>
-#include <stdio.h>
-#include <stdlib.h>
+#include "bench/slabs.h"
+
+#include <errno.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
-#include <unistd.h>
 
-#include "common/clock.h"
-#include "common/object_record.h"
-#include "common/size_class.h"
-#include "common/units.h"
-#include "server/audit/audit.h"
-#include "server/lease/slab.h"
-#include "server/lease/session.h"
-#include "server/memory/buddy.h"
+#include "client/slabs/thread_cache.h"
 
-#define SLOT_BYTES 64
-#define SLAB_BYTES (64 * KIB)
-#define SESSIONS 1000
-#define SITES 64
-#define WORDS 65536 /* of a batch in server/audit/pass.c */
+#define REGION_BYTES (1ULL << 36) /* addresses, not memory */
 
 static struct {
-	uint32_t nobjects, nslabs, slots;
-	unsigned size_class;
-	char path[32];
-	int dir;
-	struct pool pool;
-	struct sessions *sessions;
-	struct sites *sites;
-	struct leases leases;
-	uint64_t arena_bytes;
-} b = { .nobjects = 10000000, .path = "/dev/shm/rmem-slabs-XXXXXX" };
+	char *region;
+	struct slab **slab_of_page;
+	uint64_t used, footprint, lent;
+	struct grace grace;
+	struct depot depot;
+} pool;
 
-struct timing {
-	uint64_t began_ns, total_ns, longest_ns;
-};
+static __thread struct thread_cache *cache;
 
-static void must(bool ok, const char *what)
+static void *map(uint64_t bytes)
 {
-	if (ok)
-		return;
-	fprintf(stderr, "slab-bench: %s\n", what);
-	exit(1);
-}
-
-static void begin(struct timing *t)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-	t->began_ns = (uint64_t)now.tv_sec * NSEC_PER_SEC + (uint64_t)now.tv_nsec;
-}
-
-static void end(struct timing *t)
-{
-	struct timing now = { 0 };
-	uint64_t took_ns;
-
-	begin(&now);
-	took_ns = now.began_ns - t->began_ns;
-	t->total_ns += took_ns;
-	t->longest_ns = took_ns > t->longest_ns ? took_ns : t->longest_ns;
-}
-
-static void print(const char *name, const struct timing *t)
-{
-	printf("%s\t%" PRIu32 "\t%.3f\t%.1f\t%.3f\n", name, b.nobjects, (double)t->total_ns / 1e6,
-		(double)t->total_ns / b.nobjects, (double)t->longest_ns / 1e6);
-}
-
-static uint64_t resident_bytes(void)
-{
-	unsigned long long all, resident = 0;
-	FILE *f = fopen("/proc/self/statm", "re");
-
-	must(f && fscanf(f, "%llu %llu", &all, &resident) == 2, "no /proc/self/statm");
-	fclose(f);
-	return resident * (uint64_t)sysconf(_SC_PAGESIZE);
-}
-
-/* ---- the tables ---- */
-
-static void open_tables(void)
-{
-	must(!ledger_open(&b.pool.ledger, b.dir, "ledger", b.nslabs + 16),
-		"cannot open the ledger");
-	must(!sessions_open(&b.sessions, b.dir, "sessions"), "cannot open the sessions");
-	must(!sites_open(&b.sites, b.dir, "sites", b.pool.ledger), "cannot open the sites");
-	must(!buddy_create(b.arena_bytes, &b.pool.nodes[0].buddy), "no memory for an allocator");
-	b.leases.records = b.sessions;
-	b.leases.sites = b.sites;
-	b.leases.pool = &b.pool;
-}
-
-static void close_tables(void)
-{
-	ledger_close(b.pool.ledger);
-	sessions_close(b.sessions);
-	sites_close(b.sites);
-	buddy_destroy(b.pool.nodes[0].buddy);
-}
-
-static void remove_files(void)
-{
-	unlinkat(b.dir, "ledger", 0);
-	unlinkat(b.dir, "sessions", 0);
-	unlinkat(b.dir, "sites", 0);
-	rmdir(b.path);
-}
-
-static void add_sessions(void)
-{
-	struct site_request f = { .nmodules = 1, .nframes = 1 };
-	uint8_t id[ID_SIZE] = { 0 }, secret[ID_SIZE] = { 0 };
-	const struct identity who = { .pid = 1 };
-	uint32_t slot, site;
-
-	for (uint32_t i = 0; i < SESSIONS; i++) {
-		memcpy(id, &i, sizeof(i));
-		must(!sessions_add(b.sessions, id, secret, &who, NSEC_PER_SEC, &slot),
-			"no session");
-		sessions_set_state(
-			b.sessions, slot, SESSION_DEAD, HOLDER_PID_GONE, 2 * NSEC_PER_SEC);
-		b.leases.sessions[slot].used = true;
-		for (uint32_t n = 0; n < SITES; n++) {
-			f.frames[0].offset = n + 1;
-			must(!sites_intern(b.sites, &b.leases.sessions[slot].sites, &f, &site),
-				"no call site");
-		}
-	}
-}
-
-/* A session's slabs, and in each slot an object. */
-static void add_slabs(void)
-{
-	struct object_record r = { .state = OBJECT_LIVE, .slack = 4, .birth_s = 1 };
-	const struct allocation *a;
-	uint64_t offset, *records;
-
-	for (uint32_t i = 0; i < b.nslabs; i++) {
-		struct allocation d = { .session = i % SESSIONS,
-			.session_serial = sessions_get(b.sessions, i % SESSIONS)->serial,
-			.bytes = SLAB_BYTES,
-			.birth_ns = NSEC_PER_SEC,
-			.size_class = (uint8_t)b.size_class };
-
-		must(!buddy_alloc(b.pool.nodes[0].buddy, d.bytes, &offset), "the arena is full");
-		d.addr = addr_make(ADDR_SERVER, 0, offset);
-		must(!ledger_add(b.pool.ledger, &d, &a), "cannot add a slab");
-		records = (uint64_t *)(b.pool.nodes[0].arena.base + offset +
-				       slab_records_offset(b.size_class, b.slots));
-		for (uint32_t slot = 0; slot < b.slots; slot++) {
-			r.site = 1 + (i + slot * slot) % SITES;
-			records[slot] = object_record_pack(&r);
-		}
-	}
-}
-
-/* ---- what rmemd does with them ---- */
-
-static void measure_restart(void)
-{
-	struct timing all = { 0 };
-	const struct allocation *a;
-	uint32_t cursor = 0;
-
-	close_tables();
-	begin(&all);
-	open_tables();
-	while ((a = ledger_next(b.pool.ledger, &cursor)) != NULL) {
-		sessions_expect(b.sessions, a->session, a->session_serial);
-		must(!buddy_reserve(b.pool.nodes[0].buddy, addr_offset(a->addr),
-			     allocation_block_bytes(a)),
-			"a slab does not fit");
-	}
-	end(&all);
-	print("restart", &all);
-}
-
-/* As server/audit/pass.c divides it between the loop and a thread. */
-static void measure_audit(void)
-{
-	static uint64_t words[WORDS];
-	static uint32_t slots[WORDS / 16];
-	static struct allocation records[WORDS / 16];
-	const size_t per_batch = WORDS / b.slots;
-	struct audit_node node = { .registered_bytes = b.arena_bytes,
-		.free_bytes = buddy_free_bytes(b.pool.nodes[0].buddy) };
-	const struct audit_input in = { .ledger = b.pool.ledger,
-		.sessions = b.sessions,
-		.sites = b.sites,
-		.now_ns = 3 * NSEC_PER_SEC,
-		.nodes = &node,
-		.nnodes = 1 };
-	const uint64_t before_bytes = resident_bytes();
-	struct timing loop = { 0 }, thread = { 0 };
-	struct audit_result *result;
-	struct audit_scan *scan;
-	struct audit *audit;
-	size_t n;
-
-	must(!audit_begin(&in, NULL, AUDIT_FULL, &audit), "no memory for an audit");
-	must(!ledger_begin_snapshot(b.pool.ledger), "no memory for a snapshot");
-	do {
-		begin(&loop);
-		n = ledger_next_of_snapshot(b.pool.ledger, slots, records, per_batch);
-		for (size_t i = 0; i < n; i++)
-			slab_read(&b.leases, &records[i], words + i * b.slots, b.slots);
-		end(&loop);
-		begin(&thread);
-		for (size_t i = 0; i < n; i++)
-			audit_add_slab(audit, slots[i], &records[i], words + i * b.slots);
-		end(&thread);
-	} while (n > 0);
-	must(!ledger_end_snapshot(b.pool.ledger), "a snapshot is not whole");
-	printf("audit, memory\t%" PRIu32 "\t%.1f MiB\t-\t-\n", b.nobjects,
-		(double)(resident_bytes() - before_bytes) / (double)MIB);
-	begin(&thread);
-	must(!audit_end(audit, &scan, &result), "no memory for the result of an audit");
-	end(&thread);
-	print("audit: loop", &loop);
-	print("audit: thread", &thread);
-	must(result->objects_total == (uint64_t)b.nslabs * b.slots, "objects are missing");
-	must(result->corrupt_records == 0, "records are corrupt");
-	must(result->nodes[0].unaccounted_bytes == 0, "bytes are unaccounted for");
-	audit_result_release(result);
-	audit_scan_destroy(scan);
-}
-
-int main(int argc, char *argv[])
-{
-	if (argc > 1)
-		b.nobjects = (uint32_t)strtoul(argv[1], NULL, 10);
-	b.size_class = size_class_of(SLOT_BYTES, 8);
-	b.slots = slab_slots(b.size_class, SLAB_BYTES);
-	b.nslabs = b.nobjects / b.slots + 1;
-	b.arena_bytes = (b.nslabs + 16) * SLAB_BYTES;
-	must(mkdtemp(b.path), "cannot make a directory in /dev/shm");
-	b.dir = open(b.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	must(b.dir >= 0, "cannot open a directory in /dev/shm");
-	atexit(remove_files);
-	b.pool.nnodes = 1;
-	b.pool.nodes[0].arena.base = mmap(NULL, b.arena_bytes, PROT_READ | PROT_WRITE,
+	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
 		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	must(b.pool.nodes[0].arena.base != MAP_FAILED, "no addresses for an arena");
-	b.leases.sessions = calloc(SESSIONS_MAX, sizeof(*b.leases.sessions));
-	must(b.leases.sessions != NULL, "no memory for sessions");
-	printf("what\tn\ttotal ms\tns each\tlongest ms\n");
-	open_tables();
-	add_sessions();
-	add_slabs();
-	measure_audit();
-	measure_restart();
-	close_tables();
-	return 0;
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+int slabs_open(void)
+{
+	struct heap *heap;
+
+	if (pool.region)
+		return 0;
+	heap = heap_create();
+	pool.slab_of_page = map(REGION_BYTES / SLAB_PAGE_BYTES * sizeof(*pool.slab_of_page));
+	if (!heap || !pool.slab_of_page)
+		return -ENOMEM;
+	grace_init(&pool.grace);
+	depot_init(&pool.depot, heap, &pool.grace);
+	pool.region = map(REGION_BYTES);
+	return pool.region ? 0 : -ENOMEM;
+}
+
+/* ---- what a server does ---- */
+
+static uint64_t whole_pages(uint64_t bytes)
+{
+	return (bytes + SLAB_PAGE_BYTES - 1) & ~(uint64_t)(SLAB_PAGE_BYTES - 1);
+}
+
+static char *run_get(uint64_t bytes, uint64_t align)
+{
+	const uint64_t at = (pool.used + align - 1) & ~(align - 1);
+
+	if (at > REGION_BYTES || bytes > REGION_BYTES - at)
+		return NULL;
+	pool.used = at + bytes;
+	pool.footprint += bytes;
+	return pool.region + at;
+}
+
+static void run_put(char *run, uint64_t bytes)
+{
+	madvise(run, bytes, MADV_DONTNEED);
+	pool.footprint -= bytes;
+}
+
+/* ---- slabs ---- */
+
+static struct slab **slab_at(const char *p)
+{
+	return &pool.slab_of_page[(uint64_t)(p - pool.region) / SLAB_PAGE_BYTES];
+}
+
+static char *memory_of(const struct slab *s)
+{
+	return (char *)(uintptr_t)s->addr;
+}
+
+static void set_slab_of_pages(const struct slab *s, struct slab *to)
+{
+	for (uint64_t at = 0; at < slab_bytes_used(s); at += SLAB_PAGE_BYTES)
+		*slab_at(memory_of(s) + at) = to;
+}
+
+static bool add_slab(unsigned size_class)
+{
+	const uint64_t bytes = depot_next_bytes(&pool.depot, size_class);
+	struct slab *s = depot_make_slab(&pool.depot, size_class, bytes, false);
+
+	if (!s)
+		return false;
+	s->addr = (uintptr_t)run_get(bytes, SLAB_PAGE_BYTES);
+	if (!s->addr) {
+		depot_cancel(&pool.depot, s);
+		return false;
+	}
+	set_slab_of_pages(s, s);
+	depot_add(&pool.depot, s);
+	pool.lent++;
+	return true;
+}
+
+static bool give_one_back(void)
+{
+	struct slab *s = depot_take_empty(&pool.depot);
+
+	if (!s)
+		return false;
+	set_slab_of_pages(s, NULL);
+	run_put(memory_of(s), whole_pages(slab_bytes_used(s)));
+	depot_drop(&pool.depot, s);
+	return true;
+}
+
+static void *slot_get(unsigned size_class)
+{
+	slab_item item;
+
+	if (!cache)
+		cache = thread_cache_create(&pool.depot);
+	while (cache && !thread_cache_pop(cache, size_class, &item)) {
+		const int rc = thread_cache_refill(cache, size_class);
+
+		if (rc == -ENOMEM || (rc == -EAGAIN && !add_slab(size_class)))
+			return NULL;
+	}
+	return cache ? (void *)(uintptr_t)slab_slot_addr(slab_item_slab(item), slab_item_slot(item))
+		     : NULL;
+}
+
+static void slot_put(struct slab *s, char *p)
+{
+	const slab_item item = slab_item_make(s, slab_slot_at(s, (uint64_t)(p - memory_of(s))));
+
+	if (!cache)
+		cache = thread_cache_create(&pool.depot);
+	if (!cache) {
+		depot_put(&pool.depot, s->size_class, &item, 1, 0);
+		return;
+	}
+	if (thread_cache_has_room(cache, s->size_class))
+		thread_cache_push(cache, s->size_class, item);
+	else if (thread_cache_flush(cache, s->size_class, item))
+		while (depot_has_surplus(&pool.depot) && give_one_back())
+			continue;
+}
+
+/* ---- objects ---- */
+
+void *slabs_alloc(size_t bytes, size_t align)
+{
+	const unsigned size_class = size_class_of(bytes, align);
+
+	return size_class ? slot_get(size_class)
+			  : run_get(whole_pages(bytes),
+				    align > SLAB_PAGE_BYTES ? align : SLAB_PAGE_BYTES);
+}
+
+void slabs_free(void *p, size_t bytes)
+{
+	struct slab *s = *slab_at(p);
+
+	if (s)
+		slot_put(s, p);
+	else
+		run_put(p, whole_pages(bytes));
+}
+
+void *slabs_resize(void *p, size_t old_bytes, size_t bytes)
+{
+	const struct slab *s = *slab_at(p);
+	const unsigned size_class = size_class_of(bytes, 1);
+	void *q;
+
+	if (s ? s->size_class == size_class
+	      : size_class == 0 && whole_pages(bytes) == whole_pages(old_bytes))
+		return p;
+	q = slabs_alloc(bytes, 1);
+	if (!q)
+		return NULL;
+	memcpy(q, p, bytes < old_bytes ? bytes : old_bytes);
+	slabs_free(p, old_bytes);
+	return q;
+}
+
+uint64_t slabs_footprint(void)
+{
+	return pool.footprint;
+}
+
+uint64_t slabs_lent(void)
+{
+	return pool.lent;
+}
+
+void slabs_drain(void)
+{
+	if (cache)
+		thread_cache_drain(cache);
+	while (give_one_back())
+		continue;
 }

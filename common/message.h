@@ -208,7 +208,10 @@ enum placement_attribute {
 	X(u64, bytes, ) \
 	X(u64, serial, ) \
 	X(u64, age_ns, ) \
-	X(u8, read_only, )
+	X(u8, read_only, ) \
+	X(u8, size_class, ) /* 0: a block; else it is an object in a slab of this class, which lies there: */ \
+	X(u64, slab_addr, ) \
+	X(u64, slab_bytes, )
 #define DETACH_REQUEST_FIELDS(X) \
 	X(u64, addr, ) \
 	X(u64, serial, )

@@ -201,27 +201,6 @@ static int load_hwloc(hwloc_topology_t hw)
 	return 0;
 }
 
-/* Memory of which no CPU is known to be near is near to all. */
-static bool share_cpus(hwloc_obj_t a, hwloc_obj_t b)
-{
-	return hwloc_bitmap_iszero(a->cpuset) || hwloc_bitmap_iszero(b->cpuset) ||
-	       hwloc_bitmap_intersects(a->cpuset, b->cpuset);
-}
-
-static uint64_t neighbours_of(const struct topology *t, hwloc_obj_t obj)
-{
-	uint64_t mask = 0;
-
-	for (size_t i = 0; i < t->count; i++) {
-		const unsigned node = t->nodes[i].node;
-
-		if (node < TOPOLOGY_MASK_NODES &&
-			share_cpus(obj, hwloc_get_numanode_obj_by_os_index(t->hw, node)))
-			mask |= 1ULL << node;
-	}
-	return mask;
-}
-
 static void read_attributes(struct topology *t)
 {
 	for (size_t i = 0; i < t->count; i++) {
@@ -230,7 +209,6 @@ static void read_attributes(struct topology *t)
 
 		n->bandwidth_mib_s = attributes_bandwidth_mib_s(t->hw, obj);
 		n->latency_ns = attributes_latency_ns(t->hw, obj);
-		n->neighbours = neighbours_of(t, obj);
 	}
 }
 
@@ -326,10 +304,12 @@ unsigned topology_distance(const struct topology *t, unsigned from, unsigned to)
 	return from == to ? TOPOLOGY_LOCAL : TOPOLOGY_REMOTE;
 }
 
+/* With memory or without. */
 static bool has_node(const struct topology *t, long long node)
 {
 	return node >= 0 && node <= INT_MAX &&
-	       hwloc_get_numanode_obj_by_os_index(t->hw, (unsigned)node) != NULL;
+	       hwloc_bitmap_isset(
+		       hwloc_topology_get_complete_nodeset(t->hw), (unsigned)node);
 }
 
 /* A device hangs below the smallest object it is local to: that must have exactly one node. */

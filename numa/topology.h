@@ -17,7 +17,6 @@
 
 #define TOPOLOGY_UNKNOWN (-1)
 #define TOPOLOGY_HUGE_SIZES 4 /* no architecture has more */
-#define TOPOLOGY_MASK_NODES 64
 #define TOPOLOGY_LOCAL 10  /* the distance of a node from itself, as ACPI has it */
 #define TOPOLOGY_REMOTE 20 /* from another, if nobody says how far it is */
 
@@ -34,8 +33,6 @@ struct topology_node {
 	unsigned cpus;       /* near it; 0: a node of memory only */
 	/* As the CPUs that are nearest find it; 0: the firmware does not say (ACPI HMAT). */
 	uint64_t bandwidth_mib_s, latency_ns;
-	uint64_t
-		neighbours; /* a bit per node below TOPOLOGY_MASK_NODES that has a CPU in common with it, its own too */
 	size_t nhuge;
 	struct topology_huge huge[TOPOLOGY_HUGE_SIZES]; /* by page size; none: no huge pages */
 };
@@ -54,7 +51,7 @@ size_t topology_count(const struct topology *t);
 const struct topology_node *topology_at(const struct topology *t, size_t i);        /* i < count */
 const struct topology_node *topology_find(const struct topology *t, unsigned node); /* or NULL */
 
-/* How far memory of node to is from node from, in ACPI's unit. Either may have no memory, or not exist. */
+/* How far memory of node to is from node from, in ACPI's unit. Either may have no memory. */
 unsigned topology_distance(const struct topology *t, unsigned from, unsigned to);
 
 /*

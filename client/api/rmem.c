@@ -21,6 +21,7 @@
 #include "client/data/fastpath.h"
 #include "client/space/access.h"
 #include "client/space/memory.h"
+#include "client/space/sharing.h"
 #include "client/space/objects.h"
 #include "common/clock.h"
 #include "common/identity.h"
@@ -272,7 +273,8 @@ static int read_alloc_attr(
 	if (rc)
 		return rc;
 	if (call->bytes == 0)
-		return errinfo_set(errinfo, -EINVAL, "an allocation of 0 bytes: ask for at least 1");
+		return errinfo_set(
+			errinfo, -EINVAL, "an allocation of 0 bytes: ask for at least 1");
 	if (a->align_bytes > OBJECT_ALIGN_MAX || (a->align_bytes & (a->align_bytes - 1)))
 		return errinfo_set(errinfo, -EINVAL,
 			"an alignment to %" PRIu64 " bytes: it can be a power of 2 up to %u",
@@ -289,6 +291,8 @@ static __attribute__((noinline)) int find_site(struct rmem *rm, const struct all
 	struct stack stack;
 	int rc;
 
+	if (cache && site_cache_find(cache, call->caller, call->frame, version, out))
+		return 0;
 	stack_capture(&stack, call->caller);
 	rc = memory_site(rm, &stack, deadline_ns, out, errinfo);
 	if (rc == 0 && cache)
@@ -317,8 +321,8 @@ static int alloc_object(struct rmem *rm, const struct alloc_call *call, unsigned
 	return rc;
 }
 
-static int alloc_block(struct rmem *rm, const struct alloc_call *call, rmem_addr_t *out,
-	struct errinfo *errinfo)
+static int alloc_block(
+	struct rmem *rm, const struct alloc_call *call, rmem_addr_t *out, struct errinfo *errinfo)
 {
 	struct memory_wish wish = { .bytes = call->bytes, .placement = call->placement };
 
@@ -363,8 +367,8 @@ static inline bool alloc_warm(
 	wish.size_class = size_class_of_bytes((uint32_t)bytes);
 	if (!rm->no_sites) {
 		sites = thread_channels_sites_now(&rm->channels);
-		if (!sites || !site_cache_find(sites, caller, frame, sites_version(rm->sites),
-				      &wish.site))
+		if (!sites || !site_cache_find(
+				      sites, caller, frame, sites_version(rm->sites), &wish.site))
 			return false;
 	}
 	if (!objects_alloc_warm(rm, &wish, &object))
@@ -397,6 +401,11 @@ static __attribute__((noinline)) int free_long(struct rmem *rm, rmem_addr_t addr
 	if (rc || addr == 0)
 		return call_done(rc, "rmem_free", &errinfo);
 	slab = blocks_slab(&rm->session.blocks, addr);
+	/* Its slot is for another object only when nobody else reaches it. */
+	if (slab && slab_is_shared(slab, addr) && !slab_is_lost(slab))
+		rc = sharing_unshare(rm, addr, call_deadline(rm), &errinfo);
+	if (rc && rc != -ESTALE)
+		return call_done(rc, "rmem_free", &errinfo);
 	if (slab)
 		rc = objects_free(rm, slab, addr, &errinfo);
 	else

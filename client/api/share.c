@@ -64,8 +64,8 @@ static int share(struct rmem *rm, rmem_addr_t addr, const struct rmem_share_attr
 	if (rc == 0 && !out)
 		rc = errinfo_set(&errinfo, -EINVAL, "out is NULL");
 	if (rc == 0)
-		rc = sharing_share(&rm->session, addr, a.flags & RMEM_SHARE_READ_ONLY,
-			call_deadline(rm), &reply, &errinfo);
+		rc = sharing_share(rm, addr, a.flags & RMEM_SHARE_READ_ONLY, call_deadline(rm),
+			&reply, &errinfo);
 	if (rc == 0) {
 		memcpy(key.secret, reply.key, sizeof(key.secret));
 		key.pool = atomic_load(&rm->session.pool);
@@ -91,7 +91,7 @@ RMEM_API int rmem_unshare(struct rmem *rm, rmem_addr_t addr)
 	int rc = call_enter(rm, &errinfo);
 
 	if (rc == 0 && addr)
-		rc = sharing_unshare(&rm->session, addr, call_deadline(rm), &errinfo);
+		rc = sharing_unshare(rm, addr, call_deadline(rm), &errinfo);
 	return call_done(rc, "rmem_unshare", &errinfo);
 }
 

@@ -42,6 +42,7 @@ static int describe_object(struct session *s, const struct block *block, rmem_ad
 	*out = describe(block);
 	out->base = slab_slot_addr(slab, slot);
 	out->bytes = out->usable_bytes = slab->slot_bytes - record.slack;
+	out->flags = slab_is_shared(slab, addr) ? RMEM_STAT_SHARED : 0;
 	out->age_ns = age_s > record.birth_s ? (age_s - record.birth_s) * NSEC_PER_SEC : 0;
 	return 0;
 }

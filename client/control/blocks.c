@@ -5,6 +5,8 @@
 #include <string.h>
 #include <utlist.h>
 
+#include "common/size_class.h"
+
 int blocks_init(struct blocks *t, struct heap *heap, struct depot *depot)
 {
 	*t = (struct blocks){ .heap = heap, .depot = depot };
@@ -63,19 +65,11 @@ struct block *blocks_overlap(const struct blocks *t, uint64_t addr, uint64_t byt
 	return b;
 }
 
-int blocks_add(struct blocks *t, const struct block *new)
+/* One that is not in use becomes what new says. There is one: blocks_reserve(). */
+static struct block *fill(struct blocks *t, const struct block *new)
 {
-	struct block *b;
-	int rc;
+	struct block *b = t->unused;
 
-	if (!page_map_fits(new->addr, new->bytes))
-		return -EINVAL;
-	if (page_map_first(t->map, new->addr, new->bytes))
-		return -EEXIST;
-	rc = blocks_reserve(t);
-	if (rc)
-		return rc;
-	b = t->unused;
 	LL_DELETE(t->unused, b);
 	atomic_store_explicit(&b->addr, new->addr, memory_order_relaxed);
 	atomic_store_explicit(&b->bytes, new->bytes, memory_order_relaxed);
@@ -90,10 +84,25 @@ int blocks_add(struct blocks *t, const struct block *new)
 	b->attached = new->attached;
 	b->shared = false;
 	b->born_ns = new->born_ns;
+	b->whole = NULL;
+	atomic_store_explicit(&b->foreign, NULL, memory_order_relaxed);
 	atomic_store_explicit(&b->read_only, new->read_only, memory_order_relaxed);
 	atomic_store_explicit(&b->live, b->serial, memory_order_release);
-	page_map_set(t->map, new->addr, new->bytes, b);
-	return 0;
+	return b;
+}
+
+int blocks_add(struct blocks *t, const struct block *new)
+{
+	int rc;
+
+	if (!page_map_fits(new->addr, new->bytes))
+		return -EINVAL;
+	if (page_map_first(t->map, new->addr, new->bytes))
+		return -EEXIST;
+	rc = blocks_reserve(t);
+	if (rc == 0)
+		page_map_set(t->map, new->addr, new->bytes, fill(t, new));
+	return rc;
 }
 
 /* A reader that has seen it live sees that it is not, before it can see any other block in this memory. */
@@ -103,9 +112,100 @@ static void end(struct block *b)
 	atomic_thread_fence(memory_order_release);
 }
 
+/* ---- objects that are attached ---- */
+
+/* The block that stands for a slab, with its pages; *out NULL: something else is there. */
+static int find_whole(
+	struct blocks *t, uint64_t id, const struct foreign_slab *slab, struct block **out)
+{
+	struct block *first = page_map_first(t->map, slab->addr, slab->bytes);
+	struct foreign *f;
+
+	if (first) {
+		*out = first->foreign && first->id == id && first->addr == slab->addr ? first
+										      : NULL;
+		return 0;
+	}
+	f = foreign_create(t->heap, &t->foreign, slab);
+	if (!f)
+		return -ENOMEM;
+	*out = fill(
+		t, &(struct block){
+			   .addr = slab->addr, .bytes = slab->bytes, .id = id, .attached = true });
+	end(*out);
+	atomic_store_explicit(&(*out)->foreign, f, memory_order_relaxed);
+	page_map_set(t->map, slab->addr, slab->bytes, *out);
+	return 0;
+}
+
+/* It is over if one of its objects is; without any, it goes. */
+static void update_whole(struct blocks *t, struct block *whole)
+{
+	struct foreign *f = whole->foreign;
+
+	if (is_over(whole) && (!f->over || !f->attached))
+		DL_DELETE(t->over, whole);
+	else if (!is_over(whole) && f->over)
+		DL_APPEND(t->over, whole);
+	whole->state = f->over ? BLOCK_STALE : BLOCK_LIVE;
+	if (f->attached)
+		return;
+	page_map_set(t->map, whole->addr, whole->bytes, NULL);
+	foreign_release(f, &t->foreign);
+	LL_PREPEND(t->unused, whole);
+}
+
+int blocks_add_object(struct blocks *t, const struct block *new, const struct foreign_slab *slab)
+{
+	_Atomic(struct block *) *slot;
+	struct block *whole, *b;
+	int rc;
+
+	if (!page_map_fits(slab->addr, slab->bytes) || !slab_slots(slab->size_class, slab->bytes) ||
+		new->addr < slab->addr || new->bytes > size_class_bytes(slab->size_class))
+		return -EINVAL;
+	/* For two blocks. */
+	rc = blocks_reserve(t);
+	if (rc == 0 && !t->unused->next)
+		rc = add_chunk(t);
+	if (rc == 0)
+		rc = find_whole(t, new->id, slab, &whole);
+	if (rc)
+		return rc;
+	if (!whole)
+		return -EEXIST;
+	slot = foreign_slot(whole->foreign, new->addr);
+	rc = !slot ? -EINVAL : *slot ? -EEXIST : 0;
+	if (rc == 0) {
+		b = fill(t, new);
+		b->whole = whole;
+		whole->foreign->attached++;
+		atomic_store_explicit(slot, b, memory_order_release);
+	}
+	update_whole(t, whole);
+	return rc;
+}
+
+static void remove_object(struct blocks *t, struct block *b)
+{
+	struct block *whole = b->whole;
+
+	atomic_store_explicit(foreign_slot(whole->foreign, b->addr), NULL, memory_order_release);
+	whole->foreign->attached--;
+	whole->foreign->over -= is_over(b);
+	update_whole(t, whole);
+	LL_PREPEND(t->unused, b);
+}
+
+/* ---- ends ---- */
+
 void blocks_remove(struct blocks *t, struct block *b)
 {
 	end(b);
+	if (b->whole) {
+		remove_object(t, b);
+		return;
+	}
 	page_map_set(t->map, b->addr, b->bytes, NULL);
 	if (is_over(b))
 		DL_DELETE(t->over, b);
@@ -122,14 +222,20 @@ void blocks_free_lost(struct blocks *t, struct block *b, bool counted)
 void blocks_set_state(struct blocks *t, struct block *b, enum block_state state)
 {
 	struct slab *const slab = state == BLOCK_STALE ? b->slab : NULL;
+	const bool was_over = is_over(b);
 
-	if (is_over(b))
-		DL_DELETE(t->over, b);
 	b->state = (uint8_t)state;
 	if (state != BLOCK_LIVE)
 		end(b);
-	if (is_over(b))
-		DL_APPEND(t->over, b);
+	if (b->whole) {
+		b->whole->foreign->over += is_over(b) - was_over;
+		update_whole(t, b->whole);
+	} else if (was_over != is_over(b)) {
+		if (was_over)
+			DL_DELETE(t->over, b);
+		else
+			DL_APPEND(t->over, b);
+	}
 	if (!slab)
 		return;
 	/* First: a thread that frees an object from now on sees that it is lost, or its object is not counted. */
@@ -143,6 +249,8 @@ struct block *blocks_find_range(const struct blocks *t, uint64_t addr, uint64_t 
 {
 	struct block *b = addr_is_remote(addr) ? page_map_get(t->map, addr) : NULL;
 
+	if (b && b->foreign)
+		b = foreign_at(b->foreign, addr);
 	if (!b || addr - b->addr >= b->bytes || bytes > b->bytes - (addr - b->addr))
 		return NULL;
 	return b;
@@ -166,20 +274,33 @@ void blocks_mark_stale(struct blocks *t)
 	}
 }
 
-unsigned blocks_displace(struct blocks *t, uint64_t addr, uint64_t bytes)
+/* An object of it that is not over, or NULL. */
+static struct block *next_present_object(const struct foreign *f)
 {
-	const uint64_t end = addr + bytes;
-	struct block *b;
-	unsigned n = 0;
+	for (uint32_t i = 0; i < f->slots && f->over < f->attached; i++) {
+		struct block *b = f->objects[i];
 
-	while (addr < end && (b = blocks_overlap(t, addr, end - addr)) != NULL) {
-		if (!is_over(b)) {
-			blocks_set_state(t, b, BLOCK_STALE);
-			n++;
-		}
+		if (b && !is_over(b))
+			return b;
+	}
+	return NULL;
+}
+
+struct block *blocks_next_present(const struct blocks *t, uint64_t addr, uint64_t bytes)
+{
+	const uint64_t end_addr = addr + bytes;
+	struct block *b;
+
+	while (addr < end_addr && (b = blocks_overlap(t, addr, end_addr - addr)) != NULL) {
+		struct block *object = b->foreign ? next_present_object(b->foreign) : NULL;
+
+		if (object)
+			return object;
+		if (!b->foreign && !is_over(b))
+			return b;
 		addr = b->addr + b->bytes;
 	}
-	return n;
+	return NULL;
 }
 
 /* Make room for one more: what lies between two neighbours is covered too, where that is the least. */
@@ -227,7 +348,11 @@ unsigned blocks_reserved(const struct blocks *t, struct range out[AVOID_MAX])
 bool blocks_view(const struct blocks *t, uint64_t addr, struct block_view *out)
 {
 	const struct block *b = addr_is_remote(addr) ? page_map_get(t->map, addr) : NULL;
+	const struct foreign *f =
+		b ? atomic_load_explicit(&b->foreign, memory_order_acquire) : NULL;
 
+	if (f)
+		b = foreign_at(f, addr);
 	if (!b)
 		return false;
 	out->live = &b->live;

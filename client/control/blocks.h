@@ -19,6 +19,7 @@
 #include <stdint.h>
 
 #include "client/base/page_map.h"
+#include "client/control/foreign.h"
 #include "client/slabs/depot.h"
 #include "common/message.h"
 
@@ -54,6 +55,12 @@ struct block {
 	uint32_t left;               /* a STALE slab's objects that the program has not freed */
 	uint8_t key[SHARE_KEY_SIZE]; /* of an attached one; else zero */
 	uint64_t born_ns;            /* on the boot clock: allocated then */
+	/*
+	 * Attached objects have no pages of their own. A block that is never LIVE stands for the slab they are in: it has the
+	 * pages, and knows the objects; it is over as long as one of them is.
+	 */
+	_Atomic(struct foreign *) foreign; /* of that block; else NULL */
+	struct block *whole;               /* of an attached object: that block; else NULL */
 } __attribute__((aligned(64)));
 
 #define BLOCKS_PER_CHUNK 64
@@ -67,6 +74,7 @@ struct blocks {
 	size_t nchunks, room;
 	struct block *unused;
 	struct block *over;       /* STALE or FREED: the server may take these addresses for free */
+	struct foreign *foreign;  /* those that are of no slab */
 	_Atomic uint64_t serials; /* so far */
 };
 
@@ -82,6 +90,12 @@ int blocks_reserve(struct blocks *t);
  */
 int blocks_add(struct blocks *t, const struct block *new);
 
+/*
+ * The same of an object that is attached, which begins where a slot of another session's slab does. -EEXIST also where
+ * something else than objects of that slab is attached.
+ */
+int blocks_add_object(struct blocks *t, const struct block *new, const struct foreign_slab *slab);
+
 void blocks_remove(struct blocks *t, struct block *b);
 /* A slab that becomes STALE is lost to the depot, and removed at once where the program holds no object of it. */
 void blocks_set_state(struct blocks *t, struct block *b, enum block_state state);
@@ -92,11 +106,8 @@ void blocks_set_state(struct blocks *t, struct block *b, enum block_state state)
  */
 void blocks_free_lost(struct blocks *t, struct block *b, bool counted);
 
-/*
- * The server has lent [addr, addr + bytes), so what was there is gone: mostly what was attached, and then freed by its
- * owner. It becomes STALE. Returns how many did.
- */
-unsigned blocks_displace(struct blocks *t, uint64_t addr, uint64_t bytes);
+/* The first that has a byte in [addr, addr + bytes) and is not over, or NULL. */
+struct block *blocks_next_present(const struct blocks *t, uint64_t addr, uint64_t bytes);
 
 /* Ranges that cover all addresses of blocks that are over, ascending. Returns how many. O(blocks that are over). */
 unsigned blocks_reserved(const struct blocks *t, struct range out[AVOID_MAX]);

@@ -147,14 +147,10 @@ void session_revoke(struct session *s, struct block *block)
 
 void session_displace(struct session *s, uint64_t addr, uint64_t bytes)
 {
-	const uint64_t end = addr + bytes;
-	const struct block *block;
+	struct block *block;
 
-	for (uint64_t at = addr;
-		at < end && (block = blocks_overlap(&s->blocks, at, end - at)) != NULL;
-		at = block->addr + block->bytes)
-		tell_revoked(s, block);
-	blocks_displace(&s->blocks, addr, bytes);
+	while ((block = blocks_next_present(&s->blocks, addr, bytes)) != NULL)
+		session_revoke(s, block);
 }
 
 /* A lease that was confirmed at 0 ends then: a little earlier than the server says. */
@@ -197,20 +193,16 @@ void session_lease_extend(struct session *s, uint64_t sent_ns)
 		events_end(&s->events);
 }
 
-/* Time in which the machine was suspended is not in CLOCK_MONOTONIC. */
-static void correct_opened(struct session *s)
+void session_note_age(struct session *s)
 {
-	const uint64_t age_ns = clock_boot_ns() - s->opened_ns;
-
-	atomic_store_explicit(&s->opened_s,
-		(uint32_t)((clock_read_ns(CLOCK_MONOTONIC) - age_ns) / NSEC_PER_SEC),
+	atomic_store_explicit(&s->age_s, (uint32_t)((clock_boot_ns() - s->opened_ns) / NSEC_PER_SEC),
 		memory_order_relaxed);
 }
 
 void session_begin_time(struct session *s, uint64_t opened_ns)
 {
 	s->opened_ns = opened_ns;
-	correct_opened(s);
+	session_note_age(s);
 }
 
 int session_renew(struct session *s, bool journaled, struct errinfo *errinfo)
@@ -218,7 +210,7 @@ int session_renew(struct session *s, bool journaled, struct errinfo *errinfo)
 	uint64_t sent = clock_boot_ns();
 	int rc = -ECONNRESET;
 
-	correct_opened(s);
+	session_note_age(s);
 	if (session_sender_lock(s, sent + RENEWAL_LIMIT_NS))
 		return errinfo_set(errinfo, -ETIMEDOUT, "others' messages do not get through");
 	sent = clock_boot_ns();

@@ -110,7 +110,7 @@ struct session {
 	_Atomic uint32_t channels; /* that were ever made */
 	struct grace grace;        /* of the operations on them */
 	_Atomic uint64_t opened_ns; /* the session began then, on the boot clock, */
-	_Atomic uint32_t opened_s;  /* ... and on CLOCK_MONOTONIC, as if nothing had been suspended since */
+	_Atomic uint32_t age_s;     /* ... that many seconds ago when somebody looked last */
 	struct vitals *vitals;
 
 	struct events events;
@@ -176,14 +176,14 @@ static inline uint64_t session_deadline(const struct session *s)
 void session_wake_lease_thread(struct session *s);
 void session_wake_slab_thread(struct session *s);
 
-/* Whole seconds since the session was opened. The coarse clock costs a fraction of the other. */
-static inline uint32_t session_age_s(const struct session *s)
-{
-	return (uint32_t)(clock_read_ns(CLOCK_MONOTONIC_COARSE) / NSEC_PER_SEC) -
-	       atomic_load_explicit(&s->opened_s, memory_order_relaxed);
-}
-
 /* A new session, opened at this time. */
 void session_begin_time(struct session *s, uint64_t opened_ns);
+/* Look at the clock for session_age_s(). */
+void session_note_age(struct session *s);
+/* Whole seconds since the session was opened, as of the last renewal, or of a later session_note_age(). */
+static inline uint32_t session_age_s(const struct session *s)
+{
+	return atomic_load_explicit(&s->age_s, memory_order_relaxed);
+}
 
 #endif

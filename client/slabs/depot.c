@@ -6,13 +6,13 @@
 #include <utlist.h>
 
 /* What wastes least on recorded programs (bench/traces): */
-#define CLASS_SHARE_LOG2 4      /* a new slab has 1/16 of what its class has, */
+#define CLASS_SHARE_LOG2 5      /* a new slab has 1/32 of what its class has, */
 #define SLAB_BYTES_MIN 4096U    /* ... at least this much, */
 #define SLAB_BYTES_USUAL 65536U /* ... and at most this much, */
 #define DEPOT_SHARE_LOG2 8      /* ... or 1/256 of all slabs. */
 #define TAIL_SHARE_LOG2 5       /* At most 1/32 of it is in no slot. */
-#define EMPTY_SHARE_LOG2 6      /* Empty slabs are kept up to 1/64 of all, */
-#define EMPTY_BYTES_KEPT 65536U /* ... and up to this much. */
+#define EMPTY_SHARE_LOG2 7      /* Empty slabs are kept up to 1/128 of all, */
+#define EMPTY_BYTES_KEPT 32768U /* ... and up to this much. */
 
 void depot_init(struct depot *d, struct heap *heap, struct grace *grace)
 {
@@ -321,8 +321,9 @@ struct slab *depot_take_empty(struct depot *d)
 {
 	struct slab *s = NULL;
 
-	for (unsigned i = 1; i < SIZE_CLASSES && !s; i++)
-		s = take_empty_of(d, &d->classes[i]);
+	/* From each class in turn: one class alone would lose each slab that it is about to use again. */
+	for (unsigned i = 0; i < SIZE_CLASSES && !s; i++)
+		s = take_empty_of(d, &d->classes[atomic_fetch_add(&d->turn, 1) % SIZE_CLASSES]);
 	return s;
 }
 

@@ -39,7 +39,8 @@ struct depot {
 	_Atomic(struct slab *) dirty, look;
 	_Atomic uint32_t unsent; /* slabs whose records changed, and that has not been sent and confirmed */
 	pthread_mutex_t unused_lock;
-	struct slab *unused; /* those that were given back, for others to come */
+	_Atomic unsigned turn; /* which class's empty slab goes back next */
+	struct slab *unused;   /* those that were given back, for others to come */
 };
 
 void depot_init(struct depot *d, struct heap *heap, struct grace *grace);

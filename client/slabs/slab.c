@@ -45,12 +45,65 @@ void slab_reset(struct slab *s, unsigned size_class, uint64_t bytes)
 		atomic_store_explicit(&s->sent[i], 0, memory_order_relaxed);
 	for (uint32_t i = 0; i < lines_of(s->slots); i++)
 		atomic_store_explicit(&s->dirty[i], 0, memory_order_relaxed);
+	for (uint32_t i = 0; s->shared && i < 2 * s->room / 64; i++)
+		atomic_store_explicit(&s->shared[i], 0, memory_order_relaxed);
 	memset(s->free, 0xff, s->slots / 64 * sizeof(uint64_t));
 	if (s->slots % 64)
 		s->free[s->slots / 64] = (1ULL << s->slots % 64) - 1;
 	s->nfree = s->slots;
 	s->period = 0;
 	atomic_store(&s->lost, false);
+}
+
+/* Birth and generation ascend together: a second more where the generation begins anew. For 388 days. */
+void slab_make_unique(struct object_record *next, uint64_t before)
+{
+	const struct object_record last = object_record_unpack(before);
+	const bool again = (next->generation & OBJECT_GENERATION_MAX) == 0;
+	const uint32_t least = last.birth_s + again;
+
+	if (next->birth_s < least)
+		next->birth_s = least < OBJECT_BIRTH_MAX ? least : OBJECT_BIRTH_MAX;
+}
+
+bool slab_renew_object(struct slab *s, uint64_t addr, uint32_t *out_slot)
+{
+	uint64_t record, renewed;
+	uint32_t slot;
+
+	if (!slab_holds(s, addr, 1, &slot) || slab_slot_addr(s, slot) != addr)
+		return false;
+	record = slab_record(s, slot);
+	do {
+		struct object_record r = object_record_unpack(record);
+
+		if (r.state != OBJECT_LIVE)
+			return false;
+		r.generation++;
+		slab_make_unique(&r, record);
+		renewed = object_record_pack(&r);
+	} while (!atomic_compare_exchange_weak(&s->records[slot], &record, renewed));
+	*out_slot = slot;
+	return true;
+}
+
+bool slab_set_shared(struct slab *s, struct heap *heap, uint32_t slot, bool shared)
+{
+	_Atomic uint64_t *words = atomic_load(&s->shared);
+
+	if (!words) {
+		words = heap_alloc(heap, 2 * (s->room / 64) * sizeof(*words));
+		if (!words)
+			return false;
+		atomic_store(&s->shared, words);
+	}
+	if (shared) {
+		atomic_fetch_or(&words[slot / 64], 1ULL << slot % 64);
+		atomic_fetch_or(&words[(s->room + slot) / 64], 1ULL << slot % 64);
+	} else {
+		atomic_fetch_and(&words[slot / 64], ~(1ULL << slot % 64));
+	}
+	return true;
 }
 
 uint32_t slab_count_live(const struct slab *s)

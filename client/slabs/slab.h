@@ -27,21 +27,24 @@ struct slab {
 	uint64_t addr;
 	_Atomic uint64_t *records;
 	_Atomic uint8_t *dirty; /* by line: some have changed since they were sent */
-	_Atomic uint64_t *sent; /* journal=exact: the records as they were sent in front of data; else NULL */
-	uint64_t reciprocal;    /* of slot_bytes */
+	_Atomic uint64_t *
+		sent; /* journal=exact: the records as they were sent in front of data; else NULL */
+	uint64_t reciprocal; /* of slot_bytes */
 	uint32_t slots, slot_bytes;
 	uint32_t room; /* slots that its memory has room for, a power of 2 */
 	uint8_t size_class;
 	_Atomic bool lost;     /* it was taken back by the server, or is being given back */
 	_Atomic bool is_dirty; /* it is in the list of those */
 	struct slab *next_dirty;
+	/* A bit for each slot that others may reach, then one for each that they ever could; NULL: none was ever shared. */
+	_Atomic(_Atomic uint64_t *) shared;
 
 	/* The journal's. */
 	struct slab *next_look;
 	bool in_look;
 
 	/* The depot's, with the lock of the class. */
-	uint64_t *free; /* a bit for each slot that is in no magazine and not held */
+	uint64_t *free;  /* a bit for each slot that is in no magazine and not held */
 	uint64_t period; /* none is handed out before this grace period has ended */
 	uint32_t nfree;
 	uint32_t id; /* within its class */
@@ -127,8 +130,44 @@ static inline bool slab_end_object(struct slab *s, uint64_t addr, uint32_t *out_
 	record = atomic_load_explicit(&s->records[slot], memory_order_relaxed);
 	*out_slot = slot;
 	return object_record_state(record) == OBJECT_LIVE &&
-	       atomic_compare_exchange_strong(&s->records[slot], &record,
-		       object_record_with_state(record, OBJECT_FREED));
+	       atomic_compare_exchange_strong(
+		       &s->records[slot], &record, object_record_with_state(record, OBJECT_FREED));
+}
+
+/*
+ * The object that begins at addr, a byte of the slab, is live, and gets another generation: *out_slot is its slot. false:
+ * there is none.
+ */
+bool slab_renew_object(struct slab *s, uint64_t addr, uint32_t *out_slot);
+
+/* Others may reach the object in a slot, or cannot any more. With a lock of the caller's. false: out of memory. */
+bool slab_set_shared(struct slab *s, struct heap *heap, uint32_t slot, bool shared);
+
+static inline bool slab_has_bit(const _Atomic uint64_t *bits, uint32_t slot)
+{
+	return atomic_load_explicit(&bits[slot / 64], memory_order_relaxed) >> slot % 64 & 1;
+}
+
+/* May others reach the object that addr, a byte of the slab, is in? */
+static inline bool slab_is_shared(const struct slab *s, uint64_t addr)
+{
+	const _Atomic uint64_t *shared = atomic_load_explicit(&s->shared, memory_order_acquire);
+	const uint32_t slot = shared ? slab_slot_at(s, addr - s->addr) : 0;
+
+	return shared && slot < s->slots && slab_has_bit(shared, slot);
+}
+
+/* The record of the next object in a slot, or the next of an object: in this slab none like it comes again. */
+void slab_make_unique(struct object_record *next, uint64_t before);
+
+/* Share keys are made of the record: that of a slot that was ever shared must not come again. */
+static inline void slab_make_next(
+	const struct slab *s, uint32_t slot, uint64_t before, struct object_record *next)
+{
+	const _Atomic uint64_t *shared = atomic_load_explicit(&s->shared, memory_order_relaxed);
+
+	if (__builtin_expect(shared && slab_has_bit(shared + s->room / 64, slot), 0))
+		slab_make_unique(next, before);
 }
 
 /* Slots whose objects are live. O(slots). */

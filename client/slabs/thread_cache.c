@@ -51,19 +51,37 @@ bool thread_cache_drain(struct thread_cache *t)
 	return empties;
 }
 
+/* How many slots fit this many bytes. */
+static uint32_t fit(unsigned size_class, uint32_t bytes)
+{
+	const uint32_t n = bytes / size_class_bytes(size_class);
+
+	return n > MAGAZINE_ITEMS_MAX ? MAGAZINE_ITEMS_MAX : n;
+}
+
 static int prepare(struct thread_cache *t, unsigned size_class)
 {
 	struct class_cache *c = &t->classes[size_class];
-	const uint32_t fit = MAGAZINE_BYTES_MAX / size_class_bytes(size_class);
 
+	if (c->ready && c->freed)
+		return 0;
 	if (!c->ready)
 		c->ready = heap_alloc(t->depot->heap, sizeof(*c->ready));
 	if (!c->freed)
 		c->freed = heap_alloc(t->depot->heap, sizeof(*c->freed));
-	if (!c->ready || !c->freed)
-		return -ENOMEM;
-	c->capacity = fit < 1 ? 1 : fit > MAGAZINE_ITEMS_MAX ? MAGAZINE_ITEMS_MAX : fit;
-	return 0;
+	c->capacity = fit(size_class, MAGAZINE_BYTES_MIN);
+	return c->ready && c->freed ? 0 : -ENOMEM;
+}
+
+/* A magazine is empty or full: where that happens often, it gets larger. */
+static void count_trip(struct class_cache *c, unsigned size_class)
+{
+	const uint32_t most = fit(size_class, MAGAZINE_BYTES_MAX), more = c->capacity * 2;
+
+	if (++c->trips < MAGAZINE_TRIPS)
+		return;
+	c->trips = 0;
+	c->capacity = more < most ? more + !more : most;
 }
 
 int thread_cache_refill(struct thread_cache *t, unsigned size_class)
@@ -74,6 +92,7 @@ int thread_cache_refill(struct thread_cache *t, unsigned size_class)
 
 	if (rc)
 		return rc;
+	count_trip(c, size_class);
 	if (c->freed->n) {
 		const uint64_t period = grace_begin(t->depot->grace);
 
@@ -85,7 +104,8 @@ int thread_cache_refill(struct thread_cache *t, unsigned size_class)
 		}
 		put_back(t, size_class, c->freed, period);
 	}
-	c->ready->n = depot_take(t->depot, size_class, c->ready->items, c->capacity);
+	c->ready->n = depot_take(
+		t->depot, size_class, c->ready->items, c->capacity ? c->capacity : 1);
 	/* Handed out from the end: in the order of addresses. */
 	for (uint32_t i = 0, j = c->ready->n; i + 1 < j; i++) {
 		const slab_item item = c->ready->items[i];
@@ -103,7 +123,7 @@ bool thread_cache_flush(struct thread_cache *t, unsigned size_class, slab_item i
 	bool empties = false;
 	uint32_t half;
 
-	if (prepare(t, size_class))
+	if (prepare(t, size_class) || !c->capacity)
 		return depot_put(t->depot, size_class, &item, 1, period);
 	/* The younger half stays: it is the one that is still in the processor's cache. */
 	half = (c->freed->n + 1) / 2;

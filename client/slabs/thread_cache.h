@@ -3,6 +3,9 @@
  * A thread's magazines: slots that it may hand out, and slots that it has freed, by class. Only its thread touches
  * them, so that a warm allocation or free takes no lock and no cache line of another thread.
  *
+ * A magazine begins small, and doubles each time that it has run out so often: threads that use a class now and then
+ * keep little.
+ *
  * A slot that was freed is handed out again after a grace period only: operations on it may be on their way, in any
  * thread. Where all channels are idle, that is over at once, and the two magazines change places.
  *
@@ -17,7 +20,9 @@
 #include "client/slabs/depot.h"
 
 #define MAGAZINE_ITEMS_MAX 64U
-#define MAGAZINE_BYTES_MAX (4U << 10) /* of slots; but one at least */
+#define MAGAZINE_BYTES_MIN 256U       /* of slots, at first, */
+#define MAGAZINE_BYTES_MAX 2048U /* ... and at most */
+#define MAGAZINE_TRIPS 64U             /* out of slots, until it is doubled */
 
 struct magazine {
 	uint32_t n;
@@ -26,7 +31,8 @@ struct magazine {
 
 struct class_cache {
 	struct magazine *ready, *freed; /* NULL: not used yet */
-	uint32_t capacity;
+	uint32_t capacity; /* of each; 0: slots come from the depot one by one, and go there */
+	uint32_t trips;    /* out of slots since it was changed */
 };
 
 struct thread_cache {

@@ -67,6 +67,7 @@ int objects_alloc(struct rmem *rm, const struct object_wish *wish, uint64_t dead
 	slab_item item;
 	int rc;
 
+	session_note_age(&rm->session);
 	while ((rc = take(rm, wish->size_class, &item)) == -EAGAIN) {
 		rc = grow(rm, wish->size_class, deadline_ns, errinfo);
 		if (rc)

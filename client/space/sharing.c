@@ -7,6 +7,7 @@
 
 #include "client/control/request.h"
 #include "client/data/explain.h"
+#include "client/slabs/slab.h"
 #include "common/addr.h"
 
 /* What is at addr in the table: a copy. false: nothing starts there. */
@@ -22,13 +23,27 @@ static bool look(struct session *s, rmem_addr_t addr, struct block *out)
 	return block != NULL;
 }
 
-static int check_share(
-	struct session *s, rmem_addr_t addr, struct block *block, struct errinfo *errinfo)
+/* What this session can share: a block, or an object of a slab of its own. */
+struct own {
+	rmem_addr_t addr;
+	uint64_t id;
+	struct slab *slab; /* NULL: a block */
+	uint32_t slot;
+};
+
+static int explain_no_beginning(rmem_addr_t addr, struct errinfo *errinfo)
 {
-	if (!look(s, addr, block) || block->state == BLOCK_FREED || block->state == BLOCK_FREEING)
-		return errinfo_set(errinfo, -EINVAL,
-			"0x%" PRIx64 " is not the beginning of an allocation of this session",
-			addr);
+	return errinfo_set(errinfo, -EINVAL,
+		"0x%" PRIx64 " is not the beginning of an allocation of this session", addr);
+}
+
+/* With the table: what begins at own->addr. */
+static int find_own(struct session *s, struct own *own, struct errinfo *errinfo)
+{
+	const struct block *block = blocks_find_range(&s->blocks, own->addr, 1);
+
+	if (!block || block->state == BLOCK_FREED || block->state == BLOCK_FREEING)
+		return explain_no_beginning(own->addr, errinfo);
 	if (block->state == BLOCK_STALE)
 		return explain_stale(block, errinfo);
 	if (block->attached)
@@ -36,42 +51,73 @@ static int check_share(
 			"0x%" PRIx64
 			" is another session's: only that session says who may use it; "
 			"the key that came with it can be passed on",
-			addr);
+			own->addr);
+	own->id = block->id;
+	own->slab = block->slab;
+	if (own->slab ? !slab_holds(own->slab, own->addr, 1, &own->slot) ||
+				slab_slot_addr(own->slab, own->slot) != own->addr
+		      : block->addr != own->addr)
+		return explain_no_beginning(own->addr, errinfo);
 	return 0;
+}
+
+static int look_for_own(struct session *s, struct own *own, struct errinfo *errinfo)
+{
+	int rc;
+
+	pthread_mutex_lock(&s->table);
+	rc = find_own(s, own, errinfo);
+	pthread_mutex_unlock(&s->table);
+	return rc;
+}
+
+/* Keys to it may be good from now on, or none is. */
+static int note_shared(
+	struct session *s, const struct own *own, bool shared, struct errinfo *errinfo)
+{
+	struct block *block;
+	int rc = 0;
+
+	pthread_mutex_lock(&s->table);
+	block = blocks_find_range(&s->blocks, own->addr, 1);
+	if (block && block->id == own->id && own->slab) {
+		if (!slab_set_shared(own->slab, s->heap, own->slot, shared))
+			rc = errinfo_set(errinfo, -ENOMEM, "out of memory");
+	} else if (block && block->id == own->id) {
+		block->shared = shared;
+	}
+	pthread_mutex_unlock(&s->table);
+	return rc;
 }
 
 /* The session may have come back since the program asked, and the allocation be gone. */
 static int name_share(struct session *s, void *arg, struct errinfo *errinfo)
 {
 	struct share_request *request = arg;
-	struct block block = { 0 };
-	int rc = check_share(s, request->addr, &block, errinfo);
+	struct own own = { .addr = request->addr };
+	int rc = look_for_own(s, &own, errinfo);
 
-	request->serial = block.id;
+	request->serial = own.id;
 	return rc;
 }
 
-/* The server has answered: keys to it may be good from now on, or none is. */
-static void note_shared(struct session *s, rmem_addr_t addr, uint64_t id, bool shared)
-{
-	struct block *block;
-
-	pthread_mutex_lock(&s->table);
-	block = blocks_find(&s->blocks, addr);
-	if (block && block->id == id)
-		block->shared = shared;
-	pthread_mutex_unlock(&s->table);
-}
-
-int sharing_share(struct session *s, rmem_addr_t addr, bool read_only, uint64_t deadline_ns,
+/* Noted first: from the moment on in which the server gives a key out, freeing it takes that back. */
+int sharing_share(struct rmem *rm, rmem_addr_t addr, bool read_only, uint64_t deadline_ns,
 	struct share_reply *out, struct errinfo *errinfo)
 {
 	struct share_request request = { .addr = addr, .read_only = read_only };
-	int rc = name_share(s, &request, errinfo);
+	struct session *s = &rm->session;
+	struct own own = { .addr = addr };
+	int rc = look_for_own(s, &own, errinfo);
 
+	if (rc == 0)
+		rc = note_shared(s, &own, true, errinfo);
+	/* The server shares an object as its record has it. */
+	if (rc == 0 && own.slab)
+		rc = slab_thread_sync(&rm->slab_thread, deadline_ns, errinfo);
 	if (rc)
 		return rc;
-	rc = control_call(s,
+	return control_call(s,
 		&(struct control_call){ .type = MESSAGE_SHARE,
 			.deadline_ns = deadline_ns,
 			.encode = share_request_encode,
@@ -81,40 +127,50 @@ int sharing_share(struct session *s, rmem_addr_t addr, bool read_only, uint64_t 
 			.check = name_share,
 			.arg = &request },
 		errinfo);
-	if (rc == 0)
-		note_shared(s, addr, request.serial, true);
-	return rc;
 }
 
 static int name_unshare(struct session *s, void *arg, struct errinfo *errinfo)
 {
 	struct unshare_request *request = arg;
-	struct block block = { 0 };
-	int rc = check_share(s, request->addr, &block, errinfo);
+	struct own own = { .addr = request->addr };
+	int rc = look_for_own(s, &own, errinfo);
 
-	request->serial = block.id;
+	request->serial = own.id;
 	return rc;
 }
 
+/* No key fits the record that an object has from now on. */
+static int renew_record(
+	struct rmem *rm, const struct own *own, uint64_t deadline_ns, struct errinfo *errinfo)
+{
+	uint32_t slot;
+
+	if (!slab_renew_object(own->slab, own->addr, &slot))
+		return explain_no_beginning(own->addr, errinfo);
+	depot_touch(&rm->session.depot, own->slab, slot);
+	return slab_thread_sync(&rm->slab_thread, deadline_ns, errinfo);
+}
+
 int sharing_unshare(
-	struct session *s, rmem_addr_t addr, uint64_t deadline_ns, struct errinfo *errinfo)
+	struct rmem *rm, rmem_addr_t addr, uint64_t deadline_ns, struct errinfo *errinfo)
 {
 	struct unshare_request request = { .addr = addr };
-	int rc = name_unshare(s, &request, errinfo);
+	struct session *s = &rm->session;
+	struct own own = { .addr = addr };
+	int rc = look_for_own(s, &own, errinfo);
 
-	if (rc)
-		return rc;
-	rc = control_call(s,
-		&(struct control_call){ .type = MESSAGE_UNSHARE,
-			.deadline_ns = deadline_ns,
-			.encode = unshare_request_encode,
-			.request = &request,
-			.check = name_unshare,
-			.arg = &request },
-		errinfo);
+	if (rc == 0 && own.slab)
+		rc = renew_record(rm, &own, deadline_ns, errinfo);
 	if (rc == 0)
-		note_shared(s, addr, request.serial, false);
-	return rc;
+		rc = control_call(s,
+			&(struct control_call){ .type = MESSAGE_UNSHARE,
+				.deadline_ns = deadline_ns,
+				.encode = unshare_request_encode,
+				.request = &request,
+				.check = name_unshare,
+				.arg = &request },
+			errinfo);
+	return rc ? rc : note_shared(s, &own, false, errinfo);
 }
 
 static int check_attach(struct session *s, rmem_addr_t addr, struct errinfo *errinfo)
@@ -145,11 +201,13 @@ static int add_attached(struct session *s, rmem_addr_t addr, const struct lookup
 		.read_only = found->read_only,
 		.born_ns = clock_boot_ns() - found->age_ns,
 	};
+	const struct foreign_slab slab = { found->slab_addr, found->slab_bytes, found->size_class };
 	int rc;
 
 	memcpy(new.key, key, sizeof(new.key));
 	pthread_mutex_lock(&s->table);
-	rc = blocks_add(&s->blocks, &new);
+	rc = found->size_class ? blocks_add_object(&s->blocks, &new, &slab)
+			       : blocks_add(&s->blocks, &new);
 	if (rc == -EEXIST) {
 		session_displace(s, addr, found->bytes);
 		rc = explain_in_the_way(blocks_overlap(&s->blocks, addr, found->bytes), errinfo);

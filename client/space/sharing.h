@@ -6,14 +6,14 @@
 #ifndef RMEM_CLIENT_SPACE_SHARING_H
 #define RMEM_CLIENT_SPACE_SHARING_H
 
-#include "client/control/session.h"
+#include "client/space/call.h"
 #include "rmem/rmem.h"
 
 /* Errors as the public calls. */
-int sharing_share(struct session *s, rmem_addr_t addr, bool read_only, uint64_t deadline_ns,
+int sharing_share(struct rmem *rm, rmem_addr_t addr, bool read_only, uint64_t deadline_ns,
 	struct share_reply *out, struct errinfo *errinfo);
 int sharing_unshare(
-	struct session *s, rmem_addr_t addr, uint64_t deadline_ns, struct errinfo *errinfo);
+	struct rmem *rm, rmem_addr_t addr, uint64_t deadline_ns, struct errinfo *errinfo);
 int sharing_attach(struct session *s, rmem_addr_t addr, const uint8_t key[SHARE_KEY_SIZE],
 	uint64_t pool, uint64_t deadline_ns, uint64_t *out_bytes, struct errinfo *errinfo);
 int sharing_detach(

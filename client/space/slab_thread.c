@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <unistd.h>
-#include <utlist.h>
 
 #include "client/space/memory.h"
 #include "common/handshake.h"
@@ -12,9 +11,15 @@
 
 void slab_thread_init(struct slab_thread *t, struct session *s, struct thread_channels *channels)
 {
+	pthread_condattr_t attr;
+
 	t->session = s;
 	journal_init(&t->journal, channels);
 	pthread_mutex_init(&t->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&t->flushed, &attr);
+	pthread_condattr_destroy(&attr);
 }
 
 void slab_thread_destroy(struct slab_thread *t)
@@ -22,7 +27,22 @@ void slab_thread_destroy(struct slab_thread *t)
 	if (!t->session)
 		return;
 	journal_destroy(&t->journal);
+	pthread_cond_destroy(&t->flushed);
 	pthread_mutex_destroy(&t->lock);
+}
+
+/* One that could not be given back the last time, or another one. NULL: there is none. */
+static struct slab *choose(struct slab_thread *t, bool all)
+{
+	struct depot *d = &t->session->depot;
+
+	if (!t->leaving && (all || depot_has_surplus(d))) {
+		t->leaving = depot_take_empty(d);
+		/* Its records are not sent any more. Until the server has it, it may take freed objects for live. */
+		if (t->leaving)
+			atomic_fetch_add(&d->unsent, 1);
+	}
+	return t->leaving;
 }
 
 int slab_thread_give_back(
@@ -30,42 +50,78 @@ int slab_thread_give_back(
 {
 	struct depot *d = &t->session->depot;
 	struct slab *s;
-	int rc = 0;
 
-	while (rc == 0 && (t->leaving || all || depot_has_surplus(d))) {
-		s = t->leaving;
-		if (s)
-			LL_DELETE(t->leaving, s);
-		else
-			s = depot_take_empty(d);
-		if (!s)
-			break;
-		rc = memory_free(t->session, s->addr, deadline_ns, errinfo);
-		/* It is not this session's any more, however that came. */
-		if (rc == -ESTALE || rc == -EINVAL || rc == -EIO)
-			rc = 0;
-		if (rc)
-			LL_PREPEND(t->leaving, s);
-		else
-			depot_drop(d, s);
+	while ((s = choose(t, all)) != NULL) {
+		int rc = memory_free(t->session, s->addr, deadline_ns, errinfo);
+
+		/* -ESTALE, -EINVAL, -EIO: it is not this session's any more, however that came. */
+		if (rc && rc != -ESTALE && rc != -EINVAL && rc != -EIO)
+			return rc;
+		t->leaving = NULL;
+		atomic_fetch_sub(&d->unsent, 1);
+		depot_drop(d, s);
 	}
-	return rc;
+	return 0;
 }
 
 int slab_thread_flush(struct slab_thread *t, uint64_t deadline_ns, struct errinfo *errinfo)
 {
 	int rc = journal_flush(&t->journal, deadline_ns, errinfo);
 
-	return rc ? rc : session_renew(t->session, true, errinfo);
+	return rc ? rc : session_renew(t->session, !t->leaving, errinfo);
+}
+
+/* Does somebody wait for the round that begins now? */
+static bool begin_round(struct slab_thread *t)
+{
+	bool wanted;
+
+	pthread_mutex_lock(&t->lock);
+	wanted = t->wanted > t->begun++;
+	pthread_mutex_unlock(&t->lock);
+	return wanted;
+}
+
+static void end_round(struct slab_thread *t, int result)
+{
+	pthread_mutex_lock(&t->lock);
+	t->ended = t->begun;
+	t->result = result;
+	pthread_cond_broadcast(&t->flushed);
+	pthread_mutex_unlock(&t->lock);
+}
+
+int slab_thread_sync(struct slab_thread *t, uint64_t deadline_ns, struct errinfo *errinfo)
+{
+	const uint64_t now = clock_boot_ns();
+	const uint64_t until =
+		clock_read_ns(CLOCK_MONOTONIC) + (deadline_ns > now ? deadline_ns - now : 0);
+	const struct timespec ts = { (time_t)(until / NSEC_PER_SEC), (long)(until % NSEC_PER_SEC) };
+	uint64_t round;
+	int rc = 0;
+
+	pthread_mutex_lock(&t->lock);
+	round = t->wanted = t->begun + 1; /* one that has begun may have passed the record */
+	slab_thread_wake(t);
+	while (t->ended < round && rc == 0)
+		rc = -pthread_cond_timedwait(&t->flushed, &t->lock, &ts);
+	if (rc == 0)
+		rc = t->result;
+	pthread_mutex_unlock(&t->lock);
+	return rc ? errinfo_set(errinfo, rc, "the records of objects do not get to rmemd: %s",
+			    errinfo_errno(-rc))
+		  : 0;
 }
 
 static void work(struct slab_thread *t)
 {
+	const bool wanted = begin_round(t);
 	struct errinfo errinfo = { "" };
 	int rc = slab_thread_give_back(t, false, session_deadline(t->session), &errinfo);
 
-	if (rc == 0 && depot_has_changes(&t->session->depot))
+	if (rc == 0 && (wanted || depot_has_changes(&t->session->depot)))
 		rc = slab_thread_flush(t, session_deadline(t->session), &errinfo);
+	end_round(t, rc);
 	if (rc && rc != -ECANCELED)
 		log_info("slabs: %s", errinfo.text[0] ? errinfo.text : errinfo_errno(-rc));
 }
@@ -76,8 +132,7 @@ static void *slab_thread_main(void *arg)
 	uint64_t count;
 
 	while (!atomic_load(&t->stopping)) {
-		(void)handshake_wait(
-			t->session->slab_fd, -1, t->session->cancel_fd, UINT64_MAX);
+		(void)handshake_wait(t->session->slab_fd, -1, t->session->cancel_fd, UINT64_MAX);
 		while (read(t->session->slab_fd, &count, sizeof(count)) > 0)
 			;
 		if (!atomic_load(&t->stopping))

@@ -23,7 +23,11 @@ struct slab_thread {
 	bool was_started;     /* there have been slabs */
 	atomic_bool stopping;
 	pthread_t thread;
-	struct slab *leaving; /* taken from the depot, and not given back yet */
+	pthread_cond_t flushed;
+	/* Under the lock: rounds of flushing that have begun and ended, one that is asked for, and how the last has ended. */
+	uint64_t begun, ended, wanted;
+	int result;
+	struct slab *leaving; /* taken from the depot, and not given back yet; NULL: none */
 };
 
 void slab_thread_init(struct slab_thread *t, struct session *s, struct thread_channels *channels);
@@ -36,6 +40,9 @@ void slab_thread_stop(struct slab_thread *t);
 
 /* There is something to do. Any thread. */
 void slab_thread_wake(struct slab_thread *t);
+
+/* All records are on the server as they were when this was called, or later. Any thread. 0, -ETIMEDOUT, or as rmem_write(). */
+int slab_thread_sync(struct slab_thread *t, uint64_t deadline_ns, struct errinfo *errinfo);
 
 /*
  * Give back all empty slabs, or as many as the depot does not keep. Stops at the first that fails. The thread; or, with

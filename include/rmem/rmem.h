@@ -102,7 +102,7 @@ struct rmem_open_attr {
 #define RMEM_POLICY_INTERLEAVE \
 	4u /* the named nodes in turn, or if none is named all; an allocation is never split */
 #define RMEM_POLICY_NEAR 5u /* the node on which near_addr lies */
-#define RMEM_POLICY_BEST 6u /* the nodes whose memory is best in attribute, each package's own */
+#define RMEM_POLICY_BEST 6u /* the nodes whose memory is best in attribute, or nearly so */
 #define RMEM_POLICY_STRICT 0x80u /* with one of these: there, or not at all */
 
 /* What memory can be good for, as the server's firmware tells. */

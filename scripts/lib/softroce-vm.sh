@@ -51,21 +51,61 @@ share() { # TAG PATH [OPTION]
 		-device "virtio-9p-pci,fsdev=$1,mount_tag=$1"
 }
 
-# Memory and processors over N nodes; each further node in line is 10 more away.
-numa_layout() {
-	local n a b cpus=$((NODES > 2 ? NODES : 2)) share_mib=$((MEM_MIB / NODES))
-	printf '%s\n' -smp "$cpus,sockets=$cpus,cores=1" -m "$((share_mib * NODES))"
-	((NODES > 1)) || return 0
+# Sets NODE_MIB and NODE_CPUS, where only a number of nodes was given: all alike.
+spread_over_nodes() {
+	local n
+	((${#NODE_MIB[@]} == 0)) || return 0
 	for ((n = 0; n < NODES; n++)); do
-		printf '%s\n' -object "memory-backend-ram,id=ram$n,size=${share_mib}M" \
-			-numa "node,nodeid=$n,memdev=ram$n"
+		NODE_MIB+=("$((MEM_MIB / NODES))")
+		NODE_CPUS+=("$((NODES > 1 ? 1 : 2))")
 	done
-	for ((n = 0; n < cpus; n++)); do
-		printf '%s\n' -numa "cpu,node-id=$((n * NODES / cpus)),socket-id=$n"
+}
+
+sum() {
+	local total=0 n
+	for n in "$@"; do total=$((total + n)); done
+	echo "$total"
+}
+
+# Memory and processors over the nodes; each further node in line is 10 more away.
+numa_layout() {
+	local n a b cpu=0 cpus mib hmat=''
+	cpus=$(sum "${NODE_CPUS[@]}") mib=$(sum "${NODE_MIB[@]}")
+	printf '%s\n' -smp "$cpus,sockets=$cpus,cores=1" -m "$mib"
+	((NODES > 1)) || return 0
+	[[ ${NODE_CPUS[*]} != *0* ]] || hmat=1
+	for ((n = 0; n < NODES; n++)); do
+		local node="node,nodeid=$n"
+		if ((NODE_MIB[n])); then
+			printf '%s\n' -object "memory-backend-ram,id=ram$n,size=${NODE_MIB[n]}M"
+			node+=",memdev=ram$n"
+		fi
+		((NODE_CPUS[n])) || node+=",initiator=0"
+		printf '%s\n' -numa "$node"
+		for ((a = 0; a < NODE_CPUS[n]; a++, cpu++)); do
+			printf '%s\n' -numa "cpu,node-id=$n,socket-id=$cpu"
+		done
 	done
 	for ((a = 0; a < NODES; a++)); do
 		for ((b = 0; b < NODES; b++)); do
 			printf '%s\n' -numa "dist,src=$a,dst=$b,val=$((10 + 10 * (a > b ? a - b : b - a)))"
+		done
+	done
+	[[ ! $hmat ]] || memory_attributes
+}
+
+# The firmware tells how good each node's memory is (ACPI's HMAT).
+memory_attributes() {
+	local from to far lb
+	printf '%s\n' -machine hmat=on
+	for ((from = 0; from < NODES; from++)); do
+		((NODE_CPUS[from])) || continue
+		for ((to = 0; to < NODES; to++)); do
+			((NODE_MIB[to])) || continue
+			far=$((NODE_CPUS[to] ? 1 : 2))
+			lb="hmat-lb,initiator=$from,target=$to,hierarchy=memory"
+			printf '%s\n' -numa "$lb,data-type=access-latency,latency=$((100 * far + (from != to) * 50))" \
+				-numa "$lb,data-type=access-bandwidth,bandwidth=$((10 * far - (from != to)))G"
 		done
 	done
 }
@@ -448,6 +488,7 @@ run_vm() {
 	RUN=$(mktemp -d "/tmp/softroce.$$.XXXXXX") || die "cannot make a directory in /tmp; see that it has room"
 	QEMU=() CONTROL=() READER=() OUT=() ERR=() MOMENTS=() BUSY_MS=() STILL=()
 	FINISHED=() GONE=() RESULT='' INTERRUPTED='' DEADLINE_MS='' PARTIAL=''
+	spread_over_nodes
 	mkdir -m 1777 "$RUN/shared"
 	mkfifo "$RUN/events"
 	exec {EVENTS}<>"$RUN/events"

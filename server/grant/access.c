@@ -21,14 +21,29 @@
 #define WINDOW_READS IBV_ACCESS_REMOTE_READ
 #define WINDOW_WRITES (IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_ATOMIC)
 
+struct target_key {
+	const struct allocation *allocation;
+	uint64_t offset;
+};
+
+struct target {
+	struct target_key key;
+	struct attachment *attachments; /* never none */
+	unsigned nattachments;
+	struct wait *others; /* waits for those of other sessions than the owner's */
+	UT_hash_handle hh;
+};
+
 struct attachment_key {
 	const struct grantee *grantee;
-	const struct allocation *allocation;
+	const struct target *target;
 };
 
 struct attachment {
 	struct attachment_key key;
+	struct target *target;
 	struct grant *grants; /* one on each connection of the session at most, never none */
+	struct attachment *prev, *next; /* of the target */
 	UT_hash_handle hh;
 };
 
@@ -47,57 +62,108 @@ static struct ibv_mr *chunk_for(const struct connection *c, const struct allocat
 	return c->device->protection == PROTECTION_WINDOW ? device_chunk(c->device, a->addr) : NULL;
 }
 
-struct wait **access_others(struct access *access, const struct allocation *a)
+static struct extent extent_of(const struct access *access, const struct grant *g)
 {
-	return &access->reach[ledger_slot(access->pool->ledger, a)].others;
-}
-
-static struct extent extent_of(
-	const struct access *access, const struct allocation *a, bool read_only)
-{
-	return (struct extent){ .memory = pool_pointer(access->pool, a),
-		.addr = a->addr,
-		.bytes = a->bytes,
-		.access = read_only ? WINDOW_READS : WINDOW_READS | WINDOW_WRITES };
+	return (struct extent){ .memory = (char *)pool_pointer(access->pool, g->allocation) +
+					  g->offset,
+		.addr = g->allocation->addr + g->offset,
+		.bytes = g->bytes,
+		.access = g->read_only ? WINDOW_READS : WINDOW_READS | WINDOW_WRITES };
 }
 
 /* NOLINTBEGIN(clang-analyzer-*): the analyzer does not follow uthash */
-static struct attachment *find_attachment(
-	const struct access *access, const struct grantee *grantee, const struct allocation *a)
+static struct target *find_target(const struct access *access, const struct reached *what)
 {
-	const struct attachment_key key = { grantee, a };
-	struct attachment *found;
+	const struct target_key key = { what->allocation, what->offset };
+	struct target *found;
 
-	HASH_FIND(hh, access->attachments, &key, sizeof(key), found);
+	HASH_FIND(hh, access->targets, &key, sizeof(key), found);
 	return found;
+}
+
+static struct attachment *find_attachment(
+	const struct access *access, const struct grantee *grantee, const struct reached *what)
+{
+	const struct attachment_key key = { grantee, find_target(access, what) };
+	struct attachment *found = NULL;
+
+	if (key.target)
+		HASH_FIND(hh, access->attachments, &key, sizeof(key), found);
+	return found;
+}
+
+static void forget_if_unused(struct access *access, struct target *t)
+{
+	if (t->attachments)
+		return;
+	HASH_DEL(access->targets, t);
+	free(t);
+}
+
+/* NULL: out of memory. */
+static struct target *use_target(struct access *access, const struct reached *what)
+{
+	struct target *t = find_target(access, what);
+
+	if (t)
+		return t;
+	t = calloc(1, sizeof(*t));
+	if (!t)
+		return NULL;
+	t->key = (struct target_key){ what->allocation, what->offset };
+	HASH_ADD(hh, access->targets, key, sizeof(t->key), t);
+	if (!t->hh.tbl) { /* the hash table could not grow */
+		free(t);
+		return NULL;
+	}
+	return t;
+}
+
+static struct attachment *add_attachment(
+	struct access *access, struct target *t, const struct grantee *grantee)
+{
+	struct attachment *at = calloc(1, sizeof(*at));
+
+	if (!at)
+		return NULL;
+	at->key = (struct attachment_key){ grantee, t };
+	at->target = t;
+	HASH_ADD(hh, access->attachments, key, sizeof(at->key), at);
+	if (!at->hh.tbl) {
+		free(at);
+		return NULL;
+	}
+	DL_APPEND(t->attachments, at);
+	t->nattachments++;
+	access->reach[ledger_slot(access->pool->ledger, t->key.allocation)].nattachments++;
+	return at;
 }
 
 /* NULL: out of memory. */
 static struct attachment *attach(
-	struct access *access, const struct grantee *grantee, const struct allocation *a)
+	struct access *access, const struct grantee *grantee, const struct reached *what)
 {
-	struct attachment *at = find_attachment(access, grantee, a);
+	struct attachment *at = find_attachment(access, grantee, what);
+	struct target *t = at ? at->target : use_target(access, what);
 
-	if (at)
+	if (at || !t)
 		return at;
-	at = calloc(1, sizeof(*at));
+	at = add_attachment(access, t, grantee);
 	if (!at)
-		return NULL;
-	at->key = (struct attachment_key){ grantee, a };
-	HASH_ADD(hh, access->attachments, key, sizeof(at->key), at);
-	if (!at->hh.tbl) { /* the hash table could not grow */
-		free(at);
-		return NULL;
-	}
-	access->reach[ledger_slot(access->pool->ledger, a)].nattachments++;
+		forget_if_unused(access, t);
 	return at;
 }
 
+/* The target stays. */
 static void detach_if_empty(struct access *access, struct attachment *at)
 {
+	struct target *t = at->target;
+
 	if (at->grants)
 		return;
-	access->reach[ledger_slot(access->pool->ledger, at->key.allocation)].nattachments--;
+	access->reach[ledger_slot(access->pool->ledger, t->key.allocation)].nattachments--;
+	t->nattachments--;
+	DL_DELETE(t->attachments, at);
 	HASH_DEL(access->attachments, at);
 	free(at);
 }
@@ -105,9 +171,9 @@ static void detach_if_empty(struct access *access, struct attachment *at)
 /* NOLINTEND(clang-analyzer-*) */
 
 struct grant *access_find(
-	const struct access *access, const struct connection *c, const struct allocation *a)
+	const struct access *access, const struct connection *c, const struct reached *what)
 {
-	const struct attachment *at = find_attachment(access, c->grantee, a);
+	const struct attachment *at = find_attachment(access, c->grantee, what);
 	struct grant *g = at ? at->grants : NULL;
 
 	while (g && g->connection != c)
@@ -115,39 +181,53 @@ struct grant *access_find(
 	return g;
 }
 
-int access_make(struct access *access, struct connection *c, const struct allocation *a,
+/* Into the lists of those that reach the same. */
+static void enlist(struct access *access, struct grant *g, struct attachment *at)
+{
+	g->access = access;
+	g->attachment = at;
+	DL_APPEND2(*grants_of(access, g->allocation), g, of_prev, of_next);
+	DL_APPEND2(at->grants, g, at_prev, at_next);
+	DL_APPEND(g->connection->grants, g);
+}
+
+int access_make(struct access *access, struct connection *c, const struct reached *what,
 	bool read_only, struct grant **out)
 {
-	const struct extent e = extent_of(access, a, read_only);
+	const struct grant draft = { .allocation = what->allocation,
+		.offset = what->offset,
+		.bytes = what->bytes,
+		.read_only = read_only };
+	const struct extent e = extent_of(access, &draft);
 	struct ibv_mw *spare = c->nspares ? c->spares[c->nspares - 1] : NULL;
-	struct attachment *at = attach(access, c->grantee, a);
-	struct grant **head = grants_of(access, a);
+	struct attachment *at = attach(access, c->grantee, what);
 	struct grant *g;
 	int err;
 
 	if (!at)
 		return -ENOMEM;
-	err = grant_create(c->device->pd, &e, chunk_for(c, a), spare, &g);
+	err = grant_create(c->device->pd, &e, chunk_for(c, what->allocation), spare, &g);
 	if (err) {
+		struct target *t = at->target;
+
 		detach_if_empty(access, at);
+		forget_if_unused(access, t);
 		return err;
 	}
 	c->nspares -= spare != NULL;
-	g->allocation = a;
+	g->allocation = what->allocation;
+	g->offset = what->offset;
+	g->bytes = what->bytes;
 	g->read_only = read_only;
 	g->connection = c;
-	g->access = access;
-	g->attachment = at;
-	DL_APPEND2(*head, g, of_prev, of_next);
-	DL_APPEND2(at->grants, g, at_prev, at_next);
-	DL_APPEND(c->grants, g);
+	enlist(access, g, at);
 	*out = g;
 	return 0;
 }
 
 void access_bind_request(const struct access *access, const struct grant *g, struct ibv_send_wr *wr)
 {
-	const struct extent e = extent_of(access, g->allocation, g->read_only);
+	const struct extent e = extent_of(access, g);
 
 	grant_bind_request(g, &e, chunk_for(g->connection, g->allocation), wr);
 }
@@ -279,64 +359,91 @@ unsigned access_end_all(struct access *access, const struct allocation *a)
 	return n;
 }
 
-bool access_end_of(struct access *access, const struct allocation *a, const struct grantee *grantee)
+static void begin_end_of(struct access *access, struct attachment *at)
 {
-	const struct attachment *at = find_attachment(access, grantee, a);
 	struct grant *g;
+
+	DL_FOREACH2(at->grants, g, at_next)
+	begin_end(access, g);
+}
+
+bool access_end_of(struct access *access, const struct reached *what, const struct grantee *grantee)
+{
+	struct attachment *at = find_attachment(access, grantee, what);
 
 	if (!at)
 		return false;
-	DL_FOREACH2(at->grants, g, at_next)
-	begin_end(access, g);
+	begin_end_of(access, at);
 	end_soon(access);
-	return access_has(access, a, grantee);
+	return access_has(access, what, grantee);
 }
 
-bool access_end_others(
-	struct access *access, const struct allocation *a, const struct grantee *owner)
+struct wait **access_end_others(
+	struct access *access, const struct reached *what, const struct grantee *owner)
 {
-	struct grant *g;
+	const struct target *t = find_target(access, what);
+	struct attachment *at;
 
-	DL_FOREACH2(*grants_of(access, a), g, of_next)
-	{
-		if (g->connection->grantee != owner)
-			begin_end(access, g);
+	if (!t)
+		return NULL;
+	DL_FOREACH (t->attachments, at) {
+		if (at->key.grantee != owner)
+			begin_end_of(access, at);
 	}
 	end_soon(access);
-	return access_count_others(access, a, owner) > 0;
+	return access_others(access, what, owner);
 }
 
-bool access_others_are_stuck(
-	const struct access *access, const struct allocation *a, const struct grantee *owner)
+struct wait **access_others(
+	const struct access *access, const struct reached *what, const struct grantee *owner)
 {
-	const struct grant *g = *grants_of(access, a);
+	struct target *t = find_target(access, what);
 
-	while (g && (g->end != GRANT_STUCK || g->connection->grantee == owner))
-		g = g->of_next;
-	return g != NULL;
+	return t && t->nattachments > (find_attachment(access, owner, what) != NULL) ? &t->others
+										     : NULL;
 }
 
-bool access_has(struct access *access, const struct allocation *a, const struct grantee *grantee)
+static bool is_stuck(const struct attachment *at)
 {
-	return find_attachment(access, grantee, a) != NULL;
-}
-
-bool access_is_stuck(
-	struct access *access, const struct allocation *a, const struct grantee *grantee)
-{
-	const struct attachment *at = find_attachment(access, grantee, a);
-	const struct grant *g = at ? at->grants : NULL;
+	const struct grant *g = at->grants;
 
 	while (g && g->end != GRANT_STUCK)
 		g = g->at_next;
 	return g != NULL;
 }
 
+bool access_others_are_stuck(
+	const struct access *access, const struct reached *what, const struct grantee *owner)
+{
+	const struct target *t = find_target(access, what);
+	const struct attachment *at = t ? t->attachments : NULL;
+
+	while (at && (at->key.grantee == owner || !is_stuck(at)))
+		at = at->next;
+	return at != NULL;
+}
+
+bool access_has(
+	const struct access *access, const struct reached *what, const struct grantee *grantee)
+{
+	return find_attachment(access, grantee, what) != NULL;
+}
+
+bool access_is_stuck(
+	const struct access *access, const struct reached *what, const struct grantee *grantee)
+{
+	const struct attachment *at = find_attachment(access, grantee, what);
+
+	return at && is_stuck(at);
+}
+
 unsigned access_count_others(
 	const struct access *access, const struct allocation *a, const struct grantee *owner)
 {
+	const struct reached all = { .allocation = a, .bytes = a->bytes };
+
 	return access->reach[ledger_slot(access->pool->ledger, a)].nattachments -
-	       (find_attachment(access, owner, a) != NULL);
+	       access_has(access, &all, owner);
 }
 
 void access_invalidated(struct grant *g)
@@ -359,6 +466,7 @@ void access_invalidated(struct grant *g)
 
 void access_ended(struct grant *g)
 {
+	struct target *target = g->attachment ? g->attachment->target : NULL;
 	const struct allocation *a = g->allocation;
 	struct connection *c = g->connection;
 	struct access *access = g->access;
@@ -375,8 +483,10 @@ void access_ended(struct grant *g)
 	grant_free(g);
 	if (a && !was_given && c->grantee)
 		wait_finish(&c->grantee->grant_ended, 0);
-	if (a)
-		wait_finish(access_others(access, a), 0);
+	if (target) {
+		wait_finish(&target->others, 0);
+		forget_if_unused(access, target);
+	}
 	if (a && a->state == ALLOCATION_REVOKING && !*grants_of(access, a))
 		finish(access, a);
 }
@@ -399,7 +509,7 @@ void access_mark_stuck(struct grant *g)
 	}
 	if (a->state == ALLOCATION_REVOKING)
 		give_up(access, a);
-	wait_finish(access_others(access, a), -EIO);
+	wait_finish(&g->attachment->target->others, -EIO);
 	wait_finish(&grantee->grant_ended, 0);
 }
 
@@ -412,13 +522,18 @@ int access_open(struct access *access, struct pool *pool, const struct work *wor
 
 void access_close(struct access *access)
 {
-	struct attachment *at, *next;
+	struct attachment *at, *next_at;
+	struct target *t, *next;
 
 	/* NOLINTBEGIN(clang-analyzer-*): as above */
 	/* Of grants whose end the device never confirmed. */
-	HASH_ITER (hh, access->attachments, at, next) {
+	HASH_ITER (hh, access->attachments, at, next_at) {
 		HASH_DEL(access->attachments, at);
 		free(at);
+	}
+	HASH_ITER (hh, access->targets, t, next) {
+		HASH_DEL(access->targets, t);
+		free(t);
 	}
 	/* NOLINTEND(clang-analyzer-*) */
 	free(access->reach);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Which sessions reach an allocation: its grants, at most one on each connection of its session, and of the sessions
- * that it is shared with. A connection gets a grant when it asks (ATTACH). A grant ends in one of three ways:
+ * Which sessions reach an allocation, or an object of a slab: its grants, at most one on each connection of its session, and
+ * of the sessions that it is shared with. A connection gets a grant when it asks (ATTACH). A grant ends in one of three ways:
  * revoked on the spot, by an invalidation that has completed, or by the end of its connection. All three
  * call access_ended(). When the last grant of an allocation that is being given up ends, the allocation goes to
  * quarantine.
@@ -23,14 +23,20 @@ struct pool;
 struct wait;
 struct work;
 
-struct attachment; /* of a session to an allocation: its grants there */
+struct attachment; /* of a session to a target: its grants there */
+struct target;     /* an allocation that is reached, or an object */
 
-/* Who reaches an allocation, by ledger slot. */
+/* What is to be reached: all of an allocation, or an object of a slab. Its offset says which. */
+struct reached {
+	const struct allocation *allocation;
+	uint64_t offset, bytes;
+};
+
+/* Who reaches an allocation, or anything in it, by ledger slot. */
 struct reach {
-	struct grant *grants;  /* one per connection at most */
+	struct grant *grants;
 	struct wait *revoked;  /* waits for the last of them to end */
-	struct wait *others;   /* waits for those of other sessions than the owner's */
-	unsigned nattachments; /* sessions that have grants */
+	unsigned nattachments; /* of sessions, to the allocation or to objects in it */
 };
 
 struct access {
@@ -38,7 +44,8 @@ struct access {
 	/* woken for grants that are to end, and for memory that is to be wiped */
 	const struct work *work;
 	struct reach *reach;
-	struct attachment *attachments; /* all, by session and allocation */
+	struct target *targets;         /* all, by allocation and offset */
+	struct attachment *attachments; /* all, by session and target */
 	struct grant *ending;           /* queued, oldest first */
 	unsigned nrevoking;             /* allocations that are given up and have grants left */
 };
@@ -47,12 +54,12 @@ struct access {
 int access_open(struct access *access, struct pool *pool, const struct work *work);
 void access_close(struct access *access); /* half-open is fine */
 
-/* The grant of this allocation on this connection, or NULL. */
+/* The grant of it on this connection, or NULL. */
 struct grant *access_find(
-	const struct access *access, const struct connection *c, const struct allocation *a);
+	const struct access *access, const struct connection *c, const struct reached *what);
 
 /* Make one, not bound yet. -ENOMEM, or what the device says. */
-int access_make(struct access *access, struct connection *c, const struct allocation *a,
+int access_make(struct access *access, struct connection *c, const struct reached *what,
 	bool read_only, struct grant **out);
 
 /* The work request that binds it; to be followed at once by grant_posted(). */
@@ -75,28 +82,31 @@ unsigned access_end_all(struct access *access, const struct allocation *a);
 
 /* End those of one session. True: some are left; grantee->grant_ended tells of each that ends, or is stuck. */
 bool access_end_of(
-	struct access *access, const struct allocation *a, const struct grantee *grantee);
+	struct access *access, const struct reached *what, const struct grantee *grantee);
 
 /*
- * End those of all sessions but the owner's. True: some are left; *access_others() is finished with 0 whenever one has
- * ended, of any session, and with -EIO when the device does not confirm the end of one. -EIO is not told of one that
- * is stuck already: access_others_are_stuck().
+ * End those of all sessions but the owner's. NULL: none is left. Else a list for waits, which are finished with 0 when any
+ * of them has ended, and with -EIO when the device does not confirm the end of one (of one that is stuck already,
+ * access_others_are_stuck() tells).
  */
-bool access_end_others(
-	struct access *access, const struct allocation *a, const struct grantee *owner);
-struct wait **access_others(struct access *access, const struct allocation *a);
+struct wait **access_end_others(
+	struct access *access, const struct reached *what, const struct grantee *owner);
+/* The same list, or NULL. */
+struct wait **access_others(
+	const struct access *access, const struct reached *what, const struct grantee *owner);
 bool access_others_are_stuck(
-	const struct access *access, const struct allocation *a, const struct grantee *owner);
+	const struct access *access, const struct reached *what, const struct grantee *owner);
 
 /* See to at most *budget of those that are queued. True: there is more that can be done now. */
 bool access_end_some(struct access *access, unsigned *budget);
 
 /* Has the session any on it? */
-bool access_has(struct access *access, const struct allocation *a, const struct grantee *grantee);
+bool access_has(
+	const struct access *access, const struct reached *what, const struct grantee *grantee);
 /* ... and one whose end the device did not confirm? */
 bool access_is_stuck(
-	struct access *access, const struct allocation *a, const struct grantee *grantee);
-/* How many sessions have some that are not its owner? */
+	const struct access *access, const struct reached *what, const struct grantee *grantee);
+/* How many sessions have some on the allocation or in it, but for its owner's on all of it? */
 unsigned access_count_others(
 	const struct access *access, const struct allocation *a, const struct grantee *owner);
 

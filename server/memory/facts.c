@@ -3,8 +3,6 @@
 
 #include "numa/topology.h"
 
-_Static_assert(TOPOLOGY_MASK_NODES == ADDR_MAX_NODES, "a bit per node");
-
 struct ranking_node facts_of_node(const struct topology *t, unsigned node)
 {
 	const struct topology_node *n = topology_find(t, node);
@@ -14,8 +12,7 @@ struct ranking_node facts_of_node(const struct topology *t, unsigned node)
 	return (struct ranking_node){ .node = node,
 		.values = { [PLACEMENT_CAPACITY] = n->total_bytes,
 			[PLACEMENT_BANDWIDTH] = n->bandwidth_mib_s,
-			[PLACEMENT_LATENCY] = n->latency_ns },
-		.neighbours = n->neighbours };
+			[PLACEMENT_LATENCY] = n->latency_ns } };
 }
 
 unsigned facts_of_all(const struct topology *t, struct ranking_node out[ADDR_MAX_NODES])

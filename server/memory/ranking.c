@@ -18,31 +18,33 @@ const char *ranking_attribute_name(unsigned attribute)
 
 /* ---- best ---- */
 
-/* Both are known. */
-static bool is_better(
-	const struct ranking_node *a, const struct ranking_node *b, unsigned attribute)
+/* Is a value, which is known, as good as the other one, but for an eighth? */
+static bool is_as_good(uint64_t value, uint64_t other, unsigned attribute)
 {
-	return attribute == PLACEMENT_LATENCY ? a->values[attribute] < b->values[attribute]
-					      : a->values[attribute] > b->values[attribute];
+	if (attribute == PLACEMENT_LATENCY)
+		return value - value / 8 <= other;
+	return value >= other - other / 8;
 }
 
-static bool is_best(const struct ranking_node *nodes, unsigned n, const struct ranking_node *node,
-	unsigned attribute)
+static bool is_best(const struct ranking_node *nodes, unsigned n, uint64_t value, unsigned attribute)
 {
 	for (unsigned i = 0; i < n; i++) {
-		if ((node->neighbours & BIT(nodes[i].node)) && nodes[i].values[attribute] &&
-			is_better(&nodes[i], node, attribute))
+		const uint64_t other = nodes[i].values[attribute];
+
+		if (other && !is_as_good(value, other, attribute))
 			return false;
 	}
-	return node->values[attribute] != 0;
+	return value != 0;
 }
 
 uint64_t ranking_best(const struct ranking_node *nodes, unsigned n, unsigned attribute)
 {
 	uint64_t mask = 0;
 
-	for (unsigned i = 0; i < n; i++)
-		mask |= is_best(nodes, n, &nodes[i], attribute) ? BIT(nodes[i].node) : 0;
+	for (unsigned i = 0; i < n; i++) {
+		if (is_best(nodes, n, nodes[i].values[attribute], attribute))
+			mask |= BIT(nodes[i].node);
+	}
 	return mask;
 }
 

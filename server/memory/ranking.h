@@ -19,7 +19,6 @@ struct ranking_node {
 	unsigned node; /* OS index, below ADDR_MAX_NODES */
 	uint64_t free_bytes;
 	uint64_t values[PLACEMENT_ATTRIBUTES]; /* bytes, MiB/s, ns; 0: unknown */
-	uint64_t neighbours; /* a bit per node that the same CPUs are near to, its own too */
 	unsigned distance;   /* from the origin, if there is one */
 };
 
@@ -46,8 +45,8 @@ int ranking_make(const struct ranking_question *q, const struct ranking_node *no
 	struct ranking *out, struct errinfo *errinfo);
 
 /*
- * A bit per node that is best in an attribute among its neighbours. So each package of a machine has its own best nodes,
- * although memory of one package may have a slightly better value than that of another. 0: no value is known.
+ * A bit per node that is best in an attribute, or less than an eighth worse: memory of one kind is not all of exactly
+ * the same size, or equally near to some CPU. 0: no value is known.
  */
 uint64_t ranking_best(const struct ranking_node *nodes, unsigned n, unsigned attribute);
 

@@ -51,8 +51,11 @@ struct pending {
 				struct hello_request hello;
 			};
 		};
-		const struct allocation
-			*allocation;      /* FREE, DETACH, UNSHARE: waits for grants to end */
+		/* DETACH, UNSHARE: wait for grants on the allocation, or on the object there, to end */
+		struct {
+			const struct allocation *allocation;
+			uint64_t offset;
+		};
 		struct transfer transfer; /* COPY, FILL: waits for its turn */
 		struct session *session;  /* HELLO, JOIN: waits for connections to be gone */
 	};

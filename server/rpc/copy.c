@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "server/base/work.h"
+#include "server/grant/access.h"
 #include "server/rpc/handlers.h"
 
 #ifndef TURN_BYTES /* the simulation has smaller blocks */
@@ -22,22 +23,22 @@
 static int locate(struct connection *c, const struct place *p, uint64_t bytes, bool write,
 	uint8_t **out, struct errinfo *errinfo)
 {
+	struct reached what;
 	bool read_only;
-	const struct allocation *a = handler_reachable(c, p->addr, p->serial, p->key, &read_only);
 
-	if (!a)
+	if (!handler_reachable(c, p->addr, p->serial, p->key, &what, &read_only))
 		return errinfo_set(errinfo, -ESTALE,
 			"0x%" PRIx64 " is not held by this session, nor shared with it (any more)",
 			p->addr);
 	if (write && read_only)
 		return errinfo_set(errinfo, -EACCES,
 			"0x%" PRIx64 " is shared with this session for reading only", p->addr);
-	if (p->offset > a->bytes || bytes > a->bytes - p->offset)
+	if (p->offset > what.bytes || bytes > what.bytes - p->offset)
 		return errinfo_set(errinfo, -EINVAL,
 			"%" PRIu64 " bytes from byte %" PRIu64
 			" on pass the end of the allocation at 0x%" PRIx64,
 			bytes, p->offset, p->addr);
-	*out = (uint8_t *)pool_pointer(rpc_of(c)->pool, a) + p->offset;
+	*out = (uint8_t *)pool_pointer(rpc_of(c)->pool, what.allocation) + what.offset + p->offset;
 	return 0;
 }
 

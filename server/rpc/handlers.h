@@ -22,6 +22,7 @@
 #include "server/net/connection.h"
 
 struct access;
+struct reached;
 struct reclaim;
 struct sites;
 struct work;
@@ -69,14 +70,14 @@ int handler_refuse_grant(struct connection *c, const struct header *h, int err);
 const struct allocation *handler_own(const struct connection *c, uint64_t addr, uint64_t serial);
 
 /*
- * The LIVE allocation that starts at addr and has that serial, if the session may reach it: its own, or one that the key
- * admits to; else NULL. *out_read_only: it may only read.
+ * What starts at addr, in the LIVE allocation with that serial, if the session may reach it: all of its own, or what the
+ * key admits to, which may be an object of a slab. *out_read_only: it may only read. False: nothing.
  */
-const struct allocation *handler_reachable(struct connection *c, uint64_t addr, uint64_t serial,
-	const uint8_t key[SHARE_KEY_SIZE], bool *out_read_only);
+bool handler_reachable(struct connection *c, uint64_t addr, uint64_t serial,
+	const uint8_t key[SHARE_KEY_SIZE], struct reached *out, bool *out_read_only);
 
-/* Does a DETACH of the connection's session wait for the session's grants on a to end? */
-bool handler_is_detaching(const struct connection *c, const struct allocation *a);
+/* Does a DETACH of the connection's session wait for the session's grants on it to end? */
+bool handler_is_detaching(const struct connection *c, const struct reached *what);
 
 /* The record of the connection's session. */
 const struct session_record *handler_record(const struct connection *c);

@@ -299,10 +299,10 @@ int handle_free(struct connection *c, const struct header *h, struct wire *in)
 /* Bind and reply in one post: the window is bound before the peer has the key. */
 static int reply_grant(struct connection *c, const struct header *h, struct grant *g)
 {
-	const struct allocation *a = g->allocation;
-	const struct grant_reply body = {
-		.addr = a->addr, .bytes = a->bytes, .serial = a->serial, .rkey = g->rkey
-	};
+	const struct grant_reply body = { .addr = g->allocation->addr + g->offset,
+		.bytes = g->bytes,
+		.serial = g->allocation->serial,
+		.rkey = g->rkey };
 	struct ibv_send_wr bind;
 	struct reply r;
 	int err;
@@ -320,7 +320,7 @@ static int reply_grant(struct connection *c, const struct header *h, struct gran
 
 int handle_attach(struct connection *c, const struct header *h, struct wire *in)
 {
-	const struct allocation *a;
+	struct reached what;
 	struct attach_request q;
 	struct grant *g;
 	bool read_only;
@@ -329,21 +329,20 @@ int handle_attach(struct connection *c, const struct header *h, struct wire *in)
 	attach_request_get(in, &q);
 	if (wire_finish(in))
 		return -EBADMSG;
-	a = handler_reachable(c, q.addr, q.serial, q.key, &read_only);
-	if (!a)
+	if (!handler_reachable(c, q.addr, q.serial, q.key, &what, &read_only))
 		return handler_refuse(c, h, -ESTALE,
 			"0x%" PRIx64 " is not held by this session, nor shared with it (any more)",
 			q.addr);
-	g = access_find(rpc_of(c)->access, c, a);
+	g = access_find(rpc_of(c)->access, c, &what);
 	/* No new grant during a DETACH either: the DETACH would wait for it, but nothing would end it. */
-	if ((g && g->end != GRANT_GIVEN) || handler_is_detaching(c, a))
+	if ((g && g->end != GRANT_GIVEN) || handler_is_detaching(c, &what))
 		return handler_refuse(c, h, -ESTALE, "0x%" PRIx64 " is being detached", q.addr);
 	if (g && g->read_only != read_only)
 		return handler_refuse(c, h, -EINVAL,
 			"this connection reaches 0x%" PRIx64
 			" with another key's rights: DETACH it",
 			q.addr);
-	err = g ? 0 : access_make(rpc_of(c)->access, c, a, read_only, &g);
+	err = g ? 0 : access_make(rpc_of(c)->access, c, &what, read_only, &g);
 	if (err)
 		return handler_refuse_grant(c, h, err);
 	rpc_of(c)->keys_given++;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * SHARE, LOOKUP, DETACH, UNSHARE: sessions other than the owner's use an allocation.
+ * SHARE, LOOKUP, DETACH, UNSHARE: sessions other than the owner's use an allocation, or an object of a slab.
  *
  * The share key that admits them is a keyed hash of the allocation's serial number, which is never reused, and of how
  * often its shares were revoked, under the owner's secret. So keys are not stored, cannot be guessed, and end with the
- * allocation or with UNSHARE. Whether one admits to reading only is in the hash too: the server tries both. Attached
+ * allocation or with UNSHARE. The record that its owner keeps of an object (common/object_record.h) is in the hash of its
+ * keys: the owner writes another, and they are void. Whether one admits to reading only is in the hash too: the server tries both. Attached
  * sessions are not stored either: their grants show them.
  */
 #include <errno.h>
@@ -12,6 +13,9 @@
 #include <sodium.h>
 #include <string.h>
 
+#include "common/clock.h"
+#include "common/object_record.h"
+#include "common/size_class.h"
 #include "server/grant/access.h"
 #include "server/rpc/handlers.h"
 
@@ -21,11 +25,64 @@ _Static_assert(SHARE_KEY_SIZE >= crypto_generichash_BYTES_MIN, "too short for a 
 _Static_assert(SHARE_KEY_SIZE <= crypto_generichash_BYTES_MAX, "too long for a hash");
 _Static_assert(ID_SIZE >= crypto_generichash_KEYBYTES_MIN, "too short for a key of one");
 
-static int make_key(const struct session_record *owner, const struct allocation *a, bool read_only,
+/* What can be shared: an allocation, or an object of a slab, as its owner has recorded it. */
+struct offer {
+	struct reached what;
+	uint64_t record; /* of an object */
+};
+
+static uint64_t read_record(struct connection *c, const struct allocation *slab, uint32_t slot)
+{
+	const uint32_t slots = slab_slots(slab->size_class, slab->bytes);
+	const char *records = (char *)pool_pointer(rpc_of(c)->pool, slab) +
+			      slab_records_offset(slab->size_class, slots);
+
+	return __atomic_load_n((const uint64_t *)(const void *)records + slot, __ATOMIC_RELAXED);
+}
+
+/* The object that starts there. False: none does. Its owner says how long it is, up to a slot. */
+static bool offer_object(
+	struct connection *c, const struct allocation *slab, uint64_t offset, struct offer *out)
+{
+	const uint32_t slot_bytes = size_class_bytes(slab->size_class);
+	const uint64_t slot = offset / slot_bytes;
+	uint64_t record;
+
+	if (offset % slot_bytes || slot >= slab_slots(slab->size_class, slab->bytes))
+		return false;
+	record = read_record(c, slab, (uint32_t)slot);
+	if (object_record_state(record) != OBJECT_LIVE || !object_record_fits(record, slot_bytes))
+		return false;
+	*out = (struct offer){ { slab, offset, slot_bytes - object_record_unpack(record).slack },
+		record };
+	return true;
+}
+
+/* What starts at addr in a LIVE allocation, and can be shared by itself. */
+static bool find_offer(struct connection *c, uint64_t addr, struct offer *out)
+{
+	const struct allocation *a = ledger_find_containing(rpc_of(c)->pool->ledger, addr);
+
+	if (!a || a->state != ALLOCATION_LIVE)
+		return false;
+	if (a->size_class)
+		return offer_object(c, a, addr - a->addr, out);
+	*out = (struct offer){ { a, 0, a->bytes }, 0 };
+	return a->addr == addr;
+}
+
+static bool is_own(const struct connection *c, const struct allocation *a, uint64_t serial)
+{
+	return a->serial == serial && a->session == c->grantee->slot &&
+	       a->session_serial == handler_record(c)->serial;
+}
+
+static int make_key(const struct session_record *owner, const struct offer *o, bool read_only,
 	uint8_t out[SHARE_KEY_SIZE])
 {
-	const uint64_t text[] = { PURPOSE_OF_KEYS, a->serial, a->addr, owner->serial, a->unshared,
-		read_only };
+	const struct allocation *a = o->what.allocation;
+	const uint64_t text[] = { PURPOSE_OF_KEYS, a->serial, a->addr + o->what.offset,
+		owner->serial, a->unshared, o->record, read_only };
 
 	return crypto_generichash(out, SHARE_KEY_SIZE, (const uint8_t *)text, sizeof(text),
 		       owner->secret, ID_SIZE) == 0
@@ -33,47 +90,49 @@ static int make_key(const struct session_record *owner, const struct allocation 
 		       : -EIO;
 }
 
-static bool fits(const struct session_record *owner, const struct allocation *a, bool read_only,
+static bool fits(const struct session_record *owner, const struct offer *o, bool read_only,
 	const uint8_t key[SHARE_KEY_SIZE])
 {
 	uint8_t right[SHARE_KEY_SIZE];
 
-	return make_key(owner, a, read_only, right) == 0 &&
+	return make_key(owner, o, read_only, right) == 0 &&
 	       sodium_memcmp(key, right, sizeof(right)) == 0;
 }
 
-/* The LIVE allocation that starts at addr, if the key admits to it; else NULL. */
-static const struct allocation *find_shared(
-	struct connection *c, uint64_t addr, const uint8_t key[SHARE_KEY_SIZE], bool *out_read_only)
+/* What starts at addr, if the key admits to it. */
+static bool find_shared(struct connection *c, uint64_t addr, const uint8_t key[SHARE_KEY_SIZE],
+	struct offer *out, bool *out_read_only)
 {
-	const struct allocation *a = ledger_find(rpc_of(c)->pool->ledger, addr);
 	const struct session_record *owner;
+	const struct allocation *a;
 
-	if (!a || a->state != ALLOCATION_LIVE)
-		return NULL;
+	if (!find_offer(c, addr, out))
+		return false;
+	a = out->what.allocation;
 	owner = sessions_get(rpc_of(c)->leases->records, a->session);
 	if (!owner || owner->serial != a->session_serial)
-		return NULL;
-	for (int read_only = 0; read_only <= 1; read_only++) {
-		if (!fits(owner, a, read_only, key))
-			continue;
-		*out_read_only = read_only;
-		return a;
-	}
-	return NULL;
+		return false;
+	*out_read_only = !fits(owner, out, false, key);
+	return !*out_read_only || fits(owner, out, true, key);
 }
 
-const struct allocation *handler_reachable(struct connection *c, uint64_t addr, uint64_t serial,
-	const uint8_t key[SHARE_KEY_SIZE], bool *out_read_only)
+bool handler_reachable(struct connection *c, uint64_t addr, uint64_t serial,
+	const uint8_t key[SHARE_KEY_SIZE], struct reached *out, bool *out_read_only)
 {
-	const struct allocation *a = handler_own(c, addr, serial);
+	const struct allocation *own = handler_own(c, addr, serial);
+	struct offer offer;
 
 	*out_read_only = false;
-	if (a)
-		return a;
-	a = find_shared(c, addr, key, out_read_only);
+	if (own) {
+		*out = (struct reached){ own, 0, own->bytes };
+		return true;
+	}
 	/* Another serial: the key fits a newer allocation than the one meant. */
-	return a && a->serial == serial ? a : NULL;
+	if (!find_shared(c, addr, key, &offer, out_read_only) ||
+		offer.what.allocation->serial != serial)
+		return false;
+	*out = offer.what;
+	return true;
 }
 
 /* Does every device that a session may come over refuse writes with a key for reading only? */
@@ -88,7 +147,7 @@ static bool can_restrict(const struct net *net)
 
 int handle_share(struct connection *c, const struct header *h, struct wire *in)
 {
-	const struct allocation *a;
+	struct offer offer;
 	struct share_request q;
 	struct share_reply body;
 	struct reply r;
@@ -96,15 +155,14 @@ int handle_share(struct connection *c, const struct header *h, struct wire *in)
 	share_request_get(in, &q);
 	if (wire_finish(in))
 		return -EBADMSG;
-	a = handler_own(c, q.addr, q.serial);
-	if (!a)
+	if (!find_offer(c, q.addr, &offer) || !is_own(c, offer.what.allocation, q.serial))
 		return handler_refuse(c, h, -ESTALE,
 			"0x%" PRIx64 " is not held by this session (any more)", q.addr);
 	if (q.read_only && !can_restrict(c->net))
 		return handler_refuse(c, h, -EOPNOTSUPP,
 			"the server's RDMA device does not refuse writes with a key for reading "
 			"only");
-	if (make_key(handler_record(c), a, q.read_only, body.key))
+	if (make_key(handler_record(c), &offer, q.read_only, body.key))
 		return -EIO;
 	connection_reply_begin(c, h->type, h->seq, 0, &r);
 	share_reply_put(&r.body, &body);
@@ -122,141 +180,179 @@ static void count_attach(struct connection *c, const struct header *h)
 	rpc_of(c)->attaches++;
 }
 
+/* An object's owner says when it was made, in seconds of its session. */
+static uint64_t born_ns(struct connection *c, const struct offer *o)
+{
+	const struct allocation *a = o->what.allocation;
+	const struct session_record *owner = sessions_get(rpc_of(c)->leases->records, a->session);
+
+	return a->size_class
+		       ? owner->opened_ns + object_record_unpack(o->record).birth_s * NSEC_PER_SEC
+		       : a->birth_ns;
+}
+
 int handle_lookup(struct connection *c, const struct header *h, struct wire *in)
 {
 	const struct allocation *a;
 	struct lookup_request q;
 	struct lookup_reply body;
+	struct offer offer;
 	bool read_only;
 	struct reply r;
 
 	lookup_request_get(in, &q);
 	if (wire_finish(in))
 		return -EBADMSG;
-	a = find_shared(c, q.addr, q.key, &read_only);
-	if (!a)
+	if (!find_shared(c, q.addr, q.key, &offer, &read_only))
 		return handler_refuse(c, h, -EACCES,
 			"the key does not fit any allocation at 0x%" PRIx64
 			": it is another's, the address is not its beginning, its owner has "
 			"revoked it, or it is gone",
 			q.addr);
 	count_attach(c, h);
-	body = (struct lookup_reply){ .bytes = a->bytes,
+	a = offer.what.allocation;
+	body = (struct lookup_reply){ .bytes = offer.what.bytes,
 		.serial = a->serial,
-		.age_ns = leases_age_ns(rpc_of(c)->leases, a->birth_ns),
-		.read_only = read_only };
+		.age_ns = leases_age_ns(rpc_of(c)->leases, born_ns(c, &offer)),
+		.read_only = read_only,
+		.size_class = a->size_class,
+		.slab_addr = a->size_class ? a->addr : 0,
+		.slab_bytes = a->size_class ? a->bytes : 0 };
 	connection_reply_begin(c, h->type, h->seq, 0, &r);
 	lookup_reply_put(&r.body, &body);
 	return connection_reply_send(c, &r, NULL);
 }
 
-static void grant_ended(struct wait *w, int result);
-
-/* Wait until the session has no grant on the allocation. */
-static void await_ends(struct connection *c, const struct header *h, const struct allocation *a)
+/* What is there, allocation or object, as a request that ends access names it. False: the allocation is gone. */
+static bool find_reached(struct connection *c, uint64_t addr, uint64_t serial, struct reached *out)
 {
-	c->pending.allocation = a;
-	connection_wait(c, h, &c->grantee->grant_ended, grant_ended);
+	const struct allocation *a = ledger_find_containing(rpc_of(c)->pool->ledger, addr);
+
+	if (!a || a->serial != serial)
+		return false;
+	*out = (struct reached){ .allocation = a, .offset = addr - a->addr };
+	return true;
 }
 
-/* A grant of the session has ended, on this allocation or another. */
+static struct reached pending_reached(const struct connection *c)
+{
+	return (struct reached){ .allocation = c->pending.allocation, .offset = c->pending.offset };
+}
+
+static void await(struct connection *c, const struct header *h, const struct reached *what,
+	struct wait **list, void (*done)(struct wait *w, int result))
+{
+	c->pending.allocation = what->allocation;
+	c->pending.offset = what->offset;
+	connection_wait(c, h, list, done);
+}
+
+/* A grant of the session has ended, on this or on something else. */
 static void grant_ended(struct wait *w, int result)
 {
 	struct connection *c = connection_of_wait(w);
 	const struct header h = connection_take_pending(c);
-	const struct allocation *a = c->pending.allocation;
+	const struct reached what = pending_reached(c);
 
 	(void)result;
-	if (access_is_stuck(rpc_of(c)->access, a, c->grantee))
+	if (access_is_stuck(rpc_of(c)->access, &what, c->grantee))
 		connection_abort(c, "the device does not confirm the end of what it detaches");
-	else if (access_has(rpc_of(c)->access, a, c->grantee))
-		await_ends(c, &h, a);
+	else if (access_has(rpc_of(c)->access, &what, c->grantee))
+		await(c, &h, &what, &c->grantee->grant_ended, grant_ended);
 	else if (connection_reply_status(c, h.type, h.seq, 0, ""))
 		connection_abort(c, "cannot answer");
 }
 
 int handle_detach(struct connection *c, const struct header *h, struct wire *in)
 {
-	const struct allocation *a;
 	struct detach_request q;
+	struct reached what;
 
 	detach_request_get(in, &q);
 	if (wire_finish(in))
 		return -EBADMSG;
-	a = ledger_find(rpc_of(c)->pool->ledger, q.addr);
-	if (a && a->serial != q.serial)
-		a = NULL; /* the allocation meant is gone, with all access to it */
+	/* If the allocation meant is gone, all access to it is. */
+	if (!find_reached(c, q.addr, q.serial, &what))
+		return connection_reply_status(c, h->type, h->seq, 0, "");
 	/* Refused, not aborted: the client would repeat an unanswered request again and again. */
-	if (a && access_is_stuck(rpc_of(c)->access, a, c->grantee))
+	if (access_is_stuck(rpc_of(c)->access, &what, c->grantee))
 		return handler_refuse(c, h, -EIO,
 			"the device does not confirm that 0x%" PRIx64 " cannot be reached any more",
 			q.addr);
-	if (!a || !access_end_of(rpc_of(c)->access, a, c->grantee))
+	if (!access_end_of(rpc_of(c)->access, &what, c->grantee))
 		return connection_reply_status(c, h->type, h->seq, 0, "");
 	if (c->state != CONNECTION_CLOSING)
-		await_ends(c, h, a);
+		await(c, h, &what, &c->grantee->grant_ended, grant_ended);
 	return 0;
 }
 
-bool handler_is_detaching(const struct connection *c, const struct allocation *a)
+bool handler_is_detaching(const struct connection *c, const struct reached *what)
 {
 	const struct connection *control = session_of(c)->control;
 
 	return control && control->pending.active && control->pending.type == MESSAGE_DETACH &&
-	       control->pending.allocation == a;
+	       control->pending.allocation == what->allocation &&
+	       control->pending.offset == what->offset;
 }
 
 /* ---- UNSHARE ---- */
 
-static void other_ended(struct wait *w, int result);
-
-static void await_others(struct connection *c, const struct header *h, const struct allocation *a)
-{
-	c->pending.allocation = a;
-	connection_wait(c, h, access_others(rpc_of(c)->access, a), other_ended);
-}
-
-/* A grant of the allocation has ended, or will never be confirmed to have. */
+/* A grant of it has ended, or will never be confirmed to have. */
 static void other_ended(struct wait *w, int result)
 {
 	struct connection *c = connection_of_wait(w);
 	const struct header h = connection_take_pending(c);
-	const struct allocation *a = c->pending.allocation;
+	const struct reached what = pending_reached(c);
+	struct wait **others = access_others(rpc_of(c)->access, &what, c->grantee);
 
 	if (result)
 		connection_abort(c, "the device does not confirm the end of what it shared");
-	else if (access_count_others(rpc_of(c)->access, a, c->grantee))
-		await_others(c, &h, a);
+	else if (others)
+		await(c, &h, &what, others, other_ended);
 	else if (connection_reply_status(c, h.type, h.seq, 0, ""))
 		connection_abort(c, "cannot answer");
 }
 
-/* Keys first: nobody gets a grant while those that there are end. Repeated, it makes keys void that nobody has. */
-int handle_unshare(struct connection *c, const struct header *h, struct wire *in)
+static int end_others(struct connection *c, const struct header *h, const struct reached *what)
 {
 	struct access *access = rpc_of(c)->access;
-	const struct allocation *a;
+	struct wait **others;
+
+	if (access_others_are_stuck(access, what, c->grantee))
+		return handler_refuse(c, h, -EIO,
+			"the device does not confirm that others cannot reach 0x%" PRIx64
+			" any more",
+			what->allocation->addr + what->offset);
+	others = access_end_others(access, what, c->grantee);
+	if (!others)
+		return connection_reply_status(c, h->type, h->seq, 0, "");
+	await(c, h, what, others, other_ended);
+	return 0;
+}
+
+/*
+ * Keys first: nobody gets a grant while those that there are end. The keys of an object are void already, by the record
+ * that its owner has written. Repeated, it makes keys void that nobody has.
+ */
+int handle_unshare(struct connection *c, const struct header *h, struct wire *in)
+{
 	struct unshare_request q;
+	struct reached what;
 
 	unshare_request_get(in, &q);
 	if (wire_finish(in))
 		return -EBADMSG;
-	a = handler_own(c, q.addr, q.serial);
-	if (!a)
+	if (!find_reached(c, q.addr, q.serial, &what) ||
+		what.allocation->state != ALLOCATION_LIVE ||
+		!is_own(c, what.allocation, q.serial) ||
+		(what.offset && !what.allocation->size_class))
 		return handler_refuse(c, h, -ESTALE,
 			"0x%" PRIx64 " is not held by this session (any more)", q.addr);
-	if (ledger_unshare(rpc_of(c)->pool->ledger, a))
+	if (!what.allocation->size_class &&
+		ledger_unshare(rpc_of(c)->pool->ledger, what.allocation))
 		return handler_refuse(c, h, -EDQUOT,
 			"the shares of one allocation can be revoked %d times: free it, and "
 			"allocate another",
 			UNSHARED_MAX);
-	if (access_others_are_stuck(access, a, c->grantee))
-		return handler_refuse(c, h, -EIO,
-			"the device does not confirm that others cannot reach 0x%" PRIx64
-			" any more",
-			q.addr);
-	if (!access_end_others(access, a, c->grantee))
-		return connection_reply_status(c, h->type, h->seq, 0, "");
-	await_others(c, h, a);
-	return 0;
+	return end_others(c, h, &what);
 }

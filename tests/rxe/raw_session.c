@@ -84,6 +84,7 @@ int raw_bye(struct raw *r)
 /* What was last lent at an address, to any of this process: most tests name an allocation by that alone. */
 static struct {
 	uint64_t addr, serial;
+	bool slab; /* any address in the page means it */
 } lent_last[1 << 16];
 
 /* Two nodes of 128 MiB. */
@@ -96,13 +97,24 @@ void raw_remember(uint64_t addr, uint64_t serial)
 {
 	lent_last[place_of(addr)].addr = addr;
 	lent_last[place_of(addr)].serial = serial;
+	lent_last[place_of(addr)].slab = false;
+}
+
+void raw_remember_slab(uint64_t addr, uint64_t bytes, uint64_t serial)
+{
+	for (uint64_t at = addr; at < addr + bytes; at += 4096) {
+		raw_remember(at, serial);
+		lent_last[place_of(at)].slab = true;
+	}
 }
 
 uint64_t raw_serial(uint64_t addr)
 {
 	const size_t i = place_of(addr);
 
-	return lent_last[i].addr == addr ? lent_last[i].serial : 0;
+	return lent_last[i].addr == (lent_last[i].slab ? addr & ~4095ULL : addr)
+		       ? lent_last[i].serial
+		       : 0;
 }
 
 int raw_alloc_only(struct raw *r, uint64_t bytes, struct alloc_reply *out)

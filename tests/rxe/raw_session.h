@@ -66,6 +66,8 @@ int raw_alloc_only(struct raw *r, uint64_t bytes, struct alloc_reply *out);
 /* The serial of what was last lent at addr to anybody of this process: what those below mean. 0: unknown. */
 uint64_t raw_serial(uint64_t addr);
 void raw_remember(uint64_t addr, uint64_t serial);
+/* ... and objects in it, at any address. */
+void raw_remember_slab(uint64_t addr, uint64_t bytes, uint64_t serial);
 /* ALLOC, and ATTACH on the same connection. r->seq stays that of the ALLOC. */
 int raw_alloc(struct raw *r, uint64_t bytes, struct grant_reply *out);
 int raw_free(struct raw *r, uint64_t addr);

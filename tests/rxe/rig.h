@@ -73,6 +73,7 @@ enum rig_port {
 	RIG_PORT_OPS,
 	RIG_PORT_GUESTS,
 	RIG_PORT_SLAB_RECORDS,
+	RIG_PORT_POLICIES,
 };
 
 #define RIG_LIMIT_MS \

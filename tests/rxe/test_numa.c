@@ -6,52 +6,20 @@
 #include "tests/rxe/rig.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <glob.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "common/addr.h"
 #include "rmem/rmem.h"
+#include "tests/rxe/arena_page.h"
 #include "tests/rxe/client.h"
 #include "tests/rxe/outside.h"
-#include "tests/rxe/pattern.h"
 
 #define BLOCKS 6
 #define BLOCK 300000ULL
-#define PAGE 4096UL
-
-/* The kernel's word about one page of an arena, whoever mapped it. */
-static int node_of_page(struct rig *r, unsigned node, uint64_t offset, uint64_t seed)
-{
-	char pattern[128];
-	glob_t found;
-	int fd, status = -1;
-	char *page;
-	void *pages[1];
-
-	/* Its name ends with the pool's id. */
-	snprintf(pattern, sizeof(pattern), "%s/arena-%u-*", r->data, node);
-	assert_int_equal(glob(pattern, 0, NULL, &found), 0);
-	assert_int_equal(found.gl_pathc, 1);
-	fd = open(found.gl_pathv[0], O_RDONLY | O_CLOEXEC);
-	globfree(&found);
-	assert_true(fd >= 0);
-	page = mmap(NULL, PAGE, PROT_READ, MAP_SHARED, fd, (off_t)offset);
-	close(fd);
-	assert_true(page != MAP_FAILED);
-	assert_int_equal(pattern_check(page, PAGE, seed), -1); /* it is that block */
-	pages[0] = page;
-	assert_int_equal(syscall(SYS_move_pages, 0, 1UL, pages, NULL, &status, 0), 0);
-	munmap(page, PAGE);
-	return status;
-}
 
 static const json_t *find_block(const json_t *map, uint64_t addr)
 {
@@ -75,7 +43,7 @@ static void check_block(struct rig *r, const json_t *map, uint64_t addr, unsigne
 	assert_int_equal(rig_number(block, "node"), node);
 	assert_true(rig_number(block, "pages_checked") > 0);
 	assert_int_equal(rig_number(block, "pages_on_node"), rig_number(block, "pages_checked"));
-	assert_int_equal(node_of_page(r, node, addr_offset(addr), addr), (int)node);
+	assert_int_equal(arena_page_node(r, addr, addr), (int)node);
 }
 
 /* The map as rmemctl prints it for programs. */

@@ -7,6 +7,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "common/object_record.h"
+#include "common/size_class.h"
 #include "tests/rxe/client.h"
 #include "tests/rxe/crew.h"
 #include "tests/support/random.h"
@@ -514,6 +516,130 @@ static void revoked_shares(void **state)
 	rig_end(r);
 }
 
+/* ---- objects of a slab ---- */
+
+#define OBJECT_BYTES 100U
+
+struct slab_of {
+	uint64_t addr, serial;
+	uint32_t rkey, slots, slot_bytes;
+};
+
+static struct slab_of open_slab(struct crew *owner)
+{
+	const struct alloc_request q = { .bytes = 2 * CREW_BLOCK,
+		.size_class = (uint8_t)size_class_of(OBJECT_BYTES, 1) };
+	struct alloc_reply lent;
+	struct grant_reply g;
+	struct slab_of s;
+
+	assert_int_equal(RAW_ASK(owner->control, MESSAGE_ALLOC, alloc, &q, alloc, &lent), 0);
+	raw_remember_slab(lent.addr, q.bytes, lent.serial);
+	assert_int_equal(raw_attach(owner->channels[0], lent.addr, &g), 0);
+	assert_int_equal(g.bytes, 2 * CREW_BLOCK);
+	s = (struct slab_of){ lent.addr, lent.serial, g.rkey, slab_slots(q.size_class, q.bytes),
+		size_class_bytes(q.size_class) };
+	return s;
+}
+
+static uint64_t object_at(const struct slab_of *s, uint32_t slot)
+{
+	return s->addr + (uint64_t)slot * s->slot_bytes;
+}
+
+/* The owner says that there is an object, or none any more. */
+static void record(struct crew *owner, const struct slab_of *s, uint32_t slot,
+	enum object_state state, uint32_t generation)
+{
+	const struct object_record r = {
+		.state = state, .generation = generation, .slack = s->slot_bytes - OBJECT_BYTES
+	};
+	const uint64_t word = object_record_pack(&r);
+	struct raw *raw = owner->channels[0];
+
+	memcpy(raw_data(raw), &word, sizeof(word));
+	assert_int_equal(raw_access(raw, IBV_WR_RDMA_WRITE,
+				 s->addr + (uint64_t)s->slots * s->slot_bytes + slot * 8ULL,
+				 sizeof(word), s->rkey),
+		IBV_WC_SUCCESS);
+}
+
+static uint32_t attach_object(struct raw *r, uint64_t addr, const struct key *key)
+{
+	struct grant_reply g;
+
+	assert_int_equal(raw_attach_with(r, addr, key->bytes, &g), 0);
+	assert_true(g.addr == addr);
+	assert_int_equal(g.bytes, OBJECT_BYTES);
+	assert_int_equal(
+		raw_access(r, IBV_WR_RDMA_READ, addr, OBJECT_BYTES, g.rkey), IBV_WC_SUCCESS);
+	return g.rkey;
+}
+
+/* An object is shared, detached and revoked by itself; a key to it reaches its bytes and no others. */
+static void objects_of_a_slab(void **state)
+{
+	struct rig *r = *state;
+	struct crew owner, other;
+	uint64_t addr[3], bytes;
+	struct key key[3], again;
+	uint32_t rkey[3];
+	struct slab_of s;
+
+	crew_start(r, patient);
+	crew_open(&owner, r, 1);
+	crew_open(&other, r, 3);
+	s = open_slab(&owner);
+	for (uint32_t i = 0; i < 3; i++) {
+		addr[i] = object_at(&s, i * 3);
+		/* Nothing is there as long as its owner has not said so. */
+		assert_int_equal(raw_share(owner.control, addr[i], key[i].bytes), -ESTALE);
+		record(&owner, &s, i * 3, OBJECT_LIVE, 7);
+		key[i] = share(&owner, addr[i]);
+	}
+	assert_int_equal(raw_share(owner.control, addr[0] + 8, again.bytes), -ESTALE);
+	assert_int_equal(raw_share(owner.control, object_at(&s, s.slots), again.bytes), -ESTALE);
+	assert_int_equal(raw_share(other.control, addr[0], again.bytes), -ESTALE);
+	assert_int_equal(raw_lookup(other.control, addr[1], key[1].bytes, &bytes), 0);
+	assert_int_equal(bytes, OBJECT_BYTES);
+	assert_int_equal(raw_lookup(other.control, addr[1], key[2].bytes, &bytes), -EACCES);
+	for (uint32_t i = 0; i < 3; i++)
+		rkey[i] = attach_object(other.channels[0], addr[i], &key[i]);
+	/* By the server's hand, too, only inside it. */
+	assert_int_equal(raw_fill(other.control, raw_place(addr[1], 99, key[1].bytes), 7, 1), 0);
+	assert_int_equal(
+		raw_fill(other.control, raw_place(addr[1], 99, key[1].bytes), 7, 2), -EINVAL);
+	/* One is detached, one revoked: the third works on. */
+	assert_int_equal(raw_detach(other.control, addr[0]), 0);
+	record(&owner, &s, 3, OBJECT_LIVE, 8);
+	assert_int_equal(attach_error(other.channels[1], addr[1], &key[1]), -ESTALE);
+	assert_int_equal(raw_unshare(owner.control, addr[1]), 0);
+	assert_int_equal(
+		raw_access(other.channels[0], IBV_WR_RDMA_READ, addr[2], OBJECT_BYTES, rkey[2]),
+		IBV_WC_SUCCESS);
+	crew_refused(other.channels[0], addr[1], rkey[1]);
+	again = share(&owner, addr[1]);
+	assert_memory_not_equal(again.bytes, key[1].bytes, sizeof(again));
+	attach_object(other.channels[1], addr[1], &again);
+	attach_object(other.channels[1], addr[0], &key[0]);
+	if (!crew_has_windows()) { /* rxe does not keep the bounds of windows */
+		rkey[2] = attach_object(other.channels[2], addr[2], &key[2]);
+		assert_int_equal(raw_access(other.channels[2], IBV_WR_RDMA_READ, addr[2],
+					 OBJECT_BYTES + 1, rkey[2]),
+			IBV_WC_REM_ACCESS_ERR);
+	}
+	/* It is given up: nobody gets there any more. */
+	record(&owner, &s, 0, OBJECT_FREED, 7);
+	assert_int_equal(raw_unshare(owner.control, addr[0]), 0);
+	assert_int_equal(raw_lookup(other.control, addr[0], key[0].bytes, &bytes), -EACCES);
+	assert_int_equal(rig_ask_number(r, "map", "blocks.0.attached_sessions"), 1);
+	assert_int_equal(raw_free(owner.control, s.addr), 0);
+	assert_int_equal(attach_error(other.control, addr[1], &again), -ESTALE);
+	crew_close(&other);
+	crew_close(&owner);
+	rig_end(r);
+}
+
 /* ---- restarts ---- */
 
 /* Keys are the allocation's: they outlive rmemd and the owner's connections. */
@@ -593,6 +719,7 @@ int main(int argc, char **argv)
 		RIG_TEST(the_owner_leaves_it_behind),
 		RIG_TEST(to_read_only),
 		RIG_TEST(revoked_shares),
+		RIG_TEST(objects_of_a_slab),
 		RIG_TEST(a_restart_keeps_keys),
 		RIG_TEST(a_channel_replaces_its_predecessor),
 	};

@@ -362,6 +362,84 @@ static void test_unshare(void **state)
 	rig_stop(r, false);
 }
 
+/* ---- objects ---- */
+
+#define SMALL 100UL
+#define SMALLS 5
+
+/* Small allocations lie side by side: each is shared, detached, revoked and freed by itself. */
+static void test_small_ones(void **state)
+{
+	struct rmem_share_attr to_read = { sizeof(to_read), RMEM_SHARE_READ_ONLY, 0 };
+	struct rmem_share_key keys[SMALLS], again;
+	struct rmem_stat stat = RMEM_STAT_INIT;
+	struct rig *r = *state;
+	rmem_addr_t addr[SMALLS];
+	struct rmem *a, *b;
+	size_t bytes;
+
+	rig_start(r, patient);
+	a = lib_open(r->server, 0);
+	b = lib_open(r->server, 0);
+	for (unsigned i = 0; i < SMALLS; i++) {
+		addr[i] = lib_alloc(a, SMALL);
+		lib_succeed(rmem_share_with(a, addr[i], i == 4 ? &to_read : NULL, &keys[i]));
+		pattern_fill(mine, SMALL, i);
+		lib_succeed(rmem_write(a, addr[i], mine, SMALL));
+	}
+	lib_succeed(rmem_stat(a, addr[0], &stat));
+	assert_int_equal(stat.flags, RMEM_STAT_SHARED);
+	lib_expect(rmem_share(a, addr[0] + 8, &again), -EINVAL, "beginning");
+	lib_expect(rmem_attach(b, addr[1], &keys[2], NULL), -EACCES, "key");
+	for (unsigned i = 0; i < SMALLS; i++) {
+		lib_succeed(rmem_attach(b, addr[i], &keys[i], &bytes));
+		assert_int_equal(bytes, SMALL);
+		lib_check(b, addr[i], SMALL, i);
+	}
+	lib_expect(rmem_attach(b, addr[1], &keys[1], NULL), -EEXIST, "attached already");
+	lib_expect(rmem_write(b, addr[1] + 1, mine, SMALL), -EFAULT, "pass the end");
+	lib_expect(rmem_write(b, addr[4], mine, 8), -EACCES, "for reading only");
+	lib_expect(rmem_free(b, addr[1]), -EINVAL, "rmem_detach()");
+	/* One is detached, one is not shared any more, one is freed: the others are as they were. */
+	lib_succeed(rmem_detach(b, addr[0]));
+	lib_expect(rmem_read(b, theirs, addr[0], 8), -EFAULT, "not in any allocation");
+	lib_succeed(rmem_unshare(a, addr[1]));
+	lib_expect(rmem_read(b, theirs, addr[1], 8), -ESTALE, "does not share it any more");
+	lib_succeed(rmem_free(a, addr[2]));
+	lib_expect(rmem_read(b, theirs, addr[2], 8), -ESTALE, "is gone");
+	pattern_fill(mine, SMALL, 9);
+	lib_succeed(rmem_write(b, addr[3], mine, SMALL));
+	lib_check(a, addr[3], SMALL, 9);
+	lib_check(a, addr[1], SMALL, 1);
+	/* What is allocated anew, in the same slot perhaps, nobody reaches with the old keys. */
+	for (unsigned i = 0; i < SMALLS; i++) {
+		const rmem_addr_t other = lib_alloc(a, SMALL);
+
+		if (other == addr[2]) {
+			lib_succeed(rmem_detach(b, addr[2]));
+			lib_expect(rmem_attach(b, other, &keys[2], NULL), -EACCES, "key");
+		}
+		lib_succeed(rmem_free(a, other));
+	}
+	lib_succeed(rmem_share(a, addr[1], &again));
+	lib_succeed(rmem_detach(b, addr[1]));
+	lib_expect(rmem_attach(b, addr[1], &keys[1], NULL), -EACCES, "key");
+	lib_succeed(rmem_attach(b, addr[1], &again, NULL));
+	lib_check(b, addr[1], SMALL, 1);
+	/* Over a restart: what is shared stays, and its keys. */
+	rig_kill(r);
+	rig_start(r, patient);
+	lib_check(b, addr[3], SMALL, 9);
+	lib_succeed(rmem_attach(b, addr[0], &keys[0], NULL));
+	lib_check(b, addr[0], SMALL, 0);
+	for (unsigned i = 0; i < SMALLS; i++)
+		if (i != 2)
+			lib_succeed(rmem_free(a, addr[i]));
+	lib_succeed(rmem_close(b));
+	lib_succeed(rmem_close(a));
+	rig_stop(r, false);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -373,6 +451,7 @@ int main(int argc, char **argv)
 		RIG_TEST(test_owner_dies),
 		RIG_TEST(test_read_only),
 		RIG_TEST(test_unshare),
+		RIG_TEST(test_small_ones),
 	};
 
 	if (argc > 1)

@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/object_record.h"
+#include "common/size_class.h"
 #include "tests/sim/chance.h"
 #include "tests/sim/link.h"
 #include "tests/sim/moment.h"
@@ -199,8 +201,46 @@ char *model_memory(const struct block *b)
 	return pool_find_node(&rooms.pool, addr_node(b->addr))->arena.base + addr_offset(b->addr);
 }
 
-bool shares_admit(const struct shares *s, const uint8_t key[SHARE_KEY_SIZE], bool *out_read_only)
+static uint64_t *first_record(const struct block *b)
 {
+	const uint32_t slots = slab_slots(b->size_class, b->bytes);
+
+	return (uint64_t *)(void *)(model_memory(b) + slab_records_offset(b->size_class, slots));
+}
+
+bool model_offers(const struct block *b, uint64_t *out_bytes, uint64_t *out_record)
+{
+	const uint32_t slot_bytes = size_class_bytes(b->size_class);
+
+	*out_record = b->size_class ? *first_record(b) : 0;
+	*out_bytes =
+		b->size_class ? slot_bytes - object_record_unpack(*out_record).slack : b->bytes;
+	return !b->size_class || (object_record_state(*out_record) == OBJECT_LIVE &&
+					 object_record_fits(*out_record, slot_bytes));
+}
+
+void model_write_record(struct block *b)
+{
+	const uint64_t offset = (uint64_t)((char *)first_record(b) - model_memory(b));
+	struct object_record r = object_record_unpack(*first_record(b));
+
+	r.state = OBJECT_LIVE;
+	r.generation++;
+	r.slack = (uint32_t)chance_below(8);
+	*first_record(b) = object_record_pack(&r);
+	if (offset % PAGE_BYTES == 0)
+		b->words[offset / PAGE_BYTES] = *first_record(b);
+	b->written = model_next_write();
+}
+
+bool model_key_admits(const struct block *b, const uint8_t key[SHARE_KEY_SIZE], bool *out_read_only)
+{
+	const struct shares *s = &b->shares;
+	uint64_t bytes, record;
+
+	*out_read_only = false;
+	if (!model_offers(b, &bytes, &record) || record != s->record)
+		return false;
 	*out_read_only = s->to_read && memcmp(s->read_key, key, SHARE_KEY_SIZE) == 0;
 	return *out_read_only || (s->any && memcmp(s->key, key, SHARE_KEY_SIZE) == 0);
 }

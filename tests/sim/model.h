@@ -40,8 +40,10 @@ enum block_state { BLOCK_LENT, BLOCK_ENDING, BLOCK_GONE };
 struct shares {
 	bool any, to_read;
 	uint8_t key[SHARE_KEY_SIZE], read_key[SHARE_KEY_SIZE];
-	uint8_t void_key
-		[SHARE_KEY_SIZE]; /* one that was good before they were revoked; else zero */
+	/* one that was good before they were revoked; else zero */
+	uint8_t void_key[SHARE_KEY_SIZE];
+	uint64_t
+		record; /* of the object, when they were told: they are good as long as it is the same */
 };
 
 /* An allocation. */
@@ -91,8 +93,16 @@ struct block *model_any_block(void);
 bool model_is_ending(const struct block *b); /* the server has begun to take it back */
 char *model_memory(const struct block *b);
 
-/* Does the key admit to it? */
-bool shares_admit(const struct shares *s, const uint8_t key[SHARE_KEY_SIZE], bool *out_read_only);
+/*
+ * What of it can be shared: all; of a slab, the object in its first slot, if there is one. model_write_record(): there is one,
+ * and its record is another than before.
+ */
+bool model_offers(const struct block *b, uint64_t *out_bytes, uint64_t *out_record);
+void model_write_record(struct block *b);
+
+/* Does the key admit to that? */
+bool model_key_admits(
+	const struct block *b, const uint8_t key[SHARE_KEY_SIZE], bool *out_read_only);
 
 /* Writes are counted, so that what was not written meanwhile can be compared. */
 uint64_t model_next_write(void);

@@ -31,8 +31,11 @@ void verdict_asked(struct link *link, const struct request *q)
 		(b = verdict_own(link, q->free.addr, q->free.serial)) != NULL)
 		b->free_asked = true;
 	if (q->type == MESSAGE_UNSHARE &&
-		(b = verdict_own(link, q->unshare.addr, q->unshare.serial)) != NULL)
+		(b = verdict_own(link, q->unshare.addr, q->unshare.serial)) != NULL) {
 		b->unshare_asked = true;
+		if (b->size_class)
+			model_write_record(b); /* its client did, before it asked */
+	}
 	if (q->type == MESSAGE_COPY || q->type == MESSAGE_FILL)
 		verdict_moves(link, q);
 	if (q->type == MESSAGE_DETACH && (b = model_block(q->detach.serial)) != NULL)

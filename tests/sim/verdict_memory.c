@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/size_class.h"
+#include "tests/sim/chance.h"
 #include "tests/sim/room.h"
 #include "tests/sim/window.h"
 
@@ -73,7 +74,10 @@ void verdict_alloc(struct link *link, int status, struct wire *in)
 	}
 	require_wished(link, &r);
 	require_order(link, &r);
-	model_add_block(link->owner, &r, link->question.seq)->size_class = q->size_class;
+	b = model_add_block(link->owner, &r, link->question.seq);
+	b->size_class = q->size_class;
+	if (q->size_class && !chance_in(4))
+		model_write_record(b);
 }
 
 /* Does anybody reach it, or anybody of that session? */
@@ -112,7 +116,7 @@ bool verdict_admits(const struct link *link, const struct block *b,
 {
 	*out_read_only = false;
 	return b->state == BLOCK_LENT &&
-	       (b->owner == link->owner || shares_admit(&b->shares, key, out_read_only));
+	       (b->owner == link->owner || model_key_admits(b, key, out_read_only));
 }
 
 /* Can more than read be done with this key of the NIC, which is bound now, or with the answer? */
@@ -131,6 +135,7 @@ void verdict_attach(struct link *link, int status, struct wire *in)
 {
 	const struct attach_request *q = &link->question.attach;
 	struct grant_reply r;
+	uint64_t bytes, record;
 	struct block *b;
 	bool read_only;
 
@@ -149,13 +154,15 @@ void verdict_attach(struct link *link, int status, struct wire *in)
 			verdict_admits(link, b, q->key, &read_only),
 		"granted, and it may not reach it");
 	require(link, may_write(r.rkey) == !read_only, "granted with other rights");
-	require(link, r.bytes == b->bytes, "another size");
+	(void)model_offers(b, &bytes, &record);
+	require(link, r.bytes == (b->owner == link->owner ? b->bytes : bytes), "another size");
 }
 
 void verdict_share(struct link *link, int status, struct wire *in)
 {
 	const struct share_request *q = &link->question.share;
 	struct share_reply r;
+	uint64_t bytes, record;
 	struct block *b;
 	uint8_t *key;
 	bool *told;
@@ -164,10 +171,14 @@ void verdict_share(struct link *link, int status, struct wire *in)
 	model_sync();
 	b = verdict_own(link, q->addr, q->serial);
 	if (status) {
-		require(link, !b || b->state != BLOCK_LENT, "refused, and it is its own");
+		require(link, !b || b->state != BLOCK_LENT || !model_offers(b, &bytes, &record),
+			"refused, and it is its own");
 		return;
 	}
-	require(link, b && b->state == BLOCK_LENT, "a key to what is not its own");
+	require(link, b && b->state == BLOCK_LENT && model_offers(b, &bytes, &record),
+		"a key to what is not its own");
+	if (b->shares.record != record)
+		b->shares = (struct shares){ .record = record };
 	told = q->read_only ? &b->shares.to_read : &b->shares.any;
 	key = q->read_only ? b->shares.read_key : b->shares.key;
 	require(link, !*told || memcmp(key, r.key, SHARE_KEY_SIZE) == 0, "another key");
@@ -184,6 +195,7 @@ void verdict_lookup(struct link *link, int status, struct wire *in)
 {
 	const struct lookup_request *q = &link->question.lookup;
 	struct lookup_reply r;
+	uint64_t bytes, record;
 	struct block *b, *shared = NULL;
 	bool read_only, to_read = false;
 
@@ -191,15 +203,15 @@ void verdict_lookup(struct link *link, int status, struct wire *in)
 	model_sync();
 	for (unsigned i = 0; (b = model_block_at(i)) != NULL; i++) {
 		if (b->addr != q->addr || b->state != BLOCK_LENT ||
-			!shares_admit(&b->shares, q->key, &read_only))
+			!model_key_admits(b, q->key, &read_only))
 			continue;
 		shared = b;
 		to_read = read_only;
 	}
 	require(link, !status == !!shared, "the key fits, and is refused, or the reverse");
 	require(link,
-		status || (r.bytes == shared->bytes && r.serial == shared->serial &&
-				  r.read_only == to_read),
+		status || (model_offers(shared, &bytes, &record) && r.bytes == bytes &&
+				  r.serial == shared->serial && r.read_only == to_read),
 		"another allocation");
 }
 
@@ -226,7 +238,8 @@ void verdict_unshare(struct link *link, int status)
 	}
 	if (!b || b->state != BLOCK_LENT)
 		return; /* taken from it meanwhile */
-	require(link, !b->shares.any && !b->shares.to_read, "answered, and its keys are good");
+	require(link, b->size_class || (!b->shares.any && !b->shares.to_read),
+		"answered, and its keys are good");
 	for (struct window *w = NULL; (w = window_next(w)) != NULL;)
 		require(link, !w->bound || w->serial != b->serial || w->link->owner == b->owner,
 			"answered while a key of another session reaches it");

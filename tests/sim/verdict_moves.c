@@ -16,11 +16,14 @@ static bool find(
 	const struct link *link, const struct place *p, uint64_t bytes, struct range_in *out)
 {
 	struct block *b = model_block(p->serial);
+	uint64_t limit, record;
 
 	*out = (struct range_in){ .block = b };
 	if (!b || b->addr != p->addr || !verdict_admits(link, b, p->key, &out->read_only))
 		return false;
-	if (p->offset > b->bytes || bytes > b->bytes - p->offset)
+	(void)model_offers(b, &limit, &record);
+	limit = b->owner == link->owner ? b->bytes : limit;
+	if (p->offset > limit || bytes > limit - p->offset)
 		return false;
 	out->first = p->offset / PAGE_BYTES;
 	out->pages = (bytes + PAGE_BYTES - 1) / PAGE_BYTES;

@@ -114,7 +114,8 @@ static void check_reserved(const struct blocks *t, const struct model *m)
 /* What the server lends is nobody else's any more: it is lost, and stays where it is. */
 static void displace(struct blocks *t, struct model *m, uint64_t at, uint64_t len)
 {
-	unsigned expected = 0;
+	unsigned expected = 0, n = 0;
+	struct block *block;
 
 	for (uint64_t i = at; i < at + len; i++) {
 		int id = m->owner[i];
@@ -124,7 +125,9 @@ static void displace(struct blocks *t, struct model *m, uint64_t at, uint64_t le
 		m->over[id] = true;
 		expected++;
 	}
-	assert_int_equal(blocks_displace(t, addr_of(at), len * PAGE - TAIL), expected);
+	for (; (block = blocks_next_present(t, addr_of(at), len * PAGE - TAIL)) != NULL; n++)
+		blocks_set_state(t, block, BLOCK_STALE);
+	assert_int_equal(n, expected);
 }
 
 static void end_one(struct blocks *t, struct model *m, uint64_t at, bool removed)
@@ -309,6 +312,137 @@ static void test_readers(void **state)
 	assert_false(wrong);
 }
 
+/* ---- attached objects ---- */
+
+#define OBJECT 64U /* bytes of a slot */
+#define OBJECTS 40 /* that are attached, at most: of a slab of two pages */
+
+static const struct foreign_slab of_others = { BASE + 8 * PAGE, 2 * PAGE, 8 };
+
+static int add_object(struct blocks *t, unsigned slot, uint64_t id)
+{
+	return blocks_add_object(t,
+		&(struct block){ .addr = of_others.addr + slot * OBJECT,
+			.bytes = OBJECT - slot % 8,
+			.id = id,
+			.attached = true,
+			.key = { (uint8_t)slot } },
+		&of_others);
+}
+
+/* What a state of the program's view must be, slot by slot: 0 nothing, 1 attached, 2 gone and not given up. */
+static void check_objects(struct blocks *t, const uint8_t states[OBJECTS])
+{
+	struct range ranges[AVOID_MAX];
+	struct block_view view;
+	bool any = false, over = false;
+
+	for (unsigned i = 0; i < OBJECTS; i++) {
+		const uint64_t addr = of_others.addr + i * OBJECT;
+		const struct block *b = blocks_find(t, addr);
+
+		any |= states[i] != 0;
+		over |= states[i] == 2;
+		assert_int_equal(b != NULL, states[i] != 0);
+		assert_int_equal(blocks_view(t, addr + 3, &view), states[i] == 1);
+		if (!b)
+			continue;
+		assert_int_equal(b->state, states[i] == 1 ? BLOCK_LIVE : BLOCK_STALE);
+		assert_int_equal(b->key[0], i);
+		assert_ptr_equal(blocks_find_range(t, addr + 1, OBJECT - i % 8 - 1), b);
+		assert_null(blocks_find_range(t, addr + 1, OBJECT - i % 8));
+		if (states[i] == 1)
+			assert_true(view.addr == addr && view.bytes == OBJECT - i % 8);
+	}
+	/* All of the slab is kept as long as one is gone. */
+	assert_int_equal(blocks_reserved(t, ranges), over);
+	if (over)
+		assert_true(ranges[0].start == of_others.addr &&
+			    ranges[0].end == of_others.addr + of_others.bytes);
+	assert_int_equal(blocks_overlap(t, of_others.addr, of_others.bytes) != NULL, any);
+}
+
+static void change_one(struct blocks *t, uint8_t states[OBJECTS], uint64_t *seed)
+{
+	const unsigned i = (unsigned)random_below(seed, OBJECTS);
+	struct block *b = blocks_find(t, of_others.addr + i * OBJECT);
+
+	if (!b) {
+		assert_int_equal(add_object(t, i, 5), 0);
+		assert_int_equal(add_object(t, i, 5), -EEXIST);
+		states[i] = 1;
+	} else if (random_below(seed, 3) || states[i] == 2) {
+		blocks_remove(t, b);
+		states[i] = 0;
+	} else {
+		blocks_set_state(t, b, BLOCK_STALE);
+		states[i] = 2;
+	}
+}
+
+static void test_objects(void **state)
+{
+	uint8_t states[OBJECTS] = { 0 };
+	struct blocks t = { 0 };
+	struct block *b;
+	uint64_t seed = 7;
+
+	(void)state;
+	assert_int_equal(blocks_init(&t, heap, NULL), 0);
+	for (unsigned i = 0; i < 3000; i++) {
+		change_one(&t, states, &seed);
+		check_objects(&t, states);
+		if (i % 500)
+			continue;
+		/* The server lends a page of it to this session: nothing of it is there any more. */
+		while ((b = blocks_next_present(&t, of_others.addr + PAGE, 1)) != NULL)
+			blocks_set_state(&t, b, BLOCK_STALE);
+		for (unsigned k = 0; k < OBJECTS; k++)
+			states[k] = states[k] ? 2 : 0;
+		check_objects(&t, states);
+		for (unsigned k = 0; k < OBJECTS; k++) {
+			if (states[k])
+				blocks_remove(&t, blocks_find(&t, of_others.addr + k * OBJECT));
+			states[k] = 0;
+		}
+	}
+}
+
+/* What no server says of an object, and what is in its way. */
+static void test_impossible_objects(void **state)
+{
+	const struct foreign_slab no_class = { of_others.addr, 2 * PAGE, 0 };
+	const struct foreign_slab no_pages = { of_others.addr, 2 * PAGE + 1, 8 };
+	const struct foreign_slab off = { of_others.addr + 8, 2 * PAGE, 8 };
+	struct block new = { .addr = of_others.addr, .bytes = OBJECT, .id = 5, .attached = true };
+	struct blocks t = { 0 };
+
+	(void)state;
+	assert_int_equal(blocks_init(&t, heap, NULL), 0);
+	assert_int_equal(blocks_add_object(&t, &new, &no_class), -EINVAL);
+	assert_int_equal(blocks_add_object(&t, &new, &no_pages), -EINVAL);
+	assert_int_equal(blocks_add_object(&t, &new, &off), -EINVAL);
+	new.bytes = OBJECT + 1;
+	assert_int_equal(blocks_add_object(&t, &new, &of_others), -EINVAL);
+	new.bytes = OBJECT;
+	new.addr = of_others.addr + 8;
+	assert_int_equal(blocks_add_object(&t, &new, &of_others), -EINVAL);
+	new.addr = of_others.addr + 2 * PAGE - OBJECT; /* where records are */
+	assert_int_equal(blocks_add_object(&t, &new, &of_others), -EINVAL);
+	new.addr = of_others.addr - OBJECT;
+	assert_int_equal(blocks_add_object(&t, &new, &of_others), -EINVAL);
+	assert_null(blocks_overlap(&t, of_others.addr, of_others.bytes));
+	/* A block of this session, or another slab. */
+	assert_int_equal(add_block(&t, of_others.addr + PAGE, PAGE, 1), 0);
+	assert_int_equal(add_object(&t, 0, 5), -EEXIST);
+	blocks_remove(&t, blocks_find(&t, of_others.addr + PAGE));
+	assert_int_equal(add_object(&t, 0, 5), 0);
+	assert_int_equal(add_object(&t, 1, 6), -EEXIST);
+	assert_int_equal(add_block(&t, of_others.addr + PAGE, PAGE, 1), -EEXIST);
+	blocks_remove(&t, blocks_find(&t, of_others.addr));
+	assert_int_equal(add_block(&t, of_others.addr, PAGE, 1), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -317,6 +451,8 @@ int main(void)
 		cmocka_unit_test(test_stale_keeps_what_was_freed),
 		cmocka_unit_test(test_long_runs),
 		cmocka_unit_test(test_readers),
+		cmocka_unit_test(test_objects),
+		cmocka_unit_test(test_impossible_objects),
 	};
 
 	return cmocka_run_group_tests(tests, heap_begin, heap_end);

@@ -352,7 +352,7 @@ static void empty_messages_have_their_sizes(void **state)
 		{ "share_request", 17 },
 		{ "share_reply", 16 },
 		{ "lookup_request", 24 },
-		{ "lookup_reply", 25 },
+		{ "lookup_reply", 42 },
 		{ "detach_request", 16 },
 		{ "unshare_request", 16 },
 		{ "place", 40 },

@@ -15,10 +15,10 @@
 
 /* Four nodes in a line, 10 apart; node 2 has most free memory, 0 and 3 have as much. */
 static const struct ranking_node line[] = {
-	{ .node = 0, .free_bytes = 5 * GIB, .distance = 20, .neighbours = 1 << 0 },
-	{ .node = 1, .free_bytes = 1 * GIB, .distance = 10, .neighbours = 1 << 1 },
-	{ .node = 2, .free_bytes = 9 * GIB, .distance = 20, .neighbours = 1 << 2 },
-	{ .node = 5, .free_bytes = 5 * GIB, .distance = 30, .neighbours = 1 << 5 },
+	{ .node = 0, .free_bytes = 5 * GIB, .distance = 20 },
+	{ .node = 1, .free_bytes = 1 * GIB, .distance = 10 },
+	{ .node = 2, .free_bytes = 9 * GIB, .distance = 20 },
+	{ .node = 5, .free_bytes = 5 * GIB, .distance = 30 },
 };
 
 /* "0 1 | 2": the wanted ones, and to what it falls back. */
@@ -186,7 +186,6 @@ static void test_fast_and_large_memory(void **state)
 	assert_int_equal(topology_count(t), 4);
 	assert_int_equal(topology_at(t, 1)->bandwidth_mib_s, 800000);
 	assert_int_equal(topology_at(t, 1)->latency_ns, 120);
-	assert_int_equal(topology_at(t, 1)->neighbours, 3);
 	assert_int_equal(best(t, PLACEMENT_CAPACITY), BITS(0, 2));
 	assert_int_equal(best(t, PLACEMENT_BANDWIDTH), BITS(1, 3));
 	assert_int_equal(best(t, PLACEMENT_LATENCY), BITS(0, 2));
@@ -215,6 +214,48 @@ static void test_plain_memory(void **state)
 	assert_int_equal(topology_distance(t, 1, 62), TOPOLOGY_REMOTE);
 	ask_machine(t, 0, &anywhere);
 	ask_machine(t, 1, &near_one);
+	topology_destroy(t);
+}
+
+/*
+ * A recorded machine: node 0 with 1 GiB, 1 with 512 MiB, 2 with a CPU and no memory, 3 with 512 MiB and no CPU, which has
+ * twice the bandwidth and more than twice the latency.
+ */
+static void test_uneven_machine(void **state)
+{
+	static const struct asked fast = { { .policy = PLACEMENT_BEST,
+						   .attribute = PLACEMENT_BANDWIDTH },
+		-1, 0, "3 | 0 1", 0, NULL };
+	static const struct asked quick = { { .policy = PLACEMENT_BEST,
+						    .attribute = PLACEMENT_LATENCY },
+		-1, 0, "0 1 | 3", 0, NULL };
+	static const struct asked large = { { .policy = PLACEMENT_BEST,
+						    .attribute = PLACEMENT_CAPACITY },
+		-1, 0, "0 | 1 3", 0, NULL };
+	static const struct asked near_three = { { .policy = PLACEMENT_LOCAL }, 3, 0, "3 | 1 0", 0,
+		NULL };
+	static const struct asked by_cpus_only = { { .policy = PLACEMENT_LOCAL }, 2, 0, "0 1 3", 0,
+		NULL };
+	static const struct asked only_there = { { .policy = PLACEMENT_LOCAL | STRICT }, 2, 0,
+		NULL, -ENODEV, "node 2" };
+	static const struct asked named = { { .policy = PLACEMENT_BIND, .nodes = 1 << 2 }, -1, 0,
+		NULL, -EINVAL, "node 2" };
+	struct topology *t = machine_of_file(TESTS_DIR "/unit/machines/uneven.xml");
+
+	(void)state;
+	assert_int_equal(topology_count(t), 3);
+	assert_null(topology_find(t, 2));
+	assert_int_equal(topology_find(t, 3)->bandwidth_mib_s, 19456);
+	assert_int_equal(topology_find(t, 0)->latency_ns, 100);
+	assert_int_equal(topology_distance(t, 3, 1), 30);
+	ask_machine(t, 0, &fast);
+	ask_machine(t, 0, &quick);
+	ask_machine(t, 0, &large);
+	ask_machine(t, 3, &near_three);
+	/* hwloc says nothing of how far memory is from a node without. */
+	ask_machine(t, 2, &by_cpus_only);
+	ask_machine(t, 2, &only_there);
+	ask_machine(t, 2, &named);
 	topology_destroy(t);
 }
 
@@ -273,6 +314,7 @@ int main(void)
 		cmocka_unit_test(test_origin_that_lends_nothing),
 		cmocka_unit_test(test_fast_and_large_memory),
 		cmocka_unit_test(test_plain_memory),
+		cmocka_unit_test(test_uneven_machine),
 		cmocka_unit_test(test_counting),
 	};
 

@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "tests/support/lender.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/control/request.h"
+#include "client/data/progress.h"
+#include "client/data/reconnect.h"
+#include "client/space/call.h"
+#include "common/size_class.h"
+
+struct lender lender;
+
+static uint64_t next_addr, next_serial;
+static uint32_t next_site;
+
+/* ---- instead of the server ---- */
+
+int __wrap_request_ready(struct session *s, uint64_t deadline_ns, struct errinfo *errinfo);
+int __wrap_control_call_locked(
+	struct session *s, const struct control_call *call, struct errinfo *errinfo);
+int __wrap_progress_run(struct channel *ch, struct operation *op, struct errinfo *errinfo);
+int __wrap_reconnect_channel(struct channel *ch, uint64_t deadline_ns, struct errinfo *errinfo);
+int __wrap_session_renew(struct session *s, bool journaled, struct errinfo *errinfo);
+int __wrap_slab_thread_start(struct slab_thread *t, struct errinfo *errinfo);
+void __wrap_slab_thread_wake(struct slab_thread *t);
+
+int __wrap_request_ready(struct session *s, uint64_t deadline_ns, struct errinfo *errinfo)
+{
+	(void)s;
+	(void)deadline_ns;
+	(void)errinfo;
+	return 0;
+}
+
+static int lend(const struct alloc_request *q, struct alloc_reply *out, struct errinfo *errinfo)
+{
+	struct loan *loan;
+
+	if (q->size_class && !slab_slots(q->size_class, q->bytes))
+		return errinfo_set(errinfo, -EINVAL, "no slab has so many bytes");
+	loan = calloc(1, sizeof(*loan));
+	if (loan)
+		loan->memory = calloc(1, q->bytes);
+	if (!loan || !loan->memory)
+		abort();
+	loan->addr = next_addr;
+	loan->bytes = q->bytes;
+	loan->size_class = q->size_class;
+	loan->serial = ++next_serial;
+	loan->next = lender.loans;
+	lender.loans = loan;
+	lender.lent_bytes += (q->bytes + 4095) & ~4095ULL;
+	next_addr += (q->bytes + 4095) & ~4095ULL;
+	*out = (struct alloc_reply){ .addr = loan->addr, .bytes = loan->bytes, .serial = loan->serial };
+	return 0;
+}
+
+static int take_back(const struct free_request *q, struct errinfo *errinfo)
+{
+	struct loan *loan = (struct loan *)(uintptr_t)lender_find(q->addr);
+
+	if (!loan || loan->addr != q->addr || loan->serial != q->serial)
+		return errinfo_set(errinfo, -EINVAL, "nothing of that serial is lent there");
+	loan->serial = 0;
+	lender.lent_bytes -= (loan->bytes + 4095) & ~4095ULL;
+	free(loan->memory);
+	loan->memory = NULL;
+	return 0;
+}
+
+int __wrap_control_call_locked(
+	struct session *s, const struct control_call *call, struct errinfo *errinfo)
+{
+	(void)s;
+	lender.requests++;
+	if (lender.fail_in && --lender.fail_in == 0)
+		return errinfo_set(errinfo, lender.fail_with, "it was to fail");
+	switch (call->type) {
+	case MESSAGE_ALLOC:
+		return lend(call->request, call->reply, errinfo);
+	case MESSAGE_FREE:
+		return take_back(call->request, errinfo);
+	case MESSAGE_SITE:
+		*(struct site_reply *)call->reply =
+			(struct site_reply){ .site = ++next_site % SITES_CACHED, .named = 1 };
+		return 0;
+	default:
+		return errinfo_set(errinfo, -EPROTO, "no such request is answered here");
+	}
+}
+
+/* A write arrives piece by piece: those before the one that fails have. */
+int __wrap_progress_run(struct channel *ch, struct operation *op, struct errinfo *errinfo)
+{
+	struct plan_segment seg;
+
+	(void)ch;
+	while (plan_peek(&op->left, &seg)) {
+		const struct loan *loan = lender_find(seg.remote);
+
+		lender.writes++;
+		if (lender.fail_write_in && --lender.fail_write_in == 0)
+			return errinfo_set(errinfo, -ECONNRESET, "it was to fail");
+		if (!loan || seg.len > loan->bytes - (seg.remote - loan->addr))
+			return errinfo_set(errinfo, -EFAULT, "nothing is lent there");
+		if (op->kind == OPERATION_WRITE)
+			memcpy(loan->memory + (seg.remote - loan->addr), seg.local, seg.len);
+		else
+			memcpy(seg.local, loan->memory + (seg.remote - loan->addr), seg.len);
+		plan_advance(&op->left, seg.len);
+	}
+	return 0;
+}
+
+int __wrap_reconnect_channel(struct channel *ch, uint64_t deadline_ns, struct errinfo *errinfo)
+{
+	(void)ch;
+	(void)deadline_ns;
+	(void)errinfo;
+	return 0;
+}
+
+int __wrap_session_renew(struct session *s, bool journaled, struct errinfo *errinfo)
+{
+	(void)s;
+	(void)errinfo;
+	lender.journaled += journaled;
+	return 0;
+}
+
+int __wrap_slab_thread_start(struct slab_thread *t, struct errinfo *errinfo)
+{
+	(void)errinfo;
+	t->was_started = true;
+	return 0;
+}
+
+void __wrap_slab_thread_wake(struct slab_thread *t)
+{
+	(void)t;
+}
+
+/* ---- the session ---- */
+
+struct rmem *lender_open(bool exact, bool no_sites)
+{
+	struct errinfo errinfo = { "" };
+	struct heap *heap = heap_create();
+	struct rmem *rm = heap ? heap_alloc(heap, sizeof(*rm)) : NULL;
+
+	if (!rm)
+		return NULL;
+	if (!lender.loans) {
+		lender = (struct lender){ .loans = NULL };
+		next_addr = addr_make(0, 0, 1 << 20);
+	}
+	rm->session.heap = heap;
+	rm->sites = sites_create(heap);
+	pthread_mutex_init(&rm->queues_lock, NULL);
+	if (!rm->sites || session_init(&rm->session, &errinfo))
+		return NULL;
+	rm->session.exact = exact;
+	rm->session.timeout_ns = 3 * NSEC_PER_SEC;
+	rm->session.resumable = true;
+	rm->no_sites = no_sites;
+	session_begin_time(&rm->session, clock_boot_ns());
+	thread_channels_init(&rm->channels, &rm->session, 8);
+	slab_thread_init(&rm->slab_thread, &rm->session, &rm->channels);
+	stack_prepare();
+	return rm;
+}
+
+int lender_flush(struct rmem *rm)
+{
+	struct errinfo errinfo;
+
+	return slab_thread_flush(&rm->slab_thread, UINT64_MAX, &errinfo);
+}
+
+int lender_give_back(struct rmem *rm, bool all)
+{
+	struct errinfo errinfo;
+
+	return slab_thread_give_back(&rm->slab_thread, all, UINT64_MAX, &errinfo);
+}
+
+void lender_close(struct rmem *rm)
+{
+	struct heap *heap = rm->session.heap;
+	struct loan *loan = lender.loans, *next;
+
+	slab_thread_destroy(&rm->slab_thread);
+	thread_channels_destroy(&rm->channels);
+	session_destroy(&rm->session);
+	pthread_mutex_destroy(&rm->queues_lock);
+	heap_destroy(heap);
+	for (; loan; loan = next) {
+		next = loan->next;
+		free(loan->memory);
+		free(loan);
+	}
+	lender.loans = NULL;
+}
+
+void lender_lose_all(struct rmem *rm)
+{
+	struct session *s = &rm->session;
+
+	pthread_mutex_lock(&s->table);
+	blocks_mark_stale(&s->blocks);
+	session_next_epoch(s);
+	pthread_mutex_unlock(&s->table);
+	s->serial++;
+	for (struct loan *loan = lender.loans; loan; loan = loan->next)
+		loan->serial = 0;
+	lender.lent_bytes = 0;
+}
+
+const struct loan *lender_find(uint64_t addr)
+{
+	for (const struct loan *loan = lender.loans; loan; loan = loan->next)
+		if (loan->serial && addr - loan->addr < loan->bytes)
+			return loan;
+	return NULL;
+}
+
+uint64_t lender_record(const struct loan *loan, uint32_t slot)
+{
+	const uint32_t slots = slab_slots(loan->size_class, loan->bytes);
+	uint64_t word;
+
+	memcpy(&word,
+		loan->memory + slab_records_offset(loan->size_class, slots) +
+			(uint64_t)slot * OBJECT_RECORD_BYTES,
+		sizeof(word));
+	return word;
+}

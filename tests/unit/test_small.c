@@ -1,0 +1,457 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Slabs, magazines and the journal against a simple reference: random allocations, frees, flushes and failures, and
+ * after them what must hold, on this side and on the lender's.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/space/call.h"
+#include "common/object_record.h"
+#include "common/size_class.h"
+#include "tests/support/lender.h"
+
+#define LIVE_MAX 4000
+#define STEPS 300000
+#define PENDING_MAX 512
+
+struct object {
+	rmem_addr_t addr;
+	uint32_t bytes;
+};
+
+/* The reference: which objects there are, and which were freed while an operation was on its way. */
+struct model {
+	struct object live[LIVE_MAX];
+	unsigned n;
+	struct object pending[PENDING_MAX]; /* may not be handed out yet */
+	uint64_t pending_until[PENDING_MAX];
+	unsigned npending;
+	struct grace_member channel; /* that operations are on their way on */
+	unsigned seed;
+};
+
+static unsigned chance(struct model *m, unsigned below)
+{
+	return (unsigned)rand_r(&m->seed) % below;
+}
+
+/* Mostly small, sometimes anything that a slab may hold. */
+static uint32_t any_bytes(struct model *m)
+{
+	switch (chance(m, 4)) {
+	case 0:
+		return 1 + chance(m, 64);
+	case 1:
+		return 1 + chance(m, 600);
+	case 2:
+		return 64;
+	default:
+		return 1 + chance(m, chance(m, 8) ? 3000 : OBJECT_BYTES_MAX);
+	}
+}
+
+static bool overlap(const struct object *a, const struct object *b)
+{
+	return a->addr < b->addr + b->bytes && b->addr < a->addr + a->bytes;
+}
+
+/* It is a slot of a slab that is lent, aligned, and nobody else's. */
+static void check_new(const struct model *m, const struct object *o, uint64_t align)
+{
+	const struct loan *loan = lender_find(o->addr);
+	uint64_t slot_bytes, offset;
+
+	assert_non_null(loan);
+	slot_bytes = size_class_bytes(loan->size_class);
+	offset = o->addr - loan->addr;
+	assert_int_equal(offset % slot_bytes, 0);
+	assert_true(offset / slot_bytes < slab_slots(loan->size_class, loan->bytes));
+	assert_true(o->bytes <= slot_bytes);
+	assert_int_equal(o->addr % align, 0);
+	for (unsigned i = 0; i < m->n; i++)
+		assert_false(overlap(&m->live[i], o));
+	for (unsigned i = 0; i < m->npending; i++)
+		assert_false(m->channel.ended < m->pending_until[i] &&
+			     overlap(&m->pending[i], o));
+}
+
+static void alloc_one(struct rmem *rm, struct model *m)
+{
+	struct rmem_alloc_attr attr = RMEM_ALLOC_ATTR_INIT;
+	struct object *o = &m->live[m->n];
+	uint64_t natural;
+
+	if (m->n == LIVE_MAX)
+		return;
+	o->bytes = any_bytes(m);
+	attr.align_bytes = chance(m, 10) ? 0 : 1ULL << chance(m, 13);
+	if (size_class_of(o->bytes, attr.align_bytes) == 0)
+		return;
+	assert_int_equal(rmem_alloc(rm, o->bytes, attr.align_bytes ? &attr : NULL, &o->addr), 0);
+	natural = o->bytes & -o->bytes;
+	if (natural > OBJECT_ALIGN_MAX)
+		natural = OBJECT_ALIGN_MAX;
+	check_new(m, o, attr.align_bytes ? attr.align_bytes : natural);
+	m->n++;
+}
+
+/* Frees while an operation is on its way hold their slots until it has ended. */
+static void free_one(struct rmem *rm, struct model *m)
+{
+	const unsigned i = m->n ? chance(m, m->n) : 0;
+
+	if (!m->n)
+		return;
+	assert_int_equal(rmem_free(rm, m->live[i].addr), 0);
+	if (m->channel.ended < m->channel.begun) {
+		const unsigned at = m->npending < PENDING_MAX ? m->npending++ : chance(m, PENDING_MAX);
+
+		m->pending[at] = m->live[i];
+		m->pending_until[at] = m->channel.begun;
+	}
+	assert_int_equal(rmem_free(rm, m->live[i].addr), -EINVAL);
+	if (m->live[i].bytes > 1)
+		assert_int_equal(rmem_free(rm, m->live[i].addr + 1), -EINVAL);
+	m->live[i] = m->live[--m->n];
+}
+
+static const struct object *find(const struct model *m, uint64_t addr)
+{
+	for (unsigned i = 0; i < m->n; i++)
+		if (m->live[i].addr == addr)
+			return &m->live[i];
+	return NULL;
+}
+
+/* What has arrived names exactly the objects that there are. */
+static void check_records(const struct model *m)
+{
+	unsigned held = 0;
+
+	for (const struct loan *loan = lender.loans; loan; loan = loan->next) {
+		const uint32_t slots = slab_slots(loan->size_class, loan->bytes);
+
+		for (uint32_t i = 0; loan->serial && i < slots; i++) {
+			const uint64_t record = lender_record(loan, i);
+			const uint32_t slot_bytes = size_class_bytes(loan->size_class);
+			const struct object *o = find(m, loan->addr + (uint64_t)i * slot_bytes);
+
+			assert_true(object_record_fits(record, slot_bytes));
+			assert_int_equal(object_record_state(record) == OBJECT_LIVE, o != NULL);
+			if (!o)
+				continue;
+			held++;
+			assert_int_equal(slot_bytes - object_record_unpack(record).slack, o->bytes);
+			assert_in_range(object_record_unpack(record).site, 1, OBJECT_SITE_MAX);
+		}
+	}
+	assert_int_equal(held, m->n);
+}
+
+static void check_sums(const struct rmem *rm)
+{
+	uint64_t lent = 0;
+
+	for (const struct loan *loan = lender.loans; loan; loan = loan->next)
+		if (loan->serial)
+			lent += (uint64_t)slab_slots(loan->size_class, loan->bytes) *
+				(size_class_bytes(loan->size_class) + OBJECT_RECORD_BYTES);
+	assert_int_equal(lent, rm->session.depot.bytes);
+	assert_true(rm->session.depot.empty_bytes <= rm->session.depot.bytes);
+}
+
+static void operate(struct model *m)
+{
+	if (m->channel.ended < m->channel.begun && chance(m, 3))
+		grace_add(&m->channel.ended, 1);
+	else if (m->channel.begun - m->channel.ended < 20)
+		grace_add(&m->channel.begun, 1);
+}
+
+static void step(struct rmem *rm, struct model *m, unsigned wanted)
+{
+	switch (chance(m, 1000)) {
+	case 0:
+		assert_int_equal(lender_flush(rm), 0);
+		if (depot_is_sent(&rm->session.depot))
+			check_records(m);
+		break;
+	case 1: /* some lines arrive, the others later */
+		lender.fail_write_in = 1 + chance(m, 40);
+		if (lender_flush(rm))
+			assert_false(depot_is_sent(&rm->session.depot));
+		lender.fail_write_in = 0;
+		break;
+	case 2:
+		assert_int_equal(lender_give_back(rm, chance(m, 2)), 0);
+		check_sums(rm);
+		break;
+	case 3: /* a slab that cannot be given back is given back later */
+		lender.fail_in = 1 + chance(m, 3);
+		lender.fail_with = -ETIMEDOUT;
+		(void)lender_give_back(rm, true);
+		lender.fail_in = 0;
+		break;
+	case 4:
+		thread_channels_drain(&rm->channels);
+		break;
+	default:
+		if (chance(m, 5) == 0)
+			operate(m);
+		else if (chance(m, 2 * wanted) < m->n)
+			free_one(rm, m);
+		else
+			alloc_one(rm, m);
+	}
+}
+
+static void free_all(struct rmem *rm, struct model *m)
+{
+	while (m->n)
+		free_one(rm, m);
+	m->channel.ended = m->channel.begun;
+	thread_channels_drain(&rm->channels);
+	assert_int_equal(lender_give_back(rm, true), 0);
+	assert_int_equal(lender.lent_bytes, 0);
+	assert_int_equal(rm->session.depot.bytes, 0);
+}
+
+static void against_the_reference(bool exact)
+{
+	static struct model m;
+	struct rmem *rm = lender_open(exact, false);
+
+	assert_non_null(rm);
+	memset(&m, 0, sizeof(m));
+	m.seed = 7;
+	grace_join(&rm->session.grace, &m.channel);
+	for (unsigned i = 0; i < STEPS; i++)
+		step(rm, &m, i / (STEPS / 10) % 2 ? 100 : 1500);
+	assert_int_equal(lender_give_back(rm, false), 0);
+	assert_int_equal(lender_flush(rm), 0);
+	check_records(&m);
+	assert_true(depot_is_sent(&rm->session.depot));
+	free_all(rm, &m);
+	grace_leave(&rm->session.grace, &m.channel, true);
+	lender_close(rm);
+}
+
+static void lazy_against_the_reference(void **state)
+{
+	(void)state;
+	against_the_reference(false);
+}
+
+static void exact_against_the_reference(void **state)
+{
+	(void)state;
+	against_the_reference(true);
+}
+
+/* Where no grace period ends, nothing that was freed comes back; when it ends, all of it does. */
+static void slots_wait_for_operations(void **state)
+{
+	struct grace_member channel = { 0 };
+	struct rmem *rm = lender_open(false, true);
+	uint64_t lent;
+	rmem_addr_t addr;
+
+	(void)state;
+	grace_join(&rm->session.grace, &channel);
+	grace_add(&channel.begun, 1);
+	for (unsigned i = 0; i < 1000; i++) {
+		assert_int_equal(rmem_alloc(rm, 1000, NULL, &addr), 0);
+		assert_int_equal(rmem_free(rm, addr), 0);
+	}
+	lent = lender.lent_bytes;
+	assert_true(lent >= 1000 * 1000);
+	grace_add(&channel.ended, 1);
+	for (unsigned i = 0; i < 1000; i++) {
+		assert_int_equal(rmem_alloc(rm, 1000, NULL, &addr), 0);
+		assert_int_equal(rmem_free(rm, addr), 0);
+	}
+	assert_int_equal(lender.lent_bytes, lent);
+	grace_leave(&rm->session.grace, &channel, true);
+	lender_close(rm);
+}
+
+/* The session is replaced: what it had is given up one by one, and then its addresses are free. */
+static void lost_objects_are_given_up(void **state)
+{
+	struct rmem *rm = lender_open(false, true);
+	rmem_addr_t lost[300], addr;
+	struct range ranges[AVOID_MAX];
+
+	(void)state;
+	for (unsigned i = 0; i < 300; i++)
+		assert_int_equal(rmem_alloc(rm, 40, NULL, &lost[i]), 0);
+	for (unsigned i = 200; i < 300; i++)
+		assert_int_equal(rmem_free(rm, lost[i]), 0);
+	lender_lose_all(rm);
+	assert_true(blocks_reserved(&rm->session.blocks, ranges) > 0);
+	assert_int_equal(rm->session.depot.bytes, 0);
+	/* Magazines of before hold slots that are lost: they are not handed out. */
+	for (unsigned i = 0; i < 500; i++) {
+		assert_int_equal(rmem_alloc(rm, 40, NULL, &addr), 0);
+		assert_non_null(lender_find(addr));
+	}
+	for (unsigned i = 0; i < 200; i++) {
+		assert_int_equal(rmem_free(rm, lost[i]), -ESTALE);
+		assert_int_equal(rmem_free(rm, lost[i]), -EINVAL);
+	}
+	assert_int_equal(blocks_reserved(&rm->session.blocks, ranges), 0);
+	assert_int_equal(rmem_free(rm, lost[250]), -EINVAL);
+	lender_close(rm);
+}
+
+static void memory_of_before_is_zeroed_on_request(void **state)
+{
+	struct rmem_alloc_attr attr = RMEM_ALLOC_ATTR_INIT;
+	struct rmem *rm = lender_open(false, true);
+	rmem_addr_t addr, again;
+	const struct loan *loan;
+
+	(void)state;
+	attr.flags = RMEM_ALLOC_ZERO;
+	assert_int_equal(rmem_alloc(rm, 5000, &attr, &addr), 0);
+	assert_int_equal(lender.writes, 0); /* it is zero already */
+	loan = lender_find(addr);
+	memset(loan->memory + (addr - loan->addr), 0xee, 5000);
+	assert_int_equal(rmem_free(rm, addr), 0);
+	/* The write fails: so does the allocation, and the slot is not lost. */
+	lender.fail_write_in = 1;
+	assert_int_equal(rmem_alloc(rm, 5000, &attr, &again), -ECONNRESET);
+	assert_int_equal(rmem_alloc(rm, 5000, &attr, &again), 0);
+	assert_int_equal(again, addr);
+	for (unsigned i = 0; i < 5000; i++)
+		assert_int_equal(loan->memory[addr - loan->addr + i], 0);
+	lender_close(rm);
+}
+
+/* Without room for the usual slab, a short one does; without room for that, nothing is left behind. */
+static void a_full_server(void **state)
+{
+	struct rmem *rm = lender_open(false, true);
+	rmem_addr_t addr;
+
+	(void)state;
+	for (unsigned i = 0; i < 3000; i++)
+		assert_int_equal(rmem_alloc(rm, 512, NULL, &addr), 0);
+	for (int tries = 1; tries <= 2; tries++) {
+		int rc = 0;
+
+		for (unsigned i = 0; rc == 0 && i < 3000; i++) {
+			lender.fail_in = 1;
+			lender.fail_with = tries == 1 ? -ENOSPC : -ETIMEDOUT;
+			rc = rmem_alloc(rm, 512, NULL, &addr);
+			if (lender.fail_in == 0)
+				break;
+		}
+		assert_int_equal(rc, tries == 1 ? 0 : -ETIMEDOUT);
+	}
+	lender.fail_in = 0;
+	assert_int_equal(rmem_alloc(rm, 512, NULL, &addr), 0);
+	assert_int_equal(rmem_alloc(rm, 512, NULL, NULL), -EINVAL);
+	assert_int_equal(rmem_alloc(rm, 0, NULL, &addr), -EINVAL);
+	check_sums(rm);
+	lender_close(rm);
+}
+
+/* ---- threads ---- */
+
+#define THREADS 4
+#define ROUNDS 20000
+#define RING 256
+
+/* Objects go from each thread to the next, which frees them. No address may have two holders. */
+struct party {
+	struct rmem *rm;
+	_Atomic uint64_t ring[RING];
+	struct party *next;
+	unsigned seed;
+	unsigned wrong;
+};
+
+static _Atomic uint8_t held[1 << 22]; /* by address / 16, from the first one */
+static uint64_t first_addr;
+
+static _Atomic uint8_t *holder_of(rmem_addr_t addr)
+{
+	return &held[(addr - first_addr) / 16 % sizeof(held)];
+}
+
+static void *exchange(void *arg)
+{
+	struct party *p = arg;
+
+	for (unsigned i = 0; i < ROUNDS; i++) {
+		rmem_addr_t addr = 0, old;
+
+		if (rmem_alloc(p->rm, 16 + (unsigned)rand_r(&p->seed) % 500, NULL, &addr) ||
+			atomic_exchange(holder_of(addr), 1))
+			p->wrong++;
+		old = atomic_exchange(&p->next->ring[(unsigned)rand_r(&p->seed) % RING], addr);
+		if (old && !atomic_exchange(holder_of(old), 0))
+			p->wrong++;
+		if (old && rmem_free(p->rm, old))
+			p->wrong++;
+	}
+	return NULL;
+}
+
+static void threads_exchange_objects(void **state)
+{
+	static struct party parties[THREADS];
+	pthread_t threads[THREADS];
+	struct rmem *rm = lender_open(false, true);
+
+	(void)state;
+	assert_int_equal(rmem_alloc(rm, 16, NULL, &first_addr), 0);
+	for (unsigned i = 0; i < THREADS; i++) {
+		parties[i].rm = rm;
+		parties[i].next = &parties[(i + 1) % THREADS];
+		parties[i].seed = i;
+	}
+	for (unsigned i = 0; i < THREADS; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, exchange, &parties[i]), 0);
+	for (unsigned i = 0; i < 50; i++)
+		assert_int_equal(lender_flush(rm), 0);
+	for (unsigned i = 0; i < THREADS; i++)
+		pthread_join(threads[i], NULL);
+	for (unsigned i = 0; i < THREADS; i++)
+		assert_int_equal(parties[i].wrong, 0);
+	for (unsigned i = 0; i < THREADS * RING; i++)
+		if (parties[i / RING].ring[i % RING])
+			assert_int_equal(rmem_free(rm, parties[i / RING].ring[i % RING]), 0);
+	assert_int_equal(rmem_free(rm, first_addr), 0);
+	/* What the threads had in their magazines has come back when they ended. */
+	thread_channels_drain(&rm->channels);
+	assert_int_equal(lender_give_back(rm, true), 0);
+	assert_int_equal(lender.lent_bytes, 0);
+	lender_close(rm);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(lazy_against_the_reference),
+		cmocka_unit_test(exact_against_the_reference),
+		cmocka_unit_test(slots_wait_for_operations),
+		cmocka_unit_test(lost_objects_are_given_up),
+		cmocka_unit_test(memory_of_before_is_zeroed_on_request),
+		cmocka_unit_test(a_full_server),
+		cmocka_unit_test(threads_exchange_objects),
+	};
+
+	return cmocka_run_group_tests_name("small", tests, NULL, NULL);
+}
