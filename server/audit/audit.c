@@ -355,7 +355,7 @@ static void add_one(
 	const struct audit_holder_state *holder =
 		a->session < audit->nholders ? &audit->holders[a->session] : &none;
 	const enum audit_kind kind = classify(holder, a);
-	const enum ledger_class class = class_of(holder, a);
+	enum ledger_class class;
 	struct ledger_share *share;
 	struct audit_member m;
 
@@ -363,6 +363,7 @@ static void add_one(
 		audit->failed |= audit_scan_add(audit->scan, slot, a->serial) != 0;
 	if (audit->depth == AUDIT_SCAN)
 		return;
+	class = class_of(holder, a);
 	share = &audit->counted[allocation_node(a)].classes[class];
 	share->blocks++;
 	share->bytes += a->bytes;
