@@ -118,17 +118,35 @@ static int by_addr(const void *left, const void *right, void *table)
 	return by_serial(left, right, table);
 }
 
-/* Of records with the same serial number, keep the one in the lowest slot. f->slots is sorted by serial number. */
+/* Is it the same allocation, and was handed over to the session of the first? */
+static bool supersedes(const struct allocation *a, const struct allocation *old)
+{
+	return a->addr == old->addr && a->bytes == old->bytes && a->birth_ns == old->birth_ns &&
+	       a->size_class == old->size_class && a->unshared > old->unshared;
+}
+
+/*
+ * Of records with the same serial number, keep the one in the lowest slot; but of an allocation that was being handed over
+ * when rmemd was killed, the new one. f->slots is sorted by serial number.
+ */
 static void drop_duplicates(const struct table *t, struct ledger_found *f)
 {
 	uint32_t kept = 0;
 
 	for (uint32_t i = 0; i < f->count; i++) {
-		if (kept > 0 &&
-			record(t, f->slots[kept - 1])->serial == record(t, f->slots[i])->serial)
-			f->rejected++;
-		else
+		const struct allocation *a = record(t, f->slots[i]);
+		const struct allocation *last = kept ? record(t, f->slots[kept - 1]) : NULL;
+
+		if (!last || last->serial != a->serial) {
 			f->slots[kept++] = f->slots[i];
+		} else if (supersedes(last, a) && !f->superseded) {
+			f->superseded = f->slots[i] + 1;
+		} else if (supersedes(a, last) && !f->superseded) {
+			f->superseded = f->slots[kept - 1] + 1;
+			f->slots[kept - 1] = f->slots[i];
+		} else {
+			f->rejected++;
+		}
 	}
 	f->count = kept;
 }

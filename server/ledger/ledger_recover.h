@@ -18,6 +18,7 @@ struct ledger_found {
 	uint32_t *slots; /* of valid records, oldest first; the caller frees the array */
 	uint32_t count;
 	uint32_t rejected;
+	uint32_t superseded; /* see struct ledger */
 	struct numbering serials; /* of all records, FREE ones too */
 };
 
