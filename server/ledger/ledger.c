@@ -43,7 +43,8 @@ struct ledger {
 	uint64_t sum;             /* over the records that are not FREE: what the seal should be */
 	struct snapshot snapshot; /* open if table.snapshot is set */
 	uint32_t rejected;
-	uint32_t superseded; /* the record of an allocation that was being handed over: its slot + 1; 0: none */
+	uint32_t
+		superseded; /* the record of an allocation that was being handed over: its slot + 1; 0: none */
 };
 
 static const struct allocation *record(const struct ledger *l, uint32_t slot)
@@ -403,7 +404,8 @@ int ledger_hand_over(struct ledger *l, const struct allocation *a, uint32_t sess
 
 	if (a->state != ALLOCATION_LIVE || session >= SESSIONS_MAX || !session_serial)
 		return -EINVAL;
-	if (a->unshared == UNSHARED_MAX || slots_take(&l->slots, &slot))
+	moved.serial = numbering_next(&l->serials);
+	if (!moved.serial || slots_take(&l->slots, &slot))
 		return -EDQUOT;
 	err = table_back(&l->table, slot);
 	if (err) {
@@ -414,10 +416,11 @@ int ledger_hand_over(struct ledger *l, const struct allocation *a, uint32_t sess
 	moved.session_serial = session_serial;
 	moved.seq = seq;
 	moved.former_order = 0;
-	moved.unshared++;
+	moved.unshared = 0;
 	moved.check = ledger_record_check(&moved);
 	announce_change(l, term(&moved) - term(a));
 	publish(table_edit(&l->table, slot), &moved);
+	(void)numbering_give(&l->serials);
 	index_remove(l, old);
 	index_add(l, slot);
 	store_state(l, old, ALLOCATION_FREE);

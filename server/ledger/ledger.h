@@ -85,9 +85,9 @@ int ledger_unshare(struct ledger *l, const struct allocation *a);
 
 /*
  * A LIVE allocation becomes another session's, by the request with that number; *out is its record from now on, in another
- * slot, and all shares are revoked. It is that session's from the store on that publishes the new record, which ledger_open()
- * prefers to the old one; at no instant it is both's or nobody's. Nobody may hold a pointer to the old record, which is FREE
- * then. Errors as ledger_add(), and as ledger_unshare().
+ * slot and with another serial number. It is that session's from the store on that publishes the new record, which
+ * ledger_open() prefers to the old one: at no instant it is both's or nobody's. Nobody may hold a pointer to the old record,
+ * which is FREE then. Errors as ledger_add().
  */
 int ledger_hand_over(struct ledger *l, const struct allocation *a, uint32_t session,
 	uint64_t session_serial, uint32_t seq, const struct allocation **out);

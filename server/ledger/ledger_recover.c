@@ -118,35 +118,17 @@ static int by_addr(const void *left, const void *right, void *table)
 	return by_serial(left, right, table);
 }
 
-/* Is it the same allocation, and was handed over to the session of the first? */
-static bool supersedes(const struct allocation *a, const struct allocation *old)
-{
-	return a->addr == old->addr && a->bytes == old->bytes && a->birth_ns == old->birth_ns &&
-	       a->size_class == old->size_class && a->unshared > old->unshared;
-}
-
-/*
- * Of records with the same serial number, keep the one in the lowest slot; but of an allocation that was being handed over
- * when rmemd was killed, the new one. f->slots is sorted by serial number.
- */
+/* Of records with the same serial number, keep the one in the lowest slot. f->slots is sorted by serial number. */
 static void drop_duplicates(const struct table *t, struct ledger_found *f)
 {
 	uint32_t kept = 0;
 
 	for (uint32_t i = 0; i < f->count; i++) {
-		const struct allocation *a = record(t, f->slots[i]);
-		const struct allocation *last = kept ? record(t, f->slots[kept - 1]) : NULL;
-
-		if (!last || last->serial != a->serial) {
-			f->slots[kept++] = f->slots[i];
-		} else if (supersedes(last, a) && !f->superseded) {
-			f->superseded = f->slots[i] + 1;
-		} else if (supersedes(a, last) && !f->superseded) {
-			f->superseded = f->slots[kept - 1] + 1;
-			f->slots[kept - 1] = f->slots[i];
-		} else {
+		if (kept > 0 &&
+			record(t, f->slots[kept - 1])->serial == record(t, f->slots[i])->serial)
 			f->rejected++;
-		}
+		else
+			f->slots[kept++] = f->slots[i];
 	}
 	f->count = kept;
 }
@@ -158,17 +140,29 @@ static void sort(const struct table *t, uint32_t *slots, uint32_t count,
 		qsort_r(slots, count, sizeof(*slots), order, (void *)t);
 }
 
-/* Sorts slots by address; sets the slots to drop in out. */
-static void find_overlaps(
+/* Is it the same memory, that a was being handed over with when rmemd was killed? old is older. */
+static bool supersedes(const struct allocation *a, const struct allocation *old)
+{
+	return a->state == ALLOCATION_LIVE && old->state == ALLOCATION_LIVE &&
+	       a->addr == old->addr && a->bytes == old->bytes && a->birth_ns == old->birth_ns &&
+	       a->size_class == old->size_class;
+}
+
+/* Sorts slots by address; sets the slots to drop in out. Returns the slot + 1 of one that was handed over; 0: none. */
+static uint32_t find_overlaps(
 	const struct table *t, uint32_t *slots, uint32_t count, struct bitset *out)
 {
-	uint32_t last = 0;
+	uint32_t last = 0, superseded = 0;
 
 	sort(t, slots, count, by_addr);
 	for (uint32_t i = 1; i < count; i++) {
 		const struct allocation *a = record(t, slots[i]), *l = record(t, slots[last]);
 
 		if (a->addr - l->addr >= allocation_block_bytes(l)) {
+			last = i;
+		} else if (!superseded && supersedes(a, l)) {
+			bitset_set(out, slots[last]);
+			superseded = slots[last] + 1;
 			last = i;
 		} else if (a->serial < l->serial) {
 			bitset_set(out, slots[last]);
@@ -177,9 +171,13 @@ static void find_overlaps(
 			bitset_set(out, slots[i]);
 		}
 	}
+	return superseded;
 }
 
-/* Of two records with overlapping blocks, keep the older one. f->slots keeps its order. */
+/*
+ * Of two records with overlapping blocks, keep the older one; but of an allocation that was being handed over, the new one.
+ * f->slots keeps its order.
+ */
 static int drop_overlaps(const struct table *t, struct ledger_found *f)
 {
 	uint32_t *by_address = malloc((size_t)f->count * sizeof(*by_address));
@@ -189,11 +187,11 @@ static int drop_overlaps(const struct table *t, struct ledger_found *f)
 
 	if (!err) {
 		memcpy(by_address, f->slots, f->count * sizeof(*by_address));
-		find_overlaps(t, by_address, f->count, &dropped);
+		f->superseded = find_overlaps(t, by_address, f->count, &dropped);
 		for (uint32_t i = 0; i < f->count; i++)
 			if (!bitset_test(&dropped, f->slots[i]))
 				f->slots[kept++] = f->slots[i];
-		f->rejected += f->count - kept;
+		f->rejected += f->count - kept - (f->superseded != 0);
 		f->count = kept;
 	}
 	bitset_destroy(&dropped);

@@ -77,7 +77,7 @@ const struct allocation *handler_own(const struct connection *c, uint64_t addr, 
 bool handler_reachable(struct connection *c, uint64_t addr, uint64_t serial,
 	const uint8_t key[SHARE_KEY_SIZE], struct reached *out, bool *out_read_only);
 
-/* Does a DETACH of the connection's session wait for the session's grants on it to end? */
+/* Does a DETACH or OFFER of the connection's session wait for the session's grants on it to end? */
 bool handler_is_detaching(const struct connection *c, const struct reached *what);
 
 /* The record of the connection's session. */

@@ -15,8 +15,8 @@
 
 #define PURPOSE_OF_OFFERS 0x666f2d6d656d72ULL /* no other hash under the secret begins with it */
 
-static int make_key(const struct session_record *owner, const struct allocation *a,
-	uint8_t out[SHARE_KEY_SIZE])
+static int make_key(
+	const struct session_record *owner, const struct allocation *a, uint8_t out[SHARE_KEY_SIZE])
 {
 	const uint64_t text[] = { PURPOSE_OF_OFFERS, a->serial, a->addr, owner->serial,
 		a->unshared };
@@ -29,8 +29,7 @@ static int make_key(const struct session_record *owner, const struct allocation 
 
 /* ---- OFFER ---- */
 
-static int answer_offer(
-	struct connection *c, const struct header *h, const struct allocation *a)
+static int answer_offer(struct connection *c, const struct header *h, const struct allocation *a)
 {
 	struct offer_reply body;
 	struct reply r;
@@ -50,6 +49,7 @@ static void await_end(struct connection *c, const struct header *h, const struct
 	struct wait **list)
 {
 	c->pending.allocation = a;
+	c->pending.offset = 0;
 	connection_wait(c, h, list, access_ended_of);
 }
 
@@ -92,6 +92,12 @@ int handle_offer(struct connection *c, const struct header *h, struct wire *in)
 		return handler_refuse(c, h, -EIO,
 			"the device does not confirm that 0x%" PRIx64 " cannot be reached any more",
 			q.addr);
+	/* Nobody gets a grant while those that there are end: no key fits, and handler_is_detaching(). */
+	if (ledger_unshare(rpc_of(c)->pool->ledger, a))
+		return handler_refuse(c, h, -EDQUOT,
+			"the shares and offers of one allocation can be revoked %d times: free it, "
+			"and allocate another",
+			UNSHARED_MAX);
 	left = access_end_others(access, &all, NULL);
 	if (!left)
 		return answer_offer(c, h, a);
@@ -102,8 +108,7 @@ int handle_offer(struct connection *c, const struct header *h, struct wire *in)
 
 /* ---- ACCEPT ---- */
 
-static int answer_accept(
-	struct connection *c, const struct header *h, const struct allocation *a)
+static int answer_accept(struct connection *c, const struct header *h, const struct allocation *a)
 {
 	const struct accept_reply body = { .bytes = a->bytes,
 		.serial = a->serial,
@@ -136,8 +141,9 @@ static const struct allocation *find_offered(struct connection *c, const struct 
 		return NULL;
 	owner = sessions_get(leases->records, a->session);
 	/* What is being taken back from its owner is not handed on. */
-	if (!owner || owner->serial != a->session_serial || leases->sessions[a->session].reclaiming ||
-		make_key(owner, a, right) || sodium_memcmp(q->key, right, sizeof(right)) != 0)
+	if (!owner || owner->serial != a->session_serial ||
+		leases->sessions[a->session].reclaiming || make_key(owner, a, right) ||
+		sodium_memcmp(q->key, right, sizeof(right)) != 0)
 		return NULL;
 	return a;
 }
@@ -185,7 +191,6 @@ int handle_accept(struct connection *c, const struct header *h, struct wire *in)
 	all = (struct reached){ .allocation = a, .bytes = a->bytes };
 	/* Its owner has gone back on its offer, and uses it again. */
 	if (a->session == c->grantee->slot || access_others(rpc_of(c)->access, &all, NULL))
-		return handler_refuse(
-			c, h, -EBUSY, "0x%" PRIx64 " is in use by its owner", q.addr);
+		return handler_refuse(c, h, -EBUSY, "0x%" PRIx64 " is in use by its owner", q.addr);
 	return take_over(c, h, a);
 }

@@ -58,6 +58,7 @@ static void victim_hands_over(struct journal *j, struct ledger *l)
 	if (ledger_hand_over(l, a, j->heir, j->heir + 100, 77, &a) != 0 || a->session != j->heir ||
 		ledger_find(l, j->subject.addr) != a)
 		_exit(7);
+	j->model.last_serial = a->serial;
 	overwrite(j, i, a);
 	__atomic_store_n(&j->done, j->done + 1, __ATOMIC_SEQ_CST);
 	__atomic_store_n(&j->changes, false, __ATOMIC_SEQ_CST);
@@ -176,7 +177,7 @@ static void check_after_kill(const struct journal *j, struct ledger *l, struct b
 	if (j->changes && j->started > j->done) {
 		a = ledger_find(l, j->subject.addr);
 		assert_non_null(a);
-		assert_int_equal(a->serial, j->subject.serial);
+		assert_true(a->serial == j->subject.serial || a->session == j->heir);
 	}
 	/* And everything that was published before is there. */
 	for (unsigned i = 0; i < j->model.n; i++) {
