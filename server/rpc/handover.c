@@ -120,13 +120,13 @@ static int answer_accept(struct connection *c, const struct header *h, const str
 	return connection_reply_send(c, &r, NULL);
 }
 
-/* What an ACCEPT of this number has brought, if its answer was lost with a connection; or NULL. */
-static const struct allocation *accepted_by(
-	struct connection *c, const struct header *h, const struct accept_request *q)
+/* What an ACCEPT has brought whose answer was lost, perhaps for good: it is this session's. */
+static const struct allocation *accepted_before(
+	struct connection *c, const struct accept_request *q)
 {
 	const struct allocation *a = ledger_find(rpc_of(c)->pool->ledger, q->addr);
 
-	return a && a->seq == h->seq ? handler_own(c, q->addr, a->serial) : NULL;
+	return a && !a->size_class ? handler_own(c, q->addr, a->serial) : NULL;
 }
 
 /* The LIVE allocation that starts there, if the key is that of an offer of its owner's; else NULL. */
@@ -179,7 +179,7 @@ int handle_accept(struct connection *c, const struct header *h, struct wire *in)
 	accept_request_get(in, &q);
 	if (wire_finish(in))
 		return -EBADMSG;
-	a = accepted_by(c, h, &q);
+	a = accepted_before(c, &q);
 	if (a)
 		return answer_accept(c, h, a);
 	a = find_offered(c, &q);
@@ -190,7 +190,7 @@ int handle_accept(struct connection *c, const struct header *h, struct wire *in)
 			q.addr);
 	all = (struct reached){ .allocation = a, .bytes = a->bytes };
 	/* Its owner has gone back on its offer, and uses it again. */
-	if (a->session == c->grantee->slot || access_others(rpc_of(c)->access, &all, NULL))
+	if (access_others(rpc_of(c)->access, &all, NULL))
 		return handler_refuse(c, h, -EBUSY, "0x%" PRIx64 " is in use by its owner", q.addr);
 	return take_over(c, h, a);
 }

@@ -13,7 +13,7 @@
 
 #define SILENT 200
 #define ROUND (4 * MESSAGE_ACCEPT) /* each message in each way */
-#define HELLO_LIMIT_MS 5000      /* what rmemd allows */
+#define HELLO_LIMIT_MS 5000        /* what rmemd allows */
 
 /* ---- out of order ---- */
 

@@ -279,8 +279,7 @@ void verdict_accept(struct link *link, int status, struct wire *in)
 			at = b;
 	}
 	if (!status) {
-		require(link, at && at->owner == link->owner && at->seq == link->question.seq,
-			"answered, and it is not its own");
+		require(link, at && at->owner == link->owner, "answered, and it is not its own");
 		require(link, r.bytes == at->bytes && r.serial == at->serial, "another allocation");
 		return;
 	}
