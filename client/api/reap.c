@@ -37,7 +37,7 @@ static const struct errinfo *reason_of(const struct rmem_queue *q, uint32_t numb
 static __attribute__((noinline)) bool report(
 	const struct operation *op, struct rmem_completion *out, const struct operation **failed)
 {
-	if (!op->status)
+	if (!op->status || op->is_journal)
 		return false;
 	*out = (struct rmem_completion){
 		.tag = op->tag, .status = op->status, .flags = op->reason << REASON_SHIFT

@@ -8,6 +8,7 @@
 #include "client/data/keys.h"
 #include "client/data/progress.h"
 #include "client/space/call.h"
+#include "client/space/exact.h"
 #include "client/space/op.h"
 
 /* What has completed at the head, and is not to be reported, leaves. */
@@ -16,7 +17,7 @@ static void drop_silent(struct rmem_queue *q)
 	for (uint64_t done = queue_completed(q); done; done--) {
 		const struct operation *op = &q->operations[q->reaped & q->mask];
 
-		if (!op->silent || op->status)
+		if (!op->is_journal && (!op->silent || op->status))
 			return;
 		q->reaped++;
 	}
@@ -35,33 +36,23 @@ static void make_room(struct rmem_queue *q)
 	drop_silent(q);
 }
 
-/* Room for one more; NULL, and *rc. */
-static struct operation *begin(struct rmem_queue *q, enum operation_kind kind, uint64_t tag,
-	int *rc, struct errinfo *errinfo)
+/* Room for one more. 0 or -EAGAIN. */
+static int take_place(struct rmem_queue *q, enum operation_kind kind, uint64_t tag,
+	struct operation **out, struct errinfo *errinfo)
 {
-	struct operation *op;
-
-	errinfo->text[0] = '\0';
-	if (!q) {
-		*rc = errinfo_set(errinfo, -EINVAL, "the queue is NULL");
-		return NULL;
-	}
-	*rc = call_enter(q->rm, errinfo);
-	if (*rc == 0 && q->started - q->reaped == q->depth)
+	if (q->started - q->reaped == q->depth)
 		make_room(q);
-	if (*rc == 0 && q->started - q->reaped == q->depth)
-		*rc = errinfo_set(errinfo, -EAGAIN,
+	if (q->started - q->reaped == q->depth)
+		return errinfo_set(errinfo, -EAGAIN,
 			"%u operations have been started: reap some, or create the queue with a "
 			"greater depth",
 			(unsigned)q->depth);
-	if (*rc)
-		return NULL;
-	op = &q->operations[q->started & q->mask];
-	*op = (struct operation){ .kind = kind,
+	*out = &q->operations[q->started & q->mask];
+	**out = (struct operation){ .kind = kind,
 		.fence = q->fence,
 		.tag = tag,
 		.as_of = keys_as_of(q->channel->session) };
-	return op;
+	return 0;
 }
 
 static void started(struct rmem_queue *q)
@@ -75,22 +66,60 @@ static void started(struct rmem_queue *q)
 		progress_post(q->channel, &errinfo);
 }
 
-static int start(struct rmem_queue *q, struct operation *op, int rc, const char *call,
-	struct errinfo *errinfo)
+static int launch(struct rmem_queue *q, struct operation *op, struct errinfo *errinfo)
 {
-	bool announce;
-	uint64_t before;
+	const bool announce = descriptor_announce(q);
+	const uint64_t before = descriptor_waits(q);
+	const int rc = progress_start(q->channel, op, errinfo);
 
-	if (rc)
-		return call_done(rc, call, errinfo);
-	announce = descriptor_announce(q);
-	before = descriptor_waits(q);
-	rc = progress_start(q->channel, op, errinfo);
 	if (rc == 0)
 		started(q);
 	if (announce)
 		descriptor_announced(q, before);
-	return call_done(rc, call, errinfo);
+	return rc;
+}
+
+static int start(struct rmem_queue *q, struct operation *op, int rc, const char *call,
+	struct errinfo *errinfo)
+{
+	return call_done(rc ? rc : launch(q, op, errinfo), call, errinfo);
+}
+
+/* Records go in front of what writes to their objects: operations of which the program hears nothing. */
+static int start_records(struct rmem_queue *q, enum operation_kind kind,
+	const struct rmem_iovec *pieces, int n, struct errinfo *errinfo)
+{
+	struct session *s = q->channel->session;
+	struct operation *op;
+	int rc = 0;
+
+	if (!s->exact || kind == OPERATION_READ || !pieces)
+		return 0;
+	for (int i = 0; i < n && rc == 0; i++) {
+		if (!exact_needs(s, pieces[i].base))
+			continue;
+		rc = take_place(q, OPERATION_WRITE, 0, &op, errinfo);
+		if (rc == 0 && exact_plan(s, pieces[i].base, op)) {
+			op->silent = true;
+			rc = launch(q, op, errinfo);
+		}
+	}
+	return rc;
+}
+
+/* Room for one more, that will write to these pieces if it writes; NULL, and *rc. */
+static struct operation *begin(struct rmem_queue *q, enum operation_kind kind, uint64_t tag,
+	const struct rmem_iovec *pieces, int n, int *rc, struct errinfo *errinfo)
+{
+	struct operation *op = NULL;
+
+	errinfo->text[0] = '\0';
+	*rc = q ? call_enter(q->rm, errinfo) : errinfo_set(errinfo, -EINVAL, "the queue is NULL");
+	if (*rc == 0)
+		*rc = start_records(q, kind, pieces, n, errinfo);
+	if (*rc == 0)
+		*rc = take_place(q, kind, tag, &op, errinfo);
+	return *rc ? NULL : op;
 }
 
 static __attribute__((noinline)) void post_batch(struct channel *ch)
@@ -120,9 +149,10 @@ static inline __attribute__((always_inline)) bool start_short(struct rmem_queue 
 static __attribute__((noinline)) int start_long(struct rmem_queue *q, enum operation_kind kind,
 	void *local, rmem_addr_t remote, size_t bytes, uint64_t tag, const char *call)
 {
+	const struct rmem_iovec piece = { remote, bytes };
 	struct errinfo errinfo;
 	int rc;
-	struct operation *op = begin(q, kind, tag, &rc, &errinfo);
+	struct operation *op = begin(q, kind, tag, &piece, 1, &rc, &errinfo);
 
 	if (op)
 		rc = operation_plan_one(op, local, remote, bytes, &errinfo);
@@ -161,13 +191,17 @@ RMEM_API int rmem_start(struct rmem_queue *q, const struct rmem_op *from)
 {
 	struct operation *op = NULL;
 	struct errinfo errinfo = { "" };
-	struct rmem_op mine;
+	struct rmem_op mine = RMEM_OP_INIT;
 	int rc = op_read(from, RMEM_OP_SILENT | RMEM_OP_FENCED | RMEM_OP_ONCE, &mine, &errinfo);
+	const struct rmem_iovec word = { mine.addr, sizeof(uint64_t) };
+	const bool is_copy = mine.kind <= RMEM_OP_WRITE;
+	const struct rmem_iovec *pieces = is_copy ? mine.remote : &word;
+	const int n = is_copy ? mine.nremote : 1;
 
 	if (rc == 0 && q && start_short_op(q, &mine))
 		return 0;
 	if (rc == 0)
-		op = begin(q, op_kind(&mine), mine.tag, &rc, &errinfo);
+		op = begin(q, op_kind(&mine), mine.tag, pieces, n, &rc, &errinfo);
 	if (op) {
 		op->fence |= (mine.flags & RMEM_OP_FENCED) != 0;
 		rc = op_plan(&mine, op, &errinfo);
@@ -180,7 +214,7 @@ static int start_lists(struct rmem_queue *q, enum operation_kind kind, const str
 {
 	struct errinfo errinfo;
 	int rc;
-	struct operation *op = begin(q, kind, tag, &rc, &errinfo);
+	struct operation *op = begin(q, kind, tag, remote, nremote, &rc, &errinfo);
 
 	if (op)
 		rc = operation_plan(op, local, nlocal, remote, nremote, &errinfo);
@@ -203,9 +237,10 @@ RMEM_API int rmem_start_writev(struct rmem_queue *q, const struct iovec *local, 
 
 static int start_word(struct rmem_queue *q, const struct operation *word, const char *call)
 {
+	const struct rmem_iovec piece = { word->addr, sizeof(uint64_t) };
 	struct errinfo errinfo;
 	int rc;
-	struct operation *op = begin(q, word->kind, word->tag, &rc, &errinfo);
+	struct operation *op = begin(q, word->kind, word->tag, &piece, 1, &rc, &errinfo);
 
 	if (op) {
 		op->addr = word->addr;

@@ -4,11 +4,13 @@
 #include "client/data/explain.h"
 #include "common/log.h"
 
-const struct near_key *fastpath_object_key(struct channel *ch, uint64_t remote, size_t bytes)
+const struct near_key *fastpath_object_key(
+	struct channel *ch, enum operation_kind kind, uint64_t remote, size_t bytes)
 {
 	uint32_t slot;
+	const struct near_key *key = key_cache_find_object(&ch->keys, remote, bytes, &slot);
 
-	return key_cache_find_object(&ch->keys, remote, bytes, &slot);
+	return key && kind != OPERATION_READ && !slab_is_sent(key->slab, slot) ? NULL : key;
 }
 
 bool fastpath_search_buffer(struct channel *ch, const void *local, size_t bytes)

@@ -19,9 +19,9 @@
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
-/* ... of an object. */
+/* ... of an object. Not for data that a record has to go in front of. */
 __attribute__((noinline)) const struct near_key *fastpath_object_key(
-	struct channel *ch, uint64_t remote, size_t bytes);
+	struct channel *ch, enum operation_kind kind, uint64_t remote, size_t bytes);
 
 /* The key, where nothing is to be looked up, asked for or waited for first, but for the lease; else NULL. */
 static inline const struct near_key *fastpath_key(struct channel *ch, enum operation_kind kind,
@@ -35,7 +35,7 @@ static inline const struct near_key *fastpath_key(struct channel *ch, enum opera
 		return NULL;
 	key = key_cache_find(&ch->keys, remote, bytes);
 	if (unlikely(!key))
-		return fastpath_object_key(ch, remote, bytes);
+		return fastpath_object_key(ch, kind, remote, bytes);
 	return kind == OPERATION_WRITE && key->read_only ? NULL : key;
 }
 

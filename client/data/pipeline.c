@@ -98,12 +98,21 @@ int pipeline_attach(struct pipeline *p, struct endpoint *ep, struct errinfo *err
 }
 
 /* Those at the head that are done leave, in order. */
+/* A record has arrived, if it is still that of the slot. */
+static void note_sent(const struct operation *op)
+{
+	if (op->slab && op->status == 0 && slab_record(op->slab, op->slot) == op->desired)
+		atomic_store_explicit(&op->slab->sent[op->slot], op->desired, memory_order_release);
+}
+
 void pipeline_complete(struct pipeline *p)
 {
 	uint64_t n = 0;
 
 	for (; p->first && p->first != p->building && operation_is_done(p->first); n++) {
 		temp_mrs_release(&p->temp_mrs, p->first);
+		if (p->first->is_journal)
+			note_sent(p->first);
 		p->first = p->first->following;
 	}
 	if (!p->first)

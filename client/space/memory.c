@@ -226,8 +226,8 @@ int memory_alloc(struct rmem *rm, struct memory_wish *wish, uint64_t deadline_ns
 	return rc;
 }
 
-static int site_once(struct rmem *rm, struct memory_wish *wish, uint64_t deadline_ns,
-	uint32_t *out, struct errinfo *errinfo)
+static int site_once(struct rmem *rm, struct memory_wish *wish, uint64_t deadline_ns, uint32_t *out,
+	struct errinfo *errinfo)
 {
 	struct site site;
 	int rc = session_lock(&rm->session, deadline_ns, errinfo);

@@ -10,15 +10,16 @@
 struct memory_wish {
 	size_t bytes;
 	struct placement placement;
-	struct slab *slab; /* ... for this one, which gets its address; it has no call site. NULL: an allocation */
+	struct slab *
+		slab; /* ... for this one, which gets its address; it has no call site. NULL: an allocation */
 	struct stack stack;
 	/* of the stack, while it is being described; else NULL */
 	struct site_description *description;
 };
 
 /* The server's number for a stack; 0: it has none. Errors as rmem_alloc(). */
-int memory_site(
-	struct rmem *rm, const struct stack *stack, uint64_t deadline_ns, uint32_t *out, struct errinfo *errinfo);
+int memory_site(struct rmem *rm, const struct stack *stack, uint64_t deadline_ns, uint32_t *out,
+	struct errinfo *errinfo);
 
 /* Errors as rmem_alloc(). */
 int memory_alloc(struct rmem *rm, struct memory_wish *wish, uint64_t deadline_ns, rmem_addr_t *out,

@@ -73,6 +73,7 @@ enum rig_port {
 	RIG_PORT_OPS,
 	RIG_PORT_GUESTS,
 	RIG_PORT_POLICIES,
+	RIG_PORT_SLAB_RECORDS,
 };
 
 #define RIG_LIMIT_MS \

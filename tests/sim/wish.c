@@ -35,7 +35,7 @@ static const struct block *name(const struct owner *o, uint64_t *addr, uint64_t 
 static void wish_placement(struct placement *p, const struct block *b)
 {
 	static const uint8_t policies[] = { PLACEMENT_BIND, PLACEMENT_PREFERRED,
-		PLACEMENT_INTERLEAVE, PLACEMENT_NEAR };
+		PLACEMENT_INTERLEAVE, PLACEMENT_NEAR, PLACEMENT_LOCAL };
 
 	if (chance_in(2))
 		return;
@@ -43,10 +43,10 @@ static void wish_placement(struct placement *p, const struct block *b)
 	if (chance_in(2))
 		return;
 	p->policy = policies[chance_below(sizeof(policies))];
-	if (p->policy == PLACEMENT_NEAR) {
+	if (p->policy == PLACEMENT_NEAR || p->policy == PLACEMENT_LOCAL)
 		p->nodes = 0;
+	if (p->policy == PLACEMENT_NEAR)
 		p->near = b ? b->addr : 0;
-	}
 	p->policy |= chance_in(3) ? PLACEMENT_STRICT : 0;
 	if (chance_in(40))
 		p->nodes |= 1U << 7;

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * journal=exact: before the first data that is written to an object, its record is written on the same queue pair. A
+ * queue pair works in order: if the data arrived, the record did.
+ *
+ * A record counts as sent when its write has completed (pipeline_complete()). Until then each further write to the
+ * object, on whatever queue pair, has it in front. Any thread.
+ */
+#ifndef RMEM_CLIENT_SPACE_EXACT_H
+#define RMEM_CLIENT_SPACE_EXACT_H
+
+#include "client/control/session.h"
+#include "client/data/operation.h"
+
+/* Does the record of the object that addr is in have to be sent first? */
+bool exact_needs(const struct session *s, rmem_addr_t addr);
+/* ... then op, which is zeroed but for what its maker keeps, writes it; it must not move. */
+bool exact_plan(struct session *s, rmem_addr_t addr, struct operation *op);
+
+/* The remote pieces of an operation that writes data. */
+struct exact_pieces {
+	struct rmem_iovec word;
+	const struct rmem_iovec *pieces;
+	int n; /* 0: it writes none, or the session is not exact */
+};
+struct exact_pieces exact_pieces(const struct session *s, const struct operation *op);
+
+#endif
