@@ -42,7 +42,7 @@ static int begin_offer(struct session *s, void *arg, struct errinfo *errinfo)
 
 	pthread_mutex_lock(&s->table);
 	rc = find_own(s, request->addr, &block, errinfo);
-	if (rc == 0) {
+	if (block) {
 		request->serial = block->id;
 		block->offered = true;
 		blocks_set_state(&s->blocks, block, BLOCK_FREEING);

@@ -61,10 +61,10 @@ static int move_on(struct connection *c, struct transfer *t, uint64_t max, struc
 		err = errinfo_set(errinfo, -EINVAL, "the two ranges overlap");
 	if (err)
 		return err;
-	if (t->fill)
-		memset(dst + t->done, t->byte, now);
-	else
+	if (src)
 		memcpy(dst + t->done, src + t->done, now);
+	else
+		memset(dst + t->done, t->byte, now);
 	t->done += now;
 	return 0;
 }
