@@ -179,7 +179,8 @@ enum placement_attribute {
 #define ALLOC_REPLY_FIELDS(X) \
 	X(u64, addr, ) \
 	X(u64, bytes, ) \
-	X(u64, serial, )
+	X(u64, serial, ) \
+	X(u8, node, ) /* the NUMA node that it lies on: an address does not tell */
 
 /* The reply to ATTACH: a grant on this connection. */
 #define GRANT_REPLY_FIELDS(X) \
@@ -211,6 +212,7 @@ enum placement_attribute {
 	X(u64, serial, ) \
 	X(u64, age_ns, ) \
 	X(u8, read_only, ) \
+	X(u8, node, ) \
 	X(u8, size_class, ) /* 0: a block; else it is an object in a slab of this class, which lies there: */ \
 	X(u64, slab_addr, ) \
 	X(u64, slab_bytes, )

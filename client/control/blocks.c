@@ -83,6 +83,7 @@ static struct block *fill(struct blocks *t, const struct block *new)
 		memcpy(b->key, new->key, sizeof(b->key));
 	b->attached = new->attached;
 	b->shared = b->offered = false;
+	b->node = new->node;
 	b->born_ns = new->born_ns;
 	b->whole = NULL;
 	atomic_store_explicit(&b->foreign, NULL, memory_order_relaxed);

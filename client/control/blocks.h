@@ -55,6 +55,7 @@ struct block {
 	_Atomic(struct slab *) slab; /* it is one; NULL: it is one allocation */
 	uint32_t left;               /* a STALE slab's objects that the program has not freed */
 	uint8_t key[SHARE_KEY_SIZE]; /* of an attached one; else zero */
+	uint8_t node;                /* the server's NUMA node that it lies on */
 	uint64_t born_ns;            /* on the boot clock: allocated then */
 	/*
 	 * Attached objects have no pages of their own. A block that is never LIVE stands for the slab they are in: it has the

@@ -157,7 +157,7 @@ static int recover(struct ledger *l)
 		return err;
 	slotmap_expect(&l->by_addr, found.count);
 	for (uint32_t i = 0; i < found.count && !err; i++) {
-		err = accounts_prepare(&l->accounts, addr_node(record(l, found.slots[i])->addr));
+		err = accounts_prepare(&l->accounts, allocation_node(record(l, found.slots[i])));
 		if (!err) {
 			slots_occupy(&l->slots, found.slots[i]);
 			index_add(l, found.slots[i]);
@@ -288,7 +288,7 @@ static void publish(struct allocation *a, const struct allocation *draft)
 	a->birth_ns = draft->birth_ns;
 	a->site = draft->site;
 	a->seq = draft->seq;
-	a->former_order = 0;
+	a->order_or_node = draft->order_or_node;
 	a->size_class = draft->size_class;
 	a->unshared = draft->unshared;
 	a->check = draft->check;
@@ -303,7 +303,6 @@ int ledger_add(struct ledger *l, const struct allocation *draft, const struct al
 
 	checked.state = ALLOCATION_LIVE;
 	checked.serial = numbering_next(&l->serials);
-	checked.former_order = 0;
 	checked.unshared = 0;
 	checked.check = ledger_record_check(&checked);
 	if (checked.serial == 0)
@@ -312,7 +311,7 @@ int ledger_add(struct ledger *l, const struct allocation *draft, const struct al
 		return -EINVAL;
 	if (ledger_find_containing(l, draft->addr))
 		return -EEXIST;
-	err = accounts_prepare(&l->accounts, addr_node(draft->addr));
+	err = accounts_prepare(&l->accounts, allocation_node(draft));
 	if (err)
 		return err;
 	if (slots_take(&l->slots, &slot))

@@ -29,7 +29,10 @@ bool ledger_record_is_possible(const struct allocation *a)
 {
 	if (a->bytes == 0 || a->bytes > BLOCK_MAX_BYTES)
 		return false;
-	if (a->former_order && 1ULL << a->former_order % 64 != block_align(a->bytes))
+	if (a->order_or_node >= ALLOCATION_ON_NODE + ADDR_MAX_NODES)
+		return false;
+	if (a->order_or_node && a->order_or_node < ALLOCATION_ON_NODE &&
+		1ULL << a->order_or_node % 64 != block_align(a->bytes))
 		return false;
 	if (a->size_class && !slab_slots(a->size_class, a->bytes))
 		return false;

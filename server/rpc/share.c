@@ -215,6 +215,7 @@ int handle_lookup(struct connection *c, const struct header *h, struct wire *in)
 		.serial = a->serial,
 		.age_ns = leases_age_ns(rpc_of(c)->leases, born_ns(c, &offer)),
 		.read_only = read_only,
+		.node = (uint8_t)allocation_node(a),
 		.size_class = a->size_class,
 		.slab_addr = a->size_class ? a->addr : 0,
 		.slab_bytes = a->size_class ? a->bytes : 0 };

@@ -198,7 +198,7 @@ bool model_is_ending(const struct block *b)
 
 char *model_memory(const struct block *b)
 {
-	return pool_find_node(&rooms.pool, addr_node(b->addr))->arena.base + addr_offset(b->addr);
+	return pool_find_segment(&rooms.pool, b->addr)->arena.base + addr_offset(b->addr);
 }
 
 static uint64_t *first_record(const struct block *b)

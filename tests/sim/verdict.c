@@ -33,7 +33,7 @@ void verdict_asked(struct link *link, const struct request *q)
 	if (q->type == MESSAGE_UNSHARE &&
 		(b = verdict_own(link, q->unshare.addr, q->unshare.serial)) != NULL) {
 		b->unshare_asked = true;
-		if (b->size_class)
+		if (b->size_class && b->state == BLOCK_LENT)
 			model_write_record(b); /* its client did, before it asked */
 	}
 	if (q->type == MESSAGE_OFFER &&

@@ -28,7 +28,7 @@ static void require_order(const struct link *link, const struct alloc_reply *r)
 			continue;
 		require(link,
 			block_bytes_for(q->bytes) > block_bytes_for(r->bytes) ||
-				!room_fits_node(q, addr_node(r->addr)),
+				!room_fits_node(q, (unsigned)room_node_of(r->addr)),
 			"served before one that has waited longer");
 	}
 }
@@ -41,7 +41,8 @@ static void require_wished(const struct link *link, const struct alloc_reply *r)
 	require(link, r->bytes == q->bytes, "another size");
 	require(link, !q->size_class || slab_slots(q->size_class, q->bytes),
 		"a slab that cannot be");
-	require(link, room_fits_node(q, addr_node(r->addr)), "another node");
+	require(link, room_fits_node(q, (unsigned)room_node_of(r->addr)), "another node");
+	require(link, r->node == room_node_of(r->addr), "it says another node");
 	for (unsigned i = 0; i < q->navoid; i++)
 		require(link,
 			q->avoid[i].start >= end || q->avoid[i].end <= r->addr ||
