@@ -16,7 +16,7 @@
 
 #ifndef TURN_BYTES /* the simulation has smaller blocks */
 #define AT_ONCE_BYTES (64ULL << 10)
-#define TURN_BYTES (4ULL << 20) /* about a millisecond, as a slice (server/lease/reaper.c) */
+#define TURN_BYTES (2ULL << 20) /* one or two milliseconds, as a slice (server/lease/reaper.c) */
 #endif
 
 /* Where a range of an allocation is in this process. */
