@@ -152,6 +152,7 @@ static int add_accepted(struct session *s, rmem_addr_t addr, const struct accept
 	rc = blocks_add(&s->blocks, &(struct block){ .addr = addr,
 					    .bytes = reply->bytes,
 					    .id = reply->serial,
+					    .node = reply->node,
 					    .born_ns = clock_boot_ns() - reply->age_ns });
 	if (rc == -EEXIST)
 		rc = explain_in_the_way(blocks_overlap(&s->blocks, addr, reply->bytes), errinfo);
