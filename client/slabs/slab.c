@@ -92,7 +92,7 @@ bool slab_set_shared(struct slab *s, struct heap *heap, uint32_t slot, bool shar
 	_Atomic uint64_t *words = atomic_load(&s->shared);
 
 	if (!words) {
-		words = heap_alloc(heap, 2 * (s->room / 64) * sizeof(*words));
+		words = heap_alloc(heap, (size_t)s->room / 32 * sizeof(*words));
 		if (!words)
 			return false;
 		atomic_store(&s->shared, words);
