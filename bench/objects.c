@@ -82,19 +82,21 @@ static void print(const char *name, const struct timing *t)
 
 static uint64_t resident_bytes(void)
 {
-	unsigned long long all, resident = 0;
 	FILE *f = fopen("/proc/self/statm", "re");
+	char line[160] = "", *second;
 
-	must(f && fscanf(f, "%llu %llu", &all, &resident) == 2, "no /proc/self/statm");
+	must(f && fgets(line, sizeof(line), f), "no /proc/self/statm");
 	fclose(f);
-	return resident * (uint64_t)sysconf(_SC_PAGESIZE);
+	(void)strtoull(line, &second, 10);
+	return strtoull(second, NULL, 10) * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
 /* ---- the tables ---- */
 
 static void open_tables(void)
 {
-	must(!ledger_open(&b.pool.ledger, b.dir, "ledger", b.nslabs + 16), "cannot open the ledger");
+	must(!ledger_open(&b.pool.ledger, b.dir, "ledger", b.nslabs + 16),
+		"cannot open the ledger");
 	must(!sessions_open(&b.sessions, b.dir, "sessions"), "cannot open the sessions");
 	must(!sites_open(&b.sites, b.dir, "sites", b.pool.ledger), "cannot open the sites");
 	must(!buddy_create(b.arena_bytes, &b.pool.nodes[0].buddy), "no memory for an allocator");
@@ -128,7 +130,8 @@ static void add_sessions(void)
 
 	for (uint32_t i = 0; i < SESSIONS; i++) {
 		memcpy(id, &i, sizeof(i));
-		must(!sessions_add(b.sessions, id, secret, &who, NSEC_PER_SEC, &slot), "no session");
+		must(!sessions_add(b.sessions, id, secret, &who, NSEC_PER_SEC, &slot),
+			"no session");
 		sessions_set_state(
 			b.sessions, slot, SESSION_DEAD, HOLDER_PID_GONE, 2 * NSEC_PER_SEC);
 		b.leases.sessions[slot].used = true;
