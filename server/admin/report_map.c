@@ -140,8 +140,7 @@ static const struct report_segment *current_segment(
 	for (size_t i = 0; i < view->nsegments; i++) {
 		const struct report_segment *s = &view->segments[i];
 
-		if (s->number >= map->segment &&
-			(map->node < 0 || s->node == (unsigned)map->node))
+		if (s->number >= map->segment && (map->node < 0 || s->node == (unsigned)map->node))
 			return s;
 	}
 	return NULL;

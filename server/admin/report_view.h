@@ -31,7 +31,7 @@ struct report_node {
 	uint64_t size_bytes;
 	uint64_t page_bytes;
 	uint64_t largest_free_bytes;
-	unsigned cpus; /* near its memory */
+	unsigned cpus;                                      /* near its memory */
 	uint64_t memory_bytes, bandwidth_mib_s, latency_ns; /* of all its memory; 0: unknown */
 	unsigned
 		best_in; /* a bit per enum placement_attribute in which it is best, of the nodes that lend */

@@ -63,8 +63,7 @@ static inline unsigned allocation_node(const struct allocation *a)
 
 static inline void allocation_set_node(struct allocation *a, unsigned node)
 {
-	a->order_or_node =
-		node == addr_segment(a->addr) ? 0 : (uint8_t)(ALLOCATION_ON_NODE + node);
+	a->order_or_node = node == addr_segment(a->addr) ? 0 : (uint8_t)(ALLOCATION_ON_NODE + node);
 }
 
 const char *allocation_state_name(uint32_t state);

@@ -64,7 +64,8 @@ static int take_block_on(struct pool *p, unsigned node, const struct wish *wish,
 	}
 	if (best)
 		err = take_block_in(best, wish, out_offset);
-	for (s = best, cursor = 0; err == -ENOSPC && (s = next_on(p, 1ULL << node, &cursor)) != NULL;)
+	for (s = best, cursor = 0;
+		err == -ENOSPC && (s = next_on(p, 1ULL << node, &cursor)) != NULL;)
 		err = take_block_in(s, wish, out_offset);
 	if (!err)
 		*out = s;

@@ -30,7 +30,8 @@ static bool is_owed(const struct allocation *a)
 
 int room_node_of(uint64_t addr)
 {
-	const struct segment *s = addr_is_remote(addr) ? pool_find_segment(&rooms.pool, addr) : NULL;
+	const struct segment *s =
+		addr_is_remote(addr) ? pool_find_segment(&rooms.pool, addr) : NULL;
 
 	return s ? (int)s->node : -1;
 }

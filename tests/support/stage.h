@@ -74,10 +74,9 @@ static inline struct stage make_stage(struct world *w)
 			.best_in = i ? 1 << PLACEMENT_CAPACITY | 1 << PLACEMENT_LATENCY : 0,
 			.numastat = { 1 + i, 2, 3, 4, 5, 6 } };
 	for (unsigned i = 0; i < NODES; i++)
-		s.segments[i] = (struct report_segment){ .number = 64 + i,
-			.node = i,
-			.size_bytes = ARENA,
-			.blocks = w->buddies[i] };
+		s.segments[i] = (struct report_segment){
+			.number = 64 + i, .node = i, .size_bytes = ARENA, .blocks = w->buddies[i]
+		};
 	s.view = (struct report_view){
 		.ledger = w->ledger,
 		.sessions = w->sessions,
