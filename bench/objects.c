@@ -21,7 +21,7 @@
 #include "common/size_class.h"
 #include "common/units.h"
 #include "server/audit/audit.h"
-#include "server/audit/slab.h"
+#include "server/lease/slab.h"
 #include "server/lease/session.h"
 #include "server/memory/buddy.h"
 
@@ -95,7 +95,8 @@ static uint64_t resident_bytes(void)
 
 static void open_tables(void)
 {
-	must(!ledger_open(&b.pool.ledger, b.dir, "ledger", b.nslabs + 16), "cannot open the ledger");
+	must(!ledger_open(&b.pool.ledger, b.dir, "ledger", b.nslabs + 16),
+		"cannot open the ledger");
 	must(!sessions_open(&b.sessions, b.dir, "sessions"), "cannot open the sessions");
 	must(!sites_open(&b.sites, b.dir, "sites", b.pool.ledger), "cannot open the sites");
 	must(!buddy_create(b.arena_bytes, &b.segment.buddy), "no memory for an allocator");
@@ -129,7 +130,8 @@ static void add_sessions(void)
 
 	for (uint32_t i = 0; i < SESSIONS; i++) {
 		memcpy(id, &i, sizeof(i));
-		must(!sessions_add(b.sessions, id, secret, &who, NSEC_PER_SEC, &slot), "no session");
+		must(!sessions_add(b.sessions, id, secret, &who, NSEC_PER_SEC, &slot),
+			"no session");
 		sessions_set_state(
 			b.sessions, slot, SESSION_DEAD, HOLDER_PID_GONE, 2 * NSEC_PER_SEC);
 		b.leases.sessions[slot].used = true;
@@ -180,8 +182,8 @@ static void measure_restart(void)
 	open_tables();
 	while ((a = ledger_next(b.pool.ledger, &cursor)) != NULL) {
 		sessions_expect(b.sessions, a->session, a->session_serial);
-		must(!buddy_reserve(b.segment.buddy, addr_offset(a->addr),
-			     allocation_block_bytes(a)),
+		must(!buddy_reserve(
+			     b.segment.buddy, addr_offset(a->addr), allocation_block_bytes(a)),
 			"a slab does not fit");
 	}
 	end(&all);

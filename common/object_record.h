@@ -23,7 +23,8 @@
 enum object_state {
 	OBJECT_UNUSED = 0, /* never allocated in this slab: its bytes are zero */
 	OBJECT_LIVE = 1,
-	OBJECT_FREED = 2, /* it, and its site and birth, are those of the object that was there last */
+	OBJECT_FREED =
+		2, /* it, and its site and birth, are those of the object that was there last */
 	OBJECT_INVALID = 3,
 };
 

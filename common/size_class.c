@@ -3,7 +3,8 @@
 
 uint32_t size_class_bytes(unsigned size_class)
 {
-	const unsigned above = size_class - SIZE_CLASSES_FINE - 1; /* from the first that is not fine */
+	const unsigned above =
+		size_class - SIZE_CLASSES_FINE - 1; /* from the first that is not fine */
 
 	if (size_class >= SIZE_CLASSES)
 		return 0;

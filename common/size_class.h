@@ -38,8 +38,10 @@ static inline unsigned size_class_of_bytes(uint32_t bytes)
 
 	if (bytes <= 8 * SIZE_CLASSES_FINE)
 		return (bytes + 7) / 8;
-	doubling = (unsigned)(31 - __builtin_clz(bytes - 1)) - 6; /* bytes is in (64, 128] << doubling */
-	return SIZE_CLASSES_FINE + 1 + doubling * 8 + ((bytes - 1 - (64U << doubling)) >> (doubling + 3));
+	doubling = (unsigned)(31 - __builtin_clz(bytes - 1)) -
+		   6; /* bytes is in (64, 128] << doubling */
+	return SIZE_CLASSES_FINE + 1 + doubling * 8 +
+	       ((bytes - 1 - (64U << doubling)) >> (doubling + 3));
 }
 
 /* Bytes of a slot; 0 for 0 and what is no class. */

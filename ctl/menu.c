@@ -40,6 +40,9 @@ const struct menu_command menu_commands[MENU_COMMANDS] = {
 		"the free pieces of each size, per NUMA node",
 		"Show for each NUMA node how many free pieces of 4 KiB, 8 KiB, and so on up to\n"
 		"2 GiB there are, laid out as in /proc/buddyinfo.\n" },
+	[REPORT_SLABINFO] = { "slabinfo", NULL, NULL, "what small allocations take, per size class",
+		"Show for each size class how many slots of slabs there are and how many of them\n"
+		"hold an object, laid out as in /proc/slabinfo. It makes an audit.\n" },
 	[REPORT_AUDIT] = { "audit", NULL, NULL, "make an audit now, and say what it found in sum",
 		"Make an audit now and say what it found, in sum; rmemctl leaks shows the rest,\n"
 		"and judges. It takes nothing from anybody.\n" },

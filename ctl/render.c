@@ -18,6 +18,7 @@ static const struct {
 	[REPORT_WHO_HOLDS] = { "who-holds", "who-holds", "who-holds", render_who_holds },
 	[REPORT_NUMASTAT] = { "numastat", "numastat", "numastat", render_numastat },
 	[REPORT_BUDDYINFO] = { "buddyinfo", "buddyinfo", "buddyinfo", render_buddyinfo },
+	[REPORT_SLABINFO] = { "slabinfo", "slabinfo", "slabinfo", render_slabinfo },
 	[REPORT_AUDIT] = { "audit", "audit", "audit", render_audit },
 	[REPORT_EVICT] = { "evict", "evict", "evict", render_evict },
 	[REPORT_REVOKE] = { "revoke", "revoke", "revoke", render_revoke },

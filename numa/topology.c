@@ -308,8 +308,7 @@ unsigned topology_distance(const struct topology *t, unsigned from, unsigned to)
 static bool has_node(const struct topology *t, long long node)
 {
 	return node >= 0 && node <= INT_MAX &&
-	       hwloc_bitmap_isset(
-		       hwloc_topology_get_complete_nodeset(t->hw), (unsigned)node);
+	       hwloc_bitmap_isset(hwloc_topology_get_complete_nodeset(t->hw), (unsigned)node);
 }
 
 /* A device hangs below the smallest object it is local to: that must have exactly one node. */

@@ -17,8 +17,8 @@
 
 #define TOPOLOGY_UNKNOWN (-1)
 #define TOPOLOGY_HUGE_SIZES 4 /* no architecture has more */
-#define TOPOLOGY_LOCAL 10  /* the distance of a node from itself, as ACPI has it */
-#define TOPOLOGY_REMOTE 20 /* from another, if nobody says how far it is */
+#define TOPOLOGY_LOCAL 10     /* the distance of a node from itself, as ACPI has it */
+#define TOPOLOGY_REMOTE 20    /* from another, if nobody says how far it is */
 
 struct topology_huge {
 	uint64_t page_bytes;

@@ -4,7 +4,6 @@ set(RMEM_PURE
 	audit/audit.c
 	audit/audit_merge.c
 	audit/finding.c
-	audit/object.c
 	audit/scan.c
 	base/bitset.c
 	base/wait.c
@@ -15,6 +14,7 @@ set(RMEM_PURE
 	ledger/ledger.c
 	ledger/ledger_recover.c
 	ledger/numbering.c
+	ledger/object.c
 	ledger/sessions.c
 	ledger/site_holders.c
 	ledger/sites.c

@@ -68,15 +68,17 @@ static void free_parts(struct rmem_queue *q)
 static struct rmem_queue *create_parts(struct rmem *rm, const struct rmem_queue_attr *attr)
 {
 	struct rmem_queue *q = heap_alloc(rm->session.heap, sizeof(*q));
+	/* An operation may have a record in front of it. */
+	const unsigned depth = rm->session.exact ? 2 * attr->depth : attr->depth;
 	unsigned ring = 1;
 
 	if (!q)
 		return NULL;
-	while (ring < attr->depth)
+	while (ring < depth)
 		ring *= 2;
 	q->rm = rm;
 	q->mask = ring - 1;
-	q->depth = q->short_end = attr->depth;
+	q->depth = q->short_end = depth;
 	q->epoll_fd = q->wake_fd = q->timer_fd = -1;
 	q->quiet = true;
 	q->operations = heap_alloc(rm->session.heap, ring * sizeof(*q->operations));

@@ -49,6 +49,7 @@ struct block {
 	bool attached; /* another session's, which shares it */
 	_Atomic bool read_only; /* ... for reading only */
 	bool shared;            /* this session's, and keys to it may be good */
+	bool offered; /* FREEING, because it was offered to another session, which may have it by now */
 	struct origin origin;
 	struct block *prev;
 	_Atomic(struct slab *) slab; /* it is one; NULL: it is one allocation */
@@ -106,6 +107,9 @@ void blocks_set_state(struct blocks *t, struct block *b, enum block_state state)
  * counted anew: one was freed while the slab was being lost. With the last, the slab is removed.
  */
 void blocks_free_lost(struct blocks *t, struct block *b, bool counted);
+
+/* It was FREEING, and is LIVE again, as another: what was known of access to it is not true any more. */
+void blocks_revive(struct blocks *t, struct block *b);
 
 /* The first that has a byte in [addr, addr + bytes) and is not over, or NULL. */
 struct block *blocks_next_present(const struct blocks *t, uint64_t addr, uint64_t bytes);

@@ -28,9 +28,9 @@ static void forget_session(struct session *s)
 static int greet(struct session *s, struct endpoint *ep, uint64_t deadline_ns,
 	struct hello_reply *reply, struct errinfo *errinfo)
 {
-	struct hello_request hello = {
-		.resume = s->resumable, .journal = s->exact ? JOURNAL_EXACT : JOURNAL_LAZY, .identity = s->identity
-	};
+	struct hello_request hello = { .resume = s->resumable,
+		.journal = s->exact ? JOURNAL_EXACT : JOURNAL_LAZY,
+		.identity = s->identity };
 	uint8_t buf[MESSAGE_MAX];
 	struct wire body = wire_over(buf, sizeof(buf)), in;
 	int rc;

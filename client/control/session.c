@@ -195,8 +195,8 @@ void session_lease_extend(struct session *s, uint64_t sent_ns)
 
 void session_note_age(struct session *s)
 {
-	atomic_store_explicit(&s->age_s, (uint32_t)((clock_boot_ns() - s->opened_ns) / NSEC_PER_SEC),
-		memory_order_relaxed);
+	atomic_store_explicit(&s->age_s,
+		(uint32_t)((clock_boot_ns() - s->opened_ns) / NSEC_PER_SEC), memory_order_relaxed);
 }
 
 void session_begin_time(struct session *s, uint64_t opened_ns)

@@ -63,7 +63,7 @@ struct session {
 	struct target target;
 	char *device; /* NULL: any */
 	uint64_t timeout_ns;
-	bool exact; /* JOURNAL_EXACT */
+	bool exact;                  /* JOURNAL_EXACT */
 	_Atomic uint64_t closing_ns; /* rmem_close() is to be over; UINT64_MAX: not called yet */
 	struct identity identity;
 	struct mark mark;
@@ -107,8 +107,8 @@ struct session {
 	struct domain *domain;    /* outlives connections; changes with the device only */
 	uint64_t generation;      /* of the connection; the channels of another one are dead */
 	struct lease_epoch lease_epoch;
-	_Atomic uint32_t channels; /* that were ever made */
-	struct grace grace;        /* of the operations on them */
+	_Atomic uint32_t channels;  /* that were ever made */
+	struct grace grace;         /* of the operations on them */
 	_Atomic uint64_t opened_ns; /* the session began then, on the boot clock, */
 	_Atomic uint32_t age_s;     /* ... that many seconds ago when somebody looked last */
 	struct vitals *vitals;

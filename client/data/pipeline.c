@@ -102,8 +102,7 @@ int pipeline_attach(struct pipeline *p, struct endpoint *ep, struct errinfo *err
 static void note_sent(const struct operation *op)
 {
 	if (op->slab && op->status == 0 && slab_record(op->slab, op->slot) == op->desired)
-		atomic_store_explicit(
-			&op->slab->sent[op->slot], op->desired, memory_order_release);
+		atomic_store_explicit(&op->slab->sent[op->slot], op->desired, memory_order_release);
 }
 
 void pipeline_complete(struct pipeline *p)

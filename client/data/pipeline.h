@@ -107,7 +107,7 @@ struct pipeline {
 	bool unsettled; /* the server may still carry out what was sent on the connection before: none ends until the next */
 	bool carried;   /* the next to be added has begun already, the short way */
 	bool apart;     /* endpoint_keeps_apart() */
-	bool flushed;       /* nothing more comes of the connection */
+	bool flushed;   /* nothing more comes of the connection */
 	bool interruptible; /* a signal handler that has run ends progress_advance(): -EINTR */
 	struct bounce bounce;
 	struct ibv_mr *bounce_mr;

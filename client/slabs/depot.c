@@ -40,7 +40,8 @@ static uint64_t cut(uint64_t slots, uint64_t slot)
 	uint64_t best = 0, best_left = 0;
 
 	for (uint64_t n = slots; n <= 2 * slots + 4; n++) {
-		const uint64_t bytes = (n * slot + SLAB_PAGE_BYTES - 1) & ~(uint64_t)(SLAB_PAGE_BYTES - 1);
+		const uint64_t bytes =
+			(n * slot + SLAB_PAGE_BYTES - 1) & ~(uint64_t)(SLAB_PAGE_BYTES - 1);
 		const uint64_t left = bytes - n * slot;
 
 		if (bytes > SLAB_BYTES_MAX)
@@ -59,8 +60,9 @@ uint64_t depot_next_bytes(struct depot *d, unsigned size_class)
 {
 	struct depot_class *c = &d->classes[size_class];
 	const uint64_t slot = size_class_bytes(size_class) + OBJECT_RECORD_BYTES;
-	const uint64_t max = clamp(atomic_load_explicit(&d->bytes, memory_order_relaxed) >> DEPOT_SHARE_LOG2,
-		SLAB_BYTES_USUAL, SLAB_BYTES_MAX);
+	const uint64_t max =
+		clamp(atomic_load_explicit(&d->bytes, memory_order_relaxed) >> DEPOT_SHARE_LOG2,
+			SLAB_BYTES_USUAL, SLAB_BYTES_MAX);
 	uint64_t want;
 
 	pthread_mutex_lock(&c->lock);
@@ -111,8 +113,8 @@ static void count_empty(struct depot *d, struct depot_class *c, const struct sla
 	atomic_fetch_add_explicit(&d->empty_bytes, is_empty ? bytes : -bytes, memory_order_relaxed);
 }
 
-static unsigned take_from(struct depot *d, struct depot_class *c, struct slab *s, slab_item *out,
-	unsigned want)
+static unsigned take_from(
+	struct depot *d, struct depot_class *c, struct slab *s, slab_item *out, unsigned want)
 {
 	unsigned n = 0;
 
@@ -130,8 +132,8 @@ static unsigned take_from(struct depot *d, struct depot_class *c, struct slab *s
 	return n;
 }
 
-static void put_into(struct depot *d, struct depot_class *c, struct slab *s, uint32_t slot,
-	uint64_t period)
+static void put_into(
+	struct depot *d, struct depot_class *c, struct slab *s, uint32_t slot, uint64_t period)
 {
 	s->free[slot / 64] |= 1ULL << slot % 64;
 	if (s->nfree++ == 0)
@@ -146,7 +148,8 @@ static void put_into(struct depot *d, struct depot_class *c, struct slab *s, uin
 static int grow(struct depot *d, struct depot_class *c)
 {
 	const uint32_t room = c->room ? c->room * 2 : 64;
-	const size_t old_bytes = c->room * sizeof(struct slab *), bytes = room * sizeof(struct slab *);
+	const size_t old_bytes = c->room * sizeof(struct slab *),
+		     bytes = room * sizeof(struct slab *);
 	uint64_t *some = heap_alloc(d->heap, room / 64 * sizeof(*some));
 	struct slab **slabs = some ? heap_grow(d->heap, c->slabs, old_bytes, bytes) : NULL;
 
@@ -199,8 +202,8 @@ unsigned depot_take(struct depot *d, unsigned size_class, slab_item *out, unsign
 	return n;
 }
 
-bool depot_put(struct depot *d, unsigned size_class, const slab_item *items, unsigned n,
-	uint64_t period)
+bool depot_put(
+	struct depot *d, unsigned size_class, const slab_item *items, unsigned n, uint64_t period)
 {
 	struct depot_class *c = &d->classes[size_class];
 

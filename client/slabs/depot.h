@@ -23,11 +23,11 @@ struct depot_class {
 	struct slab **slabs; /* by id; NULL: none has it */
 	uint64_t *some;      /* a bit for each id whose slab has free slots */
 	uint32_t room;       /* ids, a multiple of 64 */
-	uint32_t count;  /* slabs, and those to come */
-	uint32_t lowest; /* no slab with an id below this has free slots */
-	uint32_t vacant; /* all ids below this are in use */
-	uint32_t nempty;        /* slabs of which all slots are free */
-	uint64_t bytes;  /* of all slabs */
+	uint32_t count;      /* slabs, and those to come */
+	uint32_t lowest;     /* no slab with an id below this has free slots */
+	uint32_t vacant;     /* all ids below this are in use */
+	uint32_t nempty;     /* slabs of which all slots are free */
+	uint64_t bytes;      /* of all slabs */
 };
 
 struct depot {
@@ -37,7 +37,8 @@ struct depot {
 	struct depot_class classes[SIZE_CLASSES];
 	/* Slabs with records that have changed, and slabs whose records were sent and that are looked at once more. */
 	_Atomic(struct slab *) dirty, look;
-	_Atomic uint32_t unsent; /* slabs whose records changed, and that has not been sent and confirmed */
+	_Atomic uint32_t
+		unsent; /* slabs whose records changed, and that has not been sent and confirmed */
 	pthread_mutex_t unused_lock;
 	_Atomic unsigned turn; /* which class's empty slab goes back next */
 	struct slab *unused;   /* those that were given back, for others to come */
@@ -59,8 +60,8 @@ unsigned depot_take(struct depot *d, unsigned size_class, slab_item *out, unsign
  * Slots come back, all of one class, that nobody holds any more. period: of grace_begin(), after they were freed; 0: no
  * operation is on its way on any. Slots of slabs that were lost are dropped. true: depot_has_surplus().
  */
-bool depot_put(struct depot *d, unsigned size_class, const slab_item *items, unsigned n,
-	uint64_t period);
+bool depot_put(
+	struct depot *d, unsigned size_class, const slab_item *items, unsigned n, uint64_t period);
 
 /* A slab for depot_add(), or depot_cancel() where the server has none. NULL: out of memory. */
 struct slab *depot_make_slab(struct depot *d, unsigned size_class, uint64_t bytes, bool exact);

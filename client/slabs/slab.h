@@ -93,8 +93,8 @@ static inline uint64_t slab_record(const struct slab *s, uint32_t slot)
 /* Is the record on the server as it is here, so that data may be written to the object? Always, if the journal is lazy. */
 static inline bool slab_is_sent(const struct slab *s, uint32_t slot)
 {
-	return !s->sent || atomic_load_explicit(&s->sent[slot], memory_order_acquire) ==
-				   slab_record(s, slot);
+	return !s->sent ||
+	       atomic_load_explicit(&s->sent[slot], memory_order_acquire) == slab_record(s, slot);
 }
 
 /* Is [addr, addr + bytes) inside one live object? *out_slot then. */

@@ -27,8 +27,8 @@ void thread_cache_destroy(struct thread_cache *t)
 	heap_free(heap, t, sizeof(*t));
 }
 
-static bool put_back(struct thread_cache *t, unsigned size_class, struct magazine *m,
-	uint64_t period)
+static bool put_back(
+	struct thread_cache *t, unsigned size_class, struct magazine *m, uint64_t period)
 {
 	bool empties = false;
 
@@ -104,8 +104,8 @@ int thread_cache_refill(struct thread_cache *t, unsigned size_class)
 		}
 		put_back(t, size_class, c->freed, period);
 	}
-	c->ready->n = depot_take(
-		t->depot, size_class, c->ready->items, c->capacity ? c->capacity : 1);
+	c->ready->n =
+		depot_take(t->depot, size_class, c->ready->items, c->capacity ? c->capacity : 1);
 	/* Handed out from the end: in the order of addresses. */
 	for (uint32_t i = 0, j = c->ready->n; i + 1 < j; i++) {
 		const slab_item item = c->ready->items[i];

@@ -20,9 +20,9 @@
 #include "client/slabs/depot.h"
 
 #define MAGAZINE_ITEMS_MAX 64U
-#define MAGAZINE_BYTES_MIN 256U       /* of slots, at first, */
+#define MAGAZINE_BYTES_MIN 256U  /* of slots, at first, */
 #define MAGAZINE_BYTES_MAX 2048U /* ... and at most */
-#define MAGAZINE_TRIPS 64U             /* out of slots, until it is doubled */
+#define MAGAZINE_TRIPS 64U       /* out of slots, until it is doubled */
 
 struct magazine {
 	uint32_t n;
@@ -50,8 +50,7 @@ void thread_cache_destroy(struct thread_cache *t); /* drained. NULL is fine */
 bool thread_cache_drain(struct thread_cache *t);
 
 /* A slot that may be handed out. false: thread_cache_refill() comes first. */
-static inline bool thread_cache_pop(
-	struct thread_cache *t, unsigned size_class, slab_item *out)
+static inline bool thread_cache_pop(struct thread_cache *t, unsigned size_class, slab_item *out)
 {
 	struct magazine *m = t->classes[size_class].ready;
 

@@ -38,8 +38,7 @@ static int prepare(struct journal *j, uint64_t deadline_ns, struct errinfo *erri
 		return errinfo_set(errinfo, -ENOMEM, "out of memory");
 	j->batch->n = 0;
 	j->batch->bytes = 0;
-	return j->channel ? 0
-			  : thread_channels_add(j->channels, deadline_ns, &j->channel, errinfo);
+	return j->channel ? 0 : thread_channels_add(j->channels, deadline_ns, &j->channel, errinfo);
 }
 
 /* What could not be sent is to be sent again. */
@@ -48,8 +47,8 @@ static void keep(struct journal *j)
 	struct journal_batch *b = j->batch;
 
 	for (int i = 0; i < b->n; i++)
-		depot_touch(&j->channels->session->depot, b->slabs[i],
-			b->lines[i] * SLAB_LINE_RECORDS);
+		depot_touch(
+			&j->channels->session->depot, b->slabs[i], b->lines[i] * SLAB_LINE_RECORDS);
 }
 
 static int send_batch(struct journal *j, uint64_t deadline_ns, struct errinfo *errinfo)

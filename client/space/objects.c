@@ -77,8 +77,8 @@ int objects_alloc(struct rmem *rm, const struct object_wish *wish, uint64_t dead
 	return 0;
 }
 
-int objects_zero(struct rmem *rm, const struct object *object, uint32_t bytes,
-	uint64_t deadline_ns, struct errinfo *errinfo)
+int objects_zero(struct rmem *rm, const struct object *object, uint32_t bytes, uint64_t deadline_ns,
+	struct errinfo *errinfo)
 {
 	static const uint8_t zeroes[OBJECT_BYTES_MAX];
 	struct operation op = { .kind = OPERATION_WRITE,
@@ -103,12 +103,14 @@ static int explain_free(const struct slab *s, rmem_addr_t addr, struct errinfo *
 	const uint32_t slot = slab_slot_at(s, addr - s->addr);
 	const rmem_addr_t start = slab_slot_addr(s, slot);
 
-	if (slot < s->slots && start != addr && object_record_state(slab_record(s, slot)) == OBJECT_LIVE)
+	if (slot < s->slots && start != addr &&
+		object_record_state(slab_record(s, slot)) == OBJECT_LIVE)
 		return errinfo_set(errinfo, -EINVAL,
-			"0x%" PRIx64 " is inside the allocation at 0x%" PRIx64 ", not its beginning",
+			"0x%" PRIx64 " is inside the allocation at 0x%" PRIx64
+			", not its beginning",
 			addr, start);
-	return errinfo_set(errinfo, -EINVAL,
-		"0x%" PRIx64 " was freed already or was never allocated", addr);
+	return errinfo_set(
+		errinfo, -EINVAL, "0x%" PRIx64 " was freed already or was never allocated", addr);
 }
 
 /* With the table: the slab's block, if it still is; else NULL. */
@@ -132,7 +134,8 @@ static int free_lost(struct rmem *rm, struct slab *s, rmem_addr_t addr, struct e
 	if (block && block->state == BLOCK_STALE && slab_end_object(s, addr, &slot)) {
 		blocks_free_lost(&session->blocks, block, true);
 		rc = errinfo_set(errinfo, -ESTALE,
-			"the allocation at 0x%" PRIx64 " was gone already: the lease had ended and the "
+			"the allocation at 0x%" PRIx64
+			" was gone already: the lease had ended and the "
 			"server has reclaimed it",
 			addr);
 	} else {

@@ -24,7 +24,8 @@
 struct site_cache_entry {
 	const void *caller; /* NULL: none */
 	const void *frame;
-	const void *const *place[STACK_PLACES]; /* of the next return addresses; NULL: not looked at */
+	const void *const
+		*place[STACK_PLACES]; /* of the next return addresses; NULL: not looked at */
 	const void *there[STACK_PLACES];
 	uint32_t number;
 	uint32_t left; /* uses until it is unwound all the same; 0: it is not trusted */
@@ -50,7 +51,8 @@ static inline bool site_cache_find(struct site_cache *c, const void *caller, con
 	struct site_cache_entry *e = site_cache_at(c, caller, frame);
 
 	if (__builtin_expect(e->caller != caller || e->frame != frame || c->version != version ||
-			e->left <= 1, 0))
+				     e->left <= 1,
+		    0))
 		return false;
 	for (unsigned i = 0; i < STACK_PLACES; i++)
 		if (e->place[i] && *e->place[i] != e->there[i])

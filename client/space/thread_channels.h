@@ -29,7 +29,7 @@ struct thread_channels {
 	struct channel *all;  /* of the session */
 	struct channel *free; /* of threads that have ended */
 	unsigned given;
-	struct rmem_stats retired; /* what channels that are gone have moved */
+	struct rmem_stats retired;        /* what channels that are gone have moved */
 	struct thread_cache *caches;      /* all of the session */
 	struct thread_cache *free_caches; /* of threads that have ended */
 

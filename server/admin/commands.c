@@ -108,32 +108,54 @@ static void deliver(
 	work_on(c, m);
 }
 
-/* all: with its records. */
-static void deliver_audit(struct question *q, int result, bool all)
+/* A report of an audit that was made for it. */
+typedef struct report *make_fn(const struct report_view *view, const struct audit_result *found);
+
+static struct report *make_leaks(const struct report_view *view, const struct audit_result *found)
 {
+	return report_leaks(view, found, true);
+}
+
+static struct report *make_sum(const struct report_view *view, const struct audit_result *found)
+{
+	return report_of(report_audit(view, found));
+}
+
+static struct report *make_slabinfo(
+	const struct report_view *view, const struct audit_result *found)
+{
+	return report_of(report_slabinfo(view, found));
+}
+
+static void deliver_audit(struct wait *w, int result, make_fn *make)
+{
+	struct question *q = (struct question *)w;
 	struct commands *c = q->commands;
 	struct audit_result *found = result ? NULL : auditor_result(c->from->auditor);
 	struct report *report;
 
 	view_fill(&c->view, c->from);
-	if (!found)
+	if (found)
+		report = make(&c->view.report, found);
+	else
 		report = report_of(report_error(result, "rmemd has no memory or no thread for an "
 							"audit; its log has the reason"));
-	else if (all)
-		report = report_leaks(&c->view.report, found, true);
-	else
-		report = report_of(report_audit(&c->view.report, found));
 	deliver(c, report, found, q);
 }
 
 static void audited(struct wait *w, int result)
 {
-	deliver_audit((struct question *)w, result, true);
+	deliver_audit(w, result, make_leaks);
 }
 
 static void audited_in_sum(struct wait *w, int result)
 {
-	deliver_audit((struct question *)w, result, false);
+	deliver_audit(w, result, make_sum);
+}
+
+static void audited_slabs(struct wait *w, int result)
+{
+	deliver_audit(w, result, make_slabinfo);
 }
 
 static void deliver_order(void *context, struct report *report, struct question *q)
@@ -234,7 +256,7 @@ static struct report *answer_now(
 		return answer_who_holds(c, request);
 	return refuse(EOPNOTSUPP,
 		"no such command: status, leaks, reclaimed, acknowledge, sessions, map, who-holds, "
-		"numastat, buddyinfo, audit, evict, revoke, reclaim, resize, log-level");
+		"numastat, buddyinfo, slabinfo, audit, evict, revoke, reclaim, resize, log-level");
 }
 
 /* Of the last audit if that is asked for and there is one; else of one that is made now. */
@@ -272,6 +294,8 @@ void commands_ask(struct commands *c, const char *text, const struct rights *rig
 		answer_leaks(c, request, q);
 	else if (strcmp(cmd, "audit") == 0)
 		auditor_wait(c->from->auditor, &q->wait, audited_in_sum);
+	else if (strcmp(cmd, "slabinfo") == 0)
+		auditor_wait(c->from->auditor, &q->wait, audited_slabs);
 	else if (orders_know(cmd))
 		orders_take(&c->orders, cmd, request, rights, q);
 	else

@@ -35,6 +35,9 @@ struct report *report_leaks(
 /* The same without records: what the audit found in sum. */
 json_t *report_audit(const struct report_view *view, const struct audit_result *result);
 
+/* What the audit found in slabs, by size class; classes without slabs are left out. */
+json_t *report_slabinfo(const struct report_view *view, const struct audit_result *result);
+
 /* What an order takes away, in sum and for the first sessions. */
 #define REPORT_LOSERS_MAX 16
 struct report_loss {

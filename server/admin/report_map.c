@@ -7,7 +7,7 @@
 #include "common/size_class.h"
 #include "server/admin/report.h"
 #include "server/admin/report_parts.h"
-#include "server/audit/object.h"
+#include "server/ledger/object.h"
 #include "server/memory/buddy.h"
 
 static struct report_pages count_pages(

@@ -10,7 +10,7 @@
 #include "rmem/rmem.h"
 #include "server/grant/access.h"
 #include "server/audit/auditor.h"
-#include "server/audit/slab.h"
+#include "server/lease/slab.h"
 #include "server/lease/reclaim.h"
 #include "server/lease/session.h"
 #include "server/memory/growth.h"

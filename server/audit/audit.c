@@ -7,7 +7,7 @@
 
 #include "common/size_class.h"
 #include "server/audit/audit_merge.h"
-#include "server/audit/object.h"
+#include "server/ledger/object.h"
 
 #define MEMBERS 32
 
@@ -316,7 +316,12 @@ static void add_objects(struct audit *audit, const struct allocation *a, struct 
 		.born_ns = a->birth_ns,
 		.now_ns = audit->now_ns };
 	struct slab_bytes *sum = &audit->slabs[m->node][class];
+	struct audit_slabs *of_class = &audit->result->classes[a->size_class];
+	const uint64_t objects_before = of_class->objects;
 
+	of_class->slabs++;
+	of_class->slab_bytes += allocation_block_bytes(a);
+	of_class->slots += n;
 	sum->metadata += allocation_block_bytes(a) - slab_records_offset(a->size_class, n);
 	audit->result->slabs_total++;
 	audit->result->slabs_unread += !words;
@@ -336,8 +341,11 @@ static void add_objects(struct audit *audit, const struct allocation *a, struct 
 		m->birth_ns = o.birth_ns;
 		audit->result->objects_total++;
 		audit->result->corrupt_records += o.corrupt;
+		of_class->objects++;
+		of_class->bytes += o.bytes;
 		add_member(audit, m);
 	}
+	of_class->active += of_class->objects > objects_before;
 }
 
 static void add_one(
@@ -347,7 +355,7 @@ static void add_one(
 	const struct audit_holder_state *holder =
 		a->session < audit->nholders ? &audit->holders[a->session] : &none;
 	const enum audit_kind kind = classify(holder, a);
-	const enum ledger_class class = class_of(holder, a);
+	enum ledger_class class;
 	struct ledger_share *share;
 	struct audit_member m;
 
@@ -355,6 +363,7 @@ static void add_one(
 		audit->failed |= audit_scan_add(audit->scan, slot, a->serial) != 0;
 	if (audit->depth == AUDIT_SCAN)
 		return;
+	class = class_of(holder, a);
 	share = &audit->counted[allocation_node(a)].classes[class];
 	share->blocks++;
 	share->bytes += a->bytes;

@@ -12,7 +12,7 @@
 #include "common/log.h"
 #include "common/units.h"
 #include "server/audit/pass.h"
-#include "server/audit/slab.h"
+#include "server/lease/slab.h"
 #include "server/lease/session.h"
 
 /* Minimum time between compared scans: long enough for a dying process to disappear. */

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/size_class.h"
 #include "common/addr.h"
 #include "server/ledger/accounts.h"
 
@@ -55,15 +56,15 @@ struct audit_holder_state {
 
 /* Merged allocations, blocks and objects, of one kind, site and holder. */
 struct audit_holder {
-	struct audit_holder_state then; /* meaningless for an orphan */
-	uint32_t session;               /* slot */
+	uint32_t session; /* slot */
 	uint64_t session_serial;
 	uint64_t blocks; /* and objects */
 	uint64_t objects;
 	uint64_t bytes;
 	uint64_t block_bytes;
-	uint64_t slabs; /* if the records are corrupt: with such records */
-	bool orphan;    /* the session's record is missing: always a bug */
+	uint64_t slabs;                 /* if the records are corrupt: with such records */
+	bool orphan;                    /* the session's record is missing: always a bug */
+	struct audit_holder_state then; /* meaningless for an orphan */
 };
 
 struct audit_finding {
@@ -93,6 +94,16 @@ struct audit_total {
 	uint64_t bytes;
 };
 
+/* LIVE slabs of one size class. slab_bytes = bytes + waste in held slots + cached slots + metadata. */
+struct audit_slabs {
+	uint64_t slabs;
+	uint64_t active;     /* of these, with an object */
+	uint64_t slab_bytes; /* whole pages */
+	uint64_t slots;
+	uint64_t objects; /* held slots */
+	uint64_t bytes;   /* requested for these */
+};
+
 struct audit_result {
 	struct audit_finding *findings; /* by kind, then bytes descending, then id */
 	size_t nfindings;
@@ -107,6 +118,8 @@ struct audit_result {
 	uint64_t
 		slabs_unread; /* of these: given back before their records were read; all of their slots count as cached */
 	uint64_t corrupt_records; /* in the slabs' journals */
+	struct audit_slabs classes
+		[SIZE_CLASSES]; /* by size class; their sums are slabs_total and objects_total */
 	uint64_t
 		orphans; /* allocations or slabs without a session record: always a bug, also a finding */
 	uint64_t sessions_total;

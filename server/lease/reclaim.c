@@ -7,18 +7,22 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/size_class.h"
 #include "common/units.h"
 #include "server/base/wait.h"
 #include "server/base/work.h"
 #include "server/grant/access.h"
 #include "server/lease/session.h"
+#include "server/lease/slab.h"
 #include "server/ledger/history.h"
+#include "server/ledger/object.h"
 #include "server/memory/wish.h"
 
 #ifndef BLOCKS_PER_SLICE /* the simulation defines smaller ones */
 #define BLOCKS_PER_SLICE 256
 #define TAKEN_AT_A_TIME 256 /* sessions; each logs a line */
 #endif
+#define SLOTS_PER_BLOCK 32 /* so many objects are looked at in the time that a block takes */
 #define CHECK_EVERY_NS (100 * NSEC_PER_MSEC)
 #define TAKE_MORE_NS NSEC_PER_SEC
 #define PATIENCE_NS (2 * NSEC_PER_SEC) /* most clients time out after 3 s */
@@ -210,6 +214,40 @@ bool reclaim_seek(struct reclaim *r, const struct wish *wish)
 
 /* ---- slices ---- */
 
+/* Lines of history for the objects of a slab; those with the same call site in a row are noted together. */
+static void note_objects(
+	struct reclaim *r, const struct session_record *who, const struct allocation *a)
+{
+	const uint64_t now_ns = leases_time_ns(r->leases);
+	const struct object_slab slab = { .slot_bytes = size_class_bytes(a->size_class),
+		.opened_ns = who->opened_ns,
+		.born_ns = a->birth_ns,
+		.now_ns = now_ns };
+	const bool sites = !(who->marks & SESSION_NO_SITES);
+	struct history_loss loss = { .blocks = 0 };
+	uint32_t site = 0;
+
+	for (uint32_t i = slab_slots(a->size_class, a->bytes); i-- > 0;) {
+		const struct object o = object_judge(slab_record(r->leases, a, i), &slab);
+		const uint32_t its_site = sites ? o.site : 0;
+
+		if (!o.held)
+			continue;
+		if (loss.blocks && its_site != site) {
+			history_note_loss(
+				r->history, who, sites_get(r->sites, site), &loss, now_ns);
+			loss = (struct history_loss){ .blocks = 0 };
+		}
+		site = its_site;
+		loss.born_ns = loss.blocks && loss.born_ns < o.birth_ns ? loss.born_ns : o.birth_ns;
+		loss.blocks++;
+		loss.bytes += o.bytes;
+		loss.block_bytes += slab.slot_bytes;
+	}
+	if (loss.blocks)
+		history_note_loss(r->history, who, sites_get(r->sites, site), &loss, now_ns);
+}
+
 /* Its history first. */
 static void end_live(
 	struct reclaim *r, const struct session *session, const struct allocation *a, bool ordered)
@@ -221,7 +259,11 @@ static void end_live(
 		who.evidence = HOLDER_ORDERED;
 	r->blocks++;
 	r->bytes += allocation_block_bytes(a);
-	history_note(r->history, &who, sites_get(r->sites, a->site), a, leases_time_ns(r->leases));
+	if (a->size_class)
+		note_objects(r, &who, a);
+	else
+		history_note(r->history, &who, sites_get(r->sites, a->site), a,
+			leases_time_ns(r->leases));
 	ledger_set_state(r->leases->pool->ledger, a, ALLOCATION_REVOKING);
 }
 
@@ -246,7 +288,8 @@ static bool give_up_some(struct reclaim *r, struct session *session, unsigned *b
 		unsigned ends;
 
 		give_up(r, session, a);
-		ends = access_end_all(r->access, a) + 1;
+		ends = access_end_all(r->access, a) + 1 +
+		       slab_slots(a->size_class, a->bytes) / SLOTS_PER_BLOCK;
 		*budget -= ends < *budget ? ends : *budget;
 		a = next;
 	}

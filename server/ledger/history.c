@@ -232,7 +232,7 @@ static uint64_t next_id(const struct history *h, uint32_t slot)
 /* Not published: the caller stores its state. */
 static struct history_line *begin_line(struct history *h, uint32_t slot,
 	const struct session_record *session, const struct site_record *site,
-	const struct allocation *a)
+	const struct history_loss *loss)
 {
 	struct history_line *line = table_edit(&h->table, slot);
 
@@ -245,15 +245,15 @@ static struct history_line *begin_line(struct history *h, uint32_t slot,
 	line->session_serial = session->serial;
 	line->site_hash = site ? site->hash : 0;
 	line->since_ns = session->state_since_ns;
-	line->born_ns = a->birth_ns;
+	line->born_ns = loss->born_ns;
 	line->identity = session->identity;
 	set_frames(line, site);
 	line->check = check_of(line);
 	return line;
 }
 
-void history_note(struct history *h, const struct session_record *session,
-	const struct site_record *site, const struct allocation *a, uint64_t now_ns)
+void history_note_loss(struct history *h, const struct session_record *session,
+	const struct site_record *site, const struct history_loss *loss, uint64_t now_ns)
 {
 	uint32_t slot = find(h, session, site ? site->hash : 0);
 	const bool fresh = slot == SLOT_NONE;
@@ -261,16 +261,27 @@ void history_note(struct history *h, const struct session_record *session,
 
 	if (fresh)
 		slot = choose_slot(h);
-	line = fresh ? begin_line(h, slot, session, site, a) : table_edit(&h->table, slot);
+	line = fresh ? begin_line(h, slot, session, site, loss) : table_edit(&h->table, slot);
 	line->taken_ns = now_ns;
-	line->born_ns = a->birth_ns < line->born_ns ? a->birth_ns : line->born_ns;
-	line->blocks++;
-	line->bytes += a->bytes;
-	line->block_bytes += allocation_block_bytes(a);
+	line->born_ns = loss->born_ns < line->born_ns ? loss->born_ns : line->born_ns;
+	line->blocks += loss->blocks;
+	line->bytes += loss->bytes;
+	line->block_bytes += loss->block_bytes;
 	if (!fresh)
 		return;
 	__atomic_store_n(&line->state, HISTORY_NEWS, __ATOMIC_SEQ_CST);
 	add_line(h, slot);
+}
+
+void history_note(struct history *h, const struct session_record *session,
+	const struct site_record *site, const struct allocation *a, uint64_t now_ns)
+{
+	const struct history_loss loss = { .blocks = 1,
+		.bytes = a->bytes,
+		.block_bytes = allocation_block_bytes(a),
+		.born_ns = a->birth_ns };
+
+	history_note_loss(h, session, site, &loss, now_ns);
 }
 
 /* ---- who looks at it ---- */

@@ -70,7 +70,17 @@ uint32_t history_rejected(const struct history *h);
  */
 void history_reserve_serials(const struct history *h, struct sessions *sessions);
 
-/* Record that a is reclaimed from its session. Always succeeds. */
+/* What a session loses. */
+struct history_loss {
+	uint64_t blocks, bytes, block_bytes;
+	uint64_t born_ns; /* the oldest */
+};
+
+/* Record that this, of one call site, is reclaimed from its session. Always succeeds. */
+void history_note_loss(struct history *h, const struct session_record *session,
+	const struct site_record *site, const struct history_loss *loss, uint64_t now_ns);
+
+/* The same for one allocation. */
 void history_note(struct history *h, const struct session_record *session,
 	const struct site_record *site, const struct allocation *a, uint64_t now_ns);
 

@@ -26,7 +26,8 @@ static bool is_as_good(uint64_t value, uint64_t other, unsigned attribute)
 	return value >= other - other / 8;
 }
 
-static bool is_best(const struct ranking_node *nodes, unsigned n, uint64_t value, unsigned attribute)
+static bool is_best(
+	const struct ranking_node *nodes, unsigned n, uint64_t value, unsigned attribute)
 {
 	for (unsigned i = 0; i < n; i++) {
 		const uint64_t other = nodes[i].values[attribute];

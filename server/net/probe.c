@@ -197,8 +197,8 @@ static int trial_open(const struct probe *p, struct trial *t, bool tight)
 	if (!err)
 		err = target_open(p, &t->target, tight);
 	if (!err)
-		err = bind_window(p, &t->pair, &t->target,
-			IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_WRITE);
+		err = bind_window(
+			p, &t->pair, &t->target, IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_WRITE);
 	if (!err)
 		err = control(p, t);
 	if (err)

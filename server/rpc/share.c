@@ -291,7 +291,9 @@ bool handler_is_detaching(const struct connection *c, const struct reached *what
 {
 	const struct connection *control = session_of(c)->control;
 
-	return control && control->pending.active && control->pending.type == MESSAGE_DETACH &&
+	return control && control->pending.active &&
+	       (control->pending.type == MESSAGE_DETACH ||
+		       control->pending.type == MESSAGE_OFFER) &&
 	       control->pending.allocation == what->allocation &&
 	       control->pending.offset == what->offset;
 }

@@ -37,11 +37,16 @@ struct rmem *lib_open(const char *server, int channels)
 	return rm;
 }
 
+/* NULL in a call of rmem_alloc() would be a small object of a slab. */
+const struct rmem_alloc_attr lib_isolated = {
+	.size = sizeof(lib_isolated), .node = RMEM_NODE_ANY, .flags = RMEM_ALLOC_ISOLATED
+};
+
 rmem_addr_t lib_alloc(struct rmem *rm, size_t bytes)
 {
 	rmem_addr_t addr = 0;
 
-	lib_succeed(rmem_alloc(rm, bytes, NULL, &addr));
+	lib_succeed(rmem_alloc(rm, bytes, &lib_isolated, &addr));
 	assert_true(addr_is_remote(addr));
 	return addr;
 }

@@ -24,7 +24,9 @@ void lib_expect(int rc, int wanted, const char *mention);
 
 /* With a time-out that a busy machine does not reach, and so many channels (0: the default). */
 struct rmem *lib_open(const char *server, int channels);
-rmem_addr_t lib_alloc(struct rmem *rm, size_t bytes);
+/* For rmem_alloc(): a block of its own, whatever its size. */
+extern const struct rmem_alloc_attr lib_isolated;
+rmem_addr_t lib_alloc(struct rmem *rm, size_t bytes); /* a block of its own */
 /* Free it, and have other memory, zeroed, at the same address. */
 void lib_replace(struct rmem *rm, rmem_addr_t addr, size_t bytes);
 void *lib_buffer(struct rmem *rm, size_t bytes);

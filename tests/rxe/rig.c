@@ -437,7 +437,7 @@ void rig_await_dead(struct rig *r, pid_t pid)
 void rig_assert_accounted(const json_t *leaks)
 {
 	static const char *const parts[] = { "live_bytes", "courtesy_bytes", "quarantine_bytes",
-		"zombie_bytes", "free_bytes" };
+		"zombie_bytes", "free_bytes", "cached_bytes", "metadata_bytes" };
 	const json_t *node;
 	size_t i;
 

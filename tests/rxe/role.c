@@ -48,7 +48,9 @@ static int make(struct self *self, const struct client_order *o, uint64_t *addr)
 {
 	const struct rmem_open_attr open_attr = { .size = sizeof(open_attr),
 		.timeout_ms = self->timeout_ms };
-	const struct rmem_alloc_attr alloc_attr = { .size = sizeof(alloc_attr), .node = o->node };
+	const struct rmem_alloc_attr alloc_attr = {
+		.size = sizeof(alloc_attr), .node = o->node, .flags = RMEM_ALLOC_ISOLATED
+	};
 	int err;
 
 	switch (o->call) {

@@ -177,6 +177,11 @@ static void test_unknown_locality(void **state)
 	rig_ctl(r, (const char *const[]){ "numastat", NULL }, &out);
 	assert_int_equal(out.status, 0);
 	assert_non_null(strstr(out.out, "           node0           node1           node3\n"));
+	addr = lib_alloc(rm, 60);
+	rig_ctl(r, (const char *const[]){ "slabinfo", NULL }, &out);
+	assert_int_equal(out.status, 0);
+	assert_non_null(strstr(out.out, "\nrmem-64 "));
+	lib_succeed(rmem_free(rm, addr));
 	lib_succeed(rmem_close(rm));
 	rig_end(r);
 }

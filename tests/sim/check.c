@@ -254,6 +254,26 @@ void check_begin(void)
 	killed = 0;
 }
 
+/* Each allocation was a hit or a miss, and each miss was foreign to another node. */
+static void check_numastat(void)
+{
+	uint64_t lent = 0, missed = 0, foreign = 0;
+
+	for (unsigned node = 0; node < ADDR_MAX_NODES; node++) {
+		const struct numastat *s = &rooms.pool.stats[node];
+
+		lent += s->numa_hit + s->numa_miss;
+		missed += s->numa_miss;
+		foreign += s->numa_foreign;
+		trace_require(s->local_node + s->other_node == s->numa_hit + s->numa_miss,
+			"node %u: allocations are neither local nor not", node);
+	}
+	trace_require(lent == rooms.rpc.allocs && missed == foreign,
+		"%" PRIu64 " allocations, %" PRIu64 " hits and misses, %" PRIu64
+		" of them misses, %" PRIu64 " foreign",
+		rooms.rpc.allocs, lent, missed, foreign);
+}
+
 void check_all(bool bytes)
 {
 	unsigned cursor = 0;
@@ -263,6 +283,7 @@ void check_all(bool bytes)
 	model_adopt();
 	while ((s = pool_next_segment(&rooms.pool, &cursor)) != NULL)
 		check_segment(s, bytes);
+	check_numastat();
 	if (bytes)
 		check_contents();
 	check_windows();

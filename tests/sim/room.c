@@ -42,6 +42,8 @@ bool room_fits_node(const struct alloc_request *q, unsigned node)
 	const bool strict = policy == PLACEMENT_DEFAULT || policy == PLACEMENT_BIND ||
 			    (q->placement.policy & PLACEMENT_STRICT);
 
+	if (policy == PLACEMENT_LOCAL)
+		return !strict || (int)node == rooms.net.devices[0].node;
 	if (policy == PLACEMENT_NEAR)
 		return !strict || (int)node == room_node_of(q->placement.near);
 	return !strict || !q->placement.nodes || (q->placement.nodes & 1ULL << node);

@@ -99,6 +99,7 @@ static void connect_rooms(struct rooms *r)
 		.reclaim = &r->reclaim,
 		.work = &r->work };
 	r->net.devices[0].protection = r->protection;
+	r->net.devices[0].node = 1;
 	r->net.devices[0].probe.write_to_read_only = PROBE_REFUSED;
 	r->net.ndevices = 1;
 }

@@ -54,7 +54,9 @@ static int lend(const struct alloc_request *q, struct alloc_reply *out, struct e
 	lender.loans = loan;
 	lender.lent_bytes += (q->bytes + 4095) & ~4095ULL;
 	next_addr += (q->bytes + 4095) & ~4095ULL;
-	*out = (struct alloc_reply){ .addr = loan->addr, .bytes = loan->bytes, .serial = loan->serial };
+	*out = (struct alloc_reply){
+		.addr = loan->addr, .bytes = loan->bytes, .serial = loan->serial
+	};
 	return 0;
 }
 

@@ -6,7 +6,7 @@
 #include "tests/support/world.h"
 
 #include "common/size_class.h"
-#include "server/audit/object.h"
+#include "server/ledger/object.h"
 #include "tests/support/random.h"
 
 #define SLABS 64
@@ -414,6 +414,29 @@ static uint64_t any_word(uint64_t *seed)
 	}
 }
 
+/* The same once more, by size class. */
+static void check_classes(
+	const struct audit_result *r, const struct sums *want, const uint64_t slots[SIZE_CLASSES])
+{
+	struct audit_slabs sum = { .slabs = 0 };
+	uint64_t metadata = 0;
+
+	for (unsigned class = 0; class < SIZE_CLASSES; class ++) {
+		const struct audit_slabs *s = &r->classes[class];
+
+		assert_int_equal(s->slots, slots[class]);
+		assert_true(s->active <= s->slabs && (s->active > 0) == (s->objects > 0));
+		sum.slabs += s->slabs;
+		sum.objects += s->objects;
+		sum.bytes += s->bytes;
+		metadata += s->slab_bytes - s->slots * size_class_bytes(class);
+	}
+	assert_int_equal(sum.slabs, r->slabs_total);
+	assert_int_equal(sum.objects, want->held);
+	assert_int_equal(sum.bytes, want->bytes);
+	assert_int_equal(metadata, want->metadata_bytes);
+}
+
 static void test_any_words(void **state)
 {
 	const char *text = getenv("RMEM_TEST_SEED");
@@ -422,7 +445,7 @@ static void test_any_words(void **state)
 	for (unsigned round = 0; round < 200; round++) {
 		struct world *w;
 		struct sums want = { .held = 0 };
-		uint64_t live_bytes = 0, cached = 0, metadata = 0;
+		uint64_t live_bytes = 0, cached = 0, metadata = 0, slots[SIZE_CLASSES] = { 0 };
 		struct audit_result *r;
 
 		make(state);
@@ -440,6 +463,7 @@ static void test_any_words(void **state)
 				add_expected(&want, words[slot], size_class_bytes(class));
 			}
 			want.metadata_bytes += bytes - (uint64_t)n * size_class_bytes(class);
+			slots[class] += n;
 		}
 		r = look(w);
 		check_conserved(r);
@@ -448,6 +472,7 @@ static void test_any_words(void **state)
 			cached += r->nodes[node].cached_bytes;
 			metadata += r->nodes[node].metadata_bytes;
 		}
+		check_classes(r, &want, slots);
 		assert_int_equal(r->objects_total, want.held);
 		assert_int_equal(r->corrupt_records, want.corrupt);
 		assert_int_equal(r->totals[AUDIT_REACHABLE].bytes, want.bytes);

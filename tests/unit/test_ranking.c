@@ -236,8 +236,8 @@ static void test_uneven_machine(void **state)
 		NULL };
 	static const struct asked by_cpus_only = { { .policy = PLACEMENT_LOCAL }, 2, 0, "0 1 3", 0,
 		NULL };
-	static const struct asked only_there = { { .policy = PLACEMENT_LOCAL | STRICT }, 2, 0,
-		NULL, -ENODEV, "node 2" };
+	static const struct asked only_there = { { .policy = PLACEMENT_LOCAL | STRICT }, 2, 0, NULL,
+		-ENODEV, "node 2" };
 	static const struct asked named = { { .policy = PLACEMENT_BIND, .nodes = 1 << 2 }, -1, 0,
 		NULL, -EINVAL, "node 2" };
 	struct topology *t = machine_of_file(TESTS_DIR "/unit/machines/uneven.xml");

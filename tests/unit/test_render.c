@@ -92,6 +92,8 @@ static const struct golden goldens[] = {
 	{ "map-empty", "map-empty", REPORT_MAP, 0, VIEW(.blocks = true) },
 	{ "numastat", "numastat", REPORT_NUMASTAT, 0, VIEW_INIT },
 	{ "buddyinfo", "buddyinfo", REPORT_BUDDYINFO, 0, VIEW_INIT },
+	{ "slabinfo", "slabinfo", REPORT_SLABINFO, 0, VIEW_INIT },
+	{ "slabinfo-none", "slabinfo-none", REPORT_SLABINFO, 0, VIEW_INIT },
 	{ "who-holds", "who-holds", REPORT_WHO_HOLDS, 0, VIEW_INIT },
 	{ "who-holds-object", "who-holds-object", REPORT_WHO_HOLDS, 0, VIEW_INIT },
 	{ "audit", "audit", REPORT_AUDIT, 0, VIEW_INIT },

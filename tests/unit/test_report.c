@@ -113,6 +113,36 @@ static void test_buddyinfo(void **state)
 	json_decref(answer);
 }
 
+static void test_slabinfo(void **state)
+{
+	static const struct audit_result result = { .classes = { [8] = { .slabs = 3,
+									 .active = 2,
+									 .slab_bytes = 3 * 8192,
+									 .slots = 3 * 110,
+									 .objects = 100,
+									 .bytes = 6000 } },
+		.slabs_unread = 1 };
+	struct stage s = make_stage(*state);
+	json_t *answer = report_slabinfo(view_of(&s), &result);
+	const json_t *class;
+
+	check_keys(answer, "schema report server classes slabs_unread");
+	assert_int_equal(json_array_size(at(answer, "classes")), 1);
+	class = item(answer, "classes", 0);
+	check_keys(class,
+		"object_bytes slabs active_slabs slab_bytes slots objects bytes waste_bytes "
+		"cached_bytes metadata_bytes");
+	assert_int_equal(number(class, "object_bytes"), 64);
+	assert_int_equal(number(class, "active_slabs"), 2);
+	assert_int_equal(number(class, "waste_bytes"), 400);
+	assert_int_equal(number(class, "cached_bytes"), 230 * 64);
+	assert_int_equal(number(class, "slab_bytes"),
+		number(class, "bytes") + number(class, "waste_bytes") +
+			number(class, "cached_bytes") + number(class, "metadata_bytes"));
+	assert_int_equal(number(answer, "slabs_unread"), 1);
+	json_decref(answer);
+}
+
 static void test_sessions(void **state)
 {
 	struct world *w = *state;
@@ -550,6 +580,7 @@ enum {
 	LOG_LEVEL,
 	NUMASTAT,
 	BUDDYINFO,
+	SLABINFO,
 	ERROR,
 	REPORTS
 };
@@ -580,6 +611,8 @@ static struct report *make(
 		return report_of(report_numastat(view));
 	case BUDDYINFO:
 		return report_of(report_buddyinfo(view));
+	case SLABINFO:
+		return report_of(report_slabinfo(view, result));
 	case WHO_HOLDS:
 		return report_of(report_who_holds(view, addr_make(64, 0)));
 	default:
@@ -644,6 +677,7 @@ int main(void)
 		IN_WORLD(test_status),
 		IN_WORLD(test_numastat),
 		IN_WORLD(test_buddyinfo),
+		IN_WORLD(test_slabinfo),
 		IN_WORLD(test_sessions),
 		IN_WORLD(test_map),
 		IN_WORLD(test_changes_between_pieces),

@@ -334,7 +334,7 @@ static void test_inlined_frames(void **state)
 
 /* ---- objects ---- */
 
-static uint64_t words[2][56]; /* of the slabs at 0 and 4096 */
+static uint64_t words[3][56]; /* of the slabs in the first pages */
 
 static const uint64_t *words_of(const struct allocation *slab)
 {
@@ -373,6 +373,7 @@ static void test_objects(void **state)
 	struct stage s = make_stage(w);
 	const json_t *record;
 	json_t *answer;
+	uint32_t late;
 
 	memset(words, 0, sizeof(words));
 	s.words = words_of;
@@ -420,6 +421,18 @@ static void test_objects(void **state)
 	assert_int_equal(number(at(record, "corrupt"), "slabs"), 1);
 	assert_string_equal(text(at(record, "corrupt"), "first_slab"), "0x9e01000000001000");
 	assert_int_equal(number(at(answer, "coverage"), "corrupt_records"), 1);
+	json_decref(answer);
+
+	/* Of several, the oldest: here the first of the holders, which are listed by what they hold. */
+	late = add_session(w);
+	add_slab(w, late, 8, 4096, 0, 0);
+	hold(2, 0, site);
+	sessions_set_journaled(w->sessions, late, NOW - 20 * SECOND);
+	sessions_set_state(w->sessions, late, SESSION_DEAD, HOLDER_PID_GONE, NOW - 18 * SECOND);
+	answer = leaks(&s);
+	record = find_record(answer, "sites up to 42s old");
+	assert_int_equal(number(record, "journal_age_ms"), 42 * 1000);
+	assert_int_equal(json_array_size(at(record, "holders")), 3);
 	json_decref(answer);
 }
 

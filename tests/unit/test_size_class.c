@@ -42,7 +42,8 @@ static void slots_are_aligned(void **state)
 		const uint32_t natural = bytes & -bytes;
 		const uint32_t slot = size_class_bytes(size_class_of(bytes, 1));
 
-		assert_int_equal(slot % (natural < OBJECT_ALIGN_MAX ? natural : OBJECT_ALIGN_MAX), 0);
+		assert_int_equal(
+			slot % (natural < OBJECT_ALIGN_MAX ? natural : OBJECT_ALIGN_MAX), 0);
 		for (uint32_t align = 1; align <= OBJECT_ALIGN_MAX; align *= 2) {
 			const uint32_t aligned = size_class_bytes(size_class_of(bytes, align));
 
@@ -70,7 +71,8 @@ static void slots_and_records_tile_a_slab(void **state)
 {
 	(void)state;
 	for (unsigned c = 1; c < SIZE_CLASSES; c++)
-		for (uint64_t bytes = SLAB_PAGE_BYTES; bytes <= SLAB_BYTES_MAX; bytes += SLAB_PAGE_BYTES) {
+		for (uint64_t bytes = SLAB_PAGE_BYTES; bytes <= SLAB_BYTES_MAX;
+			bytes += SLAB_PAGE_BYTES) {
 			const uint32_t slots = slab_slots(c, bytes);
 			const uint64_t one = size_class_bytes(c) + OBJECT_RECORD_BYTES;
 
@@ -115,7 +117,8 @@ static void forged_records_are_known(void **state)
 {
 	(void)state;
 	assert_true(object_record_fits(0, 64));
-	assert_false(object_record_fits(1ULL << OBJECT_SITE_SHIFT, 64)); /* unused, and yet something */
+	assert_false(
+		object_record_fits(1ULL << OBJECT_SITE_SHIFT, 64)); /* unused, and yet something */
 	assert_false(object_record_fits(OBJECT_INVALID, 64));
 	assert_true(object_record_fits(OBJECT_LIVE | 63ULL << OBJECT_SLACK_SHIFT, 64));
 	assert_false(object_record_fits(OBJECT_LIVE | 64ULL << OBJECT_SLACK_SHIFT, 64));

@@ -4,7 +4,7 @@
 
 #include "common/object_record.h"
 #include "common/size_class.h"
-#include "server/audit/slab.h"
+#include "server/lease/slab.h"
 #include "server/lease/session.h"
 
 #define CLASS 8 /* slots of 64 bytes */

@@ -81,8 +81,7 @@ static void check_new(const struct model *m, const struct object *o, uint64_t al
 	for (unsigned i = 0; i < m->n; i++)
 		assert_false(overlap(&m->live[i], o));
 	for (unsigned i = 0; i < m->npending; i++)
-		assert_false(m->channel.ended < m->pending_until[i] &&
-			     overlap(&m->pending[i], o));
+		assert_false(m->channel.ended < m->pending_until[i] && overlap(&m->pending[i], o));
 }
 
 static void alloc_one(struct rmem *rm, struct model *m)
@@ -114,7 +113,8 @@ static void free_one(struct rmem *rm, struct model *m)
 		return;
 	assert_int_equal(rmem_free(rm, m->live[i].addr), 0);
 	if (m->channel.ended < m->channel.begun) {
-		const unsigned at = m->npending < PENDING_MAX ? m->npending++ : chance(m, PENDING_MAX);
+		const unsigned at =
+			m->npending < PENDING_MAX ? m->npending++ : chance(m, PENDING_MAX);
 
 		m->pending[at] = m->live[i];
 		m->pending_until[at] = m->channel.begun;

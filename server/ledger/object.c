@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "server/audit/object.h"
+#include "server/ledger/object.h"
 
 #include "common/clock.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* What a record of an object (common/object_record.h) says, checked: its session wrote it and may write anything. Pure. */
-#ifndef RMEM_SERVER_AUDIT_OBJECT_H
-#define RMEM_SERVER_AUDIT_OBJECT_H
+#ifndef RMEM_SERVER_LEDGER_OBJECT_H
+#define RMEM_SERVER_LEDGER_OBJECT_H
 
 #include <stdbool.h>
 #include <stdint.h>

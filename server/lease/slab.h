@@ -3,8 +3,8 @@
  * Reads what a session has written about the objects of its slab. The session may be writing meanwhile: each record is
  * read at once, and nothing else is certain about it. The event loop only.
  */
-#ifndef RMEM_SERVER_AUDIT_SLAB_H
-#define RMEM_SERVER_AUDIT_SLAB_H
+#ifndef RMEM_SERVER_LEASE_SLAB_H
+#define RMEM_SERVER_LEASE_SLAB_H
 
 #include <stdint.h>
 

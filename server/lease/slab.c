@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "server/audit/slab.h"
+#include "server/lease/slab.h"
 
 #include "common/object_record.h"
 #include "common/size_class.h"
