@@ -68,7 +68,7 @@ RMEM_API int rmem_copy(struct rmem *rm, rmem_addr_t dst, rmem_addr_t src, size_t
 	int rc = call_enter(rm, &errinfo);
 
 	if (rc == 0 && bytes)
-		rc = remote_copy(&rm->session, dst, src, bytes, call_deadline(rm), &errinfo);
+		rc = remote_copy(rm, dst, src, bytes, call_deadline(rm), &errinfo);
 	return call_done(rc, "rmem_copy", &errinfo);
 }
 
@@ -78,7 +78,7 @@ RMEM_API int rmem_fill(struct rmem *rm, rmem_addr_t dst, uint8_t byte, size_t by
 	int rc = call_enter(rm, &errinfo);
 
 	if (rc == 0 && bytes)
-		rc = remote_fill(&rm->session, dst, byte, bytes, call_deadline(rm), &errinfo);
+		rc = remote_fill(rm, dst, byte, bytes, call_deadline(rm), &errinfo);
 	return call_done(rc, "rmem_fill", &errinfo);
 }
 

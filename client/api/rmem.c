@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The public calls that need the server, open and close: arguments in, the session's work, an errno and a sentence
- * out.
+ * Open and close: arguments in, the session's work, an errno and a sentence out.
  */
 #include "rmem/rmem.h"
 
@@ -12,24 +11,18 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "client/api/placement.h"
 #include "client/api/queues.h"
 #include "client/base/mark.h"
 #include "client/control/connection.h"
 #include "client/control/registry.h"
-#include "client/control/release.h"
 #include "client/control/request.h"
 #include "client/data/fastpath.h"
 #include "client/space/access.h"
-#include "client/space/memory.h"
-#include "client/space/sharing.h"
-#include "client/space/objects.h"
 #include "common/clock.h"
 #include "common/identity.h"
 #include "common/log.h"
 
 #define OPEN_ATTR_V1_SIZE (offsetof(struct rmem_open_attr, channels) + sizeof(int))
-#define ALLOC_ATTR_V1_SIZE (offsetof(struct rmem_alloc_attr, flags) + sizeof(uint32_t))
 #define TIMEOUT_DEFAULT_MS 3000
 #define CHANNELS_DEFAULT 8
 #define CHANNELS_MAX 32 /* and as many for queues: what a server gives one session */
@@ -253,177 +246,6 @@ RMEM_API int rmem_close(struct rmem *rm)
 		return 0;
 	}
 	return call_done(teardown(rm, call_deadline(rm), &errinfo), "rmem_close", &errinfo);
-}
-
-/* What rmem_alloc() is asked for, and from where. */
-struct alloc_call {
-	size_t bytes;
-	struct rmem_alloc_attr attr;
-	struct placement placement;
-	void *caller, *frame;
-};
-
-static int read_alloc_attr(
-	const struct rmem_alloc_attr *attr, struct alloc_call *call, struct errinfo *errinfo)
-{
-	struct rmem_alloc_attr *a = &call->attr;
-	int rc = attr ? call_copy_attr(a, sizeof(*a), attr, ALLOC_ATTR_V1_SIZE, errinfo) : 0;
-
-	if (rc == 0)
-		rc = call_check_flags(a->flags, RMEM_ALLOC_ZERO | RMEM_ALLOC_ISOLATED, errinfo);
-	if (rc)
-		return rc;
-	if (call->bytes == 0)
-		return errinfo_set(
-			errinfo, -EINVAL, "an allocation of 0 bytes: ask for at least 1");
-	if (a->align_bytes > OBJECT_ALIGN_MAX || (a->align_bytes & (a->align_bytes - 1)))
-		return errinfo_set(errinfo, -EINVAL,
-			"an alignment to %" PRIu64 " bytes: it can be a power of 2 up to %u",
-			a->align_bytes, OBJECT_ALIGN_MAX);
-	return 0;
-}
-
-/* The number of the stack that calls, from the thread's memory or by unwinding it. */
-static __attribute__((noinline)) int find_site(struct rmem *rm, const struct alloc_call *call,
-	uint64_t deadline_ns, uint32_t *out, struct errinfo *errinfo)
-{
-	struct site_cache *cache = thread_channels_sites_now(&rm->channels);
-	const uint64_t version = sites_version(rm->sites);
-	struct stack stack;
-	int rc;
-
-	if (cache && site_cache_find(cache, call->caller, call->frame, version, out))
-		return 0;
-	stack_capture(&stack, call->caller);
-	rc = memory_site(rm, &stack, deadline_ns, out, errinfo);
-	if (rc == 0 && cache)
-		site_cache_note(cache, call->caller, call->frame, version, &stack, *out);
-	return rc;
-}
-
-/* A small one, in a slab. */
-static int alloc_object(struct rmem *rm, const struct alloc_call *call, unsigned size_class,
-	rmem_addr_t *out, struct errinfo *errinfo)
-{
-	const uint64_t deadline_ns = call_deadline(rm);
-	struct object_wish wish = { .size_class = size_class, .bytes = (uint32_t)call->bytes };
-	struct object object;
-	int rc = 0;
-
-	(void)thread_channels_cache(&rm->channels);
-	if (!rm->no_sites)
-		rc = find_site(rm, call, deadline_ns, &wish.site, errinfo);
-	if (rc == 0)
-		rc = objects_alloc(rm, &wish, deadline_ns, &object, errinfo);
-	if (rc == 0 && (call->attr.flags & RMEM_ALLOC_ZERO) && !object.zero)
-		rc = objects_zero(rm, &object, wish.bytes, deadline_ns, errinfo);
-	if (rc == 0)
-		*out = object.addr;
-	return rc;
-}
-
-static int alloc_block(
-	struct rmem *rm, const struct alloc_call *call, rmem_addr_t *out, struct errinfo *errinfo)
-{
-	struct memory_wish wish = { .bytes = call->bytes, .placement = call->placement };
-
-	stack_capture(&wish.stack, call->caller);
-	return memory_alloc(rm, &wish, call_deadline(rm), out, errinfo);
-}
-
-static __attribute__((noinline)) int alloc_long(struct rmem *rm, struct alloc_call *call,
-	const struct rmem_alloc_attr *attr, rmem_addr_t *out)
-{
-	struct errinfo errinfo;
-	unsigned size_class;
-	int rc = call_enter(rm, &errinfo);
-
-	if (rc == 0)
-		rc = read_alloc_attr(attr, call, &errinfo);
-	if (rc == 0 && !out)
-		rc = errinfo_set(&errinfo, -EINVAL, "out is NULL");
-	if (rc == 0)
-		rc = placement_read(rm, &call->attr, &call->placement, &errinfo);
-	if (rc)
-		return call_done(rc, "rmem_alloc", &errinfo);
-	size_class = size_class_of(call->bytes, call->attr.align_bytes);
-	if (size_class && !(call->attr.flags & RMEM_ALLOC_ISOLATED) &&
-		placement_is_any(&call->placement))
-		rc = alloc_object(rm, call, size_class, out, &errinfo);
-	else
-		rc = alloc_block(rm, call, out, &errinfo);
-	return call_done(rc, "rmem_alloc", &errinfo);
-}
-
-/* The shortest way: a small one, from a stack that was there before, of which a slot is at hand. */
-static inline bool alloc_warm(
-	struct rmem *rm, size_t bytes, const void *caller, const void *frame, rmem_addr_t *out)
-{
-	struct object_wish wish = { .bytes = (uint32_t)bytes };
-	struct site_cache *sites;
-	struct object object;
-
-	if (bytes - 1 >= OBJECT_BYTES_MAX || !call_is_ours(rm))
-		return false;
-	wish.size_class = size_class_of_bytes((uint32_t)bytes);
-	if (!rm->no_sites) {
-		sites = thread_channels_sites_now(&rm->channels);
-		if (!sites || !site_cache_find(
-				      sites, caller, frame, sites_version(rm->sites), &wish.site))
-			return false;
-	}
-	if (!objects_alloc_warm(rm, &wish, &object))
-		return false;
-	*out = object.addr;
-	return true;
-}
-
-RMEM_API __attribute__((noinline)) int rmem_alloc(
-	struct rmem *rm, size_t bytes, const struct rmem_alloc_attr *attr, rmem_addr_t *out)
-{
-	void *const caller = __builtin_return_address(0), *const frame = __builtin_frame_address(0);
-	struct alloc_call call;
-
-	if (likely(rm && out && !attr && alloc_warm(rm, bytes, caller, frame, out)))
-		return 0;
-	call = (struct alloc_call){
-		.bytes = bytes, .attr = RMEM_ALLOC_ATTR_INIT, .caller = caller, .frame = frame
-	};
-	return alloc_long(rm, &call, attr, out);
-}
-
-static __attribute__((noinline)) int free_long(struct rmem *rm, rmem_addr_t addr)
-{
-	struct errinfo errinfo;
-	struct slab *slab;
-	int rc;
-
-	rc = call_enter(rm, &errinfo);
-	if (rc || addr == 0)
-		return call_done(rc, "rmem_free", &errinfo);
-	slab = blocks_slab(&rm->session.blocks, addr);
-	/* Its slot is for another object only when nobody else reaches it. */
-	if (slab && slab_is_shared(slab, addr) && !slab_is_lost(slab))
-		rc = sharing_unshare(rm, addr, call_deadline(rm), &errinfo);
-	if (rc && rc != -ESTALE)
-		return call_done(rc, "rmem_free", &errinfo);
-	if (slab)
-		rc = objects_free(rm, slab, addr, &errinfo);
-	else
-		rc = release_block(&rm->session, addr, call_deadline(rm), &errinfo);
-	return call_done(rc, "rmem_free", &errinfo);
-}
-
-RMEM_API int rmem_free(struct rmem *rm, rmem_addr_t addr)
-{
-	struct slab *slab;
-
-	if (likely(rm && call_is_ours(rm))) {
-		slab = blocks_slab(&rm->session.blocks, addr);
-		if (likely(slab && objects_free_warm(rm, slab, addr)))
-			return 0;
-	}
-	return free_long(rm, addr);
 }
 
 RMEM_API const char *rmem_errmsg(void)

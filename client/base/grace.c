@@ -30,6 +30,13 @@ void grace_leave(struct grace *g, struct grace_member *m, bool settled)
 	pthread_mutex_unlock(&g->lock);
 }
 
+void grace_lose(struct grace *g)
+{
+	pthread_mutex_lock(&g->lock);
+	g->lost = true;
+	pthread_mutex_unlock(&g->lock);
+}
+
 /* With the lock. */
 static void start(struct grace *g)
 {

@@ -32,7 +32,7 @@ struct grace {
 	struct grace_member *members;
 	uint64_t started, ended; /* periods: the running one is started, if it is not ended */
 	bool wanted;             /* another one, after the running */
-	/* A member has left with operations that the server may still carry out: no period ends. */
+	/* The server may still carry out operations of a member that has left, or of none: no period ends. */
 	bool lost;
 };
 
@@ -42,6 +42,8 @@ void grace_destroy(struct grace *g);
 void grace_join(struct grace *g, struct grace_member *m);
 /* settled: the server is through with all that was begun on it. Else no period ends before grace_settle(). */
 void grace_leave(struct grace *g, struct grace_member *m, bool settled);
+/* What is no member's was given up, and the server may still carry it out: no period ends before grace_settle(). */
+void grace_lose(struct grace *g);
 /* The server is through with all that was given up, also on members that have left. */
 void grace_settle(struct grace *g);
 

@@ -221,6 +221,19 @@ int request_ready(struct session *s, uint64_t deadline_ns, struct errinfo *errin
 	return rc;
 }
 
+/*
+ * The server may still be about to write what a caller has given up, perhaps to an object that is freed, and another by
+ * then. It is through when it has ended this connection; slots that are freed wait for that.
+ */
+static void leave_unfinished(struct session *s)
+{
+	if (!s->pending.active || !writes_memory(&s->pending))
+		return;
+	grace_lose(&s->grace);
+	if (s->endpoint)
+		endpoint_break(s->endpoint);
+}
+
 static int call_server(struct session *s, enum message_type type, uint64_t deadline_ns,
 	struct wire *out, struct errinfo *errinfo)
 {
@@ -241,6 +254,7 @@ static int call_server(struct session *s, enum message_type type, uint64_t deadl
 		generation = s->generation;
 		make_pending(s, type, s->body_bytes, bytes);
 		rc = finish_pending(s, deadline_ns, out, &refused, errinfo);
+		leave_unfinished(s);
 		/* Was it about the request, or is the whole lease over? */
 		if (rc != -ESTALE || !refused || tries > 0 || type == MESSAGE_BYE)
 			break;

@@ -87,6 +87,26 @@ bool slab_renew_object(struct slab *s, uint64_t addr, uint32_t *out_slot)
 	return true;
 }
 
+bool slab_resize_object(struct slab *s, uint64_t addr, uint32_t bytes, uint32_t *out_slot)
+{
+	uint64_t record, resized;
+	uint32_t slot;
+
+	if (!slab_holds(s, addr, 1, &slot) || slab_slot_addr(s, slot) != addr)
+		return false;
+	record = slab_record(s, slot);
+	do {
+		struct object_record r = object_record_unpack(record);
+
+		if (r.state != OBJECT_LIVE)
+			return false;
+		r.slack = s->slot_bytes - bytes;
+		resized = object_record_pack(&r);
+	} while (!atomic_compare_exchange_weak(&s->records[slot], &record, resized));
+	*out_slot = slot;
+	return true;
+}
+
 bool slab_set_shared(struct slab *s, struct heap *heap, uint32_t slot, bool shared)
 {
 	_Atomic uint64_t *words = atomic_load(&s->shared);

@@ -147,6 +147,9 @@ static inline bool slab_end_object(struct slab *s, uint64_t addr, uint32_t *out_
  */
 bool slab_renew_object(struct slab *s, uint64_t addr, uint32_t *out_slot);
 
+/* ... and gets another length, of 1 to slot_bytes. It stays the same object: generation, site and birth remain. */
+bool slab_resize_object(struct slab *s, uint64_t addr, uint32_t bytes, uint32_t *out_slot);
+
 /* Others may reach the object in a slot, or cannot any more. With a lock of the caller's. false: out of memory. */
 bool slab_set_shared(struct slab *s, struct heap *heap, uint32_t slot, bool shared);
 

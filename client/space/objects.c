@@ -77,7 +77,7 @@ int objects_alloc(struct rmem *rm, const struct object_wish *wish, uint64_t dead
 	return 0;
 }
 
-int objects_zero(struct rmem *rm, const struct object *object, uint32_t bytes, uint64_t deadline_ns,
+int objects_zero(struct rmem *rm, rmem_addr_t addr, uint32_t bytes, uint64_t deadline_ns,
 	struct errinfo *errinfo)
 {
 	static const uint8_t zeroes[OBJECT_BYTES_MAX];
@@ -85,15 +85,10 @@ int objects_zero(struct rmem *rm, const struct object *object, uint32_t bytes, u
 		.timed = true,
 		.deadline_ns = deadline_ns,
 		.as_of = keys_as_of(&rm->session) };
-	struct errinfo ignored;
 	/* Only read. */
-	int rc = operation_plan_one(&op, (void *)(uintptr_t)zeroes, object->addr, bytes, errinfo);
+	int rc = operation_plan_one(&op, (void *)(uintptr_t)zeroes, addr, bytes, errinfo);
 
-	if (rc == 0)
-		rc = access_perform(rm, &op, errinfo);
-	if (rc)
-		(void)objects_free(rm, object->slab, object->addr, &ignored);
-	return rc;
+	return rc ? rc : access_perform(rm, &op, errinfo);
 }
 
 /* ---- freeing ---- */

@@ -27,8 +27,8 @@ struct object {
 int objects_alloc(struct rmem *rm, const struct object_wish *wish, uint64_t deadline_ns,
 	struct object *out, struct errinfo *errinfo);
 
-/* Write zeroes to an object that was just allocated; it is freed if that fails. Errors as rmem_write(). */
-int objects_zero(struct rmem *rm, const struct object *object, uint32_t bytes, uint64_t deadline_ns,
+/* Write zeroes to an object, or to a part of it. Errors as rmem_write(). */
+int objects_zero(struct rmem *rm, rmem_addr_t addr, uint32_t bytes, uint64_t deadline_ns,
 	struct errinfo *errinfo);
 
 /* slab: that addr is in. Errors as rmem_free(). */

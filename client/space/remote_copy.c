@@ -8,6 +8,7 @@
 #include "client/control/request.h"
 #include "client/data/explain.h"
 #include "client/slabs/slab.h"
+#include "client/space/exact.h"
 
 /* How the server calls a range that may be used for that. */
 static int name_place(struct session *s, rmem_addr_t addr, uint64_t bytes, bool write,
@@ -59,11 +60,33 @@ static int name_fill(struct session *s, void *arg, struct errinfo *errinfo)
 	return name_place(s, w->dst, w->fill.bytes, true, &w->fill.dst, errinfo);
 }
 
-int remote_copy(struct session *s, rmem_addr_t dst, rmem_addr_t src, size_t bytes,
+/*
+ * Have the server write to dst. To an object it does as a queue pair would: if the journal is exact its record is there
+ * before, and its slot is not handed out again as long as this is on its way.
+ */
+static int have_written(
+	struct rmem *rm, rmem_addr_t dst, const struct control_call *call, struct errinfo *errinfo)
+{
+	struct session *s = &rm->session;
+	struct grace_member member = { .begun = 1 };
+	int rc = 0;
+
+	if (s->exact && exact_needs(s, dst))
+		rc = slab_thread_sync(&rm->slab_thread, call->deadline_ns, errinfo);
+	if (rc)
+		return rc;
+	grace_join(&s->grace, &member);
+	rc = control_call(s, call, errinfo);
+	grace_leave(&s->grace, &member,
+		true); /* what was given up is seen to (client/control/request.c) */
+	return rc;
+}
+
+int remote_copy(struct rmem *rm, rmem_addr_t dst, rmem_addr_t src, size_t bytes,
 	uint64_t deadline_ns, struct errinfo *errinfo)
 {
 	struct wish w = { .dst = dst, .src = src, .copy = { .bytes = bytes } };
-	int rc = name_copy(s, &w, errinfo);
+	int rc = name_copy(&rm->session, &w, errinfo);
 
 	if (rc)
 		return rc;
@@ -71,7 +94,7 @@ int remote_copy(struct session *s, rmem_addr_t dst, rmem_addr_t src, size_t byte
 	if (dst - src < bytes || src - dst < bytes)
 		return errinfo_set(errinfo, -EINVAL,
 			"%zu bytes at 0x%" PRIx64 " and at 0x%" PRIx64 " overlap", bytes, dst, src);
-	return control_call(s,
+	return have_written(rm, dst,
 		&(struct control_call){ .type = MESSAGE_COPY,
 			.deadline_ns = deadline_ns,
 			.encode = copy_request_encode,
@@ -81,19 +104,20 @@ int remote_copy(struct session *s, rmem_addr_t dst, rmem_addr_t src, size_t byte
 		errinfo);
 }
 
-int remote_fill(struct session *s, rmem_addr_t dst, uint8_t byte, size_t bytes,
-	uint64_t deadline_ns, struct errinfo *errinfo)
+int remote_fill(struct rmem *rm, rmem_addr_t dst, uint8_t byte, size_t bytes, uint64_t deadline_ns,
+	struct errinfo *errinfo)
 {
 	struct wish w = { .dst = dst, .fill = { .bytes = bytes, .byte = byte } };
-	int rc = name_fill(s, &w, errinfo);
+	int rc = name_fill(&rm->session, &w, errinfo);
 
-	return rc ? rc
-		  : control_call(s,
-			    &(struct control_call){ .type = MESSAGE_FILL,
-				    .deadline_ns = deadline_ns,
-				    .encode = fill_request_encode,
-				    .request = &w.fill,
-				    .check = name_fill,
-				    .arg = &w },
-			    errinfo);
+	if (rc)
+		return rc;
+	return have_written(rm, dst,
+		&(struct control_call){ .type = MESSAGE_FILL,
+			.deadline_ns = deadline_ns,
+			.encode = fill_request_encode,
+			.request = &w.fill,
+			.check = name_fill,
+			.arg = &w },
+		errinfo);
 }

@@ -193,6 +193,43 @@ RMEM_API int rmem_alloc(
 RMEM_API int rmem_free(struct rmem *rm, rmem_addr_t addr);
 
 /*
+ * Allocate count times bytes, as rmem_alloc() would one by one, or none: errors as there. Small ones come out of memory
+ * that the session has; larger ones take one round trip each. 0 is fine for count.
+ *
+ * out, of count elements, is written in any case but -EINVAL and -EPERM: on failure all 0. But where the server does not
+ * answer (-ETIMEDOUT, -ECONNRESET) what could not be given back again, for which the call waits as long once more, is
+ * left there: for rmem_free_many(), or it is leaked.
+ */
+RMEM_API int rmem_alloc_many(struct rmem *rm, size_t bytes, size_t count,
+	const struct rmem_alloc_attr *attr, rmem_addr_t *out);
+
+/*
+ * Give count allocations back, as rmem_free() would one by one, all within one timeout; addresses of 0 are passed over.
+ * What is not this program's any more becomes 0 (in rmem_free()'s words: 0, -ESTALE, -EIO). One that fails does not keep
+ * the others: returns the first error, and the same call again tries those that are left. Errors as rmem_free().
+ */
+RMEM_API int rmem_free_many(struct rmem *rm, rmem_addr_t *addrs, size_t count);
+
+/*
+ * Give an allocation another length. *out is where it is then: at addr still, or elsewhere, with what was there, as far as
+ * it fits; addr has been freed then. No operation on it may be on its way. attr is as for rmem_alloc(), and what it
+ * says counts anew; with RMEM_ALLOC_ZERO what is added is zero, else it may be anything that this session has had
+ * there. An addr of 0 is rmem_alloc().
+ *
+ * A small one stays where it is if its slot is that of the new length too; then it keeps its call site. A larger one
+ * stays if it shrinks by less than a page, and keeps its length (rmem_stat()). All others move, and so does each
+ * larger one for which a node or a policy is given: the server copies, which takes one round trip, beside those
+ * of rmem_alloc() and rmem_free().
+ *
+ * On failure it is where it was, as it was; after -ETIMEDOUT and -ECONNRESET the memory that it was to move to may stay
+ * allocated until the session ends. Errors as rmem_alloc() and rmem_copy(), and:
+ *	-EINVAL		also: addr is not what rmem_alloc() returned to this session, or was freed; bytes is 0
+ *	-EBUSY		it is shared: rmem_unshare() it first
+ */
+RMEM_API int rmem_realloc(struct rmem *rm, rmem_addr_t addr, size_t bytes,
+	const struct rmem_alloc_attr *attr, rmem_addr_t *out);
+
+/*
  * What is at addr, which may be anywhere inside it. Without asking the server: what an owner, or an operator, has
  * ended meanwhile is not known before a call on it finds out. Later versions add fields at the end.
  *	-EFAULT		nothing of this session's, or attached, is there

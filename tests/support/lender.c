@@ -21,6 +21,8 @@ static uint32_t next_site;
 int __wrap_request_ready(struct session *s, uint64_t deadline_ns, struct errinfo *errinfo);
 int __wrap_control_call_locked(
 	struct session *s, const struct control_call *call, struct errinfo *errinfo);
+int __wrap_control_call(
+	struct session *s, const struct control_call *call, struct errinfo *errinfo);
 int __wrap_progress_run(struct channel *ch, struct operation *op, struct errinfo *errinfo);
 int __wrap_reconnect_channel(struct channel *ch, uint64_t deadline_ns, struct errinfo *errinfo);
 int __wrap_session_renew(struct session *s, bool journaled, struct errinfo *errinfo);
@@ -73,18 +75,46 @@ static int take_back(const struct free_request *q, struct errinfo *errinfo)
 	return 0;
 }
 
+static uint8_t *locate(const struct place *p, uint64_t bytes)
+{
+	const struct loan *loan = lender_find(p->addr);
+
+	if (!loan || loan->addr != p->addr || loan->serial != p->serial ||
+		p->offset > loan->bytes || bytes > loan->bytes - p->offset)
+		return NULL;
+	return loan->memory + p->offset;
+}
+
+static int copy(const struct copy_request *q, struct errinfo *errinfo)
+{
+	uint8_t *const dst = locate(&q->dst, q->bytes);
+	const uint8_t *const src = locate(&q->src, q->bytes);
+
+	if (!dst || !src)
+		return errinfo_set(errinfo, -ESTALE, "nothing of that serial is lent there");
+	memcpy(dst, src, q->bytes);
+	return 0;
+}
+
 int __wrap_control_call_locked(
 	struct session *s, const struct control_call *call, struct errinfo *errinfo)
 {
 	(void)s;
 	lender.requests++;
-	if (lender.fail_in && --lender.fail_in == 0)
+	if (lender.fail_in && --lender.fail_in == 0) {
+		if (lender.fail_more) {
+			lender.fail_more--;
+			lender.fail_in = 1;
+		}
 		return errinfo_set(errinfo, lender.fail_with, "it was to fail");
+	}
 	switch (call->type) {
 	case MESSAGE_ALLOC:
 		return lend(call->request, call->reply, errinfo);
 	case MESSAGE_FREE:
 		return take_back(call->request, errinfo);
+	case MESSAGE_COPY:
+		return copy(call->request, errinfo);
 	case MESSAGE_SITE:
 		*(struct site_reply *)call->reply =
 			(struct site_reply){ .site = ++next_site % SITES_CACHED, .named = 1 };
@@ -92,6 +122,13 @@ int __wrap_control_call_locked(
 	default:
 		return errinfo_set(errinfo, -EPROTO, "no such request is answered here");
 	}
+}
+
+int __wrap_control_call(struct session *s, const struct control_call *call, struct errinfo *errinfo)
+{
+	int rc = call->check ? call->check(s, call->arg, errinfo) : 0;
+
+	return rc ? rc : __wrap_control_call_locked(s, call, errinfo);
 }
 
 /* A write arrives piece by piece: those before the one that fails have. */

@@ -27,6 +27,7 @@ struct lender {
 	uint64_t lent_bytes; /* now */
 	uint64_t requests;   /* round trips so far */
 	uint64_t fail_in;    /* the request after so many more fails with fail_with; 0: none does */
+	uint64_t fail_more;  /* ... and as many after that */
 	int fail_with;
 	uint64_t writes, fail_write_in; /* of records; as above, with -ECONNRESET */
 	uint64_t journaled;             /* renewals that said that all records are there */

@@ -1,0 +1,376 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The public calls that allocate and free. */
+#include <errno.h>
+#include <inttypes.h>
+
+#include "client/api/placement.h"
+#include "client/control/release.h"
+#include "client/data/fastpath.h"
+#include "client/space/memory.h"
+#include "client/space/objects.h"
+#include "client/space/remote_copy.h"
+#include "client/space/resize.h"
+#include "client/space/sharing.h"
+
+#define ALLOC_ATTR_V1_SIZE (offsetof(struct rmem_alloc_attr, flags) + sizeof(uint32_t))
+
+/* What rmem_alloc() is asked for, and from where. */
+struct alloc_call {
+	size_t bytes;
+	struct rmem_alloc_attr attr;
+	struct placement placement;
+	unsigned size_class; /* 0: a block */
+	void *caller, *frame;
+};
+
+static int read_call(struct rmem *rm, const struct rmem_alloc_attr *attr, struct alloc_call *call,
+	struct errinfo *errinfo)
+{
+	struct rmem_alloc_attr *a = &call->attr;
+	int rc = attr ? call_copy_attr(a, sizeof(*a), attr, ALLOC_ATTR_V1_SIZE, errinfo) : 0;
+
+	if (rc == 0)
+		rc = call_check_flags(a->flags, RMEM_ALLOC_ZERO | RMEM_ALLOC_ISOLATED, errinfo);
+	if (rc)
+		return rc;
+	if (call->bytes == 0)
+		return errinfo_set(
+			errinfo, -EINVAL, "an allocation of 0 bytes: ask for at least 1");
+	if (a->align_bytes > OBJECT_ALIGN_MAX || (a->align_bytes & (a->align_bytes - 1)))
+		return errinfo_set(errinfo, -EINVAL,
+			"an alignment to %" PRIu64 " bytes: it can be a power of 2 up to %u",
+			a->align_bytes, OBJECT_ALIGN_MAX);
+	rc = placement_read(rm, a, &call->placement, errinfo);
+	if (rc == 0 && !(a->flags & RMEM_ALLOC_ISOLATED) && placement_is_any(&call->placement))
+		call->size_class = size_class_of(call->bytes, a->align_bytes);
+	return rc;
+}
+
+/* The number of the stack that calls, from the thread's memory or by unwinding it. */
+static __attribute__((noinline)) int find_site(struct rmem *rm, const struct alloc_call *call,
+	uint64_t deadline_ns, uint32_t *out, struct errinfo *errinfo)
+{
+	struct site_cache *cache = thread_channels_sites_now(&rm->channels);
+	const uint64_t version = sites_version(rm->sites);
+	struct stack stack;
+	int rc;
+
+	if (cache && site_cache_find(cache, call->caller, call->frame, version, out))
+		return 0;
+	stack_capture(&stack, call->caller);
+	rc = memory_site(rm, &stack, deadline_ns, out, errinfo);
+	if (rc == 0 && cache)
+		site_cache_note(cache, call->caller, call->frame, version, &stack, *out);
+	return rc;
+}
+
+/* A small one, in a slab. */
+static int alloc_object(struct rmem *rm, const struct alloc_call *call, uint64_t deadline_ns,
+	rmem_addr_t *out, struct errinfo *errinfo)
+{
+	struct object_wish wish = { .size_class = call->size_class,
+		.bytes = (uint32_t)call->bytes };
+	struct errinfo ignored;
+	struct object object;
+	int rc = 0;
+
+	(void)thread_channels_cache(&rm->channels);
+	if (!rm->no_sites)
+		rc = find_site(rm, call, deadline_ns, &wish.site, errinfo);
+	if (rc == 0)
+		rc = objects_alloc(rm, &wish, deadline_ns, &object, errinfo);
+	if (rc)
+		return rc;
+	if ((call->attr.flags & RMEM_ALLOC_ZERO) && !object.zero)
+		rc = objects_zero(rm, object.addr, wish.bytes, deadline_ns, errinfo);
+	if (rc)
+		(void)objects_free(rm, object.slab, object.addr, &ignored);
+	else
+		*out = object.addr;
+	return rc;
+}
+
+static int alloc_block(struct rmem *rm, const struct alloc_call *call, uint64_t deadline_ns,
+	rmem_addr_t *out, struct errinfo *errinfo)
+{
+	struct memory_wish wish = { .bytes = call->bytes, .placement = call->placement };
+
+	stack_capture(&wish.stack, call->caller);
+	return memory_alloc(rm, &wish, deadline_ns, out, errinfo);
+}
+
+static int perform(struct rmem *rm, const struct alloc_call *call, uint64_t deadline_ns,
+	rmem_addr_t *out, struct errinfo *errinfo)
+{
+	return call->size_class ? alloc_object(rm, call, deadline_ns, out, errinfo)
+				: alloc_block(rm, call, deadline_ns, out, errinfo);
+}
+
+static __attribute__((noinline)) int alloc_long(struct rmem *rm, struct alloc_call *call,
+	const struct rmem_alloc_attr *attr, rmem_addr_t *out)
+{
+	struct errinfo errinfo;
+	int rc = call_enter(rm, &errinfo);
+
+	if (rc == 0)
+		rc = read_call(rm, attr, call, &errinfo);
+	if (rc == 0 && !out)
+		rc = errinfo_set(&errinfo, -EINVAL, "out is NULL");
+	if (rc == 0)
+		rc = perform(rm, call, call_deadline(rm), out, &errinfo);
+	return call_done(rc, "rmem_alloc", &errinfo);
+}
+
+/* The shortest way: a small one, from a stack that was there before, of which a slot is at hand. */
+static inline bool alloc_warm(
+	struct rmem *rm, size_t bytes, const void *caller, const void *frame, rmem_addr_t *out)
+{
+	struct object_wish wish = { .bytes = (uint32_t)bytes };
+	struct site_cache *sites;
+	struct object object;
+
+	if (bytes - 1 >= OBJECT_BYTES_MAX || !call_is_ours(rm))
+		return false;
+	wish.size_class = size_class_of_bytes((uint32_t)bytes);
+	if (!rm->no_sites) {
+		sites = thread_channels_sites_now(&rm->channels);
+		if (!sites || !site_cache_find(
+				      sites, caller, frame, sites_version(rm->sites), &wish.site))
+			return false;
+	}
+	if (!objects_alloc_warm(rm, &wish, &object))
+		return false;
+	*out = object.addr;
+	return true;
+}
+
+RMEM_API __attribute__((noinline)) int rmem_alloc(
+	struct rmem *rm, size_t bytes, const struct rmem_alloc_attr *attr, rmem_addr_t *out)
+{
+	void *const caller = __builtin_return_address(0), *const frame = __builtin_frame_address(0);
+	struct alloc_call call;
+
+	if (likely(rm && out && !attr && alloc_warm(rm, bytes, caller, frame, out)))
+		return 0;
+	call = (struct alloc_call){
+		.bytes = bytes, .attr = RMEM_ALLOC_ATTR_INIT, .caller = caller, .frame = frame
+	};
+	return alloc_long(rm, &call, attr, out);
+}
+
+static int release(struct rmem *rm, rmem_addr_t addr, uint64_t deadline_ns, struct errinfo *errinfo)
+{
+	struct slab *const slab = blocks_slab(&rm->session.blocks, addr);
+	int rc = 0;
+
+	if (!slab)
+		return release_block(&rm->session, addr, deadline_ns, errinfo);
+	/* Its slot is for another object only when nobody else reaches it. */
+	if (slab_is_shared(slab, addr) && !slab_is_lost(slab))
+		rc = sharing_unshare(rm, addr, deadline_ns, errinfo);
+	return rc && rc != -ESTALE ? rc : objects_free(rm, slab, addr, errinfo);
+}
+
+static __attribute__((noinline)) int free_long(struct rmem *rm, rmem_addr_t addr)
+{
+	struct errinfo errinfo;
+	int rc = call_enter(rm, &errinfo);
+
+	if (rc == 0 && addr)
+		rc = release(rm, addr, call_deadline(rm), &errinfo);
+	return call_done(rc, "rmem_free", &errinfo);
+}
+
+RMEM_API int rmem_free(struct rmem *rm, rmem_addr_t addr)
+{
+	struct slab *slab;
+
+	if (likely(rm && call_is_ours(rm))) {
+		slab = blocks_slab(&rm->session.blocks, addr);
+		if (likely(slab && objects_free_warm(rm, slab, addr)))
+			return 0;
+	}
+	return free_long(rm, addr);
+}
+
+/* ---- many at once ---- */
+
+/* With these it is not the program's any more, however that came. */
+static bool is_given_up(int rc)
+{
+	return rc == 0 || rc == -ESTALE || rc == -EIO;
+}
+
+/* All that can be freed is, and becomes 0. The first error. */
+static int release_each(struct rmem *rm, rmem_addr_t *addrs, size_t count, uint64_t deadline_ns,
+	struct errinfo *errinfo)
+{
+	int first = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		struct errinfo why = { "" };
+		int rc = addrs[i] ? release(rm, addrs[i], deadline_ns, &why) : 0;
+
+		if (is_given_up(rc))
+			addrs[i] = 0;
+		if (rc && !first) {
+			first = rc;
+			*errinfo = why;
+		}
+	}
+	return first;
+}
+
+static int alloc_each(struct rmem *rm, const struct alloc_call *call, rmem_addr_t *out,
+	size_t count, struct errinfo *errinfo)
+{
+	const uint64_t deadline_ns = call_deadline(rm);
+	struct errinfo ignored;
+	int rc = 0;
+
+	for (size_t i = 0; i < count; i++)
+		out[i] = 0;
+	for (size_t i = 0; i < count && rc == 0; i++)
+		rc = perform(rm, call, deadline_ns, &out[i], errinfo);
+	/* The server may have been what failed, and its time is over: it gets as much again to take back. */
+	if (rc)
+		(void)release_each(rm, out, count, call_deadline(rm), &ignored);
+	return rc;
+}
+
+RMEM_API __attribute__((noinline)) int rmem_alloc_many(struct rmem *rm, size_t bytes, size_t count,
+	const struct rmem_alloc_attr *attr, rmem_addr_t *out)
+{
+	struct alloc_call call = { .bytes = bytes,
+		.attr = RMEM_ALLOC_ATTR_INIT,
+		.caller = __builtin_return_address(0),
+		.frame = __builtin_frame_address(0) };
+	struct errinfo errinfo;
+	int rc = call_enter(rm, &errinfo);
+
+	if (rc == 0)
+		rc = read_call(rm, attr, &call, &errinfo);
+	if (rc == 0 && !out && count)
+		rc = errinfo_set(&errinfo, -EINVAL, "out is NULL");
+	if (rc == 0)
+		rc = alloc_each(rm, &call, out, count, &errinfo);
+	return call_done(rc, "rmem_alloc_many", &errinfo);
+}
+
+RMEM_API int rmem_free_many(struct rmem *rm, rmem_addr_t *addrs, size_t count)
+{
+	struct errinfo errinfo;
+	int rc = call_enter(rm, &errinfo);
+
+	if (rc == 0 && !addrs && count)
+		rc = errinfo_set(&errinfo, -EINVAL, "addrs is NULL");
+	if (rc == 0)
+		rc = release_each(rm, addrs, count, call_deadline(rm), &errinfo);
+	return call_done(rc, "rmem_free_many", &errinfo);
+}
+
+/* ---- another length ---- */
+
+static bool fits_in_place(const struct alloc_call *call, const struct resizable *old)
+{
+	if (old->slab)
+		return call->size_class == old->slab->size_class;
+	if (!placement_is_any(&call->placement))
+		return false;
+	/* Access to an isolated one ends with its bytes. */
+	return call->attr.flags & RMEM_ALLOC_ISOLATED ? call->bytes == old->bytes
+						      : resize_keeps_block(old, call->bytes);
+}
+
+static int resize_in_place(struct rmem *rm, const struct alloc_call *call,
+	const struct resizable *old, uint64_t deadline_ns, struct errinfo *errinfo)
+{
+	const uint32_t before = (uint32_t)old->bytes, now = (uint32_t)call->bytes;
+	struct errinfo ignored;
+	int rc;
+
+	if (!old->slab)
+		return 0;
+	rc = resize_object(rm, old->addr, now, errinfo);
+	if (rc || now <= before || !(call->attr.flags & RMEM_ALLOC_ZERO))
+		return rc;
+	rc = objects_zero(rm, old->addr + before, now - before, deadline_ns, errinfo);
+	if (rc)
+		(void)resize_object(rm, old->addr, before, &ignored);
+	return rc;
+}
+
+/*
+ * What was copied is not needed any more. A FREE that was sent, and not answered in time, is carried through by the
+ * session's next request: from then on the old one is not what it was, and the new one is the allocation.
+ */
+static int leave(
+	struct rmem *rm, const struct resizable *old, uint64_t deadline_ns, struct errinfo *errinfo)
+{
+	int rc = release(rm, old->addr, deadline_ns, errinfo);
+	struct resizable still;
+	struct errinfo ignored;
+
+	if (is_given_up(rc))
+		return 0;
+	return old->slab || resize_find(rm, old->addr, &still, &ignored) == 0 ? rc : 0;
+}
+
+static int move(struct rmem *rm, const struct alloc_call *call, const struct resizable *old,
+	uint64_t deadline_ns, rmem_addr_t *out, struct errinfo *errinfo)
+{
+	const uint64_t kept = old->bytes < call->bytes ? old->bytes : call->bytes;
+	struct errinfo ignored;
+	rmem_addr_t new;
+	int rc = perform(rm, call, deadline_ns, &new, errinfo);
+
+	if (rc)
+		return rc;
+	rc = remote_copy(rm, new, old->addr, kept, deadline_ns, errinfo);
+	if (rc == 0)
+		rc = leave(rm, old, deadline_ns, errinfo);
+	if (rc)
+		(void)release(rm, new, call_deadline(rm), &ignored);
+	else
+		*out = new;
+	return rc;
+}
+
+static int reallocate(struct rmem *rm, rmem_addr_t addr, const struct alloc_call *call,
+	rmem_addr_t *out, struct errinfo *errinfo)
+{
+	const uint64_t deadline_ns = call_deadline(rm);
+	struct resizable old;
+	int rc;
+
+	if (!addr)
+		return perform(rm, call, deadline_ns, out, errinfo);
+	rc = resize_find(rm, addr, &old, errinfo);
+	if (rc)
+		return rc;
+	if (!fits_in_place(call, &old))
+		return move(rm, call, &old, deadline_ns, out, errinfo);
+	rc = resize_in_place(rm, call, &old, deadline_ns, errinfo);
+	if (rc == 0)
+		*out = addr;
+	return rc;
+}
+
+RMEM_API __attribute__((noinline)) int rmem_realloc(struct rmem *rm, rmem_addr_t addr, size_t bytes,
+	const struct rmem_alloc_attr *attr, rmem_addr_t *out)
+{
+	struct alloc_call call = { .bytes = bytes,
+		.attr = RMEM_ALLOC_ATTR_INIT,
+		.caller = __builtin_return_address(0),
+		.frame = __builtin_frame_address(0) };
+	struct errinfo errinfo;
+	int rc = call_enter(rm, &errinfo);
+
+	if (rc == 0)
+		rc = read_call(rm, attr, &call, &errinfo);
+	if (rc == 0 && !out)
+		rc = errinfo_set(&errinfo, -EINVAL, "out is NULL");
+	if (rc == 0)
+		rc = reallocate(rm, addr, &call, out, &errinfo);
+	return call_done(rc, "rmem_realloc", &errinfo);
+}
