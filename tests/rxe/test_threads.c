@@ -30,13 +30,16 @@ struct hand {
 	char failure[256];
 };
 
-/* Allocate and free beside the others: what is new is zeroed and nobody else's. */
+/* Allocate and free beside the others, objects and blocks: what is new is zeroed and nobody else's. */
 static int on_new_memory(struct hand *h)
 {
+	const struct rmem_alloc_attr zeroed = {
+		.size = sizeof(zeroed), .node = RMEM_NODE_ANY, .flags = RMEM_ALLOC_ZERO
+	};
 	size_t len = 1 + random_below(&h->seed, 40000);
 	uint64_t seed = random_u64(&h->seed) | 1;
 	rmem_addr_t addr;
-	int rc = rmem_alloc(h->rm, len, NULL, &addr);
+	int rc = rmem_alloc(h->rm, len, &zeroed, &addr);
 
 	if (rc)
 		return rc;
