@@ -37,6 +37,7 @@ static struct {
 	char path[32];
 	int dir;
 	struct pool pool;
+	struct segment segment; /* its only one */
 	struct sessions *sessions;
 	struct sites *sites;
 	struct leases leases;
@@ -98,7 +99,7 @@ static void open_tables(void)
 		"cannot open the ledger");
 	must(!sessions_open(&b.sessions, b.dir, "sessions"), "cannot open the sessions");
 	must(!sites_open(&b.sites, b.dir, "sites", b.pool.ledger), "cannot open the sites");
-	must(!buddy_create(b.arena_bytes, &b.pool.nodes[0].buddy), "no memory for an allocator");
+	must(!buddy_create(b.arena_bytes, &b.segment.buddy), "no memory for an allocator");
 	b.leases.records = b.sessions;
 	b.leases.sites = b.sites;
 	b.leases.pool = &b.pool;
@@ -109,7 +110,7 @@ static void close_tables(void)
 	ledger_close(b.pool.ledger);
 	sessions_close(b.sessions);
 	sites_close(b.sites);
-	buddy_destroy(b.pool.nodes[0].buddy);
+	buddy_destroy(b.segment.buddy);
 }
 
 static void remove_files(void)
@@ -156,10 +157,10 @@ static void add_slabs(void)
 			.birth_ns = NSEC_PER_SEC,
 			.size_class = (uint8_t)b.size_class };
 
-		must(!buddy_alloc(b.pool.nodes[0].buddy, d.bytes, &offset), "the arena is full");
-		d.addr = addr_make(ADDR_SERVER, 0, offset);
+		must(!buddy_alloc(b.segment.buddy, d.bytes, &offset), "the arena is full");
+		d.addr = addr_make(0, offset);
 		must(!ledger_add(b.pool.ledger, &d, &a), "cannot add a slab");
-		records = (uint64_t *)(b.pool.nodes[0].arena.base + offset +
+		records = (uint64_t *)(b.segment.arena.base + offset +
 				       slab_records_offset(b.size_class, b.slots));
 		for (uint32_t slot = 0; slot < b.slots; slot++) {
 			r.site = 1 + (i + slot * slot) % SITES;
@@ -181,8 +182,8 @@ static void measure_restart(void)
 	open_tables();
 	while ((a = ledger_next(b.pool.ledger, &cursor)) != NULL) {
 		sessions_expect(b.sessions, a->session, a->session_serial);
-		must(!buddy_reserve(b.pool.nodes[0].buddy, addr_offset(a->addr),
-			     allocation_block_bytes(a)),
+		must(!buddy_reserve(
+			     b.segment.buddy, addr_offset(a->addr), allocation_block_bytes(a)),
 			"a slab does not fit");
 	}
 	end(&all);
@@ -197,7 +198,7 @@ static void measure_audit(void)
 	static struct allocation records[WORDS / 16];
 	const size_t per_batch = WORDS / b.slots;
 	struct audit_node node = { .registered_bytes = b.arena_bytes,
-		.free_bytes = buddy_free_bytes(b.pool.nodes[0].buddy) };
+		.free_bytes = buddy_free_bytes(b.segment.buddy) };
 	const struct audit_input in = { .ledger = b.pool.ledger,
 		.sessions = b.sessions,
 		.sites = b.sites,
@@ -251,10 +252,10 @@ int main(int argc, char *argv[])
 	b.dir = open(b.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	must(b.dir >= 0, "cannot open a directory in /dev/shm");
 	atexit(remove_files);
-	b.pool.nnodes = 1;
-	b.pool.nodes[0].arena.base = mmap(NULL, b.arena_bytes, PROT_READ | PROT_WRITE,
+	b.pool.segments[0] = &b.segment;
+	b.segment.arena.base = mmap(NULL, b.arena_bytes, PROT_READ | PROT_WRITE,
 		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	must(b.pool.nodes[0].arena.base != MAP_FAILED, "no addresses for an arena");
+	must(b.segment.arena.base != MAP_FAILED, "no addresses for an arena");
 	b.leases.sessions = calloc(SESSIONS_MAX, sizeof(*b.leases.sessions));
 	must(b.leases.sessions != NULL, "no memory for sessions");
 	printf("what\tn\ttotal ms\tns each\tlongest ms\n");

@@ -41,6 +41,7 @@ struct scale {
 	uint64_t arena_bytes;
 	uint64_t seed;
 	struct report_node nodes[NODES];
+	struct report_segment segments[NODES];
 	struct report_view view;
 };
 
@@ -209,7 +210,7 @@ static struct allocation draw_draft(struct scale *s)
 	uint64_t offset;
 
 	must(!buddy_alloc(s->buddies[node], d.bytes, &offset), "an arena is full");
-	d.addr = addr_make(1, node, offset);
+	d.addr = addr_make(64 + node, offset);
 	return d;
 }
 
@@ -247,7 +248,7 @@ static void end_allocations(struct scale *s, uint32_t n, struct timing *t)
 		ledger_set_state(s->ledger, a, ALLOCATION_QUARANTINE);
 		ledger_set_state(s->ledger, a, ALLOCATION_FREE);
 		end(t);
-		must(!buddy_free(s->buddies[addr_node(addr)], addr_offset(addr), bytes),
+		must(!buddy_free(s->buddies[addr_segment(addr) - 64], addr_offset(addr), bytes),
 			"allocator and ledger disagree");
 	}
 }
@@ -283,7 +284,7 @@ static void measure_restart(struct scale *s)
 	make_allocators(s);
 	begin(&allocators);
 	while ((a = ledger_next(s->ledger, &cursor)) != NULL)
-		must(!buddy_reserve(s->buddies[addr_node(a->addr)], addr_offset(a->addr),
+		must(!buddy_reserve(s->buddies[allocation_node(a)], addr_offset(a->addr),
 			     allocation_block_bytes(a)),
 			"a block does not fit");
 	end(&allocators);
@@ -309,20 +310,22 @@ static void fill_view(struct scale *s)
 								    s->buddies[i]) },
 			.size_bytes = s->arena_bytes,
 			.page_bytes = 4096,
-			.largest_free_bytes = buddy_largest_free_bytes(s->buddies[i]),
+			.largest_free_bytes = buddy_largest_free_bytes(s->buddies[i]) };
+	for (unsigned i = 0; i < NODES; i++)
+		s->segments[i] = (struct report_segment){ .number = 64 + i,
+			.node = i,
+			.size_bytes = s->arena_bytes,
 			.blocks = s->buddies[i] };
 	s->view = (struct report_view){ .ledger = s->ledger,
 		.sessions = s->sessions,
 		.sites = s->sites,
 		.now_ns = 3 * NSEC_PER_SEC,
 		.now_real_ns = 3 * NSEC_PER_SEC,
-		.server = { .version = "",
-			.host = "",
-			.data_dir = "",
-			.admin_socket = "",
-			.number = 1 },
+		.server = { .version = "", .host = "", .data_dir = "", .admin_socket = "" },
 		.nodes = s->nodes,
 		.nnodes = NODES,
+		.segments = s->segments,
+		.nsegments = NODES,
 		.terms = { .reclaim = "" } };
 }
 

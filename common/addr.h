@@ -2,8 +2,11 @@
 /*
  * Remote addresses: what they are made of.
  *
- *	63      56 55      48 47    42 41                             0
- *	[ tag 0x9e ][ server  ][ node  ][ offset in the node's arena   ]
+ *	63      56 55          42 41                             0
+ *	[ tag 0x9e ][ segment    ][ offset in the segment         ]
+ *
+ * A segment is a number that the pool gives to a stretch of its memory. On which node it lies is looked up
+ * (server/memory/pool.h, server/ledger/allocation.h), never computed from the number. Only this file knows the split.
  *
  * The tag is not canonical on x86-64 or arm64: no small integer, ASCII text or plain user-space pointer
  * looks like it. A pointer with a tag of its own in bits that the processor ignores can: HWASan on arm64
@@ -22,16 +25,18 @@
 
 #define ADDR_TAG 0x9eULL
 #define ADDR_TAG_SHIFT 56
-#define ADDR_SERVER_SHIFT 48
-#define ADDR_NODE_SHIFT 42
-#define ADDR_MAX_NODES 64
-#define ADDR_SERVER 0                                    /* the only one in this version */
-#define ADDR_OFFSET_MASK ((1ULL << ADDR_NODE_SHIFT) - 1) /* 4 TiB per node */
+#define ADDR_SEGMENT_SHIFT 42
+#define ADDR_SEGMENT_BITS (ADDR_TAG_SHIFT - ADDR_SEGMENT_SHIFT)
+#define ADDR_SEGMENTS (1U << ADDR_SEGMENT_BITS)
+#define ADDR_OFFSET_MASK ((1ULL << ADDR_SEGMENT_SHIFT) - 1) /* 4 TiB per segment */
 
-static inline uint64_t addr_make(uint8_t server, unsigned node, uint64_t offset)
+#define ADDR_MAX_NODES 64 /* of a server */
+
+static inline uint64_t addr_make(unsigned segment, uint64_t offset)
 {
-	return ADDR_TAG << ADDR_TAG_SHIFT | (uint64_t)server << ADDR_SERVER_SHIFT |
-	       (uint64_t)(node % ADDR_MAX_NODES) << ADDR_NODE_SHIFT | (offset & ADDR_OFFSET_MASK);
+	return ADDR_TAG << ADDR_TAG_SHIFT |
+	       (uint64_t)(segment % ADDR_SEGMENTS) << ADDR_SEGMENT_SHIFT |
+	       (offset & ADDR_OFFSET_MASK);
 }
 
 static inline bool addr_is_remote(uint64_t addr)
@@ -39,14 +44,9 @@ static inline bool addr_is_remote(uint64_t addr)
 	return addr >> ADDR_TAG_SHIFT == ADDR_TAG;
 }
 
-static inline uint8_t addr_server(uint64_t addr)
+static inline unsigned addr_segment(uint64_t addr)
 {
-	return (uint8_t)(addr >> ADDR_SERVER_SHIFT);
-}
-
-static inline unsigned addr_node(uint64_t addr)
-{
-	return (unsigned)(addr >> ADDR_NODE_SHIFT) % ADDR_MAX_NODES;
+	return (unsigned)(addr >> ADDR_SEGMENT_SHIFT) % ADDR_SEGMENTS;
 }
 
 static inline uint64_t addr_offset(uint64_t addr)

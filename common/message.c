@@ -83,6 +83,8 @@ const char *message_name(uint8_t type)
 		[MESSAGE_UNSHARE] = "unshare",
 		[MESSAGE_COPY] = "copy",
 		[MESSAGE_FILL] = "fill",
+		[MESSAGE_OFFER] = "offer",
+		[MESSAGE_ACCEPT] = "accept",
 	};
 
 	if (type >= sizeof(names) / sizeof(names[0]) || !names[type])

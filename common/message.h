@@ -48,6 +48,8 @@ enum message_type {
 	MESSAGE_UNSHARE,
 	MESSAGE_COPY,
 	MESSAGE_FILL,
+	MESSAGE_OFFER,
+	MESSAGE_ACCEPT,
 };
 
 /* When a session's records of its objects (common/object_record.h) reach the server. */
@@ -177,7 +179,8 @@ enum placement_attribute {
 #define ALLOC_REPLY_FIELDS(X) \
 	X(u64, addr, ) \
 	X(u64, bytes, ) \
-	X(u64, serial, )
+	X(u64, serial, ) \
+	X(u8, node, ) /* the NUMA node that it lies on: an address does not tell */
 
 /* The reply to ATTACH: a grant on this connection. */
 #define GRANT_REPLY_FIELDS(X) \
@@ -209,6 +212,7 @@ enum placement_attribute {
 	X(u64, serial, ) \
 	X(u64, age_ns, ) \
 	X(u8, read_only, ) \
+	X(u8, node, ) \
 	X(u8, size_class, ) /* 0: a block; else it is an object in a slab of this class, which lies there: */ \
 	X(u64, slab_addr, ) \
 	X(u64, slab_bytes, )
@@ -220,6 +224,19 @@ enum placement_attribute {
 #define UNSHARE_REQUEST_FIELDS(X) \
 	X(u64, addr, ) \
 	X(u64, serial, )
+
+/* An allocation becomes the session's that sends the key with ACCEPT. */
+#define OFFER_REQUEST_FIELDS(X) \
+	X(u64, addr, ) \
+	X(u64, serial, )
+#define OFFER_REPLY_FIELDS(X) X(bytes, key, SHARE_KEY_SIZE)
+#define ACCEPT_REQUEST_FIELDS(X) \
+	X(u64, addr, ) \
+	X(bytes, key, SHARE_KEY_SIZE)
+#define ACCEPT_REPLY_FIELDS(X) \
+	X(u64, bytes, ) \
+	X(u64, serial, ) \
+	X(u64, age_ns, )
 
 /* Where in an allocation, which is named as in ATTACH. */
 #define PLACE_FIELDS(X) \
@@ -296,6 +313,10 @@ enum placement_attribute {
 	M(detach_request, DETACH_REQUEST_FIELDS) \
 	M(unshare_request, UNSHARE_REQUEST_FIELDS) \
 	M(place, PLACE_FIELDS) \
+	M(offer_request, OFFER_REQUEST_FIELDS) \
+	M(offer_reply, OFFER_REPLY_FIELDS) \
+	M(accept_request, ACCEPT_REQUEST_FIELDS) \
+	M(accept_reply, ACCEPT_REPLY_FIELDS) \
 	M(copy_request, COPY_REQUEST_FIELDS) \
 	M(fill_request, FILL_REQUEST_FIELDS) \
 	M(fence_request, FENCE_REQUEST_FIELDS) \

@@ -60,6 +60,12 @@ const struct menu_command menu_commands[MENU_COMMANDS] = {
 		"Take back now the memory of sessions that are provably gone, or that have no\n"
 		"connection and an expired lease. Says first what is to be lost, and asks whether\n"
 		"to go on. Exits with 1 if you say no.\n" },
+	[REPORT_RESIZE] = { "resize", NULL, NULL, "make the pool larger or smaller while it runs",
+		"Give the pool another size, while clients go on. More memory is made ready after\n"
+		"the answer, which can take minutes: rmemctl status tells how far it is. The pool\n"
+		"becomes smaller by whole segments in which nothing is lent; where there are "
+		"none,\n"
+		"the answer says who is in the way. Nobody loses anything.\n" },
 	[REPORT_LOG_LEVEL] = { "log-level", "LEVEL", "error warn info debug",
 		"set what rmemd logs from now on: error, warn, info or debug",
 		"Have rmemd log messages of this level and of more severe ones, until rmemd "
@@ -78,7 +84,8 @@ const struct menu_command menu_commands[MENU_COMMANDS] = {
 #define ACKNOWLEDGE REPORT_BIT(REPORT_ACKNOWLEDGE)
 #define WHO_HOLDS REPORT_BIT(REPORT_WHO_HOLDS)
 #define TAKING (REPORT_BIT(REPORT_EVICT) | REPORT_BIT(REPORT_REVOKE) | REPORT_BIT(REPORT_RECLAIM))
-#define ORDERS (TAKING | REPORT_BIT(REPORT_AUDIT) | REPORT_BIT(REPORT_LOG_LEVEL))
+#define RESIZE REPORT_BIT(REPORT_RESIZE)
+#define ORDERS (TAKING | RESIZE | REPORT_BIT(REPORT_AUDIT) | REPORT_BIT(REPORT_LOG_LEVEL))
 #define ALL REPORT_BITS_ALL
 
 const struct menu_option menu_options[] = {
@@ -141,6 +148,10 @@ const struct menu_option menu_options[] = {
 	{ OPTION_ACK, 0, "ack", "ID", ACKNOWLEDGE,
 		"acknowledge that line of history, or all; only on the\nserver's host", "all" },
 	{ OPTION_NODE, 0, "node", "N", MAP, "only this node", NULL },
+	{ OPTION_SIZE, 0, "size", "SIZE", RESIZE,
+		"evenly over all nodes, or by node as 0:4G,1:2G; with --node\nof that node alone",
+		NULL },
+	{ OPTION_NODE, 0, "node", "N", RESIZE, "only this node", NULL },
 	{ OPTION_BLOCKS, 0, "blocks", NULL, MAP, "list the blocks that are lent, by address",
 		NULL },
 	{ OPTION_LIMIT, 0, "limit", "N", MAP, "at most N blocks (1000); implies --blocks", NULL },

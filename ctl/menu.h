@@ -43,6 +43,7 @@ enum option_id {
 	OPTION_BLOCKS,
 	OPTION_WATCH,
 	OPTION_YES,
+	OPTION_SIZE,
 };
 
 #define REPORT_BIT(report) (1U << (report))

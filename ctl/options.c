@@ -207,6 +207,12 @@ static int parse_view(struct parser *p, const struct menu_option *known, const c
 	case OPTION_YES:
 		p->options->yes = true;
 		return 0;
+	case OPTION_SIZE:
+		if (!isdigit((unsigned char)*text))
+			return errinfo_set(p->errinfo, -EINVAL,
+				"--size %s: want a size like 4G, or by node like 0:4G,1:2G", text);
+		p->options->size = text;
+		return 0;
 	case OPTION_WATCH:
 		return parse_watch(p, text);
 	case OPTION_AUDIT:
@@ -401,6 +407,8 @@ static int parse_operands(struct parser *p)
 			menu_commands[o->command].name, menu_commands[o->command].operand);
 	if (n > wanted)
 		return errinfo_set(p->errinfo, -EINVAL, "too many words: %s", words[wanted]);
+	if (o->report == REPORT_RESIZE && !o->size)
+		return errinfo_set(p->errinfo, -EINVAL, "resize wants --size SIZE");
 	return wanted == 2 ? parse_operand(p, words[1]) : 0;
 }
 

@@ -38,6 +38,7 @@ struct options {
 	char session[33];    /* evict: its first digits */
 	uint64_t allocation; /* revoke: only the one with this number; 0: whichever is there */
 	const char *level;   /* log-level */
+	const char *size;    /* resize */
 	bool yes;            /* an order is confirmed */
 	bool preview;        /* ... or is only to say what it would do */
 	uint64_t watch_ms;   /* the report again and again; 0: once */

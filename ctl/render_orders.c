@@ -23,7 +23,7 @@ static void put_all(FILE *out, const json_t *answer, struct check *c)
 	fprintf(out, " in %" PRIu64 " block%s", blocks, blocks == 1 ? "" : "s");
 }
 
-static void put_losers(FILE *out, const json_t *answer, struct check *c)
+static void put_losers(FILE *out, const json_t *answer, const char *lead, struct check *c)
 {
 	const json_t *holders = field_list(c, answer, "holders");
 	const uint64_t total = field_uint(c, answer, "sessions_total");
@@ -32,7 +32,7 @@ static void put_losers(FILE *out, const json_t *answer, struct check *c)
 
 	json_array_foreach(holders, i, holder)
 	{
-		fputs(i == 0 ? "   held by  " : "       and  ", out);
+		fputs(i == 0 ? lead : "       and  ", out);
 		part_holder(out, holder, c);
 		fputs(": ", out);
 		text_put_share(
@@ -66,7 +66,7 @@ int render_evict(const json_t *answer, const struct view *view, FILE *out, struc
 		out);
 	put_all(out, answer, c);
 	fputs(preview ? " for good\n" : "\n", out);
-	put_losers(out, answer, c);
+	put_losers(out, answer, "   held by  ", c);
 	if (preview)
 		fputs("   A program that still runs gets -ESTALE for all of it, and may open a new "
 		      "session.\n",
@@ -93,7 +93,7 @@ int render_revoke(const json_t *answer, const struct view *view, FILE *out, stru
 	text_put_duration(out, field_uint(c, a, "age_ms"));
 	fputs(" ago\n", out);
 	(void)the_holder(answer, c);
-	put_losers(out, answer, c);
+	put_losers(out, answer, "   held by  ", c);
 	if (others)
 		fprintf(out, "   used by  %" PRIu64 " other session%s\n", others,
 			others == 1 ? "" : "s");
@@ -121,7 +121,40 @@ int render_reclaim(const json_t *answer, const struct view *view, FILE *out, str
 		sessions, sessions == 1 ? "" : "s", sessions == 1 ? "is" : "are",
 		sessions == 1 ? "its" : "their",
 		preview ? "are to be lost for good" : "are being taken back");
-	put_losers(out, answer, c);
+	put_losers(out, answer, "   held by  ", c);
+	return 0;
+}
+
+static void put_resized(FILE *out, const json_t *node, struct check *c)
+{
+	const uint64_t was = field_uint(c, node, "was_bytes"),
+		       size = field_uint(c, node, "size_bytes");
+	const uint64_t wanted = field_uint(c, node, "wanted_bytes"),
+		       coming = field_uint(c, node, "coming_bytes");
+	char buf[UNITS_TEXT_SIZE];
+
+	fprintf(out, "node %" PRIu64 " has %s", field_uint(c, node, "node"),
+		units_format_bytes(size, buf, sizeof(buf)));
+	if (size != was)
+		fprintf(out, " (before: %s)", units_format_bytes(was, buf, sizeof(buf)));
+	if (coming)
+		fprintf(out, ", and %s more are being made ready",
+			units_format_bytes(coming, buf, sizeof(buf)));
+	if (size > wanted)
+		fprintf(out,
+			" and not %s: memory leaves by whole segments in which nothing is lent",
+			units_format_bytes(wanted, buf, sizeof(buf)));
+	putc('\n', out);
+}
+
+int render_resize(const json_t *answer, const struct view *view, FILE *out, struct check *c)
+{
+	json_t *node;
+	size_t i;
+
+	(void)view;
+	json_array_foreach(field_list(c, answer, "nodes"), i, node) put_resized(out, node, c);
+	put_losers(out, answer, "in the way  ", c);
 	return 0;
 }
 

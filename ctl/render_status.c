@@ -283,6 +283,29 @@ static void put_damage(FILE *out, const json_t *answer, struct check *c)
 			units_format_bytes(wiped, buf, sizeof(buf)));
 }
 
+/* Said only if there is any; an older rmemd does not tell. */
+static void put_growth(FILE *out, const json_t *answer, struct check *c)
+{
+	const json_t *growth = json_object_get(answer, "growth");
+	char coming[UNITS_TEXT_SIZE], ready[UNITS_TEXT_SIZE];
+	uint64_t bytes;
+
+	if (!growth)
+		return;
+	growth = field_object(c, answer, "growth");
+	bytes = field_uint(c, growth, "coming_bytes");
+	if (bytes)
+		fprintf(out, "growth       %s more are being made ready, %s of them are\n",
+			units_format_bytes(bytes, coming, sizeof(coming)),
+			units_format_bytes(
+				field_uint(c, growth, "ready_bytes"), ready, sizeof(ready)));
+	if (*field_text(c, growth, "failure")) {
+		fputs("growth       failed: ", out);
+		text_put(out, field_text(c, growth, "failure"));
+		putc('\n', out);
+	}
+}
+
 int render_status(const json_t *answer, const struct view *view, FILE *out, struct check *c)
 {
 	int err;
@@ -299,5 +322,6 @@ int render_status(const json_t *answer, const struct view *view, FILE *out, stru
 	put_terms(out, answer, c);
 	put_counters(out, answer, c);
 	put_damage(out, answer, c);
+	put_growth(out, answer, c);
 	return err;
 }

@@ -32,7 +32,8 @@ static char *make_request(const struct options *o)
 
 	if (err == 0 && (o->report == REPORT_MAP || o->report == REPORT_RECLAIMED))
 		err = json_object_set_new(request, "limit", json_integer((json_int_t)limit_of(o)));
-	if (err == 0 && o->report == REPORT_MAP && o->view.node >= 0)
+	if (err == 0 && (o->report == REPORT_MAP || o->report == REPORT_RESIZE) &&
+		o->view.node >= 0)
 		err = json_object_set_new(request, "node", json_integer(o->view.node));
 	/* an rmemd that does not know the last one makes one */
 	if (err == 0 && o->report == REPORT_LEAKS)
@@ -50,6 +51,8 @@ static char *make_request(const struct options *o)
 		err = json_object_set_new(request, "session", json_string(o->session));
 	if (err == 0 && o->report == REPORT_REVOKE && o->allocation)
 		err = json_object_set_new(request, "id", json_integer((json_int_t)o->allocation));
+	if (err == 0 && o->report == REPORT_RESIZE)
+		err = json_object_set_new(request, "size", json_string(o->size));
 	if (err == 0 && o->report == REPORT_LOG_LEVEL)
 		err = json_object_set_new(request, "level", json_string(o->level));
 	if (err == 0 && o->preview)

@@ -20,13 +20,16 @@ static struct server server;
 
 static void announce(const struct options *o)
 {
-	char bytes[UNITS_TEXT_SIZE];
-	uint64_t total = 0;
+	char bytes[UNITS_TEXT_SIZE], coming[UNITS_TEXT_SIZE];
+	uint64_t ready_bytes, coming_bytes = growth_coming_bytes(&server.growth, &ready_bytes);
 
-	for (unsigned i = 0; i < server.pool.nnodes; i++)
-		total += server.pool.nodes[i].arena.bytes;
 	log_info("lending %s on port %u; rmemctl asks at %s",
-		units_format_bytes(total, bytes, sizeof(bytes)), o->port, o->admin_socket);
+		units_format_bytes(
+			pool_size_bytes(&server.pool, POOL_ALL_NODES), bytes, sizeof(bytes)),
+		o->port, o->admin_socket);
+	if (coming_bytes)
+		log_info("%s more are being made ready",
+			units_format_bytes(coming_bytes, coming, sizeof(coming)));
 	log_info("ready");
 	notify_manager("READY=1");
 }

@@ -232,6 +232,29 @@ static void locate_devices(struct server *s)
 	}
 }
 
+static int reach(void *context, const struct segment *segment, struct progress *progress,
+	struct errinfo *errinfo)
+{
+	return devices_register_segment(context, segment, progress, errinfo);
+}
+
+static void leave(void *context, unsigned number)
+{
+	devices_unregister_segment(context, number);
+}
+
+static int open_growth(struct server *s, struct errinfo *errinfo)
+{
+	s->growth = (struct growth){ .pool = &s->pool,
+		.data = &s->data,
+		.topology = s->topology,
+		.connections = all_connections(s),
+		.reach = reach,
+		.leave = leave,
+		.context = &s->net };
+	return growth_open(&s->growth, errinfo);
+}
+
 static int open_memory(struct server *s, const struct sizes *sizes, struct errinfo *errinfo)
 {
 	char total[UNITS_TEXT_SIZE];
@@ -241,6 +264,8 @@ static int open_memory(struct server *s, const struct sizes *sizes, struct errin
 		units_format_bytes(sizes_total(sizes), total, sizeof(total)), sizes->count,
 		sizes->count == 1 ? "" : "s");
 	err = pool_open(&s->pool, &s->data, sizes, s->topology, errinfo);
+	if (!err)
+		err = open_growth(s, errinfo);
 	if (!err)
 		err = open_tables(s, errinfo);
 	if (err)
@@ -296,6 +321,38 @@ static int catch_signals(struct server *s)
 	return 0;
 }
 
+/* Wipers have blocks to take back: the next slice does it. */
+static void on_wiped(evutil_socket_t fd, short what, void *arg)
+{
+	const struct server *s = arg;
+	uint64_t n;
+
+	(void)what;
+	(void)!read(fd, &n, sizeof(n)); /* only resets the eventfd */
+	work_wake(&s->work);
+}
+
+/* Segments are ready, or gone: allocations may have waited for room. */
+static void on_grown(evutil_socket_t fd, short what, void *arg)
+{
+	struct server *s = arg;
+
+	(void)fd;
+	(void)what;
+	if (growth_finish(&s->growth))
+		work_wake(&s->work);
+}
+
+static int watch_pool(struct server *s)
+{
+	s->wiped_event = event_new(s->base, s->pool.wiped_fd, EV_READ | EV_PERSIST, on_wiped, s);
+	s->grown_event = event_new(s->base, s->growth.done_fd, EV_READ | EV_PERSIST, on_grown, s);
+	return s->wiped_event && event_add(s->wiped_event, NULL) == 0 && s->grown_event &&
+			       event_add(s->grown_event, NULL) == 0
+		       ? 0
+		       : -ENOMEM;
+}
+
 static void log_event(int severity, const char *text)
 {
 	log_at(severity == EVENT_LOG_ERR ? LOG_LEVEL_ERROR : LOG_LEVEL_WARN, "libevent: %s", text);
@@ -310,6 +367,8 @@ static int start_loop(struct server *s, struct errinfo *errinfo)
 	err = s->base ? catch_signals(s) : -ENOMEM;
 	if (!err)
 		err = reaper_start(&s->reaper, s->base);
+	if (!err)
+		err = watch_pool(s);
 	if (!err)
 		err = devices_watch(&s->net);
 	if (!err)
@@ -370,6 +429,7 @@ static int start_admin(struct server *s, struct errinfo *errinfo)
 		.sites = s->sites,
 		.history = s->history,
 		.rpc = &s->rpc,
+		.growth = &s->growth,
 		.auditor = s->auditor };
 	if (commands_start(s->base, &s->sources, &s->commands))
 		return errinfo_set(errinfo, -ENOMEM, "out of memory");
@@ -418,6 +478,9 @@ int server_start(struct server *s, const struct options *options, struct errinfo
 	pool_settle(&s->pool);
 	sessions_settle(s->leases.records);
 	s->started = true;
+	/* Clients begin with what is there. If the rest is not to be had, rmemctl status says why. */
+	if (growth_begin(&s->growth, &sizes, &s->growth.failure))
+		log_error("%s", s->growth.failure.text);
 	work_wake(&s->work); /* to wipe blocks that an earlier run left */
 	return 0;
 fail:
@@ -461,8 +524,7 @@ static void leave_data(struct server *s)
 		datadir_remove(&s->data, false);
 		return;
 	}
-	while (pool_wipe(&s->pool, UINT64_MAX))
-		;
+	pool_wipe_all(&s->pool);
 	if (ledger_count(s->pool.ledger) != 0) {
 		log_kept(s);
 		return;
@@ -500,9 +562,14 @@ void server_stop(struct server *s)
 	auditor_stop(s->auditor);
 	listener_stop(s->listener);
 	reaper_stop(&s->reaper);
+	growth_close(&s->growth);
 	devices_close(&s->net);
 	if (s->tick_event)
 		event_free(s->tick_event);
+	if (s->wiped_event)
+		event_free(s->wiped_event);
+	if (s->grown_event)
+		event_free(s->grown_event);
 	heart_stop(s->leases.heart);
 	for (unsigned i = 0; i < 2; i++) {
 		if (s->signal_events[i])

@@ -24,6 +24,7 @@
 #include "server/ledger/history.h"
 #include "server/ledger/sites.h"
 #include "server/memory/datadir.h"
+#include "server/memory/growth.h"
 #include "server/memory/pool.h"
 #include "server/net/net.h"
 #include "server/rpc/handlers.h"
@@ -38,11 +39,14 @@ struct server {
 	char host[64];
 	struct event_base *base;
 	struct event *tick_event;
+	struct event *wiped_event; /* on pool.wiped_fd */
+	struct event *grown_event; /* on growth.done_fd */
 	struct event *signal_events[2];
 	struct work work;
 	struct datadir data;
 	struct topology *topology;
 	struct pool pool;
+	struct growth growth;
 	struct sites *sites;
 	struct history *history;
 	struct net net;

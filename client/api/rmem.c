@@ -17,6 +17,7 @@
 #include "client/base/mark.h"
 #include "client/control/connection.h"
 #include "client/control/registry.h"
+#include "client/control/release.h"
 #include "client/control/request.h"
 #include "client/data/fastpath.h"
 #include "client/space/access.h"
@@ -409,7 +410,7 @@ static __attribute__((noinline)) int free_long(struct rmem *rm, rmem_addr_t addr
 	if (slab)
 		rc = objects_free(rm, slab, addr, &errinfo);
 	else
-		rc = memory_free(&rm->session, addr, call_deadline(rm), &errinfo);
+		rc = release_block(&rm->session, addr, call_deadline(rm), &errinfo);
 	return call_done(rc, "rmem_free", &errinfo);
 }
 

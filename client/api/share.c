@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "client/space/call.h"
+#include "client/space/handover.h"
 #include "client/space/sharing.h"
 #include "common/wire.h"
 
@@ -90,35 +91,82 @@ RMEM_API int rmem_unshare(struct rmem *rm, rmem_addr_t addr)
 	struct errinfo errinfo;
 	int rc = call_enter(rm, &errinfo);
 
-	if (rc == 0 && addr)
+	if (rc || !addr)
+		return call_done(rc, "rmem_unshare", &errinfo);
+	rc = handover_withdraw(&rm->session, addr, call_deadline(rm), &errinfo);
+	if (rc == 1)
 		rc = sharing_unshare(rm, addr, call_deadline(rm), &errinfo);
 	return call_done(rc, "rmem_unshare", &errinfo);
+}
+
+/* What is in the program's key. -EINVAL: it is none of ours. */
+static int read_key(
+	const struct rmem_share_key *key, struct key_parts *out, struct errinfo *errinfo)
+{
+	if (!key)
+		return errinfo_set(errinfo, -EINVAL, "the key is NULL");
+	*out = key_get(key);
+	if (out->version != KEY_VERSION || !out->whole)
+		return errinfo_set(errinfo, -EINVAL,
+			"this is no share key, or one of a later version: all %zu bytes "
+			"that rmem_share() wrote are needed",
+			sizeof(key->bytes));
+	return 0;
 }
 
 RMEM_API int rmem_attach(
 	struct rmem *rm, rmem_addr_t addr, const struct rmem_share_key *key, size_t *out_bytes)
 {
 	struct errinfo errinfo;
-	uint64_t bytes;
+	uint64_t bytes = 0;
 	struct key_parts k;
 	int rc = call_enter(rm, &errinfo);
 
-	if (rc == 0 && !key)
-		rc = errinfo_set(&errinfo, -EINVAL, "the key is NULL");
-	if (rc == 0) {
-		k = key_get(key);
-		if (k.version != KEY_VERSION || !k.whole)
-			rc = errinfo_set(&errinfo, -EINVAL,
-				"this is no share key, or one of a later version: all %zu bytes "
-				"that rmem_share() wrote are needed",
-				sizeof(key->bytes));
-	}
+	if (rc == 0)
+		rc = read_key(key, &k, &errinfo);
 	if (rc == 0)
 		rc = sharing_attach(
 			&rm->session, addr, k.secret, k.pool, call_deadline(rm), &bytes, &errinfo);
 	if (rc == 0 && out_bytes)
 		*out_bytes = bytes;
 	return call_done(rc, "rmem_attach", &errinfo);
+}
+
+RMEM_API int rmem_offer(struct rmem *rm, rmem_addr_t addr, struct rmem_share_key *out)
+{
+	struct key_parts key = { .version = KEY_VERSION };
+	struct offer_reply reply;
+	struct errinfo errinfo;
+	int rc = call_enter(rm, &errinfo);
+
+	if (rc == 0 && !out)
+		rc = errinfo_set(&errinfo, -EINVAL, "out is NULL");
+	if (rc == 0)
+		rc = handover_offer(&rm->session, addr, call_deadline(rm), &reply, &errinfo);
+	if (rc == 0) {
+		memcpy(key.secret, reply.key, sizeof(key.secret));
+		key.pool = atomic_load(&rm->session.pool);
+		key_put(out, &key);
+	}
+	return call_done(rc, "rmem_offer", &errinfo);
+}
+
+RMEM_API int rmem_accept(
+	struct rmem *rm, rmem_addr_t addr, const struct rmem_share_key *key, size_t *out_bytes)
+{
+	struct errinfo errinfo;
+	uint64_t bytes = 0;
+	struct key_parts k;
+	int rc = call_enter(rm, &errinfo);
+
+	if (rc == 0)
+		rc = read_key(key, &k, &errinfo);
+	if (rc == 0)
+		rc = handover_accept(
+			&rm->session, addr, k.secret, k.pool, call_deadline(rm), &bytes, &errinfo);
+	if (rc == 0 && out_bytes)
+		*out_bytes = bytes;
+	return call_done(rc, "rmem_accept", &errinfo);
 }
 
 RMEM_API int rmem_detach(struct rmem *rm, rmem_addr_t addr)

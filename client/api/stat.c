@@ -7,7 +7,6 @@
 #include "client/data/plan.h"
 #include "client/slabs/slab.h"
 #include "client/space/call.h"
-#include "common/addr.h"
 #include "common/size_class.h"
 
 #define STAT_V1_SIZE (offsetof(struct rmem_stat, flags) + sizeof(uint32_t))
@@ -21,7 +20,7 @@ static struct rmem_stat describe(const struct block *block)
 		.usable_bytes = block->bytes,
 		.age_ns = clock_boot_ns() - block->born_ns,
 		.serial = block->id,
-		.node = addr_node(block->addr),
+		.node = block->node,
 		.flags = (block->attached ? RMEM_STAT_ATTACHED : 0) |
 			 (block->read_only ? RMEM_STAT_READ_ONLY : 0) |
 			 (block->shared ? RMEM_STAT_SHARED : 0) };

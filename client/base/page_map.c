@@ -70,14 +70,9 @@ static void set_below(struct page_map *m, struct page_map_node *node, unsigned l
 	}
 }
 
-static unsigned segment_of(uint64_t addr)
-{
-	return (unsigned)(addr >> ADDR_NODE_SHIFT) & ((1U << PAGE_MAP_SEGMENT_BITS) - 1);
-}
-
 void page_map_set(struct page_map *m, uint64_t addr, uint64_t bytes, void *value)
 {
-	_Atomic(struct page_map_node *) *top = &m->segments[segment_of(addr)];
+	_Atomic(struct page_map_node *) *top = &m->segments[addr_segment(addr)];
 	const uint64_t first = addr_offset(addr) >> PAGE_MAP_SHIFT;
 	const uint64_t last = (addr_offset(addr) + bytes - 1) >> PAGE_MAP_SHIFT;
 	struct page_map_node *node = atomic_load_explicit(top, memory_order_relaxed);
@@ -117,7 +112,7 @@ static void *first_below(
 void *page_map_first(const struct page_map *m, uint64_t addr, uint64_t bytes)
 {
 	const struct page_map_node *node =
-		atomic_load_explicit(&m->segments[segment_of(addr)], memory_order_acquire);
+		atomic_load_explicit(&m->segments[addr_segment(addr)], memory_order_acquire);
 
 	if (!node)
 		return NULL;

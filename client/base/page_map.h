@@ -21,7 +21,6 @@
 #define PAGE_MAP_BITS 10  /* of a node */
 #define PAGE_MAP_SLOTS (1U << PAGE_MAP_BITS)
 #define PAGE_MAP_LEVELS 3 /* of nodes, below the segments */
-#define PAGE_MAP_SEGMENT_BITS (ADDR_TAG_SHIFT - ADDR_NODE_SHIFT)
 #define PAGE_MAP_NODES_MAX \
 	5 /* new ones that one run can need: one on top, two edges on each level below */
 
@@ -34,7 +33,7 @@ struct page_map_node {
 
 struct page_map {
 	struct heap *heap;
-	_Atomic(struct page_map_node *) segments[1U << PAGE_MAP_SEGMENT_BITS];
+	_Atomic(struct page_map_node *) segments[ADDR_SEGMENTS];
 	struct page_map_node *spare[PAGE_MAP_NODES_MAX];
 	unsigned nspare;
 };
@@ -67,10 +66,8 @@ static inline unsigned page_map_index(uint64_t addr, unsigned level)
 /* The value of the page that addr, which is remote, is in; or NULL. */
 static inline void *page_map_get(const struct page_map *m, uint64_t addr)
 {
-	const unsigned segment =
-		(unsigned)(addr >> ADDR_NODE_SHIFT) & ((1U << PAGE_MAP_SEGMENT_BITS) - 1);
 	const struct page_map_node *node =
-		atomic_load_explicit(&m->segments[segment], memory_order_acquire);
+		atomic_load_explicit(&m->segments[addr_segment(addr)], memory_order_acquire);
 
 	for (unsigned level = 0; node; level++) {
 		const uintptr_t slot = atomic_load_explicit(

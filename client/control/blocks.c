@@ -82,7 +82,8 @@ static struct block *fill(struct blocks *t, const struct block *new)
 	if (new->attached || b->attached)
 		memcpy(b->key, new->key, sizeof(b->key));
 	b->attached = new->attached;
-	b->shared = false;
+	b->shared = b->offered = false;
+	b->node = new->node;
 	b->born_ns = new->born_ns;
 	b->whole = NULL;
 	atomic_store_explicit(&b->foreign, NULL, memory_order_relaxed);
@@ -272,6 +273,14 @@ void blocks_mark_stale(struct blocks *t)
 		if (blocks_find(t, b->addr) == b && b->state != BLOCK_FREED && !b->attached)
 			blocks_set_state(t, b, BLOCK_STALE);
 	}
+}
+
+void blocks_revive(struct blocks *t, struct block *b)
+{
+	b->state = BLOCK_LIVE;
+	b->offered = false;
+	b->serial = atomic_fetch_add(&t->serials, 1) + 1;
+	atomic_store_explicit(&b->live, b->serial, memory_order_release);
 }
 
 /* An object of it that is not over, or NULL. */

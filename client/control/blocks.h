@@ -49,11 +49,13 @@ struct block {
 	bool attached; /* another session's, which shares it */
 	_Atomic bool read_only; /* ... for reading only */
 	bool shared;            /* this session's, and keys to it may be good */
+	bool offered; /* FREEING, because it was offered to another session, which may have it by now */
 	struct origin origin;
 	struct block *prev;
 	_Atomic(struct slab *) slab; /* it is one; NULL: it is one allocation */
 	uint32_t left;               /* a STALE slab's objects that the program has not freed */
 	uint8_t key[SHARE_KEY_SIZE]; /* of an attached one; else zero */
+	uint8_t node;                /* the server's NUMA node that it lies on */
 	uint64_t born_ns;            /* on the boot clock: allocated then */
 	/*
 	 * Attached objects have no pages of their own. A block that is never LIVE stands for the slab they are in: it has the
@@ -105,6 +107,9 @@ void blocks_set_state(struct blocks *t, struct block *b, enum block_state state)
  * counted anew: one was freed while the slab was being lost. With the last, the slab is removed.
  */
 void blocks_free_lost(struct blocks *t, struct block *b, bool counted);
+
+/* It was FREEING, and is LIVE again, as another: what was known of access to it is not true any more. */
+void blocks_revive(struct blocks *t, struct block *b);
 
 /* The first that has a byte in [addr, addr + bytes) and is not over, or NULL. */
 struct block *blocks_next_present(const struct blocks *t, uint64_t addr, uint64_t bytes);

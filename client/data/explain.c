@@ -60,6 +60,12 @@ int explain_state(const struct block *block, struct errinfo *errinfo)
 {
 	if (block->state == BLOCK_STALE)
 		return explain_stale(block, errinfo);
+	if (block->offered)
+		return errinfo_set(errinfo, -EFAULT,
+			"the allocation at 0x%" PRIx64
+			" was offered to another session: rmem_unshare() takes it back, if it was "
+			"not accepted",
+			block->addr);
 	return errinfo_set(errinfo, -EFAULT, "the allocation at 0x%" PRIx64 " is being %s",
 		block->addr, block->attached ? "detached" : "freed");
 }

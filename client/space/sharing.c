@@ -199,6 +199,7 @@ static int add_attached(struct session *s, rmem_addr_t addr, const struct lookup
 		.id = found->serial,
 		.attached = true,
 		.read_only = found->read_only,
+		.node = found->node,
 		.born_ns = clock_boot_ns() - found->age_ns,
 	};
 	const struct foreign_slab slab = { found->slab_addr, found->slab_bytes, found->size_class };

@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <unistd.h>
 
-#include "client/space/memory.h"
+#include "client/control/release.h"
 #include "common/handshake.h"
 #include "common/log.h"
 #include "common/thread.h"
@@ -52,7 +52,7 @@ int slab_thread_give_back(
 	struct slab *s;
 
 	while ((s = choose(t, all)) != NULL) {
-		int rc = memory_free(t->session, s->addr, deadline_ns, errinfo);
+		int rc = release_block(t->session, s->addr, deadline_ns, errinfo);
 
 		/* -ESTALE, -EINVAL, -EIO: it is not this session's any more, however that came. */
 		if (rc && rc != -ESTALE && rc != -EINVAL && rc != -EIO)

@@ -308,6 +308,33 @@ RMEM_API int rmem_attach(
 	struct rmem *rm, rmem_addr_t addr, const struct rmem_share_key *key, size_t *out_bytes);
 
 /*
+ * Give an allocation to another session: rmem_offer() gets a key, and the session that calls rmem_accept() with it and the
+ * address is the owner from then on, with all that an owner may do; it counts as allocated by that session, at the same call
+ * site as before. At each instant it is one session's, and stays that, or becomes the other's, also when either is killed or the
+ * server is restarted. Its bytes stay as they are; its number is another. One round trip each.
+ *
+ * When rmem_offer() has returned 0, no session reaches the memory, this one neither, and all share keys are void. Until the offer
+ * is accepted it is this session's: its leak if it ends. rmem_unshare() takes the offer back: 0: it is usable here as before;
+ * -ESTALE: it was accepted. So does rmem_free(), which frees it, or says -ESTALE. One of them must be called for it in
+ * any case before this session can be lent the address again. After an error other than -EINVAL it may be offered or not:
+ * take it back.
+ *
+ * *out_bytes (NULL is fine) is its size. After -ETIMEDOUT and -ECONNRESET of rmem_accept() it may be this session's: repeat the call,
+ * or it is leaked.
+ *	-EINVAL		offer: addr is not what rmem_alloc() returned to this session, or was freed; or it is a small one, which lies
+ *			in a slab: RMEM_ALLOC_ISOLATED makes it one that can be offered. Accept: as rmem_attach()
+ *	-EACCES		accept: the key does not fit; it was accepted already or taken back, or is gone
+ *	-EBUSY		accept: its owner has taken it back without saying so, and uses it
+ *	-EEXIST		accept: this session has something there, or has lost it and must free or detach it first
+ *	-EXDEV		accept: as rmem_attach()
+ *	-EDQUOT		the server's ledger is full; or it was offered or revoked 65535 times
+ *	-EIO		offer: as rmem_unshare()
+ */
+RMEM_API int rmem_offer(struct rmem *rm, rmem_addr_t addr, struct rmem_share_key *out);
+RMEM_API int rmem_accept(
+	struct rmem *rm, rmem_addr_t addr, const struct rmem_share_key *key, size_t *out_bytes);
+
+/*
  * Stop using an allocation that another session shares; 0 is fine. When it returns 0 this session has no
  * access to the memory any more. After any other error it is not used either, and the call can be
  * repeated. One round trip.

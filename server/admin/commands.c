@@ -256,7 +256,7 @@ static struct report *answer_now(
 		return answer_who_holds(c, request);
 	return refuse(EOPNOTSUPP,
 		"no such command: status, leaks, reclaimed, acknowledge, sessions, map, who-holds, "
-		"numastat, buddyinfo, slabinfo, audit, evict, revoke, reclaim, log-level");
+		"numastat, buddyinfo, slabinfo, audit, evict, revoke, reclaim, resize, log-level");
 }
 
 /* Of the last audit if that is asked for and there is one; else of one that is made now. */

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <utlist.h>
@@ -13,6 +14,9 @@
 #include "server/grant/access.h"
 #include "server/lease/reclaim.h"
 #include "server/lease/session.h"
+#include "server/memory/growth.h"
+
+#define IN_THE_WAY_MAX 4096 /* blocks that are looked at to say who is in the way */
 
 struct order {
 	struct wait ended;  /* first; hangs on what ends with the last access */
@@ -308,6 +312,88 @@ static struct report *reclaim(struct orders *o, const json_t *request, const str
 	return report;
 }
 
+/* ---- resize ---- */
+
+static void add_in_the_way(struct report_loss *loss, const struct allocation *a)
+{
+	size_t i = 0;
+
+	while (i < loss->nlosers && loss->losers[i].slot != a->session)
+		i++;
+	if (i == REPORT_LOSERS_MAX)
+		return;
+	if (i == loss->nlosers) {
+		loss->losers[i].slot = a->session;
+		loss->nlosers++;
+		loss->sessions++;
+	}
+	ledger_share_add(&loss->losers[i].share, a);
+}
+
+/* Of the first blocks only: there may be millions. */
+static void find_in_the_way(const struct orders *o, unsigned number, struct report_loss *loss)
+{
+	const struct pool *pool = o->from->leases->pool;
+	struct buddy_range block = { .end = 0 };
+
+	for (unsigned n = 0; n < IN_THE_WAY_MAX; n++) {
+		const struct allocation *a;
+
+		if (!buddy_next_taken(pool->segments[number]->buddy, block.end, &block))
+			return;
+		a = ledger_find(pool->ledger, addr_make(number, block.start));
+		if (a)
+			add_in_the_way(loss, a);
+	}
+}
+
+/* "4G" of the request is for all nodes, and with a node for that one; else a size per node, such as "0:4G,1:2G". */
+static int read_sizes(
+	struct growth *g, const json_t *request, struct sizes *out, struct errinfo *errinfo)
+{
+	const char *size = json_string_value(json_object_get(request, "size"));
+	const json_t *node = json_object_get(request, "node");
+	struct limits limits;
+	char text[64];
+	int err;
+
+	if (!size || (node && !json_is_integer(node)) || (node && strchr(size, ':')))
+		return errinfo_set(errinfo, -EINVAL,
+			"size is text such as \"4G\" or, without a node, \"0:4G,1:2G\"; node is a "
+			"number");
+	err = limits_read(g->data->arenas, &limits, errinfo);
+	if (err)
+		return err;
+	if (!node)
+		return sizes_parse(size, g->topology, limits.page_bytes, out, errinfo);
+	snprintf(text, sizeof(text), "%lld:%.32s", (long long)json_integer_value(node), size);
+	return sizes_parse(text, g->topology, limits.page_bytes, out, errinfo);
+}
+
+static struct report *resize(struct orders *o, const json_t *request, const struct rights *rights)
+{
+	struct report_loss in_the_way = { .sessions = 0 };
+	struct growth *g = o->from->growth;
+	struct growth_outcome outcome;
+	struct errinfo errinfo = { "" };
+	struct sizes sizes;
+	int err = read_sizes(g, request, &sizes, &errinfo);
+
+	if (!err)
+		err = growth_resize(g, &sizes, &outcome, &errinfo);
+	if (err)
+		return refuse(err, errinfo.text);
+	log_info("uid %u resizes the pool to %s", rights->uid,
+		json_string_value(json_object_get(request, "size")));
+	for (size_t i = 0; i < outcome.count; i++) {
+		if (outcome.nodes[i].in_the_way >= 0)
+			find_in_the_way(o, (unsigned)outcome.nodes[i].in_the_way, &in_the_way);
+	}
+	auditor_forget(o->from->auditor);
+	view_fill(o->view, o->from);
+	return report_of(report_resize(&o->view->report, &outcome, &in_the_way));
+}
+
 /* ---- log level ---- */
 
 static struct report *set_log_level(
@@ -333,7 +419,8 @@ static struct report *set_log_level(
 bool orders_know(const char *cmd)
 {
 	return strcmp(cmd, "evict") == 0 || strcmp(cmd, "revoke") == 0 ||
-	       strcmp(cmd, "reclaim") == 0 || strcmp(cmd, "log-level") == 0;
+	       strcmp(cmd, "reclaim") == 0 || strcmp(cmd, "resize") == 0 ||
+	       strcmp(cmd, "log-level") == 0;
 }
 
 void orders_take(struct orders *o, const char *cmd, const json_t *request,
@@ -357,6 +444,8 @@ void orders_take(struct orders *o, const char *cmd, const json_t *request,
 		report = revoke(o, request, rights, q, &later);
 	else if (strcmp(cmd, "reclaim") == 0)
 		report = reclaim(o, request, rights);
+	else if (strcmp(cmd, "resize") == 0)
+		report = resize(o, request, rights);
 	else
 		report = set_log_level(o, request, rights);
 	if (!later)

@@ -143,6 +143,17 @@ static json_t *make_damage(struct draft *d)
 	return o;
 }
 
+static json_t *make_growth(struct draft *d)
+{
+	const struct report_growth *growth = &d->view->growth;
+	json_t *o = json_object();
+
+	draft_set_number(d, o, "coming_bytes", growth->coming_bytes);
+	draft_set_number(d, o, "ready_bytes", growth->ready_bytes);
+	draft_set_text(d, o, "failure", growth->failure ? growth->failure : "");
+	return o;
+}
+
 json_t *report_status(const struct report_view *view)
 {
 	struct draft d = { .view = view };
@@ -168,6 +179,7 @@ json_t *report_status(const struct report_view *view)
 	draft_set_number(&d, answer, "sites", sites_count(view->sites));
 	draft_set(&d, answer, "counters", make_counters(&d));
 	draft_set(&d, answer, "damage", make_damage(&d));
+	draft_set(&d, answer, "growth", make_growth(&d));
 	return draft_finish(&d, answer);
 }
 

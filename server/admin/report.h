@@ -51,6 +51,11 @@ struct report_loss {
 	const struct allocation *allocation; /* all that is taken; or NULL */
 };
 
+/* What resizing comes to. in_the_way: the blocks in segments that would have to be empty. */
+struct growth_outcome;
+json_t *report_resize(const struct report_view *view, const struct growth_outcome *outcome,
+	const struct report_loss *in_the_way);
+
 /* preview: it would be taken away. */
 json_t *report_loss(const struct report_view *view, const char *name, bool preview,
 	const struct report_loss *loss);

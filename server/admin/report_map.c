@@ -20,11 +20,29 @@ static struct report_pages count_pages(
 	return pages;
 }
 
+static struct report_pages count_node_pages(const struct report_view *view, unsigned node)
+{
+	struct report_pages sum = { .checked = 0 };
+
+	for (size_t i = 0; i < view->nsegments; i++) {
+		const struct report_segment *s = &view->segments[i];
+		struct report_pages pages;
+
+		if (s->node != node)
+			continue;
+		pages = count_pages(view, addr_make(s->number, 0), s->size_bytes);
+		sum.checked += pages.checked;
+		sum.on_node += pages.on_node;
+		sum.elsewhere += pages.elsewhere;
+		sum.absent += pages.absent;
+	}
+	return sum;
+}
+
 static json_t *make_node(struct draft *d, const struct audit_node *node)
 {
 	const struct report_node *known = part_find_node(d->view, node->node);
-	struct report_pages pages = count_pages(d->view,
-		addr_make(d->view->server.number, node->node, 0), known ? known->size_bytes : 0);
+	const struct report_pages pages = count_node_pages(d->view, node->node);
 	json_t *o = part_node(d, node);
 
 	draft_set_number(d, o, "size_bytes", known ? known->size_bytes : 0);
@@ -76,7 +94,7 @@ static json_t *make_block(struct draft *d, const struct allocation *a)
 	json_t *o = json_object();
 
 	draft_set_addr(d, o, "addr", a->addr);
-	draft_set_number(d, o, "node", addr_node(a->addr));
+	draft_set_number(d, o, "node", allocation_node(a));
 	draft_set_number(d, o, "bytes", a->bytes);
 	draft_set_number(d, o, "block_bytes", allocation_block_bytes(a));
 	draft_set_number(d, o, "slot_bytes", size_class_bytes(a->size_class));
@@ -92,20 +110,21 @@ static json_t *make_block(struct draft *d, const struct allocation *a)
 
 struct map_report {
 	struct report report; /* first */
-	unsigned node, last;  /* current node, and the last to list */
-	uint64_t after;       /* offset in node where the next search begins */
-	uint64_t left;        /* blocks that may still be listed */
+	int node;             /* the one to list; -1: all */
+	unsigned segment; /* current segment: its number, or that of the last one before it + 1 */
+	uint64_t after;   /* offset in it where the next search begins */
+	uint64_t left;    /* blocks that may still be listed */
 };
 
-/* The node's next allocation by address. The allocator knows the order of blocks, the ledger their records. */
-static const struct allocation *next_of_node(
-	struct map_report *map, const struct report_view *view, const struct report_node *node)
+/* The segment's next allocation by address. The allocator knows the order of blocks, the ledger their records. */
+static const struct allocation *next_in_segment(struct map_report *map,
+	const struct report_view *view, const struct report_segment *segment)
 {
 	struct buddy_range block = { .end = map->after };
 
-	while (buddy_next_taken(node->blocks, block.end, &block)) {
-		const struct allocation *a = ledger_find(view->ledger,
-			addr_make(view->server.number, node->given.node, block.start));
+	while (buddy_next_taken(segment->blocks, block.end, &block)) {
+		const struct allocation *a =
+			ledger_find(view->ledger, addr_make(segment->number, block.start));
 
 		map->after = block.end;
 		if (a) /* skips blocks that are unaccounted for */
@@ -114,18 +133,37 @@ static const struct allocation *next_of_node(
 	return NULL;
 }
 
+/* Segments may come and go between two calls. */
+static const struct report_segment *current_segment(
+	const struct map_report *map, const struct report_view *view)
+{
+	for (size_t i = 0; i < view->nsegments; i++) {
+		const struct report_segment *s = &view->segments[i];
+
+		if (s->number >= map->segment && (map->node < 0 || s->node == (unsigned)map->node))
+			return s;
+	}
+	return NULL;
+}
+
 static json_t *next_block(struct report *report, struct draft *d)
 {
 	struct map_report *map = (struct map_report *)report;
+	const struct report_segment *s;
 
-	for (; map->node <= map->last && map->left; map->node++, map->after = 0) {
-		const struct report_node *node = part_find_node(d->view, map->node);
-		const struct allocation *a = node ? next_of_node(map, d->view, node) : NULL;
+	while (map->left && (s = current_segment(map, d->view)) != NULL) {
+		const struct allocation *a;
 
+		if (s->number != map->segment)
+			map->after = 0;
+		map->segment = s->number;
+		a = next_in_segment(map, d->view, s);
 		if (a) {
 			map->left--;
 			return make_block(d, a);
 		}
+		map->segment++;
+		map->after = 0;
 	}
 	return NULL;
 }
@@ -138,11 +176,12 @@ struct report *report_map(const struct report_view *view, uint64_t limit, int no
 
 	if (!map)
 		return NULL;
-	map->node = node < 0 ? 0 : (unsigned)node;
-	map->last = node < 0 ? ADDR_MAX_NODES - 1 : (unsigned)node;
+	map->node = node;
 	map->left = limit;
-	for (unsigned i = map->node; i <= map->last; i++)
-		total += ledger_node_share(view->ledger, i).blocks;
+	for (unsigned i = 0; i < ADDR_MAX_NODES; i++) {
+		if (node < 0 || i == (unsigned)node)
+			total += ledger_node_share(view->ledger, i).blocks;
+	}
 	map->report.list = "blocks";
 	map->report.next = next_block;
 	map->report.head = draft_begin(&d, "map");
@@ -157,9 +196,18 @@ struct report *report_map(const struct report_view *view, uint64_t limit, int no
 
 /* ---- who-holds ---- */
 
+static const struct report_segment *find_segment(const struct report_view *view, unsigned number)
+{
+	for (size_t i = 0; i < view->nsegments; i++) {
+		if (view->segments[i].number == number)
+			return &view->segments[i];
+	}
+	return NULL;
+}
+
 static json_t *refuse(const struct report_view *view, uint64_t addr)
 {
-	const struct report_node *node = part_find_node(view, addr_node(addr));
+	const struct report_segment *s = find_segment(view, addr_segment(addr));
 	char message[160];
 	int err = ERANGE;
 
@@ -167,11 +215,7 @@ static json_t *refuse(const struct report_view *view, uint64_t addr)
 		err = EINVAL;
 		snprintf(message, sizeof(message),
 			"0x%" PRIx64 " is no remote address: those begin with 0x9e", addr);
-	} else if (addr_server(addr) != view->server.number) {
-		snprintf(message, sizeof(message),
-			"0x%" PRIx64 " is of server %u, and this is server %u: ask that one", addr,
-			addr_server(addr), view->server.number);
-	} else if (!node || addr_offset(addr) >= node->size_bytes) {
+	} else if (!s || addr_offset(addr) >= s->size_bytes) {
 		snprintf(message, sizeof(message),
 			"0x%" PRIx64 " is outside of the pool: see rmemctl map", addr);
 	} else {
@@ -190,7 +234,7 @@ static json_t *make_allocation(struct draft *d, const struct allocation *a, uint
 	draft_set_number(d, o, "id", a->serial);
 	draft_set_addr(d, o, "addr", a->addr);
 	draft_set_number(d, o, "offset_bytes", addr - a->addr);
-	draft_set_number(d, o, "node", addr_node(a->addr));
+	draft_set_number(d, o, "node", allocation_node(a));
 	draft_set_number(d, o, "bytes", a->bytes);
 	draft_set_number(d, o, "block_bytes", allocation_block_bytes(a));
 	draft_set_number(d, o, "slot_bytes", size_class_bytes(a->size_class));

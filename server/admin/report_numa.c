@@ -19,14 +19,26 @@ static json_t *make_counts(struct draft *d, const struct report_node *node)
 	return o;
 }
 
+/* In all segments of a node. */
+static uint64_t count_pieces(const struct report_view *view, unsigned node, unsigned order)
+{
+	uint64_t pieces = 0;
+
+	for (size_t i = 0; i < view->nsegments; i++) {
+		if (view->segments[i].node == node)
+			pieces += buddy_free_pieces(view->segments[i].blocks, order);
+	}
+	return pieces;
+}
+
 static json_t *make_pieces(struct draft *d, const struct report_node *node)
 {
 	json_t *o = json_object(), *list = json_array();
 
 	draft_set_number(d, o, "node", node->given.node);
 	for (unsigned order = 0; order < BUDDY_ORDERS; order++)
-		draft_append(
-			d, list, json_integer((json_int_t)buddy_free_pieces(node->blocks, order)));
+		draft_append(d, list,
+			json_integer((json_int_t)count_pieces(d->view, node->given.node, order)));
 	draft_set(d, o, "free_pieces", list);
 	return o;
 }

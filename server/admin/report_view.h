@@ -19,24 +19,30 @@ struct report_server {
 	const char *admin_socket;
 	uint32_t pid;
 	uint16_t port;
-	uint8_t number;      /* server number in remote addresses (common/addr.h) */
 	uint64_t started_ns; /* server time */
 	uint64_t uptime_ms;
 };
 
 struct buddy;
 
+/* Sums over its segments, where there are several. */
 struct report_node {
 	struct audit_node given; /* node, registered_bytes and free_bytes are set */
 	uint64_t size_bytes;
 	uint64_t page_bytes;
 	uint64_t largest_free_bytes;
-	const struct buddy *blocks; /* the allocator, which lists taken blocks by offset */
-	unsigned cpus;              /* near its memory */
+	unsigned cpus;                                      /* near its memory */
 	uint64_t memory_bytes, bandwidth_mib_s, latency_ns; /* of all its memory; 0: unknown */
 	unsigned
 		best_in; /* a bit per enum placement_attribute in which it is best, of the nodes that lend */
 	struct numastat numastat;
+};
+
+/* In the list, in order of their numbers. */
+struct report_segment {
+	unsigned number, node;
+	uint64_t size_bytes;
+	const struct buddy *blocks; /* the allocator, which lists taken blocks by offset */
 };
 
 struct report_device {
@@ -71,6 +77,12 @@ struct report_damage {
 	uint64_t wiped_bytes; /* free memory not proved to be zero, so wiped at the start */
 };
 
+/* Memory that the pool is still to get. */
+struct report_growth {
+	uint64_t coming_bytes, ready_bytes;
+	const char *failure; /* why it did not get some; "" */
+};
+
 struct report_audits {
 	uint64_t serial;  /* audits so far */
 	uint64_t last_ns; /* server time of the last one, 0: none yet */
@@ -95,12 +107,15 @@ struct report_view {
 	struct report_server server;
 	const struct report_node *nodes;
 	size_t nnodes; /* at most ADDR_MAX_NODES */
+	const struct report_segment *segments;
+	size_t nsegments; /* at most SEGMENTS_MAX */
 	const struct report_device *devices;
 	size_t ndevices;
 	struct report_terms terms;
 	struct report_counters counters;
 	struct report_audits audits;
 	struct report_damage damage;
+	struct report_growth growth;
 
 	void *arg; /* of the functions below; each may be NULL */
 	/* Lease state of the session in a slot, and for how long; false: no lease now. */
@@ -111,7 +126,7 @@ struct report_view {
 	unsigned (*attached)(void *arg, const struct allocation *a);
 	/* The record of a slot of a LIVE slab, as slab_record() reads it. */
 	uint64_t (*record)(void *arg, const struct allocation *slab, uint32_t slot);
-	/* Sample the pages of [addr, addr + bytes) against the node in addr. *out is zeroed before. */
+	/* Sample the pages of [addr, addr + bytes) against the node of their segment. *out is zeroed before. */
 	void (*pages)(void *arg, uint64_t addr, uint64_t bytes, struct report_pages *out);
 };
 

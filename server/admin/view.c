@@ -13,6 +13,7 @@
 #include "server/lease/slab.h"
 #include "server/lease/reclaim.h"
 #include "server/lease/session.h"
+#include "server/memory/growth.h"
 #include "server/rpc/handlers.h"
 
 /* Pages sampled, evenly spread: about 1 ms for a node, less for a block. */
@@ -55,7 +56,7 @@ static uint64_t record_of(void *arg, const struct allocation *slab, uint32_t slo
 static void count_pages(void *arg, uint64_t addr, uint64_t bytes, struct report_pages *out)
 {
 	const struct view *v = arg;
-	const struct pool_node *n = pool_find_node(v->from->leases->pool, addr_node(addr));
+	const struct segment *n = pool_find_segment(v->from->leases->pool, addr);
 	struct pages_count count;
 
 	if (!n || addr_offset(addr) > n->arena.bytes || bytes > n->arena.bytes - addr_offset(addr))
@@ -69,22 +70,44 @@ static void count_pages(void *arg, uint64_t addr, uint64_t bytes, struct report_
 		.absent = count.absent };
 }
 
+static struct report_node *node_of(struct view *v, unsigned node)
+{
+	for (size_t i = 0; i < v->report.nnodes; i++) {
+		if (v->nodes[i].given.node == node)
+			return &v->nodes[i];
+	}
+	return NULL;
+}
+
+/* What auditor_nodes() does not say. */
+static void add_segment(struct view *v, const struct segment *s)
+{
+	const uint64_t largest_free_bytes = buddy_largest_free_bytes(s->buddy);
+	struct report_node *n = node_of(v, s->node);
+
+	v->segments[v->report.nsegments++] = (struct report_segment){ .number = s->number,
+		.node = s->node,
+		.size_bytes = s->arena.bytes,
+		.blocks = s->buddy };
+	n->size_bytes += s->arena.bytes;
+	n->page_bytes = s->arena.page_bytes;
+	if (largest_free_bytes > n->largest_free_bytes)
+		n->largest_free_bytes = largest_free_bytes;
+}
+
 static void fill_nodes(struct view *v, const struct pool *pool)
 {
 	struct audit_node given[ADDR_MAX_NODES];
+	unsigned cursor = 0;
 
 	v->report.nnodes = auditor_nodes(pool, given);
 	v->report.nodes = v->nodes;
-	for (size_t i = 0; i < v->report.nnodes; i++) {
-		const struct pool_node *n = &pool->nodes[i];
-
+	v->report.segments = v->segments;
+	for (size_t i = 0; i < v->report.nnodes; i++)
 		v->nodes[i] = (struct report_node){ .given = given[i],
-			.size_bytes = n->arena.bytes,
-			.page_bytes = n->arena.page_bytes,
-			.largest_free_bytes = buddy_largest_free_bytes(n->buddy),
-			.blocks = n->buddy,
-			.numastat = pool->stats[n->node] };
-	}
+			.numastat = pool->stats[given[i].node] };
+	for (struct segment *s; (s = pool_next_segment(pool, &cursor)) != NULL;)
+		add_segment(v, s);
 }
 
 /* What memory of the nodes is good for. */
@@ -158,7 +181,6 @@ static void fill_server(struct view *v, const struct sources *from)
 		.admin_socket = o->admin_socket,
 		.pid = (uint32_t)getpid(),
 		.port = o->port,
-		.number = ADDR_SERVER,
 		.started_ns = timeline_at(l->timeline, l->started_boot_ns),
 		.uptime_ms = (clock_boot_ns() - l->started_boot_ns) / NSEC_PER_MSEC };
 	v->report.terms = (struct report_terms){ .ttl_ms = o->ttl_ms,
@@ -194,6 +216,8 @@ void view_fill(struct view *v, const struct sources *from)
 	r->audits = (struct report_audits){ .serial = audits.serial,
 		.last_ns = audits.last_ns,
 		.duration_us = audits.duration_us };
+	r->growth.failure = from->growth->failure.text;
+	r->growth.coming_bytes = growth_coming_bytes(from->growth, &r->growth.ready_bytes);
 	v->from = from;
 	r->arg = v;
 	r->lease = lease_of;

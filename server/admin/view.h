@@ -10,6 +10,7 @@
 
 struct access;
 struct auditor;
+struct growth;
 struct history;
 struct leases;
 struct options;
@@ -28,12 +29,14 @@ struct sources {
 	struct sites *sites;
 	struct history *history;
 	struct rpc *rpc;
+	struct growth *growth;
 	struct auditor *auditor;
 };
 
 struct view {
 	struct report_view report;
 	struct report_node nodes[ADDR_MAX_NODES];
+	struct report_segment segments[SEGMENTS_MAX];
 	struct report_device devices[DEVICES_MAX];
 	char addresses[DEVICES_MAX][INET_ADDRSTRLEN];
 	char reclaim[24];

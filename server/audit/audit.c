@@ -284,7 +284,7 @@ static struct audit_member member_of(struct audit *audit, const struct allocatio
 	struct audit_member m = { .holder = holder,
 		.kind = kind,
 		.orphan = is_orphan(holder, a),
-		.node = (uint8_t)addr_node(a->addr),
+		.node = (uint8_t)allocation_node(a),
 		.session = a->session,
 		.session_serial = a->session_serial,
 		.now_ns = audit->now_ns };
@@ -355,7 +355,7 @@ static void add_one(
 	const struct audit_holder_state *holder =
 		a->session < audit->nholders ? &audit->holders[a->session] : &none;
 	const enum audit_kind kind = classify(holder, a);
-	const enum ledger_class class = class_of(holder, a);
+	enum ledger_class class;
 	struct ledger_share *share;
 	struct audit_member m;
 
@@ -363,7 +363,8 @@ static void add_one(
 		audit->failed |= audit_scan_add(audit->scan, slot, a->serial) != 0;
 	if (audit->depth == AUDIT_SCAN)
 		return;
-	share = &audit->counted[addr_node(a->addr)].classes[class];
+	class = class_of(holder, a);
+	share = &audit->counted[allocation_node(a)].classes[class];
 	share->blocks++;
 	share->bytes += a->bytes;
 	share->block_bytes += allocation_block_bytes(a);

@@ -2,24 +2,27 @@
 #include "server/audit/audit_merge.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 
 #include "common/clock.h"
 #include "server/ledger/slotmap.h"
 
 #define CELLS_MIN 64
+#define CACHE_LINE 64
 
+/* Its last member, then, is touched only once. */
 struct cell {
 	enum audit_kind kind;
 	uint32_t site;
 	bool corrupt;
-	struct audit_holder share;
 	uint64_t birth_min_ns, birth_max_ns;
 	uint64_t age_sum_ms;
 	uint64_t nodes;
 	uint64_t unconfirmed;
-	uint64_t slab_addr,
-		last_slab; /* the lowest, and the last that was counted; UINT64_MAX, 0: none */
+	uint64_t slab_addr; /* the lowest; UINT64_MAX: none */
+	uint64_t last_slab; /* the last that was counted; 0: none */
+	struct audit_holder share;
 };
 
 struct audit_cells {
@@ -65,11 +68,19 @@ void audit_cells_destroy(struct audit_cells *c)
 	free(c);
 }
 
-static uint32_t *probe(const struct audit_cells *c, const struct cell *like)
+/* What makes a cell. */
+struct key {
+	enum audit_kind kind;
+	uint32_t site;
+	bool corrupt;
+	uint32_t session;
+	uint64_t serial;
+};
+
+static uint32_t *probe(const struct audit_cells *c, const struct key *key)
 {
 	const size_t mask = 2 * c->room - 1;
-	const struct audit_holder *share = &like->share;
-	size_t at = hash_cell(like->kind, like->site, share->session_serial) & mask;
+	size_t at = hash_cell(key->kind, key->site, key->serial) & mask;
 
 	for (;; at = (at + 1) & mask) {
 		const struct cell *cell;
@@ -77,10 +88,10 @@ static uint32_t *probe(const struct audit_cells *c, const struct cell *like)
 		if (c->buckets[at] == 0)
 			return &c->buckets[at];
 		cell = &c->cells[c->buckets[at] - 1];
-		if (cell->kind == like->kind && cell->site == like->site &&
-			cell->corrupt == like->corrupt &&
-			cell->share.session_serial == share->session_serial &&
-			cell->share.session == share->session)
+		if (cell->kind == key->kind && cell->site == key->site &&
+			cell->corrupt == key->corrupt &&
+			cell->share.session_serial == key->serial &&
+			cell->share.session == key->session)
 			return &c->buckets[at];
 	}
 }
@@ -104,29 +115,33 @@ static int make_room(struct audit_cells *c)
 	free(c->buckets);
 	c->buckets = buckets;
 	c->room = room;
-	for (size_t i = 0; i < c->count; i++)
-		*probe(c, &cells[i]) = (uint32_t)(i + 1);
+	for (size_t i = 0; i < c->count; i++) {
+		const struct key key = { cells[i].kind, cells[i].site, cells[i].corrupt,
+			cells[i].share.session, cells[i].share.session_serial };
+
+		*probe(c, &key) = (uint32_t)(i + 1);
+	}
 	return 0;
 }
 
 static struct cell *find_or_make(struct audit_cells *c, const struct audit_member *m)
 {
-	const struct cell empty = { .kind = m->kind,
-		.site = m->site,
-		.corrupt = m->corrupt,
-		.birth_min_ns = UINT64_MAX,
-		.slab_addr = UINT64_MAX,
-		.share = { .then = *m->holder,
-			.session = m->session,
-			.session_serial = m->session_serial,
-			.orphan = m->orphan } };
+	const struct key key = { m->kind, m->site, m->corrupt, m->session, m->session_serial };
 	uint32_t *bucket;
 
 	if (make_room(c) != 0)
 		return NULL;
-	bucket = probe(c, &empty);
+	bucket = probe(c, &key);
 	if (*bucket == 0) {
-		c->cells[c->count] = empty;
+		c->cells[c->count] = (struct cell){ .kind = m->kind,
+			.site = m->site,
+			.corrupt = m->corrupt,
+			.birth_min_ns = UINT64_MAX,
+			.slab_addr = UINT64_MAX,
+			.share = { .then = *m->holder,
+				.session = m->session,
+				.session_serial = m->session_serial,
+				.orphan = m->orphan } };
 		*bucket = (uint32_t)++c->count;
 	}
 	return &c->cells[*bucket - 1];
@@ -184,8 +199,8 @@ static void prefetch(const struct audit_cells *c, const struct audit_member *mem
 		const uint32_t at = c->buckets[hash_member(&members[i]) & mask];
 		const char *cell = (const char *)&c->cells[at ? at - 1 : 0];
 
-		__builtin_prefetch(cell, 1);
-		__builtin_prefetch(cell + sizeof(struct cell) - 1, 1);
+		for (size_t byte = 0; byte < offsetof(struct cell, share.then); byte += CACHE_LINE)
+			__builtin_prefetch(cell + byte, 1);
 	}
 }
 

@@ -40,12 +40,17 @@ struct auditor {
 
 size_t auditor_nodes(const struct pool *pool, struct audit_node out[ADDR_MAX_NODES])
 {
-	for (unsigned i = 0; i < pool->nnodes; i++) {
-		const struct pool_node *n = &pool->nodes[i];
+	unsigned cursor = 0;
 
-		out[i] = (struct audit_node){ .node = n->node,
-			.registered_bytes = n->arena.bytes,
-			.free_bytes = buddy_free_bytes(n->buddy) };
+	for (unsigned i = 0; i < pool->nnodes; i++)
+		out[i] = (struct audit_node){ .node = pool->nodes[i].node };
+	for (struct segment *s; (s = pool_next_segment(pool, &cursor)) != NULL;) {
+		unsigned i = 0;
+
+		while (out[i].node != s->node)
+			i++;
+		out[i].registered_bytes += s->arena.bytes;
+		out[i].free_bytes += buddy_free_bytes(s->buddy);
 	}
 	return pool->nnodes;
 }

@@ -56,15 +56,15 @@ struct audit_holder_state {
 
 /* Merged allocations, blocks and objects, of one kind, site and holder. */
 struct audit_holder {
-	struct audit_holder_state then; /* meaningless for an orphan */
-	uint32_t session;               /* slot */
+	uint32_t session; /* slot */
 	uint64_t session_serial;
 	uint64_t blocks; /* and objects */
 	uint64_t objects;
 	uint64_t bytes;
 	uint64_t block_bytes;
-	uint64_t slabs; /* if the records are corrupt: with such records */
-	bool orphan;    /* the session's record is missing: always a bug */
+	uint64_t slabs;                 /* if the records are corrupt: with such records */
+	bool orphan;                    /* the session's record is missing: always a bug */
+	struct audit_holder_state then; /* meaningless for an orphan */
 };
 
 struct audit_finding {

@@ -14,7 +14,6 @@
 
 /* One slice: about a millisecond natively, so that no client waits long. */
 #define REVOKES_PER_SLICE 64
-#define WIPE_BYTES_PER_SLICE (8ULL << 20)
 #define RETRY_NS (20 * NSEC_PER_MSEC) /* of requests that wait for room while no work is left */
 
 static void slice(evutil_socket_t fd, short what, void *arg)
@@ -27,7 +26,7 @@ static void slice(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	more |= reclaim_some(r->reclaim);
 	more |= access_end_some(r->access, &ends);
-	more |= pool_wipe(r->pool, WIPE_BYTES_PER_SLICE);
+	more |= pool_wipe(r->pool);
 	wait_finish_oldest(&r->work->turns, 0);
 	more |= r->work->turns != NULL;
 	reclaim_retry(r->reclaim);
@@ -55,7 +54,7 @@ void reaper_tick(struct reaper *r, uint64_t now_ns)
 {
 	teardown_retry(r->net);
 	/* In case work_wake() could not set its timer. */
-	if (r->reclaim->room || r->reclaim->taking || r->pool->wipe_count || r->work->turns)
+	if (r->reclaim->room || r->reclaim->taking || r->pool->nquarantined || r->work->turns)
 		work_wake(r->work);
 	reclaim_tick(r->reclaim, now_ns);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Does long work in slices, so that no peer waits for another's: tears down connections, takes back memory of gone
- * sessions, wipes, and gives one of those that wait for it (work.turns) a turn. The event loop only.
+ * sessions, frees what the wipers have wiped, and gives one of those that wait for it (work.turns) a turn. The event
+ * loop only.
  */
 #ifndef RMEM_SERVER_LEASE_REAPER_H
 #define RMEM_SERVER_LEASE_REAPER_H

@@ -172,7 +172,7 @@ static void check_liveness(struct reclaim *r, uint64_t now_ns)
 
 static bool is_under_way(const struct reclaim *r)
 {
-	return r->leases->pool->wipe_count || r->taking || r->access->nrevoking ||
+	return r->leases->pool->nquarantined || r->taking || r->access->nrevoking ||
 	       r->leases->net->dying;
 }
 
@@ -180,12 +180,13 @@ static bool is_under_way(const struct reclaim *r)
 static bool is_expected(struct reclaim *r, const struct wish *wish, uint64_t now_ns)
 {
 	const struct pool *pool = r->leases->pool;
+	const uint64_t wiped_bytes = pool_wiped_bytes(pool);
 
-	if (!r->taking && !r->access->nrevoking && !pool->wipe_count)
+	if (!r->taking && !r->access->nrevoking && !pool->nquarantined)
 		*wish->taken = false;
-	if (r->wipes_seen != pool->wipes)
+	if (r->wiped_seen_bytes != wiped_bytes)
 		r->progress_ns = now_ns;
-	r->wipes_seen = pool->wipes;
+	r->wiped_seen_bytes = wiped_bytes;
 	return *wish->taken && now_ns - r->progress_ns < TAKE_MORE_NS;
 }
 
@@ -269,7 +270,7 @@ static void end_live(
 static void give_up(struct reclaim *r, struct session *session, const struct allocation *a)
 {
 	const uint64_t bytes = allocation_block_bytes(a);
-	uint64_t *taking_bytes = &r->taking_bytes[addr_node(a->addr)];
+	uint64_t *taking_bytes = &r->taking_bytes[allocation_node(a)];
 
 	*taking_bytes -= bytes < *taking_bytes ? bytes : *taking_bytes;
 	end_live(r, session, a, session->evicted);

@@ -46,11 +46,11 @@ struct reclaim {
 	struct session *evicting;
 	bool all; /* an operator orders to take from all sessions that can be taken from */
 	uint64_t taking_bytes[ADDR_MAX_NODES]; /* of their blocks that are not given up yet */
-	uint64_t took_ns;       /* last time that an allocation took memory; boot clock */
-	uint64_t progress_ns;   /* last time that the wiper was seen to make progress; boot clock */
-	uint64_t checked_ns;    /* last time that an allocation had holders checked; boot clock */
-	uint64_t wipes_seen;    /* pool->wipes at progress_ns */
-	uint64_t blocks, bytes; /* taken back since the start */
+	uint64_t took_ns;     /* last time that an allocation took memory; boot clock */
+	uint64_t progress_ns; /* last time that the wiper was seen to make progress; boot clock */
+	uint64_t checked_ns;  /* last time that an allocation had holders checked; boot clock */
+	uint64_t wiped_seen_bytes; /* pool_wiped_bytes() at progress_ns */
+	uint64_t blocks, bytes;    /* taken back since the start */
 };
 
 /*

@@ -151,6 +151,9 @@ void session_evict(struct session *session);
 /* A LIVE allocation of the session is about to end while it is in one of its lists. */
 void session_lose(struct session *session, const struct allocation *a);
 
+/* ... and did not: it keeps it. */
+void session_keep(struct session *session, const struct allocation *a);
+
 /* The pool's emptied(): the last block of the session in that slot is free. */
 void session_emptied(void *leases, uint32_t slot);
 

@@ -69,7 +69,7 @@ static enum ledger_class class_of(const struct account_holder *h, const struct a
 
 void accounts_add(struct accounts *acc, const struct allocation *a)
 {
-	const unsigned node = addr_node(a->addr);
+	const unsigned node = allocation_node(a);
 	struct account_holder *h = &acc->holders[a->session];
 
 	if (h->own.blocks == 0 && h->strays == 0 && !h->connected)
@@ -87,7 +87,7 @@ void accounts_add(struct accounts *acc, const struct allocation *a)
 
 void accounts_remove(struct accounts *acc, const struct allocation *a)
 {
-	const unsigned node = addr_node(a->addr);
+	const unsigned node = allocation_node(a);
 	struct account_holder *h = &acc->holders[a->session];
 
 	subtract(&acc->nodes[node].classes[class_of(h, a)], a);

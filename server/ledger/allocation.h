@@ -5,6 +5,7 @@
 
 #include <stdint.h>
 
+#include "common/addr.h"
 #include "server/base/block.h"
 
 #define SESSIONS_MAX 65536 /* slots of the session table (server/ledger/sessions.h) */
@@ -23,6 +24,8 @@ enum allocation_state {
 	ALLOCATION_ZOMBIE = 0x55555555,     /* revocation was never confirmed */
 };
 
+#define ALLOCATION_ON_NODE 128
+
 struct allocation {
 	uint32_t state;          /* enum allocation_state; written last, read first */
 	uint32_t session;        /* slot in the session table */
@@ -33,7 +36,11 @@ struct allocation {
 	uint64_t serial;   /* unique, ascending, never 0: the allocation's id */
 	uint32_t site;     /* slot in the site table, 0: unknown */
 	uint32_t seq;      /* its request's sequence number: identifies a repeated request */
-	uint8_t former_order; /* format 2: log2 of the block's bytes, which was a power of two; since then 0 */
+	/*
+	 * 0, or ALLOCATION_ON_NODE + a node if the segment has not its node's number. In format 2: log2 of the block's
+	 * bytes, which was a power of two.
+	 */
+	uint8_t order_or_node;
 	uint8_t size_class; /* 0: a block of its own; else a slab of this class (common/size_class.h) */
 	/* These two are changed by one store (ledger_unshare()). */
 	uint16_t unshared; /* how often its shares were revoked */
@@ -44,6 +51,19 @@ _Static_assert(sizeof(struct allocation) == 64, "ledger records are 64 bytes");
 static inline uint64_t allocation_block_bytes(const struct allocation *a)
 {
 	return block_bytes_for(a->bytes);
+}
+
+/* The NUMA node of its memory. The pool checks it against the segment that the address is in. */
+static inline unsigned allocation_node(const struct allocation *a)
+{
+	if (a->order_or_node >= ALLOCATION_ON_NODE)
+		return (unsigned)a->order_or_node - ALLOCATION_ON_NODE;
+	return addr_segment(a->addr) % ADDR_MAX_NODES;
+}
+
+static inline void allocation_set_node(struct allocation *a, unsigned node)
+{
+	a->order_or_node = node == addr_segment(a->addr) ? 0 : (uint8_t)(ALLOCATION_ON_NODE + node);
 }
 
 const char *allocation_state_name(uint32_t state);

@@ -43,6 +43,8 @@ struct ledger {
 	uint64_t sum;             /* over the records that are not FREE: what the seal should be */
 	struct snapshot snapshot; /* open if table.snapshot is set */
 	uint32_t rejected;
+	uint32_t
+		superseded; /* the record of an allocation that was being handed over: its slot + 1; 0: none */
 };
 
 static const struct allocation *record(const struct ledger *l, uint32_t slot)
@@ -69,6 +71,13 @@ static void announce(struct ledger *l, const struct allocation *a)
 {
 	if (l->seal)
 		__atomic_store_n(&l->seal->changing, term(a), __ATOMIC_SEQ_CST);
+}
+
+/* One record becomes another: a seal that is off by this matches before the store and after it. */
+static void announce_change(struct ledger *l, uint64_t difference)
+{
+	if (l->seal)
+		__atomic_store_n(&l->seal->changing, difference, __ATOMIC_SEQ_CST);
 }
 
 static void settle(struct ledger *l)
@@ -148,13 +157,14 @@ static int recover(struct ledger *l)
 		return err;
 	slotmap_expect(&l->by_addr, found.count);
 	for (uint32_t i = 0; i < found.count && !err; i++) {
-		err = accounts_prepare(&l->accounts, addr_node(record(l, found.slots[i])->addr));
+		err = accounts_prepare(&l->accounts, allocation_node(record(l, found.slots[i])));
 		if (!err) {
 			slots_occupy(&l->slots, found.slots[i]);
 			index_add(l, found.slots[i]);
 		}
 	}
 	l->rejected = found.rejected;
+	l->superseded = found.superseded;
 	l->serials = found.serials;
 	free(found.slots);
 	return err;
@@ -245,18 +255,23 @@ const struct allocation *ledger_next_rejected(const struct ledger *l, uint32_t *
 	return NULL;
 }
 
+static void drop(struct ledger *l, uint32_t slot)
+{
+	slots_occupy(&l->slots, slot);
+	store_state(l, slot, ALLOCATION_FREE);
+	slots_give(&l->slots, slot);
+}
+
 void ledger_drop_rejected(struct ledger *l)
 {
 	const struct allocation *a;
 	uint32_t cursor = 0;
 
-	while ((a = ledger_next_rejected(l, &cursor)) != NULL) {
-		uint32_t slot = ledger_slot(l, a);
-
-		slots_occupy(&l->slots, slot);
-		store_state(l, slot, ALLOCATION_FREE);
-		slots_give(&l->slots, slot);
-	}
+	if (l->superseded)
+		drop(l, l->superseded - 1);
+	l->superseded = 0;
+	while ((a = ledger_next_rejected(l, &cursor)) != NULL)
+		drop(l, ledger_slot(l, a));
 	l->rejected = 0;
 }
 
@@ -273,9 +288,9 @@ static void publish(struct allocation *a, const struct allocation *draft)
 	a->birth_ns = draft->birth_ns;
 	a->site = draft->site;
 	a->seq = draft->seq;
-	a->former_order = 0;
+	a->order_or_node = draft->order_or_node;
 	a->size_class = draft->size_class;
-	a->unshared = 0;
+	a->unshared = draft->unshared;
 	a->check = draft->check;
 	__atomic_store_n(&a->state, ALLOCATION_LIVE, __ATOMIC_RELEASE);
 }
@@ -288,7 +303,6 @@ int ledger_add(struct ledger *l, const struct allocation *draft, const struct al
 
 	checked.state = ALLOCATION_LIVE;
 	checked.serial = numbering_next(&l->serials);
-	checked.former_order = 0;
 	checked.unshared = 0;
 	checked.check = ledger_record_check(&checked);
 	if (checked.serial == 0)
@@ -297,7 +311,7 @@ int ledger_add(struct ledger *l, const struct allocation *draft, const struct al
 		return -EINVAL;
 	if (ledger_find_containing(l, draft->addr))
 		return -EEXIST;
-	err = accounts_prepare(&l->accounts, addr_node(draft->addr));
+	err = accounts_prepare(&l->accounts, allocation_node(draft));
 	if (err)
 		return err;
 	if (slots_take(&l->slots, &slot))
@@ -371,13 +385,47 @@ int ledger_unshare(struct ledger *l, const struct allocation *a)
 		return -EDQUOT;
 	changed.unshared++;
 	changed.check = ledger_record_check(&changed);
-	/* A seal that is off by this matches before the store and after it. */
-	if (l->seal)
-		__atomic_store_n(&l->seal->changing, term(&changed) - term(a), __ATOMIC_SEQ_CST);
+	announce_change(l, term(&changed) - term(a));
 	l->sum += term(&changed) - term(a);
 	__atomic_store_n(last_word_of(table_edit(&l->table, ledger_slot(l, a))),
 		*last_word_of(&changed), __ATOMIC_RELEASE);
 	settle(l);
+	return 0;
+}
+
+int ledger_hand_over(struct ledger *l, const struct allocation *a, uint32_t session,
+	uint64_t session_serial, uint32_t seq, const struct allocation **out)
+{
+	const uint32_t old = ledger_slot(l, a);
+	struct allocation moved = *a;
+	uint32_t slot;
+	int err;
+
+	if (a->state != ALLOCATION_LIVE || session >= SESSIONS_MAX || !session_serial)
+		return -EINVAL;
+	moved.serial = numbering_next(&l->serials);
+	if (!moved.serial || slots_take(&l->slots, &slot))
+		return -EDQUOT;
+	err = table_back(&l->table, slot);
+	if (err) {
+		slots_give(&l->slots, slot);
+		return err;
+	}
+	moved.session = session;
+	moved.session_serial = session_serial;
+	moved.seq = seq;
+	moved.former_order = 0;
+	moved.unshared = 0;
+	moved.check = ledger_record_check(&moved);
+	announce_change(l, term(&moved) - term(a));
+	publish(table_edit(&l->table, slot), &moved);
+	(void)numbering_give(&l->serials);
+	index_remove(l, old);
+	index_add(l, slot);
+	store_state(l, old, ALLOCATION_FREE);
+	settle(l);
+	slots_give(&l->slots, old);
+	*out = record(l, slot);
 	return 0;
 }
 

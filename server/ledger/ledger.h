@@ -83,6 +83,15 @@ int ledger_set_state(struct ledger *l, const struct allocation *a, enum allocati
  */
 int ledger_unshare(struct ledger *l, const struct allocation *a);
 
+/*
+ * A LIVE allocation becomes another session's, by the request with that number; *out is its record from now on, in another
+ * slot and with another serial number. It is that session's from the store on that publishes the new record, which
+ * ledger_open() prefers to the old one: at no instant it is both's or nobody's. Nobody may hold a pointer to the old record,
+ * which is FREE then. Errors as ledger_add().
+ */
+int ledger_hand_over(struct ledger *l, const struct allocation *a, uint32_t session,
+	uint64_t session_serial, uint32_t seq, const struct allocation **out);
+
 /* The allocation (of any state but FREE) that starts at addr / whose block contains addr, or NULL. */
 const struct allocation *ledger_find(const struct ledger *l, uint64_t addr);
 const struct allocation *ledger_find_containing(const struct ledger *l, uint64_t addr);

@@ -29,7 +29,10 @@ bool ledger_record_is_possible(const struct allocation *a)
 {
 	if (a->bytes == 0 || a->bytes > BLOCK_MAX_BYTES)
 		return false;
-	if (a->former_order && 1ULL << a->former_order % 64 != block_align(a->bytes))
+	if (a->order_or_node >= ALLOCATION_ON_NODE + ADDR_MAX_NODES)
+		return false;
+	if (a->order_or_node && a->order_or_node < ALLOCATION_ON_NODE &&
+		1ULL << a->order_or_node % 64 != block_align(a->bytes))
 		return false;
 	if (a->size_class && !slab_slots(a->size_class, a->bytes))
 		return false;
@@ -140,17 +143,29 @@ static void sort(const struct table *t, uint32_t *slots, uint32_t count,
 		qsort_r(slots, count, sizeof(*slots), order, (void *)t);
 }
 
-/* Sorts slots by address; sets the slots to drop in out. */
-static void find_overlaps(
+/* Is it the same memory, that a was being handed over with when rmemd was killed? old is older. */
+static bool supersedes(const struct allocation *a, const struct allocation *old)
+{
+	return a->state == ALLOCATION_LIVE && old->state == ALLOCATION_LIVE &&
+	       a->addr == old->addr && a->bytes == old->bytes && a->birth_ns == old->birth_ns &&
+	       a->size_class == old->size_class;
+}
+
+/* Sorts slots by address; sets the slots to drop in out. Returns the slot + 1 of one that was handed over; 0: none. */
+static uint32_t find_overlaps(
 	const struct table *t, uint32_t *slots, uint32_t count, struct bitset *out)
 {
-	uint32_t last = 0;
+	uint32_t last = 0, superseded = 0;
 
 	sort(t, slots, count, by_addr);
 	for (uint32_t i = 1; i < count; i++) {
 		const struct allocation *a = record(t, slots[i]), *l = record(t, slots[last]);
 
 		if (a->addr - l->addr >= allocation_block_bytes(l)) {
+			last = i;
+		} else if (!superseded && supersedes(a, l)) {
+			bitset_set(out, slots[last]);
+			superseded = slots[last] + 1;
 			last = i;
 		} else if (a->serial < l->serial) {
 			bitset_set(out, slots[last]);
@@ -159,9 +174,13 @@ static void find_overlaps(
 			bitset_set(out, slots[i]);
 		}
 	}
+	return superseded;
 }
 
-/* Of two records with overlapping blocks, keep the older one. f->slots keeps its order. */
+/*
+ * Of two records with overlapping blocks, keep the older one; but of an allocation that was being handed over, the new one.
+ * f->slots keeps its order.
+ */
 static int drop_overlaps(const struct table *t, struct ledger_found *f)
 {
 	uint32_t *by_address = malloc((size_t)f->count * sizeof(*by_address));
@@ -171,11 +190,11 @@ static int drop_overlaps(const struct table *t, struct ledger_found *f)
 
 	if (!err) {
 		memcpy(by_address, f->slots, f->count * sizeof(*by_address));
-		find_overlaps(t, by_address, f->count, &dropped);
+		f->superseded = find_overlaps(t, by_address, f->count, &dropped);
 		for (uint32_t i = 0; i < f->count; i++)
 			if (!bitset_test(&dropped, f->slots[i]))
 				f->slots[kept++] = f->slots[i];
-		f->rejected += f->count - kept;
+		f->rejected += f->count - kept - (f->superseded != 0);
 		f->count = kept;
 	}
 	bitset_destroy(&dropped);

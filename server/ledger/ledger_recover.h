@@ -18,6 +18,8 @@ struct ledger_found {
 	uint32_t *slots; /* of valid records, oldest first; the caller frees the array */
 	uint32_t count;
 	uint32_t rejected;
+	uint32_t
+		superseded; /* slot + 1 of the record of an allocation that was handed over; 0: none */
 	struct numbering serials; /* of all records, FREE ones too */
 };
 

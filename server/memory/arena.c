@@ -46,30 +46,37 @@ int arena_page_bytes(int data_dir, uint64_t *out_bytes, bool *out_huge, struct e
 	return 0;
 }
 
-const char *arena_name(unsigned node, uint64_t pool, char buf[ARENA_NAME_SIZE])
+const char *arena_name(unsigned segment, unsigned node, uint64_t pool, char buf[ARENA_NAME_SIZE])
 {
-	snprintf(buf, ARENA_NAME_SIZE, "arena-%u-%016" PRIx64, node, pool);
+	if (segment == node)
+		snprintf(buf, ARENA_NAME_SIZE, "arena-%u-%016" PRIx64, node, pool);
+	else
+		snprintf(buf, ARENA_NAME_SIZE, "arena-%u-%u-%016" PRIx64, segment, node, pool);
 	return buf;
 }
 
 /* Accept exactly the names that arena_name() makes, and "arena-NODE" from before pools had ids. */
 static bool parse_name(struct arena_entry *entry)
 {
-	static const char prefix[] = "arena-";
-	char again[ARENA_NAME_SIZE], *end;
-	unsigned long node;
+	char again[ARENA_NAME_SIZE];
+	unsigned segment, node;
+	uint64_t pool = 0;
+	int n;
 
-	if (strncmp(entry->name, prefix, sizeof(prefix) - 1) != 0)
+	n = sscanf(entry->name, "arena-%3u-%2u-%16" SCNx64, &segment, &node, &pool);
+	if (n != 3) {
+		n = sscanf(entry->name, "arena-%2u-%16" SCNx64, &node, &pool);
+		segment = node;
+	}
+	if (n < 1 || segment >= SEGMENTS_MAX || node >= ADDR_MAX_NODES)
 		return false;
-	node = strtoul(entry->name + sizeof(prefix) - 1, &end, 10);
-	if (node >= ADDR_MAX_NODES)
-		return false;
-	entry->node = (unsigned)node;
-	entry->pool = *end == '-' ? strtoull(end + 1, NULL, 16) : 0;
-	if (*end == '-')
-		arena_name(entry->node, entry->pool, again);
+	entry->segment = segment;
+	entry->node = node;
+	entry->pool = n == 1 ? 0 : pool;
+	if (n == 1)
+		snprintf(again, sizeof(again), "arena-%u", node);
 	else
-		snprintf(again, sizeof(again), "arena-%u", entry->node);
+		arena_name(segment, node, pool, again);
 	return strcmp(again, entry->name) == 0;
 }
 
@@ -102,12 +109,13 @@ static int check_config(const struct arena_config *c, uint64_t page_bytes, struc
 {
 	char page[UNITS_TEXT_SIZE], size[UNITS_TEXT_SIZE];
 
-	if (c->node >= ADDR_MAX_NODES || !topology_find(c->topology, c->node))
+	if (c->segment >= SEGMENTS_MAX || c->node >= ADDR_MAX_NODES ||
+		!topology_find(c->topology, c->node))
 		return errinfo_set(errinfo, -ENODEV,
 			"there is no NUMA node %u that has memory for us", c->node);
 	if (c->bytes > ADDR_OFFSET_MASK + 1)
 		return errinfo_set(errinfo, -EINVAL,
-			"node %u: %s is more than the %s that one node can lend", c->node,
+			"node %u: %s is more than the %s that one segment can have", c->node,
 			units_format_bytes(c->bytes, size, sizeof(size)),
 			units_format_bytes(ADDR_OFFSET_MASK + 1, page, sizeof(page)));
 	if (c->bytes == 0 || (c->bytes & (page_bytes - 1)) != 0)
@@ -204,12 +212,13 @@ static int map_file(struct arena *a, const struct topology *t, bool huge, struct
 	return 0;
 }
 
-static int populate(
-	struct arena *a, const struct arena_config *c, bool huge, struct errinfo *errinfo)
+int arena_populate(const struct arena *a, const struct topology *t, prefault_progress *progress,
+	void *progress_arg, struct errinfo *errinfo)
 {
+	const bool huge = a->page_bytes > (uint64_t)sysconf(_SC_PAGESIZE);
 	char size[UNITS_TEXT_SIZE];
-	int err = prefault_range(c->topology, a->node, a->base, a->bytes, a->page_bytes,
-		c->progress, c->progress_arg);
+	int err = prefault_range(
+		t, a->node, a->base, a->bytes, a->page_bytes, progress, progress_arg);
 
 	units_format_bytes(a->bytes, size, sizeof(size));
 	switch (err) {
@@ -248,12 +257,14 @@ static int populate(
 
 int arena_open(struct arena *out, const struct arena_config *config, struct errinfo *errinfo)
 {
-	struct arena a = { .node = config->node, .bytes = config->bytes, .fd = -1 };
+	struct arena a = {
+		.segment = config->segment, .node = config->node, .bytes = config->bytes, .fd = -1
+	};
 	char name[ARENA_NAME_SIZE];
 	bool huge;
 	int err;
 
-	arena_name(config->node, config->pool, name);
+	arena_name(config->segment, config->node, config->pool, name);
 	err = arena_page_bytes(config->data_dir, &a.page_bytes, &huge, errinfo);
 	if (err)
 		return err;
@@ -269,14 +280,11 @@ int arena_open(struct arena *out, const struct arena_config *config, struct erri
 	err = map_file(&a, config->topology, huge, errinfo);
 	if (err)
 		goto fail;
-	err = populate(&a, config, huge, errinfo);
-	if (err)
-		goto fail;
 	*out = a;
 	return 0;
 fail:
 	if (a.created)
-		(void)arena_remove(config->data_dir, a.node, config->pool);
+		(void)arena_remove(config->data_dir, a.segment, a.node, config->pool);
 	arena_close(&a);
 	return err;
 }
@@ -293,11 +301,11 @@ void arena_close(struct arena *a)
 	*a = (struct arena){ .fd = -1 };
 }
 
-int arena_remove(int data_dir, unsigned node, uint64_t pool)
+int arena_remove(int data_dir, unsigned segment, unsigned node, uint64_t pool)
 {
 	char name[ARENA_NAME_SIZE];
 
-	if (unlinkat(data_dir, arena_name(node, pool, name), 0) != 0 && errno != ENOENT)
+	if (unlinkat(data_dir, arena_name(segment, node, pool, name), 0) != 0 && errno != ENOENT)
 		return -errno;
 	return 0;
 }

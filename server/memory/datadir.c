@@ -142,7 +142,7 @@ static void remove_arena(void *arg, const struct arena_entry *entry)
 	const struct removal *r = arg;
 
 	if (entry->pool == r->pool)
-		(void)arena_remove(r->dir->arenas, entry->node, entry->pool);
+		(void)arena_remove(r->dir->arenas, entry->segment, entry->node, entry->pool);
 }
 
 /* Delete the ledger after the arenas: while an arena exists, the ledger tells its pool. */

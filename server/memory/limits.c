@@ -77,8 +77,8 @@ static void add_file(void *arg, const struct arena_entry *entry)
 
 	if (!entry->pool) /* from before pools had ids: cannot be opened */
 		return;
-	l->files[entry->node].bytes = entry->bytes;
-	l->files[entry->node].held_bytes = entry->held_bytes;
+	l->files[entry->node].bytes += entry->bytes;
+	l->files[entry->node].held_bytes += entry->held_bytes;
 }
 
 int limits_read(int data_dir, struct limits *out, struct errinfo *errinfo)

@@ -41,12 +41,12 @@ struct limits {
 	uint64_t memlock_soft_bytes;
 	uint64_t memlock_hard_bytes; /* LIMITS_NONE with CAP_IPC_LOCK */
 	struct limits_file {
-		uint64_t bytes;      /* size of the node's arena from an earlier run; 0: none */
-		uint64_t held_bytes; /* memory already allocated to it */
+		uint64_t bytes;      /* size of the node's arenas from an earlier run; 0: none */
+		uint64_t held_bytes; /* memory already allocated to them */
 	} files[ADDR_MAX_NODES];     /* by node */
 };
 
-/* Call origin_read() first: it refuses a directory with two arenas of one node.
+/* Call origin_read() first: it refuses a directory with arenas that do not belong together.
  * -EOPNOTSUPP: the data directory is on neither tmpfs nor hugetlbfs. */
 int limits_read(int data_dir, struct limits *out, struct errinfo *errinfo);
 

@@ -36,9 +36,10 @@ struct finding {
 	struct origin *origin;
 	struct table_facts tables[TABLES];
 	bool present[TABLES]; /* with a header */
-	struct proof proofs[ADDR_MAX_NODES];
+	struct proof proofs[SEGMENTS_MAX];
 	bool old_arena; /* from before pools had ids */
 	bool any_arena;
+	bool doubled;                  /* two arenas of one segment */
 	char foreign[ARENA_NAME_SIZE]; /* an arena of another pool */
 	uint64_t foreign_pool;
 };
@@ -197,8 +198,13 @@ static void add_arena(void *arg, const struct arena_entry *entry)
 		snprintf(f->foreign, sizeof(f->foreign), "%s", entry->name);
 		f->foreign_pool = entry->pool;
 	} else {
+		/* Two files of one number: the directory was put together from several. */
+		if (f->origin->segments[entry->segment].bytes)
+			f->doubled = true;
 		f->any_arena = true;
-		f->origin->bytes[entry->node] = entry->bytes;
+		f->origin->segments[entry->segment] =
+			(struct origin_segment){ entry->node, entry->bytes };
+		f->origin->bytes[entry->node] += entry->bytes;
 	}
 }
 
@@ -206,15 +212,24 @@ static int check_complete(struct finding *f, struct errinfo *errinfo)
 {
 	char name[ARENA_NAME_SIZE];
 
+	if (f->doubled)
+		return errinfo_set(errinfo, -EUCLEAN,
+			"%s has two arenas of one segment: move away the one that was put there",
+			f->dir->arenas_path);
 	if (f->any_arena && !f->present[LEDGER])
 		return refuse_missing(f, f->dir->tables_path, DATADIR_LEDGER, errinfo);
-	for (unsigned i = 0; i < ADDR_MAX_NODES; i++) {
+	for (unsigned i = 0; i < SEGMENTS_MAX; i++) {
 		/* The ledger gets its run before any proof: a ledger without a run would be deleted as never lent. */
 		if (f->proofs[i].state == PROOF_CLEAN && f->present[LEDGER] && f->origin->run == 0)
 			return refuse_damaged(f, DATADIR_LEDGER, errinfo);
-		if (f->proofs[i].state == PROOF_CLEAN && f->origin->bytes[i] == 0)
-			return refuse_missing(f, f->dir->arenas_path,
-				arena_name(i, f->origin->pool, name), errinfo);
+		if (f->proofs[i].state != PROOF_CLEAN || f->origin->segments[i].bytes)
+			continue;
+		/* Of a segment that has not its node's number, only the file's name told the node. */
+		if (i < ADDR_MAX_NODES)
+			arena_name(i, i, f->origin->pool, name);
+		else
+			snprintf(name, sizeof(name), "arena-%u-*", i);
+		return refuse_missing(f, f->dir->arenas_path, name, errinfo);
 	}
 	return 0;
 }
@@ -273,13 +288,13 @@ int origin_check_sizes(const struct origin *o, const struct sizes *sizes, struct
 	for (size_t i = 0; i < sizes->count; i++)
 		wanted[sizes->nodes[i].node] = sizes->nodes[i].bytes;
 	for (unsigned i = 0; i < ADDR_MAX_NODES; i++) {
-		if (o->bytes[i] == 0 || o->bytes[i] == wanted[i])
+		if (o->bytes[i] <= wanted[i])
 			continue;
 		return errinfo_set(errinfo, -EEXIST,
 			"the data directory holds the memory of an earlier run, %s, and --size "
-			"says otherwise about node %u: start without --size, which takes it as it "
-			"is. (If nobody holds anything, rmemd removes it when it stops; then any "
-			"--size will do.)",
+			"gives node %u less: start without --size, which takes it as it "
+			"is; `rmemctl resize` can then make it smaller. (If nobody holds anything, "
+			"rmemd removes it when it stops; then any --size will do.)",
 			list_sizes(o, list), i);
 	}
 	return 0;

@@ -12,6 +12,7 @@
 
 #include "common/addr.h"
 #include "common/errinfo.h"
+#include "server/memory/arena.h"
 #include "server/memory/datadir.h"
 #include "server/memory/limits.h"
 
@@ -19,7 +20,11 @@ struct origin {
 	uint64_t pool; /* its id; 0: no pool */
 	uint64_t run;  /* the last run, from the ledger; 0: no run started, nothing was ever lent */
 	uint32_t ledger_count;          /* capacity of the ledger, in records */
-	uint64_t bytes[ADDR_MAX_NODES]; /* arena size by node; 0: no arena */
+	uint64_t bytes[ADDR_MAX_NODES]; /* of all arenas of a node */
+	struct origin_segment {
+		unsigned node;
+		uint64_t bytes;   /* 0: no such segment */
+	} segments[SEGMENTS_MAX]; /* by number */
 };
 
 /*
@@ -28,7 +33,7 @@ struct origin {
  */
 int origin_read(struct origin *out, const struct datadir *d, struct errinfo *errinfo);
 
-/* -EEXIST: sizes lacks an arena of an earlier run, or gives it another size. New nodes are fine. */
+/* -EEXIST: sizes gives a node less than it has from an earlier run. More is fine, and new nodes are. */
 int origin_check_sizes(const struct origin *o, const struct sizes *sizes, struct errinfo *errinfo);
 
 #endif

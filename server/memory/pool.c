@@ -11,54 +11,77 @@
 #include "common/log.h"
 #include "common/units.h"
 
-struct pool_node *pool_find_node(struct pool *p, unsigned node)
+/* Iterate over the segments of these nodes. */
+static struct segment *next_on(const struct pool *p, uint64_t nodes, unsigned *cursor)
 {
-	for (unsigned i = 0; i < p->nnodes; i++) {
-		if (p->nodes[i].node == node)
-			return &p->nodes[i];
-	}
-	return NULL;
+	struct segment *s;
+
+	do {
+		s = pool_next_segment(p, cursor);
+	} while (s && !(nodes & 1ULL << s->node));
+	return s;
 }
 
-static void queue_wipe(struct pool *p, const struct allocation *a)
+uint64_t pool_size_bytes(const struct pool *p, uint64_t nodes)
 {
-	uint32_t max = ledger_max(p->ledger);
+	uint64_t bytes = 0;
+	unsigned cursor = 0;
 
-	p->wipe_queue[(p->wipe_head + p->wipe_count++) % max] = ledger_slot(p->ledger, a);
+	for (struct segment *s; (s = next_on(p, nodes, &cursor)) != NULL;)
+		bytes += s->arena.bytes;
+	return bytes;
 }
 
 void pool_close(struct pool *p)
 {
-	for (unsigned i = 0; i < p->nnodes; i++) {
-		buddy_destroy(p->nodes[i].buddy);
-		arena_close(&p->nodes[i].arena);
-	}
+	pool_close_wiping(p);
+	for (unsigned i = 0; i < SEGMENTS_MAX; i++)
+		segment_close(p->segments[i]);
 	ledger_close(p->ledger);
 	table_close(&p->proofs);
-	free(p->wipe_queue);
 	memset(p, 0, sizeof(*p));
 }
 
-static int take_block_on(struct pool_node *n, const struct wish *wish, uint64_t *out_offset)
+static int take_block_in(struct segment *s, const struct wish *wish, uint64_t *out_offset)
 {
 	struct buddy_range avoid[AVOID_MAX];
 
 	return buddy_alloc_outside(
-		n->buddy, wish->bytes, avoid, wish_avoid_on(wish, n->node, avoid), out_offset);
+		s->buddy, wish->bytes, avoid, wish_avoid_in(wish, s->number, avoid), out_offset);
+}
+
+/* In a node's segment with most free bytes, or else (fragmentation) in another. */
+static int take_block_on(struct pool *p, unsigned node, const struct wish *wish,
+	struct segment **out, uint64_t *out_offset)
+{
+	struct segment *s, *best = NULL;
+	unsigned cursor = 0;
+	int err = -ENOSPC;
+
+	while ((s = next_on(p, 1ULL << node, &cursor)) != NULL) {
+		if (!best || buddy_free_bytes(s->buddy) > buddy_free_bytes(best->buddy))
+			best = s;
+	}
+	if (best)
+		err = take_block_in(best, wish, out_offset);
+	for (s = best, cursor = 0;
+		err == -ENOSPC && (s = next_on(p, 1ULL << node, &cursor)) != NULL;)
+		err = take_block_in(s, wish, out_offset);
+	if (!err)
+		*out = s;
+	return err;
 }
 
 /* From the first node in order that has room. */
 static int take_block(struct pool *p, const struct wish *wish, const struct ranking *ranking,
-	struct pool_node **out, uint64_t *out_offset)
+	struct segment **out, uint64_t *out_offset)
 {
 	int err = -ENOSPC;
 
 	if (wish->bytes > pool_max_alloc_bytes(p, ranking->mask))
 		return -EFBIG; /* too large even for empty nodes: making room is useless */
-	for (unsigned i = 0; err == -ENOSPC && i < ranking->count; i++) {
-		*out = pool_find_node(p, ranking->nodes[i]);
-		err = take_block_on(*out, wish, out_offset);
-	}
+	for (unsigned i = 0; err == -ENOSPC && i < ranking->count; i++)
+		err = take_block_on(p, ranking->nodes[i], wish, out, out_offset);
 	return err;
 }
 
@@ -67,35 +90,36 @@ int pool_alloc(struct pool *p, const struct wish *wish, const struct allocation 
 {
 	struct allocation filled = *draft;
 	struct ranking ranking;
-	struct pool_node *n;
+	struct segment *s;
 	uint64_t offset;
 	int err;
 
 	err = pool_rank(p, wish, &ranking, NULL);
 	if (!err)
-		err = take_block(p, wish, &ranking, &n, &offset);
+		err = take_block(p, wish, &ranking, &s, &offset);
 	if (err)
 		return err;
-	filled.addr = addr_make(ADDR_SERVER, n->node, offset);
+	filled.addr = addr_make(s->number, offset);
+	allocation_set_node(&filled, s->node);
 	filled.bytes = wish->bytes;
 	err = ledger_add(p->ledger, &filled, out);
 	if (err) {
-		buddy_free(n->buddy, offset, allocation_block_bytes(&filled));
+		buddy_free(s->buddy, offset, allocation_block_bytes(&filled));
 		return err == -EDQUOT || err == -EEXIST ? err : -ENOMEM;
 	}
-	pool_count(p, wish, &ranking, n->node);
+	pool_count(p, wish, &ranking, s->node);
 	return 0;
 }
 
 static uint64_t largest_free_bytes(const struct pool *p, uint64_t nodes)
 {
 	uint64_t largest = 0;
+	unsigned cursor = 0;
 
-	for (unsigned i = 0; i < p->nnodes; i++) {
-		uint64_t here = buddy_largest_free_bytes(p->nodes[i].buddy);
+	for (struct segment *s; (s = next_on(p, nodes, &cursor)) != NULL;) {
+		uint64_t here = buddy_largest_free_bytes(s->buddy);
 
-		if ((nodes & 1ULL << p->nodes[i].node) && here > largest)
-			largest = here;
+		largest = here > largest ? here : largest;
 	}
 	return largest;
 }
@@ -103,9 +127,10 @@ static uint64_t largest_free_bytes(const struct pool *p, uint64_t nodes)
 static uint64_t lent_bytes(const struct pool *p)
 {
 	uint64_t bytes = 0;
+	unsigned cursor = 0;
 
-	for (unsigned i = 0; i < p->nnodes; i++)
-		bytes += buddy_size_bytes(p->nodes[i].buddy) - buddy_free_bytes(p->nodes[i].buddy);
+	for (struct segment *s; (s = pool_next_segment(p, &cursor)) != NULL;)
+		bytes += buddy_size_bytes(s->buddy) - buddy_free_bytes(s->buddy);
 	return bytes;
 }
 
@@ -153,71 +178,35 @@ int pool_explain_full(
 }
 
 /* End the record before the block can be allocated again. */
-static void release(struct pool *p, const struct allocation *a)
+void pool_release(struct pool *p, const struct allocation *a)
 {
-	struct pool_node *n = pool_find_node(p, addr_node(a->addr));
+	struct segment *s = pool_find_segment(p, a->addr);
 	uint64_t offset = addr_offset(a->addr), block_bytes = allocation_block_bytes(a);
 	const uint32_t session = a->session;
 	int err;
 
 	ledger_set_state(p->ledger, a, ALLOCATION_FREE);
-	err = buddy_free(n->buddy, offset, block_bytes);
+	err = buddy_free(s->buddy, offset, block_bytes);
 	if (err)
-		log_error("allocator and ledger disagree about node %u offset 0x%" PRIx64
+		log_error("allocator and ledger disagree about segment %u offset 0x%" PRIx64
 			  ": please report this",
-			n->node, offset);
+			s->number, offset);
 	if (p->emptied && !ledger_session_count(p->ledger, session))
 		p->emptied(p->context, session);
 }
 
-void pool_quarantine(struct pool *p, const struct allocation *a)
-{
-	ledger_set_state(p->ledger, a, ALLOCATION_QUARANTINE);
-	queue_wipe(p, a);
-}
-
-bool pool_wipe(struct pool *p, uint64_t budget_bytes)
-{
-	while (p->wipe_count && budget_bytes) {
-		const struct allocation *a = ledger_at(p->ledger, p->wipe_queue[p->wipe_head]);
-		struct pool_node *n = pool_find_node(p, addr_node(a->addr));
-		/* Wipe the whole block: its next allocation may use more of it. */
-		uint64_t left = allocation_block_bytes(a) - p->wiped_bytes;
-		uint64_t now = left < budget_bytes ? left : budget_bytes, cost;
-
-		arena_wipe(&n->arena, addr_offset(a->addr) + p->wiped_bytes, now);
-		p->wiped_bytes += now;
-		p->wipes++;
-		/* A minimum cost bounds the number of pieces. */
-		cost = now > BLOCK_MIN_BYTES ? now : BLOCK_MIN_BYTES;
-		budget_bytes -= cost < budget_bytes ? cost : budget_bytes;
-		if (p->wiped_bytes < allocation_block_bytes(a))
-			break;
-		p->wiped_bytes = 0;
-		p->wipe_head = (p->wipe_head + 1) % ledger_max(p->ledger);
-		p->wipe_count--;
-		release(p, a);
-	}
-	return p->wipe_count > 0;
-}
-
 void *pool_pointer(struct pool *p, const struct allocation *a)
 {
-	struct pool_node *n = pool_find_node(p, addr_node(a->addr));
-
-	return n->arena.base + addr_offset(a->addr);
+	return pool_find_segment(p, a->addr)->arena.base + addr_offset(a->addr);
 }
 
 uint64_t pool_max_alloc_bytes(const struct pool *p, uint64_t nodes)
 {
 	uint64_t max = 0;
+	unsigned cursor = 0;
 
-	for (unsigned i = 0; i < p->nnodes; i++) {
-		uint64_t bytes;
-
-		if (!(nodes & 1ULL << p->nodes[i].node))
-			continue;
-		bytes = 1ULL << (63 - __builtin_clzll(p->nodes[i].arena.bytes));
+	for (struct segment *s; (s = next_on(p, nodes, &cursor)) != NULL;) {
+		uint64_t bytes = 1ULL << (63 - __builtin_clzll(s->arena.bytes));
 
 		max = bytes > max ? bytes : max;
 	}

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The pool keeps arenas, their allocators and the ledger consistent.
+ * The pool keeps segments, their allocators and the ledger consistent.
  *
  * Life of a block: free → lent (ledger LIVE) → REVOKING → QUARANTINE → wiped → free. Allocator and ledger count
  * independently; the audit compares the counts.
@@ -15,37 +15,42 @@
 
 #include "common/addr.h"
 #include "common/errinfo.h"
-#include "server/memory/buddy.h"
+#include "common/units.h"
 #include "server/ledger/ledger.h"
 #include "server/ledger/table.h"
 #include "server/memory/numastat.h"
 #include "server/memory/wish.h"
 #include "numa/topology.h"
-#include "server/memory/arena.h"
 #include "server/memory/datadir.h"
 #include "server/memory/limits.h"
+#include "server/memory/segment.h"
+#include "server/memory/wiper.h"
+
+/* Of a new node's memory so much is there when the pool is open, so that clients can begin; growth.h makes the rest. */
+#define POOL_FIRST_BYTES (4 * GIB)
 
 struct pool_node {
-	unsigned node; /* OS index, also used in addresses */
-	struct arena arena;
-	struct buddy *buddy;
+	unsigned node; /* OS index */
+	struct wiper *wiper;
+	/* Blocks that wait for the wiper: a list of ledger slots, linked by pool.wipe_next. */
+	uint32_t first_waiting, last_waiting, nwaiting;
 };
 
 struct pool {
 	struct ledger *ledger;
+	struct segment *segments[SEGMENTS_MAX]; /* by number; NULL: there is none */
 	struct pool_node nodes[ADDR_MAX_NODES];
 	unsigned nnodes;
 	const struct topology *topology;
 	struct numastat stats[ADDR_MAX_NODES]; /* by node */
 	uint64_t block_max;                    /* the largest block that all devices can access */
-	uint32_t *wipe_queue; /* ring of ledger slots in QUARANTINE, ledger_max() long */
-	uint32_t wipe_head, wipe_count;
-	uint64_t wiped_bytes; /* of the block at the head */
-	uint64_t wipes;       /* pieces wiped so far */
+	uint32_t *wipe_next;                   /* by ledger slot, ledger_max() long */
+	uint32_t nquarantined;                 /* blocks in QUARANTINE */
+	int wiped_fd; /* readable when a wiper has blocks to take back: call pool_wipe(). Nonblocking */
 	/* Called when the last block of the session in a slot is free. May be NULL. */
 	void (*emptied)(void *context, uint32_t session);
 	void *context;
-	uint64_t id;
+	uint64_t id, run;
 	struct table proofs; /* proofs that free memory is zero: proof.h */
 	bool fresh;          /* nothing in the directory had ever been lent when it was opened */
 	uint32_t rejected;   /* number of damaged ledger records */
@@ -53,7 +58,7 @@ struct pool {
 };
 
 /*
- * Open or create the arenas in the data directory and rebuild the allocators from the ledger. Blocks that were being
+ * Open the segments in the data directory, make one for each node that has none (POOL_FIRST_BYTES), and rebuild the allocators from the ledger. Blocks that were being
  * revoked or wiped are queued for wiping. Free memory is wiped here if no proof says that it is zero, or if a
  * ledger record is damaged (its block is unknown).
  *
@@ -76,6 +81,32 @@ void pool_close(struct pool *p);
 struct pool_node *pool_find_node(struct pool *p, unsigned node);
 
 #define POOL_ALL_NODES UINT64_MAX
+
+/* The segment that an address is in. NULL: none. */
+struct segment *pool_find_segment(const struct pool *p, uint64_t addr);
+
+/* Iterate in order of numbers: start with *cursor 0. NULL: no more. */
+struct segment *pool_next_segment(const struct pool *p, unsigned *cursor);
+
+/*
+ * Open a segment on config->node; choose config->segment and ->pool. It is none of the pool's yet: populate it, and then
+ * pool_add_segment() and pool_prove_segment(), or pool_drop_segment(). As segment_open(), and -ENOSPC (SEGMENTS_MAX).
+ */
+int pool_make_segment(
+	struct pool *p, struct arena_config *config, struct segment **out, struct errinfo *errinfo);
+
+/* From now on it is the pool's, which closes it. After an error it is not. */
+int pool_add_segment(struct pool *p, struct segment *s, const struct topology *topology,
+	struct errinfo *errinfo);
+
+/* Store that its free memory is zero. errno of fstat. */
+int pool_prove_segment(struct pool *p, const struct segment *s);
+
+/* Remove a segment from the pool, if it is there, and its file. The caller closes it. Nothing in it is lent. */
+void pool_drop_segment(struct pool *p, const struct datadir *data, unsigned number, unsigned node);
+
+/* Sum over the segments of these nodes: a bit each. */
+uint64_t pool_size_bytes(const struct pool *p, uint64_t nodes);
 
 /* What is known of the nodes; distances are not set. Returns how many there are. */
 unsigned pool_facts(const struct pool *p, struct ranking_node out[ADDR_MAX_NODES]);
@@ -107,13 +138,32 @@ int pool_explain_full(
 /* REVOKING → QUARANTINE, and queue the block for wiping. Call only when no NIC can access the block. */
 void pool_quarantine(struct pool *p, const struct allocation *a);
 
-/* Wipe about budget_bytes at most and free the wiped blocks. true: more to wipe. */
-bool pool_wipe(struct pool *p, uint64_t budget_bytes);
+/*
+ * Free blocks that have been wiped and hand others to the wipers. true: call again soon, without waiting for wiped_fd.
+ */
+bool pool_wipe(struct pool *p);
+
+/* Wait until all blocks in QUARANTINE are wiped and free. */
+void pool_wipe_all(struct pool *p);
+
+/* Bytes wiped so far by the wipers. */
+uint64_t pool_wiped_bytes(const struct pool *p);
 
 /* The largest allocation that these nodes (a bit each; POOL_ALL_NODES) could serve if they were empty. */
 uint64_t pool_max_alloc_bytes(const struct pool *p, uint64_t nodes);
 
 /* An allocation's address in this process. */
 void *pool_pointer(struct pool *p, const struct allocation *a);
+
+/* ---- between the pool's own files ---- */
+
+/* The block is wiped: end its record, then let it be allocated again. */
+void pool_release(struct pool *p, const struct allocation *a);
+
+/* The ledger is open. pool_close_wiping(): before the arenas are unmapped; fine if half open, or zeroed. */
+int pool_open_wiping(struct pool *p, struct errinfo *errinfo);
+int pool_open_wiper(
+	struct pool *p, struct pool_node *n, const struct topology *t, struct errinfo *errinfo);
+void pool_close_wiping(struct pool *p);
 
 #endif

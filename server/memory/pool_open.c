@@ -13,49 +13,23 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
-#include "common/clock.h"
 #include "common/denial.h"
 #include "common/log.h"
 #include "common/units.h"
+#include "server/base/crew.h"
 #include "server/memory/origin.h"
 #include "server/memory/proof.h"
 
 #define LEDGER_MAX (16U << 20)
-#define PROGRESS_NS (2 * NSEC_PER_SEC)
+/* Records for a pool that becomes so many times as large before the next start. Unused ones take no memory. */
+#define LEDGER_GROWTH 4
+#define LEDGER_MIN (64U << 10)
 #define WIPE_SLICE_BYTES (64 * MIB)
 #define REJECTED_LOGGED_MAX 8 /* records logged one by one */
-
-struct progress {
-	unsigned node;
-	const char *doing;
-	uint64_t said_ns;
-};
-
-/* Log progress every PROGRESS_NS. false: a stop signal is pending. */
-static bool report_progress(void *arg, uint64_t done_bytes, uint64_t total_bytes)
-{
-	struct progress *progress = arg;
-	char done[UNITS_TEXT_SIZE], total[UNITS_TEXT_SIZE];
-	uint64_t now_ns = clock_boot_ns();
-	sigset_t pending;
-
-	/* Both signals stay blocked until the event loop runs (server_start()). */
-	sigpending(&pending);
-	if (sigismember(&pending, SIGTERM) || sigismember(&pending, SIGINT))
-		return false;
-	if (now_ns - progress->said_ns < PROGRESS_NS)
-		return true;
-	progress->said_ns = now_ns;
-	log_info("node %u: %s of %s of memory %s", progress->node,
-		units_format_bytes(done_bytes, done, sizeof(done)),
-		units_format_bytes(total_bytes, total, sizeof(total)), progress->doing);
-	return true;
-}
 
 /* ---- tables ---- */
 
@@ -92,19 +66,17 @@ static int mark_tables(const struct pool *p, const struct datadir *data, struct 
 static int open_ledger(struct pool *p, const struct datadir *data, const struct sizes *sizes,
 	const struct origin *origin, struct errinfo *errinfo)
 {
-	uint64_t pages = sizes_total(sizes) / BLOCK_MIN_BYTES;
+	uint64_t records = LEDGER_GROWTH * (sizes_total(sizes) / BLOCK_MIN_BYTES);
 	int err;
 
-	pages = pages > origin->ledger_count ? pages : origin->ledger_count;
+	records = records > LEDGER_MIN ? records : LEDGER_MIN;
+	records = records > origin->ledger_count ? records : origin->ledger_count;
 	err = ledger_open(&p->ledger, data->tables, DATADIR_LEDGER,
-		pages < LEDGER_MAX ? (uint32_t)pages : LEDGER_MAX);
+		records < LEDGER_MAX ? (uint32_t)records : LEDGER_MAX);
 	if (err)
 		return datadir_fail(data, DATADIR_LEDGER, err, errinfo);
 	p->rejected = ledger_rejected(p->ledger);
-	p->wipe_queue = calloc(ledger_max(p->ledger), sizeof(*p->wipe_queue));
-	if (!p->wipe_queue)
-		return errinfo_set(errinfo, -ENOMEM, "no memory for the wipe queue");
-	return 0;
+	return pool_open_wiping(p, errinfo);
 }
 
 static int open_tables(struct pool *p, const struct datadir *data, const struct sizes *sizes,
@@ -131,53 +103,73 @@ static int open_tables(struct pool *p, const struct datadir *data, const struct 
 	return open_ledger(p, data, sizes, origin, errinfo);
 }
 
-/* ---- arenas ---- */
+/* ---- segments ---- */
 
-static int open_node(struct pool *p, const struct sizes_node *size, const struct datadir *data,
-	const struct topology *topology, struct errinfo *errinfo)
+static int open_segment(struct pool *p, const struct arena_config *config, struct errinfo *errinfo)
 {
-	struct pool_node *n = &p->nodes[p->nnodes];
-	struct progress progress = {
-		.node = size->node, .doing = "made ready", .said_ns = clock_boot_ns()
-	};
-	const struct arena_config config = { .data_dir = data->arenas,
-		.node = size->node,
-		.pool = p->id,
-		.bytes = size->bytes,
-		.topology = topology,
-		.progress = report_progress,
-		.progress_arg = &progress };
-	int err;
+	struct segment *s;
+	int err = segment_open(&s, config, errinfo);
 
-	memset(n, 0, sizeof(*n));
-	n->node = size->node;
-	err = arena_open(&n->arena, &config, errinfo);
-	if (err)
-		return err;
-	p->nnodes++;
-	err = buddy_create(size->bytes, &n->buddy);
-	if (err)
-		return errinfo_set(errinfo, err,
-			"node %u: no memory for the allocator's own tables", size->node);
-	return 0;
+	if (!err)
+		err = pool_add_segment(p, s, config->topology, errinfo);
+	return err;
 }
 
-static int open_nodes(struct pool *p, const struct datadir *data, const struct sizes *sizes,
-	const struct origin *origin, const struct topology *topology, struct errinfo *errinfo)
+/* The first of a node. */
+static int make_segment(struct pool *p, const struct datadir *data, struct arena_config *config,
+	struct errinfo *errinfo)
 {
-	int err = 0;
+	struct segment *s;
+	int err = pool_make_segment(p, config, &s, errinfo);
 
-	for (size_t i = 0; i < sizes->count && !err; i++) {
-		const struct sizes_node *size = &sizes->nodes[i];
-		bool there = origin->bytes[size->node] != 0;
-
-		if (!there)
-			proof_announce(&p->proofs, size->node, size->bytes);
-		err = open_node(p, size, data, topology, errinfo);
-		if (err && !there)
-			proof_drop(&p->proofs, size->node);
+	if (err)
+		return err;
+	err = pool_add_segment(p, s, config->topology, errinfo);
+	if (err) {
+		pool_drop_segment(p, data, s->number, s->node);
+		segment_close(s);
 	}
 	return err;
+}
+
+/* Those of earlier runs, and the first one of each node that has none. */
+static int open_segments(struct pool *p, const struct datadir *data, const struct sizes *sizes,
+	const struct origin *origin, const struct topology *topology, struct errinfo *errinfo)
+{
+	struct arena_config config = {
+		.data_dir = data->arenas, .pool = p->id, .topology = topology
+	};
+	int err = 0;
+
+	for (unsigned i = 0; i < SEGMENTS_MAX && !err; i++) {
+		config.segment = i;
+		config.node = origin->segments[i].node;
+		config.bytes = origin->segments[i].bytes;
+		if (config.bytes)
+			err = open_segment(p, &config, errinfo);
+		else
+			proof_drop(&p->proofs, i); /* announced by a start that was killed */
+	}
+	for (size_t i = 0; i < sizes->count && !err; i++) {
+		config.node = sizes->nodes[i].node;
+		config.bytes = sizes->nodes[i].bytes;
+		if (config.bytes > POOL_FIRST_BYTES)
+			config.bytes = POOL_FIRST_BYTES;
+		if (!origin->bytes[config.node])
+			err = make_segment(p, data, &config, errinfo);
+	}
+	return err;
+}
+
+/* All of them: a list, and its length. */
+static unsigned list_segments(const struct pool *p, struct segment *out[SEGMENTS_MAX])
+{
+	unsigned cursor = 0, n = 0;
+	struct segment *s;
+
+	while ((s = pool_next_segment(p, &cursor)) != NULL)
+		out[n++] = s;
+	return n;
 }
 
 /* ---- blocks ---- */
@@ -185,15 +177,16 @@ static int open_nodes(struct pool *p, const struct datadir *data, const struct s
 /* Reserve the block of a record that an earlier run left. */
 static int recover(struct pool *p, const struct allocation *a, struct errinfo *errinfo)
 {
-	struct pool_node *n = pool_find_node(p, addr_node(a->addr));
+	struct segment *s = pool_find_segment(p, a->addr);
 
-	if (n && n->arena.created)
+	if (s && s->arena.created)
 		return errinfo_set(errinfo, -ENOENT,
 			"the ledger lists an allocation at 0x%" PRIx64
 			", but the arena of node %u is missing: put it back; or use another --data "
 			"and --port",
-			a->addr, n->node);
-	if (!n || buddy_reserve(n->buddy, addr_offset(a->addr), allocation_block_bytes(a)))
+			a->addr, s->node);
+	if (!s || s->node != allocation_node(a) ||
+		buddy_reserve(s->buddy, addr_offset(a->addr), allocation_block_bytes(a)))
 		return errinfo_set(errinfo, -EUCLEAN,
 			"the ledger lists an allocation at 0x%" PRIx64
 			" that does not fit these arenas: it was kept with others, which have to "
@@ -233,10 +226,12 @@ static void log_rejected(const struct pool *p)
 			p->rejected);
 }
 
+/* Free memory of a segment that is to be wiped at the start. */
 struct gaps {
-	struct pool_node *node;
-	struct progress progress;
-	uint64_t wiped_bytes, total_bytes;
+	const struct pool *pool;
+	struct segment *segment;
+	struct progress *progress;
+	uint64_t wiped_bytes;
 };
 
 static int wipe_gap(struct gaps *g, uint64_t begin, uint64_t end, struct errinfo *errinfo)
@@ -244,13 +239,13 @@ static int wipe_gap(struct gaps *g, uint64_t begin, uint64_t end, struct errinfo
 	while (begin < end) {
 		uint64_t now = end - begin < WIPE_SLICE_BYTES ? end - begin : WIPE_SLICE_BYTES;
 
-		arena_wipe(&g->node->arena, begin, now);
+		arena_wipe(&g->segment->arena, begin, now);
 		begin += now;
 		g->wiped_bytes += now;
-		if (!report_progress(&g->progress, g->wiped_bytes, g->total_bytes))
+		if (!progress_add(g->progress, now))
 			return errinfo_set(errinfo, -ECANCELED,
 				"stopped while free memory of node %u was being wiped",
-				g->node->node);
+				g->segment->node);
 	}
 	return 0;
 }
@@ -263,19 +258,21 @@ static int by_offset(const void *left, const void *right)
 	return l->addr < r->addr ? -1 : l->addr > r->addr;
 }
 
-/* Wipe all memory of a node that the ledger does not list. */
-static int wipe_gaps(struct pool *p, struct gaps *g, struct errinfo *errinfo)
+/* Wipe all memory of a segment that the ledger does not list. A thread: only reads the ledger. */
+static int wipe_gaps(void *item, struct errinfo *errinfo)
 {
+	struct gaps *g = item;
+	const struct ledger *ledger = g->pool->ledger;
 	const struct allocation *a,
-		**list = calloc((size_t)ledger_count(p->ledger) + 1, sizeof(const void *));
+		**list = calloc((size_t)ledger_count(ledger) + 1, sizeof(const void *));
 	uint32_t cursor = 0, n = 0;
 	uint64_t from = 0;
 	int err = 0;
 
 	if (!list)
 		return errinfo_set(errinfo, -ENOMEM, "no memory to find what is to be wiped");
-	while ((a = ledger_next(p->ledger, &cursor)) != NULL) {
-		if (addr_node(a->addr) == g->node->node)
+	while ((a = ledger_next(ledger, &cursor)) != NULL) {
+		if (addr_segment(a->addr) == g->segment->number)
 			list[n++] = a;
 	}
 	qsort(list, n, sizeof(*list), by_offset);
@@ -284,14 +281,9 @@ static int wipe_gaps(struct pool *p, struct gaps *g, struct errinfo *errinfo)
 		from = addr_offset(list[i]->addr) + allocation_block_bytes(list[i]);
 	}
 	if (!err)
-		err = wipe_gap(g, from, g->node->arena.bytes, errinfo);
+		err = wipe_gap(g, from, g->segment->arena.bytes, errinfo);
 	free(list);
 	return err;
-}
-
-static struct proof_subject subject(const struct pool *p, const struct pool_node *n, uint64_t run)
-{
-	return (struct proof_subject){ n->arena.fd, ledger_inode(p->ledger), run };
 }
 
 _Static_assert(sizeof(struct ledger_seal) == TABLE_EXTRA_WORDS * sizeof(uint64_t), "it fits");
@@ -301,25 +293,45 @@ static struct ledger_seal *seal_of(struct pool *p)
 	return (struct ledger_seal *)table_extra(&p->proofs);
 }
 
-static int clean_node(struct pool *p, struct pool_node *n, uint64_t run, struct errinfo *errinfo)
+static bool is_clean(struct pool *p, const struct segment *s, uint64_t run)
 {
-	const struct proof_subject of = subject(p, n, run);
-	struct gaps gaps = { .node = n,
-		.progress = { .node = n->node, .doing = "wiped", .said_ns = clock_boot_ns() },
-		.total_bytes = buddy_free_bytes(n->buddy) };
+	const struct proof_subject of = { s->arena.fd, ledger_inode(p->ledger), run };
+
+	return s->arena.created || (!p->rejected && ledger_matches(p->ledger, seal_of(p)) &&
+					   proof_holds(&p->proofs, s->number, &of));
+}
+
+/* Wipe what is not proven to be zero, in all segments at the same time. */
+static int clean(struct pool *p, uint64_t run, struct errinfo *errinfo)
+{
+	struct progress progress;
+	const struct crew crew = { .work = wipe_gaps, .watch = progress_watch, .arg = &progress };
+	struct gaps gaps[SEGMENTS_MAX];
+	void *list[SEGMENTS_MAX];
+	uint64_t total_bytes = 0;
+	unsigned cursor = 0, n = 0;
 	char bytes[UNITS_TEXT_SIZE];
 	int err;
 
-	if (n->arena.created || (!p->rejected && ledger_matches(p->ledger, seal_of(p)) &&
-					proof_holds(&p->proofs, n->node, &of)))
+	for (struct segment *s; (s = pool_next_segment(p, &cursor)) != NULL;) {
+		if (is_clean(p, s, run))
+			continue;
+		gaps[n] = (struct gaps){ .pool = p, .segment = s, .progress = &progress };
+		list[n] = &gaps[n];
+		n++;
+		total_bytes += buddy_free_bytes(s->buddy);
+	}
+	if (!n)
 		return 0;
 	if (!p->rejected)
-		log_warn("node %u: nothing proves that its free memory is zero (its files were "
-			 "copied, restored or left by an earlier version, or a start was killed): "
-			 "wiping %s",
-			n->node, units_format_bytes(gaps.total_bytes, bytes, sizeof(bytes)));
-	err = wipe_gaps(p, &gaps, errinfo);
-	p->unproven_bytes += gaps.wiped_bytes;
+		log_warn("nothing proves that free memory is zero (files were copied, restored or "
+			 "left by an earlier version, or a start was killed): wiping %s",
+			units_format_bytes(total_bytes, bytes, sizeof(bytes)));
+	progress_begin(&progress, "wiped", total_bytes);
+	err = crew_run(&crew, list, n, errinfo);
+	progress_end(&progress);
+	for (unsigned i = 0; i < n; i++)
+		p->unproven_bytes += gaps[i].wiped_bytes;
 	return err;
 }
 
@@ -327,6 +339,7 @@ static int clean_node(struct pool *p, struct pool_node *n, uint64_t run, struct 
 static int prove(struct pool *p, const struct datadir *data, struct errinfo *errinfo)
 {
 	struct table_mark mark = { .pool = p->id };
+	unsigned cursor = 0;
 	int err = random_number(&mark.run, errinfo);
 
 	if (err)
@@ -336,17 +349,16 @@ static int prove(struct pool *p, const struct datadir *data, struct errinfo *err
 		return datadir_fail(data, DATADIR_LEDGER, err, errinfo);
 	/* The old proofs are void now, so the seal may match again. */
 	ledger_keep_seal(p->ledger, seal_of(p));
-	for (unsigned i = 0; i < p->nnodes && !err; i++) {
-		const struct proof_subject of = subject(p, &p->nodes[i], mark.run);
-
-		err = proof_give(&p->proofs, p->nodes[i].node, &of);
-	}
+	p->run = mark.run;
+	for (struct segment *s; !err && (s = pool_next_segment(p, &cursor)) != NULL;)
+		err = pool_prove_segment(p, s);
 	return err ? datadir_fail(data, DATADIR_POOL, err, errinfo) : 0;
 }
 
 static int open_all(struct pool *p, const struct datadir *data, const struct sizes *sizes,
 	const struct topology *topology, struct errinfo *errinfo)
 {
+	struct segment *list[SEGMENTS_MAX];
 	struct origin origin;
 	uint64_t run;
 	int err = origin_read(&origin, data, errinfo);
@@ -358,14 +370,15 @@ static int open_all(struct pool *p, const struct datadir *data, const struct siz
 	if (err)
 		return err;
 	run = origin.run;
-	err = open_nodes(p, data, sizes, &origin, topology, errinfo);
+	err = open_segments(p, data, sizes, &origin, topology, errinfo);
+	if (!err)
+		err = segments_populate(list, list_segments(p, list), topology, errinfo);
 	if (!err)
 		err = recover_all(p, errinfo);
 	if (err)
 		return err;
 	log_rejected(p);
-	for (unsigned i = 0; i < p->nnodes && !err; i++)
-		err = clean_node(p, &p->nodes[i], run, errinfo);
+	err = clean(p, run, errinfo);
 	return err ? err : prove(p, data, errinfo);
 }
 
@@ -391,15 +404,16 @@ void pool_settle(struct pool *p)
 	table_adopt(&p->proofs);
 }
 
-/* Drop a proof before removing its arena: a proof without an arena means that the arena was lost. */
 void pool_undo(struct pool *p, const struct datadir *data)
 {
+	unsigned cursor = 0;
+
 	if (p->fresh && p->id)
 		datadir_remove_files(data, p->id, true);
-	for (unsigned i = 0; i < p->nnodes && !p->fresh; i++) {
-		if (!p->nodes[i].arena.created)
+	for (struct segment *s; !p->fresh && (s = pool_next_segment(p, &cursor)) != NULL;) {
+		if (!s->arena.created)
 			continue;
-		proof_drop(&p->proofs, p->nodes[i].node);
-		(void)arena_remove(data->arenas, p->nodes[i].node, p->id);
+		pool_drop_segment(p, data, s->number, s->node);
+		segment_close(s);
 	}
 }

@@ -15,14 +15,11 @@ static unsigned policy_of(const struct wish *wish)
 /* The node that an address of the pool lies on. */
 static int node_of_address(const struct pool *p, uint64_t addr, int *out, struct errinfo *errinfo)
 {
-	for (unsigned i = 0; addr_is_remote(addr) && i < p->nnodes; i++) {
-		const struct pool_node *n = &p->nodes[i];
+	const struct segment *s = addr_is_remote(addr) ? pool_find_segment(p, addr) : NULL;
 
-		if (addr_server(addr) == ADDR_SERVER && addr_node(addr) == n->node &&
-			addr_offset(addr) < n->arena.bytes) {
-			*out = (int)n->node;
-			return 0;
-		}
+	if (s && addr_offset(addr) < s->arena.bytes) {
+		*out = (int)s->node;
+		return 0;
 	}
 	return errinfo_set(errinfo, -EINVAL,
 		"0x%" PRIx64 ", near which memory is wanted, is not in this server's pool", addr);
@@ -41,9 +38,16 @@ static int origin_of(
 
 unsigned pool_facts(const struct pool *p, struct ranking_node out[ADDR_MAX_NODES])
 {
-	for (unsigned i = 0; i < p->nnodes; i++) {
+	unsigned cursor = 0;
+
+	for (unsigned i = 0; i < p->nnodes; i++)
 		out[i] = facts_of_node(p->topology, p->nodes[i].node);
-		out[i].free_bytes = buddy_free_bytes(p->nodes[i].buddy);
+	for (struct segment *s; (s = pool_next_segment(p, &cursor)) != NULL;) {
+		unsigned i = 0;
+
+		while (out[i].node != s->node)
+			i++;
+		out[i].free_bytes += buddy_free_bytes(s->buddy);
 	}
 	return p->nnodes;
 }

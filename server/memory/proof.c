@@ -25,9 +25,9 @@ static bool is_whole(const struct proof *p)
 	return (p->state == PROOF_MAKING || p->state == PROOF_CLEAN) && p->check == checksum(p);
 }
 
-void proof_read(int tables_dir, const char *name, struct proof out[ADDR_MAX_NODES])
+void proof_read(int tables_dir, const char *name, struct proof out[SEGMENTS_MAX])
 {
-	const size_t bytes = ADDR_MAX_NODES * sizeof(*out);
+	const size_t bytes = SEGMENTS_MAX * sizeof(*out);
 	int fd = openat(tables_dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	ssize_t n = fd >= 0 ? pread(fd, out, bytes, TABLE_HEADER_BYTES) : 0;
 
@@ -35,7 +35,7 @@ void proof_read(int tables_dir, const char *name, struct proof out[ADDR_MAX_NODE
 		close(fd);
 	n = n > 0 ? n : 0;
 	memset((char *)out + n, 0, bytes - (size_t)n);
-	for (unsigned i = 0; i < ADDR_MAX_NODES; i++) {
+	for (unsigned i = 0; i < SEGMENTS_MAX; i++) {
 		if (!is_whole(&out[i]))
 			out[i] = (struct proof){ .state = PROOF_NONE };
 	}
@@ -48,20 +48,20 @@ int proof_open(struct table *t, int tables_dir, const char *name)
 		.oldest = PROOF_OLDEST,
 		.adopt_later = true,
 		.record_bytes = sizeof(struct proof),
-		.count = ADDR_MAX_NODES };
+		.count = SEGMENTS_MAX };
 	int err = table_open(t, tables_dir, name, &layout, NULL);
 
 	if (!err)
-		err = table_back(t, ADDR_MAX_NODES - 1);
+		err = table_back(t, SEGMENTS_MAX - 1);
 	if (err)
 		table_close(t);
 	return err;
 }
 
 /* Store NONE first and the new state last: a kill in between leaves a record that proves nothing. */
-static void store(struct table *t, unsigned node, struct proof next)
+static void store(struct table *t, unsigned segment, struct proof next)
 {
-	struct proof *p = table_edit(t, node);
+	struct proof *p = table_edit(t, segment);
 
 	next.check = checksum(&next);
 	__atomic_store_n(&p->state, PROOF_NONE, __ATOMIC_SEQ_CST);
@@ -75,9 +75,9 @@ static void store(struct table *t, unsigned node, struct proof next)
 	__atomic_store_n(&p->state, next.state, __ATOMIC_SEQ_CST);
 }
 
-void proof_announce(struct table *t, unsigned node, uint64_t bytes)
+void proof_announce(struct table *t, unsigned segment, uint64_t bytes)
 {
-	store(t, node, (struct proof){ .state = PROOF_MAKING, .bytes = bytes });
+	store(t, segment, (struct proof){ .state = PROOF_MAKING, .bytes = bytes });
 }
 
 static int make(const struct proof_subject *of, struct proof *out)
@@ -98,27 +98,34 @@ static int make(const struct proof_subject *of, struct proof *out)
 	return 0;
 }
 
-int proof_give(struct table *t, unsigned node, const struct proof_subject *of)
+int proof_give(struct table *t, unsigned segment, const struct proof_subject *of)
 {
 	struct proof p;
 	int err = make(of, &p);
 
 	if (!err)
-		store(t, node, p);
+		store(t, segment, p);
 	return err;
 }
 
-bool proof_holds(const struct table *t, unsigned node, const struct proof_subject *of)
+bool proof_holds(const struct table *t, unsigned segment, const struct proof_subject *of)
 {
 	struct proof p;
 
 	return of->run != 0 && make(of, &p) == 0 &&
-	       memcmp(&p, table_record(t, node), sizeof(p)) == 0;
+	       memcmp(&p, table_record(t, segment), sizeof(p)) == 0;
 }
 
-void proof_drop(struct table *t, unsigned node)
+bool proof_is_known(const struct table *t, unsigned segment)
 {
-	struct proof *p = table_edit(t, node);
+	const struct proof *p = table_record(t, segment);
+
+	return p->state != PROOF_NONE;
+}
+
+void proof_drop(struct table *t, unsigned segment)
+{
+	struct proof *p = table_edit(t, segment);
 
 	__atomic_store_n(&p->state, PROOF_NONE, __ATOMIC_SEQ_CST);
 }

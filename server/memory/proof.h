@@ -15,11 +15,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "common/addr.h"
 #include "server/ledger/table.h"
+#include "server/memory/arena.h"
 
-#define PROOF_FORMAT 2
-#define PROOF_OLDEST 1 /* without a seal: no proof holds */
+#define PROOF_FORMAT 3
+#define PROOF_OLDEST \
+	1 /* 1 is without a seal: no proof holds; 2 has a record per node, whose segment has its number */
 
 /* The arena and the ledger that a proof is about. */
 struct proof_subject {
@@ -35,7 +36,7 @@ enum proof_state {
 	PROOF_CLEAN = 2,
 };
 
-/* One per node. */
+/* One per segment. */
 struct proof {
 	uint32_t state;
 	uint32_t check; /* checksum over all other fields */
@@ -47,20 +48,23 @@ struct proof {
 };
 
 /* Read all proofs without changing the file. PROOF_NONE for an unreadable file or a bad record. */
-void proof_read(int tables_dir, const char *name, struct proof out[ADDR_MAX_NODES]);
+void proof_read(int tables_dir, const char *name, struct proof out[SEGMENTS_MAX]);
 
 /* ERRORS: as table_open(), and errno of fallocate. */
 int proof_open(struct table *t, int tables_dir, const char *name);
 
 /* The arena is about to be created. */
-void proof_announce(struct table *t, unsigned node, uint64_t bytes);
+void proof_announce(struct table *t, unsigned segment, uint64_t bytes);
 
 /* Store the proof: all memory that the ledger does not list is zero now. errno of fstat. */
-int proof_give(struct table *t, unsigned node, const struct proof_subject *of);
+int proof_give(struct table *t, unsigned segment, const struct proof_subject *of);
 
-bool proof_holds(const struct table *t, unsigned node, const struct proof_subject *of);
+bool proof_holds(const struct table *t, unsigned segment, const struct proof_subject *of);
+
+/* Is there, or may there be, an arena of that number? */
+bool proof_is_known(const struct table *t, unsigned segment);
 
 /* The arena is being removed. */
-void proof_drop(struct table *t, unsigned node);
+void proof_drop(struct table *t, unsigned segment);
 
 #endif

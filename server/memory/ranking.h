@@ -16,10 +16,10 @@
 
 /* A node that lends. */
 struct ranking_node {
-	unsigned node; /* OS index, below ADDR_MAX_NODES */
+	unsigned node;     /* OS index, below ADDR_MAX_NODES */
+	unsigned distance; /* from the origin, if there is one */
 	uint64_t free_bytes;
 	uint64_t values[PLACEMENT_ATTRIBUTES]; /* bytes, MiB/s, ns; 0: unknown */
-	unsigned distance;                     /* from the origin, if there is one */
 };
 
 struct ranking_question {

@@ -3,10 +3,10 @@
 
 #include "common/addr.h"
 
-/* A peer may send any range: drop empty ranges, clip the others to the node. */
-unsigned wish_avoid_on(const struct wish *w, unsigned node, struct buddy_range out[AVOID_MAX])
+/* A peer may send any range: drop empty ranges, clip the others to the segment. */
+unsigned wish_avoid_in(const struct wish *w, unsigned segment, struct buddy_range out[AVOID_MAX])
 {
-	const uint64_t first = addr_make(ADDR_SERVER, node, 0), last = first + ADDR_OFFSET_MASK;
+	const uint64_t first = addr_make(segment, 0), last = first + ADDR_OFFSET_MASK;
 	unsigned n = 0;
 
 	for (unsigned i = 0; i < w->navoid; i++) {

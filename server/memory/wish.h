@@ -21,7 +21,7 @@ struct wish {
 	unsigned navoid;           /* at most AVOID_MAX */
 };
 
-/* The parts of avoid on a node, as offsets in its arena. Returns their number. */
-unsigned wish_avoid_on(const struct wish *w, unsigned node, struct buddy_range out[AVOID_MAX]);
+/* The parts of avoid in a segment, as offsets. Returns their number. */
+unsigned wish_avoid_in(const struct wish *w, unsigned segment, struct buddy_range out[AVOID_MAX]);
 
 #endif

@@ -12,6 +12,7 @@
 #include "common/denial.h"
 #include "common/verbs.h"
 #include "server/base/destroy.h"
+#include "server/memory/pool.h" /* numa/topology.h */
 
 #define MAX_GIDS 256
 
@@ -46,42 +47,49 @@ static int device_address(struct ibv_context *verbs, struct in_addr *out)
 	return -ENODEV;
 }
 
-static void close_chunks(struct device *d)
+static void close_chunks(struct ibv_mr **chunks)
 {
-	for (unsigned node = 0; node < ADDR_MAX_NODES; node++) {
-		for (struct ibv_mr **mr = d->chunks[node]; mr && *mr; mr++)
-			DESTROY("a region of the pool", ibv_dereg_mr(*mr));
-		free(d->chunks[node]);
-		d->chunks[node] = NULL;
-	}
+	for (struct ibv_mr **mr = chunks; mr && *mr; mr++)
+		DESTROY("a region of the pool", ibv_dereg_mr(*mr));
+	free(chunks);
 }
 
-/* Register one arena in pieces a window may cover. */
-static int open_chunks(struct device *d, const struct pool_node *n, struct errinfo *errinfo)
+int device_register(struct device *d, const struct segment *s, struct progress *progress,
+	struct errinfo *errinfo)
 {
-	uint64_t bytes = n->arena.bytes;
-	size_t count = (bytes + d->region_max - 1) / d->region_max;
-	struct ibv_mr **chunks = calloc(count + 1, sizeof(*chunks));
+	size_t count = (s->arena.bytes + d->region_max - 1) / d->region_max;
+	struct ibv_mr **chunks;
 
+	if (d->protection != PROTECTION_WINDOW)
+		return 0;
+	chunks = calloc(count + 1, sizeof(*chunks));
 	if (!chunks)
 		return errinfo_set(errinfo, -ENOMEM, "no memory for region handles");
-	d->chunks[n->node] = chunks;
+	d->chunks[s->number] = chunks;
 	for (size_t i = 0; i < count; i++) {
-		uint64_t offset = i * d->region_max;
-		uint64_t left = bytes - offset;
+		uint64_t offset = i * d->region_max, left = s->arena.bytes - offset;
+		uint64_t bytes = left < d->region_max ? left : d->region_max;
 
-		chunks[i] = ibv_reg_mr_iova(d->pd, n->arena.base + offset,
-			left < d->region_max ? left : d->region_max, addr_make(0, n->node, offset),
-			IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_MW_BIND);
+		chunks[i] = ibv_reg_mr_iova(d->pd, s->arena.base + offset, bytes,
+			addr_make(s->number, offset), IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_MW_BIND);
 		if (!chunks[i]) {
 			char doing[96];
 
 			snprintf(doing, sizeof(doing), "%.60s: registering the memory of node %u",
-				device_name(d), n->node);
+				device_name(d), s->node);
 			return denial_explain(DENIED_PINNED, verbs_errno(), doing, errinfo);
 		}
+		if (!progress_add(progress, bytes))
+			return errinfo_set(errinfo, -ECANCELED,
+				"stopped while memory of node %u was being registered", s->node);
 	}
 	return 0;
+}
+
+void device_unregister(struct device *d, unsigned segment)
+{
+	close_chunks(d->chunks[segment]);
+	d->chunks[segment] = NULL;
 }
 
 /* Without these no allocation is ever safe to hand on, whatever the user asked for. */
@@ -181,20 +189,12 @@ fail:
 	return err;
 }
 
-int device_register(struct device *d, const struct pool *pool, struct errinfo *errinfo)
-{
-	int err = 0;
-
-	for (unsigned i = 0; !err && i < pool->nnodes && d->protection == PROTECTION_WINDOW; i++)
-		err = open_chunks(d, &pool->nodes[i], errinfo);
-	return err;
-}
-
 void device_close(struct device *d)
 {
 	if (!d)
 		return;
-	close_chunks(d);
+	for (unsigned i = 0; i < SEGMENTS_MAX; i++)
+		device_unregister(d, i);
 	if (d->channel)
 		DESTROY("a completion channel", ibv_destroy_comp_channel(d->channel));
 	if (d->pd)
@@ -205,7 +205,7 @@ void device_close(struct device *d)
 
 struct ibv_mr *device_chunk(const struct device *d, uint64_t addr)
 {
-	struct ibv_mr **chunks = d->chunks[addr_node(addr)];
+	struct ibv_mr **chunks = d->chunks[addr_segment(addr)];
 
 	return chunks ? chunks[addr_offset(addr) / d->region_max] : NULL;
 }

@@ -15,7 +15,7 @@
 #include "common/addr.h"
 #include "common/errinfo.h"
 #include "server/base/options.h"
-#include "server/memory/pool.h"
+#include "server/memory/segment.h"
 #include "server/net/probe.h"
 
 /* mlx5 refuses windows, and so regions worth binding to, of more than 2 GiB. */
@@ -33,16 +33,22 @@ struct device {
 	uint64_t region_max;    /* bytes that one region may have; a power of 2 */
 	struct in_addr address; /* the one it was probed on */
 	struct probe_result probe;
-	enum protection protection;             /* WINDOW or REGION */
-	struct ibv_mr **chunks[ADDR_MAX_NODES]; /* WINDOW: by node, chunk; NULL-terminated */
+	enum protection protection;           /* WINDOW or REGION */
+	struct ibv_mr **chunks[SEGMENTS_MAX]; /* WINDOW: by segment, chunk; NULL-terminated */
 };
 
 /* -ENODEV: no usable address on it (why says so). Probes the device, which takes a moment. */
 int device_open(struct device *d, struct ibv_context *verbs, enum protection wanted,
 	struct errinfo *errinfo);
 
-/* Let the device reach the pool: in WINDOW mode by its arenas' regions, else grant by grant. */
-int device_register(struct device *d, const struct pool *pool, struct errinfo *errinfo);
+/*
+ * Let the device reach a segment: in WINDOW mode by its regions, else grant by grant. After an error,
+ * device_unregister(). Any thread, one at a time for a segment.
+ */
+int device_register(struct device *d, const struct segment *s, struct progress *progress,
+	struct errinfo *errinfo);
+/* No window is bound to its regions any more. Any thread. Fine if not registered. */
+void device_unregister(struct device *d, unsigned segment);
 
 void device_close(struct device *d); /* NULL-safe, half-built is fine */
 

@@ -11,6 +11,7 @@
 #include "common/denial.h"
 #include "common/log.h"
 #include "common/verbs.h"
+#include "server/base/crew.h"
 #include "server/base/options.h"
 #include "server/net/connection.h"
 
@@ -90,12 +91,58 @@ int devices_open(struct net *net, const struct options *o, struct errinfo *errin
 	return err;
 }
 
-int devices_register(struct net *net, const struct pool *pool, struct errinfo *errinfo)
+struct registering {
+	struct net *net;
+	const struct segment *segment;
+	struct progress *progress;
+};
+
+static int register_segment(void *item, struct errinfo *errinfo)
+{
+	struct registering *r = item;
+	int err = devices_register_segment(r->net, r->segment, r->progress, errinfo);
+
+	if (err)
+		atomic_store(&r->progress->stop, true);
+	return err;
+}
+
+int devices_register_segment(struct net *net, const struct segment *s, struct progress *progress,
+	struct errinfo *errinfo)
 {
 	int err = 0;
 
 	for (unsigned i = 0; i < net->ndevices && !err; i++)
-		err = device_register(&net->devices[i], pool, errinfo);
+		err = device_register(&net->devices[i], s, progress, errinfo);
+	return err;
+}
+
+void devices_unregister_segment(struct net *net, unsigned number)
+{
+	for (unsigned i = 0; i < net->ndevices; i++)
+		device_unregister(&net->devices[i], number);
+}
+
+int devices_register(struct net *net, const struct pool *pool, struct errinfo *errinfo)
+{
+	struct registering items[SEGMENTS_MAX];
+	void *list[SEGMENTS_MAX];
+	struct progress progress;
+	const struct crew crew = {
+		.work = register_segment, .watch = progress_watch, .arg = &progress
+	};
+	uint64_t total_bytes = 0;
+	unsigned cursor = 0, n = 0;
+	int err;
+
+	for (struct segment *s; (s = pool_next_segment(pool, &cursor)) != NULL; n++) {
+		items[n] = (struct registering){ net, s, &progress };
+		list[n] = &items[n];
+		total_bytes += net->ndevices * s->arena.bytes;
+	}
+	progress_begin(&progress, "registered", total_bytes);
+	err = crew_run(&crew, list, n, errinfo);
+	progress_end(&progress);
 	return err;
 }
 

@@ -128,7 +128,7 @@ static int target_open(const struct probe *p, struct target *t, bool tight)
 		return errinfo_set(p->note, -errno, "no memory to try it on");
 	t->memory = memory;
 	memset(memory, 0x5a, bytes);
-	t->first = p->remote_addresses ? addr_make(0, 0, p->page_bytes) : (uintptr_t)memory;
+	t->first = p->remote_addresses ? addr_make(0, p->page_bytes) : (uintptr_t)memory;
 	t->window_addr = t->first + skip;
 	t->window_bytes = bytes - 2 * skip;
 	region = t->memory + (tight ? skip : 0);

@@ -70,6 +70,8 @@ static const struct {
 	[MESSAGE_UNSHARE] = { handle_unshare, ON(PURPOSE_SESSION), false },
 	[MESSAGE_COPY] = { handle_copy, ON(PURPOSE_SESSION), false },
 	[MESSAGE_FILL] = { handle_fill, ON(PURPOSE_SESSION), false },
+	[MESSAGE_OFFER] = { handle_offer, ON(PURPOSE_SESSION), false },
+	[MESSAGE_ACCEPT] = { handle_accept, ON(PURPOSE_SESSION), false },
 	[MESSAGE_FENCE] = { handle_fence, ON(PURPOSE_SESSION), false },
 };
 

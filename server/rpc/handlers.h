@@ -8,6 +8,7 @@
  *	memory.c	ALLOC FREE ATTACH
  *	share.c		SHARE LOOKUP DETACH UNSHARE
  *	copy.c		COPY FILL
+ *	handover.c	OFFER ACCEPT
  *	site.c		SITE SITE_NAMES
  *	report.c	REPORT REPORT_READ
  *
@@ -55,7 +56,7 @@ typedef int handler_fn(struct connection *c, const struct header *h, struct wire
 handler_fn handle_hello, handle_join, handle_bye, handle_renew, handle_fence;
 handler_fn handle_alloc, handle_free, handle_attach;
 handler_fn handle_share, handle_lookup, handle_detach, handle_unshare;
-handler_fn handle_copy, handle_fill;
+handler_fn handle_copy, handle_fill, handle_offer, handle_accept;
 handler_fn handle_site, handle_site_names;
 handler_fn handle_report, handle_report_read;
 
@@ -76,7 +77,7 @@ const struct allocation *handler_own(const struct connection *c, uint64_t addr, 
 bool handler_reachable(struct connection *c, uint64_t addr, uint64_t serial,
 	const uint8_t key[SHARE_KEY_SIZE], struct reached *out, bool *out_read_only);
 
-/* Does a DETACH of the connection's session wait for the session's grants on it to end? */
+/* Does a DETACH or OFFER of the connection's session wait for the session's grants on it to end? */
 bool handler_is_detaching(const struct connection *c, const struct reached *what);
 
 /* The record of the connection's session. */

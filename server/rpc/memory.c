@@ -102,7 +102,10 @@ static const struct allocation *made_by(struct connection *c, uint32_t seq)
 
 static int reply_alloc(struct connection *c, const struct header *h, const struct allocation *a)
 {
-	const struct alloc_reply body = { .addr = a->addr, .bytes = a->bytes, .serial = a->serial };
+	const struct alloc_reply body = { .addr = a->addr,
+		.bytes = a->bytes,
+		.serial = a->serial,
+		.node = (uint8_t)allocation_node(a) };
 	struct reply r;
 
 	connection_reply_begin(c, h->type, h->seq, 0, &r);

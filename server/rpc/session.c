@@ -12,8 +12,7 @@
 #include "server/rpc/handlers.h"
 #include "server/grant/grant.h"
 
-#define HEARTBEAT_NODE \
-	(ADDR_MAX_NODES - 1) /* in the heartbeat page's addresses; no arena has this node */
+#define HEARTBEAT_SEGMENT (ADDR_SEGMENTS - 1) /* the heartbeat page's own; no segment of the pool */
 
 static int make_heartbeat_grant(struct connection *c, struct extent *e)
 {
@@ -21,7 +20,7 @@ static int make_heartbeat_grant(struct connection *c, struct extent *e)
 
 	*e = (struct extent){ .memory = (void *)session_heartbeat(session_of(c)),
 		.addr = addr_make(
-			0, HEARTBEAT_NODE, (uint64_t)c->grantee->slot * HEARTBEAT_LINE_BYTES),
+			HEARTBEAT_SEGMENT, (uint64_t)c->grantee->slot * HEARTBEAT_LINE_BYTES),
 		.bytes = sizeof(uint64_t),
 		.access = IBV_ACCESS_REMOTE_WRITE };
 	err = grant_create(c->device->pd, e, NULL, NULL, &c->heartbeat);

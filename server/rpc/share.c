@@ -215,6 +215,7 @@ int handle_lookup(struct connection *c, const struct header *h, struct wire *in)
 		.serial = a->serial,
 		.age_ns = leases_age_ns(rpc_of(c)->leases, born_ns(c, &offer)),
 		.read_only = read_only,
+		.node = (uint8_t)allocation_node(a),
 		.size_class = a->size_class,
 		.slab_addr = a->size_class ? a->addr : 0,
 		.slab_bytes = a->size_class ? a->bytes : 0 };
@@ -290,7 +291,9 @@ bool handler_is_detaching(const struct connection *c, const struct reached *what
 {
 	const struct connection *control = session_of(c)->control;
 
-	return control && control->pending.active && control->pending.type == MESSAGE_DETACH &&
+	return control && control->pending.active &&
+	       (control->pending.type == MESSAGE_DETACH ||
+		       control->pending.type == MESSAGE_OFFER) &&
 	       control->pending.allocation == what->allocation &&
 	       control->pending.offset == what->offset;
 }

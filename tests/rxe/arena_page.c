@@ -22,7 +22,7 @@ int arena_page_node(struct rig *r, uint64_t addr, uint64_t seed)
 	void *pages[1];
 
 	/* Its name ends with the pool's id. */
-	snprintf(pattern, sizeof(pattern), "%s/arena-%u-*", r->data, addr_node(addr));
+	snprintf(pattern, sizeof(pattern), "%s/arena-%u-*", r->data, addr_segment(addr));
 	assert_int_equal(glob(pattern, 0, NULL, &found), 0);
 	assert_int_equal(found.gl_pathc, 1);
 	fd = open(found.gl_pathv[0], O_RDONLY | O_CLOEXEC);

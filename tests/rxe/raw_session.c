@@ -90,7 +90,7 @@ static struct {
 /* Two nodes of 128 MiB. */
 static size_t place_of(uint64_t addr)
 {
-	return (addr >> 12 & 0x7fff) | (addr_node(addr) & 1) << 15;
+	return (addr >> 12 & 0x7fff) | (addr_segment(addr) & 1) << 15;
 }
 
 void raw_remember(uint64_t addr, uint64_t serial)

@@ -88,6 +88,12 @@ void speech_put_body(struct wire *w, enum message_type type)
 	case MESSAGE_FILL:
 		fill_request_put(w, &(struct fill_request){ .dst = { .addr = 4096 } });
 		break;
+	case MESSAGE_OFFER:
+		offer_request_put(w, &(struct offer_request){ .addr = 4096 });
+		break;
+	case MESSAGE_ACCEPT:
+		accept_request_put(w, &(struct accept_request){ .addr = 4096 });
+		break;
 	case MESSAGE_FENCE:
 		fence_request_put(w, &(struct fence_request){ .fencing_token = 1 });
 		break;

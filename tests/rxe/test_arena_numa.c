@@ -22,7 +22,7 @@
 #include "numa/pages.h"
 #include "numa/place.h"
 #include "numa/topology.h"
-#include "server/memory/arena.h"
+#include "tests/support/arenas.h"
 #include "server/memory/limits.h"
 
 #define POOL 0x123ULL
@@ -66,19 +66,19 @@ static void test_every_node_gets_its_own_pages(void **state)
 		struct pages_count count;
 
 		assert_int_equal(place_thread(topology, other), 0);
-		if (arena_open(&a, &config, &errinfo) != 0)
+		if (arena_make_ready(&a, config, &errinfo) != 0)
 			fail_msg("%s", errinfo.text);
 		assert_all_on(&a, node);
 		assert_int_equal(pages_locate(a.base, a.bytes, 4096, other, 100, &count), 0);
 		assert_int_equal(count.elsewhere, 100);
 		memset(a.base, 'n', a.bytes);
 		arena_close(&a);
-		assert_int_equal(arena_open(&a, &config, &errinfo), 0);
+		assert_int_equal(arena_make_ready(&a, config, &errinfo), 0);
 		assert_int_equal(a.base[a.bytes - 1], 'n');
 		assert_int_equal(arena_wipe(&a, 0, a.bytes), 0);
 		assert_all_on(&a, node);
 		arena_close(&a);
-		assert_int_equal(arena_remove(dir, node, POOL), 0);
+		assert_int_equal(arena_remove(dir, node, node, POOL), 0);
 	}
 	close(dir);
 	assert_int_equal(rmdir(path), 0);
@@ -156,19 +156,19 @@ static void test_huge_pages(void **state)
 	assert_int_equal(sizes.count, 2);
 	assert_int_equal(sizes.nodes[1].bytes, 16 * MIB);
 
-	if (arena_open(&a, &config, &errinfo) != 0)
+	if (arena_make_ready(&a, config, &errinfo) != 0)
 		fail_msg("%s", errinfo.text);
 	assert_int_equal(a.page_bytes, 2 * MIB);
 	assert_all_on(&a, node);
 	arena_close(&a);
-	assert_int_equal(arena_remove(config.data_dir, node, POOL), 0);
+	assert_int_equal(arena_remove(config.data_dir, node, node, POOL), 0);
 
 	/* The machine has 12 free huge pages, but this node only 8. */
 	config.bytes = 18 * MIB;
 	sizes.nodes[1].bytes = config.bytes;
 	topology_refresh(topology);
 	assert_int_equal(limits_check(topology, &limits, &sizes, &errinfo), -ENOMEM);
-	assert_int_equal(arena_open(&a, &config, &errinfo), -ENOSPC);
+	assert_int_equal(arena_make_ready(&a, config, &errinfo), -ENOSPC);
 	assert_non_null(strstr(errinfo.text, "huge pages"));
 	close(config.data_dir);
 	assert_int_equal(umount(path), 0);

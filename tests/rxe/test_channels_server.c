@@ -142,7 +142,7 @@ static void other_messages_cut_it_off(void **state)
 
 	crew_start(r, NULL);
 	crew_open(&w, r, 0);
-	for (unsigned type = MESSAGE_HELLO; type <= MESSAGE_FILL; type++) {
+	for (unsigned type = MESSAGE_HELLO; type <= MESSAGE_ACCEPT; type++) {
 		struct raw *raw = NULL;
 
 		/* First: nothing but a JOIN. */

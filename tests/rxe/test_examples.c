@@ -153,6 +153,12 @@ static void test_copies(void **state)
 			"4194304 bytes, the first entry is 1, the last is empty\n", NULL });
 }
 
+static void test_handover(void **state)
+{
+	test_example(*state, "13-handover",
+		(const char *const[]){ "made by one, kept by another\n", NULL });
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -168,6 +174,7 @@ int main(void)
 		RIG_TEST(test_events),
 		RIG_TEST(test_operations),
 		RIG_TEST(test_copies),
+		RIG_TEST(test_handover),
 	};
 
 	return rig_main(RIG_PORT_EXAMPLES, tests, sizeof(tests) / sizeof(tests[0]));

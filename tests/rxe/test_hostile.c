@@ -54,8 +54,8 @@ static void add_around(struct ranges *out, const struct grant_reply *g)
 	add(out, end, 4096);
 	add(out, end + 4096, 4096);
 	add(out, end + (1ULL << 30), 64);
-	add(out, g->addr ^ 1ULL << ADDR_NODE_SHIFT, 64);
-	add(out, g->addr ^ 1ULL << ADDR_SERVER_SHIFT, 64);
+	add(out, g->addr ^ 1ULL << ADDR_SEGMENT_SHIFT, 64);
+	add(out, g->addr ^ 1ULL << (ADDR_SEGMENT_SHIFT + 6), 64);
 	add(out, g->addr ^ 1ULL << 63, 64);
 	if (g->bytes < RAW_DATA_BYTES)
 		add(out, g->addr, g->bytes + 1);

@@ -23,7 +23,7 @@ static void cut_short_and_too_long(void **state)
 
 	rig_start(r, NULL);
 	before = rig_look(r);
-	for (unsigned type = MESSAGE_HELLO; type <= MESSAGE_FILL; type++) {
+	for (unsigned type = MESSAGE_HELLO; type <= MESSAGE_ACCEPT; type++) {
 		speech_make(&m, type, 1000);
 		for (size_t n = 0; n < m.n; n++, said++)
 			speech_assert_cut_off(r, type, m.bytes, n);
@@ -43,7 +43,7 @@ static void garbage_of_every_size(void **state)
 
 	rig_start(r, NULL);
 	for (size_t n = 0; n <= MESSAGE_MAX + 1; n += n < 64 || n > MESSAGE_MAX - 8 ? 1 : 67) {
-		unsigned type = 1 + (unsigned)random_below(&seed, MESSAGE_FILL);
+		unsigned type = 1 + (unsigned)random_below(&seed, MESSAGE_ACCEPT);
 		struct raw *raw = speech_connect(r, type);
 
 		speech_make(&m, type, 1000);

@@ -12,8 +12,8 @@
 #include "tests/rxe/speech.h"
 
 #define SILENT 200
-#define ROUND (4 * MESSAGE_FILL) /* each message in each way */
-#define HELLO_LIMIT_MS 5000      /* what rmemd allows */
+#define ROUND (4 * MESSAGE_ACCEPT) /* each message in each way */
+#define HELLO_LIMIT_MS 5000        /* what rmemd allows */
 
 /* ---- out of order ---- */
 
@@ -26,7 +26,7 @@ static void requests_out_of_order(void **state)
 	/* HELLO twice. */
 	speech_make(&m, MESSAGE_HELLO, 1000);
 	speech_assert_cut_off(r, MESSAGE_RENEW, m.bytes, m.n);
-	for (unsigned type = MESSAGE_BYE; type <= MESSAGE_FILL; type++) {
+	for (unsigned type = MESSAGE_BYE; type <= MESSAGE_ACCEPT; type++) {
 		struct raw *raw;
 
 		speech_make(&m, type, 1000);
@@ -145,7 +145,7 @@ static void leaves_in_the_middle(void **state)
 	struct speech m;
 
 	rig_start(r, NULL);
-	for (unsigned type = MESSAGE_HELLO; type <= MESSAGE_FILL; type++) {
+	for (unsigned type = MESSAGE_HELLO; type <= MESSAGE_ACCEPT; type++) {
 		for (unsigned i = 0; i < 10; i++) {
 			struct raw *raw = speech_connect(r, type);
 
@@ -168,7 +168,7 @@ static void leaves_in_the_middle(void **state)
 /* With every message: says nothing, half of it, all without waiting for the answer, all. */
 static void misbehave(const struct rig *r, unsigned i)
 {
-	unsigned type = 1 + i % MESSAGE_FILL, way = i / MESSAGE_FILL % 4;
+	unsigned type = 1 + i % MESSAGE_ACCEPT, way = i / MESSAGE_ACCEPT % 4;
 	struct raw *raw = speech_connect(r, type);
 	struct speech m;
 

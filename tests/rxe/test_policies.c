@@ -32,22 +32,32 @@ static struct rmem_alloc_attr policy(uint32_t policy, uint64_t nodes)
 	return attr;
 }
 
+static unsigned node_of(struct rmem *rm, rmem_addr_t addr)
+{
+	struct rmem_stat stat = { .size = sizeof(stat) };
+
+	lib_succeed(rmem_stat(rm, addr, &stat));
+	return stat.node;
+}
+
 /* Lend, write, and see on which node the bytes are. */
 static unsigned place(
 	struct rig *r, struct rmem *rm, const struct rmem_alloc_attr *attr, rmem_addr_t *out)
 {
 	static char bytes[4096];
 	rmem_addr_t addr = 0;
+	unsigned node;
 
 	lib_succeed(rmem_alloc(rm, BYTES, attr, &addr));
 	pattern_fill(bytes, sizeof(bytes), addr);
 	lib_succeed(rmem_write(rm, addr, bytes, sizeof(bytes)));
-	assert_int_equal(arena_page_node(r, addr, addr), (int)addr_node(addr));
+	node = node_of(rm, addr);
+	assert_int_equal(arena_page_node(r, addr, addr), (int)node);
 	if (out)
 		*out = addr;
 	else
 		lib_succeed(rmem_free(rm, addr));
-	return addr_node(addr);
+	return node;
 }
 
 static long long counted(struct rig *r, unsigned node, const char *word)
@@ -82,14 +92,14 @@ static void test_named_nodes(void **state)
 	while (place(r, rm, &preferred, &held[n]) == 1)
 		assert_true(++n < 16);
 	assert_int_equal(n, 4);
-	assert_int_equal(addr_node(held[n++]), 0);
+	assert_int_equal(node_of(rm, held[n++]), 0);
 	assert_int_equal(counted(r, 1, "numa_hit"), 4);
 	assert_int_equal(counted(r, 1, "numa_foreign"), 1);
 	assert_int_equal(counted(r, 0, "numa_miss"), 1);
 	lib_expect(rmem_alloc(rm, BYTES, &strict, &addr), -ENOSPC, "the node 1 is full");
 	/* Of two, the one with room serves; when neither has, both are named. */
 	while ((addr = 77, rmem_alloc(rm, BYTES, &bind, &held[n])) == 0) {
-		assert_int_equal(addr_node(held[n]), 3);
+		assert_int_equal(node_of(rm, held[n]), 3);
 		assert_true(++n < 16);
 	}
 	lib_expect(rmem_alloc(rm, BYTES, &bind, &addr), -ENOSPC, "the nodes 1, 3 are full");

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/addr.h"
 #include "tests/rxe/client.h"
 #include "tests/rxe/outside.h"
 #include "tests/rxe/speech.h"
@@ -342,7 +343,25 @@ static int alloc_on(struct raw *r, uint64_t bytes, uint64_t nodes, uint32_t site
 
 static void impossible_memory(void **state)
 {
+	static const struct {
+		struct placement placement;
+		int err;
+	} nowhere[] = {
+		{ { .policy = PLACEMENT_POLICIES }, -EINVAL },
+		{ { .policy = 0x7f | PLACEMENT_STRICT }, -EINVAL },
+		{ { .policy = PLACEMENT_BEST, .attribute = 255 }, -EINVAL },
+		{ { .policy = PLACEMENT_BEST }, -EINVAL },
+		{ { .policy = PLACEMENT_BIND }, -EINVAL },
+		{ { .policy = PLACEMENT_LOCAL, .nodes = 1 }, -EINVAL },
+		{ { .policy = PLACEMENT_NEAR, .near = 4096 }, -EINVAL },
+		{ { .policy = PLACEMENT_NEAR, .near = ADDR_TAG << ADDR_TAG_SHIFT | 1ULL << 40 },
+			-EINVAL },
+		{ { .policy = PLACEMENT_NEAR, .near = UINT64_MAX }, -EINVAL },
+		{ { .near = ADDR_TAG << ADDR_TAG_SHIFT }, -EINVAL },
+		{ { .policy = PLACEMENT_LOCAL | PLACEMENT_STRICT }, -ENODEV },
+	};
 	struct rig *r = *state;
+	struct alloc_reply reply;
 	struct raw *raw;
 
 	rig_start(r, NULL);
@@ -354,6 +373,12 @@ static void impossible_memory(void **state)
 	assert_int_equal(alloc_on(raw, 1ULL << 31, 0, 0), -EFBIG); /* more than a node has */
 	assert_int_equal(alloc_on(raw, 4096, 1ULL << 63, 0), -EINVAL);
 	assert_int_equal(alloc_on(raw, 4096, UINT64_MAX, 0), -EINVAL);
+	for (size_t i = 0; i < sizeof(nowhere) / sizeof(nowhere[0]); i++) {
+		const struct alloc_request q = { .bytes = 4096, .placement = nowhere[i].placement };
+
+		assert_int_equal(
+			RAW_ASK(raw, MESSAGE_ALLOC, alloc, &q, alloc, &reply), nowhere[i].err);
+	}
 	assert_int_equal(alloc_on(raw, 4096, 0, UINT32_MAX), 0); /* a site that nobody told of */
 	raw_close(raw);
 	speech_end(r);

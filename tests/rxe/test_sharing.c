@@ -411,14 +411,13 @@ static void test_small_ones(void **state)
 	lib_succeed(rmem_write(b, addr[3], mine, SMALL));
 	lib_check(a, addr[3], SMALL, 9);
 	lib_check(a, addr[1], SMALL, 1);
+	lib_succeed(rmem_detach(b, addr[2]));
 	/* What is allocated anew, in the same slot perhaps, nobody reaches with the old keys. */
 	for (unsigned i = 0; i < SMALLS; i++) {
 		const rmem_addr_t other = lib_alloc(a, SMALL);
 
-		if (other == addr[2]) {
-			lib_succeed(rmem_detach(b, addr[2]));
+		if (other == addr[2])
 			lib_expect(rmem_attach(b, other, &keys[2], NULL), -EACCES, "key");
-		}
 		lib_succeed(rmem_free(a, other));
 	}
 	lib_succeed(rmem_share(a, addr[1], &again));
@@ -440,6 +439,70 @@ static void test_small_ones(void **state)
 	rig_stop(r, false);
 }
 
+/* ---- handover ---- */
+
+static long long blocks_of(struct rig *r)
+{
+	return rig_ask_number(r, "status", "allocations.blocks");
+}
+
+/* It is one session's all the time, with its bytes; and the other's when that has accepted it. */
+static void test_handover(void **state)
+{
+	struct rmem_share_key shared, key, old;
+	struct rig *r = *state;
+	struct rmem *a, *b;
+	rmem_addr_t addr, small;
+	size_t bytes = 0;
+
+	rig_start(r, patient);
+	addr = open_pair(r, &a, &b, &shared);
+	small = lib_alloc(a, 64);
+	lib_expect(rmem_offer(a, small, &key), -EINVAL, "RMEM_ALLOC_ISOLATED");
+	lib_expect(rmem_offer(b, addr, &key), -EINVAL, "beginning");
+	lib_succeed(rmem_detach(b, addr));
+	/* Offered, and taken back: it is as before, and the key is worth nothing. */
+	lib_succeed(rmem_offer(a, addr, &old));
+	lib_expect(rmem_read(a, theirs, addr, 8), -EFAULT, "was offered");
+	lib_expect(rmem_attach(b, addr, &shared, NULL), -EACCES, "key");
+	lib_expect(rmem_attach(b, addr, &old, NULL), -EACCES, "key");
+	lib_succeed(rmem_unshare(a, addr));
+	lib_check(a, addr, BYTES, 1);
+	lib_expect(rmem_accept(b, addr, &old, NULL), -EACCES, "withdrawn");
+	/* Over a restart, too, an offer is good, and the allocation one session's. */
+	lib_succeed(rmem_offer(a, addr, &key));
+	lib_expect(rmem_accept(a, addr, &key, NULL), -EEXIST, "already");
+	rig_kill(r);
+	rig_start(r, patient);
+	lib_succeed(rmem_accept(b, addr, &key, &bytes));
+	assert_int_equal(bytes, BYTES);
+	assert_int_equal(blocks_of(r), 2);
+	lib_check(b, addr, BYTES, 1);
+	exchange(b, b, addr, 2);
+	lib_expect(rmem_accept(b, addr, &key, NULL), -EEXIST, "already");
+	lib_expect(rmem_unshare(a, addr), -ESTALE, "accepted");
+	lib_expect(rmem_free(a, addr), -EINVAL, "never allocated");
+	lib_expect(rmem_accept(a, addr, &key, NULL), -EACCES, "accepted already");
+	/* Its new owner shares it, and hands it back. */
+	lib_succeed(rmem_share(b, addr, &shared));
+	lib_succeed(rmem_attach(a, addr, &shared, NULL));
+	exchange(b, a, addr, 3);
+	lib_succeed(rmem_detach(a, addr));
+	lib_succeed(rmem_offer(b, addr, &key));
+	lib_succeed(rmem_accept(a, addr, &key, NULL));
+	lib_check(a, addr, BYTES, 3);
+	lib_expect(rmem_free(b, addr), -ESTALE, "");
+	/* Who offers it and dies leaves it to who accepts it. */
+	lib_succeed(rmem_offer(a, addr, &key));
+	lib_succeed(rmem_free(a, small));
+	lib_succeed(rmem_close(a));
+	lib_succeed(rmem_accept(b, addr, &key, NULL));
+	lib_check(b, addr, BYTES, 3);
+	lib_succeed(rmem_free(b, addr));
+	lib_succeed(rmem_close(b));
+	rig_stop(r, false);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -452,6 +515,7 @@ int main(int argc, char **argv)
 		RIG_TEST(test_read_only),
 		RIG_TEST(test_unshare),
 		RIG_TEST(test_small_ones),
+		RIG_TEST(test_handover),
 	};
 
 	if (argc > 1)

@@ -21,18 +21,18 @@ static unsigned killed; /* servers, when everything was looked at last */
 /* ---- bytes ---- */
 
 /* What is free is zero. */
-static void check_zero(const struct pool_node *n, const bool listed[NODE_PAGES_MAX])
+static void check_zero(const struct segment *s, const bool listed[NODE_PAGES_MAX])
 {
 	static const char zero[PAGE_BYTES];
 
-	for (uint64_t i = 0; i < n->arena.bytes / PAGE_BYTES; i++)
+	for (uint64_t i = 0; i < s->arena.bytes / PAGE_BYTES; i++)
 		trace_require(
-			listed[i] || memcmp(n->arena.base + i * PAGE_BYTES, zero, PAGE_BYTES) == 0,
-			"node %u: page %" PRIu64 " is free and not zero", n->node, i);
+			listed[i] || memcmp(s->arena.base + i * PAGE_BYTES, zero, PAGE_BYTES) == 0,
+			"segment %u: page %" PRIu64 " is free and not zero", s->number, i);
 }
 
 /* Allocator and ledger have every byte, once. */
-static void check_node(const struct pool_node *n, bool bytes)
+static void check_segment(const struct segment *s, bool bytes)
 {
 	bool listed[NODE_PAGES_MAX] = { false };
 	const struct allocation *a;
@@ -42,20 +42,21 @@ static void check_node(const struct pool_node *n, bool bytes)
 	while ((a = ledger_next(rooms.pool.ledger, &cursor)) != NULL) {
 		const uint64_t first = addr_offset(a->addr) / PAGE_BYTES;
 
-		if (addr_node(a->addr) != n->node)
+		if (addr_segment(a->addr) != s->number)
 			continue;
 		sum += allocation_block_bytes(a);
 		for (uint64_t i = 0; i < allocation_block_bytes(a) / PAGE_BYTES; i++) {
-			trace_require(!listed[first + i], "node %u: page %" PRIu64 " is lent twice",
-				n->node, first + i);
+			trace_require(!listed[first + i],
+				"segment %u: page %" PRIu64 " is lent twice", s->number, first + i);
 			listed[first + i] = true;
 		}
 	}
-	trace_require(sum + buddy_free_bytes(n->buddy) == n->arena.bytes,
-		"node %u: %" PRIu64 " bytes are listed, %" PRIu64 " are free, there are %" PRIu64,
-		n->node, sum, buddy_free_bytes(n->buddy), n->arena.bytes);
+	trace_require(sum + buddy_free_bytes(s->buddy) == s->arena.bytes,
+		"segment %u: %" PRIu64 " bytes are listed, %" PRIu64
+		" are free, there are %" PRIu64,
+		s->number, sum, buddy_free_bytes(s->buddy), s->arena.bytes);
 	if (bytes)
-		check_zero(n, listed);
+		check_zero(s, listed);
 }
 
 /* Does a COPY or FILL go on that writes to it? */
@@ -152,8 +153,8 @@ static void check_counters(void)
 	}
 	trace_require(revoking == rooms.access.nrevoking, "%u blocks are revoked, counted %u",
 		revoking, rooms.access.nrevoking);
-	trace_require(quarantine == rooms.pool.wipe_count, "%u blocks are wiped, counted %u",
-		quarantine, rooms.pool.wipe_count);
+	trace_require(quarantine == rooms.pool.nquarantined, "%u blocks are wiped, counted %u",
+		quarantine, rooms.pool.nquarantined);
 }
 
 /* A server that was killed may have written it down when it was true, and its successor gives everybody a fresh lease. */
@@ -253,12 +254,36 @@ void check_begin(void)
 	killed = 0;
 }
 
+/* Each allocation was a hit or a miss, and each miss was foreign to another node. */
+static void check_numastat(void)
+{
+	uint64_t lent = 0, missed = 0, foreign = 0;
+
+	for (unsigned node = 0; node < ADDR_MAX_NODES; node++) {
+		const struct numastat *s = &rooms.pool.stats[node];
+
+		lent += s->numa_hit + s->numa_miss;
+		missed += s->numa_miss;
+		foreign += s->numa_foreign;
+		trace_require(s->local_node + s->other_node == s->numa_hit + s->numa_miss,
+			"node %u: allocations are neither local nor not", node);
+	}
+	trace_require(lent == rooms.rpc.allocs && missed == foreign,
+		"%" PRIu64 " allocations, %" PRIu64 " hits and misses, %" PRIu64
+		" of them misses, %" PRIu64 " foreign",
+		rooms.rpc.allocs, lent, missed, foreign);
+}
+
 void check_all(bool bytes)
 {
+	unsigned cursor = 0;
+	const struct segment *s;
+
 	model_sync();
 	model_adopt();
-	for (unsigned i = 0; i < rooms.pool.nnodes; i++)
-		check_node(&rooms.pool.nodes[i], bytes);
+	while ((s = pool_next_segment(&rooms.pool, &cursor)) != NULL)
+		check_segment(s, bytes);
+	check_numastat();
 	if (bytes)
 		check_contents();
 	check_windows();

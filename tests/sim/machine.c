@@ -5,6 +5,7 @@
 #include "numa/place.h"
 #include "numa/prefault.h"
 #include "numa/topology.h"
+#include "server/base/crew.h"
 #include "server/net/device.h"
 
 static const struct topology_node nodes[] = { { .node = 0, .cpus = 1 }, { .node = 1, .cpus = 1 } };
@@ -49,6 +50,16 @@ int prefault_range(const struct topology *t, unsigned node, void *addr, uint64_t
 	(void)addr;
 	(void)page_bytes;
 	return progress && !progress(arg, bytes, bytes) ? -1 : 0;
+}
+
+/* One after the other. */
+int crew_run(const struct crew *crew, void *const *items, unsigned n, struct errinfo *errinfo)
+{
+	int err = 0;
+
+	for (unsigned i = 0; i < n && !err; i++)
+		err = crew->work(items[i], errinfo);
+	return err;
 }
 
 const char *device_name(const struct device *d)

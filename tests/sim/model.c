@@ -198,7 +198,7 @@ bool model_is_ending(const struct block *b)
 
 char *model_memory(const struct block *b)
 {
-	return pool_find_node(&rooms.pool, addr_node(b->addr))->arena.base + addr_offset(b->addr);
+	return pool_find_segment(&rooms.pool, b->addr)->arena.base + addr_offset(b->addr);
 }
 
 static uint64_t *first_record(const struct block *b)
@@ -298,21 +298,6 @@ struct block *model_add_block(struct owner *o, const struct alloc_reply *r, uint
 
 /* ---- comparing ---- */
 
-/* What was told before is void from the store on that counts it. */
-static void compare_shares(struct block *b, const struct allocation *a)
-{
-	struct shares revoked = b->shares;
-
-	if (a->unshared == b->unshared)
-		return;
-	trace_require(b->unshare_asked && a->unshared > b->unshared,
-		"the shares of allocation %" PRIu64 " are revoked, and nobody has asked",
-		b->serial);
-	b->unshared = a->unshared;
-	b->shares = (struct shares){ .any = false };
-	memcpy(b->shares.void_key, revoked.any ? revoked.key : revoked.read_key, SHARE_KEY_SIZE);
-}
-
 static bool is_bound(const struct block *b)
 {
 	for (struct window *w = NULL; (w = window_next(w)) != NULL;) {
@@ -347,10 +332,66 @@ static void require_may_lose(const struct block *b)
 		b->serial, o->number);
 }
 
+/* What was told before is void from the store on that counts it. */
+static void revoke_shares(struct block *b, const struct allocation *a)
+{
+	struct shares revoked = b->shares;
+
+	b->unshared = a->unshared;
+	b->offered = false;
+	b->shares = (struct shares){ .any = false };
+	memcpy(b->shares.void_key, revoked.any ? revoked.key : revoked.read_key, SHARE_KEY_SIZE);
+}
+
+static void compare_shares(struct block *b, const struct allocation *a)
+{
+	if (a->unshared == b->unshared)
+		return;
+	trace_require(b->unshare_asked && a->unshared > b->unshared,
+		"the shares of allocation %" PRIu64 " are revoked, and nobody has asked",
+		b->serial);
+	revoke_shares(b, a);
+}
+
+static const struct link *find_acceptor(const struct block *b)
+{
+	const struct link *link = links;
+
+	while (link < links + LINKS_MAX &&
+		(link->question.type != MESSAGE_ACCEPT || link->question.accept.addr != b->addr ||
+			memcmp(link->question.accept.key, b->offer_key, SHARE_KEY_SIZE) != 0))
+		link++;
+	return link < links + LINKS_MAX ? link : NULL;
+}
+
+/* It may become another's that has sent the key of an offer, and when nobody reaches it; then it has another number. */
+static void compare_owner(struct block *b, const struct allocation *a)
+{
+	const struct session_record *r = sessions_get(rooms.leases.records, a->session);
+	struct owner *o = r && r->serial == a->session_serial ? model_owner(r->id) : NULL;
+
+	if (!b->offered || a->serial <= last_serial || a->bytes != b->bytes || !find_acceptor(b))
+		return;
+	trace_require(o && o != b->owner && a->unshared == 0,
+		"allocation %" PRIu64 " is handed over to nobody", b->serial);
+	trace_require(!is_bound(b), "allocation %" PRIu64 " is handed over while a key reaches it",
+		b->serial);
+	trace("allocation %" PRIu64 " of session %u is %" PRIu64 " of session %u from now on",
+		b->serial, b->owner->number, a->serial, o->number);
+	b->owner = o;
+	b->seq = a->seq;
+	b->serial = last_serial = a->serial;
+	b->free_asked = b->detach_asked = b->unshare_asked = false;
+	revoke_shares(b, a);
+}
+
 static void compare(struct block *b, const struct allocation *a)
 {
-	const bool same = a && a->serial == b->serial;
+	bool same;
 
+	if (a && a->serial != b->serial && a->state == ALLOCATION_LIVE)
+		compare_owner(b, a);
+	same = a && a->serial == b->serial;
 	if (same)
 		trace_require(a->addr == b->addr && a->bytes == b->bytes && a->seq == b->seq &&
 				      a->size_class == b->size_class &&

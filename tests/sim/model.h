@@ -59,6 +59,8 @@ struct block {
 	struct shares shares;
 	uint32_t unshared; /* how often they were revoked */
 	bool unshare_asked;
+	bool offered;                      /* its owner was told this key */
+	uint8_t offer_key[SHARE_KEY_SIZE]; /* good until its shares are revoked */
 	bool taken_for_want;       /* its session was to lose it while somebody waited for memory */
 	uint64_t words[PAGES_MAX]; /* the first of each page */
 	uint64_t

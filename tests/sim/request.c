@@ -39,6 +39,12 @@ static void put_body(struct wire *w, const struct request *q)
 	case MESSAGE_FILL:
 		fill_request_put(w, &q->fill);
 		break;
+	case MESSAGE_OFFER:
+		offer_request_put(w, &q->offer);
+		break;
+	case MESSAGE_ACCEPT:
+		accept_request_put(w, &q->accept);
+		break;
 	case MESSAGE_FENCE:
 		fence_request_put(w, &q->fence);
 		break;

@@ -24,6 +24,8 @@ struct request {
 		struct unshare_request unshare;
 		struct copy_request copy;
 		struct fill_request fill;
+		struct offer_request offer;
+		struct accept_request accept;
 		struct fence_request fence;
 		struct site_request site;
 	};

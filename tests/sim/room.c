@@ -28,6 +28,14 @@ static bool is_owed(const struct allocation *a)
 	       !rooms.leases.sessions[a->session].nconnections && !is_reached(a);
 }
 
+int room_node_of(uint64_t addr)
+{
+	const struct segment *s =
+		addr_is_remote(addr) ? pool_find_segment(&rooms.pool, addr) : NULL;
+
+	return s ? (int)s->node : -1;
+}
+
 bool room_fits_node(const struct alloc_request *q, unsigned node)
 {
 	const unsigned policy = q->placement.policy & ~PLACEMENT_STRICT;
@@ -37,7 +45,7 @@ bool room_fits_node(const struct alloc_request *q, unsigned node)
 	if (policy == PLACEMENT_LOCAL)
 		return !strict || (int)node == rooms.net.devices[0].node;
 	if (policy == PLACEMENT_NEAR)
-		return !strict || node == addr_node(q->placement.near);
+		return !strict || (int)node == room_node_of(q->placement.near);
 	return !strict || !q->placement.nodes || (q->placement.nodes & 1ULL << node);
 }
 
@@ -56,26 +64,27 @@ static bool has_run(const bool taken[NODE_PAGES_MAX], uint64_t pages, uint64_t b
 	return false;
 }
 
-static bool on_node(const struct pool_node *n, const struct alloc_request *q, bool owed)
+static bool in_segment(const struct segment *s, const struct alloc_request *q, bool owed)
 {
 	bool taken[NODE_PAGES_MAX] = { false };
 	const struct allocation *a;
 	uint32_t cursor = 0;
 
 	while ((a = ledger_next(rooms.pool.ledger, &cursor)) != NULL) {
-		if (addr_node(a->addr) == n->node && !(owed && is_owed(a)))
+		if (addr_segment(a->addr) == s->number && !(owed && is_owed(a)))
 			memset(taken + addr_offset(a->addr) / PAGE_BYTES, true,
 				allocation_block_bytes(a) / PAGE_BYTES);
 	}
-	return has_run(taken, n->arena.bytes / PAGE_BYTES, q->bytes);
+	return has_run(taken, s->arena.bytes / PAGE_BYTES, q->bytes);
 }
 
 static bool anywhere(const struct alloc_request *q, bool owed)
 {
-	for (unsigned i = 0; i < rooms.pool.nnodes && !q->navoid; i++) {
-		const struct pool_node *n = &rooms.pool.nodes[i];
+	unsigned cursor = 0;
 
-		if (room_fits_node(q, n->node) && on_node(n, q, owed))
+	for (struct segment *s;
+		!q->navoid && (s = pool_next_segment(&rooms.pool, &cursor)) != NULL;) {
+		if (room_fits_node(q, s->node) && in_segment(s, q, owed))
 			return true;
 	}
 	return false;

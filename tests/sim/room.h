@@ -7,6 +7,9 @@
 
 #include "common/message.h"
 
+/* The node that an address lies on; -1: it is outside of the pool. */
+int room_node_of(uint64_t addr);
+
 /* May it be served from that node? For requests as wish.c makes them. */
 bool room_fits_node(const struct alloc_request *q, unsigned node);
 

@@ -14,10 +14,12 @@
 #include "server/grant/teardown.h"
 #include "server/net/connection.h"
 #include "server/rpc/dispatch.h"
+#include "tests/sim/chance.h"
 #include "tests/sim/host.h"
 #include "tests/sim/link.h"
 #include "tests/sim/timer.h"
 #include "tests/sim/trace.h"
+#include "tests/sim/wipers.h"
 
 /* These are server/server.c's. */
 #define TICKS_PER_TTL 20
@@ -27,7 +29,9 @@
 struct rooms rooms;
 
 static char directory[64], files[80];
-static bool served;          /* the last server had started when it ended */
+static bool served; /* the last server had started when it ended */
+static bool
+	in_doubt; /* a segment was being made when it was killed: nothing proves that it is zero */
 static void *heartbeat_page; /* the process's memory, not a file: made once, for all servers */
 
 static const struct net_events events = {
@@ -71,7 +75,7 @@ void rooms_begin(void)
 {
 	remove_files();
 	memset(&rooms, 0, sizeof(rooms));
-	served = false;
+	served = in_doubt = false;
 }
 
 /* ---- start ---- */
@@ -168,7 +172,8 @@ static void start(void *arg)
 	if (!err)
 		err = pool_open(&r->pool, &r->data, &r->sizes, NULL, &errinfo);
 	trace_require(!err, "the server does not start: %s", errinfo.text);
-	trace_require(!served || !r->pool.unproven_bytes, "memory is wiped that was in no doubt");
+	trace_require(!served || in_doubt || !r->pool.unproven_bytes,
+		"memory is wiped that was in no doubt");
 	err = open_tables(r);
 	if (!err)
 		err = access_open(&r->access, &r->pool, &r->work);
@@ -181,6 +186,7 @@ static void start(void *arg)
 	pool_settle(&r->pool);
 	sessions_settle(r->leases.records);
 	work_wake(&r->work);
+	in_doubt = false;
 	r->open = true;
 }
 
@@ -198,6 +204,7 @@ static void bury(void)
 	rooms.open = false;
 	rooms.killed++;
 	timer_forget();
+	wipers_server_died();
 	links_server_died();
 }
 
@@ -234,6 +241,76 @@ void rooms_tick(void)
 	reaper_tick(&r->reaper, timeline_at(r->leases.timeline, now_ns));
 }
 
+/* ---- another size ---- */
+
+#define NODE_SEGMENTS_MAX 3
+
+struct resizing {
+	unsigned node;
+	uint64_t bytes;
+};
+
+static uint64_t *size_of_node(unsigned node)
+{
+	for (size_t i = 0; i < rooms.sizes.count; i++) {
+		if (rooms.sizes.nodes[i].node == node)
+			return &rooms.sizes.nodes[i].bytes;
+	}
+	return NULL;
+}
+
+static void grow(void *arg)
+{
+	const struct resizing *r = arg;
+	struct arena_config config = {
+		.data_dir = rooms.data.arenas, .node = r->node, .bytes = r->bytes
+	};
+	struct errinfo errinfo = { "" };
+	struct segment *s;
+	int err = pool_make_segment(&rooms.pool, &config, &s, &errinfo);
+
+	if (!err)
+		err = pool_prove_segment(&rooms.pool, s);
+	if (!err)
+		err = pool_add_segment(&rooms.pool, s, NULL, &errinfo);
+	trace_require(!err, "no segment more: %s", errinfo.text);
+	work_wake(&rooms.work);
+}
+
+static void shrink(void *arg)
+{
+	struct segment *s = arg;
+
+	pool_drop_segment(&rooms.pool, &rooms.data, s->number, s->node);
+	segment_close(s);
+}
+
+void rooms_resize(unsigned node, bool larger)
+{
+	struct resizing r = { .node = node, .bytes = (1 + chance_below(8)) * 4096 };
+	struct segment *s, *empty = NULL;
+	unsigned cursor = 0, n = 0;
+	uint64_t *size = size_of_node(node), bytes;
+
+	if (!size)
+		return;
+	while ((s = pool_next_segment(&rooms.pool, &cursor)) != NULL) {
+		if (s->node == node && ++n > 1 && buddy_free_bytes(s->buddy) == s->arena.bytes)
+			empty = s;
+	}
+	if (larger && n < NODE_SEGMENTS_MAX) {
+		/* First, so that the next start takes it however far this one gets. */
+		*size += r.bytes;
+		trace("node %u gets another segment", node);
+		in_doubt = !rooms_do(grow, &r);
+	} else if (!larger && empty) {
+		bytes = empty->arena.bytes;
+		trace("node %u loses segment %u", node, empty->number);
+		if (rooms_do(shrink, empty))
+			*size -= bytes;
+	}
+}
+
 /* ---- stop ---- */
 
 static void stop(void *arg)
@@ -244,8 +321,7 @@ static void stop(void *arg)
 	teardown_all(&r->net);
 	reaper_stop(&r->reaper);
 	heart_stop(r->leases.heart);
-	while (pool_wipe(&r->pool, UINT64_MAX))
-		;
+	pool_wipe_all(&r->pool);
 	if (ledger_count(r->pool.ledger) == 0) {
 		*(bool *)arg = true;
 		datadir_remove_files(&r->data, r->pool.id, history_news(r->history) > 0);

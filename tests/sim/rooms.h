@@ -61,6 +61,9 @@ bool rooms_stop(bool *out_forgot_all);
 bool rooms_do(void (*act)(void *arg), void *arg);
 void rooms_kill(void);
 
+/* As growth.c does it when its thread is done: a node gets a segment more, or loses one that is empty. */
+void rooms_resize(unsigned node, bool larger);
+
 /* What its loop does at each tick. */
 void rooms_tick(void);
 

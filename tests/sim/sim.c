@@ -17,6 +17,7 @@
 #include "tests/sim/timer.h"
 #include "tests/sim/trace.h"
 #include "tests/sim/window.h"
+#include "tests/sim/wipers.h"
 
 #define CLIENTS_MAX 6
 #define BYTES_EVERY 8 /* steps: contents of memory are looked at */
@@ -83,9 +84,22 @@ static void run_slice(void)
 		rooms_do(slice, NULL);
 }
 
-/* No invalidation takes for ever. */
+static void wake(void *arg)
+{
+	work_wake(arg);
+}
+
+/* As server/server.c does when the wipers' descriptor is readable. */
+static void wipe(uint64_t pieces)
+{
+	if (rooms.open && wipers_run(pieces))
+		rooms_do(wake, &rooms.work);
+}
+
+/* No invalidation takes for ever, and no wiping. */
 static void complete_late(void)
 {
+	wipe(UINT64_MAX);
 	for (unsigned i = 0; i < LINKS_MAX; i++) {
 		while (rooms.open && links[i].nends &&
 			moment_ran_ns() - links[i].ends[0].ran_ns > COMPLETE_WITHIN_NS)
@@ -268,6 +282,10 @@ static void event(void)
 		on_a_link();
 	else if (dice < 81)
 		write_somewhere();
+	else if (dice < 84)
+		wipe(1 + chance_below(12));
+	else if (dice < 85 && rooms.open)
+		rooms_resize((unsigned)chance_below(2), chance_in(2));
 	else if (dice < 91 && timer_is_set() && timer_due_ns() <= moment_ns())
 		run_slice();
 	else

@@ -33,9 +33,12 @@ void verdict_asked(struct link *link, const struct request *q)
 	if (q->type == MESSAGE_UNSHARE &&
 		(b = verdict_own(link, q->unshare.addr, q->unshare.serial)) != NULL) {
 		b->unshare_asked = true;
-		if (b->size_class)
+		if (b->size_class && b->state == BLOCK_LENT)
 			model_write_record(b); /* its client did, before it asked */
 	}
+	if (q->type == MESSAGE_OFFER &&
+		(b = verdict_own(link, q->offer.addr, q->offer.serial)) != NULL)
+		b->detach_asked = b->unshare_asked = true; /* it ends all access, as both do */
 	if (q->type == MESSAGE_COPY || q->type == MESSAGE_FILL)
 		verdict_moves(link, q);
 	if (q->type == MESSAGE_DETACH && (b = model_block(q->detach.serial)) != NULL)
@@ -100,6 +103,12 @@ static void judge(struct link *link, int status, struct wire *in)
 		break;
 	case MESSAGE_UNSHARE:
 		verdict_unshare(link, status);
+		break;
+	case MESSAGE_OFFER:
+		verdict_offer(link, status, in);
+		break;
+	case MESSAGE_ACCEPT:
+		verdict_accept(link, status, in);
 		break;
 	case MESSAGE_COPY:
 	case MESSAGE_FILL:

@@ -26,6 +26,8 @@ void verdict_share(struct link *link, int status, struct wire *in);
 void verdict_lookup(struct link *link, int status, struct wire *in);
 void verdict_detach(struct link *link, int status);
 void verdict_unshare(struct link *link, int status);
+void verdict_offer(struct link *link, int status, struct wire *in);
+void verdict_accept(struct link *link, int status, struct wire *in);
 void verdict_moves(struct link *link, const struct request *q); /* COPY or FILL: asked */
 void verdict_moved(struct link *link, int status);              /* ... and answered */
 

@@ -28,7 +28,7 @@ static void require_order(const struct link *link, const struct alloc_reply *r)
 			continue;
 		require(link,
 			block_bytes_for(q->bytes) > block_bytes_for(r->bytes) ||
-				!room_fits_node(q, addr_node(r->addr)),
+				!room_fits_node(q, (unsigned)room_node_of(r->addr)),
 			"served before one that has waited longer");
 	}
 }
@@ -41,7 +41,8 @@ static void require_wished(const struct link *link, const struct alloc_reply *r)
 	require(link, r->bytes == q->bytes, "another size");
 	require(link, !q->size_class || slab_slots(q->size_class, q->bytes),
 		"a slab that cannot be");
-	require(link, room_fits_node(q, addr_node(r->addr)), "another node");
+	require(link, room_fits_node(q, (unsigned)room_node_of(r->addr)), "another node");
+	require(link, r->node == room_node_of(r->addr), "it says another node");
 	for (unsigned i = 0; i < q->navoid; i++)
 		require(link,
 			q->avoid[i].start >= end || q->avoid[i].end <= r->addr ||
@@ -243,4 +244,50 @@ void verdict_unshare(struct link *link, int status)
 	for (struct window *w = NULL; (w = window_next(w)) != NULL;)
 		require(link, !w->bound || w->serial != b->serial || w->link->owner == b->owner,
 			"answered while a key of another session reaches it");
+}
+
+void verdict_offer(struct link *link, int status, struct wire *in)
+{
+	const struct offer_request *q = &link->question.offer;
+	struct offer_reply r;
+	struct block *b;
+
+	offer_reply_get(in, &r);
+	model_sync();
+	b = verdict_own(link, q->addr, q->serial);
+	if (status) {
+		require(link, status == -EIO || !b || b->state != BLOCK_LENT || b->size_class,
+			"refused, and it is its own");
+		return;
+	}
+	require(link, b && b->state == BLOCK_LENT && !b->size_class,
+		"a key to what is not its own");
+	require(link, !reaches(b, NULL), "answered while a key reaches it");
+	b->offered = true;
+	memcpy(b->offer_key, r.key, SHARE_KEY_SIZE);
+}
+
+void verdict_accept(struct link *link, int status, struct wire *in)
+{
+	const struct accept_request *q = &link->question.accept;
+	struct accept_reply r;
+	struct block *b, *at = NULL;
+
+	accept_reply_get(in, &r);
+	model_sync();
+	for (unsigned i = 0; (b = model_block_at(i)) != NULL; i++) {
+		if (b->addr == q->addr && b->state == BLOCK_LENT)
+			at = b;
+	}
+	if (!status) {
+		require(link, at && at->owner == link->owner, "answered, and it is not its own");
+		require(link, r.bytes == at->bytes && r.serial == at->serial, "another allocation");
+		return;
+	}
+	/* Whoever is being taken from has nothing to give. */
+	require(link,
+		status != -EACCES || !at || !at->offered || !owner_is_alive(at->owner) ||
+			!owner_has_connection(at->owner) ||
+			memcmp(q->key, at->offer_key, SHARE_KEY_SIZE) != 0,
+		"it is offered, and refused");
 }

@@ -144,7 +144,9 @@ static uint64_t choose_length(uint64_t room)
 
 	if (chance_in(30))
 		return chance_in(2) ? room + 1 : UINT64_MAX - chance_below(2 * PAGE_BYTES);
-	return chance_in(3) ? bytes : bytes < 8 ? 0 : bytes - chance_below(2) * (bytes - 8);
+	if (bytes < 8)
+		return 0; /* what is looked at is words */
+	return chance_in(2) ? bytes : 8;
 }
 
 static void wish_copy(const struct owner *o, struct request *q)
@@ -160,6 +162,25 @@ static void wish_fill(const struct owner *o, struct request *q)
 	q->type = MESSAGE_FILL;
 	q->fill.bytes = choose_length(choose_place(o, &q->fill.dst));
 	q->fill.byte = (uint8_t)chance_below(256);
+}
+
+static void wish_offer(const struct owner *o, struct request *q)
+{
+	q->type = MESSAGE_OFFER;
+	name(o, &q->offer.addr, &q->offer.serial);
+}
+
+static void wish_accept(struct request *q)
+{
+	const struct block *b = model_any_block();
+
+	for (unsigned tries = 0; b && !b->offered && tries < 12; tries++)
+		b = model_any_block();
+	q->type = MESSAGE_ACCEPT;
+	q->accept.addr = b ? b->addr : PAGE_BYTES;
+	if (b)
+		memcpy(q->accept.key, b->offer_key, SHARE_KEY_SIZE);
+	q->accept.key[4] ^= chance_in(10);
 }
 
 static void wish_fence(struct request *q)
@@ -179,7 +200,11 @@ void wish_any(const struct owner *o, struct request *q)
 	const bool has_none = choose(o) == NULL || choose(o)->owner != o;
 	const uint64_t dice = has_none && !chance_in(3) ? 0 : chance_below(100);
 
-	if (dice < 34) {
+	if (chance_in(25)) {
+		wish_offer(o, q);
+	} else if (chance_in(25)) {
+		wish_accept(q);
+	} else if (dice < 34) {
 		wish_alloc(q);
 	} else if (dice < 50) {
 		q->type = MESSAGE_FREE;

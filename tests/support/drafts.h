@@ -44,7 +44,7 @@ static inline struct allocation draft(uint64_t offset, uint64_t bytes, uint32_t 
 	struct allocation a;
 
 	memset(&a, 0, sizeof(a));
-	a.addr = addr_make(1, 0, offset);
+	a.addr = addr_make(64, offset);
 	a.bytes = bytes;
 	a.session = session;
 	a.session_serial = session + 1000;

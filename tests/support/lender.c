@@ -157,7 +157,7 @@ struct rmem *lender_open(bool exact, bool no_sites)
 		return NULL;
 	if (!lender.loans) {
 		lender = (struct lender){ .loans = NULL };
-		next_addr = addr_make(0, 0, 1 << 20);
+		next_addr = addr_make(0, 1 << 20);
 	}
 	rm->session.heap = heap;
 	rm->sites = sites_create(heap);

@@ -74,6 +74,13 @@ static inline void tell_to_stop(bool stop)
 		sigtimedwait(&set, NULL, &at_once);
 }
 
+static inline struct segment *first_segment(const struct pool *p)
+{
+	unsigned cursor = 0;
+
+	return pool_next_segment(p, &cursor);
+}
+
 static inline int try_lend(struct pool *p, uint64_t bytes, const struct allocation **out)
 {
 	const struct allocation draft = { .session_serial = 1 };
@@ -131,6 +138,20 @@ static inline void assert_free_is_zero(struct pool *p)
 					a->addr + i, (unsigned char)page[i]);
 		}
 	}
+}
+
+static inline void add_size(void *arg, const struct arena_entry *entry)
+{
+	*(uint64_t *)arg += entry->bytes;
+}
+
+/* Of all arenas in the directory. */
+static inline uint64_t stored_bytes(const struct datadir *data)
+{
+	uint64_t bytes = 0;
+
+	assert_int_equal(arena_scan(data->arenas, add_size, &bytes), 0);
+	return bytes;
 }
 
 /* Open it once more and give up all that is in it. */

@@ -19,6 +19,7 @@ struct stage {
 	struct world *world;
 	struct report_view view;
 	struct report_node nodes[NODES];
+	struct report_segment segments[NODES];
 	struct report_device device;
 	uint32_t late_slot; /* the one session whose lease is late */
 	unsigned page_calls;
@@ -67,12 +68,15 @@ static inline struct stage make_stage(struct world *w)
 			.size_bytes = ARENA,
 			.page_bytes = 4096,
 			.largest_free_bytes = buddy_largest_free_bytes(w->buddies[i]),
-			.blocks = w->buddies[i],
 			.cpus = 2 - i,
 			.memory_bytes = 4 * ARENA,
 			.latency_ns = i ? 90 : 0,
 			.best_in = i ? 1 << PLACEMENT_CAPACITY | 1 << PLACEMENT_LATENCY : 0,
 			.numastat = { 1 + i, 2, 3, 4, 5, 6 } };
+	for (unsigned i = 0; i < NODES; i++)
+		s.segments[i] = (struct report_segment){
+			.number = 64 + i, .node = i, .size_bytes = ARENA, .blocks = w->buddies[i]
+		};
 	s.view = (struct report_view){
 		.ledger = w->ledger,
 		.sessions = w->sessions,
@@ -85,10 +89,10 @@ static inline struct stage make_stage(struct world *w)
 			.admin_socket = "/a",
 			.pid = 812,
 			.port = 7471,
-			.number = 1,
 			.started_ns = NOW,
 			.uptime_ms = 5000 },
 		.nnodes = NODES,
+		.nsegments = NODES,
 		.ndevices = 1,
 		.terms = { 10000, 86400000, 60000, BLOCK_MAX_BYTES, "pressure" },
 		.counters = { .allocs = 1,
@@ -115,6 +119,7 @@ static inline struct stage make_stage(struct world *w)
 static inline const struct report_view *view_of(struct stage *s)
 {
 	s->view.nodes = s->nodes;
+	s->view.segments = s->segments;
 	s->view.devices = &s->device;
 	s->view.arg = s;
 	return &s->view;

@@ -119,7 +119,7 @@ static inline const struct allocation *add_block(struct world *w, uint32_t sessi
 	assert_int_equal(buddy_alloc(w->buddies[node], bytes, &offset), 0);
 	d.session = session;
 	d.session_serial = r ? r->serial : 99;
-	d.addr = addr_make(1, node, offset);
+	d.addr = addr_make(64 + node, offset);
 	d.bytes = bytes;
 	d.birth_ns = NOW - age_ns;
 	d.site = site;
@@ -140,7 +140,7 @@ static inline const struct allocation *add_slab(struct world *w, uint32_t sessio
 	uint64_t offset;
 
 	assert_int_equal(buddy_alloc(w->buddies[node], bytes, &offset), 0);
-	d.addr = addr_make(1, node, offset);
+	d.addr = addr_make(64 + node, offset);
 	assert_int_equal(ledger_add(w->ledger, &d, &out), 0);
 	return out;
 }

@@ -97,7 +97,7 @@ static void advance(struct world *w, const struct allocation *a, uint64_t *seed)
 		set_state(w, a, ALLOCATION_QUARANTINE);
 		break;
 	default:
-		assert_int_equal(buddy_free(w->buddies[addr_node(a->addr)], addr_offset(a->addr),
+		assert_int_equal(buddy_free(w->buddies[allocation_node(a)], addr_offset(a->addr),
 					 allocation_block_bytes(a)),
 			0);
 		set_state(w, a, ALLOCATION_FREE);
@@ -116,7 +116,7 @@ static void add_foreign(struct world *w, uint32_t slot, uint64_t *seed)
 		return;
 	d.session = slot;
 	d.session_serial = 1 + random_below(seed, 40);
-	d.addr = addr_make(1, 0, offset);
+	d.addr = addr_make(64, offset);
 	d.bytes = 100;
 	assert_int_equal(ledger_add(w->ledger, &d, &out), 0);
 }

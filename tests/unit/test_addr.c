@@ -50,8 +50,7 @@ static void test_which_tags_collide(void **state)
 
 static int add(struct blocks *t, unsigned node, uint64_t offset, uint64_t bytes)
 {
-	return blocks_add(
-		t, &(struct block){ .addr = addr_make(ADDR_SERVER, node, offset), .bytes = bytes });
+	return blocks_add(t, &(struct block){ .addr = addr_make(node, offset), .bytes = bytes });
 }
 
 /* An address is remote because a block covers it; the tag alone is not enough. */
@@ -73,7 +72,7 @@ static void test_pointers_that_look_remote(void **state)
 	}
 	/* Nor is it remote with any other tag, inside a block or not. */
 	for (uint64_t tag = 0; tag < 256; tag++) {
-		const uint64_t addr = tagged(addr_make(ADDR_SERVER, 3, MIB), tag);
+		const uint64_t addr = tagged(addr_make(3, MIB), tag);
 
 		assert_int_equal(blocks_view(&blocks, addr, &view), tag == ADDR_TAG);
 		assert_int_equal(blocks_find_range(&blocks, addr, 1) != NULL, tag == ADDR_TAG);

@@ -27,7 +27,7 @@
 
 #include "numa/pages.h"
 #include "numa/topology.h"
-#include "server/memory/arena.h"
+#include "tests/support/arenas.h"
 #include "server/memory/limits.h"
 
 #define POOL 0x123ULL
@@ -57,7 +57,7 @@ static int tear_down(void **state)
 	struct fixture *f = *state;
 
 	for (unsigned node = 0; node < ADDR_MAX_NODES; node++)
-		arena_remove(f->dir, node, POOL);
+		arena_remove(f->dir, node, node, POOL);
 	close(f->dir);
 	rmdir(f->path);
 	topology_destroy(f->topology);
@@ -78,7 +78,7 @@ static bool has_arena(const struct fixture *f, unsigned node)
 {
 	char name[ARENA_NAME_SIZE];
 
-	return faccessat(f->dir, arena_name(node, POOL, name), F_OK, 0) == 0;
+	return faccessat(f->dir, arena_name(node, node, POOL, name), F_OK, 0) == 0;
 }
 
 static bool count_progress(void *arg, uint64_t done, uint64_t total)
@@ -99,14 +99,13 @@ static void test_new_arena_is_zero_bound_and_complete(void **state)
 	struct stat st;
 	char name[ARENA_NAME_SIZE];
 
-	c.progress = count_progress;
-	c.progress_arg = &done;
 	assert_int_equal(arena_open(&a, &c, &errinfo), 0);
+	assert_int_equal(arena_populate(&a, f->topology, count_progress, &done, &errinfo), 0);
 	assert_int_equal(done, c.bytes);
 	assert_true(a.created);
 	assert_int_equal(a.bytes, c.bytes);
 	assert_int_equal(a.page_bytes, sysconf(_SC_PAGESIZE));
-	assert_int_equal(fstatat(f->dir, arena_name(c.node, POOL, name), &st, 0), 0);
+	assert_int_equal(fstatat(f->dir, arena_name(c.node, c.node, POOL, name), &st, 0), 0);
 	assert_int_equal(st.st_mode & 07777, 0600);
 	assert_int_equal(st.st_blocks * 512, c.bytes);
 	assert_int_equal(pages_locate(a.base, a.bytes, a.page_bytes, c.node, 0, &count), 0);
@@ -126,10 +125,10 @@ static void test_contents_survive(void **state)
 	struct arena a = { 0 };
 	struct errinfo errinfo;
 
-	assert_int_equal(arena_open(&a, &c, &errinfo), 0);
+	assert_int_equal(arena_make_ready(&a, c, &errinfo), 0);
 	memset(a.base, 'k', a.bytes);
 	arena_close(&a);
-	assert_int_equal(arena_open(&a, &c, &errinfo), 0);
+	assert_int_equal(arena_make_ready(&a, c, &errinfo), 0);
 	assert_false(a.created);
 	for (uint64_t i = 0; i < a.bytes; i++)
 		assert_int_equal(a.base[i], 'k');
@@ -143,9 +142,9 @@ static void test_contents_survive(void **state)
 	assert_int_equal(arena_wipe(&a, a.bytes - 1, 2), -EINVAL);
 	assert_int_equal(arena_wipe(&a, UINT64_MAX, 2), -EINVAL);
 	arena_close(&a);
-	assert_int_equal(arena_remove(f->dir, c.node, POOL), 0);
+	assert_int_equal(arena_remove(f->dir, c.node, c.node, POOL), 0);
 	assert_false(has_arena(f, c.node));
-	assert_int_equal(arena_remove(f->dir, c.node, POOL), 0);
+	assert_int_equal(arena_remove(f->dir, c.node, c.node, POOL), 0);
 }
 
 static void test_half_made_file_is_finished(void **state)
@@ -155,17 +154,17 @@ static void test_half_made_file_is_finished(void **state)
 	char name[ARENA_NAME_SIZE];
 	struct arena a = { 0 };
 	struct errinfo errinfo;
-	int fd = openat(f->dir, arena_name(c.node, POOL, name), O_CREAT | O_RDWR, 0600);
+	int fd = openat(f->dir, arena_name(c.node, c.node, POOL, name), O_CREAT | O_RDWR, 0600);
 
 	/* Its maker was killed before it had a size; another one before it had pages. */
 	assert_true(fd >= 0);
-	assert_int_equal(arena_open(&a, &c, &errinfo), 0);
+	assert_int_equal(arena_make_ready(&a, c, &errinfo), 0);
 	assert_true(a.created);
 	arena_close(&a);
 	assert_int_equal(ftruncate(fd, 0), 0);
 	assert_int_equal(ftruncate(fd, (off_t)c.bytes), 0);
 	close(fd);
-	assert_int_equal(arena_open(&a, &c, &errinfo), 0);
+	assert_int_equal(arena_make_ready(&a, c, &errinfo), 0);
 	assert_int_equal(a.base[c.bytes - 1], 0);
 	arena_close(&a);
 }
@@ -177,10 +176,10 @@ static void test_another_size_is_refused(void **state)
 	struct arena a = { 0 }, untouched = { .node = 77 };
 	struct errinfo errinfo;
 
-	assert_int_equal(arena_open(&a, &c, &errinfo), 0);
+	assert_int_equal(arena_make_ready(&a, c, &errinfo), 0);
 	arena_close(&a);
 	c.bytes = 4 * MIB;
-	assert_int_equal(arena_open(&untouched, &c, &errinfo), -EEXIST);
+	assert_int_equal(arena_make_ready(&untouched, c, &errinfo), -EEXIST);
 	assert_int_equal(untouched.node, 77);
 	assert_non_null(strstr(errinfo.text, "2.0 MiB"));
 	assert_non_null(strstr(errinfo.text, "4.0 MiB"));
@@ -195,12 +194,12 @@ static void test_two_owners_are_refused(void **state)
 	struct arena a = { 0 }, b = { 0 };
 	struct errinfo errinfo;
 
-	assert_int_equal(arena_open(&a, &c, &errinfo), 0);
-	assert_int_equal(arena_open(&b, &c, &errinfo), -EBUSY);
+	assert_int_equal(arena_make_ready(&a, c, &errinfo), 0);
+	assert_int_equal(arena_make_ready(&b, c, &errinfo), -EBUSY);
 	assert_non_null(strstr(errinfo.text, "--data"));
 	assert_true(has_arena(f, c.node));
 	arena_close(&a);
-	assert_int_equal(arena_open(&b, &c, &errinfo), 0);
+	assert_int_equal(arena_make_ready(&b, c, &errinfo), 0);
 	arena_close(&b);
 }
 
@@ -212,24 +211,25 @@ static void test_bad_config_is_refused(void **state)
 	struct arena a = { 0 };
 	struct errinfo errinfo;
 
-	assert_int_equal(arena_open(&a, &c, &errinfo), -EINVAL);
+	assert_int_equal(arena_make_ready(&a, c, &errinfo), -EINVAL);
 	c.bytes = 0;
-	assert_int_equal(arena_open(&a, &c, &errinfo), -EINVAL);
+	assert_int_equal(arena_make_ready(&a, c, &errinfo), -EINVAL);
 	c.bytes = 8192 * GIB;
-	assert_int_equal(arena_open(&a, &c, &errinfo), -EINVAL);
+	assert_int_equal(arena_make_ready(&a, c, &errinfo), -EINVAL);
 	c.bytes = 4096;
 	c.node = 63;
-	assert_int_equal(arena_open(&a, &c, &errinfo), -ENODEV);
+	assert_int_equal(arena_make_ready(&a, c, &errinfo), -ENODEV);
 	c.node = 64;
-	assert_int_equal(arena_open(&a, &c, &errinfo), -ENODEV);
+	assert_int_equal(arena_make_ready(&a, c, &errinfo), -ENODEV);
 	c = config_of(f, 4096);
 	c.data_dir = open("/proc", O_RDONLY | O_DIRECTORY);
-	assert_int_equal(arena_open(&a, &c, &errinfo), -EOPNOTSUPP);
+	assert_int_equal(arena_make_ready(&a, c, &errinfo), -EOPNOTSUPP);
 	assert_non_null(strstr(errinfo.text, "tmpfs"));
 	close(c.data_dir);
 	c = config_of(f, 4096);
-	assert_int_equal(symlinkat("/etc/passwd", f->dir, arena_name(c.node, POOL, name)), 0);
-	assert_int_equal(arena_open(&a, &c, &errinfo), -ELOOP);
+	assert_int_equal(
+		symlinkat("/etc/passwd", f->dir, arena_name(c.node, c.node, POOL, name)), 0);
+	assert_int_equal(arena_make_ready(&a, c, &errinfo), -ELOOP);
 	assert_false(has_arena(f, 1));
 }
 
@@ -248,16 +248,16 @@ static int open_on_full_tmpfs(const struct fixture *f)
 		mount("tmpfs", f->path, "tmpfs", 0, "size=4m") != 0)
 		return 77;
 	c.data_dir = open(f->path, O_RDONLY | O_DIRECTORY);
-	if (arena_open(&a, &c, &errinfo) != -ENOSPC || !strstr(errinfo.text, "tmpfs"))
+	if (arena_make_ready(&a, c, &errinfo) != -ENOSPC || !strstr(errinfo.text, "tmpfs"))
 		return 1;
-	if (faccessat(c.data_dir, arena_name(c.node, POOL, name), F_OK, 0) == 0)
+	if (faccessat(c.data_dir, arena_name(c.node, c.node, POOL, name), F_OK, 0) == 0)
 		return 2;
 	if (limits_read(c.data_dir, &limits, &errinfo) != 0)
 		return 3;
 	if (limits_check(f->topology, &limits, &sizes, &errinfo) != -ENOSPC)
 		return 4;
 	c.bytes = sizes.nodes[0].bytes = 2 * MIB;
-	return arena_open(&a, &c, &errinfo) == 0 ? 0 : 5;
+	return arena_make_ready(&a, c, &errinfo) == 0 ? 0 : 5;
 }
 
 static void test_full_tmpfs_is_an_error(void **state)
@@ -285,7 +285,7 @@ static void test_limits_of_this_machine(void **state)
 	struct sizes s;
 	struct errinfo errinfo = { "" };
 
-	assert_int_equal(arena_open(&a, &c, &errinfo), 0);
+	assert_int_equal(arena_make_ready(&a, c, &errinfo), 0);
 	arena_close(&a);
 	assert_int_equal(limits_read(f->dir, &l, &errinfo), 0);
 	assert_int_equal(l.files[c.node].bytes, 2 * MIB);
@@ -334,7 +334,7 @@ static int open_without_numa(struct fixture *f)
 		.data_dir = f->dir, .node = topology_at(t, 0)->node, .bytes = 1 << 20, .topology = t
 	};
 
-	err = arena_open(&arena, &config, &errinfo);
+	err = arena_make_ready(&arena, config, &errinfo);
 	if (err)
 		fprintf(stderr, "%s\n", errinfo.text);
 	else

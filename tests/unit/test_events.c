@@ -297,7 +297,7 @@ static void test_lease_unseen(void **state)
 
 static uint64_t add_block(unsigned page)
 {
-	const uint64_t addr = addr_make(0, 0, (uint64_t)page << 12);
+	const uint64_t addr = addr_make(0, (uint64_t)page << 12);
 
 	assert_int_equal(blocks_reserve(&session.blocks), 0);
 	assert_int_equal(blocks_add(&session.blocks,

@@ -36,6 +36,7 @@ static const struct fixture {
 	{ "2", { 2, 2, 4, 2 } },
 	{ "3", { 2, 2, 4, 3 } },
 	{ "4", { 2, 3, 5, 3 } },
+	{ "5", { 3, 3, 5, 3 } },
 };
 #define FIXTURES (sizeof(fixtures) / sizeof(fixtures[0]))
 #define NEWEST (&fixtures[FIXTURES - 1])
@@ -137,12 +138,12 @@ static void check_allocation(
 {
 	const struct put_allocation *put = &put_allocations[serial - 1];
 	const bool orders = f->versions[LEDGER] == 2;
-	const struct allocation *a = ledger_find(l, addr_make(ADDR_SERVER, put->node, put->offset));
+	const struct allocation *a = ledger_find(l, addr_make(put->node, put->offset));
 
 	assert_non_null(a);
 	assert_int_equal(a->serial, serial);
 	assert_int_equal(a->bytes, put->bytes);
-	assert_int_equal(a->former_order, orders ? put->order : 0);
+	assert_int_equal(a->order_or_node, orders ? put->order : 0);
 	assert_int_equal(a->size_class, orders || serial != SLAB_SERIAL ? 0 : SLAB_CLASS);
 	assert_int_equal(a->session, put->session);
 	assert_int_equal(a->session_serial, put->session + 1);
@@ -158,7 +159,7 @@ static void check_contents(void)
 {
 	for (uint64_t serial = 1; serial <= ALLOCATIONS; serial++) {
 		const struct put_allocation *put = &put_allocations[serial - 1];
-		const char *at = pool_find_node(&in.pool, put->node)->arena.base + put->offset;
+		const char *at = in.pool.segments[put->node]->arena.base + put->offset;
 		const uint64_t bytes =
 			put->state == ALLOCATION_LIVE ? block_bytes_for(put->bytes) : 0;
 
@@ -171,7 +172,7 @@ static void check_contents(void)
 static bool is_lent(unsigned node, uint64_t offset)
 {
 	const struct allocation *a =
-		ledger_find_containing(in.pool.ledger, addr_make(ADDR_SERVER, node, offset));
+		ledger_find_containing(in.pool.ledger, addr_make(node, offset));
 
 	return a && a->state == ALLOCATION_LIVE;
 }
@@ -181,7 +182,7 @@ static void check_free_is_zero(void)
 	static const char zero[BLOCK_MIN_BYTES];
 
 	for (unsigned node = 0; node < NODES; node++) {
-		const char *base = pool_find_node(&in.pool, node)->arena.base;
+		const char *base = in.pool.segments[node]->arena.base;
 
 		for (uint64_t at = 0; at < ARENA_BYTES; at += sizeof(zero))
 			if (!is_lent(node, at) && memcmp(base + at, zero, sizeof(zero)) != 0)
@@ -193,7 +194,7 @@ static void check_free_is_zero(void)
 static void check_stored(const struct fixture *f, const char *path)
 {
 	static const char magics[TABLES][9] = { "rmempool", "rmemledg", "rmemsess", "rmemsite" };
-	struct proof proofs[ADDR_MAX_NODES];
+	struct proof proofs[SEGMENTS_MAX];
 	struct table_facts facts;
 	struct ledger *l;
 	char last;
@@ -207,7 +208,7 @@ static void check_stored(const struct fixture *f, const char *path)
 		assert_true(facts.mark.run == (i == LEDGER ? POOL_RUN : 0));
 	}
 	proof_read(dir, DATADIR_POOL, proofs);
-	for (unsigned node = 0; node < ADDR_MAX_NODES; node++) {
+	for (unsigned node = 0; node < SEGMENTS_MAX; node++) {
 		assert_int_equal(proofs[node].state, node < NODES ? PROOF_CLEAN : PROOF_NONE);
 		assert_int_equal(proofs[node].bytes, node < NODES ? ARENA_BYTES : 0);
 		assert_true(proofs[node].run == (node < NODES ? POOL_RUN : 0));
@@ -254,8 +255,7 @@ static void check_memory(const struct fixture *f, const char *path)
 		check_allocation(f, in.pool.ledger, serial, true);
 	/* No proof goes with a copy. */
 	assert_true(in.pool.unproven_bytes >= NODES * GARBAGE_BYTES);
-	while (pool_wipe(&in.pool, ARENA_BYTES))
-		;
+	pool_wipe_all(&in.pool);
 	check_free_is_zero();
 	check_contents();
 	while ((a = try_lend()) != NULL) {

@@ -39,7 +39,7 @@ static void test_one_bad_field(void **state)
 		{ offsetof(struct allocation, session), 4, UINT32_MAX },
 		{ offsetof(struct allocation, session_serial), 8, 0 },
 		{ offsetof(struct allocation, addr), 8, 65536 },
-		{ offsetof(struct allocation, addr), 8, addr_make(1, 0, 65536) + 4096 },
+		{ offsetof(struct allocation, addr), 8, addr_make(64, 65536) + 4096 },
 		{ offsetof(struct allocation, addr), 8, UINT64_MAX },
 		{ offsetof(struct allocation, bytes), 8, 0 },
 		{ offsetof(struct allocation, bytes), 8, 65537 },
@@ -49,9 +49,11 @@ static void test_one_bad_field(void **state)
 		{ offsetof(struct allocation, serial), 8, UINT64_MAX },
 		{ offsetof(struct allocation, serial), 8, 1 }, /* the neighbour's */
 		{ offsetof(struct allocation, site), 4, SITES_MAX },
-		{ offsetof(struct allocation, former_order), 1, 12 },
-		{ offsetof(struct allocation, former_order), 1, 14 },
-		{ offsetof(struct allocation, former_order), 1, 255 },
+		{ offsetof(struct allocation, order_or_node), 1, 12 },
+		{ offsetof(struct allocation, order_or_node), 1, 14 },
+		{ offsetof(struct allocation, order_or_node), 1, 127 },
+		{ offsetof(struct allocation, order_or_node), 1, 192 }, /* node 64 */
+		{ offsetof(struct allocation, order_or_node), 1, 255 },
 		{ offsetof(struct allocation, size_class), 1, 1 }, /* 5000 bytes are no slab */
 	};
 
@@ -237,18 +239,19 @@ static void use_what_was_found(struct ledger *l)
 	uint32_t cursor = 0, n = 0;
 
 	while ((a = ledger_next(l, &cursor)) != NULL) {
-		unsigned node = addr_node(a->addr);
+		unsigned segment = addr_segment(a->addr) - 64;
 
 		n++;
 		assert_ptr_equal(ledger_find(l, a->addr), a);
 		assert_ptr_equal(
 			ledger_find_containing(l, a->addr + allocation_block_bytes(a) - 1), a);
-		if (addr_offset(a->addr) >= 64 * MIB || addr_server(a->addr) != 1)
+		if (addr_offset(a->addr) >= 64 * MIB || segment >= ADDR_MAX_NODES)
 			continue;
-		if (!b[node])
-			assert_int_equal(buddy_create(64 * MIB, &b[node]), 0);
+		if (!b[segment])
+			assert_int_equal(buddy_create(64 * MIB, &b[segment]), 0);
 		assert_int_equal(
-			buddy_reserve(b[node], addr_offset(a->addr), allocation_block_bytes(a)), 0);
+			buddy_reserve(b[segment], addr_offset(a->addr), allocation_block_bytes(a)),
+			0);
 	}
 	assert_int_equal(n, ledger_count(l));
 	for (cursor = 0; (a = ledger_next(l, &cursor)) != NULL;)

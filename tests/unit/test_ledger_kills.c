@@ -19,6 +19,8 @@ struct journal {
 	struct model model;        /* after the last finished operation */
 	struct allocation
 		subject; /* of the one at work: added (serial not known), unshared or ended */
+	bool changes;    /* the one at work changes the subject: it is there before and after */
+	uint32_t heir;   /* ... and it may be that session's */
 	struct ledger_seal seal; /* as rmemd keeps it in another file */
 	volatile unsigned torn;  /* index + 1 of the model's entry that is being overwritten */
 };
@@ -44,6 +46,24 @@ static void victim_unshares(struct journal *j, struct ledger *l)
 	__atomic_store_n(&j->done, j->done + 1, __ATOMIC_SEQ_CST);
 }
 
+static void victim_hands_over(struct journal *j, struct ledger *l)
+{
+	const unsigned i = (unsigned)rnd(j->model.n);
+	const struct allocation *a = ledger_find(l, j->model.live[i].addr);
+
+	j->subject = j->model.live[i];
+	j->heir = (uint32_t)rnd(4);
+	__atomic_store_n(&j->changes, true, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&j->started, j->started + 1, __ATOMIC_SEQ_CST);
+	if (ledger_hand_over(l, a, j->heir, j->heir + 100, 77, &a) != 0 || a->session != j->heir ||
+		ledger_find(l, j->subject.addr) != a)
+		_exit(7);
+	j->model.last_serial = a->serial;
+	overwrite(j, i, a);
+	__atomic_store_n(&j->done, j->done + 1, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&j->changes, false, __ATOMIC_SEQ_CST);
+}
+
 static void victim_step(struct journal *j, struct ledger *l, struct buddy *b)
 {
 	const struct allocation *a;
@@ -54,6 +74,10 @@ static void victim_step(struct journal *j, struct ledger *l, struct buddy *b)
 
 	if (m->n && rnd(4) == 0) {
 		victim_unshares(j, l);
+		return;
+	}
+	if (m->n && rnd(3) == 0) {
+		victim_hands_over(j, l);
 		return;
 	}
 	if (add && buddy_alloc(b, bytes, &offset) != 0)
@@ -102,10 +126,15 @@ static void run_victim(struct journal *j)
 /* Is this record one that must be there, or the one the victim was at? */
 static bool is_subject(const struct journal *j, const struct allocation *a)
 {
+	const bool is_heirs = j->changes && a->session == j->heir &&
+			      a->session_serial == j->heir + 100 && a->seq == 77;
+
 	return j->started > j->done && a->addr == j->subject.addr && a->bytes == j->subject.bytes &&
-	       a->session == j->subject.session && a->session_serial == j->subject.session_serial &&
-	       a->seq == j->subject.seq && a->site == j->subject.site &&
-	       a->size_class == j->subject.size_class && a->serial != 0;
+	       (is_heirs || (a->session == j->subject.session &&
+				    a->session_serial == j->subject.session_serial &&
+				    a->seq == j->subject.seq)) &&
+	       a->site == j->subject.site && a->size_class == j->subject.size_class &&
+	       a->serial != 0;
 }
 
 /* Entry i of the model, unless the kill has left it half written: it was the subject's. */
@@ -144,6 +173,11 @@ static void check_after_kill(const struct journal *j, struct ledger *l, struct b
 			continue;
 		assert_non_null(want);
 		assert_memory_equal(a, want, sizeof(*a));
+	} /* What changes hands is somebody's at each instant, and the same allocation. */
+	if (j->changes && j->started > j->done) {
+		a = ledger_find(l, j->subject.addr);
+		assert_non_null(a);
+		assert_true(a->serial == j->subject.serial || a->session == j->heir);
 	}
 	/* And everything that was published before is there. */
 	for (unsigned i = 0; i < j->model.n; i++) {
@@ -162,7 +196,7 @@ static void settle(struct journal *j, struct ledger *l)
 {
 	const struct allocation *a;
 	uint32_t cursor = 0;
-
+	ledger_drop_rejected(l);
 	/* A record that was being ended may be on its way: finish it, as a new rmemd does. */
 	while ((a = ledger_next(l, &cursor)) != NULL) {
 		if (a->state != ALLOCATION_LIVE)
@@ -172,6 +206,7 @@ static void settle(struct journal *j, struct ledger *l)
 	for (cursor = 0; (a = ledger_next(l, &cursor)) != NULL;)
 		j->model.live[j->model.n++] = *a;
 	j->started = j->done;
+	j->changes = false;
 	j->torn = 0;
 }
 

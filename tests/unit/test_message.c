@@ -345,17 +345,21 @@ static void empty_messages_have_their_sizes(void **state)
 		{ "range", 16 },
 		{ "placement", 18 },
 		{ "alloc_request", 32 },
-		{ "alloc_reply", 24 },
+		{ "alloc_reply", 25 },
 		{ "grant_reply", 28 },
 		{ "free_request", 16 },
 		{ "attach_request", 32 },
 		{ "share_request", 17 },
 		{ "share_reply", 16 },
 		{ "lookup_request", 24 },
-		{ "lookup_reply", 42 },
+		{ "lookup_reply", 43 },
 		{ "detach_request", 16 },
 		{ "unshare_request", 16 },
 		{ "place", 40 },
+		{ "offer_request", 16 },
+		{ "offer_reply", 16 },
+		{ "accept_request", 24 },
+		{ "accept_reply", 24 },
 		{ "copy_request", 88 },
 		{ "fill_request", 49 },
 		{ "fence_request", 8 },
@@ -395,7 +399,9 @@ static void types_have_names(void **state)
 	assert_string_equal(message_name(MESSAGE_UNSHARE), "unshare");
 	assert_string_equal(message_name(MESSAGE_COPY), "copy");
 	assert_string_equal(message_name(MESSAGE_FILL), "fill");
-	assert_string_equal(message_name(MESSAGE_FILL + 1), "unknown");
+	assert_string_equal(message_name(MESSAGE_OFFER), "offer");
+	assert_string_equal(message_name(MESSAGE_ACCEPT), "accept");
+	assert_string_equal(message_name(MESSAGE_ACCEPT + 1), "unknown");
 	assert_string_equal(message_name(255), "unknown");
 }
 

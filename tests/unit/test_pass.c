@@ -48,11 +48,12 @@ static void read_slab(void *arg, const struct allocation *slab, uint64_t *words,
 static void free_block(struct world *w, const struct allocation *a)
 {
 	const uint64_t addr = a->addr, bytes = allocation_block_bytes(a);
+	const unsigned node = allocation_node(a);
 
 	set_state(w, a, ALLOCATION_REVOKING);
 	set_state(w, a, ALLOCATION_QUARANTINE);
 	set_state(w, a, ALLOCATION_FREE);
-	assert_int_equal(buddy_free(w->buddies[addr_node(addr)], addr_offset(addr), bytes), 0);
+	assert_int_equal(buddy_free(w->buddies[node], addr_offset(addr), bytes), 0);
 }
 
 /* Blocks from both ends go, so that some are fetched before and some after; and others come in their place. */

@@ -87,6 +87,69 @@ static void start_and_remove(const struct datadir *data)
 	datadir_remove_files(data, p.id, false);
 }
 
+/* As growth.c does it. */
+static void start_and_grow(const struct datadir *data)
+{
+	struct arena_config config = { .data_dir = dir,
+		.node = topology_at(machine, 0)->node,
+		.bytes = ARENA_BYTES / 2,
+		.topology = machine };
+	struct progress progress = { .total_bytes = ARENA_BYTES / 2 };
+	struct errinfo errinfo = { "" };
+	const struct allocation *a;
+	struct segment *s;
+	struct pool p;
+
+	if (try_open(&p, data, ARENA_BYTES, NULL) != 0)
+		_exit(1);
+	while (try_lend(&p, 65536, &a) == 0)
+		;
+	raise(SIGSTOP);
+	if (pool_make_segment(&p, &config, &s, &errinfo) != 0 ||
+		segment_populate(s, machine, &progress, &errinfo) != 0 ||
+		pool_prove_segment(&p, s) != 0 || pool_add_segment(&p, s, machine, &errinfo) != 0)
+		_exit(2);
+	if (try_lend(&p, 70000, &a) != 0 || pool_find_segment(&p, a->addr) != s)
+		_exit(3);
+	fill(&p, a, 'G');
+}
+
+/* An empty segment beside the first. */
+static void leave_grown(const struct datadir *data)
+{
+	struct arena_config config = { .data_dir = dir,
+		.node = topology_at(machine, 0)->node,
+		.bytes = ARENA_BYTES / 2,
+		.topology = machine };
+	struct progress progress = { .total_bytes = ARENA_BYTES / 2 };
+	struct errinfo errinfo = { "" };
+	struct segment *s;
+	struct pool p;
+
+	leave_pool(data);
+	must_open(&p, data, ARENA_BYTES);
+	assert_int_equal(pool_make_segment(&p, &config, &s, &errinfo), 0);
+	assert_int_equal(segment_populate(s, machine, &progress, &errinfo), 0);
+	assert_int_equal(pool_prove_segment(&p, s), 0);
+	assert_int_equal(pool_add_segment(&p, s, machine, &errinfo), 0);
+	pool_close(&p);
+}
+
+static void start_and_shrink(const struct datadir *data)
+{
+	struct segment *s;
+	struct pool p;
+
+	if (try_open(&p, data, ARENA_BYTES + ARENA_BYTES / 2, NULL) != 0)
+		_exit(1);
+	s = p.segments[ADDR_MAX_NODES];
+	raise(SIGSTOP);
+	if (!s)
+		_exit(2);
+	pool_drop_segment(&p, data, s->number, s->node);
+	segment_close(s);
+}
+
 /* ---- at every system call ---- */
 
 /* How far a victim gets: killed at that stop (true), or it ended before. */
@@ -135,11 +198,13 @@ static void kill_everywhere(const struct datadir *data, const struct scenario *s
 		skip(); /* the system calls would be valgrind's own */
 	for (; killed && stop < STOPS_MAX; stop += 2) {
 		struct pool p;
+		uint64_t bytes;
 
 		if (s->leave)
 			s->leave(data);
 		killed = kill_at_stop(data, s->act, stop);
-		must_open(&p, data, ARENA_BYTES);
+		bytes = stored_bytes(data);
+		must_open(&p, data, bytes > ARENA_BYTES ? bytes : ARENA_BYTES);
 		if (s->holds[0])
 			assert_holds(&p, 5000, 'L');
 		if (s->holds[1])
@@ -150,7 +215,7 @@ static void kill_everywhere(const struct datadir *data, const struct scenario *s
 	}
 	printf("killed at %u places\n", stop / 2);
 	assert_false(killed);
-	assert_true(stop > 20);
+	assert_true(stop > 10);
 }
 
 static void test_new_pool(void **state)
@@ -196,6 +261,20 @@ static void test_removal(void **state)
 		&data, &(struct scenario){ leave_empty, start_and_remove, { false, false } });
 }
 
+static void test_growth(void **state)
+{
+	struct datadir data = data_of(dir, *state);
+
+	kill_everywhere(&data, &(struct scenario){ leave_pool, start_and_grow, { true, true } });
+}
+
+static void test_shrinking(void **state)
+{
+	struct datadir data = data_of(dir, *state);
+
+	kill_everywhere(&data, &(struct scenario){ leave_grown, start_and_shrink, { true, true } });
+}
+
 /* ---- at random ---- */
 
 #define ROUNDS 60
@@ -231,7 +310,7 @@ static void use_pool(const struct datadir *data)
 			pool_quarantine(&p, held[i]);
 			held[i] = held[--n];
 		}
-		pool_wipe(&p, rnd(60000));
+		pool_wipe(&p);
 	}
 }
 
@@ -246,21 +325,19 @@ static void check_and_empty(const struct datadir *data)
 	assert_int_equal(p.unproven_bytes, 0); /* what is free was never in doubt */
 	while ((a = ledger_next(p.ledger, &cursor)) != NULL)
 		listed += allocation_block_bytes(a);
-	assert_int_equal(listed + buddy_free_bytes(p.nodes[0].buddy), ARENA_BYTES);
+	assert_int_equal(listed + buddy_free_bytes(first_segment(&p)->buddy), ARENA_BYTES);
 	assert_free_is_zero(&p);
 	for (cursor = 0; (a = ledger_next(p.ledger, &cursor)) != NULL;) {
 		if (a->state == ALLOCATION_LIVE)
 			give_back(&p, a);
 	}
-	while (pool_wipe(&p, UINT64_MAX))
-		;
+	pool_wipe_all(&p);
 	assert_int_equal(ledger_count(p.ledger), 0);
 	assert_free_is_zero(&p);
 	cursor = 0;
 	while ((a = ledger_next(p.ledger, &cursor)) != NULL)
 		give_back(&p, a);
-	while (pool_wipe(&p, UINT64_MAX))
-		;
+	pool_wipe_all(&p);
 	pool_close(&p);
 }
 
@@ -303,6 +380,8 @@ int main(void)
 		IN_DIR(test_unproven_pool),
 		IN_DIR(test_start_in_vain),
 		IN_DIR(test_removal),
+		IN_DIR(test_growth),
+		IN_DIR(test_shrinking),
 		IN_DIR(test_killed_while_lending),
 	};
 

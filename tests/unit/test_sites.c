@@ -348,7 +348,7 @@ static void test_sharing_is_free(void **state)
 
 static void free_block(uint64_t offset)
 {
-	const struct allocation *a = ledger_find(ledger, addr_make(1, 0, offset));
+	const struct allocation *a = ledger_find(ledger, addr_make(64, offset));
 
 	assert_int_equal(ledger_set_state(ledger, a, ALLOCATION_REVOKING), 0);
 	assert_int_equal(ledger_set_state(ledger, a, ALLOCATION_QUARANTINE), 0);
@@ -370,7 +370,7 @@ static void test_redeploys(void **state)
 
 		assert_int_equal(bring_all(s, &holder, BASE(i), SITES_EACH), SITES_EACH);
 		leaked[i] = intern(s, &f);
-		draft.addr = addr_make(1, 0, 4096ULL * i);
+		draft.addr = addr_make(64, 4096ULL * i);
 		draft.site = leaked[i];
 		assert_int_equal(ledger_add(ledger, &draft, &a), 0);
 		sites_release(s, &holder);
@@ -468,7 +468,7 @@ static void test_lost_file(void **state)
 		const struct allocation draft = { .session = 1,
 			.session_serial = 1,
 			.bytes = 1,
-			.addr = addr_make(1, 0, 4096ULL * i),
+			.addr = addr_make(64, 4096ULL * i),
 			.site = named[i] };
 
 		assert_int_equal(ledger_add(ledger, &draft, &a), 0);

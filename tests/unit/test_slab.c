@@ -14,6 +14,7 @@
 static struct {
 	_Alignas(4096) char memory[4 * 4096];
 	struct pool pool;
+	struct segment segment;
 	struct leases leases;
 	struct session sessions[4];
 } in;
@@ -34,8 +35,8 @@ static const struct allocation *begin(struct world *w, uint32_t *out_session)
 {
 	memset(&in, 0, sizeof(in));
 	in.pool.ledger = w->ledger;
-	in.pool.nodes[0].arena.base = in.memory;
-	in.pool.nnodes = 1;
+	in.segment.arena.base = in.memory;
+	in.pool.segments[64] = &in.segment; /* that of node 0 in add_block() */
 	in.leases = (struct leases){
 		.pool = &in.pool, .records = w->sessions, .sites = w->sites, .sessions = in.sessions
 	};

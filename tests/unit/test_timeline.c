@@ -212,7 +212,7 @@ static void test_turns_never_end(void **state)
 static void add_birth(struct ledger *l, uint64_t offset, uint64_t birth_ns)
 {
 	const struct allocation draft = { .session_serial = 1,
-		.addr = addr_make(1, 0, offset),
+		.addr = addr_make(64, offset),
 		.bytes = 4096,
 		.birth_ns = birth_ns };
 	const struct allocation *a;
