@@ -414,7 +414,7 @@ int ledger_hand_over(struct ledger *l, const struct allocation *a, uint32_t sess
 	moved.session = session;
 	moved.session_serial = session_serial;
 	moved.seq = seq;
-	moved.former_order = 0;
+	allocation_set_node(&moved, allocation_node(a));
 	moved.unshared = 0;
 	moved.check = ledger_record_check(&moved);
 	announce_change(l, term(&moved) - term(a));
