@@ -599,7 +599,7 @@ void session_lose(struct session *session, const struct allocation *a)
 void session_keep(struct session *session, const struct allocation *a)
 {
 	if (session->listed == LISTED_EXPIRED || session->listed == LISTED_GONE)
-		session->leases->takeable_bytes[addr_node(a->addr)] += allocation_block_bytes(a);
+		session->leases->takeable_bytes[allocation_node(a)] += allocation_block_bytes(a);
 }
 
 void session_emptied(void *leases, uint32_t slot)
