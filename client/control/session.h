@@ -80,7 +80,8 @@ struct session {
 	int npaths;     /* 0: nobody has asked yet */
 	bool resumable; /* the server knows id and secret */
 	uint8_t id[ID_SIZE], secret[ID_SIZE];
-	_Atomic uint64_t serial; /* grows when this process gets a new session: all before is stale */
+	_Atomic uint64_t
+		serial;        /* grows when this process gets a new session: all before is stale */
 	_Atomic uint64_t pool; /* whose memory the server lends */
 	/* What the server has said of itself. */
 	_Atomic uint64_t max_alloc_bytes;

@@ -27,8 +27,8 @@ enum client_call {
 	CLIENT_ALLOC, /* a block, however small */
 	CLIENT_FREE,
 	CLIENT_ALLOC_OBJECT, /* as rmem_alloc() without attributes */
-	CLIENT_FILL,  /* write the pattern of a seed */
-	CLIENT_CHECK, /* read, and compare with the pattern of a seed */
+	CLIENT_FILL,         /* write the pattern of a seed */
+	CLIENT_CHECK,        /* read, and compare with the pattern of a seed */
 };
 
 struct client_order {

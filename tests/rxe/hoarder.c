@@ -27,13 +27,14 @@ static const struct {
 	uint32_t most, spread;
 } sizes[HOARDER_SITES] = { { 48, 8 }, { 320, 32 }, { 2048, 128 }, { 16384, 1024 } };
 
-#define SITE(name)                                                                                      \
-	static __attribute__((noinline, noclone)) int name(struct rmem *rm, uint64_t bytes, uint64_t *out) \
-	{                                                                                               \
-		int rc = rmem_alloc(rm, bytes, NULL, out);                                              \
-                                                                                                        \
-		__asm__ volatile("" ::: "memory"); /* a frame of its own */                            \
-		return rc;                                                                              \
+#define SITE(name) \
+	static __attribute__((noinline, noclone)) int name( \
+		struct rmem *rm, uint64_t bytes, uint64_t *out) \
+	{ \
+		int rc = rmem_alloc(rm, bytes, NULL, out); \
+\
+		__asm__ volatile("" ::: "memory"); /* a frame of its own */ \
+		return rc; \
 	}
 
 SITE(hoard_notes)
@@ -165,7 +166,7 @@ int hoarder_role(int argc, char **argv)
 	objects = strtoull(argv[5], NULL, 10);
 	rc = rmem_open(argv[2], &attr, &self.rm);
 	if (rc == 0)
-		rc = objects ? hoard_many(&self, objects)
+		rc = objects       ? hoard_many(&self, objects)
 		     : self.random ? hoard(&self)
 				   : introduce(&self);
 	if (rc)
@@ -175,11 +176,12 @@ int hoarder_role(int argc, char **argv)
 
 /* ---- its books ---- */
 
-static void start(struct hoarder *h, const char *server, uint32_t journal, uint64_t seed,
-	uint64_t objects)
+static void start(
+	struct hoarder *h, const char *server, uint32_t journal, uint64_t seed, uint64_t objects)
 {
 	char mode[16], random[24], many[24];
-	const char *const argv[] = { "/proc/self/exe", "hoarder", server, mode, random, many, NULL };
+	const char *const argv[] = { "/proc/self/exe", "hoarder", server, mode, random, many,
+		NULL };
 	int news[2], orders[2];
 
 	snprintf(mode, sizeof(mode), "%" PRIu32, journal);
@@ -242,7 +244,8 @@ static void learn(struct hoarder *h, const struct hoarder_news *n)
 	o = at(h, n->addr);
 	if (n->call == HOARDER_ALLOC) {
 		if (!o->freed_ns)
-			fail_msg("hoarder %d got 0x%" PRIx64 ", which it holds", (int)h->pid, n->addr);
+			fail_msg("hoarder %d got 0x%" PRIx64 ", which it holds", (int)h->pid,
+				n->addr);
 		*o = (struct hoarder_object){ .addr = n->addr,
 			.bytes = n->bytes,
 			.site = n->site,

@@ -34,10 +34,10 @@ struct hoarder_news {
 struct hoarder_object {
 	uint64_t addr, bytes;
 	uint32_t site;
-	bool written;           /* a write to it has returned */
-	bool freeing;           /* rmem_free() has been called */
-	uint64_t allocated_ns;  /* rmem_alloc() had returned */
-	uint64_t freed_ns;      /* rmem_free() had returned; 0: it has not */
+	bool written;          /* a write to it has returned */
+	bool freeing;          /* rmem_free() has been called */
+	uint64_t allocated_ns; /* rmem_alloc() had returned */
+	uint64_t freed_ns;     /* rmem_free() had returned; 0: it has not */
 };
 
 struct hoarder {

@@ -98,8 +98,10 @@ static void add_shares(const struct hoarder *h, const json_t *leaks, struct verd
 			if (rig_number(holder, "pid") != h->pid)
 				continue;
 			assert_string_equal(rig_text(record, "kind"), "definite");
-			assert_string_equal(rig_text(holder, "journal"), h->exact ? "exact" : "lazy");
-			assert_int_equal(rig_number(holder, "objects"), rig_number(holder, "blocks"));
+			assert_string_equal(
+				rig_text(holder, "journal"), h->exact ? "exact" : "lazy");
+			assert_int_equal(
+				rig_number(holder, "objects"), rig_number(holder, "blocks"));
 			v->objects += rig_number(holder, "objects");
 			v->bytes += rig_number(holder, "bytes");
 		}
@@ -153,8 +155,8 @@ static void judge(struct rig *r, const struct hoarder *h, const struct hoarder_o
 	v->due_lazy += due_lazy;
 	v->gone += gone;
 	if (is_in_slab(h, map, o->addr)) {
-		snprintf(request, sizeof(request), "{\"cmd\":\"who-holds\",\"addr\":\"0x%" PRIx64 "\"}",
-			o->addr);
+		snprintf(request, sizeof(request),
+			"{\"cmd\":\"who-holds\",\"addr\":\"0x%" PRIx64 "\"}", o->addr);
 		who = rig_ask(r, request);
 		live = strcmp(rig_text(who, "object.state"), "live") == 0;
 		if (live) {
@@ -163,8 +165,7 @@ static void judge(struct rig *r, const struct hoarder *h, const struct hoarder_o
 		}
 		if (due_exact || due_lazy) {
 			assert_int_equal(rig_number(who, "object.bytes"), o->bytes);
-			assert_int_equal(
-				strtoull(rig_text(who, "object.addr"), NULL, 16), o->addr);
+			assert_int_equal(strtoull(rig_text(who, "object.addr"), NULL, 16), o->addr);
 			assert_true(names_site(who, hoarder_sites[o->site]));
 		}
 		json_decref(who);
@@ -176,8 +177,7 @@ static void judge(struct rig *r, const struct hoarder *h, const struct hoarder_o
 		fail_msg("0x%" PRIx64 ", freed before the records were written, is live", o->addr);
 }
 
-static void judge_all(
-	struct rig *r, const json_t *leaks, const json_t *map, const json_t *sessions)
+static void judge_all(struct rig *r, const json_t *leaks, const json_t *map, const json_t *sessions)
 {
 	unsigned due_exact = 0, due_lazy = 0, gone = 0;
 
@@ -196,11 +196,13 @@ static void judge_all(
 		extra = v.objects - v.named;
 		if (extra < 0 || extra > (h->unsure.call == HOARDER_ALLOC) ||
 			v.bytes - v.named_bytes != extra * (long long)h->unsure.bytes)
-			fail_msg("%lld objects, %lld bytes in the report, but %lld, %lld one by one",
+			fail_msg(
+				"%lld objects, %lld bytes in the report, but %lld, %lld one by one",
 				v.objects, v.bytes, v.named, v.named_bytes);
-		printf("%s: %" PRIu64 " calls, %zu places; %lld objects, records %lld ms old; due %u, gone %u\n",
-			h->exact ? "exact" : "lazy", h->calls, h->nobjects, v.objects, v.journal_age_ms,
-			v.due_exact + v.due_lazy, v.gone);
+		printf("%s: %" PRIu64
+		       " calls, %zu places; %lld objects, records %lld ms old; due %u, gone %u\n",
+			h->exact ? "exact" : "lazy", h->calls, h->nobjects, v.objects,
+			v.journal_age_ms, v.due_exact + v.due_lazy, v.gone);
 		due_exact += v.due_exact;
 		due_lazy += v.due_lazy;
 		gone += v.gone;
@@ -379,7 +381,8 @@ static void expect_stale(struct client *c, enum client_call call, unsigned i)
 	const struct client_record *record = client_do(c, &order);
 
 	if (record->err != -ESTALE)
-		fail_msg("call %u on object %u: %d, %s", record->call, i, record->err, record->errinfo);
+		fail_msg("call %u on object %u: %d, %s", record->call, i, record->err,
+			record->errinfo);
 }
 
 static bool holds_all(const json_t *leaks, void *arg)

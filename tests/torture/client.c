@@ -86,7 +86,8 @@ static void hog(void)
 	int rc = 0;
 
 	while (n < HOG_BLOCKS && bytes >= 4096 && unanswered < HOG_PATIENCE) {
-		rc = TIMED(CALL_ALLOC, bound_control(), rmem_alloc(me.rm, bytes, &blocks, &addrs[n]));
+		rc = TIMED(
+			CALL_ALLOC, bound_control(), rmem_alloc(me.rm, bytes, &blocks, &addrs[n]));
 		if (rc) {
 			if (rc == -ENOSPC)
 				bytes /= 2;
