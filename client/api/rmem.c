@@ -192,7 +192,7 @@ static struct rmem *make(void)
 
 	if (rm) {
 		rm->session.heap = heap;
-		rm->sites = sites_create(heap);
+		rm->sites = sites_create(heap, &rm->session.numbering);
 	}
 	if (rm && rm->sites)
 		return rm;
@@ -283,14 +283,9 @@ static int read_alloc_attr(
 	return 0;
 }
 
-/*
- * Changes when numbers of call sites that a thread remembers are not valid any more: another session has others. Both
- * counts only grow.
- */
 static inline uint64_t numbering(const struct rmem *rm)
 {
-	return sites_version(rm->sites) +
-	       atomic_load_explicit(&rm->session.serial, memory_order_relaxed);
+	return atomic_load_explicit(&rm->session.numbering, memory_order_relaxed);
 }
 
 /* The number of the stack that calls, from the thread's memory or by unwinding it. */

@@ -80,8 +80,7 @@ struct session {
 	int npaths;     /* 0: nobody has asked yet */
 	bool resumable; /* the server knows id and secret */
 	uint8_t id[ID_SIZE], secret[ID_SIZE];
-	_Atomic uint64_t
-		serial;        /* grows when this process gets a new session: all before is stale */
+	uint64_t serial; /* changes when this process gets a new session: all before is stale */
 	_Atomic uint64_t pool; /* whose memory the server lends */
 	/* What the server has said of itself. */
 	_Atomic uint64_t max_alloc_bytes;
@@ -112,6 +111,8 @@ struct session {
 	struct grace grace;         /* of the operations on them */
 	_Atomic uint64_t opened_ns; /* the session began then, on the boot clock, */
 	_Atomic uint32_t age_s;     /* ... that many seconds ago when somebody looked last */
+	/* Changes when numbers of call sites that threads remember are not valid any more: another session has others. */
+	_Atomic uint64_t numbering;
 	struct vitals *vitals;
 
 	struct events events;

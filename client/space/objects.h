@@ -40,7 +40,7 @@ int objects_free(struct rmem *rm, struct slab *slab, rmem_addr_t addr, struct er
 __attribute__((noinline, cold)) void objects_freed_late(struct rmem *rm, struct slab *slab);
 
 /* The slot is the program's from now on. */
-static inline void objects_hand_out(
+static inline __attribute__((always_inline)) void objects_hand_out(
 	struct rmem *rm, slab_item item, const struct object_wish *wish, struct object *out)
 {
 	struct slab *const s = slab_item_slab(item);

@@ -80,6 +80,7 @@ static void lose_all(struct session *s)
 	session_next_epoch(s);
 	pthread_mutex_unlock(&s->table);
 	s->serial++;
+	atomic_fetch_add(&s->numbering, 1);
 	for (struct loan *loan = lender.loans; loan; loan = loan->next)
 		loan->serial = 0;
 	lender.lent_bytes = 0;
@@ -173,7 +174,7 @@ struct rmem *lender_open(bool exact, bool no_sites)
 		next_addr = addr_make(0, 1 << 20);
 	}
 	rm->session.heap = heap;
-	rm->sites = sites_create(heap);
+	rm->sites = sites_create(heap, &rm->session.numbering);
 	pthread_mutex_init(&rm->queues_lock, NULL);
 	if (!rm->sites || session_init(&rm->session, &errinfo))
 		return NULL;
