@@ -111,6 +111,8 @@ struct session {
 	struct grace grace;         /* of the operations on them */
 	_Atomic uint64_t opened_ns; /* the session began then, on the boot clock, */
 	_Atomic uint32_t age_s;     /* ... that many seconds ago when somebody looked last */
+	/* Changes when numbers of call sites that threads remember are not valid any more: another session has others. */
+	_Atomic uint64_t numbering;
 	struct vitals *vitals;
 
 	struct events events;

@@ -69,23 +69,11 @@ struct site_description *site_describe(struct heap *heap, const struct stack *st
 struct site_description *site_description_copy(struct heap *heap, const struct site_description *d);
 void site_description_destroy(struct site_description *d); /* NULL is fine */
 
-/* Looked at without a lock at each small allocation; the rest is site.c's. */
-struct sites_head {
-	_Atomic uint64_t version; /* changes when numbers become invalid */
-};
 struct sites;
 
-/* They end with the heap. NULL: out of memory. */
-struct sites *sites_create(struct heap *heap);
+/* They end with the heap. version, which outlives them, changes when numbers become invalid. NULL: out of memory. */
+struct sites *sites_create(struct heap *heap, _Atomic uint64_t *version);
 void sites_clear(struct sites *s); /* the server that numbered them is another one now */
-
-/* Any thread, without a lock. */
-static inline uint64_t sites_version(const struct sites *s)
-{
-	const struct sites_head *head = (const struct sites_head *)s;
-
-	return atomic_load_explicit(&head->version, memory_order_relaxed);
-}
 
 struct site {
 	uint32_t number;  /* the server's; 0: it has none for it */

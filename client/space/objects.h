@@ -23,9 +23,11 @@ struct object {
 	bool zero; /* its bytes are known to be zero */
 };
 
-/* Errors as rmem_alloc(). */
-int objects_alloc(struct rmem *rm, const struct object_wish *wish, uint64_t deadline_ns,
-	struct object *out, struct errinfo *errinfo);
+/* A slot for objects_hand_out(). Errors as rmem_alloc(). */
+int objects_take(struct rmem *rm, unsigned size_class, uint64_t deadline_ns, slab_item *out,
+	struct errinfo *errinfo);
+/* It was not handed out. */
+void objects_put_back(struct rmem *rm, slab_item item);
 
 /* Write zeroes to an object that was just allocated; it is freed if that fails. Errors as rmem_write(). */
 int objects_zero(struct rmem *rm, const struct object *object, uint32_t bytes, uint64_t deadline_ns,
@@ -38,7 +40,7 @@ int objects_free(struct rmem *rm, struct slab *slab, rmem_addr_t addr, struct er
 __attribute__((noinline, cold)) void objects_freed_late(struct rmem *rm, struct slab *slab);
 
 /* The slot is the program's from now on. */
-static inline void objects_hand_out(
+static inline __attribute__((always_inline)) void objects_hand_out(
 	struct rmem *rm, slab_item item, const struct object_wish *wish, struct object *out)
 {
 	struct slab *const s = slab_item_slab(item);
@@ -60,22 +62,17 @@ static inline void objects_hand_out(
 	depot_touch(&rm->session.depot, s, slot);
 }
 
-/* false: it is not warm. */
-static inline bool objects_alloc_warm(
-	struct rmem *rm, const struct object_wish *wish, struct object *out)
+/* As objects_take(). false: none is warm. */
+static inline bool objects_take_warm(struct rmem *rm, unsigned size_class, slab_item *out)
 {
 	struct thread_cache *t = thread_channels_cache_now(&rm->channels);
-	slab_item item;
 
 	if (__builtin_expect(!t, 0))
 		return false;
-	while (__builtin_expect(!thread_cache_pop(t, wish->size_class, &item), 0))
-		if (thread_cache_refill(t, wish->size_class))
+	while (__builtin_expect(!thread_cache_pop(t, size_class, out), 0))
+		if (thread_cache_refill(t, size_class))
 			return false;
-	if (__builtin_expect(slab_is_lost(slab_item_slab(item)), 0))
-		return false;
-	objects_hand_out(rm, item, wish, out);
-	return true;
+	return __builtin_expect(!slab_is_lost(slab_item_slab(*out)), 1);
 }
 
 /* The slab that addr is in, mostly that of the object that the thread freed last. */
