@@ -48,10 +48,10 @@ static void run(int to, int from, unsigned n, char *out, size_t size)
 	/* A terminal may hand it over in parts. */
 	assert_int_equal(write(to, END, 1), 1);
 	do {
-		const ssize_t n = read(from, out + got, size - 1 - got);
+		const ssize_t part = read(from, out + got, size - 1 - got);
 
-		assert_true(n > 0);
-		got += (size_t)n;
+		assert_true(part > 0);
+		got += (size_t)part;
 	} while (out[got - 1] != *END);
 	out[got - 1] = '\0';
 }
