@@ -185,7 +185,7 @@ static struct rmem *make(void)
 
 	if (rm) {
 		rm->session.heap = heap;
-		rm->sites = sites_create(heap);
+		rm->sites = sites_create(heap, &rm->session.numbering);
 	}
 	if (rm && rm->sites)
 		return rm;

@@ -66,6 +66,14 @@ void slab_make_unique(struct object_record *next, uint64_t before)
 		next->birth_s = least < OBJECT_BIRTH_MAX ? least : OBJECT_BIRTH_MAX;
 }
 
+uint64_t slab_unique_record(uint64_t next, uint64_t before)
+{
+	struct object_record r = object_record_unpack(next);
+
+	slab_make_unique(&r, before);
+	return object_record_pack(&r);
+}
+
 bool slab_renew_object(struct slab *s, uint64_t addr, uint32_t *out_slot)
 {
 	uint64_t record, renewed;
