@@ -410,12 +410,70 @@ static void test_server_moves(void **state)
 	rig_stop(r, false);
 }
 
+/* Through slots, slabs and blocks, and back; what is shared stays. */
+static void check_realloc(const char *server, uint32_t journal)
+{
+	static const size_t sizes[] = { 100, 104, 97, 300, 16000, 20000, 17000, 900000, 5, 8 };
+	struct rmem_open_attr attr = RMEM_OPEN_ATTR_INIT;
+	uint8_t *model = lib_zeroes(900000), *got = lib_zeroes(900000);
+	rmem_addr_t addr = 0, many[50];
+	struct rmem_share_key key;
+	struct rmem *rm = NULL;
+	size_t before = 0;
+
+	attr.journal = journal;
+	lib_succeed(rmem_open(server, &attr, &rm));
+	for (unsigned i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		lib_succeed(rmem_realloc(rm, addr, sizes[i], NULL, &addr));
+		before = before < sizes[i] ? before : sizes[i];
+		lib_succeed(rmem_read(rm, got, addr, before));
+		assert_memory_equal(got, model, before);
+		before = sizes[i];
+		pattern_fill(model, before, i);
+		lib_succeed(rmem_write(rm, addr, model, before));
+		lib_succeed(rmem_share(rm, addr, &key));
+		lib_expect(rmem_realloc(rm, addr, 2 * before, NULL, &addr), -EBUSY, "shared");
+		lib_succeed(rmem_unshare(rm, addr));
+	}
+	lib_expect(rmem_write(rm, addr + 5, model, 4), -EFAULT, "");
+	lib_succeed(rmem_free(rm, addr));
+	lib_succeed(rmem_alloc_many(rm, 40, 50, NULL, many));
+	for (unsigned i = 0; i < 50; i++)
+		lib_succeed(rmem_write(rm, many[i], model, 40));
+	lib_succeed(rmem_free_many(rm, many, 50));
+	free(model);
+	free(got);
+	lib_succeed(rmem_close(rm));
+}
+
+static void test_another_length(void **state)
+{
+	struct rig *r = *state;
+
+	rig_start(r, NULL);
+	check_realloc(r->server, RMEM_JOURNAL_LAZY);
+	check_realloc(r->server, RMEM_JOURNAL_EXACT);
+	rig_stop(r, false);
+}
+
+/* The server may still be about to write to it. */
+static void expect_not_reused(struct rmem *rm, rmem_addr_t addr)
+{
+	rmem_addr_t other;
+
+	lib_succeed(rmem_free(rm, addr));
+	for (unsigned i = 0; i < 60; i++) {
+		other = lib_alloc_object(rm, 24);
+		assert_int_not_equal(other, addr);
+	}
+}
+
 /* A copy that its caller has given up is not made again when the session comes back over another connection. */
 static void test_given_up_copy(void **state)
 {
 	struct rmem_open_attr attr = RMEM_OPEN_ATTR_INIT;
 	struct rig *r = *state;
-	rmem_addr_t addr, other;
+	rmem_addr_t addr, other, small;
 	struct rmem *rm = NULL;
 	uint64_t word = 1;
 
@@ -424,8 +482,10 @@ static void test_given_up_copy(void **state)
 	lib_succeed(rmem_open(r->server, &attr, &rm));
 	addr = lib_alloc(rm, 4096);
 	lib_succeed(rmem_write(rm, addr, &word, sizeof(word)));
+	small = lib_alloc_object(rm, 24);
 	rig_freeze(r);
 	assert_int_equal(rmem_copy(rm, addr + 64, addr, 8), -ETIMEDOUT);
+	expect_not_reused(rm, small);
 	rig_kill(r);
 	rig_start(r, NULL);
 	word = 2;
@@ -503,6 +563,7 @@ int main(void)
 		RIG_TEST(test_vectors),
 		RIG_TEST(test_wrong_vectors),
 		RIG_TEST(test_server_moves),
+		RIG_TEST(test_another_length),
 		RIG_TEST(test_given_up_copy),
 		RIG_TEST(test_stat),
 	};

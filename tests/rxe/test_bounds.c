@@ -131,6 +131,26 @@ static int call_free(struct place *p)
 	return rmem_free(p->rm, p->addr);
 }
 
+/* None is to be had in the session's own memory. */
+static int call_alloc_many(struct place *p)
+{
+	rmem_addr_t several[3];
+
+	return rmem_alloc_many(p->rm, 20000, 3, NULL, several);
+}
+
+static int call_free_many(struct place *p)
+{
+	rmem_addr_t addrs[2] = { p->addr, 0 };
+
+	return rmem_free_many(p->rm, addrs, 2);
+}
+
+static int call_realloc(struct place *p)
+{
+	return rmem_realloc(p->rm, p->addr, 20000, NULL, &p->addr);
+}
+
 static int call_share(struct place *p)
 {
 	struct rmem_share_key key;
@@ -466,6 +486,10 @@ static const struct row rows[] = {
 	{ "rmem_alloc", call_alloc, 0, 0 },
 	{ "rmem_free", call_free, 0, 0 },
 	{ "rmem_free warm", call_free, WARM, 0 },
+	{ "rmem_alloc_many", call_alloc_many, 0, 2 * TIMEOUT_MS },
+	{ "rmem_free_many", call_free_many, 0, 0 },
+	{ "rmem_realloc", call_realloc, 0, 2 * TIMEOUT_MS },
+	{ "rmem_realloc warm", call_realloc, WARM, 2 * TIMEOUT_MS },
 	{ "rmem_share", call_share, 0, 0 },
 	{ "rmem_attach", call_attach, 0, 0 },
 	{ "rmem_detach", call_detach, FOREIGN, 0 },

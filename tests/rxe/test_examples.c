@@ -159,6 +159,14 @@ static void test_handover(void **state)
 		(const char *const[]){ "made by one, kept by another\n", NULL });
 }
 
+static void test_growing(void **state)
+{
+	test_example(*state, "14-growing",
+		(const char *const[]){
+			"59 bytes: longer and longer and longer and longer and longer and long\n",
+			NULL });
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -175,6 +183,7 @@ int main(void)
 		RIG_TEST(test_operations),
 		RIG_TEST(test_copies),
 		RIG_TEST(test_handover),
+		RIG_TEST(test_growing),
 	};
 
 	return rig_main(RIG_PORT_EXAMPLES, tests, sizeof(tests) / sizeof(tests[0]));
