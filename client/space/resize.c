@@ -11,7 +11,7 @@ static int explain_shared(rmem_addr_t addr, struct errinfo *errinfo)
 {
 	return errinfo_set(errinfo, -EBUSY,
 		"the allocation at 0x%" PRIx64 " is shared: others would not learn of its new "
-					       "place and length; rmem_unshare() it first",
+		"place and length; rmem_unshare() it first",
 		addr);
 }
 
