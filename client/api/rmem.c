@@ -364,9 +364,13 @@ static int alloc_block(
 	return memory_alloc(rm, &wish, call_deadline(rm), out, errinfo);
 }
 
-static __attribute__((noinline)) int alloc_long(struct rmem *rm, struct alloc_call *call,
-	const struct rmem_alloc_attr *attr, rmem_addr_t *out)
+static __attribute__((noinline)) int alloc_long(struct rmem *rm, size_t bytes,
+	const struct rmem_alloc_attr *attr, rmem_addr_t *out, void *caller, void *frame)
 {
+	struct alloc_call from = {
+		.bytes = bytes, .attr = RMEM_ALLOC_ATTR_INIT, .caller = caller, .frame = frame
+	};
+	struct alloc_call *const call = &from;
 	struct errinfo errinfo;
 	unsigned size_class;
 	int rc = call_enter(rm, &errinfo);
@@ -417,18 +421,15 @@ static inline bool alloc_warm(
 	return true;
 }
 
+/* A stack is told by where its frame ends, which takes no register. */
 RMEM_API __attribute__((noinline)) int rmem_alloc(
 	struct rmem *rm, size_t bytes, const struct rmem_alloc_attr *attr, rmem_addr_t *out)
 {
-	void *const caller = __builtin_return_address(0), *const frame = __builtin_frame_address(0);
-	struct alloc_call call;
+	void *const caller = __builtin_return_address(0), *const frame = __builtin_dwarf_cfa();
 
 	if (likely(rm && out && !attr && alloc_warm(rm, bytes, caller, frame, out)))
 		return 0;
-	call = (struct alloc_call){
-		.bytes = bytes, .attr = RMEM_ALLOC_ATTR_INIT, .caller = caller, .frame = frame
-	};
-	return alloc_long(rm, &call, attr, out);
+	return alloc_long(rm, bytes, attr, out, caller, frame);
 }
 
 static __attribute__((noinline)) int free_long(struct rmem *rm, rmem_addr_t addr)
@@ -455,13 +456,8 @@ static __attribute__((noinline)) int free_long(struct rmem *rm, rmem_addr_t addr
 
 RMEM_API int rmem_free(struct rmem *rm, rmem_addr_t addr)
 {
-	struct slab *slab;
-
-	if (likely(rm && call_is_ours(rm))) {
-		slab = blocks_slab(&rm->session.blocks, addr);
-		if (likely(slab && objects_free_warm(rm, slab, addr)))
-			return 0;
-	}
+	if (likely(rm && call_is_ours(rm) && objects_free_warm(rm, addr)))
+		return 0;
 	return free_long(rm, addr);
 }
 

@@ -31,6 +31,7 @@ struct code {
 };
 
 struct sites {
+	struct sites_head head; /* first */
 	struct heap *heap;
 	struct entry *buckets[BUCKETS]; /* open addressing, never more than half full */
 	unsigned count;

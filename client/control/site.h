@@ -19,6 +19,7 @@
 #ifndef RMEM_CLIENT_CONTROL_SITE_H
 #define RMEM_CLIENT_CONTROL_SITE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 

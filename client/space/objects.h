@@ -44,21 +44,21 @@ static inline __attribute__((always_inline)) void objects_hand_out(
 	struct rmem *rm, slab_item item, const struct object_wish *wish, struct object *out)
 {
 	struct slab *const s = slab_item_slab(item);
-	const uint32_t slot = slab_item_slot(item), age_s = session_age_s(&rm->session);
+	const uint32_t slot = slab_item_slot(item);
 	const uint64_t before = atomic_load_explicit(&s->records[slot], memory_order_relaxed);
-	struct object_record r = {
+	const struct object_record r = {
 		.state = OBJECT_LIVE,
 		.generation = (uint32_t)(before >> OBJECT_GENERATION_SHIFT) + 1,
 		.slack = s->slot_bytes - wish->bytes,
 		.site = wish->site,
-		.birth_s = age_s < OBJECT_BIRTH_MAX ? age_s : OBJECT_BIRTH_MAX,
+		.birth_s = session_age_s(&rm->session),
 	};
 
-	slab_make_next(s, slot, before, &r);
 	out->slab = s;
 	out->addr = slab_slot_addr(s, slot);
 	out->zero = before == 0;
-	atomic_store_explicit(&s->records[slot], object_record_pack(&r), memory_order_release);
+	atomic_store_explicit(&s->records[slot],
+		slab_next_record(s, slot, before, object_record_pack(&r)), memory_order_release);
 	depot_touch(&rm->session.depot, s, slot);
 }
 
@@ -75,13 +75,27 @@ static inline bool objects_take_warm(struct rmem *rm, unsigned size_class, slab_
 	return __builtin_expect(!slab_is_lost(slab_item_slab(*out)), 1);
 }
 
+/* The slab that addr is in, mostly that of the object that the thread freed last. */
+static inline struct slab *objects_slab(
+	const struct rmem *rm, struct thread_cache *t, rmem_addr_t addr)
+{
+	struct slab *s = t->near;
+
+	if (s && addr - s->addr < (uint64_t)s->slots * s->slot_bytes)
+		return s;
+	return t->near = blocks_slab(&rm->session.blocks, addr);
+}
+
 /* false: it is not warm, or there is no object; nothing has changed. */
-static inline bool objects_free_warm(struct rmem *rm, struct slab *s, rmem_addr_t addr)
+static inline bool objects_free_warm(struct rmem *rm, rmem_addr_t addr)
 {
 	struct thread_cache *t = thread_channels_cache_now(&rm->channels);
+	struct slab *s = t ? objects_slab(rm, t, addr) : NULL;
 	uint32_t slot;
 
-	if (__builtin_expect(!t || !thread_cache_has_room(t, s->size_class) || slab_is_lost(s) ||
+	if (!s)
+		return false;
+	if (__builtin_expect(!thread_cache_has_room(t, s->size_class) || slab_is_lost(s) ||
 				     slab_is_shared(s, addr),
 		    0) ||
 		__builtin_expect(!slab_end_object(s, addr, &slot), 0))
