@@ -31,7 +31,6 @@ struct code {
 };
 
 struct sites {
-	struct sites_head head; /* first */
 	struct heap *heap;
 	struct entry *buckets[BUCKETS]; /* open addressing, never more than half full */
 	unsigned count;
