@@ -201,11 +201,7 @@ static int prepare(void **state)
 	stack_capture(&stack, __builtin_return_address(0));
 	stack.addresses[0] = (char *)prepare + 1;
 	description = site_describe(session.heap, &stack);
-<<<<<<< HEAD
-	sites = sites_create(session.heap, &session.numbering);
-=======
 	sites = sites_create(session.heap, &sites_version);
->>>>>>> main
 	origin.code = sites_code(sites, description);
 	return blocks_init(&session.blocks, session.heap, NULL) ||
 	       blocks_add(&session.blocks,
