@@ -33,8 +33,7 @@ static void hand_out(struct slab *s, uint32_t slot, uint32_t age_s)
 		.generation = object_record_unpack(before).generation + 1,
 		.birth_s = age_s };
 
-	atomic_store(&s->records[slot],
-		slab_next_record(s, slot, before, object_record_pack(&r)));
+	atomic_store(&s->records[slot], slab_next_record(s, slot, before, object_record_pack(&r)));
 }
 
 static int by_value(const void *left, const void *right)
