@@ -108,19 +108,29 @@ static int shrink(struct self *self, unsigned at)
 	return rc;
 }
 
+/* Half of what it holds grows old. */
+static unsigned young(struct self *self)
+{
+	const unsigned old = self->nheld < HELD_MAX / 2 ? 0 : HELD_MAX / 2;
+
+	return self->nheld == old ? old - 1
+				  : old + (unsigned)random_below(&self->random, self->nheld - old);
+}
+
 static int hoard(struct self *self)
 {
 	int rc = 0;
 
 	while (rc == 0) {
-		const uint64_t chance = random_below(&self->random, 5);
+		const uint64_t chance = random_below(&self->random, 6);
+		const bool few = self->nheld < HELD_MAX / 2;
 
-		if (self->nheld == 0 || (self->nheld < HELD_MAX && chance < 2))
+		if (self->nheld == 0 || (self->nheld < HELD_MAX && chance < (few ? 3 : 2)))
 			rc = grow(self);
-		else if (chance < 3)
+		else if (chance < 4)
 			rc = fill(self, (unsigned)random_below(&self->random, self->nheld));
 		else
-			rc = shrink(self, (unsigned)random_below(&self->random, self->nheld));
+			rc = shrink(self, young(self));
 	}
 	return rc;
 }

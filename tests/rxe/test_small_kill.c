@@ -27,7 +27,7 @@
 #define VICTIMS 10
 #define LIFE_MAX_MS 3500U
 #define MANY 50000U /* objects of each of two sites */
-#define PUPPET_OBJECTS 40U
+#define PUPPET_OBJECTS 20U
 
 static const char *const short_lease[] = { "--size", "32M", "--ttl", "900ms", "--reclaim", "never",
 	NULL };
@@ -311,7 +311,7 @@ static uint64_t places[PUPPET_OBJECTS];
 
 static uint64_t puppet_bytes(unsigned i)
 {
-	return 8 + i * i * 10; /* up to 15 KiB */
+	return 8 + i * i * 40; /* up to 14 KiB */
 }
 
 static struct client *start_with_objects(struct rig *r, unsigned n)
