@@ -3,6 +3,7 @@
 
 #include "client/data/keys.h"
 #include "client/data/progress.h"
+#include "client/space/checking.h"
 #include "client/space/exact.h"
 #include "client/space/op.h"
 #include "common/units.h"
@@ -61,6 +62,14 @@ int access_perform(struct rmem *rm, struct operation *op, struct errinfo *errinf
 	return rc;
 }
 
+static int perform(struct rmem *rm, struct operation *op, struct errinfo *errinfo)
+{
+	const int rc = access_perform(rm, op, errinfo);
+
+	checking_result(rm, op, rc);
+	return rc;
+}
+
 int access_copy(struct rmem *rm, enum operation_kind kind, const struct iovec *local, int nlocal,
 	const struct rmem_iovec *remote, int nremote, const char *call)
 {
@@ -74,7 +83,7 @@ int access_copy(struct rmem *rm, enum operation_kind kind, const struct iovec *l
 	if (rc == 0)
 		rc = operation_plan(&op, local, nlocal, remote, nremote, &errinfo);
 	if (rc == 0 && op.left.left)
-		rc = access_perform(rm, &op, &errinfo);
+		rc = perform(rm, &op, &errinfo);
 	return call_done(rc, call, &errinfo);
 }
 
@@ -101,7 +110,7 @@ int access_run(struct rmem *rm, const struct rmem_op *from, const char *call)
 		rc = op_plan(from, &op, &errinfo);
 	op.old = &old;
 	if (rc == 0 && (op.left.left || !operation_is_copy(&op)))
-		rc = access_perform(rm, &op, &errinfo);
+		rc = perform(rm, &op, &errinfo);
 	if (rc == 0 && from->old && !operation_is_copy(&op))
 		*from->old = old;
 	return call_done(rc, call, &errinfo);
@@ -120,7 +129,7 @@ int access_operate(struct rmem *rm, struct operation *op, uint64_t *out_old, con
 	if (rc == 0)
 		rc = operation_check_word(op, &errinfo);
 	if (rc == 0)
-		rc = access_perform(rm, op, &errinfo);
+		rc = perform(rm, op, &errinfo);
 	op->old = NULL;
 	if (rc == 0 && out_old)
 		*out_old = old;

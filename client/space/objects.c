@@ -6,6 +6,7 @@
 
 #include "client/data/keys.h"
 #include "client/space/access.h"
+#include "client/space/checking.h"
 #include "client/space/memory.h"
 
 /* ---- allocating ---- */
@@ -65,6 +66,7 @@ int objects_alloc(struct rmem *rm, const struct object_wish *wish, uint64_t dead
 	struct object *out, struct errinfo *errinfo)
 {
 	slab_item item;
+	bool clean;
 	int rc;
 
 	session_note_age(&rm->session);
@@ -73,7 +75,14 @@ int objects_alloc(struct rmem *rm, const struct object_wish *wish, uint64_t dead
 		if (rc)
 			return rc;
 	}
+	if (!checking_is_full(rm)) {
+		objects_hand_out(rm, item, wish, out);
+		return 0;
+	}
+	clean = checking_reuse(rm, item, wish->caller);
 	objects_hand_out(rm, item, wish, out);
+	checking_guard(rm, out->slab, slab_item_slot(item));
+	out->zero &= clean;
 	return 0;
 }
 
@@ -92,7 +101,7 @@ int objects_zero(struct rmem *rm, const struct object *object, uint32_t bytes, u
 	if (rc == 0)
 		rc = access_perform(rm, &op, errinfo);
 	if (rc)
-		(void)objects_free(rm, object->slab, object->addr, &ignored);
+		(void)objects_free(rm, object->slab, object->addr, NULL, &ignored);
 	return rc;
 }
 
@@ -157,7 +166,8 @@ void objects_freed_late(struct rmem *rm, struct slab *slab)
 	pthread_mutex_unlock(&session->table);
 }
 
-int objects_free(struct rmem *rm, struct slab *slab, rmem_addr_t addr, struct errinfo *errinfo)
+int objects_free(
+	struct rmem *rm, struct slab *slab, rmem_addr_t addr, void *caller, struct errinfo *errinfo)
 {
 	struct depot *d = &rm->session.depot;
 	struct thread_cache *t;
@@ -170,6 +180,12 @@ int objects_free(struct rmem *rm, struct slab *slab, rmem_addr_t addr, struct er
 	if (!slab_end_object(slab, addr, &slot))
 		return explain_free(slab, addr, errinfo);
 	depot_touch(d, slab, slot);
+	if (checking_is_full(rm)) {
+		checking_retire(rm, slab, slot, caller);
+		if (slab_is_lost(slab))
+			objects_freed_late(rm, slab);
+		return 0;
+	}
 	t = thread_channels_cache(&rm->channels);
 	item = slab_item_make(slab, slot);
 	if (t)
