@@ -7,7 +7,7 @@
 
 #include "client/data/keys.h"
 #include "client/slabs/shadow.h"
-#include "client/space/access.h"
+#include "client/space/perform.h"
 #include "common/log.h"
 
 #define LINE_SIZE 900 /* of a line in the log */
@@ -29,7 +29,7 @@ int fault_transfer(struct rmem *rm, enum operation_kind kind, rmem_addr_t addr, 
 	struct errinfo ignored = { "" };
 	int rc = operation_plan_one(&op, bytes, addr, n, &ignored);
 
-	return rc ? rc : access_perform(rm, &op, &ignored);
+	return rc ? rc : perform(rm, &op, &ignored);
 }
 
 /* ---- call stacks ---- */
@@ -144,6 +144,7 @@ static void say_map(struct rmem *rm, uint32_t report, uint64_t addr)
 
 	log_error(
 		"RMEM_CHECK #%u: map, a letter for 8 bytes: L live, 1 to 7 so many live, C canary, "
+		". unused end of a slot, "
 		"Q freed and in quarantine, F freed, U never used, R records, - not this session's",
 		report);
 	for (uint64_t row = middle - row_bytes; row <= middle + row_bytes; row += row_bytes) {

@@ -5,9 +5,9 @@
 #include <inttypes.h>
 
 #include "client/data/keys.h"
-#include "client/space/access.h"
 #include "client/space/checking.h"
 #include "client/space/memory.h"
+#include "client/space/perform.h"
 
 /* ---- allocating ---- */
 
@@ -99,7 +99,7 @@ int objects_zero(struct rmem *rm, const struct object *object, uint32_t bytes, u
 	int rc = operation_plan_one(&op, (void *)(uintptr_t)zeroes, object->addr, bytes, errinfo);
 
 	if (rc == 0)
-		rc = access_perform(rm, &op, errinfo);
+		rc = perform(rm, &op, errinfo);
 	if (rc)
 		(void)objects_free(rm, object->slab, object->addr, NULL, &ignored);
 	return rc;

@@ -10,6 +10,7 @@
 #include "client/data/progress.h"
 #include "client/data/reconnect.h"
 #include "client/space/call.h"
+#include "client/space/checking.h"
 #include "common/size_class.h"
 
 struct lender lender;
@@ -204,6 +205,13 @@ struct rmem *lender_open(bool exact, bool no_sites)
 	return rm;
 }
 
+int lender_check(struct rmem *rm, const char *mode)
+{
+	struct errinfo errinfo;
+
+	return checking_open(rm, mode, &errinfo);
+}
+
 int lender_flush(struct rmem *rm)
 {
 	struct errinfo errinfo;
@@ -223,6 +231,7 @@ void lender_close(struct rmem *rm)
 	struct heap *heap = rm->session.heap;
 	struct loan *loan = lender.loans, *next;
 
+	checking_close(rm);
 	slab_thread_destroy(&rm->slab_thread);
 	thread_channels_destroy(&rm->channels);
 	session_destroy(&rm->session);

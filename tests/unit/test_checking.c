@@ -33,10 +33,9 @@ static void hear(enum log_level level, const char *text)
 static struct rmem *open_checked(const char *mode, bool exact)
 {
 	struct rmem *rm = lender_open(exact, false);
-	struct errinfo errinfo;
 
 	assert_non_null(rm);
-	assert_int_equal(checking_open(rm, mode, &errinfo), 0);
+	assert_int_equal(lender_check(rm, mode), 0);
 	log_set_tap(LOG_LEVEL_ERROR, hear);
 	heard[0] = '\0';
 	return rm;
@@ -45,7 +44,6 @@ static struct rmem *open_checked(const char *mode, bool exact)
 static void close_checked(struct rmem *rm)
 {
 	checking_drain(rm, UINT64_MAX);
-	checking_close(rm);
 	lender_close(rm);
 }
 
@@ -149,7 +147,6 @@ static void test_modes(void **state)
 	assert_false(rm->channels.cache_hidden);
 	assert_int_equal(checking_open(rm, "sample:1000000000", &errinfo), 0);
 	assert_int_equal(rm->checking->one_in, 1000000000);
-	checking_close(rm);
 	lender_close(rm);
 }
 
