@@ -189,6 +189,7 @@ static void enlist(struct access *access, struct grant *g, struct attachment *at
 	DL_APPEND2(*grants_of(access, g->allocation), g, of_prev, of_next);
 	DL_APPEND2(at->grants, g, at_prev, at_next);
 	DL_APPEND(g->connection->grants, g);
+	g->connection->grantee->nwindows++;
 }
 
 int access_make(struct access *access, struct connection *c, const struct reached *what,
@@ -478,6 +479,7 @@ void access_ended(struct grant *g)
 	if (a) {
 		DL_DELETE2(*grants_of(access, a), g, of_prev, of_next);
 		DL_DELETE2(g->attachment->grants, g, at_prev, at_next);
+		c->grantee->nwindows--;
 		detach_if_empty(access, g->attachment);
 	}
 	grant_free(g);
