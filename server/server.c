@@ -25,7 +25,6 @@
 #include "server/lease/heart.h"
 #include "server/memory/limits.h"
 #include "server/net/devices.h"
-#include "server/ledger/quotas.h"
 #include "server/net/listener.h"
 #include "server/grant/teardown.h"
 #include "server/rpc/dispatch.h"
@@ -271,7 +270,7 @@ static int open_memory(struct server *s, const struct sizes *sizes, struct errin
 		err = open_tables(s, errinfo);
 	if (err)
 		return err;
-	ledger_quotas(s->pool.ledger)->rules = s->options.quotas;
+	ledger_set_quotas(s->pool.ledger, &s->options.quotas);
 	s->pool.emptied = session_emptied;
 	s->pool.context = &s->leases;
 	s->reclaim.history = s->history;

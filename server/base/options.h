@@ -39,7 +39,8 @@ struct options {
 	uint64_t reclaim_ms;
 	uint64_t audit_interval_ms; /* 0: only on demand */
 	unsigned max_sessions, max_channels, max_observers;
-	struct quota_rules quotas; /* as rmemd starts: operators may change them (server/ledger/quotas.h) */
+	struct quota_rules
+		quotas; /* as rmemd starts: operators may change them (server/ledger/quotas.h) */
 	enum protection protection;
 	enum log_level log_level;
 };

@@ -27,11 +27,16 @@ static int parse_most(enum quota_kind kind, const char *text, uint64_t *out)
 	}
 	if (*text < '0' || *text > '9')
 		return -EINVAL;
-	if (kind == QUOTA_BYTES)
-		return units_parse_bytes(text, out) || *out == 0 ? -EINVAL : 0;
 	errno = 0;
-	*out = strtoull(text, &end, 10);
-	return *end || errno || *out == 0 || *out == QUOTA_NONE ? -EINVAL : 0;
+	if (kind == QUOTA_BYTES) {
+		if (units_parse_bytes(text, out))
+			return -EINVAL;
+	} else {
+		*out = strtoull(text, &end, 10);
+		if (*end || errno)
+			return -EINVAL;
+	}
+	return *out == 0 || *out > INT64_MAX ? -EINVAL : 0;
 }
 
 /* "bytes=8G" */
@@ -45,12 +50,12 @@ static int parse_item(struct quota *quota, const char *item, struct errinfo *err
 			continue;
 		if (parse_most((enum quota_kind)kind, value + 1, &quota->most[kind]) == 0)
 			return 0;
-		return errinfo_set(errinfo, -EINVAL,
-			"quota %s: want a %s from 1, none or default", item,
-			kind == QUOTA_BYTES ? "size such as 8G" : "number");
+		return errinfo_set(errinfo, -EINVAL, "quota %s: want a %s from 1, none or default",
+			item, kind == QUOTA_BYTES ? "size such as 8G" : "number");
 	}
 	return errinfo_set(errinfo, -EINVAL,
-		"quota \"%s\": want a list such as bytes=8G,blocks=100000,objects=1000000,windows=50000",
+		"quota \"%s\": want a list such as "
+		"bytes=8G,blocks=100000,objects=1000000,windows=50000",
 		item);
 }
 
@@ -122,6 +127,14 @@ int quota_set_session(struct quota_rules *rules, const char *text, struct errinf
 	return parse_quota(&rules->session, text, errinfo);
 }
 
+static bool is_label(const char *text, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f)
+			return false;
+	return len > 0 && len < QUOTA_JOB_SIZE;
+}
+
 /* A job's label may have colons, its limits have none. */
 int quota_set_job(struct quota_rules *rules, const char *text, struct errinfo *errinfo)
 {
@@ -132,9 +145,10 @@ int quota_set_job(struct quota_rules *rules, const char *text, struct errinfo *e
 	char label[QUOTA_JOB_SIZE];
 	int err;
 
-	if (colon && (len == 0 || len >= sizeof(label)))
-		return errinfo_set(errinfo, -EINVAL, "quota %s: a job's name has 1 to %zu bytes",
-			text, sizeof(label) - 1);
+	if (colon && !is_label(text, len))
+		return errinfo_set(errinfo, -EINVAL,
+			"quota: a job's name has 1 to %zu bytes, and no control characters",
+			QUOTA_JOB_SIZE - 1);
 	snprintf(label, sizeof(label), "%.*s", (int)len, text);
 	if (colon) {
 		known = find_named(rules, label);

@@ -458,8 +458,7 @@ void ledger_connect(struct ledger *l, uint32_t session, uint64_t serial)
 		accounts_add(&l->accounts, a);
 }
 
-void ledger_join(
-	struct ledger *l, uint32_t session, uint64_t serial, const struct identity *who)
+void ledger_join(struct ledger *l, uint32_t session, uint64_t serial, const struct identity *who)
 {
 	const struct allocation *a = NULL;
 
@@ -477,9 +476,14 @@ void ledger_leave(struct ledger *l, uint32_t session)
 	quotas_leave(&l->quotas, session);
 }
 
-struct quotas *ledger_quotas(struct ledger *l)
+const struct quotas *ledger_quotas(const struct ledger *l)
 {
 	return &l->quotas;
+}
+
+void ledger_set_quotas(struct ledger *l, const struct quota_rules *rules)
+{
+	l->quotas.rules = *rules;
 }
 
 const struct allocation *ledger_find(const struct ledger *l, uint64_t addr)

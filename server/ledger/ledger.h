@@ -26,6 +26,7 @@
 
 struct identity;
 struct ledger;
+struct quota_rules;
 struct quotas;
 
 /*
@@ -135,12 +136,12 @@ struct ledger_share ledger_session_live(const struct ledger *l, uint32_t session
 void ledger_connect(struct ledger *l, uint32_t session, uint64_t serial);
 
 /* A session is in the table from now on, or no longer: server/ledger/quotas.h. Called by the session table. */
-void ledger_join(
-	struct ledger *l, uint32_t session, uint64_t serial, const struct identity *who);
+void ledger_join(struct ledger *l, uint32_t session, uint64_t serial, const struct identity *who);
 void ledger_leave(struct ledger *l, uint32_t session);
 
-/* Sessions and jobs: what they have and may have. */
-struct quotas *ledger_quotas(struct ledger *l);
+/* What sessions and jobs have and may have; and from now on may have. */
+const struct quotas *ledger_quotas(const struct ledger *l);
+void ledger_set_quotas(struct ledger *l, const struct quota_rules *rules);
 
 /* Memory of a node (below ADDR_MAX_NODES) in the ledger, by class and in total. O(1). */
 const struct ledger_account *ledger_account(const struct ledger *l, unsigned node);

@@ -90,11 +90,11 @@ void quotas_leave(struct quotas *q, uint32_t slot)
 
 static struct quota_use use_of(const struct allocation *a)
 {
-	return (struct quota_use){ .of = { [QUOTA_BYTES] = allocation_block_bytes(a),
-					   [QUOTA_BLOCKS] = 1,
-					   [QUOTA_OBJECTS] = a->size_class
-								     ? slab_slots(a->size_class, a->bytes)
-								     : 1 } };
+	return (struct quota_use){
+		.of = { [QUOTA_BYTES] = allocation_block_bytes(a),
+			[QUOTA_BLOCKS] = 1,
+			[QUOTA_OBJECTS] = a->size_class ? slab_slots(a->size_class, a->bytes) : 1 }
+	};
 }
 
 /* Modulo 2^64: what was added is taken away again. */
@@ -214,8 +214,8 @@ static const char *put_amount(enum quota_kind kind, uint64_t n, char *buf, size_
 {
 	if (kind == QUOTA_BYTES)
 		return units_format_bytes(n, buf, size);
-	snprintf(buf, size, "%" PRIu64 " %.*s", n,
-		(int)strlen(quota_kind_name(kind)) - (n == 1), quota_kind_name(kind));
+	snprintf(buf, size, "%" PRIu64 " %.*s", n, (int)strlen(quota_kind_name(kind)) - (n == 1),
+		quota_kind_name(kind));
 	return buf;
 }
 
@@ -229,12 +229,14 @@ int quotas_explain(const struct quota_excess *e, struct errinfo *errinfo)
 	put_amount(e->kind, e->wants, wants, sizeof(wants));
 	if (!e->job)
 		return errinfo_set(errinfo, -EDQUOT,
-			"this session's quota is used up: it has %s of at most %s, and asks for %s more; "
+			"this session's quota is used up: it has %s of at most %s, and asks for %s "
+			"more; "
 			"%s, or have the server's operator raise the quota (rmemctl quota "
 			"--session %s=...)",
 			has, most, wants, remedy, quota_kind_name(e->kind));
 	return errinfo_set(errinfo, -EDQUOT,
-		"the quota of job %s of uid %u is used up: its %u session%s %s of at most %s, and this "
+		"the quota of job %s of uid %u is used up: its %u session%s %s of at most %s, and "
+		"this "
 		"one asks for %s more; %s, or have the server's operator raise the quota (rmemctl "
 		"quota --job %s:%s=...)",
 		e->job->label, e->job->uid, e->job->sessions,

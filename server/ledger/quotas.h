@@ -47,7 +47,8 @@ struct quota_holder {
 };
 
 struct quotas {
-	struct quota_rules rules; /* operators change them at any time; nothing is taken from who has more then */
+	struct quota_rules
+		rules; /* operators change them at any time; nothing is taken from who has more then */
 	struct quota_holder *holders; /* by slot of the session table */
 	struct quota_job *jobs;
 	struct slots numbers; /* of jobs */

@@ -189,8 +189,8 @@ int pool_explain_full(
 		"(`rmemctl sessions` on the server tells who they are); free something, or start "
 		"rmemd with a larger --size",
 		name_nodes(p, wish, nodes, where, sizeof(where)), asked, largest, own,
-		ledger_session_count(p->ledger, session),
-		name_job(p, session, job, sizeof(job)), others);
+		ledger_session_count(p->ledger, session), name_job(p, session, job, sizeof(job)),
+		others);
 }
 
 /* End the record before the block can be allocated again. */

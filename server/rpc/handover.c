@@ -157,8 +157,8 @@ static int take_over(struct connection *c, const struct header *h, const struct 
 	struct errinfo errinfo;
 	int err;
 
-	if (!quotas_allow(ledger_quotas(rpc->pool->ledger), c->grantee->slot, a, giver, false,
-		    &excess)) {
+	if (!quotas_allow(
+		    ledger_quotas(rpc->pool->ledger), c->grantee->slot, a, giver, false, &excess)) {
 		err = quotas_explain(&excess, &errinfo);
 		return handler_refuse(c, h, err, "%s", errinfo.text);
 	}

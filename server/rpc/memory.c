@@ -18,7 +18,8 @@
 #include "server/base/work.h"
 #include "server/lease/reclaim.h"
 
-#define COMING_WAIT_NS (30 * NSEC_PER_SEC) /* as long as for memory of others (server/lease/reclaim.h) */
+#define COMING_WAIT_NS \
+	(30 * NSEC_PER_SEC) /* as long as for memory of others (server/lease/reclaim.h) */
 
 /* ---- ALLOC ---- */
 
@@ -387,8 +388,8 @@ int handle_attach(struct connection *c, const struct header *h, struct wire *in)
 			"this connection reaches 0x%" PRIx64
 			" with another key's rights: DETACH it",
 			q.addr);
-	if (!g && !quotas_allow_window(ledger_quotas(rpc_of(c)->pool->ledger),
-			  c->grantee->nwindows, &excess)) {
+	if (!g && !quotas_allow_window(
+			  ledger_quotas(rpc_of(c)->pool->ledger), c->grantee->nwindows, &excess)) {
 		err = quotas_explain(&excess, &errinfo);
 		return handler_refuse(c, h, err, "%s", errinfo.text);
 	}

@@ -55,8 +55,8 @@ static void test_wrong_text(void **state)
 {
 	static const char *const wrong[] = { "", "bytes", "bytes=", "bytes=0", "bytes=8X", "=8G",
 		"bytes=8G,", ",bytes=8G", "blocks=-1", "blocks=1K", "blocks=0", "byte=8",
-		"bytes=8G blocks=1", "blocks=18446744073709551615", "blocks=99999999999999999999",
-		"blocks=1,nonsense=2" };
+		"bytes=8G blocks=1", "blocks=9223372036854775808", "bytes=8388608T",
+		"blocks=99999999999999999999", "blocks=1,nonsense=2" };
 	struct quota_rules r = { .nnamed = 0 }, before = r;
 	struct errinfo errinfo;
 	char text[200];
@@ -73,12 +73,14 @@ static void test_wrong_text(void **state)
 	assert_int_equal(quota_set_job(&r, "windows=3", &errinfo), -EINVAL);
 	assert_int_equal(quota_set_job(&r, "job:windows=3", &errinfo), -EINVAL);
 	assert_int_equal(quota_set_job(&r, ":blocks=3", &errinfo), -EINVAL);
+	assert_int_equal(quota_set_job(&r, "a\nb:blocks=3", &errinfo), -EINVAL);
 	snprintf(text, sizeof(text), "%064d:blocks=3", 1);
 	assert_int_equal(quota_set_job(&r, text, &errinfo), -EINVAL);
 	assert_memory_equal(&r, &before, sizeof(r));
 	for (unsigned i = 0; i <= QUOTA_NAMED_MAX; i++) {
 		snprintf(text, sizeof(text), "%063u:blocks=%u", i, i + 1);
-		assert_int_equal(quota_set_job(&r, text, &errinfo), i < QUOTA_NAMED_MAX ? 0 : -ENOSPC);
+		assert_int_equal(
+			quota_set_job(&r, text, &errinfo), i < QUOTA_NAMED_MAX ? 0 : -ENOSPC);
 	}
 	snprintf(text, sizeof(text), "%063u", 9);
 	assert_true(quota_of_job(&r, text).most[QUOTA_BLOCKS] == 10);
@@ -184,8 +186,7 @@ static bool may_have(struct world *w, uint32_t slot, const struct allocation *wa
 	tally(&wants, wanted);
 	if (!has_room(&q->rules.session, &own, &wants.held, when_back))
 		return false;
-	if (!r->identity.job[0] ||
-		(giver && is_of(giver, r->identity.job, r->identity.uid)))
+	if (!r->identity.job[0] || (giver && is_of(giver, r->identity.job, r->identity.uid)))
 		return true;
 	return has_room(&quota, &job, &wants.held, when_back);
 }
@@ -208,26 +209,16 @@ static bool allows(struct world *w, uint32_t slot, const struct allocation *want
 		assert_true(excess.has > excess.most - excess.wants || excess.wants > excess.most);
 		assert_int_equal(quotas_explain(&excess, &errinfo), -EDQUOT);
 		assert_non_null(strstr(errinfo.text, quota_kind_name(excess.kind)));
-		assert_int_equal(
-			!!excess.job, strstr(errinfo.text, "the quota of job") != NULL);
+		assert_int_equal(!!excess.job, strstr(errinfo.text, "the quota of job") != NULL);
 	}
 	return allowed;
 }
 
-static uint32_t join(struct world *w, uint64_t *seed)
+static void join(struct world *w, uint64_t *seed)
 {
-	uint8_t id[ID_SIZE] = { 0 }, secret[ID_SIZE] = { 0 };
-	struct identity who;
-	uint32_t slot;
+	static const char *const jobs[] = { "", "job a", "job b", "job c" };
 
-	memset(&who, 0, sizeof(who));
-	w->next_id++;
-	memcpy(id, &w->next_id, sizeof(w->next_id));
-	who.uid = (uint32_t)random_below(seed, 2);
-	if (random_below(seed, 4))
-		snprintf(who.job, sizeof(who.job), "job %c", 'a' + (char)random_below(seed, 3));
-	assert_int_equal(sessions_add(w->sessions, id, secret, &who, NOW / 2, &slot), 0);
-	return slot;
+	add_session_of(w, jobs[random_below(seed, 4)], (uint32_t)random_below(seed, 2));
 }
 
 static const struct allocation *any_block(struct world *w, uint64_t *seed)
@@ -262,8 +253,8 @@ static void add(struct world *w, uint32_t slot, uint64_t *seed)
 
 	memset(&d, 0, sizeof(d));
 	d.session = slot;
-	d.session_serial = foreign ? 1 + random_below(seed, 40)
-				   : sessions_get(w->sessions, slot)->serial;
+	d.session_serial =
+		foreign ? 1 + random_below(seed, 40) : sessions_get(w->sessions, slot)->serial;
 	d.addr = addr_make(0, random_below(seed, 1 << 16) << 20);
 	d.bytes = 1 + random_below(seed, 20000);
 	if (random_below(seed, 3) == 0) {
@@ -289,7 +280,7 @@ static void hand_over(struct world *w, const struct allocation *a, uint32_t to)
 
 static void change_rules(struct world *w, uint64_t *seed)
 {
-	struct quota_rules *rules = &ledger_quotas(w->ledger)->rules;
+	struct quota_rules changed = ledger_quotas(w->ledger)->rules, *rules = &changed;
 	struct errinfo errinfo;
 	char text[80];
 
@@ -298,9 +289,11 @@ static void change_rules(struct world *w, uint64_t *seed)
 		1 + (unsigned)random_below(seed, 4000));
 	assert_int_equal(quota_set_session(rules, text, &errinfo), 0);
 	snprintf(text, sizeof(text), "%sbytes=%u,blocks=%u,objects=%u",
-		random_below(seed, 2) ? "job b:" : "", 4096 * (unsigned)(1 + random_below(seed, 90)),
-		1 + (unsigned)random_below(seed, 60), 1 + (unsigned)random_below(seed, 9000));
+		random_below(seed, 2) ? "job b:" : "",
+		4096 * (unsigned)(1 + random_below(seed, 90)), 1 + (unsigned)random_below(seed, 60),
+		1 + (unsigned)random_below(seed, 9000));
 	assert_int_equal(quota_set_job(rules, text, &errinfo), 0);
+	ledger_set_quotas(w->ledger, rules);
 }
 
 static void step(struct world *w, uint64_t *seed)
@@ -345,7 +338,7 @@ static void restart(struct world *w)
 	assert_int_equal(ledger_open(&w->ledger, w->dir, "ledger", 4096), 0);
 	assert_int_equal(sessions_open(&w->sessions, w->dir, "sessions"), 0);
 	sessions_tell(w->sessions, w->ledger);
-	ledger_quotas(w->ledger)->rules = rules;
+	ledger_set_quotas(w->ledger, &rules);
 }
 
 static void test_any_order(void **state)
@@ -366,44 +359,32 @@ static void test_any_order(void **state)
 
 /* ---- who is told what ---- */
 
-static uint32_t join_as(struct world *w, const char *job, uint32_t uid)
-{
-	uint8_t id[ID_SIZE] = { 0 }, secret[ID_SIZE] = { 0 };
-	struct identity who;
-	uint32_t slot;
-
-	memset(&who, 0, sizeof(who));
-	w->next_id++;
-	memcpy(id, &w->next_id, sizeof(w->next_id));
-	who.uid = uid;
-	snprintf(who.job, sizeof(who.job), "%s", job);
-	assert_int_equal(sessions_add(w->sessions, id, secret, &who, NOW / 2, &slot), 0);
-	return slot;
-}
-
 static void explain(
 	struct world *w, uint32_t slot, const struct allocation *wanted, struct errinfo *errinfo)
 {
 	struct quota_excess excess;
 
-	assert_false(quotas_allow(
-		ledger_quotas(w->ledger), slot, wanted, SLOT_NONE, false, &excess));
+	assert_false(
+		quotas_allow(ledger_quotas(w->ledger), slot, wanted, SLOT_NONE, false, &excess));
 	quotas_explain(&excess, errinfo);
 }
 
 static void test_sentences(void **state)
 {
 	struct world *w = *state;
-	struct quotas *q = ledger_quotas(w->ledger);
-	const uint32_t first = join_as(w, "train", 7), second = join_as(w, "train", 7),
-		       stranger = join_as(w, "train", 8);
+	const struct quotas *q = ledger_quotas(w->ledger);
+	struct quota_rules rules = { .nnamed = 0 };
+	const uint32_t first = add_session_of(w, "train", 7),
+		       second = add_session_of(w, "train", 7),
+		       stranger = add_session_of(w, "train", 8);
 	const struct allocation wanted = { .bytes = 8192 };
 	struct quota_excess excess;
 	struct errinfo errinfo;
 
 	add_block(w, first, 0, 8192, 0, 0);
-	assert_int_equal(quota_set_session(&q->rules, "bytes=12K,windows=1", &errinfo), 0);
-	assert_int_equal(quota_set_job(&q->rules, "blocks=1", &errinfo), 0);
+	assert_int_equal(quota_set_session(&rules, "bytes=12K,windows=1", &errinfo), 0);
+	assert_int_equal(quota_set_job(&rules, "blocks=1", &errinfo), 0);
+	ledger_set_quotas(w->ledger, &rules);
 	explain(w, first, &wanted, &errinfo);
 	assert_string_equal(errinfo.text,
 		"this session's quota is used up: it has 8.0 KiB of at most 12.0 KiB, and asks for "
