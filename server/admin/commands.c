@@ -11,6 +11,7 @@
 #include "common/clock.h"
 #include "server/admin/orders.h"
 #include "server/admin/report.h"
+#include "server/admin/report_quota.h"
 #include "server/admin/view.h"
 #include "server/audit/auditor.h"
 #include "server/base/work.h"

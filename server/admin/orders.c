@@ -9,6 +9,7 @@
 #include <utlist.h>
 
 #include "common/log.h"
+#include "server/admin/report_quota.h"
 #include "server/admin/view.h"
 #include "server/audit/auditor.h"
 #include "server/grant/access.h"

@@ -60,10 +60,6 @@ json_t *report_resize(const struct report_view *view, const struct growth_outcom
 json_t *report_loss(const struct report_view *view, const char *name, bool preview,
 	const struct report_loss *loss);
 
-/* The quotas that hold now, and of the first REPORT_JOBS_MAX jobs what they have. */
-#define REPORT_JOBS_MAX 256
-json_t *report_quota(const struct report_view *view);
-
 json_t *report_log_level(const struct report_view *view, const char *level, const char *was);
 
 /* The newest lines of history, at most limit, and the number of all lines. */

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "server/admin/report_quota.h"
 
-#include "server/admin/report.h"
 #include "server/ledger/quotas.h"
 
 /* null: no limit */

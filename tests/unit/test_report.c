@@ -7,6 +7,7 @@
 
 #include "common/object_record.h"
 #include "common/size_class.h"
+#include "server/admin/report_quota.h"
 #include "server/ledger/quotas.h"
 
 #include <errno.h>
