@@ -61,20 +61,25 @@ static int take(struct rmem *rm, unsigned size_class, slab_item *out)
 	return -EAGAIN;
 }
 
-int objects_alloc(struct rmem *rm, const struct object_wish *wish, uint64_t deadline_ns,
-	struct object *out, struct errinfo *errinfo)
+int objects_take(struct rmem *rm, unsigned size_class, uint64_t deadline_ns, slab_item *out,
+	struct errinfo *errinfo)
 {
-	slab_item item;
 	int rc;
 
 	session_note_age(&rm->session);
-	while ((rc = take(rm, wish->size_class, &item)) == -EAGAIN) {
-		rc = grow(rm, wish->size_class, deadline_ns, errinfo);
+	while ((rc = take(rm, size_class, out)) == -EAGAIN) {
+		rc = grow(rm, size_class, deadline_ns, errinfo);
 		if (rc)
 			return rc;
 	}
-	objects_hand_out(rm, item, wish, out);
-	return 0;
+	return rc;
+}
+
+void objects_put_back(struct rmem *rm, slab_item item)
+{
+	const unsigned size_class = slab_item_slab(item)->size_class;
+
+	(void)depot_put(&rm->session.depot, size_class, &item, 1, 0);
 }
 
 int objects_zero(struct rmem *rm, const struct object *object, uint32_t bytes, uint64_t deadline_ns,

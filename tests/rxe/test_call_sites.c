@@ -33,7 +33,7 @@ static inline __attribute__((always_inline)) rmem_addr_t helper(struct rmem *rm)
 	rmem_addr_t addr = 0;
 
 	helper_line = __LINE__ + 1;
-	lib_succeed(rmem_alloc(rm, BYTES, NULL, &addr));
+	lib_succeed(rmem_alloc(rm, BYTES, &lib_isolated, &addr));
 	return addr;
 }
 
@@ -323,7 +323,7 @@ struct loan {
 static int take(void *arg)
 {
 	struct loan *loan = arg;
-	const int rc = rmem_alloc(loan->rm, BYTES, NULL, &loan->addr);
+	const int rc = rmem_alloc(loan->rm, BYTES, &lib_isolated, &loan->addr);
 
 	__asm__ volatile("" ::: "memory");
 	return rc;

@@ -314,6 +314,61 @@ static void lost_objects_are_given_up(void **state)
 	lender_close(rm);
 }
 
+static __attribute__((noinline)) uint32_t site_of_another(struct rmem *rm)
+{
+	const struct loan *loan;
+	rmem_addr_t addr;
+
+	assert_int_equal(rmem_alloc(rm, 40, NULL, &addr), 0);
+	loan = lender_find(addr);
+	assert_non_null(loan);
+	assert_int_equal(lender_flush(rm), 0);
+	return object_record_unpack(lender_record(loan, (uint32_t)((addr - loan->addr) / 40))).site;
+}
+
+/* Numbers of call sites are the session's: the next one is told of each again. */
+static void sites_are_numbered_anew(void **state)
+{
+	struct rmem *rm = lender_open(false, false);
+	uint32_t sites[2] = { 0, 0 };
+
+	(void)state;
+	for (unsigned round = 0; round < 2; round++) {
+		for (unsigned i = 0; i < 3; i++) {
+			const uint32_t site = site_of_another(rm);
+
+			assert_int_not_equal(site, 0);
+			assert_true(i == 0 || site == sites[round]);
+			sites[round] = site;
+		}
+		/* Noticed by a call of another thread: this one has slots and sites at hand. */
+		lender_lose_all(rm);
+	}
+	assert_int_not_equal(sites[0], sites[1]);
+	lender_close(rm);
+}
+
+/* The server tells a thread that asks for a slab: the site that it has in hand is of the session before. */
+static void a_session_lost_while_a_slab_is_asked_for(void **state)
+{
+	struct rmem *rm = lender_open(false, false);
+	uint32_t sites[3] = { 0, 0, 0 };
+	bool lost = false;
+
+	(void)state;
+	for (unsigned i = 0; !sites[2]; i++) {
+		const uint32_t site = site_of_another(rm);
+
+		if (i == 0)
+			lender.lose_in = 1; /* when a slab is needed */
+		sites[lost ? 2 : lender.lose_in == 0] = site;
+		lost = lender.lose_in == 0;
+	}
+	assert_int_not_equal(sites[0], sites[1]);
+	assert_int_equal(sites[1], sites[2]);
+	lender_close(rm);
+}
+
 static void memory_of_before_is_zeroed_on_request(void **state)
 {
 	struct rmem_alloc_attr attr = RMEM_ALLOC_ATTR_INIT;
@@ -448,6 +503,8 @@ int main(void)
 		cmocka_unit_test(exact_against_the_reference),
 		cmocka_unit_test(slots_wait_for_operations),
 		cmocka_unit_test(lost_objects_are_given_up),
+		cmocka_unit_test(sites_are_numbered_anew),
+		cmocka_unit_test(a_session_lost_while_a_slab_is_asked_for),
 		cmocka_unit_test(memory_of_before_is_zeroed_on_request),
 		cmocka_unit_test(a_full_server),
 		cmocka_unit_test(threads_exchange_objects),
