@@ -552,7 +552,7 @@ static void test_quotas(void **state)
 	assert_int_equal(out.status, 3);
 	assert_non_null(strstr(out.err, "windows are limited per session"));
 	client_end_all();
-	rig_end(r);
+	rig_stop(r, true);
 }
 
 static void test_quota_of_windows(void **state)
@@ -579,8 +579,10 @@ static void test_quota_of_windows(void **state)
 	client_free(c, addrs[0]);
 	client_fill(c, addrs[2], 64, 3);
 	client_check(c, addrs[1], 64, 2);
+	client_free(c, addrs[1]);
+	client_free(c, addrs[2]);
 	client_close(c);
-	rig_end(r);
+	rig_stop(r, false);
 }
 
 int main(int argc, char **argv)
