@@ -39,7 +39,7 @@ static int grow(struct rmem *rm, unsigned size_class, uint64_t deadline_ns, stru
 
 	if (rc == 0)
 		rc = ask_for_slab(rm, size_class, usual, deadline_ns, errinfo);
-	if (rc == -ENOSPC && least < usual)
+	if ((rc == -ENOSPC || rc == -EDQUOT) && least < usual)
 		rc = ask_for_slab(rm, size_class, least, deadline_ns, errinfo);
 	return rc;
 }
