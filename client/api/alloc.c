@@ -6,6 +6,7 @@
 #include "client/api/placement.h"
 #include "client/control/release.h"
 #include "client/data/fastpath.h"
+#include "client/space/checking.h"
 #include "client/space/memory.h"
 #include "client/space/objects.h"
 #include "client/space/remote_copy.h"
@@ -42,7 +43,7 @@ static int read_call(struct rmem *rm, const struct rmem_alloc_attr *attr, struct
 			a->align_bytes, OBJECT_ALIGN_MAX);
 	rc = placement_read(rm, a, &call->placement, errinfo);
 	if (rc == 0 && !(a->flags & RMEM_ALLOC_ISOLATED) && placement_is_any(&call->placement))
-		call->size_class = size_class_of(call->bytes, a->align_bytes);
+		call->size_class = checking_size_class(rm, call->bytes, a->align_bytes);
 	return rc;
 }
 
@@ -87,11 +88,24 @@ static int take_object(struct rmem *rm, const struct alloc_call *call, uint64_t 
 	}
 }
 
+static void hand_out(
+	struct rmem *rm, slab_item item, const struct object_wish *wish, struct object *out)
+{
+	const bool checked = checking_is_full(rm);
+	const bool clean = !checked || checking_reuse(rm, item, wish->caller);
+
+	objects_hand_out(rm, item, wish, out);
+	if (checked)
+		checking_guard(rm, out->slab, slab_item_slot(item));
+	out->zero &= clean;
+}
+
 static int alloc_object_once(struct rmem *rm, const struct alloc_call *call, uint64_t deadline_ns,
 	rmem_addr_t *out, struct errinfo *errinfo)
 {
 	struct object_wish wish = { .size_class = call->size_class,
-		.bytes = (uint32_t)call->bytes };
+		.bytes = (uint32_t)call->bytes,
+		.caller = call->caller };
 	struct errinfo ignored;
 	struct object object;
 	slab_item item;
@@ -101,11 +115,11 @@ static int alloc_object_once(struct rmem *rm, const struct alloc_call *call, uin
 	rc = take_object(rm, call, deadline_ns, &wish, &item, errinfo);
 	if (rc)
 		return rc;
-	objects_hand_out(rm, item, &wish, &object);
+	hand_out(rm, item, &wish, &object);
 	if ((call->attr.flags & RMEM_ALLOC_ZERO) && !object.zero)
 		rc = objects_zero(rm, object.addr, wish.bytes, deadline_ns, errinfo);
 	if (rc)
-		(void)objects_free(rm, object.slab, object.addr, &ignored);
+		(void)objects_free(rm, object.slab, object.addr, NULL, &ignored);
 	else
 		*out = object.addr;
 	return rc;
@@ -130,11 +144,17 @@ static int alloc_block(struct rmem *rm, const struct alloc_call *call, uint64_t 
 	return memory_alloc(rm, &wish, deadline_ns, out, errinfo);
 }
 
-static int perform(struct rmem *rm, const struct alloc_call *call, uint64_t deadline_ns,
+static int allocate(struct rmem *rm, const struct alloc_call *call, uint64_t deadline_ns,
 	rmem_addr_t *out, struct errinfo *errinfo)
 {
-	return call->size_class ? alloc_object(rm, call, deadline_ns, out, errinfo)
-				: alloc_block(rm, call, deadline_ns, out, errinfo);
+	struct errinfo ignored;
+
+	if (!call->size_class)
+		return alloc_block(rm, call, deadline_ns, out, errinfo);
+	/* A sample that there is no block for is none. */
+	if (checking_draws(rm) && alloc_block(rm, call, deadline_ns, out, &ignored) == 0)
+		return 0;
+	return alloc_object(rm, call, deadline_ns, out, errinfo);
 }
 
 static __attribute__((noinline)) int alloc_long(struct rmem *rm, size_t bytes,
@@ -151,7 +171,7 @@ static __attribute__((noinline)) int alloc_long(struct rmem *rm, size_t bytes,
 	if (rc == 0 && !out)
 		rc = errinfo_set(&errinfo, -EINVAL, "out is NULL");
 	if (rc == 0)
-		rc = perform(rm, &call, call_deadline(rm), out, &errinfo);
+		rc = allocate(rm, &call, call_deadline(rm), out, &errinfo);
 	return call_done(rc, "rmem_alloc", &errinfo);
 }
 
@@ -195,26 +215,31 @@ RMEM_API __attribute__((noinline)) int rmem_alloc(
 	return alloc_long(rm, bytes, attr, out, caller, frame);
 }
 
-static int release(struct rmem *rm, rmem_addr_t addr, uint64_t deadline_ns, struct errinfo *errinfo)
+static int release(struct rmem *rm, rmem_addr_t addr, void *caller, uint64_t deadline_ns,
+	struct errinfo *errinfo)
 {
 	struct slab *const slab = blocks_slab(&rm->session.blocks, addr);
 	int rc = 0;
 
-	if (!slab)
-		return release_block(&rm->session, addr, deadline_ns, errinfo);
 	/* Its slot is for another object only when nobody else reaches it. */
-	if (slab_is_shared(slab, addr) && !slab_is_lost(slab))
+	if (slab && slab_is_shared(slab, addr) && !slab_is_lost(slab))
 		rc = sharing_unshare(rm, addr, deadline_ns, errinfo);
-	return rc && rc != -ESTALE ? rc : objects_free(rm, slab, addr, errinfo);
+	if (rc && rc != -ESTALE)
+		return rc;
+	rc = slab ? objects_free(rm, slab, addr, caller, errinfo)
+		  : release_block(&rm->session, addr, deadline_ns, errinfo);
+	if (rc == -EINVAL && rm->checking)
+		checking_bad_free(rm, addr, caller);
+	return rc;
 }
 
-static __attribute__((noinline)) int free_long(struct rmem *rm, rmem_addr_t addr)
+static __attribute__((noinline)) int free_long(struct rmem *rm, rmem_addr_t addr, void *caller)
 {
 	struct errinfo errinfo;
 	int rc = call_enter(rm, &errinfo);
 
 	if (rc == 0 && addr)
-		rc = release(rm, addr, call_deadline(rm), &errinfo);
+		rc = release(rm, addr, caller, call_deadline(rm), &errinfo);
 	return call_done(rc, "rmem_free", &errinfo);
 }
 
@@ -222,7 +247,7 @@ RMEM_API int rmem_free(struct rmem *rm, rmem_addr_t addr)
 {
 	if (likely(rm && call_is_ours(rm) && objects_free_warm(rm, addr)))
 		return 0;
-	return free_long(rm, addr);
+	return free_long(rm, addr, __builtin_return_address(0));
 }
 
 /* ---- many at once ---- */
@@ -234,14 +259,14 @@ static bool is_given_up(int rc)
 }
 
 /* All that can be freed is, and becomes 0. The first error. */
-static int release_each(struct rmem *rm, rmem_addr_t *addrs, size_t count, uint64_t deadline_ns,
-	struct errinfo *errinfo)
+static int release_each(struct rmem *rm, rmem_addr_t *addrs, size_t count, void *caller,
+	uint64_t deadline_ns, struct errinfo *errinfo)
 {
 	int first = 0;
 
 	for (size_t i = 0; i < count; i++) {
 		struct errinfo why = { "" };
-		int rc = addrs[i] ? release(rm, addrs[i], deadline_ns, &why) : 0;
+		int rc = addrs[i] ? release(rm, addrs[i], caller, deadline_ns, &why) : 0;
 
 		if (is_given_up(rc))
 			addrs[i] = 0;
@@ -263,10 +288,10 @@ static int alloc_each(struct rmem *rm, const struct alloc_call *call, rmem_addr_
 	for (size_t i = 0; i < count; i++)
 		out[i] = 0;
 	for (size_t i = 0; i < count && rc == 0; i++)
-		rc = perform(rm, call, deadline_ns, &out[i], errinfo);
+		rc = allocate(rm, call, deadline_ns, &out[i], errinfo);
 	/* The server may have been what failed, and its time is over: it gets as much again to take back. */
 	if (rc)
-		(void)release_each(rm, out, count, call_deadline(rm), &ignored);
+		(void)release_each(rm, out, count, call->caller, call_deadline(rm), &ignored);
 	return rc;
 }
 
@@ -297,16 +322,19 @@ RMEM_API int rmem_free_many(struct rmem *rm, rmem_addr_t *addrs, size_t count)
 	if (rc == 0 && !addrs && count)
 		rc = errinfo_set(&errinfo, -EINVAL, "addrs is NULL");
 	if (rc == 0)
-		rc = release_each(rm, addrs, count, call_deadline(rm), &errinfo);
+		rc = release_each(
+			rm, addrs, count, __builtin_return_address(0), call_deadline(rm), &errinfo);
 	return call_done(rc, "rmem_free_many", &errinfo);
 }
 
 /* ---- another length ---- */
 
-static bool fits_in_place(const struct alloc_call *call, const struct resizable *old)
+static bool fits_in_place(
+	const struct rmem *rm, const struct alloc_call *call, const struct resizable *old)
 {
+	/* Checked, it moves: what is around it is where its end was, and who has the old address is found out. */
 	if (old->slab)
-		return call->size_class == old->slab->size_class;
+		return call->size_class == old->slab->size_class && !checking_is_full(rm);
 	if (!placement_is_any(&call->placement))
 		return false;
 	/* Access to an isolated one ends with its bytes. */
@@ -336,10 +364,10 @@ static int resize_in_place(struct rmem *rm, const struct alloc_call *call,
  * What was copied is not needed any more. A FREE that was sent, and not answered in time, is carried through by the
  * session's next request: from then on the old one is not what it was, and the new one is the allocation.
  */
-static int leave(
-	struct rmem *rm, const struct resizable *old, uint64_t deadline_ns, struct errinfo *errinfo)
+static int leave(struct rmem *rm, const struct resizable *old, void *caller, uint64_t deadline_ns,
+	struct errinfo *errinfo)
 {
-	int rc = release(rm, old->addr, deadline_ns, errinfo);
+	int rc = release(rm, old->addr, caller, deadline_ns, errinfo);
 	struct resizable still;
 	struct errinfo ignored;
 
@@ -354,15 +382,15 @@ static int move(struct rmem *rm, const struct alloc_call *call, const struct res
 	const uint64_t kept = old->bytes < call->bytes ? old->bytes : call->bytes;
 	struct errinfo ignored;
 	rmem_addr_t new;
-	int rc = perform(rm, call, deadline_ns, &new, errinfo);
+	int rc = allocate(rm, call, deadline_ns, &new, errinfo);
 
 	if (rc)
 		return rc;
 	rc = remote_copy(rm, new, old->addr, kept, deadline_ns, errinfo);
 	if (rc == 0)
-		rc = leave(rm, old, deadline_ns, errinfo);
+		rc = leave(rm, old, call->caller, deadline_ns, errinfo);
 	if (rc)
-		(void)release(rm, new, call_deadline(rm), &ignored);
+		(void)release(rm, new, call->caller, call_deadline(rm), &ignored);
 	else
 		*out = new;
 	return rc;
@@ -376,11 +404,11 @@ static int reallocate(struct rmem *rm, rmem_addr_t addr, const struct alloc_call
 	int rc;
 
 	if (!addr)
-		return perform(rm, call, deadline_ns, out, errinfo);
+		return allocate(rm, call, deadline_ns, out, errinfo);
 	rc = resize_find(rm, addr, &old, errinfo);
 	if (rc)
 		return rc;
-	if (!fits_in_place(call, &old))
+	if (!fits_in_place(rm, call, &old))
 		return move(rm, call, &old, deadline_ns, out, errinfo);
 	rc = resize_in_place(rm, call, &old, deadline_ns, errinfo);
 	if (rc == 0)

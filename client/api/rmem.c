@@ -18,6 +18,7 @@
 #include "client/control/request.h"
 #include "client/data/fastpath.h"
 #include "client/space/access.h"
+#include "client/space/checking.h"
 #include "common/clock.h"
 #include "common/identity.h"
 #include "common/log.h"
@@ -94,6 +95,9 @@ static int configure(struct rmem *rm, const char *server, const struct rmem_open
 	slab_thread_init(&rm->slab_thread, s, &rm->channels);
 	s->exact = a.journal == RMEM_JOURNAL_EXACT;
 	rm->no_sites = a.flags & RMEM_OPEN_NO_SITES;
+	rc = checking_open(rm, secure_getenv("RMEM_CHECK"), errinfo);
+	if (rc)
+		return rc;
 	s->timeout_ns = (uint64_t)a.timeout_ms * NSEC_PER_MSEC;
 	if (server && !*server)
 		return errinfo_set(errinfo, -EINVAL,
@@ -131,10 +135,13 @@ static int say_goodbye(struct rmem *rm, uint64_t deadline_ns, struct errinfo *er
 static void leave_slabs(struct rmem *rm, uint64_t deadline_ns)
 {
 	struct errinfo errinfo = { "" };
+	uint64_t now;
 	int rc = 0;
 
 	if (!rm->slab_thread.was_started || !rm->session.resumable)
 		return;
+	now = clock_boot_ns();
+	checking_drain(rm, deadline_ns > now ? now + (deadline_ns - now) / 2 : now);
 	thread_channels_drain(&rm->channels);
 	rc = slab_thread_give_back(&rm->slab_thread, true, deadline_ns, &errinfo);
 	if (rc == 0)
@@ -167,6 +174,7 @@ static int teardown(struct rmem *rm, uint64_t deadline, struct errinfo *errinfo)
 		;
 	leave_slabs(rm, deadline);
 	rc = say_goodbye(rm, deadline, errinfo);
+	checking_close(rm);
 	slab_thread_destroy(&rm->slab_thread);
 	thread_channels_destroy(&rm->channels);
 	session_disconnect(s);
