@@ -93,7 +93,7 @@ static void none_free(void *p)
 }
 
 /* librmem with a lender in the process: what a session does once it has its slabs, which needs no server. */
-static struct rmem *with_sites, *without_sites;
+static struct rmem *with_sites, *without_sites, *with_samples;
 
 static void *alloc_of(struct rmem *rm, size_t bytes)
 {
@@ -124,13 +124,27 @@ static void rmem_plain_free(void *p)
 	rmem_free(without_sites, (uintptr_t)p);
 }
 
-enum { NONE, GLIBC, MIMALLOC, RMEM, RMEM_SITES };
+/* RMEM_CHECK: what a lender in the process answers at once takes round trips of a server, for one in so many. */
+#define SAMPLES "sample:1000"
+
+static void *rmem_samples_alloc(size_t bytes)
+{
+	return alloc_of(with_samples, bytes);
+}
+
+static void rmem_samples_free(void *p)
+{
+	rmem_free(with_samples, (uintptr_t)p);
+}
+
+enum { NONE, GLIBC, MIMALLOC, RMEM, RMEM_SITES, RMEM_SAMPLES };
 static struct contender contenders[] = {
 	[NONE] = { "none", none_alloc, none_free },
 	[GLIBC] = { "glibc", malloc, free },
 	[MIMALLOC] = { "mimalloc", NULL, NULL }, /* load_mimalloc() */
 	[RMEM] = { "rmem-no-sites", rmem_plain_alloc, rmem_plain_free },
 	[RMEM_SITES] = { "rmem", rmem_sites_alloc, rmem_sites_free },
+	[RMEM_SAMPLES] = { "rmem-samples", rmem_samples_alloc, rmem_samples_free },
 };
 #define CONTENDERS (sizeof(contenders) / sizeof(*contenders))
 
@@ -350,7 +364,9 @@ int main(int argc, char **argv)
 	load_mimalloc(&contenders[MIMALLOC]);
 	with_sites = lender_open(false, false);
 	without_sites = lender_open(false, true);
-	must(with_sites && without_sites, "out of memory");
+	with_samples = lender_open(false, false);
+	must(with_sites && without_sites && with_samples, "out of memory");
+	must(lender_check(with_samples, SAMPLES) == 0, "no samples");
 	if (argc == 4)
 		return run_one(argv[1], argv[2], argv[3]);
 	must(rounds > 0 && rounds <= ROUNDS_MAX,

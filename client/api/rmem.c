@@ -21,6 +21,7 @@
 #include "client/control/request.h"
 #include "client/data/fastpath.h"
 #include "client/space/access.h"
+#include "client/space/checking.h"
 #include "client/space/memory.h"
 #include "client/space/sharing.h"
 #include "client/space/objects.h"
@@ -101,6 +102,9 @@ static int configure(struct rmem *rm, const char *server, const struct rmem_open
 	slab_thread_init(&rm->slab_thread, s, &rm->channels);
 	s->exact = a.journal == RMEM_JOURNAL_EXACT;
 	rm->no_sites = a.flags & RMEM_OPEN_NO_SITES;
+	rc = checking_open(rm, secure_getenv("RMEM_CHECK"), errinfo);
+	if (rc)
+		return rc;
 	s->timeout_ns = (uint64_t)a.timeout_ms * NSEC_PER_MSEC;
 	if (server && !*server)
 		return errinfo_set(errinfo, -EINVAL,
@@ -138,10 +142,13 @@ static int say_goodbye(struct rmem *rm, uint64_t deadline_ns, struct errinfo *er
 static void leave_slabs(struct rmem *rm, uint64_t deadline_ns)
 {
 	struct errinfo errinfo = { "" };
+	uint64_t now;
 	int rc = 0;
 
 	if (!rm->slab_thread.was_started || !rm->session.resumable)
 		return;
+	now = clock_boot_ns();
+	checking_drain(rm, deadline_ns > now ? now + (deadline_ns - now) / 2 : now);
 	thread_channels_drain(&rm->channels);
 	rc = slab_thread_give_back(&rm->slab_thread, true, deadline_ns, &errinfo);
 	if (rc == 0)
@@ -174,6 +181,7 @@ static int teardown(struct rmem *rm, uint64_t deadline, struct errinfo *errinfo)
 		;
 	leave_slabs(rm, deadline);
 	rc = say_goodbye(rm, deadline, errinfo);
+	checking_close(rm);
 	slab_thread_destroy(&rm->slab_thread);
 	thread_channels_destroy(&rm->channels);
 	session_disconnect(s);
@@ -324,11 +332,25 @@ static int take_object(struct rmem *rm, const struct alloc_call *call, uint64_t 
 	}
 }
 
+static void hand_out(
+	struct rmem *rm, slab_item item, const struct object_wish *wish, struct object *out)
+{
+	const bool checked = checking_is_full(rm);
+	const bool clean = !checked || checking_reuse(rm, item, wish->caller);
+
+	objects_hand_out(rm, item, wish, out);
+	if (checked)
+		checking_guard(rm, out->slab, slab_item_slot(item));
+	out->zero &= clean;
+}
+
 static int alloc_object_once(struct rmem *rm, const struct alloc_call *call, unsigned size_class,
 	rmem_addr_t *out, struct errinfo *errinfo)
 {
 	const uint64_t deadline_ns = call_deadline(rm);
-	struct object_wish wish = { .size_class = size_class, .bytes = (uint32_t)call->bytes };
+	struct object_wish wish = {
+		.size_class = size_class, .bytes = (uint32_t)call->bytes, .caller = call->caller
+	};
 	struct object object;
 	slab_item item;
 	int rc;
@@ -337,7 +359,7 @@ static int alloc_object_once(struct rmem *rm, const struct alloc_call *call, uns
 	rc = take_object(rm, call, deadline_ns, &wish, &item, errinfo);
 	if (rc)
 		return rc;
-	objects_hand_out(rm, item, &wish, &object);
+	hand_out(rm, item, &wish, &object);
 	if ((call->attr.flags & RMEM_ALLOC_ZERO) && !object.zero)
 		rc = objects_zero(rm, &object, wish.bytes, deadline_ns, errinfo);
 	if (rc == 0)
@@ -364,6 +386,17 @@ static int alloc_block(
 	return memory_alloc(rm, &wish, call_deadline(rm), out, errinfo);
 }
 
+/* A sample that there is no block for is none. */
+static int alloc_small(struct rmem *rm, const struct alloc_call *call, unsigned size_class,
+	rmem_addr_t *out, struct errinfo *errinfo)
+{
+	struct errinfo ignored;
+
+	if (checking_draws(rm) && alloc_block(rm, call, out, &ignored) == 0)
+		return 0;
+	return alloc_object(rm, call, size_class, out, errinfo);
+}
+
 static __attribute__((noinline)) int alloc_long(struct rmem *rm, size_t bytes,
 	const struct rmem_alloc_attr *attr, rmem_addr_t *out, void *caller, void *frame)
 {
@@ -383,10 +416,10 @@ static __attribute__((noinline)) int alloc_long(struct rmem *rm, size_t bytes,
 		rc = placement_read(rm, &call->attr, &call->placement, &errinfo);
 	if (rc)
 		return call_done(rc, "rmem_alloc", &errinfo);
-	size_class = size_class_of(call->bytes, call->attr.align_bytes);
+	size_class = checking_size_class(rm, call->bytes, call->attr.align_bytes);
 	if (size_class && !(call->attr.flags & RMEM_ALLOC_ISOLATED) &&
 		placement_is_any(&call->placement))
-		rc = alloc_object(rm, call, size_class, out, &errinfo);
+		rc = alloc_small(rm, call, size_class, out, &errinfo);
 	else
 		rc = alloc_block(rm, call, out, &errinfo);
 	return call_done(rc, "rmem_alloc", &errinfo);
@@ -432,7 +465,7 @@ RMEM_API __attribute__((noinline)) int rmem_alloc(
 	return alloc_long(rm, bytes, attr, out, caller, frame);
 }
 
-static __attribute__((noinline)) int free_long(struct rmem *rm, rmem_addr_t addr)
+static __attribute__((noinline)) int free_long(struct rmem *rm, rmem_addr_t addr, void *caller)
 {
 	struct errinfo errinfo;
 	struct slab *slab;
@@ -448,9 +481,11 @@ static __attribute__((noinline)) int free_long(struct rmem *rm, rmem_addr_t addr
 	if (rc && rc != -ESTALE)
 		return call_done(rc, "rmem_free", &errinfo);
 	if (slab)
-		rc = objects_free(rm, slab, addr, &errinfo);
+		rc = objects_free(rm, slab, addr, caller, &errinfo);
 	else
 		rc = release_block(&rm->session, addr, call_deadline(rm), &errinfo);
+	if (rc == -EINVAL && rm->checking)
+		checking_bad_free(rm, addr, caller);
 	return call_done(rc, "rmem_free", &errinfo);
 }
 
@@ -458,7 +493,7 @@ RMEM_API int rmem_free(struct rmem *rm, rmem_addr_t addr)
 {
 	if (likely(rm && call_is_ours(rm) && objects_free_warm(rm, addr)))
 		return 0;
-	return free_long(rm, addr);
+	return free_long(rm, addr, __builtin_return_address(0));
 }
 
 RMEM_API const char *rmem_errmsg(void)

@@ -8,6 +8,7 @@
 #include "client/data/keys.h"
 #include "client/data/progress.h"
 #include "client/space/call.h"
+#include "client/space/checking.h"
 #include "client/space/exact.h"
 #include "client/space/op.h"
 
@@ -82,7 +83,11 @@ static int launch(struct rmem_queue *q, struct operation *op, struct errinfo *er
 static int start(struct rmem_queue *q, struct operation *op, int rc, const char *call,
 	struct errinfo *errinfo)
 {
-	return call_done(rc ? rc : launch(q, op, errinfo), call, errinfo);
+	if (rc == 0) {
+		rc = launch(q, op, errinfo);
+		checking_result(q->rm, op, rc);
+	}
+	return call_done(rc, call, errinfo);
 }
 
 /* Records go in front of what writes to their objects: operations of which the program hears nothing. */

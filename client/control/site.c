@@ -106,7 +106,7 @@ static int count_unloads(struct dl_phdr_info *info, size_t size, void *arg)
 
 void stack_capture(struct stack *out, void *caller)
 {
-	struct walk w = { .stack = out, .caller = caller };
+	struct walk w = { .stack = out, .caller = caller, .found = !caller };
 
 	*out = (struct stack){ 0 };
 	_Unwind_Backtrace(visit_frame, &w);
@@ -400,17 +400,38 @@ void sites_refused(struct sites *s, uint64_t now_ns)
 	s->quiet_until_ns = now_ns + s->quiet_ns;
 }
 
+bool sites_stack(const struct sites *s, uint32_t number, struct stack *out)
+{
+	for (unsigned i = 0; i < BUCKETS; i++)
+		if (s->buckets[i] && s->buckets[i]->site.number == number) {
+			*out = s->buckets[i]->stack;
+			return true;
+		}
+	return false;
+}
+
+int site_frame(const struct site_description *d, unsigned frame, char *out, size_t size)
+{
+	const char *path, *slash;
+
+	if (frame >= d->request.nframes)
+		return 0;
+	path = d->files[d->request.frames[frame].module].path;
+	if (!path || !*path)
+		return 0;
+	slash = strrchr(path, '/');
+	return snprintf(out, size, "%.80s+0x%" PRIx64, slash ? slash + 1 : path,
+		d->request.frames[frame].offset);
+}
+
 const char *sites_code(struct sites *s, const struct site_description *d)
 {
-	const char *path = d->files[0].path ? d->files[0].path : "", *slash = strrchr(path, '/');
 	char text[CODE_SIZE];
 	struct code *code;
-	int n;
+	const int n = site_frame(d, 0, text, sizeof(text));
 
-	if (!d->request.nframes || !*path)
+	if (n == 0)
 		return NULL;
-	n = snprintf(text, sizeof(text), "%.80s+0x%" PRIx64, slash ? slash + 1 : path,
-		d->request.frames[0].offset);
 	LL_FOREACH (s->codes, code)
 		if (strcmp(code->text, text) == 0)
 			return code->text;

@@ -45,7 +45,7 @@ struct stack {
 /* Load what unwinding needs, so that it does not happen inside the first allocation. */
 void stack_prepare(void);
 
-/* The caller's stack from the frame that returns to caller outwards: our own frames stay out. Takes microseconds. */
+/* The caller's stack from the frame that returns to caller outwards: our own frames stay out. NULL: with them. Takes microseconds. */
 void stack_capture(struct stack *out, void *caller);
 
 /* Where the names of a module are found. */
@@ -92,6 +92,12 @@ bool sites_may_ask(const struct sites *s, uint64_t now_ns);
 /* Remember what it said; false: out of memory. Number 0, when it was asked: it refused. */
 bool sites_add(struct sites *s, const struct stack *stack, struct site site);
 void sites_refused(struct sites *s, uint64_t now_ns);
+
+/* The stack that has this number, not 0. false: it is not in the cache. */
+bool sites_stack(const struct sites *s, uint32_t number, struct stack *out);
+
+/* A frame of a description as "program+0x1234". Returns its length, or 0: it is not known where it is. */
+int site_frame(const struct site_description *d, unsigned frame, char *out, size_t size);
 
 /*
  * "program+0x1234", what addr2line(1) takes, for the line that allocates; it stays as long as the heap. NULL:

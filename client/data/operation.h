@@ -28,11 +28,11 @@ struct operation {
 	bool is_short;
 	bool begun; /* an atomic operation: its work request has been built */
 	bool once; /* never sent again after it may have been carried out; so is every atomic one */
-	bool uncertain;         /* ... and posted */
-	bool is_journal;        /* it writes records of a slab, not an object */
-	bool silent;            /* the program is told of a failure only */
-	bool timed;             /* it fails when it has not completed by deadline_ns */
-	int status;             /* once it has completed: 0 or a negative errno */
+	bool uncertain; /* ... and posted */
+	bool is_journal; /* the library's own: it may touch what is no object, as records of a slab */
+	bool silent;     /* the program is told of a failure only */
+	bool timed;      /* it fails when it has not completed by deadline_ns */
+	int status;      /* once it has completed: 0 or a negative errno */
 	unsigned failures;      /* connections that broke on it */
 	uint32_t reason;        /* ... and its reasons_add(); 0: nothing was said */
 	uint64_t result;        /* bytes of a copy; or what an atomic operation has found */

@@ -45,6 +45,7 @@ struct slab {
 	struct slab *next_dirty;
 	/* A bit for each slot that others may reach, then one for each that they ever could; NULL: none was ever shared. */
 	_Atomic(_Atomic uint64_t *) shared;
+	_Atomic(_Atomic uint32_t *) shadow; /* by slot (shadow.h); NULL: RMEM_CHECK is not full */
 
 	struct slab *next_taken; /* of those that the journal is sending */
 

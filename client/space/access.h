@@ -8,9 +8,6 @@
 
 #include "client/space/call.h"
 
-/* No call: an operation that is planned, from within one. */
-int access_perform(struct rmem *rm, struct operation *op, struct errinfo *errinfo);
-
 int access_copy(struct rmem *rm, enum operation_kind kind, const struct iovec *local, int nlocal,
 	const struct rmem_iovec *remote, int nremote, const char *call);
 

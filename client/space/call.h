@@ -17,6 +17,7 @@
 #include "common/errinfo.h"
 #include "rmem/rmem.h"
 
+struct checking;
 struct sites;
 
 /* NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding): as in the session */
@@ -30,9 +31,10 @@ struct rmem {
 	struct lease_thread lease_thread;
 	struct symbolizer symbolizer;
 	struct slab_thread slab_thread;
-	bool no_sites;         /* RMEM_OPEN_NO_SITES */
-	struct sites *sites;   /* under control */
-	uint64_t sites_serial; /* of the session that numbered them */
+	bool no_sites;             /* RMEM_OPEN_NO_SITES */
+	struct checking *checking; /* RMEM_CHECK; NULL: off */
+	struct sites *sites;       /* under control */
+	uint64_t sites_serial;     /* of the session that numbered them */
 };
 
 /* The beginning of every call on an open session. 0, -EINVAL, -EPERM (after a fork). */

@@ -5,8 +5,9 @@
 #include <inttypes.h>
 
 #include "client/data/keys.h"
-#include "client/space/access.h"
+#include "client/space/checking.h"
 #include "client/space/memory.h"
+#include "client/space/perform.h"
 
 /* ---- allocating ---- */
 
@@ -38,7 +39,7 @@ static int grow(struct rmem *rm, unsigned size_class, uint64_t deadline_ns, stru
 
 	if (rc == 0)
 		rc = ask_for_slab(rm, size_class, usual, deadline_ns, errinfo);
-	if (rc == -ENOSPC && least < usual)
+	if ((rc == -ENOSPC || rc == -EDQUOT) && least < usual)
 		rc = ask_for_slab(rm, size_class, least, deadline_ns, errinfo);
 	return rc;
 }
@@ -95,9 +96,9 @@ int objects_zero(struct rmem *rm, const struct object *object, uint32_t bytes, u
 	int rc = operation_plan_one(&op, (void *)(uintptr_t)zeroes, object->addr, bytes, errinfo);
 
 	if (rc == 0)
-		rc = access_perform(rm, &op, errinfo);
+		rc = perform(rm, &op, errinfo);
 	if (rc)
-		(void)objects_free(rm, object->slab, object->addr, &ignored);
+		(void)objects_free(rm, object->slab, object->addr, NULL, &ignored);
 	return rc;
 }
 
@@ -162,7 +163,8 @@ void objects_freed_late(struct rmem *rm, struct slab *slab)
 	pthread_mutex_unlock(&session->table);
 }
 
-int objects_free(struct rmem *rm, struct slab *slab, rmem_addr_t addr, struct errinfo *errinfo)
+int objects_free(
+	struct rmem *rm, struct slab *slab, rmem_addr_t addr, void *caller, struct errinfo *errinfo)
 {
 	struct depot *d = &rm->session.depot;
 	struct thread_cache *t;
@@ -175,6 +177,12 @@ int objects_free(struct rmem *rm, struct slab *slab, rmem_addr_t addr, struct er
 	if (!slab_end_object(slab, addr, &slot))
 		return explain_free(slab, addr, errinfo);
 	depot_touch(d, slab, slot);
+	if (checking_is_full(rm)) {
+		checking_retire(rm, slab, slot, caller);
+		if (slab_is_lost(slab))
+			objects_freed_late(rm, slab);
+		return 0;
+	}
 	t = thread_channels_cache(&rm->channels);
 	item = slab_item_make(slab, slot);
 	if (t)

@@ -15,6 +15,7 @@ struct object_wish {
 	unsigned size_class;
 	uint32_t bytes; /* 1 to those of the class */
 	uint32_t site;
+	void *caller; /* the program's code that allocates, for RMEM_CHECK; NULL: unknown */
 };
 
 struct object {
@@ -33,8 +34,9 @@ void objects_put_back(struct rmem *rm, slab_item item);
 int objects_zero(struct rmem *rm, const struct object *object, uint32_t bytes, uint64_t deadline_ns,
 	struct errinfo *errinfo);
 
-/* slab: that addr is in. Errors as rmem_free(). */
-int objects_free(struct rmem *rm, struct slab *slab, rmem_addr_t addr, struct errinfo *errinfo);
+/* slab: that addr is in; caller: as in a wish. Errors as rmem_free(). */
+int objects_free(struct rmem *rm, struct slab *slab, rmem_addr_t addr, void *caller,
+	struct errinfo *errinfo);
 
 /* The slab was lost while an object of it was freed. */
 __attribute__((noinline, cold)) void objects_freed_late(struct rmem *rm, struct slab *slab);

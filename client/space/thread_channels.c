@@ -253,6 +253,14 @@ static bool make_room(struct locals *l)
 	return true;
 }
 
+/* The thread has used this one last. */
+static void remember(const struct thread_channels *t, const struct thread_channel *mine)
+{
+	thread_channel_now = *mine;
+	if (t->cache_hidden)
+		thread_channel_now.cache = NULL;
+}
+
 /* What is written down for this thread; NULL: nothing. */
 static struct thread_channel *find_noted(const struct thread_channels *t, const struct locals *l)
 {
@@ -277,7 +285,7 @@ static void leave_common(struct thread_channels *t)
 		return;
 	noted->channel = ch;
 	noted->common = false;
-	thread_channel_now = *noted;
+	remember(t, noted);
 }
 
 /* What is written down for this thread, or room for it. NULL: there is none. */
@@ -301,7 +309,7 @@ static int find_mine(struct thread_channels *t, uint64_t deadline_ns, struct err
 	int rc;
 
 	if (noted && noted->channel) {
-		thread_channel_now = *noted;
+		remember(t, noted);
 		return 0;
 	}
 	/* Only what is written down is given back when the thread ends. */
@@ -314,7 +322,7 @@ static int find_mine(struct thread_channels *t, uint64_t deadline_ns, struct err
 		mine.sites = noted->sites;
 		*noted = mine;
 	}
-	thread_channel_now = mine;
+	remember(t, &mine);
 	return 0;
 }
 
@@ -335,7 +343,7 @@ struct thread_cache *thread_channels_cache(struct thread_channels *t)
 	}
 	if (!noted->sites)
 		noted->sites = heap_alloc(t->session->heap, sizeof(*noted->sites));
-	thread_channel_now = *noted;
+	remember(t, noted);
 	return noted->cache;
 }
 

@@ -22,7 +22,8 @@
 struct thread_channels {
 	uint64_t id; /* of all the process ever had */
 	struct session *session;
-	unsigned limit; /* threads that get a channel of their own */
+	bool cache_hidden; /* thread_channels_cache_now() has none (client/space/checking.h) */
+	unsigned limit;    /* threads that get a channel of their own */
 	struct thread_channels *next;
 
 	pthread_mutex_t lock;
@@ -62,7 +63,7 @@ static inline struct channel *thread_channels_mine(const struct thread_channels 
 		       : NULL;
 }
 
-/* This thread's magazines, if the session was the last that it used. */
+/* This thread's magazines, if the session was the last that it used, and they are not hidden. */
 static inline struct thread_cache *thread_channels_cache_now(const struct thread_channels *t)
 {
 	return thread_channel_now.id == t->id ? thread_channel_now.cache : NULL;

@@ -6,9 +6,11 @@
 #include <string.h>
 
 #include "client/control/request.h"
+#include "client/data/explain.h"
 #include "client/data/progress.h"
 #include "client/data/reconnect.h"
 #include "client/space/call.h"
+#include "client/space/checking.h"
 #include "common/size_class.h"
 
 struct lender lender;
@@ -22,6 +24,7 @@ int __wrap_request_ready(struct session *s, uint64_t deadline_ns, struct errinfo
 int __wrap_control_call_locked(
 	struct session *s, const struct control_call *call, struct errinfo *errinfo);
 int __wrap_progress_run(struct channel *ch, struct operation *op, struct errinfo *errinfo);
+int __wrap_progress_start(struct channel *ch, struct operation *op, struct errinfo *errinfo);
 int __wrap_reconnect_channel(struct channel *ch, uint64_t deadline_ns, struct errinfo *errinfo);
 int __wrap_session_renew(struct session *s, bool journaled, struct errinfo *errinfo);
 int __wrap_slab_thread_start(struct slab_thread *t, struct errinfo *errinfo);
@@ -108,12 +111,29 @@ int __wrap_control_call_locked(
 	}
 }
 
+/* As keys_check(): what is no object is only the library's own to touch. */
+static int check_objects(
+	const struct channel *ch, const struct operation *op, struct errinfo *errinfo)
+{
+	for (int i = 0; i < op->left.nremote && !op->is_journal; i++) {
+		const struct rmem_iovec *piece = &op->left.remote[i];
+		const struct slab *slab = blocks_slab(&ch->session->blocks, piece->base);
+		uint32_t slot;
+
+		if (slab && !slab_holds(slab, piece->base, piece->len, &slot))
+			return explain_object(slab, piece->base, piece->len, errinfo);
+	}
+	return 0;
+}
+
 /* A write arrives piece by piece: those before the one that fails have. */
 int __wrap_progress_run(struct channel *ch, struct operation *op, struct errinfo *errinfo)
 {
 	struct plan_segment seg;
+	int rc = check_objects(ch, op, errinfo);
 
-	(void)ch;
+	if (rc)
+		return rc;
 	while (plan_peek(&op->left, &seg)) {
 		const struct loan *loan = lender_find(seg.remote);
 
@@ -129,6 +149,16 @@ int __wrap_progress_run(struct channel *ch, struct operation *op, struct errinfo
 		plan_advance(&op->left, seg.len);
 	}
 	return 0;
+}
+
+/* A record in front of data: it arrives at once. */
+int __wrap_progress_start(struct channel *ch, struct operation *op, struct errinfo *errinfo)
+{
+	const int rc = __wrap_progress_run(ch, op, errinfo);
+
+	if (rc == 0 && op->slab)
+		atomic_store(&op->slab->sent[op->slot], op->desired);
+	return rc;
 }
 
 int __wrap_reconnect_channel(struct channel *ch, uint64_t deadline_ns, struct errinfo *errinfo)
@@ -189,6 +219,13 @@ struct rmem *lender_open(bool exact, bool no_sites)
 	return rm;
 }
 
+int lender_check(struct rmem *rm, const char *mode)
+{
+	struct errinfo errinfo;
+
+	return checking_open(rm, mode, &errinfo);
+}
+
 int lender_flush(struct rmem *rm)
 {
 	struct errinfo errinfo;
@@ -208,6 +245,7 @@ void lender_close(struct rmem *rm)
 	struct heap *heap = rm->session.heap;
 	struct loan *loan = lender.loans, *next;
 
+	checking_close(rm);
 	slab_thread_destroy(&rm->slab_thread);
 	thread_channels_destroy(&rm->channels);
 	session_destroy(&rm->session);

@@ -37,6 +37,8 @@ extern struct lender lender;
 
 /* A session of it. NULL: out of memory. */
 struct rmem *lender_open(bool exact, bool no_sites);
+/* As $RMEM_CHECK does, before the first call: 0, -EINVAL or -ENOMEM. */
+int lender_check(struct rmem *rm, const char *mode);
 /* What rmem_close() does before it says goodbye; then the session is gone, and all that was lent is forgotten. */
 void lender_close(struct rmem *rm);
 
