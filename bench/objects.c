@@ -83,12 +83,13 @@ static void print(const char *name, const struct timing *t)
 
 static uint64_t resident_bytes(void)
 {
-	unsigned long long all, resident = 0;
 	FILE *f = fopen("/proc/self/statm", "re");
+	char line[160] = "", *second;
 
-	must(f && fscanf(f, "%llu %llu", &all, &resident) == 2, "no /proc/self/statm");
+	must(f && fgets(line, sizeof(line), f), "no /proc/self/statm");
 	fclose(f);
-	return resident * (uint64_t)sysconf(_SC_PAGESIZE);
+	(void)strtoull(line, &second, 10);
+	return strtoull(second, NULL, 10) * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
 /* ---- the tables ---- */

@@ -236,7 +236,8 @@ enum placement_attribute {
 #define ACCEPT_REPLY_FIELDS(X) \
 	X(u64, bytes, ) \
 	X(u64, serial, ) \
-	X(u64, age_ns, )
+	X(u64, age_ns, ) \
+	X(u8, node, )
 
 /* Where in an allocation, which is named as in ATTACH. */
 #define PLACE_FIELDS(X) \

@@ -120,13 +120,16 @@ static void *work(void *arg)
 int main(int argc, char **argv)
 {
 	struct worker workers[THREADS] = { 0 };
+	const struct rmem_alloc_attr zeroed = {
+		.size = sizeof(zeroed), .node = RMEM_NODE_ANY, .flags = RMEM_ALLOC_ZERO
+	};
 	struct shared shared = { 0 };
 	struct rmem *rm = NULL;
 	rmem_addr_t addr = 0;
 	int started = 0;
 
 	if (rmem_open(argc > 1 ? argv[1] : NULL, NULL, &rm) ||
-		rmem_alloc(rm, sizeof(shared), NULL, &addr))
+		rmem_alloc(rm, sizeof(shared), &zeroed, &addr))
 		fprintf(stderr, "03-atomics: %s\n", rmem_errmsg());
 	for (; addr && started < THREADS; started++) {
 		struct worker *w = &workers[started];

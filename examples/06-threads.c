@@ -75,13 +75,16 @@ int main(int argc, char **argv)
 {
 	struct rmem_open_attr attr = RMEM_OPEN_ATTR_INIT;
 	uint64_t words[THREADS * WORDS], copies = 0, wrong = 0;
+	const struct rmem_alloc_attr zeroed = {
+		.size = sizeof(zeroed), .node = RMEM_NODE_ANY, .flags = RMEM_ALLOC_ZERO
+	};
 	struct rmem *rm = NULL;
 	rmem_addr_t memory = 0;
 	int err;
 
 	attr.channels = CHANNELS;
 	err = rmem_open(argc > 1 ? argv[1] : NULL, &attr, &rm);
-	err = err ? err : rmem_alloc(rm, sizeof(words), NULL, &memory);
+	err = err ? err : rmem_alloc(rm, sizeof(words), &zeroed, &memory);
 	if (err == 0)
 		copies = run(rm, memory);
 	err = err ? err : rmem_read(rm, words, memory, sizeof(words));

@@ -77,11 +77,14 @@ static int guest(const char *server, int from)
 static int host(struct rmem *rm, int to, pid_t child)
 {
 	const struct rmem_share_attr to_read = { sizeof(to_read), RMEM_SHARE_READ_ONLY, 0 };
+	const struct rmem_alloc_attr zeroed = {
+		.size = sizeof(zeroed), .node = RMEM_NODE_ANY, .flags = RMEM_ALLOC_ZERO
+	};
 	struct invitation invitation;
 	struct page page;
 	int status;
 
-	if (rmem_alloc(rm, sizeof(page), NULL, &invitation.page) ||
+	if (rmem_alloc(rm, sizeof(page), &zeroed, &invitation.page) ||
 		visit(rm, invitation.page, 0, "the host was here") ||
 		rmem_share(rm, invitation.page, &invitation.key) ||
 		rmem_alloc(rm, sizeof(rules), NULL, &invitation.notice) ||

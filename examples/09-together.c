@@ -79,11 +79,14 @@ static int guest(const char *server, int from, uint64_t number, uint64_t rounds)
 
 static int host(int to, uint64_t rounds)
 {
+	const struct rmem_alloc_attr zeroed = {
+		.size = sizeof(zeroed), .node = RMEM_NODE_ANY, .flags = RMEM_ALLOC_ZERO
+	};
 	struct invitation in = { 0 };
 	uint64_t note = 0, count = 0;
 	struct last last;
 	int status, torn = 0, out = 0;
-	int err = rmem_alloc(rm, RECORD_AT + RMEM_RECORD_BYTES(sizeof(last)), NULL, &in.addr) ||
+	int err = rmem_alloc(rm, RECORD_AT + RMEM_RECORD_BYTES(sizeof(last)), &zeroed, &in.addr) ||
 		  rmem_share(rm, in.addr, &in.key) || make_handles(in.addr);
 
 	for (int i = 0; i < PROCESSES && !err; i++)

@@ -168,6 +168,23 @@ static int compare_nodes(const void *a, const void *b)
 	return (x->node > y->node) - (x->node < y->node);
 }
 
+/* Those that this process may use; hwloc lists others too. */
+static unsigned count_cpus(hwloc_topology_t hw, hwloc_obj_t node)
+{
+	hwloc_const_cpuset_t allowed = hwloc_topology_get_allowed_cpuset(hw);
+	unsigned cpus = 0, cpu;
+
+	hwloc_bitmap_foreach_begin(cpu, node->cpuset) cpus += hwloc_bitmap_isset(allowed, cpu);
+	hwloc_bitmap_foreach_end();
+	return cpus;
+}
+
+static bool may_use(hwloc_topology_t hw, hwloc_obj_t node)
+{
+	return node->attr->numanode.local_memory > 0 &&
+	       hwloc_bitmap_isset(hwloc_topology_get_allowed_nodeset(hw), node->os_index);
+}
+
 static int collect_nodes(struct topology *t)
 {
 	int n = hwloc_get_nbobjs_by_type(t->hw, HWLOC_OBJ_NUMANODE);
@@ -180,12 +197,12 @@ static int collect_nodes(struct topology *t)
 	for (int i = 0; i < n; i++) {
 		hwloc_obj_t obj = hwloc_get_obj_by_type(t->hw, HWLOC_OBJ_NUMANODE, (unsigned)i);
 
-		if (obj->attr->numanode.local_memory == 0)
+		if (!may_use(t->hw, obj))
 			continue;
 		t->nodes[t->count++] = (struct topology_node){
 			.node = obj->os_index,
 			.total_bytes = obj->attr->numanode.local_memory,
-			.cpus = (unsigned)hwloc_bitmap_weight(obj->cpuset),
+			.cpus = count_cpus(t->hw, obj),
 		};
 	}
 	qsort(t->nodes, t->count, sizeof(*t->nodes), compare_nodes);
@@ -195,7 +212,9 @@ static int collect_nodes(struct topology *t)
 static int load_hwloc(hwloc_topology_t hw)
 {
 	errno = 0;
-	if (hwloc_topology_set_io_types_filter(hw, HWLOC_TYPE_FILTER_KEEP_IMPORTANT) != 0 ||
+	/* Nodes without memory are disallowed, and how far memory is from them is of interest. */
+	if (hwloc_topology_set_flags(hw, HWLOC_TOPOLOGY_FLAG_INCLUDE_DISALLOWED) != 0 ||
+		hwloc_topology_set_io_types_filter(hw, HWLOC_TYPE_FILTER_KEEP_IMPORTANT) != 0 ||
 		hwloc_topology_load(hw) != 0)
 		return errno ? -errno : -EIO;
 	return 0;
@@ -308,7 +327,7 @@ unsigned topology_distance(const struct topology *t, unsigned from, unsigned to)
 static bool has_node(const struct topology *t, long long node)
 {
 	return node >= 0 && node <= INT_MAX &&
-	       hwloc_bitmap_isset(hwloc_topology_get_complete_nodeset(t->hw), (unsigned)node);
+	       hwloc_get_numanode_obj_by_os_index(t->hw, (unsigned)node) != NULL;
 }
 
 /* A device hangs below the smallest object it is local to: that must have exactly one node. */

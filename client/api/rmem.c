@@ -200,7 +200,7 @@ static struct rmem *make(void)
 
 	if (rm) {
 		rm->session.heap = heap;
-		rm->sites = sites_create(heap);
+		rm->sites = sites_create(heap, &rm->session.numbering);
 	}
 	if (rm && rm->sites)
 		return rm;
@@ -291,12 +291,16 @@ static int read_alloc_attr(
 	return 0;
 }
 
+static inline uint64_t numbering(const struct rmem *rm)
+{
+	return atomic_load_explicit(&rm->session.numbering, memory_order_relaxed);
+}
+
 /* The number of the stack that calls, from the thread's memory or by unwinding it. */
 static __attribute__((noinline)) int find_site(struct rmem *rm, const struct alloc_call *call,
-	uint64_t deadline_ns, uint32_t *out, struct errinfo *errinfo)
+	uint64_t version, uint64_t deadline_ns, uint32_t *out, struct errinfo *errinfo)
 {
 	struct site_cache *cache = thread_channels_sites_now(&rm->channels);
-	const uint64_t version = sites_version(rm->sites);
 	struct stack stack;
 	int rc;
 
@@ -309,8 +313,26 @@ static __attribute__((noinline)) int find_site(struct rmem *rm, const struct all
 	return rc;
 }
 
-/* A small one, in a slab. */
-static int alloc_object(struct rmem *rm, const struct alloc_call *call, unsigned size_class,
+/* The site of the call and a slot, of one session: between the two, the server may have reclaimed the one before. */
+static int take_object(struct rmem *rm, const struct alloc_call *call, uint64_t deadline_ns,
+	struct object_wish *wish, slab_item *out, struct errinfo *errinfo)
+{
+	uint64_t version;
+	int rc = 0;
+
+	for (;;) {
+		version = numbering(rm);
+		if (!rm->no_sites)
+			rc = find_site(rm, call, version, deadline_ns, &wish->site, errinfo);
+		if (rc == 0)
+			rc = objects_take(rm, wish->size_class, deadline_ns, out, errinfo);
+		if (rc || numbering(rm) == version)
+			return rc;
+		objects_put_back(rm, *out);
+	}
+}
+
+static int alloc_object_once(struct rmem *rm, const struct alloc_call *call, unsigned size_class,
 	rmem_addr_t *out, struct errinfo *errinfo)
 {
 	const uint64_t deadline_ns = call_deadline(rm);
@@ -318,18 +340,29 @@ static int alloc_object(struct rmem *rm, const struct alloc_call *call, unsigned
 		.size_class = size_class, .bytes = (uint32_t)call->bytes, .caller = call->caller
 	};
 	struct object object;
-	int rc = 0;
+	slab_item item;
+	int rc;
 
 	(void)thread_channels_cache(&rm->channels);
-	if (!rm->no_sites)
-		rc = find_site(rm, call, deadline_ns, &wish.site, errinfo);
-	if (rc == 0)
-		rc = objects_alloc(rm, &wish, deadline_ns, &object, errinfo);
-	if (rc == 0 && (call->attr.flags & RMEM_ALLOC_ZERO) && !object.zero)
+	rc = take_object(rm, call, deadline_ns, &wish, &item, errinfo);
+	if (rc)
+		return rc;
+	objects_hand_over(rm, item, &wish, &object);
+	if ((call->attr.flags & RMEM_ALLOC_ZERO) && !object.zero)
 		rc = objects_zero(rm, &object, wish.bytes, deadline_ns, errinfo);
 	if (rc == 0)
 		*out = object.addr;
 	return rc;
+}
+
+/* A small one, in a slab. */
+static int alloc_object(struct rmem *rm, const struct alloc_call *call, unsigned size_class,
+	rmem_addr_t *out, struct errinfo *errinfo)
+{
+	int rc = alloc_object_once(rm, call, size_class, out, errinfo);
+
+	/* What was lost with the old session does not matter to a new allocation. */
+	return rc == -ESTALE ? alloc_object_once(rm, call, size_class, out, errinfo) : rc;
 }
 
 static int alloc_block(
@@ -352,9 +385,13 @@ static int alloc_small(struct rmem *rm, const struct alloc_call *call, unsigned 
 	return alloc_object(rm, call, size_class, out, errinfo);
 }
 
-static __attribute__((noinline)) int alloc_long(struct rmem *rm, struct alloc_call *call,
-	const struct rmem_alloc_attr *attr, rmem_addr_t *out)
+static __attribute__((noinline)) int alloc_long(struct rmem *rm, size_t bytes,
+	const struct rmem_alloc_attr *attr, rmem_addr_t *out, void *caller, void *frame)
 {
+	struct alloc_call from = {
+		.bytes = bytes, .attr = RMEM_ALLOC_ATTR_INIT, .caller = caller, .frame = frame
+	};
+	struct alloc_call *const call = &from;
 	struct errinfo errinfo;
 	unsigned size_class;
 	int rc = call_enter(rm, &errinfo);
@@ -381,36 +418,39 @@ static inline bool alloc_warm(
 	struct rmem *rm, size_t bytes, const void *caller, const void *frame, rmem_addr_t *out)
 {
 	struct object_wish wish = { .bytes = (uint32_t)bytes };
+	const uint64_t version = numbering(rm);
 	struct site_cache *sites;
 	struct object object;
+	slab_item item;
 
 	if (bytes - 1 >= OBJECT_BYTES_MAX || !call_is_ours(rm))
 		return false;
 	wish.size_class = size_class_of_bytes((uint32_t)bytes);
 	if (!rm->no_sites) {
 		sites = thread_channels_sites_now(&rm->channels);
-		if (!sites || !site_cache_find(
-				      sites, caller, frame, sites_version(rm->sites), &wish.site))
+		if (!sites || !site_cache_find(sites, caller, frame, version, &wish.site))
 			return false;
 	}
-	if (!objects_alloc_warm(rm, &wish, &object))
+	if (!objects_take_warm(rm, wish.size_class, &item))
 		return false;
+	if (__builtin_expect(numbering(rm) != version, 0)) {
+		objects_put_back(rm, item);
+		return false;
+	}
+	objects_hand_over(rm, item, &wish, &object);
 	*out = object.addr;
 	return true;
 }
 
+/* A stack is told by where its frame ends, which takes no register. */
 RMEM_API __attribute__((noinline)) int rmem_alloc(
 	struct rmem *rm, size_t bytes, const struct rmem_alloc_attr *attr, rmem_addr_t *out)
 {
-	void *const caller = __builtin_return_address(0), *const frame = __builtin_frame_address(0);
-	struct alloc_call call;
+	void *const caller = __builtin_return_address(0), *const frame = __builtin_dwarf_cfa();
 
 	if (likely(rm && out && !attr && alloc_warm(rm, bytes, caller, frame, out)))
 		return 0;
-	call = (struct alloc_call){
-		.bytes = bytes, .attr = RMEM_ALLOC_ATTR_INIT, .caller = caller, .frame = frame
-	};
-	return alloc_long(rm, &call, attr, out);
+	return alloc_long(rm, bytes, attr, out, caller, frame);
 }
 
 static __attribute__((noinline)) int free_long(struct rmem *rm, rmem_addr_t addr, void *caller)
@@ -439,13 +479,8 @@ static __attribute__((noinline)) int free_long(struct rmem *rm, rmem_addr_t addr
 
 RMEM_API int rmem_free(struct rmem *rm, rmem_addr_t addr)
 {
-	struct slab *slab;
-
-	if (likely(rm && call_is_ours(rm))) {
-		slab = blocks_slab(&rm->session.blocks, addr);
-		if (likely(slab && objects_free_warm(rm, slab, addr)))
-			return 0;
-	}
+	if (likely(rm && call_is_ours(rm) && objects_free_warm(rm, addr)))
+		return 0;
 	return free_long(rm, addr, __builtin_return_address(0));
 }
 

@@ -209,6 +209,7 @@ void blocks_remove(struct blocks *t, struct block *b)
 	}
 	page_map_set(t->map, b->addr, b->bytes, NULL);
 	if (is_over(b))
+		/* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): a list with a member has a head */
 		DL_DELETE(t->over, b);
 	LL_PREPEND(t->unused, b);
 }

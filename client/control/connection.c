@@ -22,6 +22,7 @@ static void forget_session(struct session *s)
 	s->pending.active = false;
 	s->seq = 0;
 	s->serial++;
+	atomic_fetch_add(&s->numbering, 1);
 }
 
 /* Open (or resume) the session on a fresh connection. */

@@ -94,7 +94,7 @@ static void *lease_thread_main(void *arg)
 		}
 		if (clock_boot_ns() < next)
 			continue;
-		if (depot_has_changes(&s->depot))
+		if (!depot_is_sent(&s->depot))
 			session_wake_slab_thread(s);
 		if (session_renew(s, depot_is_sent(&s->depot), &errinfo) == 0)
 			next = clock_boot_ns() + renewal_period_ns(s, &seed);

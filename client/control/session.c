@@ -195,8 +195,11 @@ void session_lease_extend(struct session *s, uint64_t sent_ns)
 
 void session_note_age(struct session *s)
 {
+	const uint64_t age_s = (clock_boot_ns() - s->opened_ns) / NSEC_PER_SEC;
+
 	atomic_store_explicit(&s->age_s,
-		(uint32_t)((clock_boot_ns() - s->opened_ns) / NSEC_PER_SEC), memory_order_relaxed);
+		age_s < OBJECT_BIRTH_MAX ? (uint32_t)age_s : OBJECT_BIRTH_MAX,
+		memory_order_relaxed);
 }
 
 void session_begin_time(struct session *s, uint64_t opened_ns)

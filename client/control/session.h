@@ -111,6 +111,8 @@ struct session {
 	struct grace grace;         /* of the operations on them */
 	_Atomic uint64_t opened_ns; /* the session began then, on the boot clock, */
 	_Atomic uint32_t age_s;     /* ... that many seconds ago when somebody looked last */
+	/* Changes when numbers of call sites that threads remember are not valid any more: another session has others. */
+	_Atomic uint64_t numbering;
 	struct vitals *vitals;
 
 	struct events events;
@@ -180,7 +182,7 @@ void session_wake_slab_thread(struct session *s);
 void session_begin_time(struct session *s, uint64_t opened_ns);
 /* Look at the clock for session_age_s(). */
 void session_note_age(struct session *s);
-/* Whole seconds since the session was opened, as of the last renewal, or of a later session_note_age(). */
+/* Whole seconds since the session was opened, as a record of an object has them, as of the last renewal, or of a later session_note_age(). */
 static inline uint32_t session_age_s(const struct session *s)
 {
 	return atomic_load_explicit(&s->age_s, memory_order_relaxed);

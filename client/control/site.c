@@ -34,7 +34,7 @@ struct sites {
 	struct heap *heap;
 	struct entry *buckets[BUCKETS]; /* open addressing, never more than half full */
 	unsigned count;
-	_Atomic uint64_t version;
+	_Atomic uint64_t *version;
 	unsigned long long unloads;        /* when the cache was last right */
 	uint64_t quiet_until_ns, quiet_ns; /* the server refused a number; 0: not the last time */
 	struct code *codes;                /* a text stays valid as long as the heap */
@@ -304,25 +304,20 @@ void site_description_destroy(struct site_description *d)
 	heap_free(d->heap, d, sizeof(*d));
 }
 
-struct sites *sites_create(struct heap *heap)
+struct sites *sites_create(struct heap *heap, _Atomic uint64_t *version)
 {
 	struct sites *s = heap_alloc(heap, sizeof(*s));
 
 	if (s) {
 		s->heap = heap;
-		atomic_init(&s->version, 1);
+		s->version = version;
 	}
 	return s;
 }
 
-uint64_t sites_version(const struct sites *s)
-{
-	return atomic_load_explicit(&s->version, memory_order_relaxed);
-}
-
 static void forget_stacks(struct sites *s)
 {
-	atomic_fetch_add(&s->version, 1);
+	atomic_fetch_add(s->version, 1);
 	for (unsigned i = 0; i < BUCKETS; i++) {
 		heap_free(s->heap, s->buckets[i], sizeof(*s->buckets[i]));
 		s->buckets[i] = NULL;

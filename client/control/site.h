@@ -19,6 +19,7 @@
 #ifndef RMEM_CLIENT_CONTROL_SITE_H
 #define RMEM_CLIENT_CONTROL_SITE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -70,12 +71,9 @@ void site_description_destroy(struct site_description *d); /* NULL is fine */
 
 struct sites;
 
-/* They end with the heap. NULL: out of memory. */
-struct sites *sites_create(struct heap *heap);
+/* They end with the heap. version, which outlives them, changes when numbers become invalid. NULL: out of memory. */
+struct sites *sites_create(struct heap *heap, _Atomic uint64_t *version);
 void sites_clear(struct sites *s); /* the server that numbered them is another one now */
-
-/* Changes when numbers become invalid. Any thread, without a lock. */
-uint64_t sites_version(const struct sites *s);
 
 struct site {
 	uint32_t number;  /* the server's; 0: it has none for it */

@@ -35,10 +35,8 @@ struct depot {
 	struct grace *grace;
 	_Atomic uint64_t bytes, empty_bytes; /* of all slabs, and of those that are empty */
 	struct depot_class classes[SIZE_CLASSES];
-	/* Slabs with records that have changed, and slabs whose records were sent and that are looked at once more. */
-	_Atomic(struct slab *) dirty, look;
-	_Atomic uint32_t
-		unsent; /* slabs whose records changed, and that has not been sent and confirmed */
+	_Atomic(struct slab *) dirty; /* slabs with records that have changed */
+	_Atomic uint32_t unsent;      /* ... and have not been sent and confirmed */
 	pthread_mutex_t unused_lock;
 	_Atomic unsigned turn; /* which class's empty slab goes back next */
 	struct slab *unused;   /* those that were given back, for others to come */
@@ -78,8 +76,8 @@ struct slab *depot_take_empty(struct depot *d);
 void depot_drop(struct depot *d, struct slab *s);
 
 /*
- * A record has changed. Any thread, without a lock or a fence: the journal, which clears is_dirty and then the lines,
- * looks at them once more some time later.
+ * A record has changed. Any thread, without a lock or a fence, and mostly without a store: the journal makes a barrier in
+ * all threads (client/base/barrier.h) after it has said that it sends the line, and before it reads the records.
  */
 __attribute__((noinline)) void depot_add_dirty(struct depot *d, struct slab *s);
 
@@ -89,15 +87,12 @@ static inline bool depot_is_sent(const struct depot *d)
 	return atomic_load(&d->unsent) == 0;
 }
 
-/* Is there anything to be sent, or to be looked at? */
-static inline bool depot_has_changes(const struct depot *d)
-{
-	return !depot_is_sent(d) || atomic_load(&d->look);
-}
-
 static inline void depot_touch(struct depot *d, struct slab *s, uint32_t slot)
 {
-	atomic_store_explicit(&s->dirty[slot / SLAB_LINE_RECORDS], 1, memory_order_release);
+	_Atomic uint8_t *line = &s->dirty[slot / SLAB_LINE_RECORDS];
+
+	if (atomic_load_explicit(line, memory_order_relaxed) != LINE_CHANGED)
+		atomic_store_explicit(line, LINE_CHANGED, memory_order_release);
 	if (__builtin_expect(!atomic_load_explicit(&s->is_dirty, memory_order_relaxed), 0))
 		depot_add_dirty(d, s);
 }

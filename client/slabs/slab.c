@@ -66,6 +66,14 @@ void slab_make_unique(struct object_record *next, uint64_t before)
 		next->birth_s = least < OBJECT_BIRTH_MAX ? least : OBJECT_BIRTH_MAX;
 }
 
+uint64_t slab_unique_record(uint64_t next, uint64_t before)
+{
+	struct object_record r = object_record_unpack(next);
+
+	slab_make_unique(&r, before);
+	return object_record_pack(&r);
+}
+
 bool slab_renew_object(struct slab *s, uint64_t addr, uint32_t *out_slot)
 {
 	uint64_t record, renewed;
@@ -92,7 +100,7 @@ bool slab_set_shared(struct slab *s, struct heap *heap, uint32_t slot, bool shar
 	_Atomic uint64_t *words = atomic_load(&s->shared);
 
 	if (!words) {
-		words = heap_alloc(heap, 2 * (s->room / 64) * sizeof(*words));
+		words = heap_alloc(heap, (size_t)s->room / 32 * sizeof(*words));
 		if (!words)
 			return false;
 		atomic_store(&s->shared, words);

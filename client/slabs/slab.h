@@ -22,11 +22,18 @@
 #define SLAB_LINE_RECORDS 8U /* written together: a cache line */
 #define SLAB_SLOTS_MAX 65536U
 
+/* Of a line of records. */
+enum line_state {
+	LINE_SENT,
+	LINE_CHANGED, /* since it was sent last */
+	LINE_SENDING, /* in the round that is under way */
+};
+
 struct slab {
 	/* Read at each allocation, written when the slab comes and goes. */
 	uint64_t addr;
 	_Atomic uint64_t *records;
-	_Atomic uint8_t *dirty; /* by line: some have changed since they were sent */
+	_Atomic uint8_t *dirty; /* by line: enum line_state */
 	_Atomic uint64_t *
 		sent; /* journal=exact: the records as they were sent in front of data; else NULL */
 	uint64_t reciprocal; /* of slot_bytes */
@@ -40,9 +47,7 @@ struct slab {
 	_Atomic(_Atomic uint64_t *) shared;
 	_Atomic(_Atomic uint32_t *) shadow; /* by slot (shadow.h); NULL: RMEM_CHECK is not full */
 
-	/* The journal's. */
-	struct slab *next_look;
-	bool in_look;
+	struct slab *next_taken; /* of those that the journal is sending */
 
 	/* The depot's, with the lock of the class. */
 	uint64_t *free;  /* a bit for each slot that is in no magazine and not held */
@@ -165,17 +170,19 @@ static inline bool slab_is_shared(const struct slab *s, uint64_t addr)
 	return shared && slot < s->slots && slab_has_bit(shared, slot);
 }
 
-/* The record of the next object in a slot, or the next of an object: in this slab none like it comes again. */
+/* The record that comes after another of the same slot, so that none like it comes again. */
 void slab_make_unique(struct object_record *next, uint64_t before);
+__attribute__((noinline, cold)) uint64_t slab_unique_record(uint64_t next, uint64_t before);
 
-/* Share keys are made of the record: that of a slot that was ever shared must not come again. */
-static inline void slab_make_next(
-	const struct slab *s, uint32_t slot, uint64_t before, struct object_record *next)
+/* Share keys are made of the record: that of a slot that was ever shared must not come again in this slab. */
+static inline uint64_t slab_next_record(
+	const struct slab *s, uint32_t slot, uint64_t before, uint64_t next)
 {
 	const _Atomic uint64_t *shared = atomic_load_explicit(&s->shared, memory_order_relaxed);
 
 	if (__builtin_expect(shared && slab_has_bit(shared + s->room / 64, slot), 0))
-		slab_make_unique(next, before);
+		return slab_unique_record(next, before);
+	return next;
 }
 
 /* Slots whose objects are live. O(slots). */

@@ -37,6 +37,7 @@ struct class_cache {
 
 struct thread_cache {
 	struct depot *depot;
+	struct slab *near;              /* that an object was freed in last; NULL: none */
 	struct thread_cache *next;      /* of the session's */
 	struct thread_cache *next_free; /* of those that no thread has */
 	struct class_cache classes[SIZE_CLASSES];

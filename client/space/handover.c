@@ -42,7 +42,7 @@ static int begin_offer(struct session *s, void *arg, struct errinfo *errinfo)
 
 	pthread_mutex_lock(&s->table);
 	rc = find_own(s, request->addr, &block, errinfo);
-	if (rc == 0) {
+	if (block) {
 		request->serial = block->id;
 		block->offered = true;
 		blocks_set_state(&s->blocks, block, BLOCK_FREEING);
@@ -152,6 +152,7 @@ static int add_accepted(struct session *s, rmem_addr_t addr, const struct accept
 	rc = blocks_add(&s->blocks, &(struct block){ .addr = addr,
 					    .bytes = reply->bytes,
 					    .id = reply->serial,
+					    .node = reply->node,
 					    .born_ns = clock_boot_ns() - reply->age_ns });
 	if (rc == -EEXIST)
 		rc = explain_in_the_way(blocks_overlap(&s->blocks, addr, reply->bytes), errinfo);

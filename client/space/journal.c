@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "client/base/barrier.h"
 #include "client/data/keys.h"
 #include "client/data/progress.h"
 
@@ -89,17 +90,29 @@ static void add_line(struct journal_batch *b, struct slab *s, uint32_t line)
 	b->bytes += n * sizeof(uint64_t);
 }
 
-static int flush_slab(
-	struct journal *j, struct slab *s, uint64_t deadline_ns, struct errinfo *errinfo)
+/* Its lines that have changed are sent in this round. */
+static void mark_slab(struct slab *s)
+{
+	atomic_store(&s->is_dirty, false);
+	for (uint32_t line = 0; line * SLAB_LINE_RECORDS < s->slots; line++)
+		if (atomic_load_explicit(&s->dirty[line], memory_order_relaxed) == LINE_CHANGED)
+			atomic_store_explicit(&s->dirty[line], LINE_SENDING, memory_order_relaxed);
+}
+
+/* After the barrier. *again: lines have changed meanwhile, and their threads may have seen is_dirty as it was. */
+static int send_slab(struct journal *j, struct slab *s, uint64_t deadline_ns, bool *again,
+	struct errinfo *errinfo)
 {
 	int rc = 0;
 
 	for (uint32_t line = 0; line * SLAB_LINE_RECORDS < s->slots && rc == 0; line++) {
-		if (!atomic_load_explicit(&s->dirty[line], memory_order_relaxed))
+		uint8_t state = LINE_SENDING;
+
+		if (atomic_load_explicit(&s->dirty[line], memory_order_relaxed) == LINE_SENT)
 			continue;
-		atomic_store_explicit(&s->dirty[line], 0, memory_order_relaxed);
-		atomic_thread_fence(memory_order_seq_cst);
-		if (atomic_load(&s->lost))
+		if (!atomic_compare_exchange_strong(&s->dirty[line], &state, LINE_SENT))
+			*again = true;
+		if (slab_is_lost(s))
 			continue;
 		add_line(j->batch, s, line);
 		if (j->batch->n == BATCH_LINES)
@@ -108,49 +121,28 @@ static int flush_slab(
 	return rc;
 }
 
-/*
- * A thread that changed a record just before is_dirty was cleared may have seen it set: its line is found now. The
- * store has long become visible.
- */
-static void look_again(struct depot *d)
-{
-	struct slab *s = atomic_exchange(&d->look, NULL);
-
-	for (; s; s = s->next_look) {
-		s->in_look = false;
-		for (uint32_t line = 0; line * SLAB_LINE_RECORDS < s->slots; line++)
-			if (atomic_load_explicit(&s->dirty[line], memory_order_relaxed))
-				depot_add_dirty(d, s);
-	}
-}
-
-static void look_later(struct depot *d, struct slab *s)
-{
-	if (s->in_look)
-		return;
-	s->in_look = true;
-	s->next_look = atomic_load(&d->look);
-	atomic_store(&d->look, s);
-}
-
 int journal_flush(struct journal *j, uint64_t deadline_ns, struct errinfo *errinfo)
 {
 	struct depot *d = &j->channels->session->depot;
-	struct slab *s, *next;
+	struct slab *all, *s, *next;
 	uint32_t taken = 0;
 	int rc = prepare(j, deadline_ns, errinfo);
 
 	if (rc)
 		return rc;
-	look_again(d);
-	for (s = atomic_exchange(&d->dirty, NULL); s; s = next) {
-		next = s->next_dirty;
+	all = atomic_exchange(&d->dirty, NULL);
+	for (s = all; s; s = next) {
+		next = s->next_taken = s->next_dirty; /* it can be added again from here on */
+		mark_slab(s);
 		taken++;
-		atomic_store(&s->is_dirty, false);
-		look_later(d, s);
+	}
+	barrier_all_threads();
+	for (s = all; s; s = s->next_taken) {
+		bool again = false;
+
 		if (rc == 0)
-			rc = flush_slab(j, s, deadline_ns, errinfo);
-		if (rc)
+			rc = send_slab(j, s, deadline_ns, &again, errinfo);
+		if (rc || again)
 			depot_add_dirty(d, s);
 	}
 	if (rc == 0)

@@ -62,28 +62,37 @@ static int take(struct rmem *rm, unsigned size_class, slab_item *out)
 	return -EAGAIN;
 }
 
-int objects_alloc(struct rmem *rm, const struct object_wish *wish, uint64_t deadline_ns,
-	struct object *out, struct errinfo *errinfo)
+int objects_take(struct rmem *rm, unsigned size_class, uint64_t deadline_ns, slab_item *out,
+	struct errinfo *errinfo)
 {
-	slab_item item;
-	bool clean;
 	int rc;
 
 	session_note_age(&rm->session);
-	while ((rc = take(rm, wish->size_class, &item)) == -EAGAIN) {
-		rc = grow(rm, wish->size_class, deadline_ns, errinfo);
+	while ((rc = take(rm, size_class, out)) == -EAGAIN) {
+		rc = grow(rm, size_class, deadline_ns, errinfo);
 		if (rc)
 			return rc;
 	}
-	if (!checking_is_full(rm)) {
-		objects_hand_out(rm, item, wish, out);
-		return 0;
-	}
-	clean = checking_reuse(rm, item, wish->caller);
+	return rc;
+}
+
+void objects_hand_over(
+	struct rmem *rm, slab_item item, const struct object_wish *wish, struct object *out)
+{
+	const bool full = checking_is_full(rm);
+	const bool clean = !full || checking_reuse(rm, item, wish->caller);
+
 	objects_hand_out(rm, item, wish, out);
-	checking_guard(rm, out->slab, slab_item_slot(item));
 	out->zero &= clean;
-	return 0;
+	if (full)
+		checking_guard(rm, out->slab, slab_item_slot(item));
+}
+
+void objects_put_back(struct rmem *rm, slab_item item)
+{
+	const unsigned size_class = slab_item_slab(item)->size_class;
+
+	(void)depot_put(&rm->session.depot, size_class, &item, 1, 0);
 }
 
 int objects_zero(struct rmem *rm, const struct object *object, uint32_t bytes, uint64_t deadline_ns,

@@ -24,9 +24,15 @@ struct object {
 	bool zero; /* its bytes are known to be zero */
 };
 
-/* Errors as rmem_alloc(). */
-int objects_alloc(struct rmem *rm, const struct object_wish *wish, uint64_t deadline_ns,
-	struct object *out, struct errinfo *errinfo);
+/* A slot for objects_hand_out(). Errors as rmem_alloc(). */
+int objects_take(struct rmem *rm, unsigned size_class, uint64_t deadline_ns, slab_item *out,
+	struct errinfo *errinfo);
+/* It was not handed out. */
+void objects_put_back(struct rmem *rm, slab_item item);
+
+/* objects_hand_out(), and what RMEM_CHECK does about it. */
+void objects_hand_over(
+	struct rmem *rm, slab_item item, const struct object_wish *wish, struct object *out);
 
 /* Write zeroes to an object that was just allocated; it is freed if that fails. Errors as rmem_write(). */
 int objects_zero(struct rmem *rm, const struct object *object, uint32_t bytes, uint64_t deadline_ns,
@@ -40,53 +46,62 @@ int objects_free(struct rmem *rm, struct slab *slab, rmem_addr_t addr, void *cal
 __attribute__((noinline, cold)) void objects_freed_late(struct rmem *rm, struct slab *slab);
 
 /* The slot is the program's from now on. */
-static inline void objects_hand_out(
+static inline __attribute__((always_inline)) void objects_hand_out(
 	struct rmem *rm, slab_item item, const struct object_wish *wish, struct object *out)
 {
 	struct slab *const s = slab_item_slab(item);
-	const uint32_t slot = slab_item_slot(item), age_s = session_age_s(&rm->session);
+	const uint32_t slot = slab_item_slot(item);
 	const uint64_t before = atomic_load_explicit(&s->records[slot], memory_order_relaxed);
-	struct object_record r = {
+	const struct object_record r = {
 		.state = OBJECT_LIVE,
 		.generation = (uint32_t)(before >> OBJECT_GENERATION_SHIFT) + 1,
 		.slack = s->slot_bytes - wish->bytes,
 		.site = wish->site,
-		.birth_s = age_s < OBJECT_BIRTH_MAX ? age_s : OBJECT_BIRTH_MAX,
+		.birth_s = session_age_s(&rm->session),
 	};
 
-	slab_make_next(s, slot, before, &r);
 	out->slab = s;
 	out->addr = slab_slot_addr(s, slot);
 	out->zero = before == 0;
-	atomic_store_explicit(&s->records[slot], object_record_pack(&r), memory_order_release);
+	atomic_store_explicit(&s->records[slot],
+		slab_next_record(s, slot, before, object_record_pack(&r)), memory_order_release);
 	depot_touch(&rm->session.depot, s, slot);
 }
 
-/* false: it is not warm. */
-static inline bool objects_alloc_warm(
-	struct rmem *rm, const struct object_wish *wish, struct object *out)
+/* As objects_take(). false: none is warm. */
+static inline bool objects_take_warm(struct rmem *rm, unsigned size_class, slab_item *out)
 {
 	struct thread_cache *t = thread_channels_cache_now(&rm->channels);
-	slab_item item;
 
 	if (__builtin_expect(!t, 0))
 		return false;
-	while (__builtin_expect(!thread_cache_pop(t, wish->size_class, &item), 0))
-		if (thread_cache_refill(t, wish->size_class))
+	while (__builtin_expect(!thread_cache_pop(t, size_class, out), 0))
+		if (thread_cache_refill(t, size_class))
 			return false;
-	if (__builtin_expect(slab_is_lost(slab_item_slab(item)), 0))
-		return false;
-	objects_hand_out(rm, item, wish, out);
-	return true;
+	return __builtin_expect(!slab_is_lost(slab_item_slab(*out)), 1);
+}
+
+/* The slab that addr is in, mostly that of the object that the thread freed last. */
+static inline struct slab *objects_slab(
+	const struct rmem *rm, struct thread_cache *t, rmem_addr_t addr)
+{
+	struct slab *s = t->near;
+
+	if (s && addr - s->addr < (uint64_t)s->slots * s->slot_bytes)
+		return s;
+	return t->near = blocks_slab(&rm->session.blocks, addr);
 }
 
 /* false: it is not warm, or there is no object; nothing has changed. */
-static inline bool objects_free_warm(struct rmem *rm, struct slab *s, rmem_addr_t addr)
+static inline bool objects_free_warm(struct rmem *rm, rmem_addr_t addr)
 {
 	struct thread_cache *t = thread_channels_cache_now(&rm->channels);
+	struct slab *s = t ? objects_slab(rm, t, addr) : NULL;
 	uint32_t slot;
 
-	if (__builtin_expect(!t || !thread_cache_has_room(t, s->size_class) || slab_is_lost(s) ||
+	if (!s)
+		return false;
+	if (__builtin_expect(!thread_cache_has_room(t, s->size_class) || slab_is_lost(s) ||
 				     slab_is_shared(s, addr),
 		    0) ||
 		__builtin_expect(!slab_end_object(s, addr, &slot), 0))

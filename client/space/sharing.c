@@ -9,6 +9,7 @@
 #include "client/data/explain.h"
 #include "client/slabs/slab.h"
 #include "common/addr.h"
+#include "common/handshake.h"
 
 /* What is at addr in the table: a copy. false: nothing starts there. */
 static bool look(struct session *s, rmem_addr_t addr, struct block *out)
@@ -139,16 +140,32 @@ static int name_unshare(struct session *s, void *arg, struct errinfo *errinfo)
 	return rc;
 }
 
+/* A write that is on its way may have the record of before in front of it (journal=exact), which must not arrive last. */
+static int await_operations(struct session *s, uint64_t deadline_ns, struct errinfo *errinfo)
+{
+	const uint64_t period = s->exact ? grace_begin(&s->grace) : 0;
+
+	while (!grace_has_ended(&s->grace, period)) {
+		if (clock_boot_ns() >= deadline_ns)
+			return errinfo_set(errinfo, -ETIMEDOUT,
+				"operations that are on their way have not completed");
+		(void)handshake_wait(-1, -1, s->cancel_fd, clock_boot_ns() + NSEC_PER_MSEC);
+	}
+	return 0;
+}
+
 /* No key fits the record that an object has from now on. */
 static int renew_record(
 	struct rmem *rm, const struct own *own, uint64_t deadline_ns, struct errinfo *errinfo)
 {
 	uint32_t slot;
+	int rc;
 
 	if (!slab_renew_object(own->slab, own->addr, &slot))
 		return explain_no_beginning(own->addr, errinfo);
+	rc = await_operations(&rm->session, deadline_ns, errinfo);
 	depot_touch(&rm->session.depot, own->slab, slot);
-	return slab_thread_sync(&rm->slab_thread, deadline_ns, errinfo);
+	return rc ? rc : slab_thread_sync(&rm->slab_thread, deadline_ns, errinfo);
 }
 
 int sharing_unshare(

@@ -119,7 +119,7 @@ static void work(struct slab_thread *t)
 	struct errinfo errinfo = { "" };
 	int rc = slab_thread_give_back(t, false, session_deadline(t->session), &errinfo);
 
-	if (rc == 0 && (wanted || depot_has_changes(&t->session->depot)))
+	if (rc == 0 && (wanted || !depot_is_sent(&t->session->depot)))
 		rc = slab_thread_flush(t, session_deadline(t->session), &errinfo);
 	end_round(t, rc);
 	if (rc && rc != -ECANCELED)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * rmem: objects in remote memory that several processes use at once, made from the atomic operations of
- * <rmem/rmem.h>. Each lies in an allocation that one process makes, zeroed as it is, and shares
+ * <rmem/rmem.h>. Each lies in an allocation that one process makes, with RMEM_ALLOC_ZERO, and shares
  * (rmem_share(), rmem_attach()); all of one object's users must be machines of the same byte order.
  *
  * A process may be killed, stopped, or cut off at any instruction. What the others then rely on is not time

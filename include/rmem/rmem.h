@@ -363,7 +363,7 @@ RMEM_API int rmem_write(struct rmem *rm, rmem_addr_t dst, const void *src, size_
 
 /*
  * Copy between remote ranges, and fill one with a byte. The server's CPU does it, so that the bytes do not travel. Blocks
- * until it is done: one round trip, and some 0.1 to 0.5 s for each GiB; other calls of this session that ask the
+ * until it is done: one round trip, and some 0.1 to 1 s for each GiB; other calls of this session that ask the
  * server wait meanwhile. 0 bytes are fine.
  *
  * It sees what was written before by operations that had completed (or were reaped) when it was called, and those

@@ -265,13 +265,14 @@ static json_t *make_object(
 		.opened_ns = r ? r->opened_ns : 0,
 		.born_ns = a->birth_ns,
 		.now_ns = d->view->now_ns };
-	const uint64_t slot = slab.slot_bytes ? (addr - a->addr) / slab.slot_bytes : 0;
 	struct object object;
-	uint64_t word;
+	uint64_t slot, word;
 	json_t *o;
 
-	if (!d->view->record || a->state != ALLOCATION_LIVE ||
-		slot >= slab_slots(a->size_class, a->bytes))
+	if (!d->view->record || a->state != ALLOCATION_LIVE || !slab.slot_bytes)
+		return NULL;
+	slot = (addr - a->addr) / slab.slot_bytes;
+	if (slot >= slab_slots(a->size_class, a->bytes))
 		return NULL;
 	word = d->view->record(d->view->arg, a, (uint32_t)slot);
 	object = object_judge(word, &slab);

@@ -11,9 +11,6 @@
 #include "server/memory/pool.h"
 #include "server/net/connection.h"
 
-#define HASH_NONFATAL_OOM 1
-#include <uthash.h>
-
 #define INVALIDATIONS_MAX 16 /* on a connection at a time: they share its send queue with replies */
 #define ENDS_AT_ONCE \
 	64 /* what a session can have on one allocation, nearly; more is for the reaper */
@@ -21,40 +18,19 @@
 #define WINDOW_READS IBV_ACCESS_REMOTE_READ
 #define WINDOW_WRITES (IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_ATOMIC)
 
-struct target_key {
-	const struct allocation *allocation;
-	uint64_t offset;
-};
-
-struct target {
-	struct target_key key;
-	struct attachment *attachments; /* never none */
-	unsigned nattachments;
-	struct wait *others; /* waits for those of other sessions than the owner's */
-	UT_hash_handle hh;
-};
-
-struct attachment_key {
-	const struct grantee *grantee;
-	const struct target *target;
-};
-
-struct attachment {
-	struct attachment_key key;
-	struct target *target;
-	struct grant *grants; /* one on each connection of the session at most, never none */
-	struct attachment *prev, *next; /* of the target */
-	UT_hash_handle hh;
-};
+static struct reach *reach_of(const struct access *access, const struct allocation *a)
+{
+	return &access->reach[ledger_slot(access->pool->ledger, a)];
+}
 
 static struct grant **grants_of(const struct access *access, const struct allocation *a)
 {
-	return &access->reach[ledger_slot(access->pool->ledger, a)].grants;
+	return &reach_of(access, a)->grants;
 }
 
 struct wait **access_revoked(struct access *access, const struct allocation *a)
 {
-	return &access->reach[ledger_slot(access->pool->ledger, a)].revoked;
+	return &reach_of(access, a)->revoked;
 }
 
 static struct ibv_mr *chunk_for(const struct connection *c, const struct allocation *a)
@@ -71,109 +47,10 @@ static struct extent extent_of(const struct access *access, const struct grant *
 		.access = g->read_only ? WINDOW_READS : WINDOW_READS | WINDOW_WRITES };
 }
 
-/* NOLINTBEGIN(clang-analyzer-*): the analyzer does not follow uthash */
-static struct target *find_target(const struct access *access, const struct reached *what)
-{
-	const struct target_key key = { what->allocation, what->offset };
-	struct target *found;
-
-	HASH_FIND(hh, access->targets, &key, sizeof(key), found);
-	return found;
-}
-
-static struct attachment *find_attachment(
-	const struct access *access, const struct grantee *grantee, const struct reached *what)
-{
-	const struct attachment_key key = { grantee, find_target(access, what) };
-	struct attachment *found = NULL;
-
-	if (key.target)
-		HASH_FIND(hh, access->attachments, &key, sizeof(key), found);
-	return found;
-}
-
-static void forget_if_unused(struct access *access, struct target *t)
-{
-	if (t->attachments)
-		return;
-	HASH_DEL(access->targets, t);
-	free(t);
-}
-
-/* NULL: out of memory. */
-static struct target *use_target(struct access *access, const struct reached *what)
-{
-	struct target *t = find_target(access, what);
-
-	if (t)
-		return t;
-	t = calloc(1, sizeof(*t));
-	if (!t)
-		return NULL;
-	t->key = (struct target_key){ what->allocation, what->offset };
-	HASH_ADD(hh, access->targets, key, sizeof(t->key), t);
-	if (!t->hh.tbl) { /* the hash table could not grow */
-		free(t);
-		return NULL;
-	}
-	return t;
-}
-
-static struct attachment *add_attachment(
-	struct access *access, struct target *t, const struct grantee *grantee)
-{
-	struct attachment *at = calloc(1, sizeof(*at));
-
-	if (!at)
-		return NULL;
-	at->key = (struct attachment_key){ grantee, t };
-	at->target = t;
-	HASH_ADD(hh, access->attachments, key, sizeof(at->key), at);
-	if (!at->hh.tbl) {
-		free(at);
-		return NULL;
-	}
-	DL_APPEND(t->attachments, at);
-	t->nattachments++;
-	access->reach[ledger_slot(access->pool->ledger, t->key.allocation)].nattachments++;
-	return at;
-}
-
-/* NULL: out of memory. */
-static struct attachment *attach(
-	struct access *access, const struct grantee *grantee, const struct reached *what)
-{
-	struct attachment *at = find_attachment(access, grantee, what);
-	struct target *t = at ? at->target : use_target(access, what);
-
-	if (at || !t)
-		return at;
-	at = add_attachment(access, t, grantee);
-	if (!at)
-		forget_if_unused(access, t);
-	return at;
-}
-
-/* The target stays. */
-static void detach_if_empty(struct access *access, struct attachment *at)
-{
-	struct target *t = at->target;
-
-	if (at->grants)
-		return;
-	access->reach[ledger_slot(access->pool->ledger, t->key.allocation)].nattachments--;
-	t->nattachments--;
-	DL_DELETE(t->attachments, at);
-	HASH_DEL(access->attachments, at);
-	free(at);
-}
-
-/* NOLINTEND(clang-analyzer-*) */
-
 struct grant *access_find(
 	const struct access *access, const struct connection *c, const struct reached *what)
 {
-	const struct attachment *at = find_attachment(access, c->grantee, what);
+	const struct attachment *at = attachments_find(&access->attachments, c->grantee, what);
 	struct grant *g = at ? at->grants : NULL;
 
 	while (g && g->connection != c)
@@ -184,9 +61,12 @@ struct grant *access_find(
 /* Into the lists of those that reach the same. */
 static void enlist(struct access *access, struct grant *g, struct attachment *at)
 {
+	struct reach *reach = reach_of(access, g->allocation);
+
 	g->access = access;
 	g->attachment = at;
-	DL_APPEND2(*grants_of(access, g->allocation), g, of_prev, of_next);
+	reach->nattachments += at->grants == NULL;
+	DL_APPEND2(reach->grants, g, of_prev, of_next);
 	DL_APPEND2(at->grants, g, at_prev, at_next);
 	DL_APPEND(g->connection->grants, g);
 }
@@ -200,7 +80,7 @@ int access_make(struct access *access, struct connection *c, const struct reache
 		.read_only = read_only };
 	const struct extent e = extent_of(access, &draft);
 	struct ibv_mw *spare = c->nspares ? c->spares[c->nspares - 1] : NULL;
-	struct attachment *at = attach(access, c->grantee, what);
+	struct attachment *at = attachments_add(&access->attachments, c->grantee, what);
 	struct grant *g;
 	int err;
 
@@ -210,8 +90,8 @@ int access_make(struct access *access, struct connection *c, const struct reache
 	if (err) {
 		struct target *t = at->target;
 
-		detach_if_empty(access, at);
-		forget_if_unused(access, t);
+		if (attachments_drop_if_empty(&access->attachments, at))
+			attachments_forget_if_unused(&access->attachments, t);
 		return err;
 	}
 	c->nspares -= spare != NULL;
@@ -369,7 +249,7 @@ static void begin_end_of(struct access *access, struct attachment *at)
 
 bool access_end_of(struct access *access, const struct reached *what, const struct grantee *grantee)
 {
-	struct attachment *at = find_attachment(access, grantee, what);
+	struct attachment *at = attachments_find(&access->attachments, grantee, what);
 
 	if (!at)
 		return false;
@@ -381,7 +261,7 @@ bool access_end_of(struct access *access, const struct reached *what, const stru
 struct wait **access_end_others(
 	struct access *access, const struct reached *what, const struct grantee *owner)
 {
-	const struct target *t = find_target(access, what);
+	const struct target *t = attachments_target(&access->attachments, what);
 	struct attachment *at;
 
 	if (!t)
@@ -397,10 +277,11 @@ struct wait **access_end_others(
 struct wait **access_others(
 	const struct access *access, const struct reached *what, const struct grantee *owner)
 {
-	struct target *t = find_target(access, what);
+	struct target *t = attachments_target(&access->attachments, what);
 
-	return t && t->nattachments > (find_attachment(access, owner, what) != NULL) ? &t->others
-										     : NULL;
+	return t && t->nattachments > (attachments_find(&access->attachments, owner, what) != NULL)
+		       ? &t->others
+		       : NULL;
 }
 
 static bool is_stuck(const struct attachment *at)
@@ -415,7 +296,7 @@ static bool is_stuck(const struct attachment *at)
 bool access_others_are_stuck(
 	const struct access *access, const struct reached *what, const struct grantee *owner)
 {
-	const struct target *t = find_target(access, what);
+	const struct target *t = attachments_target(&access->attachments, what);
 	const struct attachment *at = t ? t->attachments : NULL;
 
 	while (at && (at->key.grantee == owner || !is_stuck(at)))
@@ -426,13 +307,13 @@ bool access_others_are_stuck(
 bool access_has(
 	const struct access *access, const struct reached *what, const struct grantee *grantee)
 {
-	return find_attachment(access, grantee, what) != NULL;
+	return attachments_find(&access->attachments, grantee, what) != NULL;
 }
 
 bool access_is_stuck(
 	const struct access *access, const struct reached *what, const struct grantee *grantee)
 {
-	const struct attachment *at = find_attachment(access, grantee, what);
+	const struct attachment *at = attachments_find(&access->attachments, grantee, what);
 
 	return at && is_stuck(at);
 }
@@ -442,8 +323,7 @@ unsigned access_count_others(
 {
 	const struct reached all = { .allocation = a, .bytes = a->bytes };
 
-	return access->reach[ledger_slot(access->pool->ledger, a)].nattachments -
-	       access_has(access, &all, owner);
+	return reach_of(access, a)->nattachments - access_has(access, &all, owner);
 }
 
 void access_invalidated(struct grant *g)
@@ -475,17 +355,18 @@ void access_ended(struct grant *g)
 	leave_queue(access, g);
 	/* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): a list with a member has a head */
 	DL_DELETE(c->grants, g);
-	if (a) {
+	if (target) {
 		DL_DELETE2(*grants_of(access, a), g, of_prev, of_next);
 		DL_DELETE2(g->attachment->grants, g, at_prev, at_next);
-		detach_if_empty(access, g->attachment);
+		if (attachments_drop_if_empty(&access->attachments, g->attachment))
+			reach_of(access, a)->nattachments--;
 	}
 	grant_free(g);
 	if (a && !was_given && c->grantee)
 		wait_finish(&c->grantee->grant_ended, 0);
 	if (target) {
 		wait_finish(&target->others, 0);
-		forget_if_unused(access, target);
+		attachments_forget_if_unused(&access->attachments, target);
 	}
 	if (a && a->state == ALLOCATION_REVOKING && !*grants_of(access, a))
 		finish(access, a);
@@ -522,20 +403,7 @@ int access_open(struct access *access, struct pool *pool, const struct work *wor
 
 void access_close(struct access *access)
 {
-	struct attachment *at, *next_at;
-	struct target *t, *next;
-
-	/* NOLINTBEGIN(clang-analyzer-*): as above */
-	/* Of grants whose end the device never confirmed. */
-	HASH_ITER (hh, access->attachments, at, next_at) {
-		HASH_DEL(access->attachments, at);
-		free(at);
-	}
-	HASH_ITER (hh, access->targets, t, next) {
-		HASH_DEL(access->targets, t);
-		free(t);
-	}
-	/* NOLINTEND(clang-analyzer-*) */
+	attachments_close(&access->attachments);
 	free(access->reach);
 	access->reach = NULL;
 }

@@ -16,21 +16,13 @@
 #ifndef RMEM_SERVER_GRANT_ACCESS_H
 #define RMEM_SERVER_GRANT_ACCESS_H
 
+#include "server/grant/attachment.h"
 #include "server/grant/grant.h"
 #include "server/grant/grantee.h"
 
 struct pool;
 struct wait;
 struct work;
-
-struct attachment; /* of a session to a target: its grants there */
-struct target;     /* an allocation that is reached, or an object */
-
-/* What is to be reached: all of an allocation, or an object of a slab. Its offset says which. */
-struct reached {
-	const struct allocation *allocation;
-	uint64_t offset, bytes;
-};
 
 /* Who reaches an allocation, or anything in it, by ledger slot. */
 struct reach {
@@ -44,10 +36,9 @@ struct access {
 	/* woken for grants that are to end, and for memory that is to be wiped */
 	const struct work *work;
 	struct reach *reach;
-	struct target *targets;         /* all, by allocation and offset */
-	struct attachment *attachments; /* all, by session and target */
-	struct grant *ending;           /* queued, oldest first */
-	unsigned nrevoking;             /* allocations that are given up and have grants left */
+	struct attachments attachments;
+	struct grant *ending; /* queued, oldest first */
+	unsigned nrevoking;   /* allocations that are given up and have grants left */
 };
 
 /* The pool must be open. -ENOMEM. */

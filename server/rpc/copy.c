@@ -16,7 +16,7 @@
 
 #ifndef TURN_BYTES /* the simulation has smaller blocks */
 #define AT_ONCE_BYTES (64ULL << 10)
-#define TURN_BYTES (4ULL << 20) /* about a millisecond, as a slice (server/lease/reaper.c) */
+#define TURN_BYTES (2ULL << 20) /* one or two milliseconds, as a slice (server/lease/reaper.c) */
 #endif
 
 /* Where a range of an allocation is in this process. */
@@ -61,10 +61,10 @@ static int move_on(struct connection *c, struct transfer *t, uint64_t max, struc
 		err = errinfo_set(errinfo, -EINVAL, "the two ranges overlap");
 	if (err)
 		return err;
-	if (t->fill)
-		memset(dst + t->done, t->byte, now);
-	else
+	if (src)
 		memcpy(dst + t->done, src + t->done, now);
+	else
+		memset(dst + t->done, t->byte, now);
 	t->done += now;
 	return 0;
 }

@@ -112,7 +112,8 @@ static int answer_accept(struct connection *c, const struct header *h, const str
 {
 	const struct accept_reply body = { .bytes = a->bytes,
 		.serial = a->serial,
-		.age_ns = leases_age_ns(rpc_of(c)->leases, a->birth_ns) };
+		.age_ns = leases_age_ns(rpc_of(c)->leases, a->birth_ns),
+		.node = (uint8_t)allocation_node(a) };
 	struct reply r;
 
 	connection_reply_begin(c, h->type, h->seq, 0, &r);

@@ -106,6 +106,7 @@ void __wrap_free(void *p)
 
 static struct session session;
 static struct sites *sites;
+static _Atomic uint64_t sites_version;
 static struct site_description *description;
 static struct stack stack;
 static struct errinfo explained;
@@ -200,7 +201,7 @@ static int prepare(void **state)
 	stack_capture(&stack, __builtin_return_address(0));
 	stack.addresses[0] = (char *)prepare + 1;
 	description = site_describe(session.heap, &stack);
-	sites = sites_create(session.heap);
+	sites = sites_create(session.heap, &sites_version);
 	origin.code = sites_code(sites, description);
 	return blocks_init(&session.blocks, session.heap, NULL) ||
 	       blocks_add(&session.blocks,

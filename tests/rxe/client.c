@@ -21,8 +21,8 @@ static struct client *clients; /* all that were started and not ended */
 
 static const char *call_name(uint32_t call)
 {
-	static const char *const names[] = { "?", "open", "close", "alloc", "free", "fill",
-		"check" };
+	static const char *const names[] = { "?", "open", "close", "alloc", "free",
+		"alloc of an object", "fill", "check" };
 
 	return names[call <= CLIENT_CHECK ? call : 0];
 }
@@ -119,7 +119,8 @@ static bool is_certain(int err)
 
 static void learn(struct client *c, const struct client_record *r)
 {
-	bool changes = r->call == CLIENT_ALLOC || r->call == CLIENT_FREE;
+	const bool allocates = r->call == CLIENT_ALLOC || r->call == CLIENT_ALLOC_OBJECT;
+	const bool changes = allocates || r->call == CLIENT_FREE;
 
 	if (!r->ended) {
 		if (changes)
@@ -135,7 +136,7 @@ static void learn(struct client *c, const struct client_record *r)
 	}
 	if (changes && is_certain(r->err))
 		c->unsure.call = 0;
-	if (r->err == 0 && r->call == CLIENT_ALLOC)
+	if (r->err == 0 && allocates)
 		hold(c, r->addr, r->bytes);
 	if (r->err == 0 && r->call == CLIENT_FREE)
 		let_go(c, r->addr);
@@ -245,6 +246,11 @@ uint64_t client_alloc(struct client *c, uint64_t bytes, int node)
 {
 	return must(c, &(struct client_order){ .call = CLIENT_ALLOC, .bytes = bytes, .node = node })
 		->addr;
+}
+
+uint64_t client_alloc_object(struct client *c, uint64_t bytes)
+{
+	return must(c, &(struct client_order){ .call = CLIENT_ALLOC_OBJECT, .bytes = bytes })->addr;
 }
 
 void client_free(struct client *c, uint64_t addr)

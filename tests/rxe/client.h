@@ -24,10 +24,11 @@
 enum client_call {
 	CLIENT_OPEN = 1,
 	CLIENT_CLOSE,
-	CLIENT_ALLOC,
+	CLIENT_ALLOC, /* a block, however small */
 	CLIENT_FREE,
-	CLIENT_FILL,  /* write the pattern of a seed */
-	CLIENT_CHECK, /* read, and compare with the pattern of a seed */
+	CLIENT_ALLOC_OBJECT, /* as rmem_alloc() without attributes */
+	CLIENT_FILL,         /* write the pattern of a seed */
+	CLIENT_CHECK,        /* read, and compare with the pattern of a seed */
 };
 
 struct client_order {
@@ -85,6 +86,7 @@ const struct client_record *client_do(struct client *c, const struct client_orde
 /* Short forms of client_do() that must succeed. */
 void client_open(struct client *c);
 uint64_t client_alloc(struct client *c, uint64_t bytes, int node);
+uint64_t client_alloc_object(struct client *c, uint64_t bytes);
 void client_fill(struct client *c, uint64_t addr, uint64_t bytes, uint64_t seed);
 void client_check(struct client *c, uint64_t addr, uint64_t bytes, uint64_t seed);
 void client_free(struct client *c, uint64_t addr);

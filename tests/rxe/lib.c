@@ -42,13 +42,23 @@ const struct rmem_alloc_attr lib_isolated = {
 	.size = sizeof(lib_isolated), .node = RMEM_NODE_ANY, .flags = RMEM_ALLOC_ISOLATED
 };
 
-rmem_addr_t lib_alloc(struct rmem *rm, size_t bytes)
+static rmem_addr_t alloc(struct rmem *rm, size_t bytes, const struct rmem_alloc_attr *attr)
 {
 	rmem_addr_t addr = 0;
 
-	lib_succeed(rmem_alloc(rm, bytes, &lib_isolated, &addr));
+	lib_succeed(rmem_alloc(rm, bytes, attr, &addr));
 	assert_true(addr_is_remote(addr));
 	return addr;
+}
+
+rmem_addr_t lib_alloc(struct rmem *rm, size_t bytes)
+{
+	return alloc(rm, bytes, &lib_isolated);
+}
+
+rmem_addr_t lib_alloc_object(struct rmem *rm, size_t bytes)
+{
+	return alloc(rm, bytes, NULL);
 }
 
 void lib_replace(struct rmem *rm, rmem_addr_t addr, size_t bytes)

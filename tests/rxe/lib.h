@@ -26,7 +26,8 @@ void lib_expect(int rc, int wanted, const char *mention);
 struct rmem *lib_open(const char *server, int channels);
 /* For rmem_alloc(): a block of its own, whatever its size. */
 extern const struct rmem_alloc_attr lib_isolated;
-rmem_addr_t lib_alloc(struct rmem *rm, size_t bytes); /* a block of its own */
+rmem_addr_t lib_alloc(struct rmem *rm, size_t bytes);        /* a block of its own */
+rmem_addr_t lib_alloc_object(struct rmem *rm, size_t bytes); /* if it is small: in a slab */
 /* Free it, and have other memory, zeroed, at the same address. */
 void lib_replace(struct rmem *rm, rmem_addr_t addr, size_t bytes);
 void *lib_buffer(struct rmem *rm, size_t bytes);

@@ -62,6 +62,8 @@ static int make(struct self *self, const struct client_order *o, uint64_t *addr)
 		return err;
 	case CLIENT_ALLOC:
 		return rmem_alloc(self->rm, o->bytes, &alloc_attr, addr);
+	case CLIENT_ALLOC_OBJECT:
+		return rmem_alloc(self->rm, o->bytes, NULL, addr);
 	case CLIENT_FREE:
 		return rmem_free(self->rm, o->addr);
 	case CLIENT_FILL:

@@ -51,6 +51,9 @@ static __attribute__((format(printf, 2, 3))) bool complain(struct storm *s, cons
 static int allocate(struct storm *s, unsigned depth)
 {
 	const struct rmem_queue_attr attr = { .size = sizeof(attr), .depth = depth };
+	const struct rmem_alloc_attr zeroed = {
+		.size = sizeof(zeroed), .node = RMEM_NODE_ANY, .flags = RMEM_ALLOC_ZERO
+	};
 	size_t bytes = s->count * STORM_SLOT;
 	void *from = NULL;
 	int rc;
@@ -62,7 +65,7 @@ static int allocate(struct storm *s, unsigned depth)
 		return -ENOMEM;
 	rc = rmem_alloc(s->rm, bytes, NULL, &s->slots);
 	if (rc == 0)
-		rc = rmem_alloc(s->rm, STORM_COUNTERS * sizeof(uint64_t), NULL, &s->counters);
+		rc = rmem_alloc(s->rm, STORM_COUNTERS * sizeof(uint64_t), &zeroed, &s->counters);
 	if (rc == 0)
 		rc = rmem_buf_alloc(s->rm, bytes, &from);
 	s->from = from;

@@ -123,7 +123,30 @@ static int call_alloc(struct place *p)
 {
 	rmem_addr_t another;
 
+	return rmem_alloc(p->rm, 100, &lib_isolated, &another);
+}
+
+/* It needs a slab. */
+static int call_alloc_object(struct place *p)
+{
+	rmem_addr_t another;
+
 	return rmem_alloc(p->rm, 100, NULL, &another);
+}
+
+static int call_offer(struct place *p)
+{
+	struct rmem_share_key key;
+
+	return rmem_offer(p->rm, p->addr, &key);
+}
+
+/* There is no such offer: that it is refused is an answer. */
+static int call_accept(struct place *p)
+{
+	const int rc = rmem_accept(p->rm, donor.addr, &donor.key, NULL);
+
+	return rc == -EACCES ? 0 : rc;
 }
 
 static int call_free(struct place *p)
@@ -464,9 +487,12 @@ static const struct row rows[] = {
 	{ "rmem_close busy", call_close_busy, WARM | QUEUE, 0 },
 	{ "rmem_close names", call_close_names, 0, 2 * TIMEOUT_MS },
 	{ "rmem_alloc", call_alloc, 0, 0 },
+	{ "rmem_alloc object", call_alloc_object, 0, 0 },
 	{ "rmem_free", call_free, 0, 0 },
 	{ "rmem_free warm", call_free, WARM, 0 },
 	{ "rmem_share", call_share, 0, 0 },
+	{ "rmem_offer", call_offer, 0, 0 },
+	{ "rmem_accept", call_accept, 0, 0 },
 	{ "rmem_attach", call_attach, 0, 0 },
 	{ "rmem_detach", call_detach, FOREIGN, 0 },
 	{ "rmem_read", call_read, 0, 0 },
@@ -577,7 +603,7 @@ static int get_ready(struct place *p)
 	}
 	rc = open_to(&p->rm, p->rig->server);
 	if (rc == 0)
-		rc = rmem_alloc(p->rm, sizeof(p->bytes), NULL, &p->addr);
+		rc = rmem_alloc(p->rm, sizeof(p->bytes), &lib_isolated, &p->addr);
 	if (rc == 0 && p->row->needs & QUEUE)
 		rc = rmem_queue_create(p->rm, NULL, &p->q);
 	if (rc == 0 && p->row->needs & WARM)
@@ -775,7 +801,7 @@ static int make_donor(const char *server)
 	attr.timeout_ms = RIG_LIMIT_MS;
 	rc = rmem_open(server, &attr, &donor.rm);
 	if (rc == 0)
-		rc = rmem_alloc(donor.rm, 4096, NULL, &donor.addr);
+		rc = rmem_alloc(donor.rm, 4096, &lib_isolated, &donor.addr);
 	if (rc == 0)
 		rc = rmem_share(donor.rm, donor.addr, &donor.key);
 	if (rc == 0)

@@ -177,7 +177,7 @@ static void test_unknown_locality(void **state)
 	rig_ctl(r, (const char *const[]){ "numastat", NULL }, &out);
 	assert_int_equal(out.status, 0);
 	assert_non_null(strstr(out.out, "           node0           node1           node3\n"));
-	addr = lib_alloc(rm, 60);
+	lib_succeed(rmem_alloc(rm, 60, NULL, &addr));
 	rig_ctl(r, (const char *const[]){ "slabinfo", NULL }, &out);
 	assert_int_equal(out.status, 0);
 	assert_non_null(strstr(out.out, "\nrmem-64 "));

@@ -169,7 +169,7 @@ static void test_timed_audits(void **state)
 	rig_await_dead(r, c->pid);
 	audits += rig_ask_number(r, "status", "audits");
 	json_decref(rig_await(r, "status", has_audited, &audits, "three audits"));
-	assert_true(rig_log_says(r, "in 60 blocks definitely lost"));
+	assert_true(rig_log_says(r, "in 60 allocations definitely lost"));
 	assert_false(rig_log_says(r, "UNACCOUNTED"));
 	rig_stop(r, true);
 }
@@ -198,7 +198,7 @@ static void test_last_audit(void **state)
 	assert_null(strstr(here.out, "audit was made"));
 	rig_ctl(r, ARGUMENTS("leaks"), &here);
 	assert_int_equal(here.status, 1);
-	assert_non_null(strstr(here.out, "in 60 blocks definitely lost"));
+	assert_non_null(strstr(here.out, "in 60 allocations definitely lost"));
 	assert_int_equal(
 		rig_ask_number(r, "{\"cmd\":\"leaks\",\"audit\":\"last\"}", "audit.serial"), 2);
 	rig_stop(r, true);

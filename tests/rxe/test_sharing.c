@@ -382,7 +382,7 @@ static void test_small_ones(void **state)
 	a = lib_open(r->server, 0);
 	b = lib_open(r->server, 0);
 	for (unsigned i = 0; i < SMALLS; i++) {
-		addr[i] = lib_alloc(a, SMALL);
+		addr[i] = lib_alloc_object(a, SMALL);
 		lib_succeed(rmem_share_with(a, addr[i], i == 4 ? &to_read : NULL, &keys[i]));
 		pattern_fill(mine, SMALL, i);
 		lib_succeed(rmem_write(a, addr[i], mine, SMALL));
@@ -414,7 +414,7 @@ static void test_small_ones(void **state)
 	lib_succeed(rmem_detach(b, addr[2]));
 	/* What is allocated anew, in the same slot perhaps, nobody reaches with the old keys. */
 	for (unsigned i = 0; i < SMALLS; i++) {
-		const rmem_addr_t other = lib_alloc(a, SMALL);
+		const rmem_addr_t other = lib_alloc_object(a, SMALL);
 
 		if (other == addr[2])
 			lib_expect(rmem_attach(b, other, &keys[2], NULL), -EACCES, "key");
@@ -457,7 +457,7 @@ static void test_handover(void **state)
 
 	rig_start(r, patient);
 	addr = open_pair(r, &a, &b, &shared);
-	small = lib_alloc(a, 64);
+	small = lib_alloc_object(a, 64);
 	lib_expect(rmem_offer(a, small, &key), -EINVAL, "RMEM_ALLOC_ISOLATED");
 	lib_expect(rmem_offer(b, addr, &key), -EINVAL, "beginning");
 	lib_succeed(rmem_detach(b, addr));

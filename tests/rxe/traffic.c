@@ -78,6 +78,9 @@ static int copy_and_wait(struct rmem *rm, uint64_t seed, unsigned rounds)
 /* A read that the wire has to repeat must not see the write behind the fence. */
 static int fence(struct rmem *rm, unsigned rounds)
 {
+	const struct rmem_alloc_attr zeroed = {
+		.size = sizeof(zeroed), .node = RMEM_NODE_ANY, .flags = RMEM_ALLOC_ZERO
+	};
 	uint8_t *bytes = malloc(3 * FENCED_BYTES);
 	struct rmem_completion done[2];
 	struct rmem_queue *q = NULL;
@@ -85,7 +88,7 @@ static int fence(struct rmem *rm, unsigned rounds)
 	int rc = bytes ? rmem_queue_create(rm, NULL, &q) : -ENOMEM;
 
 	if (rc == 0)
-		rc = rmem_alloc(rm, FENCED_BYTES, NULL, &addr);
+		rc = rmem_alloc(rm, FENCED_BYTES, &zeroed, &addr);
 	for (unsigned i = 1; i <= rounds && rc == 0; i++) {
 		pattern_fill(bytes, FENCED_BYTES, i);
 		rc = rmem_start_read(q, bytes + FENCED_BYTES, addr, FENCED_BYTES, 0);

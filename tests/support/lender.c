@@ -76,11 +76,25 @@ static int take_back(const struct free_request *q, struct errinfo *errinfo)
 	return 0;
 }
 
+static void lose_all(struct session *s)
+{
+	pthread_mutex_lock(&s->table);
+	blocks_mark_stale(&s->blocks);
+	session_next_epoch(s);
+	pthread_mutex_unlock(&s->table);
+	s->serial++;
+	atomic_fetch_add(&s->numbering, 1);
+	for (struct loan *loan = lender.loans; loan; loan = loan->next)
+		loan->serial = 0;
+	lender.lent_bytes = 0;
+}
+
 int __wrap_control_call_locked(
 	struct session *s, const struct control_call *call, struct errinfo *errinfo)
 {
-	(void)s;
 	lender.requests++;
+	if (lender.lose_in && --lender.lose_in == 0)
+		lose_all(s);
 	if (lender.fail_in && --lender.fail_in == 0)
 		return errinfo_set(errinfo, lender.fail_with, "it was to fail");
 	switch (call->type) {
@@ -194,7 +208,7 @@ struct rmem *lender_open(bool exact, bool no_sites)
 		next_addr = addr_make(0, 1 << 20);
 	}
 	rm->session.heap = heap;
-	rm->sites = sites_create(heap);
+	rm->sites = sites_create(heap, &rm->session.numbering);
 	pthread_mutex_init(&rm->queues_lock, NULL);
 	if (!rm->sites || session_init(&rm->session, &errinfo))
 		return NULL;
@@ -251,16 +265,7 @@ void lender_close(struct rmem *rm)
 
 void lender_lose_all(struct rmem *rm)
 {
-	struct session *s = &rm->session;
-
-	pthread_mutex_lock(&s->table);
-	blocks_mark_stale(&s->blocks);
-	session_next_epoch(s);
-	pthread_mutex_unlock(&s->table);
-	s->serial++;
-	for (struct loan *loan = lender.loans; loan; loan = loan->next)
-		loan->serial = 0;
-	lender.lent_bytes = 0;
+	lose_all(&rm->session);
 }
 
 const struct loan *lender_find(uint64_t addr)

@@ -28,6 +28,8 @@ struct lender {
 	uint64_t requests;   /* round trips so far */
 	uint64_t fail_in;    /* the request after so many more fails with fail_with; 0: none does */
 	int fail_with;
+	uint64_t
+		lose_in; /* before the request after so many more, the session is lost; 0: it is not */
 	uint64_t writes, fail_write_in; /* of records; as above, with -ECONNRESET */
 	uint64_t journaled;             /* renewals that said that all records are there */
 };

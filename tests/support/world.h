@@ -161,8 +161,8 @@ static inline struct audit_input input(struct world *w)
 
 static inline struct audit_scan *scan(const struct world *w, const struct audit_input *in)
 {
-	struct audit_result *none;
-	struct audit_scan *out;
+	struct audit_result *none = NULL;
+	struct audit_scan *out = NULL;
 
 	assert_int_equal(audit_whole(w->ledger, in, NULL, AUDIT_SCAN, &out, &none), 0);
 	assert_null(none);
@@ -173,8 +173,8 @@ static inline struct audit_scan *scan(const struct world *w, const struct audit_
 static inline struct audit_result *audit(
 	const struct world *w, const struct audit_input *in, const struct audit_scan *previous)
 {
-	struct audit_result *r;
-	struct audit_scan *next;
+	struct audit_result *r = NULL;
+	struct audit_scan *next = NULL;
 
 	assert_int_equal(audit_whole(w->ledger, in, previous, AUDIT_FULL, &next, &r), 0);
 	audit_scan_destroy(next);

@@ -78,12 +78,16 @@ static void hog(void)
 {
 	static rmem_addr_t addrs[HOG_BLOCKS];
 	static uint64_t words[HOG_BYTES / 8];
+	const struct rmem_alloc_attr blocks = {
+		.size = sizeof(blocks), .node = RMEM_NODE_ANY, .flags = RMEM_ALLOC_ISOLATED
+	};
 	size_t bytes = HOG_BYTES;
 	unsigned n = 0, unanswered = 0;
 	int rc = 0;
 
 	while (n < HOG_BLOCKS && bytes >= 4096 && unanswered < HOG_PATIENCE) {
-		rc = TIMED(CALL_ALLOC, bound_control(), rmem_alloc(me.rm, bytes, NULL, &addrs[n]));
+		rc = TIMED(
+			CALL_ALLOC, bound_control(), rmem_alloc(me.rm, bytes, &blocks, &addrs[n]));
 		if (rc) {
 			if (rc == -ENOSPC)
 				bytes /= 2;

@@ -64,8 +64,15 @@ static void see_zero(struct worker *w, struct block *b)
 		board_event(EVENT_FRESH_BYTES, b->bytes);
 }
 
+/* Objects of slabs, and blocks; those of more than 16 KiB are blocks in any case. */
+static const struct rmem_alloc_attr kinds[] = {
+	{ .size = sizeof(kinds[0]), .node = RMEM_NODE_ANY, .flags = RMEM_ALLOC_ZERO },
+	{ .size = sizeof(kinds[0]), .node = RMEM_NODE_ANY, .flags = RMEM_ALLOC_ISOLATED },
+};
+
 struct block *worker_alloc(struct worker *w, uint64_t bytes)
 {
+	const struct rmem_alloc_attr *attr = &kinds[random_below(&w->seed, 4) == 0];
 	struct board_slot *slot = NULL;
 	struct block *b, **place = NULL;
 	rmem_addr_t addr = 0;
@@ -77,7 +84,7 @@ struct block *worker_alloc(struct worker *w, uint64_t bytes)
 			place = &w->blocks[i];
 	if (!place)
 		return NULL;
-	rc = TIMED(CALL_ALLOC, bound_control(), rmem_alloc(me.rm, bytes, NULL, &addr));
+	rc = TIMED(CALL_ALLOC, bound_control(), rmem_alloc(me.rm, bytes, attr, &addr));
 	if (rc) {
 		if (rc != -ENOSPC && rc != -ETIMEDOUT && rc != -ECONNRESET)
 			board_complain(EVENT_WRONG_RESULT, 1, 0, 0,

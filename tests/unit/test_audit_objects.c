@@ -65,8 +65,8 @@ static uint64_t freed(uint32_t slack)
 static struct audit_result *look(struct world *w)
 {
 	struct audit_input in = input(w);
-	struct audit_scan *first = scan(w, &in), *next;
-	struct audit_result *r;
+	struct audit_scan *first = scan(w, &in), *next = NULL;
+	struct audit_result *r = NULL;
 
 	assert_int_equal(
 		audit_whole_with(w->ledger, &in, first, AUDIT_FULL, words_of, &next, &r), 0);

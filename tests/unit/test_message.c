@@ -359,7 +359,7 @@ static void empty_messages_have_their_sizes(void **state)
 		{ "offer_request", 16 },
 		{ "offer_reply", 16 },
 		{ "accept_request", 24 },
-		{ "accept_reply", 24 },
+		{ "accept_reply", 25 },
 		{ "copy_request", 88 },
 		{ "fill_request", 49 },
 		{ "fence_request", 8 },

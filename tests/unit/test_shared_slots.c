@@ -29,12 +29,11 @@ static struct slab *open_slab(void)
 static void hand_out(struct slab *s, uint32_t slot, uint32_t age_s)
 {
 	const uint64_t before = slab_record(s, slot);
-	struct object_record r = { .state = OBJECT_LIVE,
+	const struct object_record r = { .state = OBJECT_LIVE,
 		.generation = object_record_unpack(before).generation + 1,
 		.birth_s = age_s };
 
-	slab_make_next(s, slot, before, &r);
-	atomic_store(&s->records[slot], object_record_pack(&r));
+	atomic_store(&s->records[slot], slab_next_record(s, slot, before, object_record_pack(&r)));
 }
 
 static int by_value(const void *left, const void *right)

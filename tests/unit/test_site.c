@@ -254,7 +254,8 @@ static struct stack stack_number(uintptr_t i)
 
 static void test_cache(void **state)
 {
-	struct sites *sites = sites_create(heap);
+	_Atomic uint64_t version = 0;
+	struct sites *sites = sites_create(heap, &version);
 	struct stack s;
 	struct site site;
 
@@ -309,7 +310,8 @@ static bool ask(struct sites *sites, uintptr_t i, uint64_t now, bool refused)
 /* Many more stacks than a server numbers, for ten minutes: it is asked a few times, not each time. */
 static void test_refused(void **state)
 {
-	struct sites *sites = sites_create(heap);
+	_Atomic uint64_t version = 0;
+	struct sites *sites = sites_create(heap, &version);
 	unsigned asked = 0;
 	uint64_t now = 1;
 

@@ -21,7 +21,8 @@
 #include "tests/support/lender.h"
 
 #define LIVE_MAX 4000
-#define STEPS 300000
+#define STEPS 200000
+#define STEPS_VALGRIND 8000
 #define PENDING_MAX 512
 
 struct object {
@@ -111,6 +112,8 @@ static void free_one(struct rmem *rm, struct model *m)
 
 	if (!m->n)
 		return;
+	if (m->live[i].bytes > 1)
+		assert_int_equal(rmem_free(rm, m->live[i].addr + 1), -EINVAL);
 	assert_int_equal(rmem_free(rm, m->live[i].addr), 0);
 	if (m->channel.ended < m->channel.begun) {
 		const unsigned at =
@@ -120,8 +123,6 @@ static void free_one(struct rmem *rm, struct model *m)
 		m->pending_until[at] = m->channel.begun;
 	}
 	assert_int_equal(rmem_free(rm, m->live[i].addr), -EINVAL);
-	if (m->live[i].bytes > 1)
-		assert_int_equal(rmem_free(rm, m->live[i].addr + 1), -EINVAL);
 	m->live[i] = m->live[--m->n];
 }
 
@@ -228,6 +229,7 @@ static void free_all(struct rmem *rm, struct model *m)
 
 static void against_the_reference(bool exact)
 {
+	const unsigned steps = getenv("RMEM_TEST_VALGRIND") ? STEPS_VALGRIND : STEPS;
 	static struct model m;
 	struct rmem *rm = lender_open(exact, false);
 
@@ -235,8 +237,8 @@ static void against_the_reference(bool exact)
 	memset(&m, 0, sizeof(m));
 	m.seed = 7;
 	grace_join(&rm->session.grace, &m.channel);
-	for (unsigned i = 0; i < STEPS; i++)
-		step(rm, &m, i / (STEPS / 10) % 2 ? 100 : 1500);
+	for (unsigned i = 0; i < steps; i++)
+		step(rm, &m, i / (steps / 10) % 2 ? 100 : 1500);
 	assert_int_equal(lender_give_back(rm, false), 0);
 	assert_int_equal(lender_flush(rm), 0);
 	check_records(&m);
@@ -314,6 +316,61 @@ static void lost_objects_are_given_up(void **state)
 	lender_close(rm);
 }
 
+static __attribute__((noinline)) uint32_t site_of_another(struct rmem *rm)
+{
+	const struct loan *loan;
+	rmem_addr_t addr;
+
+	assert_int_equal(rmem_alloc(rm, 40, NULL, &addr), 0);
+	loan = lender_find(addr);
+	assert_non_null(loan);
+	assert_int_equal(lender_flush(rm), 0);
+	return object_record_unpack(lender_record(loan, (uint32_t)((addr - loan->addr) / 40))).site;
+}
+
+/* Numbers of call sites are the session's: the next one is told of each again. */
+static void sites_are_numbered_anew(void **state)
+{
+	struct rmem *rm = lender_open(false, false);
+	uint32_t sites[2] = { 0, 0 };
+
+	(void)state;
+	for (unsigned round = 0; round < 2; round++) {
+		for (unsigned i = 0; i < 3; i++) {
+			const uint32_t site = site_of_another(rm);
+
+			assert_int_not_equal(site, 0);
+			assert_true(i == 0 || site == sites[round]);
+			sites[round] = site;
+		}
+		/* Noticed by a call of another thread: this one has slots and sites at hand. */
+		lender_lose_all(rm);
+	}
+	assert_int_not_equal(sites[0], sites[1]);
+	lender_close(rm);
+}
+
+/* The server tells a thread that asks for a slab: the site that it has in hand is of the session before. */
+static void a_session_lost_while_a_slab_is_asked_for(void **state)
+{
+	struct rmem *rm = lender_open(false, false);
+	uint32_t sites[3] = { 0, 0, 0 };
+	bool lost = false;
+
+	(void)state;
+	for (unsigned i = 0; !sites[2]; i++) {
+		const uint32_t site = site_of_another(rm);
+
+		if (i == 0)
+			lender.lose_in = 1; /* when a slab is needed */
+		sites[lost ? 2 : lender.lose_in == 0] = site;
+		lost = lender.lose_in == 0;
+	}
+	assert_int_not_equal(sites[0], sites[1]);
+	assert_int_equal(sites[1], sites[2]);
+	lender_close(rm);
+}
+
 static void memory_of_before_is_zeroed_on_request(void **state)
 {
 	struct rmem_alloc_attr attr = RMEM_ALLOC_ATTR_INIT;
@@ -367,10 +424,37 @@ static void a_full_server(void **state)
 	lender_close(rm);
 }
 
+/* What may be read and written is what was asked for, of a live object. */
+static void an_access_ends_with_its_object(void **state)
+{
+	struct rmem *rm = lender_open(false, true);
+	rmem_addr_t addr;
+	uint32_t slot;
+
+	(void)state;
+	for (uint32_t bytes = 1; bytes < 1000; bytes += 7) {
+		const struct slab *slab;
+
+		assert_int_equal(rmem_alloc(rm, bytes, NULL, &addr), 0);
+		slab = blocks_slab(&rm->session.blocks, addr);
+		assert_non_null(slab);
+		assert_true(slab_holds(slab, addr, bytes, &slot));
+		assert_int_equal(slab_slot_addr(slab, slot), addr);
+		assert_true(slab_holds(slab, addr + bytes - 1, 1, &slot));
+		assert_false(slab_holds(slab, addr, bytes + 1, &slot));
+		assert_false(slab_holds(slab, addr + bytes, 1, &slot));
+		assert_false(slab_holds(slab, addr, UINT64_MAX, &slot));
+		assert_int_equal(rmem_free(rm, addr), 0);
+		assert_false(slab_holds(slab, addr, 1, &slot));
+	}
+	lender_close(rm);
+}
+
 /* ---- threads ---- */
 
 #define THREADS 4
 #define ROUNDS 20000
+#define ROUNDS_VALGRIND 500
 #define RING 256
 
 /* Objects go from each thread to the next, which frees them. No address may have two holders. */
@@ -392,9 +476,10 @@ static _Atomic uint8_t *holder_of(rmem_addr_t addr)
 
 static void *exchange(void *arg)
 {
+	const unsigned rounds = getenv("RMEM_TEST_VALGRIND") ? ROUNDS_VALGRIND : ROUNDS;
 	struct party *p = arg;
 
-	for (unsigned i = 0; i < ROUNDS; i++) {
+	for (unsigned i = 0; i < rounds; i++) {
 		rmem_addr_t addr = 0, old;
 
 		if (rmem_alloc(p->rm, 16 + (unsigned)rand_r(&p->seed) % 500, NULL, &addr) ||
@@ -448,8 +533,11 @@ int main(void)
 		cmocka_unit_test(exact_against_the_reference),
 		cmocka_unit_test(slots_wait_for_operations),
 		cmocka_unit_test(lost_objects_are_given_up),
+		cmocka_unit_test(sites_are_numbered_anew),
+		cmocka_unit_test(a_session_lost_while_a_slab_is_asked_for),
 		cmocka_unit_test(memory_of_before_is_zeroed_on_request),
 		cmocka_unit_test(a_full_server),
+		cmocka_unit_test(an_access_ends_with_its_object),
 		cmocka_unit_test(threads_exchange_objects),
 	};
 
