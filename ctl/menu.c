@@ -66,6 +66,12 @@ const struct menu_command menu_commands[MENU_COMMANDS] = {
 		"becomes smaller by whole segments in which nothing is lent; where there are "
 		"none,\n"
 		"the answer says who is in the way. Nobody loses anything.\n" },
+	[REPORT_QUOTA] = { "quota", NULL, NULL, "show or set how much a session and a job can have",
+		"Show how much each session and each job can have, and what the jobs have. With\n"
+		"--session or --job, set it first, until rmemd ends: LIMITS are as in\n"
+		"bytes=8G,blocks=100000,objects=1000000,windows=50000. What is not named stays\n"
+		"as it is; none is no limit; default is what holds if nothing is said. Nobody\n"
+		"loses anything: who has more gets no more.\n" },
 	[REPORT_LOG_LEVEL] = { "log-level", "LEVEL", "error warn info debug",
 		"set what rmemd logs from now on: error, warn, info or debug",
 		"Have rmemd log messages of this level and of more severe ones, until rmemd "
@@ -85,7 +91,8 @@ const struct menu_command menu_commands[MENU_COMMANDS] = {
 #define WHO_HOLDS REPORT_BIT(REPORT_WHO_HOLDS)
 #define TAKING (REPORT_BIT(REPORT_EVICT) | REPORT_BIT(REPORT_REVOKE) | REPORT_BIT(REPORT_RECLAIM))
 #define RESIZE REPORT_BIT(REPORT_RESIZE)
-#define ORDERS (TAKING | RESIZE | REPORT_BIT(REPORT_AUDIT) | REPORT_BIT(REPORT_LOG_LEVEL))
+#define QUOTA REPORT_BIT(REPORT_QUOTA)
+#define ORDERS (TAKING | RESIZE | QUOTA | REPORT_BIT(REPORT_AUDIT) | REPORT_BIT(REPORT_LOG_LEVEL))
 #define ALL REPORT_BITS_ALL
 
 const struct menu_option menu_options[] = {
@@ -126,9 +133,10 @@ const struct menu_option menu_options[] = {
 	{ OPTION_COLUMNS, 'o', "output", "COLUMNS", SESSIONS,
 		"show these columns, with commas between, or wide: session,\n"
 		"state, for, lease, seen, channels, blocks, bytes, lent,\n"
-		"host, uid, pid, job, exe, id, opened, evidence, command",
+		"host, uid, pid, job, exe, id, opened, quota, job-quota,\n"
+		"evidence, command",
 		"wide session state for lease seen channels blocks bytes lent host uid pid job exe "
-		"id opened evidence command" },
+		"id opened quota job-quota evidence command" },
 	{ OPTION_FAIL_ON, 0, "fail-on", "LIST", LEAKS,
 		"exit with 1 for these kinds (definite,zombie); for what\n"
 		"is wrong or not acknowledged always",
@@ -152,6 +160,9 @@ const struct menu_option menu_options[] = {
 		"evenly over all nodes, or by node as 0:4G,1:2G; with --node\nof that node alone",
 		NULL },
 	{ OPTION_NODE, 0, "node", "N", RESIZE, "only this node", NULL },
+	{ OPTION_QUOTA_SESSION, 0, "session", "LIMITS", QUOTA, "of each session", NULL },
+	{ OPTION_QUOTA_JOB, 0, "job", "[JOB:]LIMITS", QUOTA,
+		"of all sessions of a job together, but for windows; with JOB\nof that one", NULL },
 	{ OPTION_BLOCKS, 0, "blocks", NULL, MAP, "list the blocks that are lent, by address",
 		NULL },
 	{ OPTION_LIMIT, 0, "limit", "N", MAP, "at most N blocks (1000); implies --blocks", NULL },

@@ -44,6 +44,8 @@ enum option_id {
 	OPTION_WATCH,
 	OPTION_YES,
 	OPTION_SIZE,
+	OPTION_QUOTA_SESSION,
+	OPTION_QUOTA_JOB,
 };
 
 #define REPORT_BIT(report) (1U << (report))

@@ -213,6 +213,12 @@ static int parse_view(struct parser *p, const struct menu_option *known, const c
 				"--size %s: want a size like 4G, or by node like 0:4G,1:2G", text);
 		p->options->size = text;
 		return 0;
+	case OPTION_QUOTA_SESSION:
+		p->options->quota_session = text;
+		return 0;
+	case OPTION_QUOTA_JOB:
+		p->options->quota_job = text;
+		return 0;
 	case OPTION_WATCH:
 		return parse_watch(p, text);
 	case OPTION_AUDIT:

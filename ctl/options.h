@@ -39,9 +39,10 @@ struct options {
 	uint64_t allocation; /* revoke: only the one with this number; 0: whichever is there */
 	const char *level;   /* log-level */
 	const char *size;    /* resize */
-	bool yes;            /* an order is confirmed */
-	bool preview;        /* ... or is only to say what it would do */
-	uint64_t watch_ms;   /* the report again and again; 0: once */
+	const char *quota_session, *quota_job; /* quota: as they are to be; NULL: as they are */
+	bool yes;                              /* an order is confirmed */
+	bool preview;                          /* ... or is only to say what it would do */
+	uint64_t watch_ms;                     /* the report again and again; 0: once */
 	struct view view;
 };
 

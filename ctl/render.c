@@ -24,6 +24,7 @@ static const struct {
 	[REPORT_REVOKE] = { "revoke", "revoke", "revoke", render_revoke },
 	[REPORT_RECLAIM] = { "reclaim", "reclaim", "reclaim", render_reclaim },
 	[REPORT_RESIZE] = { "resize", "resize", "resize", render_resize },
+	[REPORT_QUOTA] = { "quota", "quota", "quota", render_quota },
 	[REPORT_LOG_LEVEL] = { "log-level", "log-level", "log-level", render_log_level },
 	[REPORT_RECLAIMED] = { "leaks --reclaimed", "reclaimed", "reclaimed", render_reclaimed },
 	/* the answer is the report without its lines */

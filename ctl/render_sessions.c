@@ -6,11 +6,12 @@
 #include <string.h>
 
 #include "ctl/parts.h"
+#include "ctl/render_quota.h"
 #include "ctl/select.h"
 #include "ctl/sheet.h"
 #include "ctl/text.h"
 
-enum cell { TEXT, SHORT_ID, BASENAME, NUMBER, BYTES, DURATION, TIME };
+enum cell { TEXT, SHORT_ID, BASENAME, NUMBER, BYTES, DURATION, TIME, QUOTA };
 
 #define COLUMNS_MAX 32 /* that may be asked for */
 
@@ -40,6 +41,8 @@ static const struct column {
 	{ "slabs", "SLABS", "slabs", NUMBER, false, false },
 	{ "journal", "JOURNAL", "journal", TEXT, false, false },
 	{ "journal-age", "JOURNAL-AGE", "journal_age_ms", DURATION, false, false },
+	{ "quota", "QUOTA", "quota", QUOTA, false, false },
+	{ "job-quota", "JOB-QUOTA", "job_quota", QUOTA, false, false },
 	{ "evidence", "EVIDENCE", "evidence_text", TEXT, false, false },
 	{ "command", "COMMAND", "cmdline", TEXT, false, false },
 };
@@ -106,6 +109,10 @@ static void put_cell(
 		break;
 	case DURATION:
 		sheet_duration(s, field_uint(c, holder, column->field));
+		break;
+	case QUOTA:
+		sheet_text(s, quota_format_use(
+				      json_object_get(holder, column->field), buf, sizeof(buf), c));
 		break;
 	case TIME:
 		sheet_text(s,

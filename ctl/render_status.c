@@ -7,6 +7,7 @@
 
 #include "common/units.h"
 #include "ctl/parts.h"
+#include "ctl/render_quota.h"
 #include "ctl/sheet.h"
 #include "ctl/text.h"
 
@@ -306,6 +307,26 @@ static void put_growth(FILE *out, const json_t *answer, struct check *c)
 	}
 }
 
+/* An older rmemd does not tell. */
+static void put_quotas(FILE *out, const json_t *answer, struct check *c)
+{
+	const json_t *quotas = json_object_get(answer, "quotas");
+	size_t named;
+
+	if (!quotas)
+		return;
+	quotas = field_object(c, answer, "quotas");
+	named = json_array_size(field_list(c, quotas, "named"));
+	fputs("quotas       of each session ", out);
+	quota_put_limits(out, field_object(c, quotas, "session"), c);
+	fputs("; of each job ", out);
+	quota_put_limits(out, field_object(c, quotas, "job"), c);
+	if (named)
+		fprintf(out, "; %zu job%s with quotas of %s own", named, named == 1 ? "" : "s",
+			named == 1 ? "its" : "their");
+	putc('\n', out);
+}
+
 int render_status(const json_t *answer, const struct view *view, FILE *out, struct check *c)
 {
 	int err;
@@ -320,6 +341,7 @@ int render_status(const json_t *answer, const struct view *view, FILE *out, stru
 		err = put_memory(out, answer, c);
 	put_holdings(out, answer, c);
 	put_terms(out, answer, c);
+	put_quotas(out, answer, c);
 	put_counters(out, answer, c);
 	put_damage(out, answer, c);
 	put_growth(out, answer, c);

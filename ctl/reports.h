@@ -13,6 +13,6 @@ typedef int render_fn(const json_t *answer, const struct view *view, FILE *out, 
 render_fn render_status, render_leaks, render_sessions, render_map, render_who_holds,
 	render_reclaimed, render_acknowledge, render_audit, render_evict, render_revoke,
 	render_reclaim, render_resize, render_log_level, render_numastat, render_buddyinfo,
-	render_slabinfo;
+	render_slabinfo, render_quota;
 
 #endif

@@ -53,6 +53,10 @@ static char *make_request(const struct options *o)
 		err = json_object_set_new(request, "id", json_integer((json_int_t)o->allocation));
 	if (err == 0 && o->report == REPORT_RESIZE)
 		err = json_object_set_new(request, "size", json_string(o->size));
+	if (err == 0 && o->quota_session)
+		err = json_object_set_new(request, "session", json_string(o->quota_session));
+	if (err == 0 && o->quota_job)
+		err = json_object_set_new(request, "job", json_string(o->quota_job));
 	if (err == 0 && o->report == REPORT_LOG_LEVEL)
 		err = json_object_set_new(request, "level", json_string(o->level));
 	if (err == 0 && o->preview)

@@ -6,6 +6,7 @@ set(RMEM_PURE
 	audit/finding.c
 	audit/scan.c
 	base/bitset.c
+	base/quota.c
 	base/wait.c
 	ledger/accounts.c
 	ledger/allocation.c
@@ -15,6 +16,7 @@ set(RMEM_PURE
 	ledger/ledger_recover.c
 	ledger/numbering.c
 	ledger/object.c
+	ledger/quotas.c
 	ledger/sessions.c
 	ledger/site_holders.c
 	ledger/sites.c

@@ -270,6 +270,7 @@ static int open_memory(struct server *s, const struct sizes *sizes, struct errin
 		err = open_tables(s, errinfo);
 	if (err)
 		return err;
+	ledger_set_quotas(s->pool.ledger, &s->options.quotas);
 	s->pool.emptied = session_emptied;
 	s->pool.context = &s->leases;
 	s->reclaim.history = s->history;

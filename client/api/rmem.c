@@ -332,6 +332,18 @@ static int take_object(struct rmem *rm, const struct alloc_call *call, uint64_t 
 	}
 }
 
+static void hand_out(
+	struct rmem *rm, slab_item item, const struct object_wish *wish, struct object *out)
+{
+	const bool checked = checking_is_full(rm);
+	const bool clean = !checked || checking_reuse(rm, item, wish->caller);
+
+	objects_hand_out(rm, item, wish, out);
+	if (checked)
+		checking_guard(rm, out->slab, slab_item_slot(item));
+	out->zero &= clean;
+}
+
 static int alloc_object_once(struct rmem *rm, const struct alloc_call *call, unsigned size_class,
 	rmem_addr_t *out, struct errinfo *errinfo)
 {
@@ -347,7 +359,7 @@ static int alloc_object_once(struct rmem *rm, const struct alloc_call *call, uns
 	rc = take_object(rm, call, deadline_ns, &wish, &item, errinfo);
 	if (rc)
 		return rc;
-	objects_hand_over(rm, item, &wish, &object);
+	hand_out(rm, item, &wish, &object);
 	if ((call->attr.flags & RMEM_ALLOC_ZERO) && !object.zero)
 		rc = objects_zero(rm, &object, wish.bytes, deadline_ns, errinfo);
 	if (rc == 0)
@@ -437,7 +449,7 @@ static inline bool alloc_warm(
 		objects_put_back(rm, item);
 		return false;
 	}
-	objects_hand_over(rm, item, &wish, &object);
+	objects_hand_out(rm, item, &wish, &object);
 	*out = object.addr;
 	return true;
 }

@@ -39,7 +39,7 @@ static int grow(struct rmem *rm, unsigned size_class, uint64_t deadline_ns, stru
 
 	if (rc == 0)
 		rc = ask_for_slab(rm, size_class, usual, deadline_ns, errinfo);
-	if (rc == -ENOSPC && least < usual)
+	if ((rc == -ENOSPC || rc == -EDQUOT) && least < usual)
 		rc = ask_for_slab(rm, size_class, least, deadline_ns, errinfo);
 	return rc;
 }
@@ -74,18 +74,6 @@ int objects_take(struct rmem *rm, unsigned size_class, uint64_t deadline_ns, sla
 			return rc;
 	}
 	return rc;
-}
-
-void objects_hand_over(
-	struct rmem *rm, slab_item item, const struct object_wish *wish, struct object *out)
-{
-	const bool full = checking_is_full(rm);
-	const bool clean = !full || checking_reuse(rm, item, wish->caller);
-
-	objects_hand_out(rm, item, wish, out);
-	out->zero &= clean;
-	if (full)
-		checking_guard(rm, out->slab, slab_item_slot(item));
 }
 
 void objects_put_back(struct rmem *rm, slab_item item)

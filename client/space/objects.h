@@ -30,10 +30,6 @@ int objects_take(struct rmem *rm, unsigned size_class, uint64_t deadline_ns, sla
 /* It was not handed out. */
 void objects_put_back(struct rmem *rm, slab_item item);
 
-/* objects_hand_out(), and what RMEM_CHECK does about it. */
-void objects_hand_over(
-	struct rmem *rm, slab_item item, const struct object_wish *wish, struct object *out);
-
 /* Write zeroes to an object that was just allocated; it is freed if that fails. Errors as rmem_write(). */
 int objects_zero(struct rmem *rm, const struct object *object, uint32_t bytes, uint64_t deadline_ns,
 	struct errinfo *errinfo);

@@ -174,7 +174,7 @@ RMEM_API int rmem_close(struct rmem *rm);
  *	-EFBIG		bytes is more than one allocation can hold there (see rmemctl status)
  *	-ENOSPC		the pool (or all nodes of it that the policy allows) is full; rmem_errmsg() says how much of it this session holds. Where
  *			it has lost memory (-ESTALE) nothing is lent to it before rmem_free() has been called for that
- *	-EDQUOT		the server keeps no more allocations for one session
+ *	-EDQUOT		the quota of this session, or of its job, is used up; or the server's ledger is full
  */
 RMEM_API int rmem_alloc(
 	struct rmem *rm, size_t bytes, const struct rmem_alloc_attr *attr, rmem_addr_t *out);
@@ -327,7 +327,7 @@ RMEM_API int rmem_attach(
  *	-EBUSY		accept: its owner has taken it back without saying so, and uses it
  *	-EEXIST		accept: this session has something there, or has lost it and must free or detach it first
  *	-EXDEV		accept: as rmem_attach()
- *	-EDQUOT		the server's ledger is full; or it was offered or revoked 65535 times
+ *	-EDQUOT		the server's ledger is full, or a quota of who accepts is used up; or it was offered or revoked 65535 times
  *	-EIO		offer: as rmem_unshare()
  */
 RMEM_API int rmem_offer(struct rmem *rm, rmem_addr_t addr, struct rmem_share_key *out);
@@ -354,7 +354,8 @@ RMEM_API int rmem_detach(struct rmem *rm, rmem_addr_t addr);
  *			of local memory, in no registered buffer, is not mapped; what is before that
  *			may have been sent. (Other local memory that cannot be accessed ends the
  *			process, as with memcpy().)
- *	-EDQUOT		at the first touch: the server's device has no windows left for a key
+ *	-EDQUOT		at the first touch: the server's device has no windows left for a key, or the session's quota of them
+ *			is used up
  *	-EUSERS		at a thread's first copy: the server keeps no more connections
  *	-EMFILE		at a thread's first copy: too many open files
  */

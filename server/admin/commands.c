@@ -11,6 +11,7 @@
 #include "common/clock.h"
 #include "server/admin/orders.h"
 #include "server/admin/report.h"
+#include "server/admin/report_quota.h"
 #include "server/admin/view.h"
 #include "server/audit/auditor.h"
 #include "server/base/work.h"
@@ -248,6 +249,8 @@ static struct report *answer_now(
 		return report_of(report_numastat(&c->view.report));
 	if (strcmp(cmd, "buddyinfo") == 0)
 		return report_of(report_buddyinfo(&c->view.report));
+	if (strcmp(cmd, "quota") == 0)
+		return report_of(report_quota(&c->view.report));
 	if (strcmp(cmd, "sessions") == 0)
 		return report_sessions(&c->view.report);
 	if (strcmp(cmd, "map") == 0)
@@ -256,7 +259,8 @@ static struct report *answer_now(
 		return answer_who_holds(c, request);
 	return refuse(EOPNOTSUPP,
 		"no such command: status, leaks, reclaimed, acknowledge, sessions, map, who-holds, "
-		"numastat, buddyinfo, slabinfo, audit, evict, revoke, reclaim, resize, log-level");
+		"numastat, buddyinfo, slabinfo, audit, evict, revoke, reclaim, resize, quota, "
+		"log-level");
 }
 
 /* Of the last audit if that is asked for and there is one; else of one that is made now. */
@@ -296,7 +300,7 @@ void commands_ask(struct commands *c, const char *text, const struct rights *rig
 		auditor_wait(c->from->auditor, &q->wait, audited_in_sum);
 	else if (strcmp(cmd, "slabinfo") == 0)
 		auditor_wait(c->from->auditor, &q->wait, audited_slabs);
-	else if (orders_know(cmd))
+	else if (orders_know(cmd, request))
 		orders_take(&c->orders, cmd, request, rights, q);
 	else
 		deliver(c, answer_now(c, cmd, request, rights), NULL, q);

@@ -9,11 +9,13 @@
 #include <utlist.h>
 
 #include "common/log.h"
+#include "server/admin/report_quota.h"
 #include "server/admin/view.h"
 #include "server/audit/auditor.h"
 #include "server/grant/access.h"
 #include "server/lease/reclaim.h"
 #include "server/lease/session.h"
+#include "server/ledger/quotas.h"
 #include "server/memory/growth.h"
 
 #define IN_THE_WAY_MAX 4096 /* blocks that are looked at to say who is in the way */
@@ -394,6 +396,44 @@ static struct report *resize(struct orders *o, const json_t *request, const stru
 	return report_of(report_resize(&o->view->report, &outcome, &in_the_way));
 }
 
+/* ---- quotas ---- */
+
+static int read_quotas(const json_t *request, struct quota_rules *rules, struct errinfo *errinfo)
+{
+	const json_t *session = json_object_get(request, "session");
+	const json_t *job = json_object_get(request, "job");
+	int err = 0;
+
+	if ((session && !json_is_string(session)) || (job && !json_is_string(job)))
+		return errinfo_set(errinfo, -EINVAL,
+			"session and job are text such as \"bytes=8G,blocks=100000\"");
+	if (session)
+		err = quota_set_session(rules, json_string_value(session), errinfo);
+	if (!err && job)
+		err = quota_set_job(rules, json_string_value(job), errinfo);
+	return err;
+}
+
+/* Both or none. Nothing is taken from who has more than it may have from now on. */
+static struct report *set_quotas(
+	struct orders *o, const json_t *request, const struct rights *rights)
+{
+	struct ledger *ledger = o->from->leases->pool->ledger;
+	struct quota_rules rules = ledger_quotas(ledger)->rules;
+	const char *session = json_string_value(json_object_get(request, "session"));
+	const char *job = json_string_value(json_object_get(request, "job"));
+	struct errinfo errinfo = { "" };
+	int err = read_quotas(request, &rules, &errinfo);
+
+	if (err)
+		return refuse(err, errinfo.text);
+	ledger_set_quotas(ledger, &rules);
+	log_info("uid %u sets quotas%s%s%s%s", rights->uid, session ? ", of sessions: " : "",
+		session ? session : "", job ? ", of jobs: " : "", job ? job : "");
+	view_fill(o->view, o->from);
+	return report_of(report_quota(&o->view->report));
+}
+
 /* ---- log level ---- */
 
 static struct report *set_log_level(
@@ -416,8 +456,11 @@ static struct report *set_log_level(
 
 /* ---- all ---- */
 
-bool orders_know(const char *cmd)
+bool orders_know(const char *cmd, const json_t *request)
 {
+	/* Without a limit it only asks. */
+	if (strcmp(cmd, "quota") == 0)
+		return json_object_get(request, "session") || json_object_get(request, "job");
 	return strcmp(cmd, "evict") == 0 || strcmp(cmd, "revoke") == 0 ||
 	       strcmp(cmd, "reclaim") == 0 || strcmp(cmd, "resize") == 0 ||
 	       strcmp(cmd, "log-level") == 0;
@@ -446,6 +489,8 @@ void orders_take(struct orders *o, const char *cmd, const json_t *request,
 		report = reclaim(o, request, rights);
 	else if (strcmp(cmd, "resize") == 0)
 		report = resize(o, request, rights);
+	else if (strcmp(cmd, "quota") == 0)
+		report = set_quotas(o, request, rights);
 	else
 		report = set_log_level(o, request, rights);
 	if (!later)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What operators order (docs/ADMIN.md): evict a session, revoke an allocation, reclaim now, resize the pool, another log
- * level. What takes memory away can be previewed: the answer says what would be lost, and nothing is done. Everything in a request is checked here, and
+ * What operators order (docs/ADMIN.md): evict a session, revoke an allocation, reclaim now, resize the pool, other
+ * quotas, another log level. What takes memory away can be previewed: the answer says what would be lost, and nothing is done. Everything in a request is checked here, and
  * whether the peer may order anything. The event loop only.
  */
 #ifndef RMEM_SERVER_ADMIN_ORDERS_H
@@ -33,7 +33,7 @@ struct orders {
 	struct order *open;
 };
 
-bool orders_know(const char *cmd);
+bool orders_know(const char *cmd, const json_t *request);
 
 /* For a command that is known. deliver() is called once, now or later, unless the question is cancelled. */
 void orders_take(struct orders *o, const char *cmd, const json_t *request,

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "server/admin/report_parts.h"
+#include "server/admin/report_quota.h"
 
 json_t *report_error(int err, const char *message)
 {
@@ -180,6 +181,7 @@ json_t *report_status(const struct report_view *view)
 	draft_set(&d, answer, "counters", make_counters(&d));
 	draft_set(&d, answer, "damage", make_damage(&d));
 	draft_set(&d, answer, "growth", make_growth(&d));
+	draft_set(&d, answer, "quotas", part_quota_rules(&d));
 	return draft_finish(&d, answer);
 }
 
@@ -235,6 +237,7 @@ static json_t *make_session(struct draft *d, const struct session_record *r, con
 	json_t *o = part_holder(d, l->slot, r, &share);
 
 	draft_set_number(d, o, "slabs", share.slabs);
+	part_quotas(d, o, l->slot);
 	draft_set_number(d, o, "channels", view->channels ? view->channels(view->arg, l->slot) : 0);
 	return o;
 }

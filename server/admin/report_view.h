@@ -120,6 +120,8 @@ struct report_view {
 	void *arg; /* of the functions below; each may be NULL */
 	/* Lease state of the session in a slot, and for how long; false: no lease now. */
 	bool (*lease)(void *arg, uint32_t slot, enum lease_state *out, uint64_t *out_for_ms);
+	/* Valid keys of the session in a slot. */
+	unsigned (*windows)(void *arg, uint32_t slot);
 	/* Open channels of the session in a slot. */
 	unsigned (*channels)(void *arg, uint32_t slot);
 	/* Sessions other than the owner that use an allocation now. */

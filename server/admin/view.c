@@ -34,6 +34,13 @@ static bool lease_of(void *arg, uint32_t slot, enum lease_state *out, uint64_t *
 	return true;
 }
 
+static unsigned windows_of(void *arg, uint32_t slot)
+{
+	const struct session *session = &((struct view *)arg)->from->leases->sessions[slot];
+
+	return session->used ? session->grantee.nwindows : 0;
+}
+
 static unsigned channels_of(void *arg, uint32_t slot)
 {
 	const struct session *session = &((struct view *)arg)->from->leases->sessions[slot];
@@ -221,6 +228,7 @@ void view_fill(struct view *v, const struct sources *from)
 	v->from = from;
 	r->arg = v;
 	r->lease = lease_of;
+	r->windows = windows_of;
 	r->channels = channels_of;
 	r->attached = attached_to;
 	r->record = record_of;

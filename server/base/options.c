@@ -38,6 +38,10 @@ static const char usage[] =
 	"                         (default 16384, at most 65536)\n"
 	"  --max-channels N       their further connections, for data (default 4096)\n"
 	"  --max-observers N      rmemctl over RDMA at a time (default 64)\n"
+	"  --quota-session QUOTA  what one session can have, such as bytes=8G,blocks=100000,\n"
+	"                         objects=1000000,windows=50000 (default: no limits)\n"
+	"  --quota-job [JOB:]QUOTA  ... and all sessions of a job together, but for windows;\n"
+	"                         with JOB, of that one; may be given several times\n"
 	"  --protection MODE      auto (what the device enforces; the default), window or region\n"
 	"  --admin SOCKET         socket for rmemctl (default /run/rmemd/PORT.sock)\n"
 	"  --log-level LEVEL      error, warn, info (default) or debug\n"
@@ -60,6 +64,8 @@ enum option_key {
 	OPT_MAX_SESSIONS,
 	OPT_MAX_CHANNELS,
 	OPT_MAX_OBSERVERS,
+	OPT_QUOTA_SESSION,
+	OPT_QUOTA_JOB,
 	OPT_PROTECTION,
 	OPT_ADMIN,
 	OPT_LOG_LEVEL,
@@ -80,6 +86,8 @@ static const struct option long_options[] = {
 	{ "max-sessions", required_argument, NULL, OPT_MAX_SESSIONS },
 	{ "max-channels", required_argument, NULL, OPT_MAX_CHANNELS },
 	{ "max-observers", required_argument, NULL, OPT_MAX_OBSERVERS },
+	{ "quota-session", required_argument, NULL, OPT_QUOTA_SESSION },
+	{ "quota-job", required_argument, NULL, OPT_QUOTA_JOB },
 	{ "protection", required_argument, NULL, OPT_PROTECTION },
 	{ "admin", required_argument, NULL, OPT_ADMIN },
 	{ "log-level", required_argument, NULL, OPT_LOG_LEVEL },
@@ -244,6 +252,10 @@ static int apply(struct options *o, int key, const char *arg, struct errinfo *er
 	case OPT_MAX_OBSERVERS:
 		return parse_count(
 			"max-observers", arg, OPTIONS_MAX_OBSERVERS, &o->max_observers, errinfo);
+	case OPT_QUOTA_SESSION:
+		return quota_set_session(&o->quotas, arg, errinfo);
+	case OPT_QUOTA_JOB:
+		return quota_set_job(&o->quotas, arg, errinfo);
 	case OPT_PROTECTION:
 		return parse_protection(o, arg, errinfo);
 	case OPT_LOG_LEVEL:

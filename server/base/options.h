@@ -9,6 +9,7 @@
 
 #include "common/log.h"
 #include "common/errinfo.h"
+#include "server/base/quota.h"
 
 enum protection { PROTECTION_AUTO, PROTECTION_WINDOW, PROTECTION_REGION };
 
@@ -38,6 +39,8 @@ struct options {
 	uint64_t reclaim_ms;
 	uint64_t audit_interval_ms; /* 0: only on demand */
 	unsigned max_sessions, max_channels, max_observers;
+	struct quota_rules
+		quotas; /* as rmemd starts: operators may change them (server/ledger/quotas.h) */
 	enum protection protection;
 	enum log_level log_level;
 };

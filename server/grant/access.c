@@ -69,6 +69,7 @@ static void enlist(struct access *access, struct grant *g, struct attachment *at
 	DL_APPEND2(reach->grants, g, of_prev, of_next);
 	DL_APPEND2(at->grants, g, at_prev, at_next);
 	DL_APPEND(g->connection->grants, g);
+	g->connection->grantee->nwindows++;
 }
 
 int access_make(struct access *access, struct connection *c, const struct reached *what,
@@ -358,6 +359,7 @@ void access_ended(struct grant *g)
 	if (target) {
 		DL_DELETE2(*grants_of(access, a), g, of_prev, of_next);
 		DL_DELETE2(g->attachment->grants, g, at_prev, at_next);
+		c->grantee->nwindows--;
 		if (attachments_drop_if_empty(&access->attachments, g->attachment))
 			reach_of(access, a)->nattachments--;
 	}

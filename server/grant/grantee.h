@@ -10,6 +10,7 @@ struct wait;
 
 struct grantee {
 	uint32_t slot;            /* in the table of sessions */
+	uint32_t nwindows;        /* its grants on allocations */
 	struct wait *grant_ended; /* waits for one of its grants to end, or to be stuck */
 	bool has_stuck_qp; /* a queue pair that did not end may still write, at least a heartbeat */
 };

@@ -13,6 +13,7 @@
 #include "server/ledger/accounts.h"
 #include "server/ledger/ledger_recover.h"
 #include "server/ledger/numbering.h"
+#include "server/ledger/quotas.h"
 #include "server/ledger/slotmap.h"
 #include "server/ledger/snapshot.h"
 #include "server/ledger/table.h"
@@ -36,6 +37,7 @@ struct ledger {
 	struct links *links;
 	struct holdings *sessions;
 	struct accounts accounts;
+	struct quotas quotas;
 	uint32_t *sites; /* number of records, by site */
 	uint32_t per_order[ORDERS];
 	struct numbering serials;
@@ -111,6 +113,18 @@ static unsigned order_of(const struct allocation *a)
 	return (unsigned)__builtin_ctzll(block_align(a->bytes));
 }
 
+static void count(struct ledger *l, const struct allocation *a)
+{
+	accounts_add(&l->accounts, a);
+	quotas_add(&l->quotas, a);
+}
+
+static void uncount(struct ledger *l, const struct allocation *a)
+{
+	accounts_remove(&l->accounts, a);
+	quotas_remove(&l->quotas, a);
+}
+
 /* Add the record of a taken slot to the indexes, as the youngest of its session. */
 static void index_add(struct ledger *l, uint32_t slot)
 {
@@ -125,7 +139,7 @@ static void index_add(struct ledger *l, uint32_t slot)
 	h->count++;
 	h->block_bytes += allocation_block_bytes(a);
 	l->per_order[order_of(a)]++;
-	accounts_add(&l->accounts, a);
+	count(l, a);
 	l->sites[a->site]++;
 	l->sum += term(a);
 }
@@ -143,7 +157,7 @@ static void index_remove(struct ledger *l, uint32_t slot)
 	h->count--;
 	h->block_bytes -= allocation_block_bytes(a);
 	l->per_order[order_of(a)]--;
-	accounts_remove(&l->accounts, a);
+	uncount(l, a);
 	l->sites[a->site]--;
 	l->sum -= term(a);
 }
@@ -197,6 +211,8 @@ int ledger_open(struct ledger **out, int dir, const char *name, uint32_t max)
 	if (!err)
 		err = accounts_create(&l->accounts);
 	if (!err)
+		err = quotas_create(&l->quotas);
+	if (!err)
 		err = slots_create(&l->slots, max);
 	if (!err)
 		err = slotmap_create(&l->by_addr, max);
@@ -220,6 +236,7 @@ void ledger_close(struct ledger *l)
 	table_close(&l->table);
 	slotmap_destroy(&l->by_addr);
 	slots_destroy(&l->slots);
+	quotas_destroy(&l->quotas);
 	accounts_destroy(&l->accounts);
 	free(l->sites);
 	free(l->sessions);
@@ -361,9 +378,9 @@ int ledger_set_state(struct ledger *l, const struct allocation *a, enum allocati
 		slots_give(&l->slots, slot);
 		return 0;
 	}
-	accounts_remove(&l->accounts, a);
+	uncount(l, a);
 	store_state(l, slot, state);
-	accounts_add(&l->accounts, a);
+	count(l, a);
 	return 0;
 }
 
@@ -439,6 +456,34 @@ void ledger_connect(struct ledger *l, uint32_t session, uint64_t serial)
 	accounts_connect(&l->accounts, session, serial);
 	while (recount && (a = ledger_next_of_session(l, session, a)) != NULL)
 		accounts_add(&l->accounts, a);
+}
+
+void ledger_join(struct ledger *l, uint32_t session, uint64_t serial, const struct identity *who)
+{
+	const struct allocation *a = NULL;
+
+	quotas_join(&l->quotas, session, serial, who);
+	while ((a = ledger_next_of_session(l, session, a)) != NULL)
+		quotas_add(&l->quotas, a);
+}
+
+void ledger_leave(struct ledger *l, uint32_t session)
+{
+	const struct allocation *a = NULL;
+
+	while ((a = ledger_next_of_session(l, session, a)) != NULL)
+		quotas_remove(&l->quotas, a);
+	quotas_leave(&l->quotas, session);
+}
+
+const struct quotas *ledger_quotas(const struct ledger *l)
+{
+	return &l->quotas;
+}
+
+void ledger_set_quotas(struct ledger *l, const struct quota_rules *rules)
+{
+	l->quotas.rules = *rules;
 }
 
 const struct allocation *ledger_find(const struct ledger *l, uint64_t addr)

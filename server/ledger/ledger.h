@@ -24,7 +24,10 @@
 #include "server/ledger/accounts.h"
 #include "server/ledger/allocation.h"
 
+struct identity;
 struct ledger;
+struct quota_rules;
+struct quotas;
 
 /*
  * Version of the stored format. Format 2, which had no slabs and blocks of powers of two, is read too: of such a block,
@@ -131,6 +134,14 @@ struct ledger_share ledger_session_live(const struct ledger *l, uint32_t session
  * memory counts as live or as courtesy. Called by the session table.
  */
 void ledger_connect(struct ledger *l, uint32_t session, uint64_t serial);
+
+/* A session is in the table from now on, or no longer: server/ledger/quotas.h. Called by the session table. */
+void ledger_join(struct ledger *l, uint32_t session, uint64_t serial, const struct identity *who);
+void ledger_leave(struct ledger *l, uint32_t session);
+
+/* What sessions and jobs have and may have; and from now on may have. */
+const struct quotas *ledger_quotas(const struct ledger *l);
+void ledger_set_quotas(struct ledger *l, const struct quota_rules *rules);
 
 /* Memory of a node (below ADDR_MAX_NODES) in the ledger, by class and in total. O(1). */
 const struct ledger_account *ledger_account(const struct ledger *l, unsigned node);

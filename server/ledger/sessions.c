@@ -225,13 +225,23 @@ static void tell_ledger(const struct sessions *s, uint32_t slot)
 		ledger_connect(s->ledger, slot, r->state == SESSION_CONNECTED ? r->serial : 0);
 }
 
+static void join_ledger(const struct sessions *s, uint32_t slot)
+{
+	const struct session_record *r = record(s, slot);
+
+	if (s->ledger)
+		ledger_join(s->ledger, slot, r->serial, &r->identity);
+}
+
 void sessions_tell(struct sessions *s, struct ledger *ledger)
 {
 	uint32_t cursor = 0, slot;
 
 	s->ledger = ledger;
-	while (sessions_next(s, &cursor, &slot) != NULL)
+	while (sessions_next(s, &cursor, &slot) != NULL) {
+		join_ledger(s, slot);
 		tell_ledger(s, slot);
+	}
 }
 
 uint32_t sessions_rejected(const struct sessions *s)
@@ -291,6 +301,7 @@ int sessions_add(struct sessions *s, const uint8_t id[ID_SIZE], const uint8_t se
 	slotmap_put(&s->by_token, slot, slotmap_hash(r->fencing_token));
 	slotmap_put(&s->by_id, slot, hash_id(id));
 	s->in_state[SESSION_CONNECTED]++;
+	join_ledger(s, slot);
 	tell_ledger(s, slot);
 	*out_slot = slot;
 	return 0;
@@ -446,6 +457,8 @@ void sessions_remove(struct sessions *s, uint32_t slot)
 	s->in_state[r->state]--;
 	__atomic_store_n(&r->state, SESSION_NONE, __ATOMIC_RELEASE);
 	tell_ledger(s, slot);
+	if (s->ledger)
+		ledger_leave(s->ledger, slot);
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	memset(r->secret, 0, sizeof(r->secret));
 	slots_give(&s->slots, slot);

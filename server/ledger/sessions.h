@@ -107,7 +107,7 @@ int sessions_add(struct sessions *s, const uint8_t id[ID_SIZE], const uint8_t se
 	const struct identity *identity, uint64_t now_ns, uint32_t *out_slot);
 
 /*
- * Tell the ledger which sessions are connected (ledger_connect()), now and on every change. The ledger must stay open
+ * Tell the ledger which sessions there are (ledger_join()) and are connected (ledger_connect()), now and on every change. The ledger must stay open
  * as long as the table changes.
  */
 void sessions_tell(struct sessions *s, struct ledger *ledger);

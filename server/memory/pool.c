@@ -10,6 +10,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/units.h"
+#include "server/ledger/quotas.h"
 
 /* Iterate over the segments of these nodes. */
 static struct segment *next_on(const struct pool *p, uint64_t nodes, unsigned *cursor)
@@ -156,13 +157,27 @@ static const char *name_nodes(
 	return buf;
 }
 
+/* " (its job train, of 3 sessions, 2.0 GiB)"; "" if the session is alone in its job. */
+static const char *name_job(const struct pool *p, uint32_t session, char *buf, size_t size)
+{
+	const struct quota_job *job = quotas_job(ledger_quotas(p->ledger), session);
+	char bytes[UNITS_TEXT_SIZE];
+
+	buf[0] = '\0';
+	if (job && job->sessions > 1)
+		snprintf(buf, size, " (its job %s, of %u sessions, %s)", job->label, job->sessions,
+			units_format_bytes(
+				quotas_use(&job->sums).of[QUOTA_BYTES], bytes, sizeof(bytes)));
+	return buf;
+}
+
 int pool_explain_full(
 	const struct pool *p, const struct wish *wish, uint32_t session, struct errinfo *errinfo)
 {
 	const uint64_t own_bytes = ledger_session_bytes(p->ledger, session);
 	const uint64_t nodes = pool_rank_mask(p, wish);
 	char asked[UNITS_TEXT_SIZE], largest[UNITS_TEXT_SIZE];
-	char own[UNITS_TEXT_SIZE], others[UNITS_TEXT_SIZE], where[128];
+	char own[UNITS_TEXT_SIZE], others[UNITS_TEXT_SIZE], where[128], job[160];
 
 	units_format_bytes(wish->bytes, asked, sizeof(asked));
 	units_format_bytes(largest_free_bytes(p, nodes), largest, sizeof(largest));
@@ -170,11 +185,12 @@ int pool_explain_full(
 	units_format_bytes(lent_bytes(p) - own_bytes, others, sizeof(others));
 	return errinfo_set(errinfo, -ENOSPC,
 		"the %s full: %s asked for, largest free block %s; "
-		"of the whole pool this session holds %s in %u blocks, all others together %s "
+		"of the whole pool this session holds %s in %u blocks%s, all others together %s "
 		"(`rmemctl sessions` on the server tells who they are); free something, or start "
 		"rmemd with a larger --size",
 		name_nodes(p, wish, nodes, where, sizeof(where)), asked, largest, own,
-		ledger_session_count(p->ledger, session), others);
+		ledger_session_count(p->ledger, session), name_job(p, session, job, sizeof(job)),
+		others);
 }
 
 /* End the record before the block can be allocated again. */

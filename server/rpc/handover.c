@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "server/grant/access.h"
+#include "server/ledger/quotas.h"
 #include "server/rpc/handlers.h"
 
 #define PURPOSE_OF_OFFERS 0x666f2d6d656d72ULL /* no other hash under the secret begins with it */
@@ -153,8 +154,15 @@ static int take_over(struct connection *c, const struct header *h, const struct 
 {
 	struct rpc *rpc = rpc_of(c);
 	const uint32_t giver = a->session;
+	struct quota_excess excess;
+	struct errinfo errinfo;
 	int err;
 
+	if (!quotas_allow(
+		    ledger_quotas(rpc->pool->ledger), c->grantee->slot, a, giver, false, &excess)) {
+		err = quotas_explain(&excess, &errinfo);
+		return handler_refuse(c, h, err, "%s", errinfo.text);
+	}
 	session_lose(&rpc->leases->sessions[giver], a);
 	err = ledger_hand_over(
 		rpc->pool->ledger, a, c->grantee->slot, handler_record(c)->serial, h->seq, &a);

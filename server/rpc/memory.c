@@ -12,10 +12,14 @@
 #include "common/size_class.h"
 #include "common/units.h"
 #include "server/grant/access.h"
+#include "server/ledger/quotas.h"
 #include "server/ledger/sites.h"
 #include "server/rpc/handlers.h"
 #include "server/base/work.h"
 #include "server/lease/reclaim.h"
+
+#define COMING_WAIT_NS \
+	(30 * NSEC_PER_SEC) /* as long as for memory of others (server/lease/reclaim.h) */
 
 /* ---- ALLOC ---- */
 
@@ -62,6 +66,30 @@ static int refuse_large(struct connection *c, const struct header *h, const stru
 	return handler_refuse(c, h, -EFBIG, "one allocation can hold at most %s here", max);
 }
 
+/* when_back: it would, if all were back that is on its way. */
+static bool is_over_quota(struct connection *c, const struct alloc_request *q, bool when_back,
+	struct quota_excess *out)
+{
+	const struct allocation wanted = { .bytes = q->bytes, .size_class = q->size_class };
+
+	return !quotas_allow(ledger_quotas(rpc_of(c)->pool->ledger), c->grantee->slot, &wanted,
+		SLOT_NONE, when_back, out);
+}
+
+/* The session's quota, or its job's, is used up; or the ledger is full. */
+static int refuse_one_more(
+	struct connection *c, const struct header *h, const struct alloc_request *q, int err)
+{
+	struct quota_excess excess;
+	struct errinfo errinfo;
+
+	if (!is_over_quota(c, q, false, &excess))
+		return handler_refuse(c, h, err, "the ledger is full: %u allocations",
+			ledger_max(rpc_of(c)->pool->ledger));
+	quotas_explain(&excess, &errinfo);
+	return handler_refuse(c, h, err, "%s", errinfo.text);
+}
+
 static int refuse_alloc(
 	struct connection *c, const struct header *h, const struct alloc_request *q, int err)
 {
@@ -83,8 +111,7 @@ static int refuse_alloc(
 			"tables, is full; free some of it",
 			rpc_of(c)->options->data_dir);
 	default:
-		return handler_refuse(c, h, err, "the ledger is full: %u allocations",
-			ledger_max(rpc_of(c)->pool->ledger));
+		return refuse_one_more(c, h, q, err);
 	}
 }
 
@@ -132,8 +159,11 @@ static int try_alloc(struct connection *c, const struct header *h, const struct 
 		.seq = h->seq };
 	const struct wish wish = wish_of(c, q, 0);
 	const struct allocation *a;
+	struct quota_excess excess;
 	int err;
 
+	if (is_over_quota(c, q, false, &excess))
+		return -EDQUOT;
 	err = pool_alloc(rpc->pool, &wish, &draft, &a);
 	if (err)
 		return err;
@@ -144,12 +174,23 @@ static int try_alloc(struct connection *c, const struct header *h, const struct 
 	return 0;
 }
 
-/* -EDQUOT: the ledger is full. Any block given back frees a record, so seek the smallest. */
+/* A session over its quota takes from nobody, and waits only for what it, or its job, has given back. */
+static bool may_come_back(struct connection *c, const struct alloc_request *q, uint64_t since_ns)
+{
+	struct quota_excess excess;
+
+	return !is_over_quota(c, q, true, &excess) && clock_boot_ns() - since_ns < COMING_WAIT_NS;
+}
+
+/* -EDQUOT, and not the quota: the ledger is full. Any block given back frees a record, so seek the smallest. */
 static bool may_have_room(
 	struct connection *c, const struct alloc_request *q, uint64_t since_ns, int err)
 {
 	struct wish wish = wish_of(c, q, since_ns);
+	struct quota_excess excess;
 
+	if (err == -EDQUOT && is_over_quota(c, q, false, &excess))
+		return may_come_back(c, q, since_ns);
 	wish.taken = &c->pending.taken;
 	if (err == -EDQUOT) {
 		wish.bytes = 1;
@@ -325,6 +366,8 @@ int handle_attach(struct connection *c, const struct header *h, struct wire *in)
 {
 	struct reached what;
 	struct attach_request q;
+	struct quota_excess excess;
+	struct errinfo errinfo;
 	struct grant *g;
 	bool read_only;
 	int err;
@@ -345,6 +388,11 @@ int handle_attach(struct connection *c, const struct header *h, struct wire *in)
 			"this connection reaches 0x%" PRIx64
 			" with another key's rights: DETACH it",
 			q.addr);
+	if (!g && !quotas_allow_window(
+			  ledger_quotas(rpc_of(c)->pool->ledger), c->grantee->nwindows, &excess)) {
+		err = quotas_explain(&excess, &errinfo);
+		return handler_refuse(c, h, err, "%s", errinfo.text);
+	}
 	err = g ? 0 : access_make(rpc_of(c)->access, c, &what, read_only, &g);
 	if (err)
 		return handler_refuse_grant(c, h, err);

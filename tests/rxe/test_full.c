@@ -477,6 +477,114 @@ static void test_reclaim_after_a_while(void **state)
 	rig_stop(r, false);
 }
 
+/* ---- quotas ---- */
+
+static struct client *open_client_of(struct rig *r, const char *job)
+{
+	struct client *c;
+
+	assert_int_equal(setenv("RMEM_JOB", job, 1), 0);
+	c = open_client(r);
+	assert_int_equal(unsetenv("RMEM_JOB"), 0);
+	return c;
+}
+
+static void assert_over_quota(struct client *c, const struct client_order *order, const char *who)
+{
+	client_do(c, order);
+	if (c->last.err != -EDQUOT || !strstr(c->last.errinfo, who))
+		fail_msg("not \"%s\": %s: %s", who, strerror(-c->last.err), c->last.errinfo);
+}
+
+static const struct client_order one_more = {
+	.call = CLIENT_ALLOC, .bytes = BLOCK, .node = RMEM_NODE_ANY
+};
+
+/* What one session or job has used up fails no other; what is given back, or taken back from the dead, can be had again. */
+static void test_quotas(void **state)
+{
+	static struct rig_output out;
+	struct client *first, *second, *third, *stranger;
+	struct rig *r = *state;
+	uint64_t mine;
+	pid_t dead;
+
+	rig_start(r, (const char *const[]){ "--size", "48M", "--reclaim", "never",
+			     "--quota-session", "bytes=8M", "--quota-job", "blocks=100",
+			     "--quota-job", "train:bytes=12M", NULL });
+	first = open_client_of(r, "train");
+	second = open_client_of(r, "train");
+	stranger = open_client_of(r, "");
+	mine = client_alloc(first, BLOCK, RMEM_NODE_ANY);
+	client_alloc(first, BLOCK, RMEM_NODE_ANY);
+	assert_over_quota(first, &one_more,
+		"session's quota is used up: it has 8.0 MiB of at most "
+		"8.0 MiB, and asks for 4.0 MiB more");
+	client_alloc(second, BLOCK, RMEM_NODE_ANY);
+	assert_over_quota(second, &one_more,
+		"its 2 sessions have together 12.0 MiB of at most "
+		"12.0 MiB");
+	client_alloc(stranger, BLOCK, RMEM_NODE_ANY);
+	client_free(first, mine);
+	client_alloc(second, BLOCK, RMEM_NODE_ANY); /* waits until that is wiped */
+
+	/* The dead count until their memory is taken back. */
+	dead = first->pid;
+	client_kill(first);
+	rig_await_dead(r, dead);
+	third = open_client_of(r, "train");
+	assert_over_quota(third, &one_more, "the quota of job train");
+	rig_ctl(r, (const char *const[]){ "reclaim", "--yes", NULL }, &out);
+	assert_int_equal(out.status, 0);
+	client_alloc(third, BLOCK, RMEM_NODE_ANY);
+
+	/* Changed while it runs. */
+	assert_over_quota(third, &one_more, "the quota of job train");
+	rig_ctl(r,
+		(const char *const[]){
+			"quota", "--session", "bytes=12M", "--job", "train:bytes=default", NULL },
+		&out);
+	assert_int_equal(out.status, 0);
+	assert_non_null(strstr(out.out, "each session  bytes 12.0 MiB\n"));
+	assert_non_null(strstr(out.out, "each job      blocks 100\n"));
+	client_alloc(third, BLOCK, RMEM_NODE_ANY);
+	rig_ctl(r, (const char *const[]){ "quota", "--job", "windows=1", NULL }, &out);
+	assert_int_equal(out.status, 3);
+	assert_non_null(strstr(out.err, "windows are limited per session"));
+	client_end_all();
+	rig_stop(r, true);
+}
+
+static void test_quota_of_windows(void **state)
+{
+	struct rig *r = *state;
+	struct client *c;
+	uint64_t addrs[3];
+	json_t *sessions;
+
+	rig_start(
+		r, (const char *const[]){ "--size", "32M", "--quota-session", "windows=2", NULL });
+	c = open_client(r);
+	for (unsigned i = 0; i < 3; i++)
+		addrs[i] = client_alloc(c, BLOCK, RMEM_NODE_ANY);
+	client_fill(c, addrs[0], 64, 1);
+	client_fill(c, addrs[1], 64, 2);
+	assert_over_quota(c,
+		&(struct client_order){
+			.call = CLIENT_FILL, .addr = addrs[2], .bytes = 64, .seed = 3 },
+		"2 windows of at most 2 windows");
+	sessions = rig_ask(r, "sessions");
+	assert_int_equal(rig_number(rig_session(sessions, c->pid), "quota.used.windows"), 2);
+	json_decref(sessions);
+	client_free(c, addrs[0]);
+	client_fill(c, addrs[2], 64, 3);
+	client_check(c, addrs[1], 64, 2);
+	client_free(c, addrs[1]);
+	client_free(c, addrs[2]);
+	client_close(c);
+	rig_stop(r, false);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -491,6 +599,8 @@ int main(int argc, char **argv)
 		RIG_TEST(test_impossible_request),
 		RIG_TEST(test_table_full_of_the_dead),
 		RIG_TEST(test_reclaim_after_a_while),
+		RIG_TEST(test_quotas),
+		RIG_TEST(test_quota_of_windows),
 	};
 
 	if (argc > 1)

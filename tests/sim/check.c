@@ -6,6 +6,7 @@
 #include <utlist.h>
 
 #include "common/clock.h"
+#include "tests/sim/fairness.h"
 #include "tests/sim/link.h"
 #include "tests/sim/model.h"
 #include "tests/sim/moment.h"
@@ -291,6 +292,7 @@ void check_all(bool bytes)
 	check_counters();
 	check_forgotten();
 	check_sessions();
+	fairness_check();
 	killed = rooms.killed;
 }
 

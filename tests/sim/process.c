@@ -53,6 +53,9 @@ void process_identity(unsigned process, struct identity *out)
 	out->pid = process + 1;
 	out->start_ticks = 100 + process;
 	snprintf(out->host, sizeof(out->host), "host");
+	out->uid = process % 2;
+	if (process % 4)
+		snprintf(out->job, sizeof(out->job), "job %u", process / 4 % 2);
 	snprintf(out->exe, sizeof(out->exe), "client");
 }
 

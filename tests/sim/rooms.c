@@ -142,6 +142,7 @@ static int open_tables(struct rooms *r)
 	r->reclaim.sites = r->sites;
 	r->leases.sites = r->sites;
 	sessions_limit(r->leases.records, r->options.max_sessions);
+	ledger_set_quotas(r->pool.ledger, &r->options.quotas);
 	return err;
 }
 

@@ -9,6 +9,7 @@
 #include "tests/sim/check.h"
 #include "tests/sim/client.h"
 #include "tests/sim/host.h"
+#include "tests/sim/fairness.h"
 #include "tests/sim/link.h"
 #include "tests/sim/model.h"
 #include "tests/sim/moment.h"
@@ -321,6 +322,7 @@ static void choose_options(void)
 	o->reclaim = policies[chance_below(6)];
 	o->reclaim_ms = o->ttl_ms * (1 + chance_below(2));
 	o->max_sessions = OPTIONS_SESSIONS;
+	fairness_choose();
 	rooms.protection = chance_in(2) ? PROTECTION_WINDOW : PROTECTION_REGION;
 	rooms.sizes.count = 1 + chance_below(2);
 	for (unsigned i = 0; i < rooms.sizes.count; i++) {

@@ -4,16 +4,28 @@
 #include <errno.h>
 #include <string.h>
 
+#include "common/clock.h"
 #include "common/size_class.h"
 #include "tests/sim/chance.h"
+#include "tests/sim/fairness.h"
+#include "tests/sim/moment.h"
 #include "tests/sim/room.h"
 #include "tests/sim/window.h"
+
+#define COMING_WITHIN_NS (9 * NSEC_PER_SEC)
 
 struct block *verdict_own(const struct link *link, uint64_t addr, uint64_t serial)
 {
 	struct block *b = model_block(serial);
 
 	return b && b->owner == link->owner && b->addr == addr ? b : NULL;
+}
+
+static bool is_allowed(const struct link *link, const struct alloc_request *q, bool when_back)
+{
+	const struct allocation wanted = { .bytes = q->bytes, .size_class = q->size_class };
+
+	return fairness_allows(link->owner, &wanted, NULL, when_back);
 }
 
 /* Among those that wait, who came first gets what both could have. */
@@ -28,7 +40,8 @@ static void require_order(const struct link *link, const struct alloc_reply *r)
 			continue;
 		require(link,
 			block_bytes_for(q->bytes) > block_bytes_for(r->bytes) ||
-				!room_fits_node(q, (unsigned)room_node_of(r->addr)),
+				!room_fits_node(q, (unsigned)room_node_of(r->addr)) ||
+				!is_allowed(first, q, false),
 			"served before one that has waited longer");
 	}
 }
@@ -67,7 +80,12 @@ void verdict_alloc(struct link *link, int status, struct wire *in)
 		return;
 	}
 	if (status) {
-		require(link, status != -EDQUOT, "the ledger is full, and the pool is not");
+		require(link, status != -EDQUOT || !is_allowed(link, q, false),
+			"refused, and it may have more");
+		require(link,
+			status != -EDQUOT || !is_allowed(link, q, true) ||
+				moment_ran_ns() - link->asked_ran_ns >= COMING_WITHIN_NS,
+			"refused, and what is on its way back would do");
 		require(link, status != -ENOSPC || !room_is_there(q), "refused, and there is room");
 		require(link, status != -ENOSPC || !room_is_owed(q),
 			"refused, and what the dead have left would make room");
@@ -283,6 +301,12 @@ void verdict_accept(struct link *link, int status, struct wire *in)
 		require(link, at && at->owner == link->owner, "answered, and it is not its own");
 		require(link, r.bytes == at->bytes && r.serial == at->serial, "another allocation");
 		return;
+	}
+	if (status == -EDQUOT && at) {
+		const struct allocation wanted = { .bytes = at->bytes };
+
+		require(link, !fairness_allows(link->owner, &wanted, at->owner, false),
+			"refused, and it may have more");
 	}
 	/* Whoever is being taken from has nothing to give. */
 	require(link,

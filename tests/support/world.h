@@ -81,17 +81,24 @@ static inline int remove_world(void **state)
 	return 0;
 }
 
-static inline uint32_t add_session(struct world *w)
+static inline uint32_t add_session_of(struct world *w, const char *job, uint32_t uid)
 {
 	uint8_t id[ID_SIZE] = { 0 }, secret[ID_SIZE] = { 0 };
 	struct identity who;
 	uint32_t slot;
 
 	memset(&who, 0, sizeof(who));
+	who.uid = uid;
+	snprintf(who.job, sizeof(who.job), "%s", job);
 	w->next_id++;
 	memcpy(id, &w->next_id, sizeof(w->next_id));
 	assert_int_equal(sessions_add(w->sessions, id, secret, &who, NOW / 2, &slot), 0);
 	return slot;
+}
+
+static inline uint32_t add_session(struct world *w)
+{
+	return add_session_of(w, "", 0);
 }
 
 static inline uint32_t add_site(struct world *w, uint64_t offset)

@@ -711,6 +711,7 @@ static void test_full_pool(void **state)
 {
 	struct datadir data = data_of(dir, *state);
 	struct wish wish = { .bytes = 600000 };
+	struct identity who = { .uid = 0 };
 	char node[32];
 	struct errinfo errinfo;
 	struct pool p;
@@ -733,6 +734,15 @@ static void test_full_pool(void **state)
 	snprintf(node, sizeof(node), "the node %u is full: ", p.nodes[0].node);
 	assert_int_equal(pool_explain_full(&p, &wish, 4, &errinfo), -ENOSPC);
 	assert_ptr_equal(strstr(errinfo.text, node), errinfo.text);
+	/* In a job with others, also how much that has: it is its own, for a quota. */
+	snprintf(who.job, sizeof(who.job), "etl");
+	ledger_join(p.ledger, 2, 2, &who);
+	assert_int_equal(pool_explain_full(&p, &wish, 2, &errinfo), -ENOSPC);
+	assert_null(strstr(errinfo.text, "etl"));
+	ledger_join(p.ledger, 3, 3, &who);
+	assert_int_equal(pool_explain_full(&p, &wish, 2, &errinfo), -ENOSPC);
+	assert_non_null(strstr(errinfo.text,
+		"holds 200.0 KiB in 2 blocks (its job etl, of 2 sessions, 204.0 KiB), all others"));
 	pool_close(&p);
 }
 

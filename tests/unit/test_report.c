@@ -7,6 +7,8 @@
 
 #include "common/object_record.h"
 #include "common/size_class.h"
+#include "server/admin/report_quota.h"
+#include "server/ledger/quotas.h"
 
 #include <errno.h>
 
@@ -26,7 +28,7 @@ static void test_status(void **state)
 		"ttl_ms "
 		"courtesy_ms reclaim audit_interval_ms audits last_audit_ns stalls stalled_ms "
 		"sites "
-		"counters damage growth");
+		"counters damage growth quotas");
 	check_keys(at(answer, "damage"), "allocations sessions sites wiped_bytes");
 	check_keys(at(answer, "growth"), "coming_bytes ready_bytes failure");
 	check_keys(at(answer, "server"), SERVER_KEYS " data_dir admin_socket");
@@ -160,7 +162,7 @@ static void test_sessions(void **state)
 	add_block(w, slots[1], 0, 100, 0, 0);
 	answer = whole(&s, report_sessions(view_of(&s)));
 	check_keys(answer, "schema report server sessions");
-	check_keys(item(answer, "sessions", 0), HOLDER_KEYS " slabs channels");
+	check_keys(item(answer, "sessions", 0), HOLDER_KEYS " slabs quota job_quota channels");
 	assert_int_equal(number(item(answer, "sessions", 0), "block_bytes"), 12288);
 	assert_int_equal(number(item(answer, "sessions", 0), "bytes"), 9000);
 	assert_string_equal(text(item(answer, "sessions", 0), "exe"), "/bin/???[bad\x1b[31m");
@@ -389,6 +391,64 @@ static void test_loss(void **state)
 	json_decref(answer);
 }
 
+static const json_t *path(const json_t *answer, const char *first, const char *second)
+{
+	return at(at(answer, first), second);
+}
+
+static unsigned three_windows(void *arg, uint32_t slot)
+{
+	(void)arg;
+	(void)slot;
+	return 3;
+}
+
+static void test_quotas(void **state)
+{
+	static const char kinds[] = "bytes blocks objects windows";
+	struct world *w = *state;
+	struct stage s = make_stage(w);
+	struct quota_rules rules = { .nnamed = 0 };
+	const uint32_t slot = add_session_of(w, "etl", 7);
+	struct errinfo errinfo;
+	const json_t *item0;
+	json_t *answer;
+
+	s.view.windows = three_windows;
+	add_block(w, slot, 0, 5000, 0, 0);
+	add_slab(w, slot, 8, 4096, 0, 0);
+	assert_int_equal(quota_set_session(&rules, "bytes=1M,windows=4", &errinfo), 0);
+	assert_int_equal(quota_set_job(&rules, "blocks=9", &errinfo), 0);
+	assert_int_equal(quota_set_job(&rules, "etl:objects=1000", &errinfo), 0);
+	ledger_set_quotas(w->ledger, &rules);
+	answer = report_quota(view_of(&s));
+	check_keys(answer, "schema report server quotas jobs_total jobs");
+	check_keys(at(answer, "quotas"), "session job named");
+	assert_int_equal(number(path(answer, "quotas", "session"), "bytes"), 1 << 20);
+	assert_true(json_is_null(at(path(answer, "quotas", "session"), "blocks")));
+	assert_int_equal(number(path(answer, "quotas", "job"), "blocks"), 9);
+	item0 = json_array_get(path(answer, "quotas", "named"), 0);
+	check_keys(item0, "job limit");
+	check_keys(at(item0, "limit"), kinds);
+	assert_int_equal(number(at(item0, "limit"), "blocks"), 9);
+	assert_int_equal(number(answer, "jobs_total"), 1);
+	check_keys(item(answer, "jobs", 0), "job uid sessions quota");
+	assert_string_equal(text(item(answer, "jobs", 0), "job"), "etl");
+	assert_int_equal(number(item(answer, "jobs", 0), "uid"), 7);
+	check_keys(path(item(answer, "jobs", 0), "quota", "used"), kinds);
+	assert_int_equal(number(path(item(answer, "jobs", 0), "quota", "used"), "bytes"), 12288);
+	assert_int_equal(number(path(item(answer, "jobs", 0), "quota", "limit"), "objects"), 1000);
+	json_decref(answer);
+
+	answer = whole(&s, report_sessions(view_of(&s)));
+	item0 = item(answer, "sessions", 0);
+	assert_int_equal(number(path(item0, "quota", "used"), "blocks"), 2);
+	assert_int_equal(number(path(item0, "quota", "used"), "objects"), 1 + slab_slots(8, 4096));
+	assert_int_equal(number(path(item0, "quota", "limit"), "windows"), 4);
+	assert_int_equal(number(path(item0, "job_quota", "limit"), "blocks"), 9);
+	json_decref(answer);
+}
+
 /* The third slot of a slab of 64-byte slots holds an object. */
 static uint64_t third_slot;
 static uint64_t stage_record(void *arg, const struct allocation *slab, uint32_t slot)
@@ -578,6 +638,7 @@ enum {
 	AUDIT,
 	LOSS,
 	LOG_LEVEL,
+	QUOTA,
 	NUMASTAT,
 	BUDDYINFO,
 	SLABINFO,
@@ -607,6 +668,8 @@ static struct report *make(
 					ledger_find_containing(view->ledger, addr_make(64, 0)) }));
 	case LOG_LEVEL:
 		return report_of(report_log_level(view, "debug", "info"));
+	case QUOTA:
+		return report_of(report_quota(view));
 	case NUMASTAT:
 		return report_of(report_numastat(view));
 	case BUDDYINFO:
@@ -648,7 +711,7 @@ static void test_no_memory(void **state)
 	struct stage s;
 
 	for (unsigned i = 0; i < 3; i++)
-		add_block(w, add_session(w), add_site(w, i), 100, 0, 0);
+		add_block(w, add_session_of(w, "job", i), add_site(w, i), 100, 0, 0);
 	s = make_stage(w);
 	in = input(w);
 	result = audit_twice(w, &in);
@@ -683,6 +746,7 @@ int main(void)
 		IN_WORLD(test_changes_between_pieces),
 		IN_WORLD(test_map_in_order),
 		IN_WORLD(test_loss),
+		IN_WORLD(test_quotas),
 		IN_WORLD(test_who_holds),
 		IN_WORLD(test_who_holds_an_object),
 		IN_WORLD(test_another_wall_clock),

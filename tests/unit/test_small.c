@@ -429,7 +429,7 @@ static void an_access_ends_with_its_object(void **state)
 {
 	struct rmem *rm = lender_open(false, true);
 	rmem_addr_t addr;
-	uint32_t slot;
+	uint32_t slot = 0;
 
 	(void)state;
 	for (uint32_t bytes = 1; bytes < 1000; bytes += 7) {
