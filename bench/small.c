@@ -104,9 +104,9 @@ static void grow(struct rmem *rm, uint32_t n)
 
 int main(int argc, char **argv)
 {
-	const struct rmem_alloc_attr block = { .size = sizeof(block),
-		.node = RMEM_NODE_ANY,
-		.flags = RMEM_ALLOC_ISOLATED };
+	const struct rmem_alloc_attr block = {
+		.size = sizeof(block), .node = RMEM_NODE_ANY, .flags = RMEM_ALLOC_ISOLATED
+	};
 	const uint32_t n = argc == 2 ? (uint32_t)strtoul(argv[1], NULL, 10) : 0;
 	struct rmem *rm;
 

@@ -5,6 +5,7 @@
 #include "client/control/registry.h"
 #include "client/data/fastpath.h"
 #include "client/space/access.h"
+#include "client/space/checking.h"
 #include "client/space/op.h"
 #include "client/space/remote_copy.h"
 
@@ -69,6 +70,8 @@ RMEM_API int rmem_copy(struct rmem *rm, rmem_addr_t dst, rmem_addr_t src, size_t
 
 	if (rc == 0 && bytes)
 		rc = remote_copy(rm, dst, src, bytes, call_deadline(rm), &errinfo);
+	if (rc == -EFAULT && rm->checking && !checking_bad_range(rm, dst, bytes, false))
+		(void)checking_bad_range(rm, src, bytes, true);
 	return call_done(rc, "rmem_copy", &errinfo);
 }
 
@@ -79,6 +82,8 @@ RMEM_API int rmem_fill(struct rmem *rm, rmem_addr_t dst, uint8_t byte, size_t by
 
 	if (rc == 0 && bytes)
 		rc = remote_fill(rm, dst, byte, bytes, call_deadline(rm), &errinfo);
+	if (rc == -EFAULT && rm->checking)
+		(void)checking_bad_range(rm, dst, bytes, false);
 	return call_done(rc, "rmem_fill", &errinfo);
 }
 

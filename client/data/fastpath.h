@@ -36,7 +36,7 @@ static inline const struct near_key *fastpath_key(struct channel *ch, enum opera
 	key = key_cache_find(&ch->keys, remote, bytes);
 	if (unlikely(!key))
 		return fastpath_object_key(ch, kind, remote, bytes);
-	return kind == OPERATION_WRITE && key->read_only ? NULL : key;
+	return key;
 }
 
 static inline bool fastpath_is_leased(const struct channel *ch, uint64_t now_ns)

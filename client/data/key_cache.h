@@ -29,7 +29,6 @@ struct near_key {
 	const _Atomic uint64_t *live; /* ... which is usable while this says the same */
 	uint32_t rkey;
 	const struct slab *slab; /* its objects are looked at one by one; else NULL */
-	bool read_only;
 } __attribute__((aligned(64)));
 
 struct key_cache {

@@ -71,7 +71,7 @@ int keys_find(struct channel *ch, const struct rmem_iovec *piece, uint64_t as_of
 
 	if (near && near->serial <= as_of) {
 		out->slab = NULL;
-		out->read_only = near->read_only;
+		out->read_only = false;
 		*out_rkey = near->rkey;
 		return 0;
 	}
@@ -83,9 +83,11 @@ int keys_find(struct channel *ch, const struct rmem_iovec *piece, uint64_t as_of
 		return explain_freed(piece->base, errinfo);
 	if (!key_cache_get(&ch->keys, out->slot, out->serial, out_rkey))
 		return -EAGAIN;
-	key_cache_remember(&ch->keys, piece->base,
-		&(struct near_key){ out->addr, out->slab ? 0 : out->bytes, out->serial, out->live,
-			*out_rkey, out->slab, out->read_only });
+	/* What is for reading only is looked up each time, so that the short way of a write need not ask. */
+	if (!out->read_only)
+		key_cache_remember(&ch->keys, piece->base,
+			&(struct near_key){ out->addr, out->slab ? 0 : out->bytes, out->serial,
+				out->live, *out_rkey, out->slab });
 	return 0;
 }
 

@@ -150,7 +150,7 @@ static bool check_slot(struct rmem *rm, slab_item item, void *caller, uint64_t d
 	const bool unused = object_record_state(slab_record(s, slot)) == OBJECT_UNUSED;
 	rmem_addr_t bad;
 
-	if (slab_is_lost(s) || (!unused && !(shadow_get(s, slot) & SHADOW_FILLED)))
+	if (!unused && !(shadow_get(s, slot) & SHADOW_FILLED))
 		return true;
 	bad = find_other(
 		rm, slab_slot_addr(s, slot), s->slot_bytes, unused ? 0 : FREED, deadline_ns);
@@ -318,20 +318,23 @@ static const char *judge(struct rmem *rm, uint64_t addr, uint64_t bytes, bool is
 	return is_read ? "read of what is not allocated, at" : "write to what is not allocated, at";
 }
 
+bool checking_bad_range(struct rmem *rm, rmem_addr_t addr, uint64_t bytes, bool is_read)
+{
+	const char *what = bytes ? judge(rm, addr, bytes, is_read) : NULL;
+
+	if (what)
+		fault_report(rm, what, addr, NULL);
+	return what;
+}
+
 void checking_bad_access(struct rmem *rm, const struct operation *op)
 {
 	const struct rmem_iovec word = { op->addr, sizeof(uint64_t) };
 	const struct rmem_iovec *pieces = operation_is_copy(op) ? op->left.remote : &word;
 	const int n = operation_is_copy(op) ? op->left.nremote : 1;
 
-	for (int i = 0; i < n; i++) {
-		const char *what = pieces[i].len ? judge(rm, pieces[i].base, pieces[i].len,
-							   op->kind == OPERATION_READ)
-						 : NULL;
-
-		if (what) {
-			fault_report(rm, what, pieces[i].base, NULL);
+	for (int i = 0; i < n; i++)
+		if (checking_bad_range(
+			    rm, pieces[i].base, pieces[i].len, op->kind == OPERATION_READ))
 			return;
-		}
-	}
 }

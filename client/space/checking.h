@@ -61,6 +61,8 @@ void checking_retire(struct rmem *rm, struct slab *slab, uint32_t slot, void *ca
 /* rmem_free() has refused an address. */
 void checking_bad_free(struct rmem *rm, rmem_addr_t addr, void *caller);
 
+/* The library has refused an access with -EFAULT, maybe for this range. Was it? Then it was reported. */
+bool checking_bad_range(struct rmem *rm, rmem_addr_t addr, uint64_t bytes, bool is_read);
 void checking_bad_access(struct rmem *rm, const struct operation *op);
 /* What has become of an operation: refused, if it is -EFAULT and nothing of it was sent. */
 static inline void checking_result(struct rmem *rm, const struct operation *op, int rc)

@@ -57,7 +57,7 @@ static struct raw *attach(
 	static struct raw_session s;
 	struct lookup_request q = { .addr = addr };
 	struct lookup_reply found;
-	struct raw *raw;
+	struct raw *raw = NULL;
 
 	memcpy(q.key, key->bytes, sizeof(q.key));
 	raw_session_init(&s);

@@ -152,8 +152,12 @@ int __wrap_control_call(struct session *s, const struct control_call *call, stru
 static int check_objects(
 	const struct channel *ch, const struct operation *op, struct errinfo *errinfo)
 {
-	for (int i = 0; i < op->left.nremote && !op->is_journal; i++) {
-		const struct rmem_iovec *piece = &op->left.remote[i];
+	const struct rmem_iovec word = { op->addr, sizeof(uint64_t) };
+	const int n = operation_is_copy(op) ? op->left.nremote : 1;
+
+	for (int i = 0; i < n && !op->is_journal; i++) {
+		const struct rmem_iovec *piece =
+			operation_is_copy(op) ? &op->left.remote[i] : &word;
 		const struct slab *slab = blocks_slab(&ch->session->blocks, piece->base);
 		uint32_t slot;
 

@@ -150,6 +150,48 @@ static void test_modes(void **state)
 	lender_close(rm);
 }
 
+/* The program is told at once. */
+static void test_open_refuses(void **state)
+{
+	struct rmem *rm = NULL;
+
+	(void)state;
+	assert_int_equal(setenv("RMEM_CHECK", "sample:many", 1), 0);
+	assert_int_equal(rmem_open("127.0.0.1", NULL, &rm), -EINVAL);
+	assert_int_equal(unsetenv("RMEM_CHECK"), 0);
+	assert_null(rm);
+	assert_non_null(strstr(rmem_errmsg(), "$RMEM_CHECK is \"sample:many\""));
+}
+
+/* A canary takes nothing from the object: it is as aligned as without, and what no slot holds then is a block. */
+static void test_places(void **state)
+{
+	static const uint32_t blocks[] = { 4096, 4090, OBJECT_BYTES_MAX - 15, OBJECT_BYTES_MAX };
+	struct rmem_alloc_attr attr = RMEM_ALLOC_ATTR_INIT;
+	struct rmem *rm = open_checked("full", false);
+	struct rmem_stat stat = RMEM_STAT_INIT;
+	rmem_addr_t addr;
+
+	(void)state;
+	for (uint32_t bytes = 1; bytes < 4096; bytes *= 2)
+		for (unsigned i = 0; i < 5; i++) {
+			addr = allocate(rm, bytes);
+			assert_int_equal(addr % bytes, 0);
+			assert_int_not_equal(lender_find(addr)->size_class, 0);
+			assert_int_equal(rmem_stat(rm, addr, &stat), 0);
+			assert_int_equal(stat.bytes, bytes);
+			assert_int_equal(stat.usable_bytes, bytes);
+		}
+	attr.align_bytes = 4096;
+	for (size_t i = 0; i < sizeof(blocks) / sizeof(blocks[0]); i++) {
+		assert_int_equal(rmem_alloc(rm, blocks[i], &attr, &addr), 0);
+		assert_int_equal(lender_find(addr)->size_class, 0);
+		assert_int_equal(lender_find(addr)->bytes, blocks[i]);
+	}
+	assert_string_equal(heard, "");
+	close_checked(rm);
+}
+
 static void test_warm_path_is_off(void **state)
 {
 	struct rmem *rm = lender_open(false, false);
@@ -394,6 +436,15 @@ static void test_refused_accesses(void **state)
 	assert_int_equal(rmem_write(rm, freed, bytes, 24), -EFAULT);
 	assert_report("use after free, a write at", freed);
 	assert_heard(" fd fd fd fd");
+	heard[0] = '\0';
+	assert_int_equal(rmem_copy(rm, addr, freed, 8), -EFAULT);
+	assert_report("use after free, a read at", freed);
+	heard[0] = '\0';
+	assert_int_equal(rmem_fill(rm, addr, 0, 25), -EFAULT);
+	assert_report("write past the end, from", addr);
+	heard[0] = '\0';
+	assert_int_equal(rmem_fetch_add(rm, freed, 1, NULL), -EFAULT);
+	assert_report("use after free, a write at", freed);
 	close_checked(rm);
 }
 
@@ -472,6 +523,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_modes),
+		cmocka_unit_test(test_open_refuses),
+		cmocka_unit_test(test_places),
 		cmocka_unit_test(test_warm_path_is_off),
 		both_journals(test_no_fault),
 		both_journals(test_write_past_the_end),

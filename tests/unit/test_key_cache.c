@@ -39,7 +39,7 @@ static bool find(struct key_cache *k, const struct block *b, uint32_t slot, uint
 	if (!b->lent || addr < b->addr || addr + bytes > b->addr + b->bytes ||
 		!key_cache_get(k, slot, b->serial, &rkey))
 		return false;
-	*out = (struct near_key){ b->addr, b->bytes, b->serial, &b->live, rkey, NULL, false };
+	*out = (struct near_key){ b->addr, b->bytes, b->serial, &b->live, rkey, NULL };
 	key_cache_remember(k, addr, out);
 	return true;
 }
@@ -138,20 +138,18 @@ static void test_edges_of_a_range(void **state)
 	(void)state;
 	assert_null(key_cache_find(&k, 0, 1)); /* nothing is cached, not even null */
 	assert_null(key_cache_find(&k, BASE, 0));
-	key_cache_remember(
-		&k, BASE + 10, &(struct near_key){ BASE, 100, 1, &live, 5, NULL, false });
+	key_cache_remember(&k, BASE + 10, &(struct near_key){ BASE, 100, 1, &live, 5, NULL });
 	assert_true(finds(&k, BASE, 100, 5));
 	assert_true(finds(&k, BASE + 99, 1, 5));
 	assert_null(key_cache_find(&k, BASE, 101));
 	assert_null(key_cache_find(&k, BASE + 100, 1));
 	assert_null(key_cache_find(&k, BASE - 1, 2));
 	assert_null(key_cache_find(&k, BASE + 1, SIZE_MAX));
-	key_cache_remember(
-		&k, BASE + 10, &(struct near_key){ BASE + 10, 100, 1, &live, 5, NULL, false });
+	key_cache_remember(&k, BASE + 10, &(struct near_key){ BASE + 10, 100, 1, &live, 5, NULL });
 	assert_null(key_cache_find(&k, BASE + 9, 1));
 	assert_true(finds(&k, BASE + 10, 1, 5));
 	/* No sum of it may wrap around. */
-	key_cache_remember(&k, last, &(struct near_key){ last, PAGE, 1, &live, 6, NULL, false });
+	key_cache_remember(&k, last, &(struct near_key){ last, PAGE, 1, &live, 6, NULL });
 	assert_true(finds(&k, last, PAGE, 6));
 	assert_null(key_cache_find(&k, last + 1, PAGE));
 	assert_null(key_cache_find(&k, last + 1, SIZE_MAX));
