@@ -21,7 +21,7 @@ struct rmem_queue {
 	struct rmem_queue *prev, *next; /* of the session */
 	struct channel *channel;
 	struct operation *operations; /* a ring of mask + 1 */
-	uint64_t mask, depth, started, reaped;
+	uint64_t mask, depth, reaped;
 	uint64_t short_end; /* more may be started the short way until there are so many */
 	bool fence;         /* before the next */
 	int epoll_fd;       /* -1: never asked for */
@@ -34,13 +34,19 @@ struct rmem_queue {
 	struct reasons *reasons; /* why operations have failed, of late */
 };
 
+/* So far: all that has begun on its channel, which counts for the grace periods anyway. */
+static inline uint64_t queue_started(const struct rmem_queue *q)
+{
+	return atomic_load_explicit(&q->channel->pipeline.turn.begun, memory_order_relaxed);
+}
+
 /* Started, and neither on their way nor reaped. */
 static inline uint64_t queue_completed(const struct rmem_queue *q)
 {
 	const struct operation *first = q->channel->pipeline.first;
 
 	if (!first)
-		return q->started - q->reaped;
+		return queue_started(q) - q->reaped;
 	return ((uint64_t)(first - q->operations) - q->reaped) & q->mask;
 }
 
@@ -49,7 +55,7 @@ static inline void queue_set_short_end(struct rmem_queue *q)
 {
 	const bool is_long = q->fence || (q->quiet && q->epoll_fd >= 0);
 
-	q->short_end = is_long ? q->started : q->reaped + q->depth;
+	q->short_end = is_long ? queue_started(q) : q->reaped + q->depth;
 }
 
 /* The beginning of every call on a queue but those that start: as call_enter(). */

@@ -30,7 +30,7 @@ static void make_room(struct rmem_queue *q)
 	struct errinfo errinfo = { "" };
 
 	drop_silent(q);
-	if (q->started - q->reaped != q->depth || !q->operations[q->reaped & q->mask].silent)
+	if (queue_started(q) - q->reaped != q->depth || !q->operations[q->reaped & q->mask].silent)
 		return;
 	if (channel_is_busy(q->channel))
 		progress_advance(q->channel, 0, &errinfo);
@@ -41,14 +41,14 @@ static void make_room(struct rmem_queue *q)
 static int take_place(struct rmem_queue *q, enum operation_kind kind, uint64_t tag,
 	struct operation **out, struct errinfo *errinfo)
 {
-	if (q->started - q->reaped == q->depth)
+	if (queue_started(q) - q->reaped == q->depth)
 		make_room(q);
-	if (q->started - q->reaped == q->depth)
+	if (queue_started(q) - q->reaped == q->depth)
 		return errinfo_set(errinfo, -EAGAIN,
 			"%u operations have been started: reap some, or create the queue with a "
 			"greater depth",
 			(unsigned)q->depth);
-	*out = &q->operations[q->started & q->mask];
+	*out = &q->operations[queue_started(q) & q->mask];
 	**out = (struct operation){ .kind = kind,
 		.fence = q->fence,
 		.tag = tag,
@@ -60,7 +60,6 @@ static void started(struct rmem_queue *q)
 {
 	struct errinfo errinfo;
 
-	q->started++;
 	q->fence = false;
 	queue_set_short_end(q);
 	if (channel_unposted(q->channel) >= PIPELINE_BATCH)
@@ -142,10 +141,10 @@ static inline __attribute__((always_inline)) bool start_short(struct rmem_queue 
 {
 	struct channel *ch = q->channel;
 
-	if (q->started >= q->short_end || !fastpath_start(ch, &q->operations[q->started & q->mask],
-						  kind, local, remote, bytes, tag, silent))
+	if (queue_started(q) >= q->short_end ||
+		!fastpath_start(ch, &q->operations[queue_started(q) & q->mask], kind, local, remote,
+			bytes, tag, silent))
 		return false;
-	q->started++;
 	if (ch->pipeline.built >= ch->pipeline.short_end)
 		post_batch(ch);
 	return true;

@@ -30,8 +30,8 @@ struct operation {
 	bool once; /* never sent again after it may have been carried out; so is every atomic one */
 	bool uncertain; /* ... and posted */
 	bool is_journal; /* the library's own: it may touch what is no object, as records of a slab */
-	bool silent;     /* the program is told of a failure only */
 	bool timed;      /* it fails when it has not completed by deadline_ns */
+	bool silent;     /* the program is told of a failure only */
 	int status;      /* once it has completed: 0 or a negative errno */
 	unsigned failures;      /* connections that broke on it */
 	uint32_t reason;        /* ... and its reasons_add(); 0: nothing was said */
@@ -67,10 +67,11 @@ int operation_plan_one(struct operation *op, void *local, rmem_addr_t remote, si
 static inline void operation_set_short(struct operation *op, enum operation_kind kind, void *local,
 	rmem_addr_t remote, size_t bytes, uint64_t as_of, uint64_t tag, bool silent)
 {
+	/* In the order of the struct: these are one store. */
 	op->kind = kind;
 	op->fence = false;
 	op->is_short = true;
-	op->begun = op->once = op->uncertain = op->timed = op->is_journal = false;
+	op->begun = op->once = op->uncertain = op->is_journal = op->timed = false;
 	op->silent = silent;
 	op->status = 0;
 	op->failures = 0;
