@@ -16,10 +16,6 @@
 #define PIECE_BYTES 2048U /* read or written at once */
 #define SAMPLE_MAX 1000000000U
 
-/* Small allocations of the thread until the next sample; 0: not drawn yet. */
-static _Thread_local uint32_t draw_left __attribute__((tls_model("initial-exec")));
-static _Thread_local uint32_t draw_state __attribute__((tls_model("initial-exec")));
-
 /* ---- the mode ---- */
 
 static bool read_mode(const char *asked, struct checking *out)
@@ -36,6 +32,15 @@ static bool read_mode(const char *asked, struct checking *out)
 	n = strtoul(asked + 7, &end, 10);
 	out->one_in = (uint32_t)n;
 	return !errno && !*end && n && n <= SAMPLE_MAX;
+}
+
+/* xorshift, which needs no quality: programs do not allocate in its order. */
+static uint32_t draw(struct checking *c)
+{
+	c->draw_state ^= c->draw_state << 13;
+	c->draw_state ^= c->draw_state >> 17;
+	c->draw_state ^= c->draw_state << 5;
+	return 1 + c->draw_state % (2 * c->one_in - 1);
 }
 
 int checking_open(struct rmem *rm, const char *asked, struct errinfo *errinfo)
@@ -56,6 +61,8 @@ int checking_open(struct rmem *rm, const char *asked, struct errinfo *errinfo)
 			asked, SAMPLE_MAX);
 	}
 	pthread_mutex_init(&c->lock, NULL);
+	c->draw_state = (uint32_t)clock_boot_ns() | 1;
+	c->draw_left = c->one_in ? draw(c) : 0;
 	rm->checking = c;
 	rm->channels.cache_hidden = true;
 	return 0;
@@ -83,28 +90,19 @@ unsigned checking_size_class(const struct rmem *rm, uint64_t bytes, uint64_t ali
 	return size_class_bytes(size_class) - bytes > OBJECT_SLACK_MAX ? 0 : size_class;
 }
 
-/* xorshift, which needs no quality: programs do not allocate in its order. */
-static uint32_t draw(uint32_t below)
+bool checking_draws(struct rmem *rm)
 {
-	if (!draw_state)
-		draw_state = (uint32_t)(clock_boot_ns() ^ (uintptr_t)&draw_state >> 4) | 1;
-	draw_state ^= draw_state << 13;
-	draw_state ^= draw_state >> 17;
-	draw_state ^= draw_state << 5;
-	return draw_state % below;
-}
+	struct checking *c = rm->checking;
+	bool drawn;
 
-/* The distance between samples is anything from 1 to 2N - 1: N on average, in no step with the program. */
-bool checking_draws(const struct rmem *rm)
-{
-	const uint32_t one_in = rm->checking ? rm->checking->one_in : 0;
-
-	if (!one_in)
+	if (!c || !c->one_in)
 		return false;
-	/* None yet, or one of a session with another N. */
-	if (!draw_left || draw_left > 2 * one_in - 1)
-		draw_left = 1 + draw(2 * one_in - 1);
-	return --draw_left == 0;
+	pthread_mutex_lock(&c->lock);
+	drawn = --c->draw_left == 0;
+	if (drawn)
+		c->draw_left = draw(c);
+	pthread_mutex_unlock(&c->lock);
+	return drawn;
 }
 
 /* ---- patterns ---- */

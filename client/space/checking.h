@@ -27,8 +27,10 @@
 struct checking {
 	bool full;
 	uint32_t one_in; /* sample */
+	pthread_mutex_t lock; /* of what follows */
+	uint32_t draw_left;   /* small allocations until the next sample, */
+	uint32_t draw_state;  /* ... and what draws their number */
 	/* The quarantine, the oldest first. */
-	pthread_mutex_t lock;
 	slab_item items[QUARANTINE_ITEMS];
 	uint32_t first, n;
 	uint64_t bytes;
@@ -49,7 +51,7 @@ static inline bool checking_is_full(const struct rmem *rm)
 unsigned checking_size_class(const struct rmem *rm, uint64_t bytes, uint64_t align_bytes);
 
 /* Is the small allocation that is about to be made a sample? */
-bool checking_draws(const struct rmem *rm);
+bool checking_draws(struct rmem *rm);
 
 /* full: a slot is about to be handed out. false: it is not as it was left, which was reported. */
 bool checking_reuse(struct rmem *rm, slab_item item, void *caller);
