@@ -98,11 +98,15 @@ int pipeline_attach(struct pipeline *p, struct endpoint *ep, struct errinfo *err
 }
 
 /* Those at the head that are done leave, in order. */
-/* A record has arrived, if it is still that of the slot. */
+/* A record has arrived. If not, or if perhaps after a later one of its slot, that one is to be sent again. */
 static void note_sent(const struct operation *op)
 {
-	if (op->slab && op->status == 0 && slab_record(op->slab, op->slot) == op->desired)
+	if (!op->slab)
+		return;
+	if (op->status == 0 && slab_record(op->slab, op->slot) == op->desired)
 		atomic_store_explicit(&op->slab->sent[op->slot], op->desired, memory_order_release);
+	else
+		depot_touch(op->slab->depot, op->slab, op->slot);
 }
 
 void pipeline_complete(struct pipeline *p)
@@ -199,6 +203,8 @@ void pipeline_fail(struct pipeline *p, int rc, const struct errinfo *errinfo)
 	for (struct operation *op = p->first; op; op = op->following, n++) {
 		if (!op->status)
 			operation_fail(op, rc, reason);
+		if (op->is_journal)
+			note_sent(op);
 		pipeline_give_up(op);
 	}
 	p->first = p->building = p->last = NULL;

@@ -28,7 +28,7 @@
 #include "client/data/operation.h"
 #include "client/data/reasons.h"
 #include "client/data/temp_mrs.h"
-#include "client/slabs/slab.h"
+#include "client/slabs/depot.h"
 #include "common/clock.h"
 #include "common/endpoint.h"
 #include "common/errinfo.h"

@@ -263,7 +263,9 @@ struct slab *depot_make_slab(struct depot *d, unsigned size_class, uint64_t byte
 		slab_reset(s, size_class, bytes);
 	else
 		s = slab_create(d->heap, size_class, bytes, exact);
-	if (!s)
+	if (s)
+		s->depot = d;
+	else
 		unreserve(&d->classes[size_class]);
 	return s;
 }

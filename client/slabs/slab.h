@@ -29,6 +29,8 @@ enum line_state {
 	LINE_SENDING, /* in the round that is under way */
 };
 
+struct depot;
+
 struct slab {
 	/* Read at each allocation, written when the slab comes and goes. */
 	uint64_t addr;
@@ -48,6 +50,8 @@ struct slab {
 	_Atomic(_Atomic uint32_t *) shadow; /* by slot (shadow.h); NULL: RMEM_CHECK is not full */
 
 	struct slab *next_taken; /* of those that the journal is sending */
+
+	struct depot *depot; /* that it is in, or was */
 
 	/* The depot's, with the lock of the class. */
 	uint64_t *free;  /* a bit for each slot that is in no magazine and not held */
