@@ -57,12 +57,14 @@ int resize_find(struct rmem *rm, rmem_addr_t addr, struct resizable *out, struct
 int resize_object(struct rmem *rm, rmem_addr_t addr, uint32_t bytes, struct errinfo *errinfo)
 {
 	struct session *s = &rm->session;
-	struct resizable object;
+	struct resizable object = { 0 };
 	uint32_t slot;
 	int rc;
 
 	pthread_mutex_lock(&s->table);
 	rc = find(s, addr, &object, errinfo);
+	if (rc == 0 && !object.slab)
+		rc = errinfo_set(errinfo, -EINVAL, "0x%" PRIx64 " is a block by now", addr);
 	if (rc == 0 && !slab_resize_object(object.slab, addr, bytes, &slot))
 		rc = errinfo_set(errinfo, -EINVAL, "0x%" PRIx64 " was freed already", addr);
 	if (rc == 0)

@@ -40,19 +40,20 @@ struct auditor {
 
 size_t auditor_nodes(const struct pool *pool, struct audit_node out[ADDR_MAX_NODES])
 {
+	const unsigned n = pool->nnodes;
 	unsigned cursor = 0;
 
-	for (unsigned i = 0; i < pool->nnodes; i++)
+	for (unsigned i = 0; i < n; i++)
 		out[i] = (struct audit_node){ .node = pool->nodes[i].node };
 	for (struct segment *s; (s = pool_next_segment(pool, &cursor)) != NULL;) {
-		unsigned i = 0;
-
-		while (out[i].node != s->node)
-			i++;
-		out[i].registered_bytes += s->arena.bytes;
-		out[i].free_bytes += buddy_free_bytes(s->buddy);
+		for (unsigned i = 0; i < n; i++) {
+			if (out[i].node != s->node)
+				continue;
+			out[i].registered_bytes += s->arena.bytes;
+			out[i].free_bytes += buddy_free_bytes(s->buddy);
+		}
 	}
-	return pool->nnodes;
+	return n;
 }
 
 static struct audit_input input_of(const struct auditor *a, struct audit_node nodes[ADDR_MAX_NODES])

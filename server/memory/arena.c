@@ -55,28 +55,44 @@ const char *arena_name(unsigned segment, unsigned node, uint64_t pool, char buf[
 	return buf;
 }
 
+/* The number behind a dash. What stands there besides is found when the name is made again. */
+static uint64_t read_number(const char **at, int base)
+{
+	const char *dash = strchr(*at, '-');
+	char *end = NULL;
+	uint64_t number;
+
+	if (!dash)
+		return UINT64_MAX;
+	number = strtoull(dash + 1, &end, base);
+	*at = end;
+	return number;
+}
+
 /* Accept exactly the names that arena_name() makes, and "arena-NODE" from before pools had ids. */
 static bool parse_name(struct arena_entry *entry)
 {
 	char again[ARENA_NAME_SIZE];
-	unsigned segment, node;
-	uint64_t pool = 0;
-	int n;
+	const char *at = entry->name;
+	uint64_t node, segment, pool = 0;
+	unsigned dashes = 0;
 
-	n = sscanf(entry->name, "arena-%3u-%2u-%16" SCNx64, &segment, &node, &pool);
-	if (n != 3) {
-		n = sscanf(entry->name, "arena-%2u-%16" SCNx64, &node, &pool);
-		segment = node;
-	}
-	if (n < 1 || segment >= SEGMENTS_MAX || node >= ADDR_MAX_NODES)
+	for (const char *c = at; *c; c++)
+		dashes += *c == '-';
+	segment = node = read_number(&at, 10);
+	if (dashes == 3)
+		node = read_number(&at, 10);
+	if (dashes > 1)
+		pool = read_number(&at, 16);
+	if (segment >= SEGMENTS_MAX || node >= ADDR_MAX_NODES)
 		return false;
-	entry->segment = segment;
-	entry->node = node;
-	entry->pool = n == 1 ? 0 : pool;
-	if (n == 1)
-		snprintf(again, sizeof(again), "arena-%u", node);
+	entry->segment = (unsigned)segment;
+	entry->node = (unsigned)node;
+	entry->pool = pool;
+	if (dashes == 1)
+		snprintf(again, sizeof(again), "arena-%u", entry->node);
 	else
-		arena_name(segment, node, pool, again);
+		arena_name(entry->segment, entry->node, pool, again);
 	return strcmp(again, entry->name) == 0;
 }
 

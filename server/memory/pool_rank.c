@@ -43,11 +43,10 @@ unsigned pool_facts(const struct pool *p, struct ranking_node out[ADDR_MAX_NODES
 	for (unsigned i = 0; i < p->nnodes; i++)
 		out[i] = facts_of_node(p->topology, p->nodes[i].node);
 	for (struct segment *s; (s = pool_next_segment(p, &cursor)) != NULL;) {
-		unsigned i = 0;
+		const uint64_t bytes = buddy_free_bytes(s->buddy);
 
-		while (out[i].node != s->node)
-			i++;
-		out[i].free_bytes += buddy_free_bytes(s->buddy);
+		for (unsigned i = 0; i < p->nnodes; i++)
+			out[i].free_bytes += out[i].node == s->node ? bytes : 0;
 	}
 	return p->nnodes;
 }
@@ -57,7 +56,7 @@ int pool_rank(
 {
 	struct ranking_question q = { .placement = &wish->placement,
 		.turns = wish->turns ? *wish->turns : 0 };
-	struct ranking_node nodes[ADDR_MAX_NODES];
+	struct ranking_node nodes[ADDR_MAX_NODES] = { 0 };
 	int err = origin_of(p, wish, &q.origin, errinfo);
 
 	if (err)
