@@ -28,8 +28,7 @@ static const struct {
 } sizes[HOARDER_SITES] = { { 48, 8 }, { 320, 32 }, { 2048, 128 }, { 16384, 1024 } };
 
 #define SITE(name) \
-	static __attribute__((noinline, noclone)) int name( \
-		struct rmem *rm, uint64_t bytes, uint64_t *out) \
+	static __attribute__((noinline)) int name(struct rmem *rm, uint64_t bytes, uint64_t *out) \
 	{ \
 		int rc = rmem_alloc(rm, bytes, NULL, out); \
 \
@@ -42,8 +41,8 @@ SITE(hoard_letters)
 SITE(hoard_pages)
 SITE(hoard_books)
 
-static int (*const allocate[HOARDER_SITES])(struct rmem *, uint64_t, uint64_t *) = { hoard_notes,
-	hoard_letters, hoard_pages, hoard_books };
+static int (*const volatile allocate[HOARDER_SITES])(struct rmem *, uint64_t,
+	uint64_t *) = { hoard_notes, hoard_letters, hoard_pages, hoard_books };
 const char *const hoarder_sites[HOARDER_SITES] = { "hoard_notes", "hoard_letters", "hoard_pages",
 	"hoard_books" };
 

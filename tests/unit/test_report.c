@@ -357,8 +357,8 @@ static void test_loss(void **state)
 	uint32_t session = add_session(w);
 	const struct allocation *a = add_block(w, session, 0, 5000, 1, 0);
 	struct report_loss loss = { .sessions = 3,
-		.all = { 7, 6000, 16384 },
-		.losers = { { session, { 2, 5000, 8192 } } },
+		.all = { 7, 6000, 16384, 0 },
+		.losers = { { session, { 2, 5000, 8192, 0 } } },
 		.nlosers = 1 };
 	struct stage s = make_stage(w);
 	json_t *answer;
