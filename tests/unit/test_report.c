@@ -558,7 +558,8 @@ static void test_who_holds(void **state)
 	audit_scan_destroy(last);
 	s.view.scan = NULL;
 
-	assert_true(json_is_null(at(answer = report_who_holds(view_of(&s), a->addr), "object")));
+	answer = report_who_holds(view_of(&s), a->addr);
+	assert_true(json_is_null(at(answer, "object")));
 	json_decref(answer);
 	check_refused(view_of(&s), 0x1000, "EINVAL",
 		"0x1000 is no remote address: those begin with 0x9e");
