@@ -88,16 +88,18 @@ static int take_object(struct rmem *rm, const struct alloc_call *call, uint64_t 
 	}
 }
 
-static void hand_out(
+static bool hand_out(
 	struct rmem *rm, slab_item item, const struct object_wish *wish, struct object *out)
 {
 	const bool checked = checking_is_full(rm);
 	const bool clean = !checked || checking_reuse(rm, item, wish->caller);
 
-	objects_hand_out(rm, item, wish, out);
+	if (!objects_hand_out(rm, item, wish, out))
+		return false;
 	if (checked)
 		checking_guard(rm, out->slab, slab_item_slot(item));
 	out->zero &= clean;
+	return true;
 }
 
 static int alloc_object_once(struct rmem *rm, const struct alloc_call *call, uint64_t deadline_ns,
@@ -115,7 +117,8 @@ static int alloc_object_once(struct rmem *rm, const struct alloc_call *call, uin
 	rc = take_object(rm, call, deadline_ns, &wish, &item, errinfo);
 	if (rc)
 		return rc;
-	hand_out(rm, item, &wish, &object);
+	if (!hand_out(rm, item, &wish, &object))
+		return -ESTALE; /* the session was lost meanwhile */
 	if ((call->attr.flags & RMEM_ALLOC_ZERO) && !object.zero)
 		rc = objects_zero(rm, object.addr, wish.bytes, deadline_ns, errinfo);
 	if (rc)
@@ -199,7 +202,8 @@ static inline bool alloc_warm(
 		objects_put_back(rm, item);
 		return false;
 	}
-	objects_hand_out(rm, item, &wish, &object);
+	if (!objects_hand_out(rm, item, &wish, &object))
+		return false;
 	*out = object.addr;
 	return true;
 }
@@ -227,7 +231,7 @@ static int release(struct rmem *rm, rmem_addr_t addr, void *caller, uint64_t dea
 	if (rc && rc != -ESTALE)
 		return rc;
 	rc = slab ? objects_free(rm, slab, addr, caller, errinfo)
-		  : release_block(&rm->session, addr, deadline_ns, errinfo);
+		  : release_block(&rm->session, addr, NULL, deadline_ns, errinfo);
 	if (rc == -EINVAL && rm->checking)
 		checking_bad_free(rm, addr, caller);
 	return rc;

@@ -97,7 +97,8 @@ static int start_records(struct rmem_queue *q, enum operation_kind kind,
 	struct operation *op;
 	int rc = 0;
 
-	if (!s->exact || kind == OPERATION_READ || !pieces)
+	/* What is wrong with the pieces is said when the operation is planned. */
+	if (!s->exact || kind == OPERATION_READ || !pieces || n > PLAN_PIECES_MAX)
 		return 0;
 	for (int i = 0; i < n && rc == 0; i++) {
 		if (!exact_needs(s, pieces[i].base))

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "client/control/blocks.h"
 
+#include "client/base/barrier.h"
+
 #include <errno.h>
 #include <string.h>
 #include <utlist.h>
@@ -242,6 +244,7 @@ void blocks_set_state(struct blocks *t, struct block *b, enum block_state state)
 		return;
 	/* First: a thread that frees an object from now on sees that it is lost, or its object is not counted. */
 	depot_lose(t->depot, slab);
+	barrier_all_threads();
 	b->left = slab_count_live(slab);
 	if (b->left == 0)
 		blocks_remove(t, b);

@@ -18,14 +18,16 @@ int release_call(struct session *s, const struct free_request *request, uint64_t
 }
 
 /* Is addr something that can be freed? *request names it. 1: nothing is left to do. */
-static int check_free(
-	struct session *s, rmem_addr_t addr, struct free_request *request, struct errinfo *errinfo)
+static int check_free(struct session *s, rmem_addr_t addr, const struct slab *slab,
+	struct free_request *request, struct errinfo *errinfo)
 {
 	struct block *block;
 	int rc = 0;
 
 	pthread_mutex_lock(&s->table);
 	block = blocks_find(&s->blocks, addr);
+	if (block && block->slab != slab)
+		block = NULL;
 	if (block)
 		*request = (struct free_request){ .addr = addr, .serial = block->id };
 	if (!block && blocks_find_range(&s->blocks, addr, 1)) {
@@ -70,20 +72,20 @@ static void mark_freed(struct session *s, const struct free_request *request, bo
 	pthread_mutex_unlock(&s->table);
 }
 
-static int free_locked(
-	struct session *s, rmem_addr_t addr, uint64_t deadline_ns, struct errinfo *errinfo)
+static int free_locked(struct session *s, rmem_addr_t addr, const struct slab *slab,
+	uint64_t deadline_ns, struct errinfo *errinfo)
 {
 	struct free_request request;
 	int rc;
 
-	rc = check_free(s, addr, &request, errinfo);
+	rc = check_free(s, addr, slab, &request, errinfo);
 	if (rc == 0)
 		rc = request_ready(s, deadline_ns, errinfo);
 	else
 		return rc;
 	/* Coming back may have shown that it is gone, or that an earlier try had worked. */
 	if (rc == 0)
-		rc = check_free(s, addr, &request, errinfo);
+		rc = check_free(s, addr, slab, &request, errinfo);
 	if (rc)
 		return rc;
 	mark_freed(s, &request, false);
@@ -106,13 +108,13 @@ static int ask_to_repeat(rmem_addr_t addr, int rc, struct errinfo *errinfo)
 		cause.text[0] ? cause.text : errinfo_errno(-rc));
 }
 
-int release_block(
-	struct session *s, rmem_addr_t addr, uint64_t deadline_ns, struct errinfo *errinfo)
+int release_block(struct session *s, rmem_addr_t addr, const struct slab *slab,
+	uint64_t deadline_ns, struct errinfo *errinfo)
 {
 	int rc = session_lock(s, deadline_ns, errinfo);
 
 	if (rc == 0) {
-		rc = free_locked(s, addr, deadline_ns, errinfo);
+		rc = free_locked(s, addr, slab, deadline_ns, errinfo);
 		session_unlock(s);
 	}
 	if (rc == -ETIMEDOUT || rc == -ECONNRESET || rc == -ENOMEM)

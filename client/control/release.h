@@ -5,8 +5,12 @@
 
 #include "client/control/session.h"
 
-/* addr: of an allocation, or of a slab. Errors as rmem_free(). */
-int release_block(struct session *s, uint64_t addr, uint64_t deadline_ns, struct errinfo *errinfo);
+/*
+ * What is at addr: this slab, or if it is NULL an allocation. Where something else is by now, because the one before was
+ * lost and its address lent anew, that is left alone: -EINVAL. Errors as rmem_free().
+ */
+int release_block(struct session *s, uint64_t addr, const struct slab *slab, uint64_t deadline_ns,
+	struct errinfo *errinfo);
 
 /* With control: one FREE, as the server answers it. */
 int release_call(struct session *s, const struct free_request *request, uint64_t deadline_ns,

@@ -97,7 +97,6 @@ int pipeline_attach(struct pipeline *p, struct endpoint *ep, struct errinfo *err
 	return 0;
 }
 
-/* Those at the head that are done leave, in order. */
 /* A record has arrived. If not, or if perhaps after a later one of its slot, that one is to be sent again. */
 static void note_sent(const struct operation *op)
 {

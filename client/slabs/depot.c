@@ -294,6 +294,7 @@ void depot_add(struct depot *d, struct slab *s)
 	c->slabs[s->id] = s;
 	c->bytes += slab_bytes_used(s);
 	atomic_fetch_add_explicit(&d->bytes, slab_bytes_used(s), memory_order_relaxed);
+	atomic_store(&s->lost, false);
 	count_empty(d, c, s, true);
 	mark_some(c, s->id);
 	pthread_mutex_unlock(&c->lock);

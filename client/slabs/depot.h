@@ -91,6 +91,8 @@ static inline void depot_touch(struct depot *d, struct slab *s, uint32_t slot)
 {
 	_Atomic uint8_t *line = &s->dirty[slot / SLAB_LINE_RECORDS];
 
+	atomic_signal_fence(
+		memory_order_seq_cst); /* the compiler keeps the order; the processor is told by the barrier */
 	if (atomic_load_explicit(line, memory_order_relaxed) != LINE_CHANGED)
 		atomic_store_explicit(line, LINE_CHANGED, memory_order_release);
 	if (__builtin_expect(!atomic_load_explicit(&s->is_dirty, memory_order_relaxed), 0))

@@ -52,7 +52,6 @@ void slab_reset(struct slab *s, unsigned size_class, uint64_t bytes)
 		s->free[s->slots / 64] = (1ULL << s->slots % 64) - 1;
 	s->nfree = s->slots;
 	s->period = 0;
-	atomic_store(&s->lost, false);
 }
 
 /* Birth and generation ascend together: a second more where the generation begins anew. For 388 days. */

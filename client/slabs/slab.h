@@ -65,7 +65,7 @@ _Static_assert(SLAB_BYTES_MAX / (8 + OBJECT_RECORD_BYTES) <= SLAB_SLOTS_MAX, "a 
 
 /* All slots unused. exact: with room for what was sent. NULL: out of memory. */
 struct slab *slab_create(struct heap *heap, unsigned size_class, uint64_t bytes, bool exact);
-/* Make an unused one, with enough room and exact as before, a slab of this class and length. */
+/* Make an unused one, with enough room and exact as before, a slab of this class and length; lost until depot_add(). */
 void slab_reset(struct slab *s, unsigned size_class, uint64_t bytes);
 
 static inline uint64_t slab_bytes_used(const struct slab *s)

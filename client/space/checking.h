@@ -26,7 +26,7 @@
 
 struct checking {
 	bool full;
-	uint32_t one_in; /* sample */
+	uint32_t one_in;      /* sample */
 	pthread_mutex_t lock; /* of what follows */
 	uint32_t draw_left;   /* small allocations until the next sample, */
 	uint32_t draw_state;  /* ... and what draws their number */

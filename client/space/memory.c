@@ -131,6 +131,9 @@ static int accept_allocation(struct session *s, const struct alloc_request *requ
 					    .born_ns = clock_boot_ns(),
 					    .slab = slab,
 					    .origin = origin });
+	/* With the table, as when it is lost: that may be at once. */
+	if (rc == 0 && slab)
+		depot_add(&s->depot, slab);
 	if (rc == -EEXIST)
 		session_displace(s, lent->addr, lent->bytes);
 	pthread_mutex_unlock(&s->table);

@@ -25,8 +25,6 @@ static int ask_for_slab(struct rmem *rm, unsigned size_class, uint64_t bytes, ui
 	rc = memory_alloc(rm, &wish, deadline_ns, &addr, errinfo);
 	if (rc)
 		depot_cancel(d, s);
-	else
-		depot_add(d, s);
 	return rc;
 }
 
@@ -144,6 +142,15 @@ static int free_lost(struct rmem *rm, struct slab *s, rmem_addr_t addr, struct e
 	}
 	pthread_mutex_unlock(&session->table);
 	return rc;
+}
+
+bool objects_take_back(struct rmem *rm, struct slab *slab, rmem_addr_t addr)
+{
+	uint32_t slot;
+
+	(void)slab_end_object(slab, addr, &slot);
+	objects_freed_late(rm, slab);
+	return false;
 }
 
 void objects_freed_late(struct rmem *rm, struct slab *slab)

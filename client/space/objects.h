@@ -41,8 +41,12 @@ int objects_free(struct rmem *rm, struct slab *slab, rmem_addr_t addr, void *cal
 /* The slab was lost while an object of it was freed. */
 __attribute__((noinline, cold)) void objects_freed_late(struct rmem *rm, struct slab *slab);
 
-/* The slot is the program's from now on. */
-static inline __attribute__((always_inline)) void objects_hand_out(
+/* The slab was lost while an object of it was handed out: it was not. Returns false. */
+__attribute__((noinline, cold)) bool objects_take_back(
+	struct rmem *rm, struct slab *slab, rmem_addr_t addr);
+
+/* The slot is the program's from now on. false: its slab was lost meanwhile. */
+static inline __attribute__((always_inline)) bool objects_hand_out(
 	struct rmem *rm, slab_item item, const struct object_wish *wish, struct object *out)
 {
 	struct slab *const s = slab_item_slab(item);
@@ -62,6 +66,10 @@ static inline __attribute__((always_inline)) void objects_hand_out(
 	atomic_store_explicit(&s->records[slot],
 		slab_next_record(s, slot, before, object_record_pack(&r)), memory_order_release);
 	depot_touch(&rm->session.depot, s, slot);
+	/* Marking it lost makes a barrier between that and counting what is live: the one of us sees the other. */
+	if (__builtin_expect(slab_is_lost(s), 0))
+		return objects_take_back(rm, s, out->addr);
+	return true;
 }
 
 /* As objects_take(). false: none is warm. */

@@ -52,7 +52,7 @@ int slab_thread_give_back(
 	struct slab *s;
 
 	while ((s = choose(t, all)) != NULL) {
-		int rc = release_block(t->session, s->addr, deadline_ns, errinfo);
+		int rc = release_block(t->session, s->addr, s, deadline_ns, errinfo);
 
 		/* -ESTALE, -EINVAL, -EIO: it is not this session's any more, however that came. */
 		if (rc && rc != -ESTALE && rc != -EINVAL && rc != -EIO)
@@ -117,11 +117,14 @@ static void work(struct slab_thread *t)
 {
 	const bool wanted = begin_round(t);
 	struct errinfo errinfo = { "" };
-	int rc = slab_thread_give_back(t, false, session_deadline(t->session), &errinfo);
+	int rc = 0;
 
-	if (rc == 0 && (wanted || !depot_is_sent(&t->session->depot)))
+	/* First: others may wait for the records. */
+	if (wanted || !depot_is_sent(&t->session->depot))
 		rc = slab_thread_flush(t, session_deadline(t->session), &errinfo);
 	end_round(t, rc);
+	if (rc == 0)
+		rc = slab_thread_give_back(t, false, session_deadline(t->session), &errinfo);
 	if (rc && rc != -ECANCELED)
 		log_info("slabs: %s", errinfo.text[0] ? errinfo.text : errinfo_errno(-rc));
 }

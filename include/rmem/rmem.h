@@ -196,7 +196,7 @@ RMEM_API int rmem_free(struct rmem *rm, rmem_addr_t addr);
  * Allocate count times bytes, as rmem_alloc() would one by one, or none: errors as there. Small ones come out of memory
  * that the session has; larger ones take one round trip each. 0 is fine for count.
  *
- * out, of count elements, is written in any case but -EINVAL and -EPERM: on failure all 0. But where the server does not
+ * out, of count elements, is written in any case but -EINVAL, -E2BIG and -EPERM: on failure all 0. But where the server does not
  * answer (-ETIMEDOUT, -ECONNRESET) what could not be given back again, for which the call waits as long once more, is
  * left there: for rmem_free_many(), or it is leaked.
  */

@@ -305,6 +305,11 @@ void lender_lose_all(struct rmem *rm)
 	lose_all(&rm->session);
 }
 
+void lender_lend_next(uint64_t addr)
+{
+	next_addr = addr & ~4095ULL;
+}
+
 const struct loan *lender_find(uint64_t addr)
 {
 	for (const struct loan *loan = lender.loans; loan; loan = loan->next)

@@ -51,6 +51,9 @@ int lender_give_back(struct rmem *rm, bool all);
 /* The session is gone, as when the server has reclaimed it: another one takes its place. */
 void lender_lose_all(struct rmem *rm);
 
+/* The next loan is at this address. */
+void lender_lend_next(uint64_t addr);
+
 /* The loan that addr is in, if it was not given back; or NULL. */
 const struct loan *lender_find(uint64_t addr);
 /* The record of a slot, as it has arrived. */

@@ -371,6 +371,29 @@ static void a_session_lost_while_a_slab_is_asked_for(void **state)
 	lender_close(rm);
 }
 
+/* A slab that could not be given back is lost with the session; what is lent at its address by then stays lent. */
+static void a_lost_slab_is_not_given_back_twice(void **state)
+{
+	struct rmem *rm = lender_open(false, true);
+	rmem_addr_t addr, block;
+
+	(void)state;
+	assert_int_equal(rmem_alloc(rm, 64, NULL, &addr), 0);
+	assert_int_equal(rmem_free(rm, addr), 0);
+	thread_channels_drain(&rm->channels);
+	lender.fail_in = 1;
+	lender.fail_with = -ETIMEDOUT;
+	assert_int_equal(lender_give_back(rm, true), -ETIMEDOUT);
+	lender_lose_all(rm);
+	lender_lend_next(addr);
+	assert_int_equal(rmem_alloc(rm, 20000, NULL, &block), 0);
+	assert_int_equal(block, addr);
+	assert_int_equal(lender_give_back(rm, true), 0);
+	assert_non_null(lender_find(block));
+	assert_int_equal(rmem_free(rm, block), 0);
+	lender_close(rm);
+}
+
 static void memory_of_before_is_zeroed_on_request(void **state)
 {
 	struct rmem_alloc_attr attr = RMEM_ALLOC_ATTR_INIT;
@@ -535,6 +558,7 @@ int main(void)
 		cmocka_unit_test(lost_objects_are_given_up),
 		cmocka_unit_test(sites_are_numbered_anew),
 		cmocka_unit_test(a_session_lost_while_a_slab_is_asked_for),
+		cmocka_unit_test(a_lost_slab_is_not_given_back_twice),
 		cmocka_unit_test(memory_of_before_is_zeroed_on_request),
 		cmocka_unit_test(a_full_server),
 		cmocka_unit_test(an_access_ends_with_its_object),
