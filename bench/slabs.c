@@ -8,7 +8,7 @@
 
 #include "client/slabs/thread_cache.h"
 
-#define REGION_BYTES (1ULL << 36) /* addresses, not memory */
+#define REGION_BYTES (1ULL << 33) /* addresses, not memory */
 
 static struct {
 	char *region;
