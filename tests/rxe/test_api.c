@@ -476,9 +476,10 @@ static void test_given_up_copy(void **state)
 	rmem_addr_t addr, other, small;
 	struct rmem *rm = NULL;
 	uint64_t word = 1;
+	int rc;
 
 	rig_start(r, NULL);
-	attr.timeout_ms = 1500;
+	attr.timeout_ms = 4000;          /* a busy machine connects in that */
 	attr.flags = RMEM_OPEN_NO_SITES; /* while the server is stopped, none gets a number */
 	lib_succeed(rmem_open(r->server, &attr, &rm));
 	addr = lib_alloc(rm, 4096);
@@ -490,7 +491,10 @@ static void test_given_up_copy(void **state)
 	rig_kill(r);
 	rig_start(r, NULL);
 	word = 2;
-	lib_succeed(rmem_write(rm, addr + 64, &word, sizeof(word)));
+	while ((rc = rmem_write(rm, addr + 64, &word, sizeof(word))) == -ETIMEDOUT ||
+		rc == -ECONNRESET)
+		; /* until it has come back */
+	lib_succeed(rc);
 	other = lib_alloc(rm, 4096);
 	assert_int_equal(lib_read_word(rm, addr + 64), 2);
 	lib_succeed(rmem_copy(rm, other, addr, 8));

@@ -186,6 +186,44 @@ static int call_attach(struct place *p)
 	return rmem_attach(p->rm, donor.addr, &donor.key, NULL);
 }
 
+static int call_share_with(struct place *p)
+{
+	struct rmem_share_attr attr = RMEM_SHARE_ATTR_INIT;
+	struct rmem_share_key key;
+
+	attr.flags = RMEM_SHARE_READ_ONLY;
+	return rmem_share_with(p->rm, p->addr, &attr, &key);
+}
+
+static int call_unshare(struct place *p)
+{
+	return rmem_unshare(p->rm, p->addr);
+}
+
+static int call_copy(struct place *p)
+{
+	return rmem_copy(p->rm, p->addr + 64, p->addr, 64);
+}
+
+static int call_fill(struct place *p)
+{
+	return rmem_fill(p->rm, p->addr, 1, 64);
+}
+
+static int call_stat(struct place *p)
+{
+	struct rmem_stat stat = RMEM_STAT_INIT;
+
+	return rmem_stat(p->rm, p->addr, &stat);
+}
+
+static int call_limits(struct place *p)
+{
+	struct rmem_limits limits = RMEM_LIMITS_INIT;
+
+	return rmem_limits(p->rm, &limits);
+}
+
 static int call_detach(struct place *p)
 {
 	return rmem_detach(p->rm, donor.addr);
@@ -515,6 +553,12 @@ static const struct row rows[] = {
 	{ "rmem_realloc", call_realloc, 0, 2 * TIMEOUT_MS },
 	{ "rmem_realloc warm", call_realloc, WARM, 2 * TIMEOUT_MS },
 	{ "rmem_share", call_share, 0, 0 },
+	{ "rmem_share_with", call_share_with, 0, 0 },
+	{ "rmem_unshare", call_unshare, 0, 0 },
+	{ "rmem_copy", call_copy, 0, 0 },
+	{ "rmem_fill", call_fill, 0, 0 },
+	{ "rmem_stat", call_stat, LOCAL, 0 },
+	{ "rmem_limits", call_limits, LOCAL, 0 },
 	{ "rmem_offer", call_offer, 0, 0 },
 	{ "rmem_accept", call_accept, 0, 0 },
 	{ "rmem_attach", call_attach, 0, 0 },
