@@ -33,7 +33,7 @@
 #define SITES_QUIET_NS (1 * NSEC_PER_SEC)
 #define SITES_QUIET_MAX_NS (64 * NSEC_PER_SEC)
 
-#define STACK_PLACES 2
+#define STACK_PLACES (SITE_DEPTH_MAX - 1)
 struct stack {
 	unsigned depth;
 	void *addresses[SITE_DEPTH_MAX]; /* return addresses, the innermost first */

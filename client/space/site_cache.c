@@ -7,8 +7,8 @@ static bool is_same_place(const struct site_cache_entry *e, const void *caller, 
 {
 	if (e->caller != caller || e->frame != frame)
 		return false;
-	for (unsigned i = 0; i < STACK_PLACES; i++)
-		if (e->place[i] && *e->place[i] != e->there[i])
+	for (uint32_t i = 0; i < e->n; i++)
+		if (*e->further[i].place != e->further[i].there)
 			return false;
 	return true;
 }
@@ -25,14 +25,14 @@ void site_cache_note(struct site_cache *c, const void *caller, const void *frame
 	/* What looks the same from here is another stack further out. */
 	if (is_same_place(e, caller, frame))
 		trusted = e->left && e->number == number;
-	for (unsigned i = 0; i < STACK_PLACES; i++)
-		trusted &= stack->depth <= i + 1 || stack->places[i];
+	for (unsigned i = 0; i + 1 < stack->depth; i++)
+		trusted &= stack->places[i] != NULL;
 	*e = (struct site_cache_entry){ .caller = caller,
 		.frame = frame,
 		.number = number,
 		.left = trusted ? SITE_CACHE_SAMPLE : 0 };
-	for (unsigned i = 0; i < STACK_PLACES; i++) {
-		e->place[i] = stack->places[i];
-		e->there[i] = stack->places[i] ? *stack->places[i] : NULL;
+	for (unsigned i = 0; trusted && i + 1 < stack->depth; i++, e->n++) {
+		e->further[i].place = stack->places[i];
+		e->further[i].there = *stack->places[i];
 	}
 }

@@ -3,9 +3,10 @@
  * A thread's memory of call sites: which number the stack has that it allocates from. Unwinding a stack takes thousands
  * of instructions; a thread mostly allocates from stacks that it had before.
  *
- * A stack is recognised by the caller's return address, the caller's frame, and the next return addresses, which are
- * looked at where they were the last time. Two stacks can agree in all that and differ further out: so one in
- * SITE_CACHE_SAMPLE is unwound all the same, and a place where that finds another stack is not trusted again.
+ * A stack is recognised by the caller's return address, the caller's frame, and all further return addresses, which are
+ * looked at where they were the last time: it is the stack that was unwound, if its frames are where they were. That
+ * they are is tried: one in SITE_CACHE_SAMPLE is unwound all the same, and a place where that finds another stack is not
+ * trusted again.
  *
  * The thread.
  */
@@ -18,17 +19,19 @@
 #include "client/control/site.h"
 #include "common/heap.h"
 
-#define SITE_CACHE_ENTRIES 256U /* a power of 2 */
+#define SITE_CACHE_ENTRIES 64U /* a power of 2 */
 #define SITE_CACHE_SAMPLE 1024U
 
 struct site_cache_entry {
 	const void *caller; /* NULL: none */
 	const void *frame;
-	const void *const
-		*place[STACK_PLACES]; /* of the next return addresses; NULL: not looked at */
-	const void *there[STACK_PLACES];
 	uint32_t number;
 	uint32_t left; /* uses until it is unwound all the same; 0: it is not trusted */
+	uint32_t n;    /* of the further return addresses */
+	struct {
+		const void *const *place;
+		const void *there;
+	} further[STACK_PLACES];
 };
 
 struct site_cache {
@@ -54,8 +57,8 @@ static inline bool site_cache_find(struct site_cache *c, const void *caller, con
 				     e->left <= 1,
 		    0))
 		return false;
-	for (unsigned i = 0; i < STACK_PLACES; i++)
-		if (e->place[i] && *e->place[i] != e->there[i])
+	for (uint32_t i = 0; i < e->n; i++)
+		if (*e->further[i].place != e->further[i].there)
 			return false;
 	e->left--;
 	*out_number = e->number;
