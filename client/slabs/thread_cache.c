@@ -102,7 +102,6 @@ int thread_cache_refill(struct thread_cache *t, unsigned size_class)
 			c->freed = m;
 			return 0;
 		}
-		put_back(t, size_class, c->freed, period);
 	}
 	c->ready->n =
 		depot_take(t->depot, size_class, c->ready->items, c->capacity ? c->capacity : 1);

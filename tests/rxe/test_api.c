@@ -502,7 +502,7 @@ static void test_given_up_copy(void **state)
 	lib_succeed(rmem_free(rm, addr));
 	lib_succeed(rmem_free(rm, other));
 	lib_succeed(rmem_close(rm));
-	rig_stop(r, false);
+	rig_stop(r, true); /* with the objects */
 }
 
 /* ---- what is known without asking ---- */
