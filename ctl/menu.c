@@ -65,13 +65,13 @@ const struct menu_command menu_commands[MENU_COMMANDS] = {
 		"the answer, which can take minutes: rmemctl status tells how far it is. The pool\n"
 		"becomes smaller by whole segments in which nothing is lent; where there are "
 		"none,\n"
-		"the answer says who is in the way. Nobody loses anything.\n" },
+		"the answer names the holders. No session loses memory.\n" },
 	[REPORT_QUOTA] = { "quota", NULL, NULL, "show or set how much a session and a job can have",
 		"Show how much each session and each job can have, and what the jobs have. With\n"
 		"--session or --job, set it first, until rmemd ends: LIMITS are as in\n"
 		"bytes=8G,blocks=100000,objects=1000000,windows=50000. What is not named stays\n"
-		"as it is; none is no limit; default is what holds if nothing is said. Nobody\n"
-		"loses anything: who has more gets no more.\n" },
+		"as it is; none is no limit; default is what holds if nothing is said. A\n"
+		"session or job above its quota keeps its memory, and gets no more.\n" },
 	[REPORT_LOG_LEVEL] = { "log-level", "LEVEL", "error warn info debug",
 		"set what rmemd logs from now on: error, warn, info or debug",
 		"Have rmemd log messages of this level and of more severe ones, until rmemd "

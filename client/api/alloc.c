@@ -336,7 +336,7 @@ RMEM_API int rmem_free_many(struct rmem *rm, rmem_addr_t *addrs, size_t count)
 static bool fits_in_place(
 	const struct rmem *rm, const struct alloc_call *call, const struct resizable *old)
 {
-	/* Checked, it moves: what is around it is where its end was, and who has the old address is found out. */
+	/* With RMEM_CHECK=full it moves: its canary stays where it is, and later uses of the old address are reported. */
 	if (old->slab)
 		return call->size_class == old->slab->size_class && !checking_is_full(rm);
 	if (!placement_is_any(&call->placement))

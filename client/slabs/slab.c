@@ -73,45 +73,54 @@ uint64_t slab_unique_record(uint64_t next, uint64_t before)
 	return object_record_pack(&r);
 }
 
-bool slab_renew_object(struct slab *s, uint64_t addr, uint32_t *out_slot)
+/* The record that takes the place of a live object's. */
+typedef void change_fn(
+	const struct slab *s, struct object_record *r, uint64_t before, uint32_t arg);
+
+/* The live object that begins at addr gets another record. false: there is none. */
+static bool change_object(
+	struct slab *s, uint64_t addr, change_fn *change, uint32_t arg, uint32_t *out_slot)
 {
-	uint64_t record, renewed;
+	uint64_t before, after;
 	uint32_t slot;
 
 	if (!slab_holds(s, addr, 1, &slot) || slab_slot_addr(s, slot) != addr)
 		return false;
-	record = slab_record(s, slot);
+	before = slab_record(s, slot);
 	do {
-		struct object_record r = object_record_unpack(record);
+		struct object_record r = object_record_unpack(before);
 
 		if (r.state != OBJECT_LIVE)
 			return false;
-		r.generation++;
-		slab_make_unique(&r, record);
-		renewed = object_record_pack(&r);
-	} while (!atomic_compare_exchange_weak(&s->records[slot], &record, renewed));
+		change(s, &r, before, arg);
+		after = object_record_pack(&r);
+	} while (!atomic_compare_exchange_weak(&s->records[slot], &before, after));
 	*out_slot = slot;
 	return true;
 }
 
+static void renew(const struct slab *s, struct object_record *r, uint64_t before, uint32_t unused)
+{
+	(void)s;
+	(void)unused;
+	r->generation++;
+	slab_make_unique(r, before);
+}
+
+static void resize(const struct slab *s, struct object_record *r, uint64_t before, uint32_t bytes)
+{
+	(void)before;
+	r->slack = s->slot_bytes - bytes;
+}
+
+bool slab_renew_object(struct slab *s, uint64_t addr, uint32_t *out_slot)
+{
+	return change_object(s, addr, renew, 0, out_slot);
+}
+
 bool slab_resize_object(struct slab *s, uint64_t addr, uint32_t bytes, uint32_t *out_slot)
 {
-	uint64_t record, resized;
-	uint32_t slot;
-
-	if (!slab_holds(s, addr, 1, &slot) || slab_slot_addr(s, slot) != addr)
-		return false;
-	record = slab_record(s, slot);
-	do {
-		struct object_record r = object_record_unpack(record);
-
-		if (r.state != OBJECT_LIVE)
-			return false;
-		r.slack = s->slot_bytes - bytes;
-		resized = object_record_pack(&r);
-	} while (!atomic_compare_exchange_weak(&s->records[slot], &record, resized));
-	*out_slot = slot;
-	return true;
+	return change_object(s, addr, resize, bytes, out_slot);
 }
 
 bool slab_set_shared(struct slab *s, struct heap *heap, uint32_t slot, bool shared)

@@ -18,7 +18,7 @@
 #include "server/ledger/quotas.h"
 #include "server/memory/growth.h"
 
-#define IN_THE_WAY_MAX 4096 /* blocks that are looked at to say who is in the way */
+#define IN_THE_WAY_MAX 4096 /* blocks of a segment whose holders are named */
 
 struct order {
 	struct wait ended;  /* first; hangs on what ends with the last access */
