@@ -114,8 +114,12 @@ static int read_key(
 	return 0;
 }
 
-RMEM_API int rmem_attach(
-	struct rmem *rm, rmem_addr_t addr, const struct rmem_share_key *key, size_t *out_bytes)
+/* sharing_attach() or handover_accept(). */
+typedef int take_fn(struct session *s, rmem_addr_t addr, const uint8_t key[SHARE_KEY_SIZE],
+	uint64_t pool, uint64_t deadline_ns, uint64_t *out_bytes, struct errinfo *errinfo);
+
+static int take(struct rmem *rm, rmem_addr_t addr, const struct rmem_share_key *key,
+	size_t *out_bytes, take_fn *fn, const char *call)
 {
 	struct errinfo errinfo;
 	uint64_t bytes = 0;
@@ -125,11 +129,16 @@ RMEM_API int rmem_attach(
 	if (rc == 0)
 		rc = read_key(key, &k, &errinfo);
 	if (rc == 0)
-		rc = sharing_attach(
-			&rm->session, addr, k.secret, k.pool, call_deadline(rm), &bytes, &errinfo);
+		rc = fn(&rm->session, addr, k.secret, k.pool, call_deadline(rm), &bytes, &errinfo);
 	if (rc == 0 && out_bytes)
 		*out_bytes = bytes;
-	return call_done(rc, "rmem_attach", &errinfo);
+	return call_done(rc, call, &errinfo);
+}
+
+RMEM_API int rmem_attach(
+	struct rmem *rm, rmem_addr_t addr, const struct rmem_share_key *key, size_t *out_bytes)
+{
+	return take(rm, addr, key, out_bytes, sharing_attach, "rmem_attach");
 }
 
 RMEM_API int rmem_offer(struct rmem *rm, rmem_addr_t addr, struct rmem_share_key *out)
@@ -154,19 +163,7 @@ RMEM_API int rmem_offer(struct rmem *rm, rmem_addr_t addr, struct rmem_share_key
 RMEM_API int rmem_accept(
 	struct rmem *rm, rmem_addr_t addr, const struct rmem_share_key *key, size_t *out_bytes)
 {
-	struct errinfo errinfo;
-	uint64_t bytes = 0;
-	struct key_parts k;
-	int rc = call_enter(rm, &errinfo);
-
-	if (rc == 0)
-		rc = read_key(key, &k, &errinfo);
-	if (rc == 0)
-		rc = handover_accept(
-			&rm->session, addr, k.secret, k.pool, call_deadline(rm), &bytes, &errinfo);
-	if (rc == 0 && out_bytes)
-		*out_bytes = bytes;
-	return call_done(rc, "rmem_accept", &errinfo);
+	return take(rm, addr, key, out_bytes, handover_accept, "rmem_accept");
 }
 
 RMEM_API int rmem_detach(struct rmem *rm, rmem_addr_t addr)
