@@ -94,7 +94,7 @@ static int host(struct rmem *rm, int to, pid_t child)
 	if (write(to, &invitation, sizeof(invitation)) != sizeof(invitation) ||
 		waitpid(child, &status, 0) != child || status)
 		return -1;
-	/* From here on the keys are worth nothing, whoever has kept them. */
+	/* From here on the keys are worth nothing to any process that has kept one. */
 	if (rmem_unshare(rm, invitation.page) || rmem_unshare(rm, invitation.notice) ||
 		rmem_read(rm, &page, invitation.page, sizeof(page)))
 		return failed("the host");

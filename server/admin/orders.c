@@ -300,7 +300,7 @@ static struct report *reclaim(struct orders *o, const json_t *request, const str
 	struct report_loss loss = { .sessions = 0 };
 	struct report *report;
 
-	/* Who has just died is to be among them. */
+	/* A session that has just died is listed too. */
 	session_check_liveness(o->from->leases);
 	add_losers(o, LISTED_GONE, &loss);
 	add_losers(o, LISTED_EXPIRED, &loss);
@@ -414,7 +414,7 @@ static int read_quotas(const json_t *request, struct quota_rules *rules, struct 
 	return err;
 }
 
-/* Both or none. Nothing is taken from who has more than it may have from now on. */
+/* Both or none. A holder that has more than its new quota keeps what it has. */
 static struct report *set_quotas(
 	struct orders *o, const json_t *request, const struct rights *rights)
 {

@@ -8,7 +8,7 @@
  * a client that lies.
  *
  * An allocation counts until its memory can be lent again: also while it is revoked and wiped, so that no session keeps
- * more memory from others than its quota by freeing it. What is on its way back is summed apart: who is refused only
+ * more memory from others than its quota by freeing it. Memory on its way back is summed apart: a session refused only
  * because of it may wait for it. There are at most as many jobs as sessions: a job is forgotten with its last session.
  *
  * Memory of sessions that are not in the session table counts for nobody. Pure; one thread.
@@ -48,7 +48,7 @@ struct quota_holder {
 
 struct quotas {
 	struct quota_rules
-		rules; /* operators change them at any time; nothing is taken from who has more then */
+		rules; /* operators change them at any time; a holder above its new quota keeps what it has */
 	struct quota_holder *holders; /* by slot of the session table */
 	struct quota_job *jobs;
 	struct slots numbers; /* of jobs */
