@@ -24,6 +24,13 @@ struct alloc_call {
 	void *caller, *frame;
 };
 
+static struct alloc_call call_for(size_t bytes, void *caller, void *frame)
+{
+	return (struct alloc_call){
+		.bytes = bytes, .attr = RMEM_ALLOC_ATTR_INIT, .caller = caller, .frame = frame
+	};
+}
+
 static int read_call(struct rmem *rm, const struct rmem_alloc_attr *attr, struct alloc_call *call,
 	struct errinfo *errinfo)
 {
@@ -163,9 +170,7 @@ static int allocate(struct rmem *rm, const struct alloc_call *call, uint64_t dea
 static __attribute__((noinline)) int alloc_long(struct rmem *rm, size_t bytes,
 	const struct rmem_alloc_attr *attr, rmem_addr_t *out, void *caller, void *frame)
 {
-	struct alloc_call call = {
-		.bytes = bytes, .attr = RMEM_ALLOC_ATTR_INIT, .caller = caller, .frame = frame
-	};
+	struct alloc_call call = call_for(bytes, caller, frame);
 	struct errinfo errinfo;
 	int rc = call_enter(rm, &errinfo);
 
@@ -302,10 +307,8 @@ static int alloc_each(struct rmem *rm, const struct alloc_call *call, rmem_addr_
 RMEM_API __attribute__((noinline)) int rmem_alloc_many(struct rmem *rm, size_t bytes, size_t count,
 	const struct rmem_alloc_attr *attr, rmem_addr_t *out)
 {
-	struct alloc_call call = { .bytes = bytes,
-		.attr = RMEM_ALLOC_ATTR_INIT,
-		.caller = __builtin_return_address(0),
-		.frame = __builtin_dwarf_cfa() };
+	struct alloc_call call =
+		call_for(bytes, __builtin_return_address(0), __builtin_dwarf_cfa());
 	struct errinfo errinfo;
 	int rc = call_enter(rm, &errinfo);
 
@@ -423,10 +426,8 @@ static int reallocate(struct rmem *rm, rmem_addr_t addr, const struct alloc_call
 RMEM_API __attribute__((noinline)) int rmem_realloc(struct rmem *rm, rmem_addr_t addr, size_t bytes,
 	const struct rmem_alloc_attr *attr, rmem_addr_t *out)
 {
-	struct alloc_call call = { .bytes = bytes,
-		.attr = RMEM_ALLOC_ATTR_INIT,
-		.caller = __builtin_return_address(0),
-		.frame = __builtin_dwarf_cfa() };
+	struct alloc_call call =
+		call_for(bytes, __builtin_return_address(0), __builtin_dwarf_cfa());
 	struct errinfo errinfo;
 	int rc = call_enter(rm, &errinfo);
 
