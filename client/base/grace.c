@@ -21,11 +21,19 @@ void grace_join(struct grace *g, struct grace_member *m)
 	pthread_mutex_unlock(&g->lock);
 }
 
+/* How many have ended, or are as good as that. */
+static uint64_t ended_on(const struct grace_member *m)
+{
+	const uint64_t ended = atomic_load_explicit(&m->ended, memory_order_acquire);
+
+	return ended > m->settled ? ended : m->settled;
+}
+
 void grace_leave(struct grace *g, struct grace_member *m, bool settled)
 {
 	pthread_mutex_lock(&g->lock);
 	DL_DELETE(g->members, m);
-	if (!settled)
+	if (!settled && ended_on(m) < atomic_load_explicit(&m->begun, memory_order_relaxed))
 		g->lost = true;
 	pthread_mutex_unlock(&g->lock);
 }
@@ -46,14 +54,6 @@ static void start(struct grace *g)
 	g->wanted = false;
 	DL_FOREACH (g->members, m)
 		m->awaited = atomic_load_explicit(&m->begun, memory_order_acquire);
-}
-
-/* How many have ended, or are as good as that. */
-static uint64_t ended_on(const struct grace_member *m)
-{
-	const uint64_t ended = atomic_load_explicit(&m->ended, memory_order_acquire);
-
-	return ended > m->settled ? ended : m->settled;
 }
 
 static bool is_over(const struct grace *g)
@@ -88,6 +88,22 @@ void grace_settle(struct grace *g)
 		m->settled = atomic_load_explicit(&m->lost, memory_order_acquire);
 	advance(g);
 	pthread_mutex_unlock(&g->lock);
+}
+
+bool grace_is_held_up(struct grace *g)
+{
+	const struct grace_member *m;
+	bool lost;
+
+	pthread_mutex_lock(&g->lock);
+	advance(g);
+	lost = g->ended < g->started;
+	DL_FOREACH (g->members, m)
+		if (ended_on(m) < m->awaited &&
+			atomic_load_explicit(&m->lost, memory_order_acquire) < m->awaited)
+			lost = false;
+	pthread_mutex_unlock(&g->lock);
+	return lost;
 }
 
 uint64_t grace_begin(struct grace *g)

@@ -40,7 +40,7 @@ void grace_init(struct grace *g);
 void grace_destroy(struct grace *g);
 
 void grace_join(struct grace *g, struct grace_member *m);
-/* settled: the server is through with all that was begun on it. Else no period ends before grace_settle(). */
+/* settled: the server is through with all that was begun on it. Else what has not ended is lost, as with grace_lose(). */
 void grace_leave(struct grace *g, struct grace_member *m, bool settled);
 /* What is no member's was given up, and the server may still carry it out: no period ends before grace_settle(). */
 void grace_lose(struct grace *g);
@@ -50,6 +50,8 @@ void grace_settle(struct grace *g);
 /* The period to wait for: what was begun before has ended when it has. */
 uint64_t grace_begin(struct grace *g);
 bool grace_has_ended(struct grace *g, uint64_t period);
+/* Does the running period wait for what was given up, and for nothing that ends by itself? */
+bool grace_is_held_up(struct grace *g);
 
 static inline void grace_add(_Atomic uint64_t *counter, uint64_t n)
 {

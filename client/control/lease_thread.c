@@ -47,6 +47,9 @@ static int recover(struct session *s)
 	rc = session_lock(s, deadline, &errinfo);
 	if (rc)
 		return rc;
+	/* The server ends what was given up, also on channels that nobody uses any more, before it lets us in again. */
+	if (s->endpoint && grace_is_held_up(&s->grace))
+		endpoint_break(s->endpoint);
 	if (!session_connected(s))
 		rc = connection_open(s, deadline, &errinfo);
 	if (rc == 0)
@@ -73,6 +76,7 @@ static void *lease_thread_main(void *arg)
 	uint64_t next = clock_boot_ns() + renewal_period_ns(s, &seed);
 	uint64_t retry = RETRY_MIN_NS;
 	struct errinfo errinfo;
+	bool due;
 
 	while (!atomic_load(&k->stopping)) {
 		/* Whatever ends it, everything is looked at; it takes its time, whatever the kernel says. */
@@ -82,7 +86,8 @@ static void *lease_thread_main(void *arg)
 		if (atomic_load(&k->stopping))
 			break;
 		(void)session_judge(s, next);
-		if (!watch(s) || !session_lease_good(s)) {
+		due = clock_boot_ns() >= next;
+		if (!watch(s) || !session_lease_good(s) || (due && grace_is_held_up(&s->grace))) {
 			if (recover(s) == 0) {
 				next = clock_boot_ns() + renewal_period_ns(s, &seed);
 				retry = RETRY_MIN_NS;
@@ -92,7 +97,7 @@ static void *lease_thread_main(void *arg)
 			}
 			continue;
 		}
-		if (clock_boot_ns() < next)
+		if (!due)
 			continue;
 		if (!depot_is_sent(&s->depot))
 			session_wake_slab_thread(s);

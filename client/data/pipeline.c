@@ -162,6 +162,13 @@ static void drop_built(struct pipeline *p, uint64_t from)
 	}
 }
 
+/* Did the server's device refuse it, and with it everything behind it? */
+static bool refused(enum ibv_wc_status status)
+{
+	return status == IBV_WC_REM_ACCESS_ERR || status == IBV_WC_REM_INV_REQ_ERR ||
+	       status == IBV_WC_REM_OP_ERR;
+}
+
 void pipeline_detach(struct pipeline *p)
 {
 	if (p->ep) {
@@ -171,7 +178,9 @@ void pipeline_detach(struct pipeline *p)
 		/* ... and must not: an atomic operation would be carried out twice. */
 		pipeline_complete(p);
 		endpoint_destroy(p->ep);
-		p->unsettled |= p->posted != p->done;
+		/* Flushed is not ended: a packet may be under way. The server drops those that follow a refused one. */
+		if (p->posted != p->done || (p->failure.op && !refused(p->failure.status)))
+			p->unsettled = true;
 	}
 	p->ep = NULL;
 	temp_mrs_clear(&p->temp_mrs);
@@ -394,13 +403,6 @@ static void finish(struct pipeline *p, uint64_t end)
 	}
 	if (p->done < end)
 		finish_short(p, end);
-}
-
-/* Did the server's device refuse it, and with it everything behind it? */
-static bool refused(enum ibv_wc_status status)
-{
-	return status == IBV_WC_REM_ACCESS_ERR || status == IBV_WC_REM_INV_REQ_ERR ||
-	       status == IBV_WC_REM_OP_ERR;
 }
 
 static void fail(struct pipeline *p, const struct ibv_wc *wc)

@@ -137,10 +137,25 @@ static int (*real_poll)(struct ibv_cq *cq, int max, struct ibv_wc *wc);
 
 void snag_completions(void)
 {
+	snag_completions_after(0);
+}
+
+void snag_completions_after(unsigned n)
+{
 	pthread_mutex_lock(&lock);
-	for (unsigned i = 0; i < nqueues; i++)
+	for (unsigned i = n; i < nqueues; i++)
 		is_stuck[i] = true;
 	pthread_mutex_unlock(&lock);
+}
+
+unsigned snag_queues(void)
+{
+	unsigned n;
+
+	pthread_mutex_lock(&lock);
+	n = nqueues;
+	pthread_mutex_unlock(&lock);
+	return n;
 }
 
 unsigned snag_completions_kept(void)

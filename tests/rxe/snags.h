@@ -27,6 +27,9 @@ unsigned snag_names_asked(void);
 
 /* The queues for completions that exist now never announce one again. Later ones do. */
 void snag_completions(void);
+/* The same of those that were made after the first n, of snag_queues() at that time. */
+void snag_completions_after(unsigned n);
+unsigned snag_queues(void);
 /* Have they kept one back? */
 unsigned snag_completions_kept(void);
 

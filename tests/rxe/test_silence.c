@@ -334,6 +334,83 @@ static void test_signal_at_first_touch(void **state)
 	rig_stop(r, false);
 }
 
+/* ---- freed slots ---- */
+
+#define OBJECT_BYTES 2048
+#define OBJECTS_MAX 512
+
+static bool has_resumed(const json_t *status, void *arg)
+{
+	(void)arg;
+	return rig_number(status, "counters.resumes") > 0;
+}
+
+/* Start a write on a channel that goes silent, and let its time be over. Nothing is started there afterwards. */
+static void give_up_write(struct rmem_queue *q, rmem_addr_t addr, unsigned before)
+{
+	uint64_t word = 7;
+	const struct iovec here = { &word, sizeof(word) };
+	const struct rmem_iovec there = { addr, sizeof(word) };
+	struct rmem_op op = RMEM_OP_INIT;
+	struct rmem_completion done;
+
+	lib_succeed(rmem_start_write(q, addr, &word, sizeof(word), 0));
+	assert_int_equal(rmem_reap(q, &done, 1, -1), 1);
+	assert_true(snag_queues() > before);
+	snag_completions_after(before);
+	op.kind = RMEM_OP_WRITE;
+	op.local = &here;
+	op.remote = &there;
+	op.nlocal = op.nremote = 1;
+	op.timeout_ms = 500;
+	lib_succeed(rmem_start(q, &op));
+	assert_int_equal(rmem_reap(q, &done, 1, -1), 1);
+	assert_int_equal(done.status, -ETIMEDOUT);
+}
+
+/* Allocate until one is at addr, or there are n: how many there are then. */
+static size_t alloc_until(struct rmem *rm, rmem_addr_t addr, rmem_addr_t *out, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		out[i] = lib_alloc_object(rm, OBJECT_BYTES);
+		if (out[i] == addr)
+			return i + 1;
+	}
+	return n;
+}
+
+/*
+ * A write to an object was given up, and may still arrive. The object's slot is used again when the server has ended the
+ * channel, and that comes to pass although nobody uses the channel any more.
+ */
+static void test_slot_after_given_up_write(void **state)
+{
+	rmem_addr_t others[OBJECTS_MAX], addr;
+	struct rig *r = *state;
+	struct rmem_queue *q;
+	unsigned before;
+	struct rmem *rm;
+	size_t n, all;
+
+	rig_start(r, (const char *const[]){ "--ttl", "9s", NULL });
+	rm = lib_open(r->server, 0);
+	addr = lib_alloc_object(rm, OBJECT_BYTES);
+	before = snag_queues();
+	q = lib_queue(rm, 4);
+	give_up_write(q, addr, before);
+	lib_succeed(rmem_free(rm, addr));
+	n = alloc_until(rm, addr, others, OBJECTS_MAX / 4);
+	if (rig_ask_number(r, "status", "counters.resumes") == 0)
+		assert_true(others[n - 1] != addr);
+	json_decref(rig_await(r, "status", has_resumed, NULL, "the session has come back"));
+	all = n + alloc_until(rm, addr, others + n, OBJECTS_MAX - n);
+	assert_true(others[all - 1] == addr);
+	lib_succeed(rmem_free_many(rm, others, all));
+	rmem_queue_destroy(q);
+	lib_succeed(rmem_close(rm));
+	rig_stop(r, false);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -342,6 +419,7 @@ int main(void)
 		RIG_TEST(test_signal_and_time),
 		RIG_TEST(test_signal_at_first_touch),
 		RIG_TEST(test_silent_device),
+		RIG_TEST(test_slot_after_given_up_write),
 	};
 
 	return rig_main(RIG_PORT_SILENCE, tests, sizeof(tests) / sizeof(tests[0]));

@@ -99,6 +99,46 @@ static void what_is_given_up_holds_it_up_until_it_is_settled(void **state)
 	grace_destroy(&g);
 }
 
+/* Held up is what only grace_settle() ends: not what ends by itself, and not what nobody waits for. */
+static void held_up_is_what_only_settling_ends(void **state)
+{
+	struct grace g;
+	struct grace_member m = { 0 }, other = { 0 };
+	uint64_t period;
+
+	(void)state;
+	grace_init(&g);
+	grace_join(&g, &m);
+	grace_join(&g, &other);
+	grace_add(&m.begun, 2);
+	atomic_store(&m.lost, 1);
+	assert_false(grace_is_held_up(&g)); /* no period runs */
+	grace_add(&other.begun, 1);
+	period = grace_begin(&g);
+	assert_false(grace_is_held_up(&g)); /* the second one is on its way, and that of the other */
+	atomic_store(&m.lost, 2);
+	assert_false(grace_is_held_up(&g));
+	grace_add(&other.ended, 1);
+	assert_true(grace_is_held_up(&g));
+	grace_settle(&g);
+	assert_false(grace_is_held_up(&g));
+	assert_true(grace_has_ended(&g, period));
+	grace_add(&m.begun, 1);
+	(void)grace_begin(&g);
+	grace_leave(&g, &m, false);
+	assert_true(grace_is_held_up(&g));
+	grace_settle(&g);
+	assert_false(grace_is_held_up(&g));
+	/* It has lost something once, and that is settled. */
+	grace_add(&other.begun, 1);
+	atomic_store(&other.lost, 2);
+	grace_settle(&g);
+	(void)grace_begin(&g);
+	grace_leave(&g, &other, false);
+	assert_false(grace_is_held_up(&g));
+	grace_destroy(&g);
+}
+
 static void a_member_that_joins_is_not_waited_for(void **state)
 {
 	struct grace g;
@@ -184,6 +224,7 @@ int main(void)
 		cmocka_unit_test(it_waits_for_what_had_begun),
 		cmocka_unit_test(a_member_that_leaves_unsettled_holds_it_up),
 		cmocka_unit_test(what_is_given_up_holds_it_up_until_it_is_settled),
+		cmocka_unit_test(held_up_is_what_only_settling_ends),
 		cmocka_unit_test(a_member_that_joins_is_not_waited_for),
 		cmocka_unit_test(it_keeps_its_promise),
 	};
