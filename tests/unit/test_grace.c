@@ -115,7 +115,8 @@ static void held_up_is_what_only_settling_ends(void **state)
 	assert_false(grace_is_held_up(&g)); /* no period runs */
 	grace_add(&other.begun, 1);
 	period = grace_begin(&g);
-	assert_false(grace_is_held_up(&g)); /* the second one is on its way, and that of the other */
+	assert_false(
+		grace_is_held_up(&g)); /* the second one is on its way, and that of the other */
 	atomic_store(&m.lost, 2);
 	assert_false(grace_is_held_up(&g));
 	grace_add(&other.ended, 1);
