@@ -175,6 +175,7 @@ RMEM_API int rmem_close(struct rmem *rm);
  *	-ENOSPC		the pool (or all nodes of it that the policy allows) is full; rmem_errmsg() says how much of it this session holds. Where
  *			it has lost memory (-ESTALE) nothing is lent to it before rmem_free() has been called for that
  *	-EDQUOT		the quota of this session, or of its job, is used up; or the server's ledger is full
+ *	-EAGAIN		no thread could be started, which the first small allocation of a session needs
  */
 RMEM_API int rmem_alloc(
 	struct rmem *rm, size_t bytes, const struct rmem_alloc_attr *attr, rmem_addr_t *out);

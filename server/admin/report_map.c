@@ -113,7 +113,8 @@ struct map_report {
 	int node;             /* the one to list; -1: all */
 	unsigned segment; /* current segment: its number, or that of the last one before it + 1 */
 	uint64_t after;   /* offset in it where the next search begins */
-	uint64_t left;    /* blocks that may still be listed */
+	uint64_t limit;   /* blocks to list at most */
+	uint64_t left;    /* of these, still to be listed */
 };
 
 /* The segment's next allocation by address. The allocator knows the order of blocks, the ledger their records. */
@@ -146,6 +147,18 @@ static const struct report_segment *current_segment(
 	return NULL;
 }
 
+/* Blocks come and go while a report is written in pieces: a list that reached its end is the total itself. */
+static void count_blocks(struct map_report *map, struct draft *d)
+{
+	const uint64_t listed = map->limit - map->left;
+	uint64_t total = 0;
+
+	for (unsigned i = 0; map->left == 0 && i < ADDR_MAX_NODES; i++)
+		if (map->node < 0 || i == (unsigned)map->node)
+			total += ledger_node_share(d->view->ledger, i).blocks;
+	draft_set_number(d, map->report.tail, "blocks_total", total > listed ? total : listed);
+}
+
 static json_t *next_block(struct report *report, struct draft *d)
 {
 	struct map_report *map = (struct map_report *)report;
@@ -165,6 +178,7 @@ static json_t *next_block(struct report *report, struct draft *d)
 		map->segment++;
 		map->after = 0;
 	}
+	count_blocks(map, d);
 	return NULL;
 }
 
@@ -172,22 +186,16 @@ struct report *report_map(const struct report_view *view, uint64_t limit, int no
 {
 	struct map_report *map = (struct map_report *)report_begin(sizeof(*map));
 	struct draft d = { .view = view };
-	uint64_t total = 0;
 
 	if (!map)
 		return NULL;
 	map->node = node;
-	map->left = limit;
-	for (unsigned i = 0; i < ADDR_MAX_NODES; i++) {
-		if (node < 0 || i == (unsigned)node)
-			total += ledger_node_share(view->ledger, i).blocks;
-	}
+	map->limit = map->left = limit;
 	map->report.list = "blocks";
 	map->report.next = next_block;
 	map->report.head = draft_begin(&d, "map");
 	map->report.tail = json_object();
 	draft_set(&d, map->report.head, "nodes", make_nodes(&d));
-	draft_set_number(&d, map->report.tail, "blocks_total", total);
 	if (!d.failed)
 		return &map->report;
 	report_end(&map->report);

@@ -98,7 +98,7 @@ static const struct step {
 	{ "buf_alloc", holdings_buf_alloc, VERDICT_ANY, false },
 	{ "alloc_big", holdings_alloc_big, VERDICT_ANY, false },
 	{ "buf_register", holdings_buf_register, VERDICT_ANY, false },
-	{ "alloc_small", alloc_small, VERDICT_ANY, true },
+	{ "alloc_small", alloc_small, VERDICT_ALLOC, true },
 	{ "write_inline", transfers_write_inline, VERDICT_ANY, true },
 	{ "write_copied", transfers_write_copied, VERDICT_ANY, false },
 	{ "write_pinned", transfers_write_pinned, VERDICT_ANY, false },

@@ -18,12 +18,14 @@
 static const int any_errors[] = { EVERY_CALL, EMFILE, 0 };
 static const int open_errors[] = { EVERY_CALL, ENODEV, EHOSTUNREACH, ECONNREFUSED, EPROTO, EUSERS,
 	EAGAIN, EMFILE, EIO, 0 };
+static const int alloc_errors[] = { EVERY_CALL, EAGAIN, EMFILE, 0 };
 static const int atomic_errors[] = { EVERY_CALL, EREMOTEIO, EMFILE, 0 };
 static const int queue_errors[] = { EVERY_CALL, EREMOTEIO, EUSERS, EMFILE, 0 };
 static const int server_errors[] = { ENOSPC, EDQUOT, EUSERS, ECONNREFUSED, EPROTO, 0 };
 static const int *const errors_of[] = {
 	[VERDICT_ANY] = any_errors,
 	[VERDICT_OPEN] = open_errors,
+	[VERDICT_ALLOC] = alloc_errors,
 	[VERDICT_ATOMIC] = atomic_errors,
 	[VERDICT_QUEUE] = queue_errors,
 };

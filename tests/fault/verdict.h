@@ -13,7 +13,7 @@
 #include <stddef.h>
 
 /* Calls that may fail with the same errors. */
-enum verdict_call { VERDICT_ANY, VERDICT_OPEN, VERDICT_ATOMIC, VERDICT_QUEUE };
+enum verdict_call { VERDICT_ANY, VERDICT_OPEN, VERDICT_ALLOC, VERDICT_ATOMIC, VERDICT_QUEUE };
 
 void verdict_begin(bool fault_in_server);
 

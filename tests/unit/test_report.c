@@ -249,9 +249,9 @@ static int write_piece(struct stage *s, struct report *r, struct text *text)
 static void test_changes_between_pieces(void **state)
 {
 	struct world *w = *state;
-	struct text sessions = { .at = NULL }, map = { .at = NULL };
+	struct text sessions = { .at = NULL }, map = { .at = NULL }, whole_text = { .at = NULL };
 	const struct allocation *blocks[4];
-	struct report *r, *m;
+	struct report *r, *m, *whole_list;
 	struct stage s;
 	json_t *answer;
 
@@ -260,6 +260,8 @@ static void test_changes_between_pieces(void **state)
 	s = make_stage(w);
 	r = report_sessions(view_of(&s));
 	m = report_map(view_of(&s), 3, -1);
+	whole_list = report_map(view_of(&s), 5, -1);
+	assert_int_equal(write_piece(&s, whole_list, &whole_text), 1);
 	for (unsigned i = 0; i < 2; i++) {
 		assert_int_equal(write_piece(&s, r, &sessions), 1);
 		assert_int_equal(write_piece(&s, m, &map), 1);
@@ -280,17 +282,25 @@ static void test_changes_between_pieces(void **state)
 		;
 	while (write_piece(&s, m, &map))
 		;
+	while (write_piece(&s, whole_list, &whole_text))
+		;
 	report_end(r);
 	report_end(m);
+	report_end(whole_list);
 	answer = json_loads(map.at, JSON_REJECT_DUPLICATES, NULL);
 	assert_int_equal(json_array_size(at(answer, "blocks")), 3);
-	assert_int_equal(number(answer, "blocks_total"), 4);
+	assert_int_equal(number(answer, "blocks_total"), 3);
+	json_decref(answer);
+	answer = json_loads(whole_text.at, JSON_REJECT_DUPLICATES, NULL);
+	assert_int_equal(json_array_size(at(answer, "blocks")), 2);
+	assert_int_equal(number(answer, "blocks_total"), 2);
 	json_decref(answer);
 	answer = json_loads(sessions.at, JSON_REJECT_DUPLICATES, NULL);
 	assert_in_range(json_array_size(at(answer, "sessions")), 2, 3);
 	json_decref(answer);
 	free(sessions.at);
 	free(map.at);
+	free(whole_text.at);
 }
 
 static void test_map_in_order(void **state)
