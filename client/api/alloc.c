@@ -9,6 +9,7 @@
 #include "client/space/checking.h"
 #include "client/space/memory.h"
 #include "client/space/objects.h"
+#include "client/space/quick.h"
 #include "client/space/remote_copy.h"
 #include "client/space/resize.h"
 #include "client/space/sharing.h"
@@ -54,26 +55,25 @@ static int read_call(struct rmem *rm, const struct rmem_alloc_attr *attr, struct
 	return rc;
 }
 
-static inline uint64_t numbering(const struct rmem *rm)
-{
-	return atomic_load_explicit(&rm->session.numbering, memory_order_relaxed);
-}
-
-/* The number of the stack that calls, from the thread's memory or by unwinding it. */
+/* Where the call comes from, as a record has it: from the thread's memory, or by unwinding the stack. */
 static __attribute__((noinline)) int find_site(struct rmem *rm, const struct alloc_call *call,
-	uint64_t version, uint64_t deadline_ns, uint32_t *out, struct errinfo *errinfo)
+	uint64_t version, uint64_t deadline_ns, uint64_t *out, struct errinfo *errinfo)
 {
 	struct site_cache *cache = thread_channels_sites_now(&rm->channels);
 	struct stack stack;
+	uint32_t number;
 	int rc;
 
 	if (cache && site_cache_find(cache, call->caller, call->frame, version, out))
 		return 0;
 	stack_capture(&stack, call->caller);
-	rc = memory_site(rm, &stack, deadline_ns, out, errinfo);
-	if (rc == 0 && cache)
-		site_cache_note(cache, call->caller, call->frame, version, &stack, *out);
-	return rc;
+	rc = memory_site(rm, &stack, deadline_ns, &number, errinfo);
+	if (rc)
+		return rc;
+	if (cache)
+		site_cache_note(cache, call->caller, call->frame, version, &stack, number);
+	*out = object_record_site(number);
+	return 0;
 }
 
 /* The site of the call and a slot, of one session: between the two, the server may have reclaimed the one before. */
@@ -84,12 +84,12 @@ static int take_object(struct rmem *rm, const struct alloc_call *call, uint64_t 
 	int rc = 0;
 
 	for (;;) {
-		version = numbering(rm);
-		if (!rm->no_sites)
+		version = session_numbering(&rm->session);
+		if (!rm->channels.no_sites)
 			rc = find_site(rm, call, version, deadline_ns, &wish->site, errinfo);
 		if (rc == 0)
 			rc = objects_take(rm, wish->size_class, deadline_ns, out, errinfo);
-		if (rc || numbering(rm) == version)
+		if (rc || session_numbering(&rm->session) == version)
 			return rc;
 		objects_put_back(rm, *out);
 	}
@@ -167,7 +167,7 @@ static int allocate(struct rmem *rm, const struct alloc_call *call, uint64_t dea
 	return alloc_object(rm, call, deadline_ns, out, errinfo);
 }
 
-static __attribute__((noinline)) int alloc_long(struct rmem *rm, size_t bytes,
+static __attribute__((noinline, noclone)) int alloc_long(struct rmem *rm, size_t bytes,
 	const struct rmem_alloc_attr *attr, rmem_addr_t *out, void *caller, void *frame)
 {
 	struct alloc_call call = call_for(bytes, caller, frame);
@@ -183,45 +183,85 @@ static __attribute__((noinline)) int alloc_long(struct rmem *rm, size_t bytes,
 	return call_done(rc, "rmem_alloc", &errinfo);
 }
 
-/* The shortest way: a small one, from a stack that was there before, of which a slot is at hand. */
-static inline bool alloc_warm(
-	struct rmem *rm, size_t bytes, const void *caller, const void *frame, rmem_addr_t *out)
-{
-	struct object_wish wish = { .bytes = (uint32_t)bytes };
-	const uint64_t version = numbering(rm);
-	struct site_cache *sites;
-	struct object object;
-	slab_item item;
+/*
+ * What rmem_alloc() leaves to others, all with the arguments that it has, in the same registers. attr is NULL from here
+ * on, where it matters.
+ */
+typedef int alloc_fn(struct rmem *rm, size_t bytes, const struct rmem_alloc_attr *attr,
+	rmem_addr_t *out, void *caller, void *frame);
 
-	if (bytes - 1 >= OBJECT_BYTES_MAX || !call_is_ours(rm))
-		return false;
-	wish.size_class = size_class_of_bytes((uint32_t)bytes);
-	if (!rm->no_sites) {
-		sites = thread_channels_sites_now(&rm->channels);
-		if (!sites || !site_cache_find(sites, caller, frame, version, &wish.site))
-			return false;
-	}
-	if (!objects_take_warm(rm, wish.size_class, &item))
-		return false;
-	if (__builtin_expect(numbering(rm) != version, 0)) {
-		objects_put_back(rm, item);
-		return false;
-	}
-	if (!objects_hand_out(rm, item, &wish, &object))
-		return false;
-	*out = object.addr;
-	return true;
+static alloc_fn alloc_sited;
+
+/* The magazine has run out, mostly: then once more, with other slots. Else its slot may have been shared. */
+static __attribute__((noinline, noclone)) int alloc_warm(struct rmem *rm, size_t bytes,
+	const struct rmem_alloc_attr *attr, rmem_addr_t *out, void *caller, void *frame)
+{
+	struct thread_cache *const t = thread_channel_now.cache;
+	const unsigned size_class = size_class_of_bytes((uint32_t)bytes);
+
+	if (!bytes || *t->classes[size_class].ready || thread_cache_refill(t, size_class))
+		return alloc_long(rm, bytes, attr, out, caller, frame);
+	return alloc_sited(rm, bytes, attr, out, caller, frame);
+}
+
+static __attribute__((noinline, noclone, cold)) int alloc_rare(struct rmem *rm, size_t bytes,
+	const struct rmem_alloc_attr *attr, rmem_addr_t *out, void *caller, void *frame)
+{
+	const slab_item item = quick_last(
+		thread_channel_now.cache, size_class_of_bytes((uint32_t)bytes));
+
+	if (!objects_allocated_rare(rm, item))
+		return alloc_long(rm, bytes, attr, out, caller, frame);
+	*out = slab_slot_addr(slab_item_slab(item), slab_item_slot(item));
+	return 0;
+}
+
+/*
+ * It has a site, or is longer than the finest classes. The number of a site is looked up first: a slot that is in the
+ * thread's magazine by now is of the same session, or of an earlier one, which is lost.
+ */
+static __attribute__((noinline, noclone)) int alloc_sited(struct rmem *rm, size_t bytes,
+	const struct rmem_alloc_attr *attr, rmem_addr_t *out, void *caller, void *frame)
+{
+	struct thread_cache *t = thread_channel_now.cache;
+	uint64_t site = 0;
+	enum quick done;
+
+	if (unlikely(bytes - 1 >= OBJECT_BYTES_MAX || !out))
+		return alloc_long(rm, bytes, attr, out, caller, frame);
+	if (t->sites && unlikely(!site_cache_find(t->sites, caller, frame,
+				session_numbering(&rm->session), &site)))
+		return alloc_long(rm, bytes, attr, out, caller, frame);
+	done = quick_alloc(&rm->session, &t->classes[size_class_of_bytes((uint32_t)bytes)],
+		(uint32_t)bytes, site, out);
+	if (likely(done == QUICK_DONE))
+		return 0;
+	if (done == QUICK_NOT)
+		return alloc_warm(rm, bytes, attr, out, caller, frame);
+	return alloc_rare(rm, bytes, attr, out, caller, frame);
 }
 
 /* A stack is told by where its frame ends, which takes no register. */
+#define HERE __builtin_return_address(0), __builtin_dwarf_cfa()
+
 RMEM_API __attribute__((noinline)) int rmem_alloc(
 	struct rmem *rm, size_t bytes, const struct rmem_alloc_attr *attr, rmem_addr_t *out)
 {
-	void *const caller = __builtin_return_address(0), *const frame = __builtin_dwarf_cfa();
+	struct thread_cache *t;
+	enum quick done;
 
-	if (likely(rm && out && !attr && alloc_warm(rm, bytes, caller, frame, out)))
+	if (unlikely(!rm) || unlikely(!thread_channels_quick(rm->session.vitals, &t)) ||
+		unlikely(attr))
+		return alloc_long(rm, bytes, attr, out, HERE);
+	if (bytes > t->plain_bytes || unlikely(!out))
+		return alloc_sited(rm, bytes, NULL, out, HERE);
+	/* No slot has class 0. */
+	done = quick_alloc(&rm->session, &t->classes[(bytes + 7) / 8], (uint32_t)bytes, 0, out);
+	if (likely(done == QUICK_DONE))
 		return 0;
-	return alloc_long(rm, bytes, attr, out, caller, frame);
+	if (done == QUICK_NOT)
+		return alloc_warm(rm, bytes, NULL, out, HERE);
+	return alloc_rare(rm, bytes, NULL, out, HERE);
 }
 
 static int release(struct rmem *rm, rmem_addr_t addr, void *caller, uint64_t deadline_ns,
@@ -242,7 +282,7 @@ static int release(struct rmem *rm, rmem_addr_t addr, void *caller, uint64_t dea
 	return rc;
 }
 
-static __attribute__((noinline)) int free_long(struct rmem *rm, rmem_addr_t addr, void *caller)
+static int free_long(struct rmem *rm, rmem_addr_t addr, void *caller)
 {
 	struct errinfo errinfo;
 	int rc = call_enter(rm, &errinfo);
@@ -252,11 +292,32 @@ static __attribute__((noinline)) int free_long(struct rmem *rm, rmem_addr_t addr
 	return call_done(rc, "rmem_free", &errinfo);
 }
 
+/* It is in another slab than the last, or the magazine is full, mostly. */
+static __attribute__((noinline)) int free_warm(struct rmem *rm, rmem_addr_t addr, void *caller)
+{
+	if (rm && call_is_ours(rm) && objects_free_warm(rm, addr))
+		return 0;
+	return free_long(rm, addr, caller);
+}
+
+static __attribute__((noinline, cold)) int free_rare(struct rmem *rm, struct slab *slab)
+{
+	objects_freed_rare(rm, slab);
+	return 0;
+}
+
 RMEM_API int rmem_free(struct rmem *rm, rmem_addr_t addr)
 {
-	if (likely(rm && call_is_ours(rm) && objects_free_warm(rm, addr)))
+	struct thread_cache *t;
+	enum quick done = QUICK_NOT;
+
+	if (likely(rm && thread_channels_quick(rm->session.vitals, &t)))
+		done = quick_free(t, addr);
+	if (likely(done == QUICK_DONE))
 		return 0;
-	return free_long(rm, addr, __builtin_return_address(0));
+	if (done == QUICK_RARE)
+		return free_rare(rm, thread_cache_near(t, addr)->slab);
+	return free_warm(rm, addr, __builtin_return_address(0));
 }
 
 /* ---- many at once ---- */

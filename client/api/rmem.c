@@ -94,7 +94,7 @@ static int configure(struct rmem *rm, const char *server, const struct rmem_open
 	thread_channels_init(&rm->channels, s, (unsigned)a.channels);
 	slab_thread_init(&rm->slab_thread, s, &rm->channels);
 	s->exact = a.journal == RMEM_JOURNAL_EXACT;
-	rm->no_sites = a.flags & RMEM_OPEN_NO_SITES;
+	rm->channels.no_sites = a.flags & RMEM_OPEN_NO_SITES;
 	rc = checking_open(rm, secure_getenv("RMEM_CHECK"), errinfo);
 	if (rc)
 		return rc;

@@ -87,15 +87,19 @@ static inline bool depot_is_sent(const struct depot *d)
 	return atomic_load(&d->unsent) == 0;
 }
 
-static inline void depot_touch(struct depot *d, struct slab *s, uint32_t slot)
+/* ... where the caller looks afterwards whether the slab is SLAB_CLEAN, and then calls depot_add_dirty(). */
+static inline void depot_touch_line(_Atomic uint8_t *line)
 {
-	_Atomic uint8_t *line = &s->dirty[slot / SLAB_LINE_RECORDS];
-
 	atomic_signal_fence(
 		memory_order_seq_cst); /* the compiler keeps the order; the processor is told by the barrier */
 	if (atomic_load_explicit(line, memory_order_relaxed) != LINE_CHANGED)
 		atomic_store_explicit(line, LINE_CHANGED, memory_order_release);
-	if (__builtin_expect(!atomic_load_explicit(&s->is_dirty, memory_order_relaxed), 0))
+}
+
+static inline void depot_touch(struct depot *d, struct slab *s, uint32_t slot)
+{
+	depot_touch_line(&s->dirty[slot / SLAB_LINE_RECORDS]);
+	if (__builtin_expect(slab_state(s) & SLAB_CLEAN, 0))
 		depot_add_dirty(d, s);
 }
 

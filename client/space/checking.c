@@ -182,7 +182,7 @@ static uint32_t site_here(struct rmem *rm, void *caller)
 	struct stack stack;
 	uint32_t site = 0;
 
-	if (rm->no_sites)
+	if (rm->channels.no_sites)
 		return 0;
 	stack_capture(&stack, caller);
 	(void)memory_site(rm, &stack, session_deadline(&rm->session), &site, &ignored);

@@ -24,12 +24,12 @@ void site_cache_note(struct site_cache *c, const void *caller, const void *frame
 	c->version = version;
 	/* What looks the same from here is another stack further out. */
 	if (is_same_place(e, caller, frame))
-		trusted = e->left && e->number == number;
+		trusted = e->left && e->site == object_record_site(number);
 	for (unsigned i = 0; i + 1 < stack->depth; i++)
 		trusted &= stack->places[i] != NULL;
 	*e = (struct site_cache_entry){ .caller = caller,
 		.frame = frame,
-		.number = number,
+		.site = object_record_site(number),
 		.left = trusted ? SITE_CACHE_SAMPLE : 0 };
 	for (unsigned i = 0; trusted && i + 1 < stack->depth; i++, e->n++) {
 		e->further[i].place = stack->places[i];

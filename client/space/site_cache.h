@@ -18,6 +18,7 @@
 
 #include "client/control/site.h"
 #include "common/heap.h"
+#include "common/object_record.h"
 
 #define SITE_CACHE_ENTRIES 64U /* a power of 2 */
 #define SITE_CACHE_SAMPLE 1024U
@@ -25,7 +26,7 @@
 struct site_cache_entry {
 	const void *caller; /* NULL: none */
 	const void *frame;
-	uint32_t number;
+	uint64_t site; /* as a record has it */
 	uint32_t left; /* uses until it is unwound all the same; 0: it is not trusted */
 	uint32_t n;    /* of the further return addresses */
 	struct {
@@ -42,14 +43,14 @@ struct site_cache {
 static inline struct site_cache_entry *site_cache_at(
 	struct site_cache *c, const void *caller, const void *frame)
 {
-	const uint64_t mixed = ((uintptr_t)caller ^ (uintptr_t)frame >> 4) * 0x9e3779b97f4a7c15ULL;
+	const uintptr_t mixed = (uintptr_t)caller ^ (uintptr_t)frame >> 4;
 
-	return &c->entries[mixed >> 56 & (SITE_CACHE_ENTRIES - 1)];
+	return &c->entries[mixed & (SITE_CACHE_ENTRIES - 1)];
 }
 
-/* The number for the stack that the thread has now. false: it has to be unwound. */
+/* object_record_site() for the stack that the thread has now. false: it has to be unwound. */
 static inline bool site_cache_find(struct site_cache *c, const void *caller, const void *frame,
-	uint64_t version, uint32_t *out_number)
+	uint64_t version, uint64_t *out_site)
 {
 	struct site_cache_entry *e = site_cache_at(c, caller, frame);
 
@@ -57,11 +58,11 @@ static inline bool site_cache_find(struct site_cache *c, const void *caller, con
 				     e->left <= 1,
 		    0))
 		return false;
-	for (uint32_t i = 0; i < e->n; i++)
+	for (uint32_t i = e->n; i-- > 0;)
 		if (*e->further[i].place != e->further[i].there)
 			return false;
 	e->left--;
-	*out_number = e->number;
+	*out_site = e->site;
 	return true;
 }
 
