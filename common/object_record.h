@@ -75,8 +75,7 @@ static inline uint64_t object_record_site(uint32_t site)
 
 static inline uint64_t object_record_birth(uint32_t birth_s)
 {
-	return (uint64_t)OBJECT_LIVE | (uint64_t)(birth_s & OBJECT_BIRTH_MAX)
-					       << OBJECT_BIRTH_SHIFT;
+	return (uint64_t)OBJECT_LIVE | (uint64_t)(birth_s & OBJECT_BIRTH_MAX) << OBJECT_BIRTH_SHIFT;
 }
 
 /* The record of a slot's next object but for its birth: of the next generation, with this slack, which fits. */

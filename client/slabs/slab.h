@@ -49,10 +49,10 @@ struct slab {
 	uint64_t reciprocal; /* of slot_bytes */
 	uint64_t inverse;    /* of what is odd of them, modulo 2^64: see slab_exact_slot() */
 	uint32_t slots, slot_bytes;
-	uint32_t room; /* slots that its memory has room for, a power of 2 */
+	uint32_t room;          /* slots that its memory has room for, a power of 2 */
 	_Atomic uint32_t state; /* enum slab_state */
 	uint8_t size_class;
-	uint8_t twos; /* that divide slot_bytes */
+	uint8_t twos;            /* that divide slot_bytes */
 	struct slab *next_dirty; /* while it is not SLAB_CLEAN */
 	/* A bit for each slot that others may reach, then one for each that they ever could; NULL: none was ever shared. */
 	_Atomic(_Atomic uint64_t *) shared;

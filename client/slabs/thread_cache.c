@@ -155,8 +155,7 @@ static void take_more(struct thread_cache *t, unsigned size_class)
 	const uint32_t capacity = t->classes[size_class].capacity;
 	const uint32_t n = count_ready(t, size_class), most = capacity ? capacity : 1;
 	slab_item *const items = &t->magazines[size_class].ready->items[1 + n];
-	const uint32_t more =
-		n < most ? depot_take(t->depot, size_class, items, most - n) : 0;
+	const uint32_t more = n < most ? depot_take(t->depot, size_class, items, most - n) : 0;
 
 	for (uint32_t i = 0, j = more; i + 1 < j; i++) {
 		const slab_item item = items[i];

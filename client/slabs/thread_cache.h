@@ -33,8 +33,8 @@ struct class_cache {
 	const slab_item *ready; /* the slot that is handed out next; 0: there is none */
 	slab_item *freed;       /* where the next one goes that is freed, */
 	const slab_item *full;  /* ... unless this is reached */
-	uint32_t capacity; /* of each; 0: slots come from the depot one by one, and go there */
-	uint32_t trips;    /* out of slots since it was changed */
+	uint32_t capacity;      /* of each; 0: slots come from the depot one by one, and go there */
+	uint32_t trips;         /* out of slots since it was changed */
 };
 
 struct class_magazines {
@@ -63,7 +63,8 @@ struct thread_cache {
 	struct near_slab near[NEAR_SLABS]; /* that objects were freed in last */
 	/* Allocations of up to so many bytes take a slot of the finest classes, and nothing else; 0: none does. */
 	uint64_t plain_bytes;
-	struct site_cache *sites; /* of the thread that has this (client/space/site_cache.h); or NULL */
+	struct site_cache
+		*sites; /* of the thread that has this (client/space/site_cache.h); or NULL */
 	struct depot *depot;
 	struct thread_cache *next;      /* of the session's */
 	struct thread_cache *next_free; /* of those that no thread has */

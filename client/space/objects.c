@@ -92,11 +92,9 @@ bool objects_hand_out(
 	const uint64_t record =
 		object_record_next(before, slack, wish->site) | session_birth(&rm->session);
 
-	*out = (struct object){
-		.slab = s, .addr = slab_slot_addr(s, slot), .zero = before == 0
-	};
-	atomic_store_explicit(&s->records[slot], slab_next_record(s, slot, before, record),
-		memory_order_release);
+	*out = (struct object){ .slab = s, .addr = slab_slot_addr(s, slot), .zero = before == 0 };
+	atomic_store_explicit(
+		&s->records[slot], slab_next_record(s, slot, before, record), memory_order_release);
 	depot_touch(&rm->session.depot, s, slot);
 	/* Marking it lost makes a barrier between that and counting what is live: the one of us sees the other. */
 	if (!slab_is_lost(s))

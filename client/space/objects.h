@@ -14,8 +14,8 @@
 struct object_wish {
 	unsigned size_class;
 	uint32_t bytes; /* 1 to those of the class */
-	uint64_t site; /* object_record_site(); 0: unknown */
-	void *caller; /* the program's code that allocates, for RMEM_CHECK; NULL: unknown */
+	uint64_t site;  /* object_record_site(); 0: unknown */
+	void *caller;   /* the program's code that allocates, for RMEM_CHECK; NULL: unknown */
 };
 
 struct object {

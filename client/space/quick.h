@@ -17,7 +17,7 @@
 #include "client/slabs/thread_cache.h"
 
 enum quick {
-	QUICK_NOT,  /* nothing has changed */
+	QUICK_NOT, /* nothing has changed */
 	QUICK_DONE,
 	QUICK_RARE, /* done, and the slab's state says that there is more to do */
 };
@@ -40,8 +40,8 @@ static inline __attribute__((always_inline)) enum quick quick_alloc(const struct
 	s = slab_item_slab_usual(item);
 	slot = slab_item_slot(item);
 	record = &s->records[slot];
-	next = object_record_next(atomic_load_explicit(record, memory_order_relaxed),
-		s->slot_bytes - bytes, site);
+	next = object_record_next(
+		atomic_load_explicit(record, memory_order_relaxed), s->slot_bytes - bytes, site);
 	atomic_store_explicit(record, next | session_birth(session), memory_order_release);
 	/* Only now: what gcc divides before, it has to keep in a register of which there are not enough. */
 	__asm__("" : "+r"(slot));

@@ -346,8 +346,7 @@ struct thread_cache *thread_channels_cache(struct thread_channels *t)
 		pthread_mutex_unlock(&t->lock);
 	}
 	if (noted->cache && !noted->cache->sites && !t->no_sites)
-		noted->cache->sites =
-			heap_alloc(t->session->heap, sizeof(*noted->cache->sites));
+		noted->cache->sites = heap_alloc(t->session->heap, sizeof(*noted->cache->sites));
 	if (noted->cache)
 		noted->cache->plain_bytes = t->no_sites ? 8 * SIZE_CLASSES_FINE : 0;
 	remember(t, noted);

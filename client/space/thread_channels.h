@@ -41,10 +41,11 @@ struct thread_channels {
 
 /* What the thread has of a session. */
 struct thread_channel {
-	uint64_t id;             /* of the session's thread_channels; 0: none */
-	struct channel *channel; /* NULL: it has not copied yet */
+	uint64_t id;                /* of the session's thread_channels; 0: none */
+	struct channel *channel;    /* NULL: it has not copied yet */
 	struct thread_cache *cache; /* NULL: it has not allocated small objects yet */
-	uint64_t quick; /* as the session's vitals have it, if warm calls have all they need; else QUICK_NONE */
+	uint64_t
+		quick; /* as the session's vitals have it, if warm calls have all they need; else QUICK_NONE */
 	bool common;
 };
 
