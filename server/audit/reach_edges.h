@@ -10,10 +10,10 @@
 
 struct reach_edges {
 	uint32_t first, n; /* blocks */
-	uint32_t *ends;    /* of each block up to the last with references: where its own end */
 	uint32_t nends;
-	reach_target *targets;
 	uint32_t ntargets, room, limit;
+	uint32_t *ends; /* of each block up to the last with references: where its own end */
+	reach_target *targets;
 };
 
 /* A word found in a block. */
