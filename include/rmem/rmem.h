@@ -518,7 +518,7 @@ struct rmem_queue_attr {
 RMEM_API int rmem_queue_create(
 	struct rmem *rm, const struct rmem_queue_attr *attr, struct rmem_queue **out);
 
-/* Finishes what was started (which may take as long as in rmem_reap()). NULL is fine. */
+/* Finishes the operations that were started (which may take as long as in rmem_reap()). NULL is fine. */
 RMEM_API void rmem_queue_destroy(struct rmem_queue *q);
 
 /*
@@ -570,7 +570,7 @@ RMEM_API int rmem_start_attach(
 RMEM_API int rmem_fence(struct rmem_queue *q);
 
 /*
- * An operation with all that can be said about it: one struct for every kind, which rmem_start() starts on a queue, and
+ * A copy or atomic operation with all that can be said about it: one struct for every kind, which rmem_start() starts on a queue, and
  * rmem_run() carries out while it waits. What a kind does not need is not looked at.
  */
 #define RMEM_OP_READ 1u
