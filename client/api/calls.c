@@ -93,8 +93,7 @@ static void undo_alloc(struct call_job *job)
 	struct errinfo errinfo = { "" };
 
 	if (c->status == 0)
-		note_undone(alloc_release(c->rm, c->result, c->caller,
-				    session_deadline(&c->rm->session), &errinfo),
+		note_undone(alloc_release(c->rm, c->result, c->caller, job->undo_by_ns, &errinfo),
 			c->result, &errinfo);
 }
 
@@ -112,8 +111,7 @@ static void undo_attach(struct call_job *job)
 	struct errinfo errinfo = { "" };
 
 	if (c->status == 0)
-		note_undone(sharing_detach(&c->rm->session, c->addr,
-				    session_deadline(&c->rm->session), &errinfo),
+		note_undone(sharing_detach(&c->rm->session, c->addr, job->undo_by_ns, &errinfo),
 			c->addr, &errinfo);
 }
 
@@ -209,15 +207,16 @@ int calls_wait(struct rmem_queue *q, uint64_t deadline_ns)
 
 void calls_leave(struct rmem_queue *q)
 {
+	const uint64_t deadline_ns = session_deadline(&q->rm->session);
+
 	for (; q->ncalls; q->calls_reaped++, q->ncalls--) {
 		const struct call_place *p = oldest(q);
 		struct errinfo errinfo = { "" };
 
 		if (p->call)
-			call_thread_leave(&q->rm->call_thread, &p->call->job);
+			call_thread_leave(&q->rm->call_thread, &p->call->job, deadline_ns);
 		else if (p->is_alloc && p->status == 0)
-			note_undone(alloc_release(q->rm, p->result, NULL,
-					    session_deadline(&q->rm->session), &errinfo),
+			note_undone(alloc_release(q->rm, p->result, NULL, deadline_ns, &errinfo),
 				p->result, &errinfo);
 	}
 }

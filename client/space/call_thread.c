@@ -29,14 +29,6 @@ void call_thread_destroy(struct call_thread *t)
 	pthread_mutex_destroy(&t->lock);
 }
 
-/* Without the lock. It was run, or is not to be; nobody waits for it. */
-static void dispose(struct call_job *job)
-{
-	if (call_thread_is_done(job))
-		job->kind->undo(job);
-	job->kind->destroy(job);
-}
-
 /* With the lock: after this it may be gone. */
 static void hand_back(struct call_job *job)
 {
@@ -47,27 +39,28 @@ static void hand_back(struct call_job *job)
 	(void)!write(fd, &one, sizeof(one));
 }
 
-/* With the lock, which is given up for the time that it takes. */
-static void work(struct call_thread *t, struct call_job *job)
+/* With the lock, which is given up for the time that it takes. It is to be run. */
+static void run(struct call_thread *t, struct call_job *job)
 {
-	const bool runs = !call_thread_is_done(job) && (!job->left || job->kind->must_run);
-
-	t->running = true;
-	if (runs) {
-		pthread_mutex_unlock(&t->lock);
-		job->kind->run(job);
-		pthread_mutex_lock(&t->lock);
-	}
+	pthread_mutex_unlock(&t->lock);
+	job->kind->run(job);
+	pthread_mutex_lock(&t->lock);
 	if (!job->left) {
 		hand_back(job);
 	} else {
-		if (runs)
-			atomic_store_explicit(&job->done, true, memory_order_relaxed);
-		pthread_mutex_unlock(&t->lock);
-		dispose(job);
-		pthread_mutex_lock(&t->lock);
+		atomic_store_explicit(&job->done, true, memory_order_relaxed);
+		DL_APPEND(t->jobs, job);
 	}
-	t->running = false;
+}
+
+/* As run(). Nobody waits for it: it was run, or is not to be. */
+static void dispose(struct call_thread *t, struct call_job *job)
+{
+	pthread_mutex_unlock(&t->lock);
+	if (call_thread_is_done(job))
+		job->kind->undo(job);
+	job->kind->destroy(job);
+	pthread_mutex_lock(&t->lock);
 }
 
 static void *call_thread_main(void *arg)
@@ -80,7 +73,12 @@ static void *call_thread_main(void *arg)
 
 		if (job) {
 			DL_DELETE(t->jobs, job);
-			work(t, job);
+			t->running = true;
+			if (!call_thread_is_done(job) && (!job->left || job->kind->must_run))
+				run(t, job);
+			else
+				dispose(t, job);
+			t->running = false;
 		} else {
 			pthread_cond_broadcast(&t->idle);
 			pthread_cond_wait(&t->work, &t->lock);
@@ -112,10 +110,11 @@ void call_thread_take(struct call_thread *t)
 	pthread_mutex_unlock(&t->lock);
 }
 
-void call_thread_leave(struct call_thread *t, struct call_job *job)
+void call_thread_leave(struct call_thread *t, struct call_job *job, uint64_t undo_by_ns)
 {
 	pthread_mutex_lock(&t->lock);
 	job->left = true;
+	job->undo_by_ns = undo_by_ns;
 	/* The thread has put it aside: it is to undo it. */
 	if (call_thread_is_done(job)) {
 		DL_APPEND(t->jobs, job);

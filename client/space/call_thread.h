@@ -5,7 +5,8 @@
  * first of them, and has nothing to do with data: neither a copy nor a renewal waits for it.
  *
  * A job is of its queue until it is submitted, of the thread until call_thread_is_done(), and then of the queue again,
- * which call_thread_take()s it. A queue that ends leaves its jobs to the thread, which undoes what they have brought.
+ * which call_thread_take()s it. A queue that ends leaves its jobs to the thread, which undoes what they have brought, behind
+ * all that waits to be run: none waits longer for that.
  *
  * Any thread; of a job: its queue's.
  */
@@ -33,7 +34,9 @@ struct call_job {
 	const struct call_job_kind *kind;
 	int wake_fd; /* an eventfd, written when it is done */
 	atomic_bool done;
-	bool left; /* under the lock */
+	/* Under the lock: */
+	bool left;
+	uint64_t undo_by_ns; /* with left: it is undone by then, or not at all */
 	struct call_job *prev, *next;
 };
 
@@ -61,8 +64,8 @@ static inline bool call_thread_is_done(const struct call_job *job)
 /* It is done: the thread has nothing to do with it any more, nor with wake_fd for its sake. */
 void call_thread_take(struct call_thread *t);
 
-/* Nobody waits for it any more, and wake_fd is not written after this. */
-void call_thread_leave(struct call_thread *t, struct call_job *job);
+/* Nobody waits for it any more, and wake_fd is not written after this. undo_by_ns is on the boot clock. */
+void call_thread_leave(struct call_thread *t, struct call_job *job, uint64_t undo_by_ns);
 
 /* Wait until all is done that was submitted and left, at most until the deadline. */
 void call_thread_finish(struct call_thread *t, uint64_t deadline_ns);

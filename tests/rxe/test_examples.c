@@ -169,8 +169,7 @@ static void test_growing(void **state)
 
 static void test_calls(void **state)
 {
-	test_example(*state, "15-calls",
-		(const char *const[]){ "524288 bytes attached\n", NULL });
+	test_example(*state, "15-calls", (const char *const[]){ "524288 bytes attached\n", NULL });
 }
 
 int main(void)
