@@ -121,6 +121,25 @@ static void test_silent(void **state)
 	calls_tear_down(&b);
 }
 
+/* What is silent leaves, and the wait goes on. */
+static void test_silent_before(void **state)
+{
+	struct calls_bench b = calls_set_up(CALLS_DEPTH, 0);
+	const uint64_t began = clock_boot_ns();
+
+	(void)state;
+	calls_hold(&b);
+	calls_start_operation(b.q, 1);
+	b.q->operations[0].silent = true;
+	assert_int_equal(rmem_start_alloc(b.q, CALLS_BLOCK, NULL, 2), 0);
+	calls_may_complete = 1;
+	calls_expect_nothing(b.q, 20);
+	assert_true(clock_boot_ns() - began >= 20 * NSEC_PER_MSEC);
+	calls_let_go(&b);
+	calls_free_block(b.q, calls_reap_address(b.q, 2, CALLS_BLOCK), 3);
+	calls_tear_down(&b);
+}
+
 /* ---- small ones ---- */
 
 /* The first from a line takes round trips; the others are over when they are started, also while rmemd is not asked. */
@@ -162,30 +181,35 @@ static void test_warm(void **state)
 	warm_up(true);
 }
 
-/* What was used before is written with zeroes, which only the thread does. */
+static uint8_t *memory_of(rmem_addr_t addr)
+{
+	const struct loan *loan = lender_find(addr);
+
+	assert_non_null(loan);
+	return loan->memory + (addr - loan->addr);
+}
+
+/* What was used before is written with zeroes, which only the thread does, also where all else is at hand. */
 static void test_zero(void **state)
 {
 	struct rmem_alloc_attr attr = RMEM_ALLOC_ATTR_INIT;
 	struct calls_bench b = calls_set_up(CALLS_DEPTH, 0);
-	const struct loan *loan;
-	rmem_addr_t used, addr;
-	uint64_t writes;
+	rmem_addr_t addr[100];
 
 	(void)state;
-	attr.flags = RMEM_ALLOC_ZERO;
-	used = calls_alloc_small(b.q, NULL);
-	loan = lender_find(used);
-	memset(loan->memory + (used - loan->addr), 0xee, 100);
-	assert_int_equal(rmem_free(b.rm, used), 0);
-	thread_channels_drain(&b.rm->channels);
-	writes = lender.writes;
-	addr = calls_alloc_small(b.q, &attr);
-	assert_int_equal(addr, used);
-	assert_int_equal(lender.writes, writes + 1);
+	assert_int_equal(rmem_alloc_many(b.rm, 100, 100, NULL, addr), 0);
 	for (unsigned i = 0; i < 100; i++)
-		assert_int_equal(loan->memory[addr - loan->addr + i], 0);
-	assert_int_equal(rmem_free(b.rm, addr), 0);
+		memset(memory_of(addr[i]), 0xee, 100);
+	assert_int_equal(rmem_free_many(b.rm, addr, 100), 0);
 	thread_channels_drain(&b.rm->channels);
+	attr.flags = RMEM_ALLOC_ZERO;
+	for (unsigned i = 0; i < 4; i++) {
+		addr[i] = calls_alloc_small(b.q, &attr);
+		assert_int_equal(lender.writes, i + 1);
+		for (unsigned k = 0; k < 100; k++)
+			assert_int_equal(memory_of(addr[i])[k], 0);
+	}
+	assert_int_equal(rmem_free_many(b.rm, addr, 4), 0);
 	lender.fail_write_in = 1;
 	assert_int_equal(rmem_start_alloc(b.q, 100, &attr, 1), 0);
 	assert_int_equal(calls_reap_one(b.q, 1).status, -ECONNRESET);
@@ -288,6 +312,7 @@ int main(void)
 		cmocka_unit_test(test_order_around),
 		cmocka_unit_test(test_depth),
 		cmocka_unit_test(test_silent),
+		cmocka_unit_test(test_silent_before),
 		cmocka_unit_test(test_warm),
 		cmocka_unit_test(test_zero),
 		cmocka_unit_test(test_site),

@@ -117,6 +117,17 @@ static void test_lost(void **state)
 	calls_tear_down(&b);
 }
 
+/* All that has been started is over: calls are carried out in order. */
+static void await_thread(struct calls_bench *b)
+{
+	struct rmem_queue *q;
+
+	assert_int_equal(rmem_queue_create(b->rm, NULL, &q), 0);
+	assert_int_equal(rmem_start_free(q, addr_make(0, 1), 1), 0);
+	assert_int_equal(calls_reap_one(q, 1).status, -EINVAL);
+	rmem_queue_destroy(q);
+}
+
 /* ---- attaching ---- */
 
 static void test_attach(void **state)
@@ -144,9 +155,11 @@ static void test_attach(void **state)
 	assert_int_equal(rmem_detach(b.rm, addr), 0);
 	/* Not reaped: it is detached again. */
 	assert_int_equal(rmem_start_attach(b.q, addr, &key, 3), 0);
+	await_thread(&b);
 	rmem_queue_destroy(b.q);
 	call_thread_finish(&b.rm->call_thread, UINT64_MAX / 2);
 	assert_int_equal(rmem_stat(b.rm, addr, &stat), -EFAULT);
+	assert_int_equal(lender.detached, 2);
 	lender_close(owner);
 	lender_close(b.rm);
 }
@@ -221,6 +234,28 @@ static void test_undone_last(void **state)
 	lender.fail_with = -ENOSPC;
 	calls_let_go(&b);
 	assert_int_equal(calls_reap_one(b.q, 1).status, -ENOSPC);
+	calls_tear_down(&b);
+}
+
+/* An allocation that nobody waits for is not asked for: only the one that is being carried out is, and freed. */
+static void test_not_begun(void **state)
+{
+	struct calls_bench b = calls_set_up(CALLS_DEPTH, 0);
+	uint64_t requests;
+
+	(void)state;
+	await_thread(&b);
+	requests = lender.requests;
+	calls_hold(&b);
+	for (unsigned i = 0; i < CALLS_DEPTH; i++)
+		assert_int_equal(rmem_start_alloc(b.q, CALLS_BLOCK, NULL, i), 0);
+	while (!is_running(&b.rm->call_thread))
+		sched_yield();
+	rmem_queue_destroy(b.q);
+	b.q = NULL;
+	calls_let_go(&b);
+	call_thread_finish(&b.rm->call_thread, UINT64_MAX / 2);
+	assert_int_equal(lender.requests, requests + 3); /* the number of its line, ALLOC, FREE */
 	calls_tear_down(&b);
 }
 
@@ -361,6 +396,7 @@ int main(void)
 		cmocka_unit_test(test_attach),
 		cmocka_unit_test(test_destroy),
 		cmocka_unit_test(test_undone_last),
+		cmocka_unit_test(test_not_begun),
 		cmocka_unit_test(test_destroy_warm),
 		cmocka_unit_test(test_close_pending),
 		cmocka_unit_test(test_descriptor),
