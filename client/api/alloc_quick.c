@@ -16,7 +16,7 @@ typedef int alloc_fn(struct rmem *rm, size_t bytes, const struct rmem_alloc_attr
 static alloc_fn alloc_sited;
 
 /* The magazine has run out, mostly: then once more, with other slots. Else its slot may have been shared. */
-static __attribute__((noinline, noclone)) int alloc_warm(struct rmem *rm, size_t bytes,
+static __attribute__((noinline, noclone)) int alloc_refilled(struct rmem *rm, size_t bytes,
 	const struct rmem_alloc_attr *attr, rmem_addr_t *out, void *caller, void *frame)
 {
 	struct thread_cache *const t = thread_channel_now.cache;
@@ -60,7 +60,7 @@ static __attribute__((noinline, noclone)) int alloc_sited(struct rmem *rm, size_
 	if (likely(done == QUICK_DONE))
 		return 0;
 	if (done == QUICK_NOT)
-		return alloc_warm(rm, bytes, attr, out, caller, frame);
+		return alloc_refilled(rm, bytes, attr, out, caller, frame);
 	return alloc_rare(rm, bytes, attr, out, caller, frame);
 }
 
@@ -83,12 +83,36 @@ RMEM_API __attribute__((noinline)) int rmem_alloc(
 	if (likely(done == QUICK_DONE))
 		return 0;
 	if (done == QUICK_NOT)
-		return alloc_warm(rm, bytes, NULL, out, HERE);
+		return alloc_refilled(rm, bytes, NULL, out, HERE);
 	return alloc_rare(rm, bytes, NULL, out, HERE);
 }
 
+bool alloc_warm(struct rmem *rm, size_t bytes, void *caller, void *frame, rmem_addr_t *out)
+{
+	const unsigned size_class = size_class_of_bytes((uint32_t)bytes);
+	struct thread_cache *t;
+	uint64_t site = 0;
+	enum quick done;
+
+	if (bytes - 1 >= OBJECT_BYTES_MAX || !thread_channels_quick(rm->session.vitals, &t))
+		return false;
+	if (!*t->classes[size_class].ready && thread_cache_refill(t, size_class))
+		return false;
+	if (t->sites &&
+		!site_cache_find(t->sites, caller, frame, session_numbering(&rm->session), &site))
+		return false;
+	done = quick_alloc(&rm->session, &t->classes[size_class], (uint32_t)bytes, site, out);
+	if (done == QUICK_RARE && objects_allocated_rare(rm, quick_last(t, size_class))) {
+		const slab_item item = quick_last(t, size_class);
+
+		*out = slab_slot_addr(slab_item_slab(item), slab_item_slot(item));
+		return true;
+	}
+	return done == QUICK_DONE;
+}
+
 /* It is in a slab that the thread does not remember, or the magazine is full, mostly. */
-static __attribute__((noinline)) int free_warm(struct rmem *rm, rmem_addr_t addr, void *caller)
+static __attribute__((noinline)) int free_otherwise(struct rmem *rm, rmem_addr_t addr, void *caller)
 {
 	if (rm && call_is_ours(rm) && objects_free_warm(rm, addr))
 		return 0;
@@ -112,5 +136,17 @@ RMEM_API int rmem_free(struct rmem *rm, rmem_addr_t addr)
 		return 0;
 	if (done == QUICK_RARE)
 		return free_rare(rm, thread_cache_near(t, addr)->slab);
-	return free_warm(rm, addr, __builtin_return_address(0));
+	return free_otherwise(rm, addr, __builtin_return_address(0));
+}
+
+bool free_warm(struct rmem *rm, rmem_addr_t addr)
+{
+	struct thread_cache *t;
+	enum quick done = QUICK_NOT;
+
+	if (thread_channels_quick(rm->session.vitals, &t))
+		done = quick_free(t, addr);
+	if (done == QUICK_RARE)
+		objects_freed_rare(rm, thread_cache_near(t, addr)->slab);
+	return done != QUICK_NOT || objects_free_warm(rm, addr);
 }
