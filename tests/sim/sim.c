@@ -17,6 +17,7 @@
 #include "tests/sim/rooms.h"
 #include "tests/sim/timer.h"
 #include "tests/sim/trace.h"
+#include "tests/sim/verdict.h"
 #include "tests/sim/window.h"
 #include "tests/sim/wipers.h"
 
@@ -52,8 +53,10 @@ static void stop_server(void)
 
 	trace("the server stops");
 	arm_sometimes(100);
-	if (rooms_stop(&forgot_all) && forgot_all)
+	if (rooms_stop(&forgot_all) && forgot_all) {
 		model_forget_all();
+		verdict_begin(); /* serial numbers begin anew */
+	}
 }
 
 static void restart_server(void)
@@ -347,6 +350,7 @@ static void begin(uint64_t seed)
 	host_begin();
 	rooms_begin();
 	model_begin();
+	verdict_begin();
 	check_begin();
 	choose_options();
 	client_calm = 1U << chance_below(4);
