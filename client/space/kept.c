@@ -247,17 +247,23 @@ static int name_told(struct session *s, void *arg, struct errinfo *errinfo)
 	return request->serial ? 0 : explain_lost(request->addr, errinfo);
 }
 
+bool kept_is_explained(const struct slab *slab, rmem_addr_t addr)
+{
+	const uint32_t slot = slab_slot_at(slab, addr - slab->addr);
+
+	return slot < slab->slots && slab_slot_addr(slab, slot) == addr &&
+	       slab_has(slab, slot, SLAB_EVER) &&
+	       object_record_state(slab_record(slab, slot)) != OBJECT_LIVE;
+}
+
 int kept_explain(struct rmem *rm, const struct slab *slab, rmem_addr_t addr, int rc,
 	uint64_t deadline_ns, struct errinfo *errinfo)
 {
 	struct tell_request request = { .addr = addr };
-	const uint32_t slot = slab_slot_at(slab, addr - slab->addr);
 	struct tell_reply reply;
 	struct errinfo ignored;
 
-	if (slot >= slab->slots || slab_slot_addr(slab, slot) != addr ||
-		!slab_has(slab, slot, SLAB_EVER) ||
-		object_record_state(slab_record(slab, slot)) == OBJECT_LIVE)
+	if (!kept_is_explained(slab, addr))
 		return rc;
 	if (control_call(&rm->session,
 		    &(struct control_call){ .type = MESSAGE_TELL,

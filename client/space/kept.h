@@ -30,10 +30,12 @@ int kept_revoke(struct rmem *rm, struct slab *slab, rmem_addr_t addr, uint64_t d
 
 /*
  * Freeing what was at addr, in that slab, was refused: errinfo says by which session and where it was freed, if others could
- * reach it. Asks the server. Returns rc.
+ * reach it. Asks the server, if kept_is_explained(). Returns rc.
  */
 int kept_explain(struct rmem *rm, const struct slab *slab, rmem_addr_t addr, int rc,
 	uint64_t deadline_ns, struct errinfo *errinfo);
+
+bool kept_is_explained(const struct slab *slab, rmem_addr_t addr);
 
 /* The slots of objects that others have freed become free. The slab thread; or, with that stopped, any. */
 int kept_collect(struct rmem *rm, uint64_t deadline_ns, struct errinfo *errinfo);

@@ -270,6 +270,7 @@ static int answer(struct session *s, const struct control_call *call, struct err
 	case MESSAGE_UNSHARE:
 		return revoke(call->request, errinfo);
 	case MESSAGE_DETACH:
+		lender.detached++;
 		return 0;
 	case MESSAGE_RELEASE:
 		return release(s, call->request, errinfo);
@@ -419,6 +420,8 @@ struct rmem *lender_open(bool exact, bool no_sites)
 	rm->session.heap = heap;
 	rm->sites = sites_create(heap, &rm->session.numbering);
 	pthread_mutex_init(&rm->queues_lock, NULL);
+	call_thread_init(&rm->call_thread);
+	rm->queues_fd = -1;
 	if (!rm->sites || session_init(&rm->session, &errinfo))
 		return NULL;
 	rm->session.exact = exact;
@@ -467,6 +470,9 @@ void lender_close(struct rmem *rm)
 	struct heap *heap = rm->session.heap;
 	struct loan *loan = lender.loans, *next;
 
+	call_thread_finish(&rm->call_thread, call_deadline(rm));
+	call_thread_stop(&rm->call_thread);
+	call_thread_destroy(&rm->call_thread);
 	checking_close(rm);
 	slab_thread_destroy(&rm->slab_thread);
 	thread_channels_destroy(&rm->channels);

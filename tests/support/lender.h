@@ -36,6 +36,7 @@ struct lender {
 	/* The request after so many more is carried out, and its answer lost: -ETIMEDOUT; 0: none is. */
 	uint64_t lose_answer_in;
 	uint64_t writes, fail_write_in; /* of records; as above, with -ECONNRESET */
+	uint64_t detached;              /* so far */
 	uint64_t journaled;             /* renewals that said that all records are there */
 };
 extern struct lender lender;
