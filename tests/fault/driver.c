@@ -136,7 +136,7 @@ bool fault_in_one_run(enum fault_kind kind)
 	for (size_t i = 0; i < sizeof(alone) / sizeof(alone[0]); i++)
 		if (alone[i] == kind)
 			return false;
-	return kind <= FAULT_rdma_get_cm_event && !fault_only_n();
+	return kind <= FAULT_rdma_get_cm_event && fault_limit(0) == 1 && !fault_only_n();
 }
 
 bool fault_happened(

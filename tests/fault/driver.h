@@ -47,9 +47,9 @@ uint32_t fault_depth(void);
 uint64_t fault_only_n(void);
 
 /*
- * Can all places of this kind fail in one run, each once and one after the other? So it is where a failing call leaves
- * everything as it was, and the step that made it is tried again. What ends something, or breaks a connection, has a
- * run of its own.
+ * Are all places of this kind to fail in one run, each once and one after the other? So it is with $RMEM_FAULT_LIMIT=1,
+ * where a failing call leaves everything as it was, and the step that made it is tried again. What ends something, or
+ * breaks a connection, has a run of its own.
  */
 bool fault_in_one_run(enum fault_kind kind);
 

@@ -116,8 +116,10 @@ static void try_kind(struct rig *r, const struct fault_plan *counted, enum fault
 		chosen[0] = fault_only_n();
 		n = 1;
 	}
-	if (n > 1 && fault_limit(LIMIT) == 1 && fault_in_one_run(kind))
+	for (size_t before = 0; n > 1 && n != before && fault_in_one_run(kind);) {
+		before = n;
 		n = run_together(r, counted, kind, chosen, n, files, &t);
+	}
 	for (size_t i = 0; i < n; i++) {
 		uint64_t from = clock_boot_ns(), took;
 		bool fired;

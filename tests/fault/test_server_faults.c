@@ -183,8 +183,10 @@ static void try_kind(struct server *s, const struct fault_plan *counted, enum fa
 		chosen[0] = fault_only_n();
 		n = 1;
 	}
-	if (n > 1 && fault_limit(LIMIT) == 1 && fault_in_one_run(kind))
+	for (size_t before = 0; n > 1 && n != before && fault_in_one_run(kind);) {
+		before = n;
 		n = run_together(s, counted, kind, chosen, n, &wrong);
+	}
 	/* A timed audit makes some of the calls, and a run may be over before the next one. */
 	for (size_t i = 0; i < n; i++) {
 		unsigned tries = 0;
