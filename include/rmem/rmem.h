@@ -171,7 +171,8 @@ RMEM_API int rmem_close(struct rmem *rm);
  *			not exist on the server; or a field of attr does not fit the policy
  *	-ENODEV		the policy is strict, and the server does not know where that would be (to which node its RDMA
  *			device is attached, how good its nodes' memory is), or that node lends nothing
- *	-EFBIG		bytes is more than one allocation can hold there (see rmemctl status)
+ *	-EFBIG		bytes is more than one allocation can hold there: it is in one piece, in memory that the server has made
+ *			ready at a time (see rmemctl status, and rmem_limits())
  *	-ENOSPC		the pool (or all nodes of it that the policy allows) is full; rmem_errmsg() says how much of it this session holds. Where
  *			it has lost memory (-ESTALE) nothing is lent to it before rmem_free() has been called for that
  *	-EDQUOT		the quota of this session, or of its job, is used up; or the server's ledger is full
@@ -263,8 +264,9 @@ RMEM_API int rmem_stat(struct rmem *rm, rmem_addr_t addr, struct rmem_stat *out)
 #define RMEM_LIMITS_ATOMICS 1u /* both machines' RDMA devices have atomic operations */
 
 struct rmem_limits {
-	size_t size;          /* sizeof(struct rmem_limits): see RMEM_LIMITS_INIT */
-	uint64_t alloc_bytes; /* the largest allocation that an empty pool could serve */
+	size_t size; /* sizeof(struct rmem_limits): see RMEM_LIMITS_INIT */
+	uint64_t
+		alloc_bytes; /* the largest allocation that an empty pool could serve, when the session connected */
 	uint64_t
 		object_bytes; /* up to here an allocation shares its pages with others of this session */
 	uint64_t
