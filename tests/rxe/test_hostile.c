@@ -131,8 +131,7 @@ static void outside_the_window(void **state)
 			const struct key_range *at = &ranges.at[i];
 
 			/* What is not around its own: by each key, or by one of them. */
-			if (i >= around &&
-				i % rig_rounds(1, SCENE_OWN) != own % rig_rounds(1, SCENE_OWN))
+			if (i >= around && (i - around + own) % rig_rounds(1, SCENE_OWN) != 0)
 				continue;
 			for (unsigned k = 0; k < 2; k++) {
 				struct raw *raw = party_take(&s->own, SCENE_OWN);
