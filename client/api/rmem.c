@@ -19,6 +19,7 @@
 #include "client/data/fastpath.h"
 #include "client/space/access.h"
 #include "client/space/checking.h"
+#include "client/space/kept.h"
 #include "common/clock.h"
 #include "common/identity.h"
 #include "common/log.h"
@@ -93,6 +94,8 @@ static int configure(struct rmem *rm, const char *server, const struct rmem_open
 		return rc;
 	thread_channels_init(&rm->channels, s, (unsigned)a.channels);
 	slab_thread_init(&rm->slab_thread, s, &rm->channels);
+	rm->slab_thread.collect = kept_collect;
+	rm->slab_thread.rm = rm;
 	s->exact = a.journal == RMEM_JOURNAL_EXACT;
 	rm->no_sites = a.flags & RMEM_OPEN_NO_SITES;
 	rc = checking_open(rm, secure_getenv("RMEM_CHECK"), errinfo);
@@ -143,6 +146,7 @@ static void leave_slabs(struct rmem *rm, uint64_t deadline_ns)
 	now = clock_boot_ns();
 	checking_drain(rm, deadline_ns > now ? now + (deadline_ns - now) / 2 : now);
 	thread_channels_drain(&rm->channels);
+	(void)kept_collect(rm, deadline_ns, &errinfo);
 	rc = slab_thread_give_back(&rm->slab_thread, true, deadline_ns, &errinfo);
 	if (rc == 0)
 		rc = slab_thread_flush(&rm->slab_thread, deadline_ns, &errinfo);
@@ -161,12 +165,15 @@ static int teardown(struct rmem *rm, uint64_t deadline, struct errinfo *errinfo)
 	int rc;
 
 	atomic_store(&s->closing_ns, deadline);
-	queues_destroy(rm, deadline > now ? now + (deadline - now) / 2 : now);
+	now = deadline > now ? now + (deadline - now) / 2 : now;
+	queues_destroy(rm, now);
+	call_thread_finish(&rm->call_thread, now);
 	now = clock_boot_ns();
 	names = deadline > now ? (deadline - now) / 2 : 0;
 	symbolizer_stop(&rm->symbolizer, now + (names < NAMES_LIMIT_NS ? names : NAMES_LIMIT_NS));
 	if (write(s->cancel_fd, &one, sizeof(one)) < 0)
 		log_debug("eventfd: %s", errinfo_errno(errno));
+	call_thread_stop(&rm->call_thread);
 	slab_thread_stop(&rm->slab_thread);
 	lease_thread_stop(&rm->lease_thread);
 	/* From here on we are alone, and may wait for the server again. */
@@ -180,6 +187,7 @@ static int teardown(struct rmem *rm, uint64_t deadline, struct errinfo *errinfo)
 	session_disconnect(s);
 	registry_clear(s);
 	session_destroy(s);
+	call_thread_destroy(&rm->call_thread);
 	pthread_mutex_destroy(&rm->queues_lock);
 	heap_destroy(s->heap);
 	return rc;
@@ -220,6 +228,7 @@ RMEM_API int rmem_open(const char *server, const struct rmem_open_attr *attr, st
 	if (!rm)
 		return call_done(-ENOMEM, "rmem_open", &errinfo);
 	pthread_mutex_init(&rm->queues_lock, NULL);
+	call_thread_init(&rm->call_thread);
 	rm->queues_fd = -1;
 	rc = session_init(&rm->session, &errinfo);
 	if (rc == 0)

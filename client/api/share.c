@@ -3,24 +3,13 @@
 #include <errno.h>
 #include <string.h>
 
-#include "client/space/call.h"
+#include "client/api/key.h"
 #include "client/space/handover.h"
 #include "client/space/sharing.h"
 #include "common/wire.h"
 
 #define KEY_VERSION 1
 #define SHARE_ATTR_V1_SIZE (offsetof(struct rmem_share_attr, reserved) + sizeof(uint32_t))
-
-/*
- * What is in a key. secret: as the server has given it out. version: 1. pool: the id of that whose memory it is, so that
- * who asks another server is told that. The rest is zero until there is more to say.
- */
-struct key_parts {
-	uint8_t secret[SHARE_KEY_SIZE];
-	uint8_t version;
-	uint64_t pool;
-	bool whole; /* nothing else is in it */
-};
 
 static void key_put(struct rmem_share_key *out, const struct key_parts *key)
 {
@@ -47,10 +36,23 @@ static struct key_parts key_get(const struct rmem_share_key *in)
 	return key;
 }
 
+static int read_rights(uint32_t flags, enum share_rights *out, struct errinfo *errinfo)
+{
+	int rc = call_check_flags(flags, RMEM_SHARE_READ_ONLY | RMEM_SHARE_MAY_FREE, errinfo);
+
+	if (rc == 0 && flags == (RMEM_SHARE_READ_ONLY | RMEM_SHARE_MAY_FREE))
+		rc = errinfo_set(
+			errinfo, -EINVAL, "a key for reading only does not admit to freeing");
+	if (rc == 0 && flags)
+		*out = flags & RMEM_SHARE_READ_ONLY ? SHARE_TO_READ : SHARE_TO_FREE;
+	return rc;
+}
+
 static int share(struct rmem *rm, rmem_addr_t addr, const struct rmem_share_attr *attr,
 	struct rmem_share_key *out, const char *call)
 {
 	struct rmem_share_attr a = RMEM_SHARE_ATTR_INIT;
+	enum share_rights rights = SHARE_TO_WRITE;
 	struct key_parts key = { .version = KEY_VERSION };
 	struct share_reply reply;
 	struct errinfo errinfo;
@@ -59,14 +61,13 @@ static int share(struct rmem *rm, rmem_addr_t addr, const struct rmem_share_attr
 	if (rc == 0 && attr)
 		rc = call_copy_attr(&a, sizeof(a), attr, SHARE_ATTR_V1_SIZE, &errinfo);
 	if (rc == 0)
-		rc = call_check_flags(a.flags, RMEM_SHARE_READ_ONLY, &errinfo);
+		rc = read_rights(a.flags, &rights, &errinfo);
 	if (rc == 0 && a.reserved)
 		rc = errinfo_set(&errinfo, -EINVAL, "the attr's reserved field is not 0");
 	if (rc == 0 && !out)
 		rc = errinfo_set(&errinfo, -EINVAL, "out is NULL");
 	if (rc == 0)
-		rc = sharing_share(rm, addr, a.flags & RMEM_SHARE_READ_ONLY, call_deadline(rm),
-			&reply, &errinfo);
+		rc = sharing_share(rm, addr, rights, call_deadline(rm), &reply, &errinfo);
 	if (rc == 0) {
 		memcpy(key.secret, reply.key, sizeof(key.secret));
 		key.pool = atomic_load(&rm->session.pool);
@@ -99,9 +100,7 @@ RMEM_API int rmem_unshare(struct rmem *rm, rmem_addr_t addr)
 	return call_done(rc, "rmem_unshare", &errinfo);
 }
 
-/* What is in the program's key. -EINVAL: it is none of ours. */
-static int read_key(
-	const struct rmem_share_key *key, struct key_parts *out, struct errinfo *errinfo)
+int key_read(const struct rmem_share_key *key, struct key_parts *out, struct errinfo *errinfo)
 {
 	if (!key)
 		return errinfo_set(errinfo, -EINVAL, "the key is NULL");
@@ -127,7 +126,7 @@ static int take(struct rmem *rm, rmem_addr_t addr, const struct rmem_share_key *
 	int rc = call_enter(rm, &errinfo);
 
 	if (rc == 0)
-		rc = read_key(key, &k, &errinfo);
+		rc = key_read(key, &k, &errinfo);
 	if (rc == 0)
 		rc = fn(&rm->session, addr, k.secret, k.pool, call_deadline(rm), &bytes, &errinfo);
 	if (rc == 0 && out_bytes)

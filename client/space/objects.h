@@ -27,6 +27,8 @@ struct object {
 /* A slot for objects_hand_out(). Errors as rmem_alloc(). */
 int objects_take(struct rmem *rm, unsigned size_class, uint64_t deadline_ns, slab_item *out,
 	struct errinfo *errinfo);
+/* ... of those that the session has: without a round trip. 0, or -EAGAIN: another slab is needed. */
+int objects_take_here(struct rmem *rm, unsigned size_class, slab_item *out);
 /* It was not handed out. */
 void objects_put_back(struct rmem *rm, slab_item item);
 
@@ -37,6 +39,9 @@ int objects_zero(struct rmem *rm, rmem_addr_t addr, uint32_t bytes, uint64_t dea
 /* slab: that addr is in; caller: as in a wish. Errors as rmem_free(). */
 int objects_free(struct rmem *rm, struct slab *slab, rmem_addr_t addr, void *caller,
 	struct errinfo *errinfo);
+
+/* Its object is freed, and nobody else reaches it: the slot is for others from now on. */
+void objects_retire(struct rmem *rm, struct slab *slab, uint32_t slot, void *caller);
 
 /* The slab was lost while an object of it was freed. */
 __attribute__((noinline, cold)) void objects_freed_late(struct rmem *rm, struct slab *slab);

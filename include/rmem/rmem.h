@@ -171,7 +171,8 @@ RMEM_API int rmem_close(struct rmem *rm);
  *			not exist on the server; or a field of attr does not fit the policy
  *	-ENODEV		the policy is strict, and the server does not know where that would be (to which node its RDMA
  *			device is attached, how good its nodes' memory is), or that node lends nothing
- *	-EFBIG		bytes is more than one allocation can hold there (see rmemctl status)
+ *	-EFBIG		bytes is more than one allocation can hold there: it is in one piece, in memory that the server has made
+ *			ready at a time (see rmemctl status, and rmem_limits())
  *	-ENOSPC		the pool (or all nodes of it that the policy allows) is full; rmem_errmsg() says how much of it this session holds. Where
  *			it has lost memory (-ESTALE) nothing is lent to it before rmem_free() has been called for that
  *	-EDQUOT		the quota of this session, or of its job, is used up; or the server's ledger is full
@@ -181,13 +182,15 @@ RMEM_API int rmem_alloc(
 	struct rmem *rm, size_t bytes, const struct rmem_alloc_attr *attr, rmem_addr_t *out);
 
 /*
- * Give an allocation back. addr must be what rmem_alloc() returned; 0 is fine. A small one stays with the session, for
+ * Give an allocation back. addr must be what rmem_alloc() returned, or be attached with a key that RMEM_SHARE_MAY_FREE was set
+ * for, which frees it for all; 0 is fine. A small one stays with the session, for
  * its next allocations, which get it when all operations that were on their way have ended; the server gets back what
  * is empty in one piece. A larger one takes one round trip; when that
  * returns 0 no access to the memory is possible any more. After -ETIMEDOUT, -ECONNRESET and -ENOMEM it may still be
  * allocated: repeat the call, or it is leaked. Whether an earlier one arrived makes no difference, and until one has
  * returned 0 or -ESTALE the address is lent to this session for nothing else.
- *	-EINVAL		addr is an interior address, was freed already or was never allocated
+ *	-EINVAL		addr is an interior address, was freed already (rmem_errmsg() says by which session and where, if another may
+ *			have done that) or was never allocated; or it is another session's that does not let this one free it
  *	-ESTALE		it was lost already, and is given up now: its address can be lent to this session again
  *	-EIO		the server's device does not confirm that others have no access any more; it is lent to nobody
  */
@@ -263,8 +266,9 @@ RMEM_API int rmem_stat(struct rmem *rm, rmem_addr_t addr, struct rmem_stat *out)
 #define RMEM_LIMITS_ATOMICS 1u /* both machines' RDMA devices have atomic operations */
 
 struct rmem_limits {
-	size_t size;          /* sizeof(struct rmem_limits): see RMEM_LIMITS_INIT */
-	uint64_t alloc_bytes; /* the largest allocation that an empty pool could serve */
+	size_t size; /* sizeof(struct rmem_limits): see RMEM_LIMITS_INIT */
+	uint64_t
+		alloc_bytes; /* the largest allocation that an empty pool could serve, when the session connected */
 	uint64_t
 		object_bytes; /* up to here an allocation shares its pages with others of this session */
 	uint64_t
@@ -290,7 +294,7 @@ RMEM_API int rmem_limits(struct rmem *rm, struct rmem_limits *out);
  * of it. The key is good until rmem_unshare(), and at most for as long as the allocation lives. One round trip.
  *
  * The allocation stays this session's: when it frees it, or its memory is reclaimed, the access of all others
- * ends first (-ESTALE to them). If its process dies, it is this process's leak, even if others still use it.
+ * ends first (-ESTALE to them). No other session can free it (rmem_share_with()). If its process dies, it is this process's leak, even if others still use it.
  *	-EINVAL		addr is not what rmem_alloc() returned to this session, or was freed
  */
 struct rmem_share_key {
@@ -299,18 +303,23 @@ struct rmem_share_key {
 RMEM_API int rmem_share(struct rmem *rm, rmem_addr_t addr, struct rmem_share_key *out);
 
 /*
- * Share it as attr says; attr may be NULL, then it is rmem_share(). Keys of both kinds may be good at the same time.
+ * Share it as attr says; attr may be NULL, then it is rmem_share(). Keys of all kinds may be good at the same time.
  *	READ_ONLY	this key admits to reading only: the server's RDMA device refuses writes and atomic operations, and
  *			the library does so before (-EACCES)
+ *	MAY_FREE	this key admits to reading, writing and freeing: rmem_free() of a session that has attached it with this key
+ *			frees it for all. Of several sessions that free it, this one too, one succeeds (rmem_free()). Two
+ *			round trips more for a small allocation, the first time
  *
  * Errors as rmem_share(), and:
+ *	-EINVAL		both flags
  *	-EOPNOTSUPP	READ_ONLY: the server's RDMA device does not refuse writes with such a key
  */
 #define RMEM_SHARE_READ_ONLY 1u
+#define RMEM_SHARE_MAY_FREE 2u
 
 struct rmem_share_attr {
 	size_t size;       /* sizeof(struct rmem_share_attr): see RMEM_SHARE_ATTR_INIT */
-	uint32_t flags;    /* RMEM_SHARE_READ_ONLY */
+	uint32_t flags;    /* RMEM_SHARE_READ_ONLY or RMEM_SHARE_MAY_FREE */
 	uint32_t reserved; /* 0 */
 };
 #define RMEM_SHARE_ATTR_INIT \
@@ -321,7 +330,7 @@ RMEM_API int rmem_share_with(struct rmem *rm, rmem_addr_t addr, const struct rme
 	struct rmem_share_key *out);
 
 /*
- * Revoke all keys to an allocation that were given out so far, of both kinds; 0 is fine. When it returns 0 the server's
+ * Revoke all keys to an allocation that were given out so far, of all kinds; 0 is fine. When it returns 0 the server's
  * RDMA device has confirmed that no other session has access any more (-ESTALE to them). The memory stays, with what
  * others have written; sharing it again gives another key. One round trip. After any other error but -EINVAL the keys
  * may be good or not: repeat the call.
@@ -518,7 +527,7 @@ struct rmem_queue_attr {
 RMEM_API int rmem_queue_create(
 	struct rmem *rm, const struct rmem_queue_attr *attr, struct rmem_queue **out);
 
-/* Finishes what was started (which may take as long as in rmem_reap()). NULL is fine. */
+/* Finishes the operations that were started (which may take as long as in rmem_reap()). NULL is fine. */
 RMEM_API void rmem_queue_destroy(struct rmem_queue *q);
 
 /*
@@ -541,13 +550,36 @@ RMEM_API int rmem_start_compare_swap(struct rmem_queue *q, rmem_addr_t addr, uin
 	uint64_t desired, uint64_t *old, uint64_t tag);
 
 /*
+ * Start rmem_alloc(), rmem_free() or rmem_attach() on a queue: the completion's status is what the call would have returned,
+ * and its result the address, 0, or the size. attr and key are copied. What takes no round trip is done at once; the rest is
+ * sent by a thread of the session, one after the other in the order in which all queues have started them, each within
+ * the session's timeout from its start.
+ *
+ * They are reaped in the order of the queue, but carried out beside its operations, which neither they nor rmem_fence() wait for:
+ * reap what uses an allocation before its free is started. One that has failed stops none of those behind it.
+ *
+ * What is allocated or attached is the program's when it has been reaped. If the queue, or the session, ends before
+ * that, it is given back; what was to be freed still is. rmem_close() waits for that with what queues have
+ * outstanding; what is left then is as after an rmem_close() that has not freed it.
+ *	-EINVAL		alloc: a mistake in bytes or attr; attach: the key is none. (Mistakes in addr come with the completion.)
+ *	-EAGAIN		depth operations have been started and not reaped. (That no thread could be started comes with the
+ *			completion.)
+ *	-EMFILE		too many open files
+ */
+RMEM_API int rmem_start_alloc(
+	struct rmem_queue *q, size_t bytes, const struct rmem_alloc_attr *attr, uint64_t tag);
+RMEM_API int rmem_start_free(struct rmem_queue *q, rmem_addr_t addr, uint64_t tag);
+RMEM_API int rmem_start_attach(
+	struct rmem_queue *q, rmem_addr_t addr, const struct rmem_share_key *key, uint64_t tag);
+
+/*
  * What is started next waits, in the device, until the reads and atomic operations before it have
  * completed. It costs the round trip that it waits, and nothing else.
  */
 RMEM_API int rmem_fence(struct rmem_queue *q);
 
 /*
- * An operation with all that can be said about it: one struct for every kind, which rmem_start() starts on a queue, and
+ * A copy or atomic operation with all that can be said about it: one struct for every kind, which rmem_start() starts on a queue, and
  * rmem_run() carries out while it waits. What a kind does not need is not looked at.
  */
 #define RMEM_OP_READ 1u
@@ -608,9 +640,10 @@ RMEM_API int rmem_submit(struct rmem_queue *q);
 
 struct rmem_completion {
 	uint64_t tag;
-	int32_t status;  /* 0, or what the call that waits would have returned */
-	uint32_t flags;  /* for rmem_completion_errmsg() */
-	uint64_t result; /* status 0: bytes copied, or what an atomic operation found; else 0 */
+	int32_t status; /* 0, or what the call that waits would have returned */
+	uint32_t flags; /* for rmem_completion_errmsg() */
+	/* status 0: bytes copied, what an atomic operation found, the address or size of rmem_start_alloc() and its like; else 0 */
+	uint64_t result;
 };
 
 /*

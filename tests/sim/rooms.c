@@ -136,6 +136,9 @@ static int open_tables(struct rooms *r)
 	r->leases.sessions = calloc(SESSIONS_MAX, sizeof(*r->leases.sessions));
 	r->leases.heartbeat_page = heartbeat_page;
 	r->rpc.sites = r->sites;
+	r->rpc.freed = frees_create();
+	if (!r->rpc.freed)
+		return -ENOMEM;
 	r->pool.emptied = session_emptied;
 	r->pool.context = &r->leases;
 	r->reclaim.history = r->history;
@@ -173,6 +176,7 @@ static void start(void *arg)
 	if (!err)
 		err = pool_open(&r->pool, &r->data, &r->sizes, NULL, &errinfo);
 	trace_require(!err, "the server does not start: %s", errinfo.text);
+	r->pool.part_bytes = r->part_bytes;
 	trace_require(!served || in_doubt || !r->pool.unproven_bytes,
 		"memory is wiped that was in no doubt");
 	err = open_tables(r);
@@ -332,6 +336,7 @@ static void stop(void *arg)
 	pool_close(&r->pool);
 	timeline_close(r->leases.timeline);
 	sites_close(r->sites);
+	frees_destroy(r->rpc.freed);
 	history_close(r->history);
 	sessions_close(r->leases.records);
 	access_close(&r->access);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "tests/sim/sim.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 #include "common/clock.h"
@@ -17,6 +18,7 @@
 #include "tests/sim/rooms.h"
 #include "tests/sim/timer.h"
 #include "tests/sim/trace.h"
+#include "tests/sim/verdict.h"
 #include "tests/sim/window.h"
 #include "tests/sim/wipers.h"
 
@@ -38,6 +40,8 @@ static void arm_sometimes(unsigned places)
 
 static void start_server(void)
 {
+	rooms.part_bytes = PAGE_BYTES
+			   << chance_below(5); /* perhaps with another device than before */
 	arm_sometimes(400);
 	while (!rooms_start())
 		;
@@ -52,8 +56,10 @@ static void stop_server(void)
 
 	trace("the server stops");
 	arm_sometimes(100);
-	if (rooms_stop(&forgot_all) && forgot_all)
+	if (rooms_stop(&forgot_all) && forgot_all) {
 		model_forget_all();
+		verdict_begin(); /* serial numbers begin anew */
+	}
 }
 
 static void restart_server(void)
@@ -208,11 +214,13 @@ static void write_somewhere(void)
 	b = model_block(w->serial);
 	trace_require(b && b->state != BLOCK_GONE, "a client writes to what is not there any more");
 	page = chance_below((w->bytes + PAGE_BYTES - 1) / PAGE_BYTES);
+	trace_require(w->addr >= b->addr && w->addr + w->bytes <= b->addr + b->bytes,
+		"a key of allocation %" PRIu64 " reaches beyond it", b->serial);
 	if (w->bytes < page * PAGE_BYTES + sizeof(counter))
 		return;
 	counter = chance_u64();
 	memcpy(w->memory + page * PAGE_BYTES, &counter, sizeof(counter));
-	b->words[page] = counter;
+	b->words[(w->addr - b->addr) / PAGE_BYTES + page] = counter;
 	b->written = model_next_write();
 }
 
@@ -347,6 +355,7 @@ static void begin(uint64_t seed)
 	host_begin();
 	rooms_begin();
 	model_begin();
+	verdict_begin();
 	check_begin();
 	choose_options();
 	client_calm = 1U << chance_below(4);
