@@ -31,11 +31,19 @@ enum line_state {
 
 /* Of a slab: what makes an allocation or a free of its objects more than usual. */
 enum slab_state {
-	SLAB_LOST = 1,   /* it was taken back by the server, or is being given back */
-	SLAB_CLEAN = 2,  /* it is not in the list of those whose records have changed */
-	SLAB_SHARED = 4, /* others may reach objects of it, or could */
-	SLAB_RARE = 7,   /* any of these */
-	SLAB_USE = 8,    /* above: how often its memory became another slab */
+	SLAB_LOST = 1,  /* it was taken back by the server, or is being given back */
+	SLAB_CLEAN = 2, /* it is not in the list of those whose records have changed */
+	SLAB_OPEN = 4,  /* others may reach objects of it, or could */
+	SLAB_RARE = 7,  /* any of these */
+	SLAB_USE = 8,   /* above: how often its memory became another slab */
+};
+
+/* What is known of each slot that was shared. */
+enum slab_bits {
+	SLAB_SHARED, /* others may reach it */
+	SLAB_EVER,   /* ... or ever could */
+	SLAB_KEPT, /* others may free it, so that the server keeps its record: nobody writes that one-sided */
+	SLAB_BITS
 };
 
 struct depot;
@@ -54,7 +62,7 @@ struct slab {
 	uint8_t size_class;
 	uint8_t twos;            /* that divide slot_bytes */
 	struct slab *next_dirty; /* while it is not SLAB_CLEAN */
-	/* A bit for each slot that others may reach, then one for each that they ever could; NULL: none was ever shared. */
+	/* enum slab_bits, each for all slots; NULL: none was ever shared. */
 	_Atomic(_Atomic uint64_t *) shared;
 	_Atomic(_Atomic uint32_t *) shadow; /* by slot (shadow.h); NULL: RMEM_CHECK is not full */
 
@@ -192,15 +200,40 @@ static inline bool slab_end_object(struct slab *s, uint64_t addr, uint32_t *out_
  */
 bool slab_renew_object(struct slab *s, uint64_t addr, uint32_t *out_slot);
 
+/* The record that a live one has then. */
+uint64_t slab_renewed_record(uint64_t record);
+
 /* ... and gets another length, of 1 to slot_bytes. It stays the same object: generation, site and birth remain. */
 bool slab_resize_object(struct slab *s, uint64_t addr, uint32_t bytes, uint32_t *out_slot);
 
 /* Others may reach the object in a slot, or cannot any more. With a lock of the caller's. false: out of memory. */
 bool slab_set_shared(struct slab *s, struct heap *heap, uint32_t slot, bool shared);
+/* The server keeps its record from now on, or not any more. The slot was shared. true: that is a change. */
+bool slab_set_kept(struct slab *s, uint32_t slot, bool kept);
+/* Whatever was shared of it, the server keeps no record of it any more. Returns of how many it did. */
+uint32_t slab_forget_kept(struct slab *s);
 
 static inline bool slab_has_bit(const _Atomic uint64_t *bits, uint32_t slot)
 {
 	return atomic_load_explicit(&bits[slot / 64], memory_order_relaxed) >> slot % 64 & 1;
+}
+
+static inline const _Atomic uint64_t *slab_bits(
+	const struct slab *s, const _Atomic uint64_t *all, enum slab_bits which)
+{
+	return all + (size_t)which * (s->room / 64);
+}
+
+static inline bool slab_has(const struct slab *s, uint32_t slot, enum slab_bits which)
+{
+	const _Atomic uint64_t *all = atomic_load_explicit(&s->shared, memory_order_acquire);
+
+	return all && slab_has_bit(slab_bits(s, all, which), slot);
+}
+
+static inline bool slab_is_kept(const struct slab *s, uint32_t slot)
+{
+	return slab_has(s, slot, SLAB_KEPT);
 }
 
 /* May others reach the object that addr, a byte of the slab, is in? */
@@ -222,7 +255,7 @@ static inline uint64_t slab_next_record(
 {
 	const _Atomic uint64_t *shared = atomic_load_explicit(&s->shared, memory_order_relaxed);
 
-	if (__builtin_expect(shared && slab_has_bit(shared + s->room / 64, slot), 0))
+	if (__builtin_expect(shared && slab_has_bit(slab_bits(s, shared, SLAB_EVER), slot), 0))
 		return slab_unique_record(next, before);
 	return next;
 }
@@ -230,16 +263,16 @@ static inline uint64_t slab_next_record(
 /* Slots whose objects are live. O(slots). */
 uint32_t slab_count_live(const struct slab *s);
 
-/* Slots in a magazine: the slab, and which of its slots; never 0. Of a slab that is SLAB_SHARED, with a mark. */
+/* Slots in a magazine: the slab, and which of its slots; never 0. Of a slab that is SLAB_OPEN, with a mark. */
 typedef uint64_t slab_item;
 
-#define SLAB_ITEM_SHARED (1ULL << 63)
+#define SLAB_ITEM_OPEN (1ULL << 63)
 
 static inline slab_item slab_item_make(const struct slab *s, uint32_t slot)
 {
 	const slab_item item = (uint64_t)(uintptr_t)s << 16 | slot;
 
-	return slab_state(s) & SLAB_SHARED ? item | SLAB_ITEM_SHARED : item;
+	return slab_state(s) & SLAB_OPEN ? item | SLAB_ITEM_OPEN : item;
 }
 
 /* None, or one that has to be looked at: its slot may have been shared. */
@@ -256,7 +289,7 @@ static inline struct slab *slab_item_slab_usual(slab_item item)
 
 static inline struct slab *slab_item_slab(slab_item item)
 {
-	return slab_item_slab_usual(item & ~SLAB_ITEM_SHARED);
+	return slab_item_slab_usual(item & ~SLAB_ITEM_OPEN);
 }
 
 static inline uint32_t slab_item_slot(slab_item item)

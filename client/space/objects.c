@@ -73,13 +73,11 @@ int objects_take(struct rmem *rm, unsigned size_class, uint64_t deadline_ns, sla
 	return rc;
 }
 
-static void freed_late(struct rmem *rm, struct slab *slab);
-
 /* A slab was lost while an object of it was handed out: it was not. */
 static void take_back(struct rmem *rm, struct slab *s, uint32_t slot)
 {
 	(void)slab_end_slot(s, slot);
-	freed_late(rm, s);
+	objects_freed_late(rm, s);
 }
 
 bool objects_hand_out(
@@ -184,8 +182,7 @@ static int free_lost(struct rmem *rm, struct slab *s, rmem_addr_t addr, struct e
 	return rc;
 }
 
-/* The slab was lost while an object of it was freed. */
-static void freed_late(struct rmem *rm, struct slab *slab)
+void objects_freed_late(struct rmem *rm, struct slab *slab)
 {
 	struct session *session = &rm->session;
 	struct block *block;
@@ -202,7 +199,7 @@ void objects_freed_rare(struct rmem *rm, struct slab *slab)
 	if (slab_state(slab) & SLAB_CLEAN)
 		depot_add_dirty(&rm->session.depot, slab);
 	if (slab_is_lost(slab))
-		freed_late(rm, slab);
+		objects_freed_late(rm, slab);
 }
 
 /* What was an object's is in the thread's magazine, or with the depot. t: NULL if there is no memory for one. */
@@ -220,7 +217,7 @@ static void take_over(struct rmem *rm, struct thread_cache *t, struct slab *slab
 	else
 		surplus = thread_cache_flush(t, slab->size_class, item);
 	if (slab_is_lost(slab))
-		freed_late(rm, slab);
+		objects_freed_late(rm, slab);
 	if (surplus)
 		slab_thread_wake(&rm->slab_thread);
 }
@@ -249,13 +246,18 @@ int objects_free(
 		return free_lost(rm, slab, addr, errinfo);
 	if (!slab_end_object(slab, addr, &slot))
 		return explain_free(slab, addr, errinfo);
+	objects_retire(rm, slab, slot, caller);
+	return 0;
+}
+
+void objects_retire(struct rmem *rm, struct slab *slab, uint32_t slot, void *caller)
+{
 	if (!checking_is_full(rm)) {
 		take_over(rm, thread_channels_cache(&rm->channels), slab, slot);
-		return 0;
+		return;
 	}
 	depot_touch(&rm->session.depot, slab, slot);
 	checking_retire(rm, slab, slot, caller);
 	if (slab_is_lost(slab))
-		freed_late(rm, slab);
-	return 0;
+		objects_freed_late(rm, slab);
 }

@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "tests/support/messages.h"
+#include "tests/support/rounds.h"
 
 #define ROUNDS 200
 #define BUFFER_SIZE (256 * 1024)
@@ -81,7 +82,7 @@ static void comes_back_as_it_went(void **state)
 	for (size_t i = 0; i < MESSAGE_KINDS; i++) {
 		const struct message_kind *kind = &message_kinds[i];
 
-		for (int round = 0; round < ROUNDS; round++) {
+		for (unsigned round = 0; round < rounds(ROUNDS); round++) {
 			kind->fill(&before, &seed, round ? FULL_RANDOMLY : FULL_TO_THE_BRIM);
 			assert_int_equal(decode(kind, encode(kind, &before), &after), 0);
 			expect_same(kind);
@@ -360,6 +361,11 @@ static void empty_messages_have_their_sizes(void **state)
 		{ "offer_reply", 16 },
 		{ "accept_request", 24 },
 		{ "accept_reply", 25 },
+		{ "release_request", 36 },
+		{ "revise_request", 36 },
+		{ "revise_reply", 10 },
+		{ "tell_request", 32 },
+		{ "tell_reply", 4 },
 		{ "copy_request", 88 },
 		{ "fill_request", 49 },
 		{ "fence_request", 8 },
@@ -401,7 +407,10 @@ static void types_have_names(void **state)
 	assert_string_equal(message_name(MESSAGE_FILL), "fill");
 	assert_string_equal(message_name(MESSAGE_OFFER), "offer");
 	assert_string_equal(message_name(MESSAGE_ACCEPT), "accept");
-	assert_string_equal(message_name(MESSAGE_ACCEPT + 1), "unknown");
+	assert_string_equal(message_name(MESSAGE_RELEASE), "release");
+	assert_string_equal(message_name(MESSAGE_REVISE), "revise");
+	assert_string_equal(message_name(MESSAGE_TELL), "tell");
+	assert_string_equal(message_name(MESSAGE_TELL + 1), "unknown");
 	assert_string_equal(message_name(255), "unknown");
 }
 
