@@ -132,8 +132,24 @@ void pipeline_drop_carried(struct pipeline *p)
 		end_operations(p, 1);
 }
 
-void pipeline_give_up(struct operation *op)
+/* Data does not go without a record that belongs in front of it. It is the first behind the records, if it was started. */
+static void fail_unit(struct pipeline *p, const struct operation *record)
 {
+	struct operation *data = record->following;
+
+	p->failed_unit = record->unit;
+	p->failed_status = record->status;
+	p->failed_reason = record->reason;
+	while (data && data->is_journal)
+		data = data->following;
+	if (data && data->unit == record->unit && !data->status)
+		operation_fail(data, record->status, record->reason);
+}
+
+void pipeline_give_up(struct pipeline *p, struct operation *op)
+{
+	if (op->is_journal && op->unit)
+		fail_unit(p, op);
 	op->begun = true;
 	op->next.left = op->left.left = 0;
 }
@@ -213,7 +229,7 @@ void pipeline_fail(struct pipeline *p, int rc, const struct errinfo *errinfo)
 			operation_fail(op, rc, reason);
 		if (op->is_journal)
 			note_sent(op);
-		pipeline_give_up(op);
+		pipeline_give_up(p, op);
 	}
 	p->first = p->building = p->last = NULL;
 	end_operations(p, n);
@@ -227,6 +243,8 @@ void pipeline_add(struct pipeline *p, struct operation *op)
 	if (!p->carried)
 		grace_add(&p->turn.begun, 1);
 	p->carried = false;
+	if (op->unit && op->unit == p->failed_unit && !op->is_journal)
+		operation_fail(op, p->failed_status, p->failed_reason);
 	pipeline_link(p, op);
 	p->long_end = UINT64_MAX;
 	if (op->timed && op->deadline_ns < p->deadline_ns)
@@ -273,7 +291,7 @@ static void interrupt(struct pipeline *p)
 static void drop_failed(struct pipeline *p)
 {
 	while (p->first && p->first == p->building && p->first->status && !p->first->outstanding) {
-		pipeline_give_up(p->first);
+		pipeline_give_up(p, p->first);
 		pipeline_build_from(p, p->first->following);
 		pipeline_complete(p);
 	}

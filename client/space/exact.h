@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * journal=exact: before the first data that is written to an object, its record is written on the same queue pair. A
- * queue pair works in order: if the data arrived, the record did.
+ * queue pair works in order: if the data arrived, the record did. Both are a unit (pipeline_next_unit()): if the record is
+ * given up, so is the data.
  *
  * A record counts as sent when its write has completed (pipeline_complete()). Until then each further write to the
  * object, on whatever queue pair, has it in front. Any thread.

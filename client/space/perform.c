@@ -26,9 +26,12 @@ static int run(struct rmem *rm, struct channel *ch, struct operation *op, struct
 	struct operation front;
 	int rc = 0;
 
+	op->unit = p.n ? pipeline_next_unit(&ch->pipeline) : 0;
 	for (int i = 0; i < p.n && rc == 0; i++) {
 		finish(ch);
-		front = (struct operation){ .timed = op->timed, .deadline_ns = op->deadline_ns };
+		front = (struct operation){
+			.timed = op->timed, .deadline_ns = op->deadline_ns, .unit = op->unit
+		};
 		if (exact_plan(&rm->session, pieces[i].base, &front))
 			rc = progress_start(ch, &front, errinfo);
 	}
