@@ -16,7 +16,7 @@ enum cable_fate {
 	CABLE_DONE,
 	CABLE_UNHEARD, /* carried out, but the connection breaks before that is known */
 	CABLE_LOST,    /* not carried out: the connection breaks */
-	CABLE_SILENT, /* neither this one nor those behind it complete before the connection is given up */
+	CABLE_SILENT, /* on its way, with those behind it, until cable_arrive() or the connection is given up */
 };
 
 struct cable {
@@ -26,5 +26,8 @@ struct cable {
 	unsigned connections; /* so far */
 };
 extern struct cable cable;
+
+/* What is on its way, on the connection that fell silent last, is carried out. */
+void cable_arrive(void);
 
 #endif

@@ -282,6 +282,31 @@ static void a_record_has_the_time_of_its_data(void **state)
 	cable.unplugged = false;
 }
 
+/* A record that arrives after a later one of its slot is not the last word. */
+static void a_record_that_comes_late(void **state)
+{
+	const struct slab *s = blocks_slab(&it.rm->session.blocks, it.objects[0]);
+	const uint32_t slot = slab_slot_at(s, it.objects[0] - s->addr);
+	const struct loan *loan = lender_find(it.objects[0]);
+
+	(void)state;
+	make_queue(4);
+	it.fate = CABLE_SILENT;
+	lose_record_of(0, 1);
+	assert_int_equal(rmem_start_write(it.q, it.objects[0], data, OBJECT_BYTES, 1), 0);
+	assert_int_equal(rmem_submit(it.q), 0);
+	assert_int_equal(it.times, 0);
+	assert_int_equal(rmem_free(it.rm, it.objects[0]), 0);
+	assert_int_equal(lender_flush(it.rm), 0);
+	assert_int_equal(object_record_state(lender_record(loan, slot)), OBJECT_FREED);
+	cable_arrive();
+	assert_int_equal(reap(1), 0);
+	assert_int_equal(object_record_state(lender_record(loan, slot)), OBJECT_LIVE);
+	assert_false(depot_is_sent(&it.rm->session.depot));
+	assert_int_equal(lender_flush(it.rm), 0);
+	assert_int_equal(object_record_state(lender_record(loan, slot)), OBJECT_FREED);
+}
+
 /* ---- by chance ---- */
 
 #define STEPS 20000
@@ -355,6 +380,7 @@ int main(void)
 		EXACT_TEST(others_in_the_queue_go_on),
 		EXACT_TEST(a_record_without_its_data),
 		EXACT_TEST(a_record_has_the_time_of_its_data),
+		EXACT_TEST(a_record_that_comes_late),
 		EXACT_TEST(objects_by_chance),
 	};
 

@@ -260,6 +260,34 @@ static void exact_against_the_reference(void **state)
 	against_the_reference(true);
 }
 
+/* More lines than are sent at once, and the first of them fail: none is forgotten, whatever slab it is in. */
+static void a_batch_that_fails(void **state)
+{
+	struct rmem *rm = lender_open(false, true);
+	static rmem_addr_t addrs[12000];
+	unsigned n = 0, slabs = 0;
+
+	(void)state;
+	for (; n < 12000; n++)
+		assert_int_equal(rmem_alloc(rm, 16, NULL, &addrs[n]), 0);
+	for (const struct loan *loan = lender.loans; loan; loan = loan->next)
+		slabs++;
+	assert_true(slabs > 3);
+	lender.fail_write_in = 1;
+	assert_int_equal(lender_flush(rm), -ECONNRESET);
+	assert_false(depot_is_sent(&rm->session.depot));
+	assert_int_equal(lender_flush(rm), 0);
+	assert_true(depot_is_sent(&rm->session.depot));
+	while (n-- > 0) {
+		const struct loan *loan = lender_find(addrs[n]);
+		const uint64_t record =
+			lender_record(loan, (uint32_t)((addrs[n] - loan->addr) / 16));
+
+		assert_int_equal(object_record_state(record), OBJECT_LIVE);
+	}
+	lender_close(rm);
+}
+
 /* Where no grace period ends, nothing that was freed comes back; when it ends, all of it does. */
 static void slots_wait_for_operations(void **state)
 {
@@ -554,6 +582,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(lazy_against_the_reference),
 		cmocka_unit_test(exact_against_the_reference),
+		cmocka_unit_test(a_batch_that_fails),
 		cmocka_unit_test(slots_wait_for_operations),
 		cmocka_unit_test(lost_objects_are_given_up),
 		cmocka_unit_test(sites_are_numbered_anew),
