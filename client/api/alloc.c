@@ -101,7 +101,7 @@ static bool hand_out(
 	const bool checked = checking_is_full(rm);
 	const bool clean = !checked || checking_reuse(rm, item, wish->caller);
 
-	if (!objects_hand_out(rm, item, wish, out))
+	if (!objects_hand_out(rm, item, wish, false, out))
 		return false;
 	if (checked)
 		checking_guard(rm, out->slab, slab_item_slot(item));
@@ -207,7 +207,7 @@ static inline bool alloc_warm(
 		objects_put_back(rm, item);
 		return false;
 	}
-	if (!objects_hand_out(rm, item, &wish, &object))
+	if (!objects_hand_out(rm, item, &wish, true, &object))
 		return false;
 	*out = object.addr;
 	return true;

@@ -75,10 +75,6 @@ struct slab *depot_take_empty(struct depot *d);
 /* ... which it was: its memory is for another slab. */
 void depot_drop(struct depot *d, struct slab *s);
 
-/*
- * A record has changed. Any thread, without a lock or a fence, and mostly without a store: the journal makes a barrier in
- * all threads (client/base/barrier.h) after it has said that it sends the line, and before it reads the records.
- */
 __attribute__((noinline)) void depot_add_dirty(struct depot *d, struct slab *s);
 
 /* Have all changes reached the server? */
@@ -87,16 +83,32 @@ static inline bool depot_is_sent(const struct depot *d)
 	return atomic_load(&d->unsent) == 0;
 }
 
-static inline void depot_touch(struct depot *d, struct slab *s, uint32_t slot)
+static inline __attribute__((always_inline)) void depot_mark_dirty(
+	struct depot *d, struct slab *s, uint32_t slot)
 {
 	_Atomic uint8_t *line = &s->dirty[slot / SLAB_LINE_RECORDS];
 
-	atomic_signal_fence(
-		memory_order_seq_cst); /* the compiler keeps the order; the processor is told by the barrier */
 	if (atomic_load_explicit(line, memory_order_relaxed) != LINE_CHANGED)
 		atomic_store_explicit(line, LINE_CHANGED, memory_order_release);
 	if (__builtin_expect(!atomic_load_explicit(&s->is_dirty, memory_order_relaxed), 0))
 		depot_add_dirty(d, s);
+}
+
+/* A record has changed. Any thread, without a lock. */
+static inline void depot_touch(struct depot *d, struct slab *s, uint32_t slot)
+{
+	atomic_thread_fence(memory_order_seq_cst);
+	depot_mark_dirty(d, s, slot);
+}
+
+/*
+ * The same without a fence, mostly without a store, where barrier_is_there(): the journal makes a barrier in all threads
+ * (client/base/barrier.h) after it has said that it sends the line, and before it reads the records.
+ */
+static inline void depot_touch_warm(struct depot *d, struct slab *s, uint32_t slot)
+{
+	atomic_signal_fence(memory_order_seq_cst); /* for the compiler */
+	depot_mark_dirty(d, s, slot);
 }
 
 /* It was lost: none of its slots is handed out any more. Magazines may have some, so its memory is not used again. */

@@ -166,6 +166,19 @@ void cable_arrive(void)
 	silent_line = NULL;
 }
 
+void cable_break(void)
+{
+	struct line *l = silent_line;
+
+	for (unsigned i = 0; l && i < l->nwaiting; i++)
+		complete(l, l->waiting[i].wr_id, i ? IBV_WC_WR_FLUSH_ERR : IBV_WC_RETRY_EXC_ERR);
+	if (l) {
+		l->nwaiting = 0;
+		l->broken = true;
+	}
+	silent_line = NULL;
+}
+
 /* ---- instead of verbs and the connection manager ---- */
 
 int __wrap_ibv_modify_qp(struct ibv_qp *qp, struct ibv_qp_attr *attr, int mask);

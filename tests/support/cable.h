@@ -29,5 +29,7 @@ extern struct cable cable;
 
 /* What is on its way, on the connection that fell silent last, is carried out. */
 void cable_arrive(void);
+/* ... is not, and the connection breaks. */
+void cable_break(void);
 
 #endif

@@ -241,12 +241,17 @@ static void a_record_without_its_data(void **state)
 	(void)state;
 	make_queue(2); /* room for two, and a record in front of each */
 	lose_record_of(1, 2);
+	it.fate = CABLE_SILENT;
 	for (unsigned i = 1; i <= 3; i++)
 		assert_int_equal(rmem_start_read(it.q, got, it.objects[0], OBJECT_BYTES, i), 0);
 	assert_int_equal(rmem_start_write(it.q, it.objects[1], data, OBJECT_BYTES, 4), -EAGAIN);
 	assert_int_equal(reap(1), 0);
 	assert_int_equal(reap(2), 0);
+	assert_int_equal(it.times, 1);
 	assert_int_equal(rmem_start_write(it.q, it.objects[2], data, OBJECT_BYTES, 5), 0);
+	assert_int_equal(rmem_submit(it.q), 0);
+	cable_break();
+	it.fate = CABLE_LOST;
 	assert_int_equal(reap(3), 0);
 	assert_int_equal(reap(5), 0);
 	assert_int_equal(it.times, 0);
