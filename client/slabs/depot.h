@@ -40,6 +40,7 @@ struct depot {
 	pthread_mutex_t unused_lock;
 	_Atomic unsigned turn; /* which class's empty slab goes back next */
 	struct slab *unused;   /* those that were given back, for others to come */
+	struct slab *over;     /* those that were lost, and of which all slots have come back */
 };
 
 void depot_init(struct depot *d, struct heap *heap, struct grace *grace);
@@ -56,7 +57,8 @@ unsigned depot_take(struct depot *d, unsigned size_class, slab_item *out, unsign
 
 /*
  * Slots come back, all of one class, that nobody holds any more. period: of grace_begin(), after they were freed; 0: no
- * operation is on its way on any. Slots of slabs that were lost are dropped. true: depot_has_surplus().
+ * operation is on its way on any. Slots of slabs that were lost count, and are not handed out any more. true:
+ * depot_has_surplus().
  */
 bool depot_put(
 	struct depot *d, unsigned size_class, const slab_item *items, unsigned n, uint64_t period);
@@ -111,7 +113,15 @@ static inline void depot_touch_warm(struct depot *d, struct slab *s, uint32_t sl
 	depot_mark_dirty(d, s, slot);
 }
 
-/* It was lost: none of its slots is handed out any more. Magazines may have some, so its memory is not used again. */
+/*
+ * It was lost: none of its slots is handed out any more. When all have come back, from magazines and from the program,
+ * and no operation is on its way on any, its memory is for another slab (depot_reuse_lost()).
+ */
 void depot_lose(struct depot *d, struct slab *s);
+
+/* Is a slab that was lost still in the session's table? */
+typedef bool depot_in_use_fn(void *arg, const struct slab *s);
+/* Those that were lost and can be are used again. The thread that sends records. */
+void depot_reuse_lost(struct depot *d, depot_in_use_fn *in_use, void *arg);
 
 #endif

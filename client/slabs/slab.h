@@ -3,7 +3,7 @@
  * A slab as its owner knows it: where it lies, and the record of each slot (common/object_record.h). The records here
  * are the truth; those on the server follow (client/space/journal.h). Which lines of records differ is remembered.
  *
- * A slab's memory stays a slab's until the heap is destroyed: a program that frees an address twice may look at one
+ * A slab's memory stays a slab's, this one's or another's, until the heap is destroyed: a program that frees an address twice may look at one
  * that is given back meanwhile.
  *
  * Any thread, but for what depot.h says. Pure.

@@ -16,6 +16,7 @@ struct journal_batch {
 	uint32_t lines[BATCH_LINES];
 	uint64_t records[BATCH_LINES * SLAB_LINE_RECORDS];
 	size_t bytes;
+	uint64_t as_of; /* what is lent later has none of these lines, whatever its address */
 	int n;
 };
 
@@ -60,7 +61,7 @@ static int send_batch(struct journal *j, uint64_t deadline_ns, struct errinfo *e
 		.is_journal = true,
 		.timed = true,
 		.deadline_ns = deadline_ns,
-		.as_of = keys_as_of(j->channels->session) };
+		.as_of = b->as_of };
 	int rc = 0;
 
 	if (b->n)
@@ -131,6 +132,7 @@ int journal_flush(struct journal *j, uint64_t deadline_ns, struct errinfo *errin
 	if (rc)
 		return rc;
 	all = atomic_exchange(&d->dirty, NULL);
+	j->batch->as_of = keys_as_of(j->channels->session);
 	for (s = all; s; s = next) {
 		next = s->next_taken = s->next_dirty; /* it can be added again from here on */
 		mark_slab(s);

@@ -28,7 +28,7 @@ struct object {
 int objects_take(struct rmem *rm, unsigned size_class, uint64_t deadline_ns, slab_item *out,
 	struct errinfo *errinfo);
 /* It was not handed out. */
-void objects_put_back(struct rmem *rm, slab_item item);
+__attribute__((noinline, cold)) void objects_put_back(struct rmem *rm, slab_item item);
 
 /* Write zeroes to an object, or to a part of it. Errors as rmem_write(). */
 int objects_zero(struct rmem *rm, rmem_addr_t addr, uint32_t bytes, uint64_t deadline_ns,
@@ -88,7 +88,10 @@ static inline bool objects_take_warm(struct rmem *rm, unsigned size_class, slab_
 	while (__builtin_expect(!thread_cache_pop(t, size_class, out), 0))
 		if (thread_cache_refill(t, size_class))
 			return false;
-	return __builtin_expect(!slab_is_lost(slab_item_slab(*out)), 1);
+	if (__builtin_expect(!slab_is_lost(slab_item_slab(*out)), 1))
+		return true;
+	objects_put_back(rm, *out);
+	return false;
 }
 
 /* The slab that addr is in, mostly that of the object that the thread freed last. */

@@ -17,6 +17,7 @@
 struct lender lender;
 
 static struct rmem *exact_session; /* NULL: none is open */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static uint64_t next_addr, next_serial;
 static uint32_t next_site;
 
@@ -117,8 +118,7 @@ static void lose_all(struct session *s)
 	lender.lent_bytes = 0;
 }
 
-int __wrap_control_call_locked(
-	struct session *s, const struct control_call *call, struct errinfo *errinfo)
+static int answer(struct session *s, const struct control_call *call, struct errinfo *errinfo)
 {
 	lender.requests++;
 	if (lender.lose_in && --lender.lose_in == 0)
@@ -144,6 +144,17 @@ int __wrap_control_call_locked(
 	default:
 		return errinfo_set(errinfo, -EPROTO, "no such request is answered here");
 	}
+}
+
+int __wrap_control_call_locked(
+	struct session *s, const struct control_call *call, struct errinfo *errinfo)
+{
+	int rc;
+
+	pthread_mutex_lock(&lock);
+	rc = answer(s, call, errinfo);
+	pthread_mutex_unlock(&lock);
+	return rc;
 }
 
 int __wrap_control_call(struct session *s, const struct control_call *call, struct errinfo *errinfo)
@@ -346,7 +357,9 @@ void lender_close(struct rmem *rm)
 
 void lender_lose_all(struct rmem *rm)
 {
+	pthread_mutex_lock(&lock);
 	lose_all(&rm->session);
+	pthread_mutex_unlock(&lock);
 }
 
 void lender_lend_next(uint64_t addr)

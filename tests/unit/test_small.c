@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -344,6 +345,69 @@ static void lost_objects_are_given_up(void **state)
 	lender_close(rm);
 }
 
+static uint64_t slabs_made;
+
+struct slab *__real_slab_create(struct heap *heap, unsigned size_class, uint64_t bytes, bool exact);
+struct slab *__wrap_slab_create(struct heap *heap, unsigned size_class, uint64_t bytes, bool exact);
+
+struct slab *__wrap_slab_create(struct heap *heap, unsigned size_class, uint64_t bytes, bool exact)
+{
+	slabs_made++;
+	return __real_slab_create(heap, size_class, bytes, exact);
+}
+
+#define LOST_OBJECTS 3000
+
+/* A session with objects is lost, and the program gives them up: some before, some after. */
+static void lose_a_session(struct rmem *rm)
+{
+	static rmem_addr_t addrs[LOST_OBJECTS];
+
+	for (unsigned i = 0; i < LOST_OBJECTS; i++)
+		assert_int_equal(rmem_alloc(rm, 16 + i % 3 * 300, NULL, &addrs[i]), 0);
+	for (unsigned i = 0; i < LOST_OBJECTS; i += 3)
+		assert_int_equal(rmem_free(rm, addrs[i]), 0);
+	assert_int_equal(lender_flush(rm), 0);
+	lender_lose_all(rm);
+	for (unsigned i = 0; i < LOST_OBJECTS; i++)
+		if (i % 3)
+			assert_int_equal(rmem_free(rm, addrs[i]), -ESTALE);
+}
+
+/* So often; returns how many slabs memory was taken for that was not there before. */
+static uint64_t lose_sessions(struct rmem *rm, unsigned times)
+{
+	const uint64_t before = slabs_made;
+
+	while (times--) {
+		lose_a_session(rm);
+		assert_int_equal(lender_give_back(rm, false), 0);
+	}
+	return slabs_made - before;
+}
+
+/* What librmem keeps of the slabs of a session that was lost is for those of the next. */
+static void memory_of_lost_slabs_comes_back(void **state)
+{
+	struct grace_member channel = { 0 };
+	struct rmem *rm = lender_open(true, true);
+	uint64_t before;
+
+	(void)state;
+	grace_join(&rm->session.grace, &channel);
+	before = lose_sessions(rm, 3);
+	assert_true(before > 30);
+	assert_true(lose_sessions(rm, 20) <= 6);
+	/* Not while an operation is on its way that may look at them. */
+	grace_add(&channel.begun, 1);
+	assert_true(lose_sessions(rm, 6) > before);
+	grace_add(&channel.ended, 1);
+	assert_int_equal(lender_give_back(rm, false), 0);
+	assert_true(lose_sessions(rm, 20) <= 6);
+	grace_leave(&rm->session.grace, &channel, true);
+	lender_close(rm);
+}
+
 static __attribute__((noinline)) uint32_t site_of_another(struct rmem *rm)
 {
 	const struct loan *loan;
@@ -515,6 +579,8 @@ struct party {
 	struct party *next;
 	unsigned seed;
 	unsigned wrong;
+	_Atomic bool over;
+	_Atomic unsigned rounds;
 };
 
 static _Atomic uint8_t held[1 << 22]; /* by address / 16, from the first one */
@@ -577,6 +643,69 @@ static void threads_exchange_objects(void **state)
 	lender_close(rm);
 }
 
+#define LOSSES 100
+#define LOSSES_VALGRIND 20
+
+/* Sessions are lost under threads: a free says that the object is gone, or frees it, and nothing else. */
+static void *exchange_lost(void *arg)
+{
+	struct party *p = arg;
+
+	while (!atomic_load(&p->over)) {
+		rmem_addr_t addr, old;
+		int rc;
+
+		if (rmem_alloc(p->rm, 16 + (unsigned)rand_r(&p->seed) % 500, NULL, &addr))
+			addr = 0;
+		p->wrong += !addr;
+		old = atomic_exchange(&p->next->ring[(unsigned)rand_r(&p->seed) % RING], addr);
+		rc = old ? rmem_free(p->rm, old) : 0;
+		p->wrong += rc && rc != -ESTALE;
+		p->rounds++;
+	}
+	return NULL;
+}
+
+static void threads_lose_objects(void **state)
+{
+	const unsigned losses = getenv("RMEM_TEST_VALGRIND") ? LOSSES_VALGRIND : LOSSES;
+	static struct party parties[2];
+	pthread_t threads[2];
+	struct rmem *rm = lender_open(true, true);
+	const uint64_t before = slabs_made;
+	struct range ranges[AVOID_MAX];
+
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		parties[i] = (struct party){ .rm = rm, .next = &parties[!i], .seed = i };
+		assert_int_equal(pthread_create(&threads[i], NULL, exchange_lost, &parties[i]), 0);
+	}
+	for (unsigned i = 0; i < losses; i++) {
+		const unsigned rounds = parties[i % 2].rounds;
+
+		while (parties[i % 2].rounds < rounds + RING)
+			sched_yield();
+		lender_lose_all(rm);
+		assert_int_equal(lender_give_back(rm, i % 2), 0);
+	}
+	for (unsigned i = 0; i < 2; i++)
+		atomic_store(&parties[i].over, true);
+	for (unsigned i = 0; i < 2; i++)
+		pthread_join(threads[i], NULL);
+	assert_int_equal(parties[0].wrong + parties[1].wrong, 0);
+	lender_lose_all(rm);
+	for (unsigned i = 0; i < 2 * RING; i++)
+		if (parties[i / RING].ring[i % RING])
+			assert_int_equal(rmem_free(rm, parties[i / RING].ring[i % RING]), -ESTALE);
+	assert_int_equal(blocks_reserved(&rm->session.blocks, ranges), 0);
+	thread_channels_drain(&rm->channels);
+	assert_int_equal(lender_give_back(rm, true), 0);
+	/* None is kept, but as memory for others. */
+	assert_null(rm->session.depot.over);
+	assert_true(slabs_made - before < losses * 25);
+	lender_close(rm);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -585,6 +714,7 @@ int main(void)
 		cmocka_unit_test(a_batch_that_fails),
 		cmocka_unit_test(slots_wait_for_operations),
 		cmocka_unit_test(lost_objects_are_given_up),
+		cmocka_unit_test(memory_of_lost_slabs_comes_back),
 		cmocka_unit_test(sites_are_numbered_anew),
 		cmocka_unit_test(a_session_lost_while_a_slab_is_asked_for),
 		cmocka_unit_test(a_lost_slab_is_not_given_back_twice),
@@ -592,6 +722,7 @@ int main(void)
 		cmocka_unit_test(a_full_server),
 		cmocka_unit_test(an_access_ends_with_its_object),
 		cmocka_unit_test(threads_exchange_objects),
+		cmocka_unit_test(threads_lose_objects),
 	};
 
 	return cmocka_run_group_tests_name("small", tests, NULL, NULL);
