@@ -26,12 +26,12 @@
 
 #define VICTIMS 10
 #define LIFE_MAX_MS 3500U
-#define MANY 50000U /* objects of each of two sites */
+#define MANY 50000U /* objects of each of two sites, if RMEM_TEST_OBJECTS does not say how many */
 #define PUPPET_OBJECTS 20U
 
 static const char *const short_lease[] = { "--size", "32M", "--ttl", "900ms", "--reclaim", "never",
 	NULL };
-static const char *const large[] = { "--size", "64M", "--ttl", "2s", "--reclaim", "never", NULL };
+static const char *const large[] = { "--size", "256M", "--ttl", "2s", "--reclaim", "never", NULL };
 static const char *const long_lease[] = { "--size", "0:8M", "--ttl", "10m", NULL };
 static const char *const lost_lease[] = { "--size", "0:4M", "--ttl", "2s", NULL };
 
@@ -242,10 +242,12 @@ static void test_killed_at_random(void **state)
 
 /* ---- killed among very many ---- */
 
+static unsigned many;
+
 static bool all_are_known(const json_t *leaks, void *arg)
 {
 	(void)arg;
-	return rig_number(leaks, "summary.reachable.objects") == 2 * MANY;
+	return rig_number(leaks, "summary.reachable.objects") == (long long)(2 * many);
 }
 
 static void assert_says(const char *text, const char *what)
@@ -275,13 +277,16 @@ static void assert_lost_at(
 static void test_killed_among_many(void **state)
 {
 	static struct rig_output out;
+	const char *wanted = getenv("RMEM_TEST_OBJECTS");
 	struct rig *r = *state;
 	struct hoarder *h = &victims[0];
 	json_t *leaks;
 	long long bytes = 0;
+	char text[32];
 
+	many = wanted ? (unsigned)strtoul(wanted, NULL, 10) : MANY;
 	rig_start(r, large);
-	hoarder_start_full(h, r->server, MANY);
+	hoarder_start_full(h, r->server, many);
 	while (!h->calls)
 		hoarder_listen(h, 1000);
 	json_decref(rig_await(r, "leaks", all_are_known, NULL, "the records of all objects"));
@@ -291,15 +296,16 @@ static void test_killed_among_many(void **state)
 	assert_int_equal(out.status, 1);
 	for (unsigned i = 0; i < 2; i++) {
 		assert_says(out.out, hoarder_sites[i]);
-		bytes += (long long)(MANY * hoarder_bytes(i));
+		bytes += (long long)(many * hoarder_bytes(i));
 	}
-	assert_says(out.out, "in 50000 objects");
+	snprintf(text, sizeof(text), "in %u objects", many);
+	assert_says(out.out, text);
 	assert_says(out.out, "UNACCOUNTED 0");
 	leaks = rig_ask(r, "leaks");
 	rig_assert_accounted(leaks);
 	for (unsigned i = 0; i < 2; i++)
-		assert_lost_at(leaks, hoarder_sites[i], MANY, MANY * hoarder_bytes(i));
-	assert_int_equal(rig_number(leaks, "summary.definite.objects"), 2 * MANY);
+		assert_lost_at(leaks, hoarder_sites[i], many, many * hoarder_bytes(i));
+	assert_int_equal(rig_number(leaks, "summary.definite.objects"), 2 * many);
 	assert_int_equal(rig_number(leaks, "summary.definite.bytes"), bytes);
 	json_decref(leaks);
 	rig_stop(r, true);
