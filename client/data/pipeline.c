@@ -97,13 +97,18 @@ int pipeline_attach(struct pipeline *p, struct endpoint *ep, struct errinfo *err
 	return 0;
 }
 
-/* A record has arrived. If not, or if perhaps after a later one of its slot, that one is to be sent again. */
-static void note_sent(const struct operation *op)
+/*
+ * A record has arrived. If not, or if perhaps after a later one of its slot, that one is to be sent again; where this one
+ * may still arrive, when it cannot any more.
+ */
+static void note_sent(const struct pipeline *p, const struct operation *op)
 {
 	if (!op->slab)
 		return;
 	if (op->status == 0 && slab_record(op->slab, op->slot) == op->desired)
 		atomic_store_explicit(&op->slab->sent[op->slot], op->desired, memory_order_release);
+	else if (p->unsettled)
+		depot_doubt(op->slab->depot, op->slab);
 	else
 		depot_touch(op->slab->depot, op->slab, op->slot);
 }
@@ -115,7 +120,7 @@ void pipeline_complete(struct pipeline *p)
 	for (; p->first && p->first != p->building && operation_is_done(p->first); n++) {
 		temp_mrs_release(&p->temp_mrs, p->first);
 		if (p->first->is_journal)
-			note_sent(p->first);
+			note_sent(p, p->first);
 		p->first = p->first->following;
 	}
 	if (!p->first)
@@ -228,7 +233,7 @@ void pipeline_fail(struct pipeline *p, int rc, const struct errinfo *errinfo)
 		if (!op->status)
 			operation_fail(op, rc, reason);
 		if (op->is_journal)
-			note_sent(op);
+			note_sent(p, op);
 		pipeline_give_up(p, op);
 	}
 	p->first = p->building = p->last = NULL;

@@ -372,6 +372,39 @@ void depot_add_dirty(struct depot *d, struct slab *s)
 		;
 }
 
+void depot_doubt(struct depot *d, struct slab *s)
+{
+	const uint64_t period = grace_begin(d->grace);
+
+	pthread_mutex_lock(&d->unused_lock);
+	s->doubt_period = period;
+	if (!s->is_doubtful) {
+		LL_PREPEND2(d->doubtful, s, next_doubtful);
+		atomic_fetch_add(&d->ndoubtful, 1);
+	}
+	s->is_doubtful = true;
+	pthread_mutex_unlock(&d->unused_lock);
+}
+
+void depot_end_doubts(struct depot *d)
+{
+	struct slab *s, *next;
+
+	if (!depot_has_doubts(d))
+		return;
+	pthread_mutex_lock(&d->unused_lock);
+	LL_FOREACH_SAFE2 (d->doubtful, s, next, next_doubtful) {
+		if (!grace_has_ended(d->grace, s->doubt_period))
+			continue;
+		LL_DELETE2(d->doubtful, s, next_doubtful);
+		s->is_doubtful = false;
+		for (uint32_t slot = 0; slot < s->slots; slot += SLAB_LINE_RECORDS)
+			depot_touch(d, s, slot);
+		atomic_fetch_sub(&d->ndoubtful, 1);
+	}
+	pthread_mutex_unlock(&d->unused_lock);
+}
+
 void depot_lose(struct depot *d, struct slab *s)
 {
 	struct depot_class *c = &d->classes[s->size_class];

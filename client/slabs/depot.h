@@ -41,6 +41,8 @@ struct depot {
 	_Atomic unsigned turn; /* which class's empty slab goes back next */
 	struct slab *unused;   /* those that were given back, for others to come */
 	struct slab *over;     /* those that were lost, and of which all slots have come back */
+	struct slab *doubtful; /* those that depot_doubt() was called for */
+	_Atomic uint32_t ndoubtful;
 };
 
 void depot_init(struct depot *d, struct heap *heap, struct grace *grace);
@@ -79,10 +81,10 @@ void depot_drop(struct depot *d, struct slab *s);
 
 __attribute__((noinline)) void depot_add_dirty(struct depot *d, struct slab *s);
 
-/* Have all changes reached the server? */
+/* Have all changes reached the server, for good? */
 static inline bool depot_is_sent(const struct depot *d)
 {
-	return atomic_load(&d->unsent) == 0;
+	return atomic_load(&d->unsent) == 0 && atomic_load(&d->ndoubtful) == 0;
 }
 
 static inline __attribute__((always_inline)) void depot_mark_dirty(
@@ -111,6 +113,19 @@ static inline void depot_touch_warm(struct depot *d, struct slab *s, uint32_t sl
 {
 	atomic_signal_fence(memory_order_seq_cst); /* for the compiler */
 	depot_mark_dirty(d, s, slot);
+}
+
+/*
+ * An operation was given up that writes a record of the slab, and the server may still carry it out, after later ones.
+ * When that is over all records are sent again. Any thread.
+ */
+void depot_doubt(struct depot *d, struct slab *s);
+/* Those for which it is over have changed. The thread that sends records. */
+void depot_end_doubts(struct depot *d);
+
+static inline bool depot_has_doubts(const struct depot *d)
+{
+	return atomic_load(&d->ndoubtful) != 0;
 }
 
 /*

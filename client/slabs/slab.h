@@ -51,6 +51,11 @@ struct slab {
 
 	struct slab *next_taken; /* of those that the journal is sending */
 
+	/* Under the depot's unused_lock: an old record may still arrive, before this grace period has ended. */
+	struct slab *next_doubtful;
+	uint64_t doubt_period;
+	bool is_doubtful;
+
 	struct depot *depot; /* that it is in, or was */
 
 	/* The depot's, with the lock of the class. */

@@ -131,6 +131,7 @@ int journal_flush(struct journal *j, uint64_t deadline_ns, struct errinfo *errin
 
 	if (rc)
 		return rc;
+	depot_end_doubts(d);
 	all = atomic_exchange(&d->dirty, NULL);
 	j->batch->as_of = keys_as_of(j->channels->session);
 	for (s = all; s; s = next) {

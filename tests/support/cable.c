@@ -194,6 +194,34 @@ void __wrap_endpoint_destroy(struct endpoint *ep);
 int __wrap_endpoint_call(struct endpoint *ep, enum message_type type, uint32_t seq,
 	const struct wire *body, uint64_t deadline_ns, struct wire *out, struct errinfo *errinfo);
 
+static struct {
+	uint64_t remote, word;
+	uint32_t bytes;
+} late[16];
+static unsigned nlate;
+
+static void keep_for_later(const struct ibv_send_wr *wr)
+{
+	if (wr->opcode != IBV_WR_RDMA_WRITE || wr->num_sge != 1 || wr->sg_list[0].length > 8 ||
+		nlate == 16)
+		return;
+	late[nlate].remote = wr->wr.rdma.remote_addr;
+	late[nlate].bytes = wr->sg_list[0].length;
+	memcpy(&late[nlate++].word, (const void *)(uintptr_t)wr->sg_list[0].addr,
+		wr->sg_list[0].length);
+}
+
+void cable_arrive_late(void)
+{
+	for (unsigned i = 0; i < nlate; i++) {
+		struct ibv_sge sge = { (uintptr_t)&late[i].word, late[i].bytes, 0 };
+		const struct ibv_send_wr wr = { .sg_list = &sge, .num_sge = 1 };
+
+		(void)move(&wr, late[i].remote, true);
+	}
+	nlate = 0;
+}
+
 /* Into error: what waits is flushed. */
 int __wrap_ibv_modify_qp(struct ibv_qp *qp, struct ibv_qp_attr *attr, int mask)
 {
@@ -202,8 +230,10 @@ int __wrap_ibv_modify_qp(struct ibv_qp *qp, struct ibv_qp_attr *attr, int mask)
 	(void)attr;
 	(void)mask;
 	l->broken = true;
-	for (unsigned i = 0; i < l->nwaiting; i++)
+	for (unsigned i = 0; i < l->nwaiting; i++) {
+		keep_for_later(&l->waiting[i]);
 		complete(l, l->waiting[i].wr_id, IBV_WC_WR_FLUSH_ERR);
+	}
 	l->nwaiting = 0;
 	return 0;
 }

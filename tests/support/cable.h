@@ -31,5 +31,7 @@ extern struct cable cable;
 void cable_arrive(void);
 /* ... is not, and the connection breaks. */
 void cable_break(void);
+/* What was on its way on a connection that was given up is carried out, if it is a write of at most 8 bytes. */
+void cable_arrive_late(void);
 
 #endif

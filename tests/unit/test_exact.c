@@ -259,7 +259,7 @@ static void a_record_without_its_data(void **state)
 }
 
 /* The record has the time of its data: where nothing gets through, the operation ends then, and not with the session's. */
-static void a_record_has_the_time_of_its_data(void **state)
+static void run_out_of_time(void)
 {
 	const struct iovec local = { (void *)(uintptr_t)data, OBJECT_BYTES };
 	const struct rmem_iovec remote = { it.objects[0], OBJECT_BYTES };
@@ -273,7 +273,6 @@ static void a_record_has_the_time_of_its_data(void **state)
 		.tag = 9 };
 	const uint64_t began = clock_boot_ns();
 
-	(void)state;
 	it.rm->session.timeout_ns = LONG_NS;
 	make_queue(4);
 	it.fate = CABLE_SILENT;
@@ -285,6 +284,41 @@ static void a_record_has_the_time_of_its_data(void **state)
 	assert_true(clock_boot_ns() < began + LONG_NS / 2);
 	assert_false(has_arrived(it.objects[0]));
 	cable.unplugged = false;
+}
+
+static void a_record_has_the_time_of_its_data(void **state)
+{
+	(void)state;
+	run_out_of_time();
+}
+
+/* It was given up, its object was freed, which was sent, and then it arrives after all. */
+static void a_record_that_was_given_up(void **state)
+{
+	const struct slab *s = blocks_slab(&it.rm->session.blocks, it.objects[0]);
+	const uint32_t slot = slab_slot_at(s, it.objects[0] - s->addr);
+	const struct loan *loan = lender_find(it.objects[0]);
+	uint64_t journaled;
+
+	(void)state;
+	assert_int_equal(lender_flush(it.rm), 0);
+	journaled = lender.journaled;
+	run_out_of_time();
+	assert_int_equal(rmem_free(it.rm, it.objects[0]), 0);
+	assert_int_equal(lender_flush(it.rm), 0);
+	assert_int_equal(object_record_state(lender_record(loan, slot)), OBJECT_FREED);
+	/* That is not for good. */
+	assert_int_equal(lender.journaled, journaled);
+	assert_false(depot_is_sent(&it.rm->session.depot));
+	cable_arrive_late();
+	assert_int_equal(object_record_state(lender_record(loan, slot)), OBJECT_LIVE);
+	/* The server ends the connection before when the queue has another one. */
+	assert_int_equal(rmem_start_write(it.q, it.objects[1], data, OBJECT_BYTES, 1), 0);
+	assert_int_equal(reap(1), 0);
+	assert_int_equal(lender_flush(it.rm), 0);
+	assert_int_equal(object_record_state(lender_record(loan, slot)), OBJECT_FREED);
+	assert_int_equal(lender.journaled, journaled + 1);
+	assert_true(depot_is_sent(&it.rm->session.depot));
 }
 
 /* A record that arrives after a later one of its slot is not the last word. */
@@ -385,6 +419,7 @@ int main(void)
 		EXACT_TEST(others_in_the_queue_go_on),
 		EXACT_TEST(a_record_without_its_data),
 		EXACT_TEST(a_record_has_the_time_of_its_data),
+		EXACT_TEST(a_record_that_was_given_up),
 		EXACT_TEST(a_record_that_comes_late),
 		EXACT_TEST(objects_by_chance),
 	};

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Slabs, magazines and the journal against a simple reference: random allocations, frees, flushes and failures, and
- * after them what must hold, on this side and on the lender's.
+ * after them what must hold, on this side and on the lender's, also if the process were killed there.
+ *
+ * RMEM_TEST_STEPS and RMEM_SEED choose how many and which.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -26,9 +28,13 @@
 #define STEPS_VALGRIND 8000
 #define PENDING_MAX 512
 
+#define RECENT_MAX 8192
+
 struct object {
 	rmem_addr_t addr;
 	uint32_t bytes;
+	bool journaled; /* all records were sent since it was allocated */
+	bool written;   /* data was */
 };
 
 /* The reference: which objects there are, and which were freed while an operation was on its way. */
@@ -38,6 +44,10 @@ struct model {
 	struct object pending[PENDING_MAX]; /* may not be handed out yet */
 	uint64_t pending_until[PENDING_MAX];
 	unsigned npending;
+	rmem_addr_t recent[RECENT_MAX]; /* held at some time since all records were sent */
+	unsigned nrecent;
+	uint64_t journaled; /* lender.journaled then */
+	bool exact;
 	struct grace_member channel; /* that operations are on their way on */
 	unsigned seed;
 };
@@ -92,7 +102,7 @@ static void alloc_one(struct rmem *rm, struct model *m)
 	struct object *o = &m->live[m->n];
 	uint64_t natural;
 
-	if (m->n == LIVE_MAX)
+	if (m->n == LIVE_MAX || m->nrecent == RECENT_MAX)
 		return;
 	o->bytes = any_bytes(m);
 	attr.align_bytes = chance(m, 10) ? 0 : 1ULL << chance(m, 13);
@@ -103,6 +113,8 @@ static void alloc_one(struct rmem *rm, struct model *m)
 	if (natural > OBJECT_ALIGN_MAX)
 		natural = OBJECT_ALIGN_MAX;
 	check_new(m, o, attr.align_bytes ? attr.align_bytes : natural);
+	o->journaled = o->written = false;
+	m->recent[m->nrecent++] = o->addr;
 	m->n++;
 }
 
@@ -160,6 +172,84 @@ static void check_records(const struct model *m)
 	assert_int_equal(held, m->n);
 }
 
+/* A flush has succeeded: has it said that all records are on the server? Not while a slab cannot be given back. */
+static void note_journaled(struct model *m)
+{
+	if (lender.journaled == m->journaled)
+		return;
+	m->journaled = lender.journaled;
+	m->nrecent = 0;
+	for (unsigned i = 0; i < m->n; i++) {
+		m->live[i].journaled = true;
+		m->recent[m->nrecent++] = m->live[i].addr;
+	}
+}
+
+static bool is_recent(const struct model *m, rmem_addr_t addr)
+{
+	for (unsigned i = 0; i < m->nrecent; i++)
+		if (m->recent[i] == addr)
+			return true;
+	return false;
+}
+
+/*
+ * If the process were killed now: what the journal promises is there, to the byte, and nothing is said to be held that
+ * was freed before all records were sent.
+ */
+static void check_killed(const struct model *m)
+{
+	for (unsigned i = 0; i < m->n; i++) {
+		const struct object *o = &m->live[i];
+		const struct loan *loan = lender_find(o->addr);
+		const uint32_t slot_bytes = size_class_bytes(loan->size_class);
+		const uint64_t record =
+			lender_record(loan, (uint32_t)((o->addr - loan->addr) / slot_bytes));
+
+		if (!o->journaled && !(m->exact && o->written))
+			continue;
+		assert_int_equal(object_record_state(record), OBJECT_LIVE);
+		assert_int_equal(slot_bytes - object_record_unpack(record).slack, o->bytes);
+	}
+	for (const struct loan *loan = lender.loans; loan; loan = loan->next) {
+		const uint32_t slot_bytes = size_class_bytes(loan->size_class);
+
+		for (uint32_t i = 0; loan->serial && i < slab_slots(loan->size_class, loan->bytes);
+			i++)
+			if (object_record_state(lender_record(loan, i)) == OBJECT_LIVE)
+				assert_true(is_recent(
+					m, loan->addr + (uint64_t)i * slot_bytes));
+	}
+}
+
+static void write_one(struct rmem *rm, struct model *m)
+{
+	static const uint8_t data[OBJECT_BYTES_MAX];
+	struct object *o = m->n ? &m->live[chance(m, m->n)] : NULL;
+
+	if (!o)
+		return;
+	assert_int_equal(rmem_write(rm, o->addr, data, 1 + chance(m, o->bytes)), 0);
+	o->written = true;
+}
+
+/* With empty magazines each slot of a slab is free, or an object's. */
+static void check_slots(const struct rmem *rm, const struct model *m)
+{
+	uint64_t slots = 0, nfree = 0;
+
+	for (const struct loan *loan = lender.loans; loan; loan = loan->next) {
+		const struct slab *s =
+			loan->serial ? blocks_slab(&rm->session.blocks, loan->addr) : NULL;
+
+		if (!s || slab_is_lost(s)) /* the latter is being given back */
+			continue;
+		slots += s->slots;
+		nfree += s->nfree;
+	}
+	assert_int_equal(slots, nfree + m->n);
+}
+
 static void check_sums(const struct rmem *rm)
 {
 	uint64_t lent = 0;
@@ -185,6 +275,7 @@ static void step(struct rmem *rm, struct model *m, unsigned wanted)
 	switch (chance(m, 1000)) {
 	case 0:
 		assert_int_equal(lender_flush(rm), 0);
+		note_journaled(m);
 		if (depot_is_sent(&rm->session.depot))
 			check_records(m);
 		break;
@@ -192,6 +283,8 @@ static void step(struct rmem *rm, struct model *m, unsigned wanted)
 		lender.fail_write_in = 1 + chance(m, 40);
 		if (lender_flush(rm))
 			assert_false(depot_is_sent(&rm->session.depot));
+		else
+			note_journaled(m);
 		lender.fail_write_in = 0;
 		break;
 	case 2:
@@ -206,10 +299,16 @@ static void step(struct rmem *rm, struct model *m, unsigned wanted)
 		break;
 	case 4:
 		thread_channels_drain(&rm->channels);
+		check_slots(rm, m);
+		break;
+	case 5:
+		check_killed(m);
 		break;
 	default:
 		if (chance(m, 5) == 0)
 			operate(m);
+		else if (chance(m, 10) == 0)
+			write_one(rm, m);
 		else if (chance(m, 2 * wanted) < m->n)
 			free_one(rm, m);
 		else
@@ -228,22 +327,32 @@ static void free_all(struct rmem *rm, struct model *m)
 	assert_int_equal(rm->session.depot.bytes, 0);
 }
 
+static unsigned long number(const char *variable, unsigned long otherwise)
+{
+	const char *text = getenv(variable);
+
+	return text ? strtoul(text, NULL, 10) : otherwise;
+}
+
 static void against_the_reference(bool exact)
 {
-	const unsigned steps = getenv("RMEM_TEST_VALGRIND") ? STEPS_VALGRIND : STEPS;
+	const unsigned long steps = getenv("RMEM_TEST_VALGRIND") ? STEPS_VALGRIND
+								 : number("RMEM_TEST_STEPS", STEPS);
 	static struct model m;
 	struct rmem *rm = lender_open(exact, false);
 
 	assert_non_null(rm);
 	memset(&m, 0, sizeof(m));
-	m.seed = 7;
+	m.exact = exact;
+	m.seed = (unsigned)number("RMEM_SEED", 7);
 	grace_join(&rm->session.grace, &m.channel);
-	for (unsigned i = 0; i < steps; i++)
-		step(rm, &m, i / (steps / 10) % 2 ? 100 : 1500);
+	for (unsigned long i = 0; i < steps; i++)
+		step(rm, &m, i / (STEPS / 10) % 2 ? 100 : 1500);
 	assert_int_equal(lender_give_back(rm, false), 0);
 	assert_int_equal(lender_flush(rm), 0);
 	check_records(&m);
 	assert_true(depot_is_sent(&rm->session.depot));
+	assert_int_equal(lender.unannounced, 0);
 	free_all(rm, &m);
 	grace_leave(&rm->session.grace, &m.channel, true);
 	lender_close(rm);
