@@ -98,6 +98,25 @@ struct wish {
 	int timeout_ms; /* its own; 0: none */
 };
 
+static int start_record(struct rmem_queue *q, const struct wish *w, rmem_addr_t addr,
+	uint32_t *unit, struct errinfo *errinfo)
+{
+	struct operation *op;
+	int rc = take_place(q, OPERATION_WRITE, 0, &op, errinfo);
+
+	if (rc)
+		return rc;
+	op_set_timeout(op, w->timeout_ms);
+	rc = exact_plan(q->channel->session, addr, op, errinfo);
+	if (rc)
+		return rc == EXACT_NEEDLESS ? 0 : rc;
+	if (!*unit)
+		*unit = pipeline_next_unit(&q->channel->pipeline);
+	op->unit = *unit;
+	op->silent = true;
+	return launch(q, op, errinfo);
+}
+
 /*
  * Records go in front of what writes to their objects: operations of which the program hears nothing, and which have
  * the time of what they are in front of. Returns their unit in *out, or 0.
@@ -106,7 +125,6 @@ static int start_records(
 	struct rmem_queue *q, const struct wish *w, uint32_t *out, struct errinfo *errinfo)
 {
 	struct session *s = q->channel->session;
-	struct operation *op;
 	int rc = 0;
 
 	*out = 0;
@@ -116,15 +134,7 @@ static int start_records(
 	for (int i = 0; i < w->n && rc == 0; i++) {
 		if (!exact_needs(s, w->pieces[i].base))
 			continue;
-		rc = take_place(q, OPERATION_WRITE, 0, &op, errinfo);
-		if (rc || !exact_plan(s, w->pieces[i].base, op))
-			continue;
-		if (!*out)
-			*out = pipeline_next_unit(&q->channel->pipeline);
-		op->unit = *out;
-		op->silent = true;
-		op_set_timeout(op, w->timeout_ms);
-		rc = launch(q, op, errinfo);
+		rc = start_record(q, w, w->pieces[i].base, out, errinfo);
 	}
 	return rc;
 }

@@ -393,7 +393,8 @@ void depot_end_doubts(struct depot *d)
 	if (!depot_has_doubts(d))
 		return;
 	pthread_mutex_lock(&d->unused_lock);
-	LL_FOREACH_SAFE2 (d->doubtful, s, next, next_doubtful) {
+	LL_FOREACH_SAFE2(d->doubtful, s, next, next_doubtful)
+	{
 		if (!grace_has_ended(d->grace, s->doubt_period))
 			continue;
 		LL_DELETE2(d->doubtful, s, next_doubtful);

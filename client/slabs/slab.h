@@ -50,6 +50,11 @@ struct slab {
 	_Atomic(_Atomic uint32_t *) shadow; /* by slot (shadow.h); NULL: RMEM_CHECK is not full */
 
 	struct slab *next_taken; /* of those that the journal is sending */
+	/*
+	 * journal=exact: records of the slab are on their way in a line, or may be, so that an older one may arrive after
+	 * one that is in front of data: that waits.
+	 */
+	_Atomic bool in_flight;
 
 	/* Under the depot's unused_lock: an old record may still arrive, before this grace period has ended. */
 	struct slab *next_doubtful;

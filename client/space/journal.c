@@ -94,6 +94,8 @@ static void add_line(struct journal_batch *b, struct slab *s, uint32_t line)
 /* Its lines that have changed are sent in this round. */
 static void mark_slab(struct slab *s)
 {
+	if (s->sent)
+		atomic_store(&s->in_flight, true);
 	atomic_store(&s->is_dirty, false);
 	for (uint32_t line = 0; line * SLAB_LINE_RECORDS < s->slots; line++)
 		if (atomic_load_explicit(&s->dirty[line], memory_order_relaxed) == LINE_CHANGED)
@@ -150,6 +152,9 @@ int journal_flush(struct journal *j, uint64_t deadline_ns, struct errinfo *errin
 	}
 	if (rc == 0)
 		rc = send_batch(j, deadline_ns, errinfo);
+	/* What was given up is in flight until the next round, which has another connection, has got through. */
+	for (s = all; s && rc == 0; s = s->next_taken)
+		atomic_store(&s->in_flight, false);
 	/* Last: what could not be sent counts again by now. */
 	atomic_fetch_sub(&d->unsent, taken);
 	return rc;

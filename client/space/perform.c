@@ -32,8 +32,11 @@ static int run(struct rmem *rm, struct channel *ch, struct operation *op, struct
 		front = (struct operation){
 			.timed = op->timed, .deadline_ns = op->deadline_ns, .unit = op->unit
 		};
-		if (exact_plan(&rm->session, pieces[i].base, &front))
+		rc = exact_plan(&rm->session, pieces[i].base, &front, errinfo);
+		if (rc == 0)
 			rc = progress_start(ch, &front, errinfo);
+		else if (rc == EXACT_NEEDLESS)
+			rc = 0;
 	}
 	if (rc == 0)
 		rc = progress_run(ch, op, errinfo);

@@ -84,8 +84,8 @@ int slab_thread_flush(struct slab_thread *t, uint64_t deadline_ns, struct errinf
 	int rc = journal_flush(&t->journal, deadline_ns, errinfo);
 
 	return rc ? rc
-		  : session_renew(t->session,
-			    !t->leaving && !depot_has_doubts(&t->session->depot), errinfo);
+		  : session_renew(t->session, !t->leaving && !depot_has_doubts(&t->session->depot),
+			    errinfo);
 }
 
 /* Does somebody wait for the round that begins now? */

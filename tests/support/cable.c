@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "common/endpoint_impl.h"
 #include "tests/support/lender.h"
@@ -24,14 +26,15 @@ struct line {
 	unsigned number;
 	bool broken, silent;
 	struct ibv_wc done[COMPLETIONS];
-	unsigned ndone, ntaken;
+	_Atomic unsigned ndone;
+	unsigned ntaken;
 	struct ibv_send_wr
 		waiting[COMPLETIONS]; /* of a line that is silent; the pieces are the poster's */
-	unsigned nwaiting;
+	_Atomic unsigned nwaiting;
 	uint8_t answer[MESSAGE_MAX];
 };
 
-static struct line *silent_line; /* the last; NULL: none is, any more */
+static struct line *_Atomic silent_line; /* the last; NULL: none is, any more */
 static struct ibv_context device_context;
 static struct ibv_pd pd = { .context = &device_context };
 
@@ -42,11 +45,10 @@ static struct line *line_of_qp(const struct ibv_qp *qp)
 
 static void complete(struct line *l, uint64_t wr_id, enum ibv_wc_status status)
 {
-	if (l->ndone == l->ntaken)
-		l->ndone = l->ntaken = 0;
-	if (l->ndone == COMPLETIONS)
+	if (l->ndone - l->ntaken == COMPLETIONS)
 		abort();
-	l->done[l->ndone++] = (struct ibv_wc){ .wr_id = wr_id, .status = status };
+	l->done[l->ndone % COMPLETIONS] = (struct ibv_wc){ .wr_id = wr_id, .status = status };
+	l->ndone++;
 }
 
 /* Bytes between local pieces and the lender's memory. false: nothing is lent there. */
@@ -138,8 +140,8 @@ static int poll_cq(struct ibv_cq *cq, int max, struct ibv_wc *wc)
 	struct line *l = cq->cq_context;
 	int n = 0;
 
-	while (n < max && l->ntaken < l->ndone)
-		wc[n++] = l->done[l->ntaken++];
+	while (n < max && l->ntaken != l->ndone)
+		wc[n++] = l->done[l->ntaken++ % COMPLETIONS];
 	return n;
 }
 
@@ -162,8 +164,14 @@ void cable_arrive(void)
 	if (l) {
 		l->nwaiting = 0;
 		l->silent = false;
+		(void)eventfd_write(l->completions.fd, 1);
 	}
 	silent_line = NULL;
+}
+
+bool cable_is_silent(void)
+{
+	return silent_line && silent_line->nwaiting;
 }
 
 void cable_break(void)
@@ -184,6 +192,7 @@ void cable_break(void)
 int __wrap_ibv_modify_qp(struct ibv_qp *qp, struct ibv_qp_attr *attr, int mask);
 struct ibv_mr *__wrap_ibv_reg_mr(struct ibv_pd *in, void *addr, size_t bytes, int access);
 int __wrap_ibv_dereg_mr(struct ibv_mr *mr);
+int __wrap_ibv_get_cq_event(struct ibv_comp_channel *channel, struct ibv_cq **cq, void **context);
 const char *__wrap_ibv_get_device_name(struct ibv_device *device);
 struct domain *__wrap_domain_hold(struct domain *d);
 void __wrap_domain_release(struct domain *d);
@@ -248,6 +257,16 @@ struct ibv_mr *__wrap_ibv_reg_mr(struct ibv_pd *in, void *addr, size_t bytes, in
 	return mr;
 }
 
+int __wrap_ibv_get_cq_event(struct ibv_comp_channel *channel, struct ibv_cq **cq, void **context)
+{
+	eventfd_t count;
+
+	(void)cq;
+	(void)context;
+	(void)eventfd_read(channel->fd, &count);
+	return -1; /* none is to be acknowledged */
+}
+
 int __wrap_ibv_dereg_mr(struct ibv_mr *mr)
 {
 	free(mr);
@@ -292,7 +311,8 @@ int __wrap_endpoint_connect(
 	l->context.ops.req_notify_cq = req_notify_cq;
 	l->qp = (struct ibv_qp){ .context = &l->context, .qp_context = l };
 	l->cq = (struct ibv_cq){ .context = &l->context, .cq_context = l };
-	l->completions.fd = l->events.fd = -1;
+	l->events.fd = -1;
+	l->completions.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	l->id.qp = &l->qp;
 	l->ep = (struct endpoint){
 		.port = { .qp = &l->qp, .cq = &l->cq, .inline_bytes = 64 },
@@ -312,6 +332,8 @@ void __wrap_endpoint_destroy(struct endpoint *ep)
 {
 	if (silent_line == (struct line *)ep)
 		silent_line = NULL;
+	if (ep)
+		close(((struct line *)ep)->completions.fd);
 	free(ep);
 }
 

@@ -27,6 +27,8 @@ struct cable {
 };
 extern struct cable cable;
 
+/* Is something on its way? Any thread. */
+bool cable_is_silent(void);
 /* What is on its way, on the connection that fell silent last, is carried out. */
 void cable_arrive(void);
 /* ... is not, and the connection breaks. */

@@ -10,6 +10,8 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -292,6 +294,60 @@ static void a_record_has_the_time_of_its_data(void **state)
 	run_out_of_time();
 }
 
+static enum cable_fate fate_of_line(const struct ibv_send_wr *wr, unsigned connection)
+{
+	const uint64_t record = it.victim ? record_addr(it.victim) : 0;
+
+	(void)connection;
+	return it.times && wr->opcode == IBV_WR_RDMA_WRITE && wr->num_sge &&
+			       record - wr->wr.rdma.remote_addr < 64 && wr->sg_list[0].length > 8
+		       ? CABLE_SILENT
+		       : CABLE_DONE;
+}
+
+static void *flush(void *arg)
+{
+	*(int *)arg = lender_flush(it.rm);
+	return NULL;
+}
+
+/* A line of records is on its way that has none of the object yet: its record and data do not arrive before that. */
+static void a_line_that_is_on_its_way(void **state)
+{
+	struct rmem_iovec remote = { 0, OBJECT_BYTES };
+	const struct iovec local = { (void *)(uintptr_t)data, OBJECT_BYTES };
+	struct rmem_op op = { .size = sizeof(op),
+		.kind = RMEM_OP_WRITE,
+		.local = &local,
+		.nlocal = 1,
+		.remote = &remote,
+		.nremote = 1,
+		.timeout_ms = 50 };
+	int flushed = 1;
+	pthread_t thread;
+
+	(void)state;
+	cable.fate = fate_of_line;
+	it.victim = it.objects[0];
+	it.times = 1;
+	assert_int_equal(pthread_create(&thread, NULL, flush, &flushed), 0);
+	while (!cable_is_silent())
+		sched_yield();
+	it.times = 0;
+	assert_int_equal(rmem_alloc(it.rm, OBJECT_BYTES, NULL, &remote.base), 0);
+	assert_true(record_addr(remote.base) - record_addr(it.objects[0]) < 64);
+	make_queue(4);
+	assert_int_equal(rmem_run(it.rm, &op), -ETIMEDOUT);
+	assert_int_equal(rmem_start(it.q, &op), -ETIMEDOUT);
+	assert_false(has_arrived(remote.base));
+	cable_arrive();
+	pthread_join(thread, NULL);
+	assert_int_equal(flushed, 0);
+	op.timeout_ms = 0;
+	assert_int_equal(rmem_run(it.rm, &op), 0);
+	assert_true(has_arrived(remote.base));
+}
+
 /* It was given up, its object was freed, which was sent, and then it arrives after all. */
 static void a_record_that_was_given_up(void **state)
 {
@@ -419,6 +475,7 @@ int main(void)
 		EXACT_TEST(others_in_the_queue_go_on),
 		EXACT_TEST(a_record_without_its_data),
 		EXACT_TEST(a_record_has_the_time_of_its_data),
+		EXACT_TEST(a_line_that_is_on_its_way),
 		EXACT_TEST(a_record_that_was_given_up),
 		EXACT_TEST(a_record_that_comes_late),
 		EXACT_TEST(objects_by_chance),

@@ -217,8 +217,7 @@ static void check_killed(const struct model *m)
 		for (uint32_t i = 0; loan->serial && i < slab_slots(loan->size_class, loan->bytes);
 			i++)
 			if (object_record_state(lender_record(loan, i)) == OBJECT_LIVE)
-				assert_true(is_recent(
-					m, loan->addr + (uint64_t)i * slot_bytes));
+				assert_true(is_recent(m, loan->addr + (uint64_t)i * slot_bytes));
 	}
 }
 
@@ -336,8 +335,8 @@ static unsigned long number(const char *variable, unsigned long otherwise)
 
 static void against_the_reference(bool exact)
 {
-	const unsigned long steps = getenv("RMEM_TEST_VALGRIND") ? STEPS_VALGRIND
-								 : number("RMEM_TEST_STEPS", STEPS);
+	const unsigned long steps =
+		getenv("RMEM_TEST_VALGRIND") ? STEPS_VALGRIND : number("RMEM_TEST_STEPS", STEPS);
 	static struct model m;
 	struct rmem *rm = lender_open(exact, false);
 
