@@ -147,14 +147,18 @@ int journal_flush(struct journal *j, uint64_t deadline_ns, struct errinfo *errin
 
 		if (rc == 0)
 			rc = send_slab(j, s, deadline_ns, &again, errinfo);
-		if (rc || again)
+		if (again)
 			depot_add_dirty(d, s);
 	}
 	if (rc == 0)
 		rc = send_batch(j, deadline_ns, errinfo);
 	/* What was given up is in flight until the next round, which has another connection, has got through. */
-	for (s = all; s && rc == 0; s = s->next_taken)
-		atomic_store(&s->in_flight, false);
+	for (s = all; s; s = s->next_taken) {
+		if (rc)
+			depot_add_dirty(d, s);
+		else
+			atomic_store(&s->in_flight, false);
+	}
 	/* Last: what could not be sent counts again by now. */
 	atomic_fetch_sub(&d->unsent, taken);
 	return rc;
