@@ -30,7 +30,7 @@ int objects_take(struct rmem *rm, unsigned size_class, uint64_t deadline_ns, sla
 /* ... of those that the session has: without a round trip. 0, or -EAGAIN: another slab is needed. */
 int objects_take_here(struct rmem *rm, unsigned size_class, slab_item *out);
 /* It was not handed out. */
-void objects_put_back(struct rmem *rm, slab_item item);
+__attribute__((noinline, cold)) void objects_put_back(struct rmem *rm, slab_item item);
 
 /* Write zeroes to an object, or to a part of it. Errors as rmem_write(). */
 int objects_zero(struct rmem *rm, rmem_addr_t addr, uint32_t bytes, uint64_t deadline_ns,
