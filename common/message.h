@@ -138,7 +138,8 @@ enum placement_attribute {
 	X(u64, fencing_token, ) \
 	X(u64, pool, )    /* its id: what is lent, over restarts of the server */ \
 	X(u32, windows, ) /* that the device has, for all sessions together; 0: unknown */ \
-	X(u8, atomics, )  /* 1: the device has 64-bit atomic operations */
+	X(u8, atomics, )  /* 1: the device has 64-bit atomic operations */ \
+	X(u64, part_bytes, ) /* the most that one key reaches, a power of 2; a longer allocation has one per part */
 
 /*
  * The first message on a further connection of a session that is connected: a channel. channel: the client's
@@ -182,7 +183,7 @@ enum placement_attribute {
 	X(u64, serial, ) \
 	X(u8, node, ) /* the NUMA node that it lies on: an address does not tell */
 
-/* The reply to ATTACH: a grant on this connection. */
+/* The reply to ATTACH: a grant on this connection, for so many bytes from addr on. */
 #define GRANT_REPLY_FIELDS(X) \
 	X(u64, addr, ) \
 	X(u64, bytes, ) \
@@ -193,11 +194,15 @@ enum placement_attribute {
 	X(u64, addr, ) \
 	X(u64, serial, )
 
-/* key: what SHARE has given out; all zero: an allocation of this session. */
+/*
+ * key: what SHARE has given out; all zero: an allocation of this session. offset: of a byte in it, which is in the part that
+ * is wanted.
+ */
 #define ATTACH_REQUEST_FIELDS(X) \
 	X(u64, addr, ) \
 	X(u64, serial, ) \
-	X(bytes, key, SHARE_KEY_SIZE)
+	X(bytes, key, SHARE_KEY_SIZE) \
+	X(u64, offset, )
 
 #define SHARE_REQUEST_FIELDS(X) \
 	X(u64, addr, ) \

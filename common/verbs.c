@@ -134,5 +134,8 @@ bool verbs_is_rxe(const struct ibv_device_attr *attr)
 
 uint64_t verbs_region_max(const struct ibv_device_attr *attr)
 {
-	return verbs_is_rxe(attr) ? 1ULL << 30 : 1ULL << 63;
+	const uint64_t most = verbs_is_rxe(attr) ? 1ULL << 30 : 1ULL << 63;
+	const uint64_t says = attr->max_mr_size;
+
+	return says && says < most ? 1ULL << (63 - __builtin_clzll(says)) : most;
 }

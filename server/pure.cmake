@@ -4,6 +4,9 @@ set(RMEM_PURE
 	audit/audit.c
 	audit/audit_merge.c
 	audit/finding.c
+	audit/reach.c
+	audit/reach_blocks.c
+	audit/reach_edges.c
 	audit/scan.c
 	base/bitset.c
 	base/quota.c

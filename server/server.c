@@ -276,8 +276,8 @@ static int open_memory(struct server *s, const struct sizes *sizes, struct errin
 	s->reclaim.history = s->history;
 	s->reclaim.sites = s->sites;
 	s->leases.sites = s->sites;
-	if (s->net.region_max < s->pool.block_max)
-		s->pool.block_max = s->net.region_max;
+	if (s->net.region_max < s->pool.part_bytes)
+		s->pool.part_bytes = s->net.region_max;
 	report_rejected(s);
 	return access_open(&s->access, &s->pool, &s->work)
 		       ? errinfo_set(errinfo, -ENOMEM, "out of memory")

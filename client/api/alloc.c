@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <inttypes.h>
 
-#include "client/api/placement.h"
+#include "client/api/alloc.h"
 #include "client/control/release.h"
 #include "client/data/fastpath.h"
 #include "client/space/checking.h"
@@ -15,23 +15,7 @@
 
 #define ALLOC_ATTR_V1_SIZE (offsetof(struct rmem_alloc_attr, flags) + sizeof(uint32_t))
 
-/* What rmem_alloc() is asked for, and from where. */
-struct alloc_call {
-	size_t bytes;
-	struct rmem_alloc_attr attr;
-	struct placement placement;
-	unsigned size_class; /* 0: a block */
-	void *caller, *frame;
-};
-
-static struct alloc_call call_for(size_t bytes, void *caller, void *frame)
-{
-	return (struct alloc_call){
-		.bytes = bytes, .attr = RMEM_ALLOC_ATTR_INIT, .caller = caller, .frame = frame
-	};
-}
-
-static int read_call(struct rmem *rm, const struct rmem_alloc_attr *attr, struct alloc_call *call,
+int alloc_read(struct rmem *rm, const struct rmem_alloc_attr *attr, struct alloc_call *call,
 	struct errinfo *errinfo)
 {
 	struct rmem_alloc_attr *a = &call->attr;
@@ -54,11 +38,6 @@ static int read_call(struct rmem *rm, const struct rmem_alloc_attr *attr, struct
 	return rc;
 }
 
-static inline uint64_t numbering(const struct rmem *rm)
-{
-	return atomic_load_explicit(&rm->session.numbering, memory_order_relaxed);
-}
-
 /* The number of the stack that calls, from the thread's memory or by unwinding it. */
 static __attribute__((noinline)) int find_site(struct rmem *rm, const struct alloc_call *call,
 	uint64_t version, uint64_t deadline_ns, uint32_t *out, struct errinfo *errinfo)
@@ -67,6 +46,8 @@ static __attribute__((noinline)) int find_site(struct rmem *rm, const struct all
 	struct stack stack;
 	int rc;
 
+	if (call->stack)
+		return memory_site(rm, call->stack, deadline_ns, out, errinfo);
 	if (cache && site_cache_find(cache, call->caller, call->frame, version, out))
 		return 0;
 	stack_capture(&stack, call->caller);
@@ -84,12 +65,12 @@ static int take_object(struct rmem *rm, const struct alloc_call *call, uint64_t 
 	int rc = 0;
 
 	for (;;) {
-		version = numbering(rm);
+		version = alloc_numbering(rm);
 		if (!rm->no_sites)
 			rc = find_site(rm, call, version, deadline_ns, &wish->site, errinfo);
 		if (rc == 0)
 			rc = objects_take(rm, wish->size_class, deadline_ns, out, errinfo);
-		if (rc || numbering(rm) == version)
+		if (rc || alloc_numbering(rm) == version)
 			return rc;
 		objects_put_back(rm, *out);
 	}
@@ -150,11 +131,14 @@ static int alloc_block(struct rmem *rm, const struct alloc_call *call, uint64_t 
 {
 	struct memory_wish wish = { .bytes = call->bytes, .placement = call->placement };
 
-	stack_capture(&wish.stack, call->caller);
+	if (call->stack)
+		wish.stack = *call->stack;
+	else
+		stack_capture(&wish.stack, call->caller);
 	return memory_alloc(rm, &wish, deadline_ns, out, errinfo);
 }
 
-static int allocate(struct rmem *rm, const struct alloc_call *call, uint64_t deadline_ns,
+int alloc_carry_out(struct rmem *rm, const struct alloc_call *call, uint64_t deadline_ns,
 	rmem_addr_t *out, struct errinfo *errinfo)
 {
 	struct errinfo ignored;
@@ -167,50 +151,65 @@ static int allocate(struct rmem *rm, const struct alloc_call *call, uint64_t dea
 	return alloc_object(rm, call, deadline_ns, out, errinfo);
 }
 
-static __attribute__((noinline)) int alloc_long(struct rmem *rm, size_t bytes,
-	const struct rmem_alloc_attr *attr, rmem_addr_t *out, void *caller, void *frame)
+/* The number of the stack that calls, where the session knows it. */
+static bool know_site(
+	struct rmem *rm, const struct alloc_call *call, uint64_t version, uint32_t *out)
 {
-	struct alloc_call call = call_for(bytes, caller, frame);
-	struct errinfo errinfo;
-	int rc = call_enter(rm, &errinfo);
+	struct site_cache *cache = thread_channels_sites_now(&rm->channels);
 
-	if (rc == 0)
-		rc = read_call(rm, attr, &call, &errinfo);
-	if (rc == 0 && !out)
-		rc = errinfo_set(&errinfo, -EINVAL, "out is NULL");
-	if (rc == 0)
-		rc = allocate(rm, &call, call_deadline(rm), out, &errinfo);
-	return call_done(rc, "rmem_alloc", &errinfo);
+	if (cache && site_cache_find(cache, call->caller, call->frame, version, out))
+		return true;
+	if (!memory_known_site(rm, call->stack, out))
+		return false;
+	if (cache)
+		site_cache_note(cache, call->caller, call->frame, version, call->stack, *out);
+	return true;
 }
 
-/* The shortest way: a small one, from a stack that was there before, of which a slot is at hand. */
-static inline bool alloc_warm(
-	struct rmem *rm, size_t bytes, const void *caller, const void *frame, rmem_addr_t *out)
+bool alloc_here(struct rmem *rm, const struct alloc_call *call, rmem_addr_t *out)
 {
-	struct object_wish wish = { .bytes = (uint32_t)bytes };
-	const uint64_t version = numbering(rm);
-	struct site_cache *sites;
+	struct object_wish wish = { .size_class = call->size_class,
+		.bytes = (uint32_t)call->bytes };
+	const uint64_t version = alloc_numbering(rm);
+	struct errinfo ignored;
 	struct object object;
 	slab_item item;
 
-	if (bytes - 1 >= OBJECT_BYTES_MAX || !call_is_ours(rm))
+	if (!call->size_class || rm->checking)
 		return false;
-	wish.size_class = size_class_of_bytes((uint32_t)bytes);
-	if (!rm->no_sites) {
-		sites = thread_channels_sites_now(&rm->channels);
-		if (!sites || !site_cache_find(sites, caller, frame, version, &wish.site))
-			return false;
-	}
-	if (!objects_take_warm(rm, wish.size_class, &item))
+	(void)thread_channels_cache(&rm->channels);
+	if (!rm->no_sites && !know_site(rm, call, version, &wish.site))
 		return false;
-	if (__builtin_expect(numbering(rm) != version, 0)) {
+	if (objects_take_here(rm, wish.size_class, &item))
+		return false;
+	if (alloc_numbering(rm) != version) {
 		objects_put_back(rm, item);
 		return false;
 	}
 	if (!objects_hand_out(rm, item, &wish, &object))
 		return false;
+	if ((call->attr.flags & RMEM_ALLOC_ZERO) && !object.zero) {
+		(void)objects_free(rm, object.slab, object.addr, NULL, &ignored);
+		return false;
+	}
 	*out = object.addr;
 	return true;
+}
+
+static __attribute__((noinline)) int alloc_long(struct rmem *rm, size_t bytes,
+	const struct rmem_alloc_attr *attr, rmem_addr_t *out, void *caller, void *frame)
+{
+	struct alloc_call call = alloc_call_for(bytes, caller, frame);
+	struct errinfo errinfo;
+	int rc = call_enter(rm, &errinfo);
+
+	if (rc == 0)
+		rc = alloc_read(rm, attr, &call, &errinfo);
+	if (rc == 0 && !out)
+		rc = errinfo_set(&errinfo, -EINVAL, "out is NULL");
+	if (rc == 0)
+		rc = alloc_carry_out(rm, &call, call_deadline(rm), out, &errinfo);
+	return call_done(rc, "rmem_alloc", &errinfo);
 }
 
 /* A stack is told by where its frame ends, which takes no register. */
@@ -224,7 +223,7 @@ RMEM_API __attribute__((noinline)) int rmem_alloc(
 	return alloc_long(rm, bytes, attr, out, caller, frame);
 }
 
-static int release(struct rmem *rm, rmem_addr_t addr, void *caller, uint64_t deadline_ns,
+int alloc_release(struct rmem *rm, rmem_addr_t addr, void *caller, uint64_t deadline_ns,
 	struct errinfo *errinfo)
 {
 	struct slab *const slab = blocks_slab(&rm->session.blocks, addr);
@@ -242,13 +241,20 @@ static int release(struct rmem *rm, rmem_addr_t addr, void *caller, uint64_t dea
 	return rc;
 }
 
+bool alloc_releases_here(const struct rmem *rm, rmem_addr_t addr)
+{
+	const struct slab *slab = blocks_slab(&rm->session.blocks, addr);
+
+	return slab && !rm->checking && (!slab_is_shared(slab, addr) || slab_is_lost(slab));
+}
+
 static __attribute__((noinline)) int free_long(struct rmem *rm, rmem_addr_t addr, void *caller)
 {
 	struct errinfo errinfo;
 	int rc = call_enter(rm, &errinfo);
 
 	if (rc == 0 && addr)
-		rc = release(rm, addr, caller, call_deadline(rm), &errinfo);
+		rc = alloc_release(rm, addr, caller, call_deadline(rm), &errinfo);
 	return call_done(rc, "rmem_free", &errinfo);
 }
 
@@ -275,7 +281,7 @@ static int release_each(struct rmem *rm, rmem_addr_t *addrs, size_t count, void 
 
 	for (size_t i = 0; i < count; i++) {
 		struct errinfo why = { "" };
-		int rc = addrs[i] ? release(rm, addrs[i], caller, deadline_ns, &why) : 0;
+		int rc = addrs[i] ? alloc_release(rm, addrs[i], caller, deadline_ns, &why) : 0;
 
 		if (is_given_up(rc))
 			addrs[i] = 0;
@@ -297,7 +303,7 @@ static int alloc_each(struct rmem *rm, const struct alloc_call *call, rmem_addr_
 	for (size_t i = 0; i < count; i++)
 		out[i] = 0;
 	for (size_t i = 0; i < count && rc == 0; i++)
-		rc = allocate(rm, call, deadline_ns, &out[i], errinfo);
+		rc = alloc_carry_out(rm, call, deadline_ns, &out[i], errinfo);
 	/* The server may have been what failed, and its time is over: it gets as much again to take back. */
 	if (rc)
 		(void)release_each(rm, out, count, call->caller, call_deadline(rm), &ignored);
@@ -308,12 +314,12 @@ RMEM_API __attribute__((noinline)) int rmem_alloc_many(struct rmem *rm, size_t b
 	const struct rmem_alloc_attr *attr, rmem_addr_t *out)
 {
 	struct alloc_call call =
-		call_for(bytes, __builtin_return_address(0), __builtin_dwarf_cfa());
+		alloc_call_for(bytes, __builtin_return_address(0), __builtin_dwarf_cfa());
 	struct errinfo errinfo;
 	int rc = call_enter(rm, &errinfo);
 
 	if (rc == 0)
-		rc = read_call(rm, attr, &call, &errinfo);
+		rc = alloc_read(rm, attr, &call, &errinfo);
 	if (rc == 0 && !out && count)
 		rc = errinfo_set(&errinfo, -EINVAL, "out is NULL");
 	if (rc == 0)
@@ -374,7 +380,7 @@ static int resize_in_place(struct rmem *rm, const struct alloc_call *call,
 static int leave(struct rmem *rm, const struct resizable *old, void *caller, uint64_t deadline_ns,
 	struct errinfo *errinfo)
 {
-	int rc = release(rm, old->addr, caller, deadline_ns, errinfo);
+	int rc = alloc_release(rm, old->addr, caller, deadline_ns, errinfo);
 	struct resizable still;
 	struct errinfo ignored;
 
@@ -389,7 +395,7 @@ static int move(struct rmem *rm, const struct alloc_call *call, const struct res
 	const uint64_t kept = old->bytes < call->bytes ? old->bytes : call->bytes;
 	struct errinfo ignored;
 	rmem_addr_t new;
-	int rc = allocate(rm, call, deadline_ns, &new, errinfo);
+	int rc = alloc_carry_out(rm, call, deadline_ns, &new, errinfo);
 
 	if (rc)
 		return rc;
@@ -397,7 +403,7 @@ static int move(struct rmem *rm, const struct alloc_call *call, const struct res
 	if (rc == 0)
 		rc = leave(rm, old, call->caller, deadline_ns, errinfo);
 	if (rc)
-		(void)release(rm, new, call->caller, call_deadline(rm), &ignored);
+		(void)alloc_release(rm, new, call->caller, call_deadline(rm), &ignored);
 	else
 		*out = new;
 	return rc;
@@ -411,7 +417,7 @@ static int reallocate(struct rmem *rm, rmem_addr_t addr, const struct alloc_call
 	int rc;
 
 	if (!addr)
-		return allocate(rm, call, deadline_ns, out, errinfo);
+		return alloc_carry_out(rm, call, deadline_ns, out, errinfo);
 	rc = resize_find(rm, addr, &old, errinfo);
 	if (rc)
 		return rc;
@@ -427,12 +433,12 @@ RMEM_API __attribute__((noinline)) int rmem_realloc(struct rmem *rm, rmem_addr_t
 	const struct rmem_alloc_attr *attr, rmem_addr_t *out)
 {
 	struct alloc_call call =
-		call_for(bytes, __builtin_return_address(0), __builtin_dwarf_cfa());
+		alloc_call_for(bytes, __builtin_return_address(0), __builtin_dwarf_cfa());
 	struct errinfo errinfo;
 	int rc = call_enter(rm, &errinfo);
 
 	if (rc == 0)
-		rc = read_call(rm, attr, &call, &errinfo);
+		rc = alloc_read(rm, attr, &call, &errinfo);
 	if (rc == 0 && !out)
 		rc = errinfo_set(&errinfo, -EINVAL, "out is NULL");
 	if (rc == 0)

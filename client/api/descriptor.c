@@ -32,8 +32,7 @@ static bool watch(struct rmem_queue *q, int fd)
 	return epoll_ctl(q->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0 || errno == EEXIST;
 }
 
-/* The program that waits for the descriptor comes and reaps, whether or not there is something. */
-static void wake(struct rmem_queue *q)
+void descriptor_wake(struct rmem_queue *q)
 {
 	uint64_t one = 1;
 
@@ -51,7 +50,7 @@ static void watch_connection(struct rmem_queue *q)
 	if (watch(q, endpoint_completion_fd(ep)) && watch(q, endpoint_fd(ep)))
 		q->connects = q->channel->connects;
 	else
-		wake(q); /* the next reap tries again */
+		descriptor_wake(q); /* the next reap tries again */
 	q->armed = false;
 }
 
@@ -101,7 +100,7 @@ bool descriptor_arm(struct rmem_queue *q)
 		return false;
 	q->armed = endpoint_arm(q->channel->pipeline.ep) == 0;
 	if (!q->armed)
-		wake(q); /* nothing else would: the next reap tries again */
+		descriptor_wake(q); /* nothing else would: the next reap tries again */
 	return q->armed;
 }
 
@@ -125,7 +124,14 @@ void descriptor_announced(struct rmem_queue *q, uint64_t waits_before)
 		set_timer(q);
 	if (queue_completed(q) || descriptor_waits(q) != waits_before ||
 		q->connects != q->channel->connects)
-		wake(q);
+		descriptor_wake(q);
+}
+
+int descriptor_make_wake(struct rmem_queue *q, struct errinfo *errinfo)
+{
+	if (q->wake_fd < 0)
+		q->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	return q->wake_fd < 0 ? denial_explain(DENIED_FILE, -errno, "eventfd", errinfo) : 0;
 }
 
 int descriptor_make(struct rmem_queue *q, struct errinfo *errinfo)
@@ -134,15 +140,13 @@ int descriptor_make(struct rmem_queue *q, struct errinfo *errinfo)
 
 	if (q->epoll_fd >= 0)
 		return 0;
-	if (q->wake_fd < 0)
-		q->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	rc = descriptor_make_wake(q, errinfo);
+	if (rc)
+		return rc;
 	if (q->timer_fd < 0)
 		q->timer_fd = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
-	if (q->wake_fd < 0 || q->timer_fd < 0) {
-		rc = -errno;
-		return denial_explain(
-			DENIED_FILE, rc, q->wake_fd < 0 ? "eventfd" : "timerfd_create", errinfo);
-	}
+	if (q->timer_fd < 0)
+		return denial_explain(DENIED_FILE, -errno, "timerfd_create", errinfo);
 	q->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (q->epoll_fd < 0 || !watch(q, q->wake_fd) || !watch(q, q->timer_fd)) {
 		rc = -errno;

@@ -21,6 +21,12 @@ struct rmem_queue;
 int descriptor_make(struct rmem_queue *q, struct errinfo *errinfo);
 void descriptor_close(struct rmem_queue *q);
 
+/* Only what descriptor_wake() needs: calls use it too, also of a queue whose descriptor was never asked for. */
+int descriptor_make_wake(struct rmem_queue *q, struct errinfo *errinfo);
+
+/* The program that waits for the descriptor comes and reaps, whether or not there is something. */
+void descriptor_wake(struct rmem_queue *q);
+
 /* Also in the set that rmem_queues_fd() stands for. */
 int descriptor_join_set(struct rmem_queue *q, struct errinfo *errinfo);
 void descriptor_leave_set(struct rmem_queue *q);

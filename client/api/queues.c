@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <utlist.h>
 
+#include "client/api/calls.h"
 #include "client/api/descriptor.h"
 #include "client/api/queue.h"
 #include "client/data/progress.h"
@@ -60,6 +61,7 @@ static void free_parts(struct rmem_queue *q)
 	struct heap *heap = q->rm->session.heap;
 
 	free(q->reasons);
+	calls_destroy(q);
 	heap_free(heap, q->operations, (q->mask + 1) * sizeof(*q->operations));
 	heap_free(heap, q, sizeof(*q));
 }
@@ -96,6 +98,7 @@ static void take_away(struct rmem_queue *q)
 	descriptor_leave_set(q);
 	pthread_mutex_unlock(&q->rm->queues_lock);
 	thread_channels_remove(&q->rm->channels, q->channel);
+	calls_leave(q);
 	descriptor_close(q);
 	free_parts(q);
 }

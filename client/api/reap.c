@@ -2,13 +2,12 @@
 /* The public calls that take completions from a queue. */
 #include <errno.h>
 
+#include "client/api/calls.h"
 #include "client/api/descriptor.h"
 #include "client/api/queue.h"
 #include "client/data/fastpath.h"
 #include "client/data/progress.h"
 #include "common/clock.h"
-
-#define REASON_SHIFT 8 /* in the flags of a completion: the low ones are for the program */
 
 static uint64_t deadline_of(int timeout_ms)
 {
@@ -35,20 +34,20 @@ static const struct errinfo *reason_of(const struct rmem_queue *q, uint32_t numb
 
 /* One that has failed, or is silent: is there a completion for it? */
 static __attribute__((noinline)) bool report(
-	const struct operation *op, struct rmem_completion *out, const struct operation **failed)
+	const struct operation *op, struct rmem_completion *out, struct call_failure *failed)
 {
 	if (!op->status || op->is_journal)
 		return false;
 	*out = (struct rmem_completion){
-		.tag = op->tag, .status = op->status, .flags = op->reason << REASON_SHIFT
+		.tag = op->tag, .status = op->status, .flags = op->reason << CALLS_REASON_SHIFT
 	};
-	*failed = op;
+	*failed = (struct call_failure){ op->status, op->reason };
 	return true;
 }
 
 /* What has completed at the head, at most max of what is reported: how many. */
-static int collect(
-	struct rmem_queue *q, struct rmem_completion *out, int max, const struct operation **failed)
+static inline int collect_operations(
+	struct rmem_queue *q, struct rmem_completion *out, int max, struct call_failure *failed)
 {
 	const struct operation *op = &q->operations[q->reaped & q->mask];
 	const struct operation *const ring_end = &q->operations[q->mask + 1];
@@ -68,15 +67,38 @@ static int collect(
 	return (int)(out - first);
 }
 
+/* ... and calls between them: n are there. */
+static __attribute__((noinline)) int collect_calls(struct rmem_queue *q,
+	struct rmem_completion *out, int n, int max, struct call_failure *failed)
+{
+	while (q->ncalls && n < max && calls_reap(q, &out[n], failed)) {
+		n++;
+		n += collect_operations(q, out + n, max - n, failed);
+	}
+	return n;
+}
+
+static inline int collect(
+	struct rmem_queue *q, struct rmem_completion *out, int max, struct call_failure *failed)
+{
+	const int n = collect_operations(q, out, max, failed);
+
+	return likely(q->ncalls == 0) ? n : collect_calls(q, out, n, max, failed);
+}
+
 /* Let operations complete: wait for the first, if none has. 0 or -EINTR. */
 static int advance(struct rmem_queue *q, uint64_t deadline_ns, struct errinfo *errinfo)
 {
+	const bool call = unlikely(q->ncalls) && calls_are_next(q);
 	int rc = 0;
 
 	if (q->epoll_fd >= 0)
 		descriptor_disarm(q);
 	if (channel_is_busy(q->channel))
-		rc = progress_advance(q->channel, queue_completed(q) ? 0 : deadline_ns, errinfo);
+		rc = progress_advance(
+			q->channel, call || queue_completed(q) ? 0 : deadline_ns, errinfo);
+	if (call && rc == 0)
+		rc = calls_wait(q, deadline_ns);
 	if (q->epoll_fd >= 0 && !queue_completed(q) && channel_is_busy(q->channel) &&
 		descriptor_arm(q))
 		progress_advance(q->channel, 0, errinfo);
@@ -86,7 +108,7 @@ static int advance(struct rmem_queue *q, uint64_t deadline_ns, struct errinfo *e
 RMEM_API int rmem_reap(struct rmem_queue *q, struct rmem_completion *out, int max, int timeout_ms)
 {
 	struct errinfo errinfo;
-	const struct operation *failed = NULL;
+	struct call_failure failed = { 0, 0 };
 	uint64_t deadline_ns;
 	bool any;
 	int n = 0, rc = queue_enter(q, &errinfo);
@@ -100,12 +122,12 @@ RMEM_API int rmem_reap(struct rmem_queue *q, struct rmem_completion *out, int ma
 		rc = advance(q, deadline_ns, &errinfo);
 		any = queue_completed(q) != 0;
 		n = collect(q, out, max, &failed);
-	} while (n == 0 && rc == 0 && channel_is_busy(q->channel) &&
+	} while (n == 0 && rc == 0 && (channel_is_busy(q->channel) || q->ncalls) &&
 		 (any || is_before(deadline_ns)));
 	q->quiet = n == 0;
 	queue_set_short_end(q);
-	if (failed)
-		call_done(failed->status, "rmem_reap", reason_of(q, failed->reason));
+	if (failed.status)
+		call_done(failed.status, "rmem_reap", reason_of(q, failed.reason));
 	if (n == 0 && rc)
 		return call_done(rc, "rmem_reap",
 			&(struct errinfo){ "a signal handler ran while it waited" });
@@ -119,6 +141,6 @@ RMEM_API const char *rmem_completion_errmsg(
 
 	if (!q || !completion || completion->status >= 0)
 		return "";
-	reason = reasons_find(q->reasons, completion->flags >> REASON_SHIFT);
+	reason = reasons_find(q->reasons, completion->flags >> CALLS_REASON_SHIFT);
 	return reason ? reason->text : errinfo_errno(-completion->status);
 }

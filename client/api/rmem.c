@@ -161,12 +161,15 @@ static int teardown(struct rmem *rm, uint64_t deadline, struct errinfo *errinfo)
 	int rc;
 
 	atomic_store(&s->closing_ns, deadline);
-	queues_destroy(rm, deadline > now ? now + (deadline - now) / 2 : now);
+	now = deadline > now ? now + (deadline - now) / 2 : now;
+	queues_destroy(rm, now);
+	call_thread_finish(&rm->call_thread, now);
 	now = clock_boot_ns();
 	names = deadline > now ? (deadline - now) / 2 : 0;
 	symbolizer_stop(&rm->symbolizer, now + (names < NAMES_LIMIT_NS ? names : NAMES_LIMIT_NS));
 	if (write(s->cancel_fd, &one, sizeof(one)) < 0)
 		log_debug("eventfd: %s", errinfo_errno(errno));
+	call_thread_stop(&rm->call_thread);
 	slab_thread_stop(&rm->slab_thread);
 	lease_thread_stop(&rm->lease_thread);
 	/* From here on we are alone, and may wait for the server again. */
@@ -180,6 +183,7 @@ static int teardown(struct rmem *rm, uint64_t deadline, struct errinfo *errinfo)
 	session_disconnect(s);
 	registry_clear(s);
 	session_destroy(s);
+	call_thread_destroy(&rm->call_thread);
 	pthread_mutex_destroy(&rm->queues_lock);
 	heap_destroy(s->heap);
 	return rc;
@@ -220,6 +224,7 @@ RMEM_API int rmem_open(const char *server, const struct rmem_open_attr *attr, st
 	if (!rm)
 		return call_done(-ENOMEM, "rmem_open", &errinfo);
 	pthread_mutex_init(&rm->queues_lock, NULL);
+	call_thread_init(&rm->call_thread);
 	rm->queues_fd = -1;
 	rc = session_init(&rm->session, &errinfo);
 	if (rc == 0)

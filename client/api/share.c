@@ -3,24 +3,13 @@
 #include <errno.h>
 #include <string.h>
 
-#include "client/space/call.h"
+#include "client/api/key.h"
 #include "client/space/handover.h"
 #include "client/space/sharing.h"
 #include "common/wire.h"
 
 #define KEY_VERSION 1
 #define SHARE_ATTR_V1_SIZE (offsetof(struct rmem_share_attr, reserved) + sizeof(uint32_t))
-
-/*
- * What is in a key. secret: as the server has given it out. version: 1. pool: the id of that whose memory it is, so that
- * who asks another server is told that. The rest is zero until there is more to say.
- */
-struct key_parts {
-	uint8_t secret[SHARE_KEY_SIZE];
-	uint8_t version;
-	uint64_t pool;
-	bool whole; /* nothing else is in it */
-};
 
 static void key_put(struct rmem_share_key *out, const struct key_parts *key)
 {
@@ -99,9 +88,7 @@ RMEM_API int rmem_unshare(struct rmem *rm, rmem_addr_t addr)
 	return call_done(rc, "rmem_unshare", &errinfo);
 }
 
-/* What is in the program's key. -EINVAL: it is none of ours. */
-static int read_key(
-	const struct rmem_share_key *key, struct key_parts *out, struct errinfo *errinfo)
+int key_read(const struct rmem_share_key *key, struct key_parts *out, struct errinfo *errinfo)
 {
 	if (!key)
 		return errinfo_set(errinfo, -EINVAL, "the key is NULL");
@@ -127,7 +114,7 @@ static int take(struct rmem *rm, rmem_addr_t addr, const struct rmem_share_key *
 	int rc = call_enter(rm, &errinfo);
 
 	if (rc == 0)
-		rc = read_key(key, &k, &errinfo);
+		rc = key_read(key, &k, &errinfo);
 	if (rc == 0)
 		rc = fn(&rm->session, addr, k.secret, k.pool, call_deadline(rm), &bytes, &errinfo);
 	if (rc == 0 && out_bytes)

@@ -30,24 +30,32 @@ static void make_room(struct rmem_queue *q)
 	struct errinfo errinfo = { "" };
 
 	drop_silent(q);
-	if (queue_started(q) - q->reaped != q->depth || !q->operations[q->reaped & q->mask].silent)
+	if (queue_outstanding(q) != q->depth || !q->operations[q->reaped & q->mask].silent)
 		return;
 	if (channel_is_busy(q->channel))
 		progress_advance(q->channel, 0, &errinfo);
 	drop_silent(q);
 }
 
-/* Room for one more. 0 or -EAGAIN. */
+int queue_make_room(struct rmem_queue *q, struct errinfo *errinfo)
+{
+	if (queue_outstanding(q) == q->depth)
+		make_room(q);
+	if (queue_outstanding(q) < q->depth)
+		return 0;
+	return errinfo_set(errinfo, -EAGAIN,
+		"%u operations have been started: reap some, or create the queue with a "
+		"greater depth",
+		(unsigned)q->depth);
+}
+
 static int take_place(struct rmem_queue *q, enum operation_kind kind, uint64_t tag,
 	struct operation **out, struct errinfo *errinfo)
 {
-	if (queue_started(q) - q->reaped == q->depth)
-		make_room(q);
-	if (queue_started(q) - q->reaped == q->depth)
-		return errinfo_set(errinfo, -EAGAIN,
-			"%u operations have been started: reap some, or create the queue with a "
-			"greater depth",
-			(unsigned)q->depth);
+	const int rc = queue_make_room(q, errinfo);
+
+	if (rc)
+		return rc;
 	*out = &q->operations[queue_started(q) & q->mask];
 	**out = (struct operation){ .kind = kind,
 		.fence = q->fence,

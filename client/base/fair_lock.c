@@ -136,6 +136,11 @@ int fair_lock_enter(struct fair_lock *t, uint64_t deadline_ns)
 	return queue_up(t, deadline_ns);
 }
 
+bool fair_lock_try(struct fair_lock *t)
+{
+	return !atomic_load_explicit(&t->waiting, memory_order_relaxed) && try_take(t);
+}
+
 void fair_lock_leave(struct fair_lock *t)
 {
 	if (atomic_load(&t->waiting) == 0) {

@@ -31,6 +31,8 @@ void fair_lock_destroy(struct fair_lock *t); /* nobody inside */
 
 /* 0, or -ETIMEDOUT at the deadline (on clock_boot_ns()). */
 int fair_lock_enter(struct fair_lock *t, uint64_t deadline_ns);
+/* Without waiting: false if a thread has it, or waits for it. */
+bool fair_lock_try(struct fair_lock *t);
 void fair_lock_leave(struct fair_lock *t);
 
 #endif

@@ -48,7 +48,8 @@ static int greet(struct session *s, struct endpoint *ep, uint64_t deadline_ns,
 	if (rc)
 		return rc;
 	hello_reply_get(&in, reply);
-	if (wire_finish(&in) || reply->ttl_ms == 0)
+	if (wire_finish(&in) || reply->ttl_ms == 0 || reply->part_bytes < SLAB_PAGE_BYTES ||
+		(reply->part_bytes & (reply->part_bytes - 1)))
 		return errinfo_set(errinfo, -EPROTO, "rmemd at %s sent a malformed greeting",
 			endpoint_peer(ep));
 	return 0;
@@ -64,6 +65,7 @@ static void install(
 	s->resumable = true;
 	atomic_store(&s->pool, reply->pool);
 	atomic_store(&s->max_alloc_bytes, reply->max_alloc_bytes);
+	atomic_store(&s->part_bytes, reply->part_bytes);
 	atomic_store(&s->windows, reply->windows);
 	atomic_store(&s->atomics, reply->atomics && endpoint_has_atomics(ep));
 	pthread_mutex_lock(&s->table);

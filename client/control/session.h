@@ -84,8 +84,9 @@ struct session {
 	_Atomic uint64_t pool; /* whose memory the server lends */
 	/* What the server has said of itself. */
 	_Atomic uint64_t max_alloc_bytes;
-	_Atomic uint32_t windows; /* 0: unknown */
-	_Atomic bool atomics;     /* its device has them, and this machine's */
+	_Atomic uint64_t part_bytes; /* the most that one key reaches; a power of 2 */
+	_Atomic uint32_t windows;    /* 0: unknown */
+	_Atomic bool atomics;        /* its device has them, and this machine's */
 	uint32_t seq;
 	struct request pending;
 	struct wire body; /* of the request being built, over body_bytes */

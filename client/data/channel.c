@@ -6,7 +6,8 @@
 #include "client/data/explain.h"
 #include "common/log.h"
 
-#define FAILURES_MAX 2 /* connections that one operation may break */
+#define FAILURES_MAX 2                  /* connections that one operation may break */
+#define PART_BYTES_UNKNOWN (1ULL << 63) /* before it joins: there are no keys yet */
 
 struct channel *channel_create(struct session *s)
 {
@@ -20,6 +21,7 @@ struct channel *channel_create(struct session *s)
 	ch->buffers_version = UINT64_MAX;
 	ch->epoch = UINT64_MAX;
 	ch->until_ns = UINT64_MAX;
+	ch->part_bytes = PART_BYTES_UNKNOWN;
 	ch->pipeline.buffers = &ch->buffers;
 	ch->fastpath.wr.sg_list = &ch->fastpath.sge;
 	ch->fastpath.wr.num_sge = 1;

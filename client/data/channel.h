@@ -35,6 +35,7 @@ struct channel {
 	uint64_t generation;         /* of the session's connection that it joined; 0: none */
 	uint64_t fences;             /* of the session, when the oldest operation was started */
 	uint64_t lease_epoch;        /* of the session, that it joined in */
+	uint64_t part_bytes;         /* the most that one key reaches; a power of 2 */
 	struct key_cache keys;
 	struct buffers buffers; /* a copy of the session's */
 	uint64_t buffers_version;

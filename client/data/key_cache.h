@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The keys of one connection: which block can be reached with which rkey, by the block's slot; and a small cache
- * before that and before the session's blocks, which answers by address.
+ * The keys of one connection: which block can be reached with which rkey, by the block's slot; those of the parts of long
+ * blocks, by address; and a small cache before that and before the session's blocks, which answers by address.
  *
  * A key is good for the block with the serial it was fetched for, and for as long as that is live. Pure; one thread.
  */
@@ -23,8 +23,14 @@ struct key {
 	uint32_t rkey;
 };
 
+/* Of a part of a block that no single key reaches. */
+struct part_key {
+	uint64_t start;
+	struct key key;
+};
+
 struct near_key {
-	uint64_t start, bytes;        /* of the block; 0 bytes: none, or a slab */
+	uint64_t start, bytes;        /* of the block, or part; 0 bytes: none, or a slab */
 	uint64_t serial;              /* of the block, ... */
 	const _Atomic uint64_t *live; /* ... which is usable while this says the same */
 	uint32_t rkey;
@@ -35,6 +41,9 @@ struct key_cache {
 	struct key *items; /* by slot */
 	size_t capacity;
 	struct heap *heap;
+	struct part_key
+		*parts; /* ascending; those of blocks that are gone stay until others begin there */
+	size_t nparts, parts_capacity;
 	struct near_key near[KEYS_NEAR];
 };
 
@@ -44,6 +53,11 @@ void key_cache_clear(struct key_cache *k);   /* a new connection: none is good a
 /* 0 or -ENOMEM. */
 int key_cache_set(struct key_cache *k, uint32_t slot, uint64_t serial, uint32_t rkey);
 bool key_cache_get(const struct key_cache *k, uint32_t slot, uint64_t serial, uint32_t *out_rkey);
+
+/* The same of the part that starts there. */
+int key_cache_set_part(struct key_cache *k, uint64_t start, uint64_t serial, uint32_t rkey);
+bool key_cache_get_part(
+	const struct key_cache *k, uint64_t start, uint64_t serial, uint32_t *out_rkey);
 
 /* No two blocks share a page, so the page an access begins in tells where it may be cached. */
 static inline struct near_key *key_cache_near(struct key_cache *k, uint64_t addr)

@@ -63,11 +63,41 @@ static __attribute__((noinline)) int explain(
 	return rc;
 }
 
+/* What the key for that address reaches: all of the block, or a part. */
+static struct range range_of(const struct channel *ch, const struct block_view *b, uint64_t addr)
+{
+	struct range r = { b->addr, b->addr + b->bytes };
+
+	if (b->slab || b->bytes <= ch->part_bytes)
+		return r;
+	r.start = addr & ~(ch->part_bytes - 1);
+	if (r.end - r.start > ch->part_bytes)
+		r.end = r.start + ch->part_bytes;
+	return r;
+}
+
+static bool is_part(const struct range *r, const struct block_view *b)
+{
+	return r->end - r->start != b->bytes;
+}
+
+/* The key for a range of a block; false: there is none yet, or it is in several parts. */
+static bool find_known(struct channel *ch, const struct rmem_iovec *piece,
+	const struct block_view *b, struct range *out, uint32_t *out_rkey)
+{
+	*out = range_of(ch, b, piece->base);
+	if (!is_part(out, b))
+		return key_cache_get(&ch->keys, b->slot, b->serial, out_rkey);
+	return piece->len <= out->end - piece->base &&
+	       key_cache_get_part(&ch->keys, out->start, b->serial, out_rkey);
+}
+
 int keys_find(struct channel *ch, const struct rmem_iovec *piece, uint64_t as_of,
 	struct block_view *out, uint32_t *out_rkey, struct errinfo *errinfo)
 {
 	const struct near_key *near = key_cache_find(&ch->keys, piece->base, piece->len);
 	struct session *s = ch->session;
+	struct range r;
 
 	if (near && near->serial <= as_of) {
 		out->slab = NULL;
@@ -81,12 +111,12 @@ int keys_find(struct channel *ch, const struct rmem_iovec *piece, uint64_t as_of
 	/* It may have been freed since the operation was started, and its address lent anew. */
 	if (out->serial > as_of)
 		return explain_freed(piece->base, errinfo);
-	if (!key_cache_get(&ch->keys, out->slot, out->serial, out_rkey))
+	if (!find_known(ch, piece, out, &r, out_rkey))
 		return -EAGAIN;
 	/* What is for reading only is looked up each time, so that the short way of a write need not ask. */
 	if (!out->read_only)
 		key_cache_remember(&ch->keys, piece->base,
-			&(struct near_key){ out->addr, out->slab ? 0 : out->bytes, out->serial,
+			&(struct near_key){ r.start, out->slab ? 0 : r.end - r.start, out->serial,
 				out->live, *out_rkey, out->slab });
 	return 0;
 }
@@ -159,10 +189,12 @@ static int name_block(struct session *s, const struct block_view *view, struct a
 	return block ? 0 : explain_freed(view->addr, errinfo);
 }
 
-/* Have a window bound on this connection. -ECONNRESET: it broke. */
-static int fetch(struct channel *ch, const struct block_view *block, struct errinfo *errinfo)
+/* Have a window bound on this connection, around that address. -ECONNRESET: it broke. */
+static int fetch(
+	struct channel *ch, const struct block_view *block, uint64_t addr, struct errinfo *errinfo)
 {
-	struct attach_request request = { 0 };
+	const struct range r = range_of(ch, block, addr);
+	struct attach_request request = { .offset = r.start - block->addr };
 	uint8_t buf[MESSAGE_MAX];
 	struct wire body = wire_over(buf, sizeof(buf)), reply;
 	struct grant_reply grant;
@@ -182,12 +214,12 @@ static int fetch(struct channel *ch, const struct block_view *block, struct erri
 	if (rc)
 		return rc;
 	grant_reply_get(&reply, &grant);
-	if (wire_finish(&reply) || grant.addr != block->addr || grant.bytes != block->bytes ||
+	if (wire_finish(&reply) || grant.addr != r.start || grant.bytes != r.end - r.start ||
 		grant.serial != request.serial)
 		return errinfo_set(errinfo, -EPROTO, "rmemd sent a malformed grant");
-	if (key_cache_set(&ch->keys, block->slot, block->serial, grant.rkey))
-		return errinfo_set(errinfo, -ENOMEM, "out of memory");
-	return 0;
+	rc = is_part(&r, block) ? key_cache_set_part(&ch->keys, r.start, block->serial, grant.rkey)
+				: key_cache_set(&ch->keys, block->slot, block->serial, grant.rkey);
+	return rc ? errinfo_set(errinfo, rc, "out of memory") : 0;
 }
 
 typedef int visit_fn(struct channel *ch, const struct rmem_iovec *piece, const struct operation *op,
@@ -225,15 +257,23 @@ static int check_piece(struct channel *ch, const struct rmem_iovec *piece,
 	return explain_object(block.slab, piece->base, piece->len, errinfo);
 }
 
-/* Have a key for it on this connection. */
+/* Have a key for each part of it on this connection. */
 static int fetch_piece(struct channel *ch, const struct rmem_iovec *piece,
 	const struct operation *op, struct errinfo *errinfo)
 {
+	struct rmem_iovec now = *piece;
 	struct block_view block;
 	uint32_t rkey;
-	int rc = keys_find(ch, piece, op->as_of, &block, &rkey, errinfo);
+	int rc = 0;
 
-	return rc == -EAGAIN ? fetch(ch, &block, errinfo) : rc;
+	for (size_t left = piece->len; left && rc == 0; left -= now.len, now.base += now.len) {
+		now.len = keys_reach(ch, now.base);
+		now.len = now.len < left ? now.len : left;
+		rc = keys_find(ch, &now, op->as_of, &block, &rkey, errinfo);
+		if (rc == -EAGAIN)
+			rc = fetch(ch, &block, now.base, errinfo);
+	}
+	return rc;
 }
 
 /*

@@ -20,8 +20,17 @@ static inline uint64_t keys_as_of(struct session *s)
 }
 
 /*
+ * How far one key reaches from there on, if the allocation does. Only a block that is longer than that is divided, and it
+ * begins at a multiple of it.
+ */
+static inline size_t keys_reach(const struct channel *ch, uint64_t addr)
+{
+	return ch->part_bytes - (addr & (ch->part_bytes - 1));
+}
+
+/*
  * The key for a remote range of an operation of then. 0, and out->read_only; -EAGAIN, and *out: there is none on this
- * connection yet; -EFAULT, -ESTALE: it cannot be used.
+ * connection yet, or no single one; -EFAULT, -ESTALE: it cannot be used.
  */
 int keys_find(struct channel *ch, const struct rmem_iovec *piece, uint64_t as_of,
 	struct block_view *out, uint32_t *out_rkey, struct errinfo *errinfo);

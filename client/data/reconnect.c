@@ -22,7 +22,7 @@ struct invitation {
 	struct join_request request;
 	struct domain *domain;
 	struct target_path path; /* the session's, to the same server */
-	uint64_t generation, lease_epoch;
+	uint64_t generation, lease_epoch, part_bytes;
 };
 
 /* With control: may this channel join? Not for what was begun before something that is held was lost. */
@@ -58,6 +58,7 @@ static int get_invitation(
 		out->domain = domain_hold(s->domain);
 		out->path = s->paths[0];
 		out->generation = s->generation;
+		out->part_bytes = atomic_load(&s->part_bytes);
 		out->lease_epoch = s->lease_epoch.number; /* which control keeps as it is, too */
 	}
 	session_unlock(s);
@@ -115,6 +116,7 @@ static int connect_once(struct channel *ch, uint64_t deadline_ns, struct errinfo
 	}
 	ch->generation = invitation.generation;
 	ch->lease_epoch = invitation.lease_epoch;
+	ch->part_bytes = invitation.part_bytes;
 	ch->connects++;
 	key_cache_clear(&ch->keys);
 	ch->epoch = UINT64_MAX;

@@ -10,6 +10,18 @@
 #define WORK_NO_ROOM 1                     /* not before something has completed */
 #define TRAVELS_ELSE 2                     /* beside 0, WORK_NO_ROOM and errors: not this way */
 
+/* The segment at a position, as far as one key reaches. */
+static bool next_segment(const struct channel *ch, const struct plan *at, struct plan_segment *out)
+{
+	size_t reach;
+
+	if (!plan_peek(at, out))
+		return false;
+	reach = keys_reach(ch, out->remote);
+	out->len = out->len < reach ? out->len : reach;
+	return true;
+}
+
 /* Add the local side of a segment to a work request that goes on where the segment begins. */
 static void add_piece(struct work *work, const struct plan_segment *seg, uint32_t lkey)
 {
@@ -33,7 +45,7 @@ static int build_inline(struct channel *ch, struct work *work)
 	struct plan_segment seg;
 	bool fits = true;
 
-	while (fits && plan_peek(&work->op->next, &seg)) {
+	while (fits && next_segment(ch, &work->op->next, &seg)) {
 		if (!work->bytes)
 			work->wr.wr.rdma.remote_addr = seg.remote;
 		else if (!continues(work, &seg))
@@ -72,7 +84,7 @@ static int build_in_place(struct channel *ch, struct work *work, struct errinfo 
 	struct plan_segment seg;
 
 	work->way = WAY_IN_PLACE;
-	while (work->wr.num_sge < pieces && plan_peek(&work->op->next, &seg)) {
+	while (work->wr.num_sge < pieces && next_segment(ch, &work->op->next, &seg)) {
 		const struct buffer *b = registered(p, &seg);
 		int rc;
 
@@ -136,7 +148,7 @@ static size_t bounceable(struct channel *ch, struct work *work, struct plan at)
 	size_t n = 0;
 	uint32_t rkey;
 
-	while (n < BOUNCE_PIECE_MAX && plan_peek(&at, &seg)) {
+	while (n < BOUNCE_PIECE_MAX && next_segment(ch, &at, &seg)) {
 		size_t take = seg.len < BOUNCE_PIECE_MAX - n ? seg.len : BOUNCE_PIECE_MAX - n;
 
 		if (n == 0)
@@ -207,7 +219,7 @@ static int build_copy(struct channel *ch, struct work *work, struct errinfo *err
 	struct plan_segment seg;
 	int rc = TRAVELS_ELSE;
 
-	if (!plan_peek(&work->op->next, &seg))
+	if (!next_segment(ch, &work->op->next, &seg))
 		return 0;
 	work->at = work->op->next;
 	work->wr.opcode = work->op->kind == OPERATION_WRITE ? IBV_WR_RDMA_WRITE : IBV_WR_RDMA_READ;

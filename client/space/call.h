@@ -11,6 +11,7 @@
 
 #include "client/control/lease_thread.h"
 #include "client/control/symbolizer.h"
+#include "client/space/call_thread.h"
 #include "client/space/slab_thread.h"
 #include "client/space/thread_channels.h"
 #include "client/control/session.h"
@@ -31,6 +32,7 @@ struct rmem {
 	struct lease_thread lease_thread;
 	struct symbolizer symbolizer;
 	struct slab_thread slab_thread;
+	struct call_thread call_thread;
 	bool no_sites;             /* RMEM_OPEN_NO_SITES */
 	struct checking *checking; /* RMEM_CHECK; NULL: off */
 	struct sites *sites;       /* under control */

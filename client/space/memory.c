@@ -251,3 +251,19 @@ int memory_site(struct rmem *rm, const struct stack *stack, uint64_t deadline_ns
 	}
 	return rc;
 }
+
+bool memory_known_site(struct rmem *rm, const struct stack *stack, uint32_t *out)
+{
+	struct session *s = &rm->session;
+	struct site site;
+	bool known;
+
+	if (!fair_lock_try(&s->control))
+		return false;
+	known = rm->sites_serial == s->serial &&
+		sites_find(rm->sites, stack, clock_boot_ns(), &site);
+	session_unlock(s);
+	if (known)
+		*out = site.number;
+	return known;
+}

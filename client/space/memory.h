@@ -21,6 +21,9 @@ struct memory_wish {
 int memory_site(struct rmem *rm, const struct stack *stack, uint64_t deadline_ns, uint32_t *out,
 	struct errinfo *errinfo);
 
+/* ... if it is known, and no other thread asks the server: without waiting. */
+bool memory_known_site(struct rmem *rm, const struct stack *stack, uint32_t *out);
+
 /* Errors as rmem_alloc(). */
 int memory_alloc(struct rmem *rm, struct memory_wish *wish, uint64_t deadline_ns, rmem_addr_t *out,
 	struct errinfo *errinfo);

@@ -42,8 +42,7 @@ static int grow(struct rmem *rm, unsigned size_class, uint64_t deadline_ns, stru
 	return rc;
 }
 
-/* A slot that may be handed out. -EAGAIN: another slab is needed. */
-static int take(struct rmem *rm, unsigned size_class, slab_item *out)
+int objects_take_here(struct rmem *rm, unsigned size_class, slab_item *out)
 {
 	struct thread_cache *t = thread_channels_cache(&rm->channels);
 	int rc = 0;
@@ -66,7 +65,7 @@ int objects_take(struct rmem *rm, unsigned size_class, uint64_t deadline_ns, sla
 	int rc;
 
 	session_note_age(&rm->session);
-	while ((rc = take(rm, size_class, out)) == -EAGAIN) {
+	while ((rc = objects_take_here(rm, size_class, out)) == -EAGAIN) {
 		rc = grow(rm, size_class, deadline_ns, errinfo);
 		if (rc)
 			return rc;

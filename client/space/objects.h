@@ -27,6 +27,8 @@ struct object {
 /* A slot for objects_hand_out(). Errors as rmem_alloc(). */
 int objects_take(struct rmem *rm, unsigned size_class, uint64_t deadline_ns, slab_item *out,
 	struct errinfo *errinfo);
+/* ... of those that the session has: without a round trip. 0, or -EAGAIN: another slab is needed. */
+int objects_take_here(struct rmem *rm, unsigned size_class, slab_item *out);
 /* It was not handed out. */
 void objects_put_back(struct rmem *rm, slab_item item);
 

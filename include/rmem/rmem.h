@@ -171,7 +171,8 @@ RMEM_API int rmem_close(struct rmem *rm);
  *			not exist on the server; or a field of attr does not fit the policy
  *	-ENODEV		the policy is strict, and the server does not know where that would be (to which node its RDMA
  *			device is attached, how good its nodes' memory is), or that node lends nothing
- *	-EFBIG		bytes is more than one allocation can hold there (see rmemctl status)
+ *	-EFBIG		bytes is more than one allocation can hold there: it is in one piece, in memory that the server has made
+ *			ready at a time (see rmemctl status, and rmem_limits())
  *	-ENOSPC		the pool (or all nodes of it that the policy allows) is full; rmem_errmsg() says how much of it this session holds. Where
  *			it has lost memory (-ESTALE) nothing is lent to it before rmem_free() has been called for that
  *	-EDQUOT		the quota of this session, or of its job, is used up; or the server's ledger is full
@@ -263,8 +264,9 @@ RMEM_API int rmem_stat(struct rmem *rm, rmem_addr_t addr, struct rmem_stat *out)
 #define RMEM_LIMITS_ATOMICS 1u /* both machines' RDMA devices have atomic operations */
 
 struct rmem_limits {
-	size_t size;          /* sizeof(struct rmem_limits): see RMEM_LIMITS_INIT */
-	uint64_t alloc_bytes; /* the largest allocation that an empty pool could serve */
+	size_t size; /* sizeof(struct rmem_limits): see RMEM_LIMITS_INIT */
+	uint64_t
+		alloc_bytes; /* the largest allocation that an empty pool could serve, when the session connected */
 	uint64_t
 		object_bytes; /* up to here an allocation shares its pages with others of this session */
 	uint64_t
@@ -518,7 +520,7 @@ struct rmem_queue_attr {
 RMEM_API int rmem_queue_create(
 	struct rmem *rm, const struct rmem_queue_attr *attr, struct rmem_queue **out);
 
-/* Finishes what was started (which may take as long as in rmem_reap()). NULL is fine. */
+/* Finishes the operations that were started (which may take as long as in rmem_reap()). NULL is fine. */
 RMEM_API void rmem_queue_destroy(struct rmem_queue *q);
 
 /*
@@ -541,13 +543,36 @@ RMEM_API int rmem_start_compare_swap(struct rmem_queue *q, rmem_addr_t addr, uin
 	uint64_t desired, uint64_t *old, uint64_t tag);
 
 /*
+ * Start rmem_alloc(), rmem_free() or rmem_attach() on a queue: the completion's status is what the call would have returned,
+ * and its result the address, 0, or the size. attr and key are copied. What takes no round trip is done at once; the rest is
+ * sent by a thread of the session, one after the other in the order in which all queues have started them, each within
+ * the session's timeout from its start.
+ *
+ * They are reaped in the order of the queue, but carried out beside its operations, which neither they nor rmem_fence() wait for:
+ * reap what uses an allocation before its free is started. One that has failed stops none of those behind it.
+ *
+ * What is allocated or attached is the program's when it has been reaped. If the queue, or the session, ends before
+ * that, it is given back; what was to be freed still is. rmem_close() waits for that with what queues have
+ * outstanding; what is left then is as after an rmem_close() that has not freed it.
+ *	-EINVAL		alloc: a mistake in bytes or attr; attach: the key is none. (Mistakes in addr come with the completion.)
+ *	-EAGAIN		depth operations have been started and not reaped. (That no thread could be started comes with the
+ *			completion.)
+ *	-EMFILE		too many open files
+ */
+RMEM_API int rmem_start_alloc(
+	struct rmem_queue *q, size_t bytes, const struct rmem_alloc_attr *attr, uint64_t tag);
+RMEM_API int rmem_start_free(struct rmem_queue *q, rmem_addr_t addr, uint64_t tag);
+RMEM_API int rmem_start_attach(
+	struct rmem_queue *q, rmem_addr_t addr, const struct rmem_share_key *key, uint64_t tag);
+
+/*
  * What is started next waits, in the device, until the reads and atomic operations before it have
  * completed. It costs the round trip that it waits, and nothing else.
  */
 RMEM_API int rmem_fence(struct rmem_queue *q);
 
 /*
- * An operation with all that can be said about it: one struct for every kind, which rmem_start() starts on a queue, and
+ * A copy or atomic operation with all that can be said about it: one struct for every kind, which rmem_start() starts on a queue, and
  * rmem_run() carries out while it waits. What a kind does not need is not looked at.
  */
 #define RMEM_OP_READ 1u
@@ -608,9 +633,10 @@ RMEM_API int rmem_submit(struct rmem_queue *q);
 
 struct rmem_completion {
 	uint64_t tag;
-	int32_t status;  /* 0, or what the call that waits would have returned */
-	uint32_t flags;  /* for rmem_completion_errmsg() */
-	uint64_t result; /* status 0: bytes copied, or what an atomic operation found; else 0 */
+	int32_t status; /* 0, or what the call that waits would have returned */
+	uint32_t flags; /* for rmem_completion_errmsg() */
+	/* status 0: bytes copied, what an atomic operation found, the address or size of rmem_start_alloc() and its like; else 0 */
+	uint64_t result;
 };
 
 /*

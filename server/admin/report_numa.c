@@ -19,26 +19,31 @@ static json_t *make_counts(struct draft *d, const struct report_node *node)
 	return o;
 }
 
-/* In all segments of a node. */
-static uint64_t count_pieces(const struct report_view *view, unsigned node, unsigned order)
-{
-	uint64_t pieces = 0;
+#define ORDERS 20 /* 4 KiB to 2 GiB; a longer piece counts as several of 2 GiB */
 
+/* In all segments of a node. */
+static void count_pieces(const struct report_view *view, unsigned node, uint64_t out[ORDERS])
+{
 	for (size_t i = 0; i < view->nsegments; i++) {
-		if (view->segments[i].node == node)
-			pieces += buddy_free_pieces(view->segments[i].blocks, order);
+		for (unsigned order = 0; view->segments[i].node == node && order < BUDDY_ORDERS;
+			order++) {
+			const unsigned as = order < ORDERS ? order : ORDERS - 1;
+
+			out[as] += buddy_free_pieces(view->segments[i].blocks, order)
+				   << (order - as);
+		}
 	}
-	return pieces;
 }
 
 static json_t *make_pieces(struct draft *d, const struct report_node *node)
 {
 	json_t *o = json_object(), *list = json_array();
+	uint64_t pieces[ORDERS] = { 0 };
 
 	draft_set_number(d, o, "node", node->given.node);
-	for (unsigned order = 0; order < BUDDY_ORDERS; order++)
-		draft_append(d, list,
-			json_integer((json_int_t)count_pieces(d->view, node->given.node, order)));
+	count_pieces(d->view, node->given.node, pieces);
+	for (unsigned order = 0; order < ORDERS; order++)
+		draft_append(d, list, json_integer((json_int_t)pieces[order]));
 	draft_set(d, o, "free_pieces", list);
 	return o;
 }

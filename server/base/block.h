@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A block is what an allocation takes: a run of whole pages. */
+/*
+ * A block is what an allocation takes: a run of whole pages. A memory window covers a part of it: all, unless the block
+ * is longer than a window can be.
+ */
 #ifndef RMEM_SERVER_BASE_BLOCK_H
 #define RMEM_SERVER_BASE_BLOCK_H
 
 #include <stdint.h>
 
 #define BLOCK_MIN_BYTES 4096ULL
-#define BLOCK_MAX_BYTES (1ULL << 31) /* mlx5 binds no window larger than 2 GiB */
+#define BLOCK_MAX_BYTES (1ULL << 42) /* all addresses of a segment (common/addr.h) */
+#define PART_MAX_BYTES (1ULL << 31)  /* mlx5 binds no window larger than 2 GiB */
 
 /* The bytes of the block for so many bytes, at most BLOCK_MAX_BYTES. */
 static inline uint64_t block_bytes_for(uint64_t bytes)

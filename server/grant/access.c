@@ -33,9 +33,26 @@ struct wait **access_revoked(struct access *access, const struct allocation *a)
 	return &reach_of(access, a)->revoked;
 }
 
-static struct ibv_mr *chunk_for(const struct connection *c, const struct allocation *a)
+static struct ibv_mr *chunk_for(const struct connection *c, uint64_t addr)
 {
-	return c->device->protection == PROTECTION_WINDOW ? device_chunk(c->device, a->addr) : NULL;
+	return c->device->protection == PROTECTION_WINDOW ? device_chunk(c->device, addr) : NULL;
+}
+
+/*
+ * The part of it that this byte is in. An allocation that is longer than a part begins at a multiple of one, so no part
+ * crosses the end of a device's region. A slab is not divided: it is shorter than what any device can do.
+ */
+static struct reached part_of(
+	const struct access *access, const struct reached *what, uint64_t offset)
+{
+	const uint64_t most = access->pool->part_bytes, start = offset - offset % most;
+	struct reached part = *what;
+
+	if (what->allocation->size_class || what->bytes <= most)
+		return part;
+	part.offset = start;
+	part.bytes = what->bytes - start < most ? what->bytes - start : most;
+	return part;
 }
 
 static struct extent extent_of(const struct access *access, const struct grant *g)
@@ -47,14 +64,15 @@ static struct extent extent_of(const struct access *access, const struct grant *
 		.access = g->read_only ? WINDOW_READS : WINDOW_READS | WINDOW_WRITES };
 }
 
-struct grant *access_find(
-	const struct access *access, const struct connection *c, const struct reached *what)
+struct grant *access_find(const struct access *access, const struct connection *c,
+	const struct reached *what, uint64_t offset)
 {
 	const struct attachment *at = attachments_find(&access->attachments, c->grantee, what);
+	const struct reached part = part_of(access, what, offset);
 	struct grant *g = at ? at->grants : NULL;
 
-	while (g && g->connection != c)
-		g = g->at_next; /* at most one per connection of the session */
+	while (g && (g->connection != c || g->offset != part.offset))
+		g = g->at_next; /* at most one per connection of the session and part */
 	return g;
 }
 
@@ -73,11 +91,12 @@ static void enlist(struct access *access, struct grant *g, struct attachment *at
 }
 
 int access_make(struct access *access, struct connection *c, const struct reached *what,
-	bool read_only, struct grant **out)
+	uint64_t offset, bool read_only, struct grant **out)
 {
-	const struct grant draft = { .allocation = what->allocation,
-		.offset = what->offset,
-		.bytes = what->bytes,
+	const struct reached part = part_of(access, what, offset);
+	const struct grant draft = { .allocation = part.allocation,
+		.offset = part.offset,
+		.bytes = part.bytes,
 		.read_only = read_only };
 	const struct extent e = extent_of(access, &draft);
 	struct ibv_mw *spare = c->nspares ? c->spares[c->nspares - 1] : NULL;
@@ -87,7 +106,7 @@ int access_make(struct access *access, struct connection *c, const struct reache
 
 	if (!at)
 		return -ENOMEM;
-	err = grant_create(c->device->pd, &e, chunk_for(c, what->allocation), spare, &g);
+	err = grant_create(c->device->pd, &e, chunk_for(c, e.addr), spare, &g);
 	if (err) {
 		struct target *t = at->target;
 
@@ -96,9 +115,9 @@ int access_make(struct access *access, struct connection *c, const struct reache
 		return err;
 	}
 	c->nspares -= spare != NULL;
-	g->allocation = what->allocation;
-	g->offset = what->offset;
-	g->bytes = what->bytes;
+	g->allocation = part.allocation;
+	g->offset = part.offset;
+	g->bytes = part.bytes;
 	g->read_only = read_only;
 	g->connection = c;
 	enlist(access, g, at);
@@ -110,7 +129,7 @@ void access_bind_request(const struct access *access, const struct grant *g, str
 {
 	const struct extent e = extent_of(access, g);
 
-	grant_bind_request(g, &e, chunk_for(g->connection, g->allocation), wr);
+	grant_bind_request(g, &e, chunk_for(g->connection, e.addr), wr);
 }
 
 /* ---- ends ---- */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Which sessions reach an allocation, or an object of a slab: its grants, at most one on each connection of its session, and
- * of the sessions that it is shared with. A connection gets a grant when it asks (ATTACH). A grant ends in one of three ways:
+ * of the sessions that it is shared with; of an allocation that is longer than a window can be (pool.part_bytes), one per
+ * part. A connection gets a grant when it asks (ATTACH). A grant ends in one of three ways:
  * revoked on the spot, by an invalidation that has completed, or by the end of its connection. All three
  * call access_ended(). When the last grant of an allocation that is being given up ends, the allocation goes to
  * quarantine.
@@ -45,13 +46,13 @@ struct access {
 int access_open(struct access *access, struct pool *pool, const struct work *work);
 void access_close(struct access *access); /* half-open is fine */
 
-/* The grant of it on this connection, or NULL. */
-struct grant *access_find(
-	const struct access *access, const struct connection *c, const struct reached *what);
+/* The grant on this connection of the part that this byte of it is in, or NULL. */
+struct grant *access_find(const struct access *access, const struct connection *c,
+	const struct reached *what, uint64_t offset);
 
 /* Make one, not bound yet. -ENOMEM, or what the device says. */
 int access_make(struct access *access, struct connection *c, const struct reached *what,
-	bool read_only, struct grant **out);
+	uint64_t offset, bool read_only, struct grant **out);
 
 /* The work request that binds it; to be followed at once by grant_posted(). */
 void access_bind_request(

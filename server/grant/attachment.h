@@ -44,7 +44,8 @@ struct attachment_key {
 struct attachment {
 	struct attachment_key key;
 	struct target *target;
-	struct grant *grants; /* one on each connection of the session at most, never none */
+	struct grant
+		*grants; /* one on each connection of the session and part at most, never none */
 	struct attachment *prev, *next; /* of the target */
 	UT_hash_handle hh;
 };

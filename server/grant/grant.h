@@ -34,8 +34,8 @@ enum grant_end { GRANT_GIVEN, GRANT_QUEUED, GRANT_ENDING, GRANT_STUCK };
 
 struct grant {
 	const struct allocation *allocation; /* NULL: the session's line of the heartbeat page */
-	uint64_t offset, bytes;        /* what of the allocation: all, or an object of a slab */
-	struct access *access;         /* NULL as well then */
+	uint64_t offset, bytes; /* what of the allocation: all, a part, or an object of a slab */
+	struct access *access;  /* NULL as well then */
 	struct connection *connection; /* that it was bound on, and works on */
 	struct ibv_mr *own_region;     /* REGION mode */
 	struct ibv_mw *window;

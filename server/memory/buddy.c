@@ -13,7 +13,7 @@
 #include "server/base/bitset.h"
 
 #define ORDER_MIN 12U
-#define ORDER_MAX 31U
+#define ORDER_MAX 42U
 #define ORDERS (ORDER_MAX - ORDER_MIN + 1)
 
 /* Places that buddy_alloc() looks at between taken blocks, so that a fragmented arena does not hold it up. */

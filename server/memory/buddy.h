@@ -17,7 +17,7 @@
 
 struct buddy;
 
-#define BUDDY_ORDERS 20 /* of free pieces: BLOCK_MIN_BYTES, twice that, … BLOCK_MAX_BYTES */
+#define BUDDY_ORDERS 31 /* of free pieces: BLOCK_MIN_BYTES, twice that, … BLOCK_MAX_BYTES */
 
 /* -EINVAL if size_bytes is 0 or not a multiple of BLOCK_MIN_BYTES, -ENOMEM. */
 int buddy_create(uint64_t size_bytes, struct buddy **out);

@@ -221,10 +221,7 @@ uint64_t pool_max_alloc_bytes(const struct pool *p, uint64_t nodes)
 	uint64_t max = 0;
 	unsigned cursor = 0;
 
-	for (struct segment *s; (s = next_on(p, nodes, &cursor)) != NULL;) {
-		uint64_t bytes = 1ULL << (63 - __builtin_clzll(s->arena.bytes));
-
-		max = bytes > max ? bytes : max;
-	}
-	return max < p->block_max ? max : p->block_max;
+	for (struct segment *s; (s = next_on(p, nodes, &cursor)) != NULL;)
+		max = s->arena.bytes > max ? s->arena.bytes : max;
+	return max;
 }

@@ -43,9 +43,9 @@ struct pool {
 	unsigned nnodes;
 	const struct topology *topology;
 	struct numastat stats[ADDR_MAX_NODES]; /* by node */
-	uint64_t block_max;                    /* the largest block that all devices can access */
-	uint32_t *wipe_next;                   /* by ledger slot, ledger_max() long */
-	uint32_t nquarantined;                 /* blocks in QUARANTINE */
+	uint64_t part_bytes;   /* the most that a window covers on every device; a power of 2 */
+	uint32_t *wipe_next;   /* by ledger slot, ledger_max() long */
+	uint32_t nquarantined; /* blocks in QUARANTINE */
 	int wiped_fd; /* readable when a wiper has blocks to take back: call pool_wipe(). Nonblocking */
 	/* Called when the last block of the session in a slot is free. May be NULL. */
 	void (*emptied)(void *context, uint32_t session);

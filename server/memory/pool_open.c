@@ -388,7 +388,7 @@ int pool_open(struct pool *p, const struct datadir *data, const struct sizes *si
 	int err;
 
 	memset(p, 0, sizeof(*p));
-	p->block_max = BLOCK_MAX_BYTES;
+	p->part_bytes = PART_MAX_BYTES;
 	p->topology = topology;
 	err = open_all(p, data, sizes, topology, errinfo);
 	if (err) {

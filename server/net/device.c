@@ -156,8 +156,8 @@ int device_open(struct device *d, struct ibv_context *verbs, enum protection wan
 		return errinfo_set(
 			errinfo, err, "%s does not answer: %s", device_name(d), strerror(-err));
 	d->region_max = verbs_region_max(&d->attr);
-	if (d->region_max > DEVICE_REGION_MAX)
-		d->region_max = DEVICE_REGION_MAX;
+	if (d->region_max > PART_MAX_BYTES)
+		d->region_max = PART_MAX_BYTES;
 	if (!(d->attr.device_cap_flags &
 		    (IBV_DEVICE_MEM_WINDOW_TYPE_2A | IBV_DEVICE_MEM_WINDOW_TYPE_2B)))
 		return errinfo_set(errinfo, -EOPNOTSUPP,

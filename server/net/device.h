@@ -14,12 +14,10 @@
 
 #include "common/addr.h"
 #include "common/errinfo.h"
+#include "server/base/block.h"
 #include "server/base/options.h"
 #include "server/memory/segment.h"
 #include "server/net/probe.h"
-
-/* mlx5 refuses windows, and so regions worth binding to, of more than 2 GiB. */
-#define DEVICE_REGION_MAX (1ULL << 31)
 
 struct event;
 
@@ -57,7 +55,7 @@ const char *device_name(const struct device *d);
 /* What its users should know, in a line without an end; "" mostly. */
 const char *device_caution(const struct device *d);
 
-/* The region that covers an allocation's bytes in WINDOW mode. */
+/* The region that covers the part at addr in WINDOW mode. */
 struct ibv_mr *device_chunk(const struct device *d, uint64_t addr);
 
 #endif

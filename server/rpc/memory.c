@@ -379,7 +379,11 @@ int handle_attach(struct connection *c, const struct header *h, struct wire *in)
 		return handler_refuse(c, h, -ESTALE,
 			"0x%" PRIx64 " is not held by this session, nor shared with it (any more)",
 			q.addr);
-	g = access_find(rpc_of(c)->access, c, &what);
+	if (q.offset >= what.bytes)
+		return handler_refuse(c, h, -EINVAL,
+			"byte %" PRIu64 " is beyond the end of the allocation at 0x%" PRIx64,
+			q.offset, q.addr);
+	g = access_find(rpc_of(c)->access, c, &what, q.offset);
 	/* No new grant during a DETACH either: the DETACH would wait for it, but nothing would end it. */
 	if ((g && g->end != GRANT_GIVEN) || handler_is_detaching(c, &what))
 		return handler_refuse(c, h, -ESTALE, "0x%" PRIx64 " is being detached", q.addr);
@@ -393,7 +397,7 @@ int handle_attach(struct connection *c, const struct header *h, struct wire *in)
 		err = quotas_explain(&excess, &errinfo);
 		return handler_refuse(c, h, err, "%s", errinfo.text);
 	}
-	err = g ? 0 : access_make(rpc_of(c)->access, c, &what, read_only, &g);
+	err = g ? 0 : access_make(rpc_of(c)->access, c, &what, q.offset, read_only, &g);
 	if (err)
 		return handler_refuse_grant(c, h, err);
 	rpc_of(c)->keys_given++;

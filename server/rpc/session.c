@@ -50,7 +50,8 @@ static int greet(struct connection *c, const struct header *h)
 		.fencing_token = handler_record(c)->fencing_token,
 		.pool = rpc_of(c)->pool->id,
 		.windows = (uint32_t)c->device->attr.max_mw,
-		.atomics = c->device->attr.atomic_cap != IBV_ATOMIC_NONE };
+		.atomics = c->device->attr.atomic_cap != IBV_ATOMIC_NONE,
+		.part_bytes = rpc_of(c)->pool->part_bytes };
 	memcpy(body.secret, handler_record(c)->secret, ID_SIZE);
 	connection_reply_begin(c, h->type, h->seq, 0, &r);
 	hello_reply_put(&r.body, &body);

@@ -115,6 +115,8 @@ static int call_close_busy(struct place *p)
 {
 	for (uint64_t i = 0; i < OUTSTANDING; i++)
 		(void)rmem_start_write(p->q, p->addr, p->bytes, sizeof(p->bytes), i);
+	(void)rmem_start_alloc(p->q, sizeof(p->bytes), &lib_isolated, 0);
+	(void)rmem_start_free(p->q, p->addr, 0);
 	p->q = NULL;
 	return call_close(p);
 }
@@ -331,6 +333,31 @@ static int call_start_fetch_add(struct place *p)
 static int call_start_compare_swap(struct place *p)
 {
 	return rmem_start_compare_swap(p->q, p->addr, 0, 1, NULL, 1);
+}
+
+/* Once it has been started. */
+static int reap_call(struct place *p, int rc)
+{
+	struct rmem_completion done = { .status = 0 };
+
+	if (rc == 0)
+		rc = rmem_reap(p->q, &done, 1, -1);
+	return rc < 0 ? rc : done.status;
+}
+
+static int call_start_alloc(struct place *p)
+{
+	return reap_call(p, rmem_start_alloc(p->q, 100, NULL, 1));
+}
+
+static int call_start_free(struct place *p)
+{
+	return reap_call(p, rmem_start_free(p->q, p->addr, 1));
+}
+
+static int call_start_attach(struct place *p)
+{
+	return reap_call(p, rmem_start_attach(p->q, donor.addr, &donor.key, 1));
 }
 
 static int call_fence(struct place *p)
@@ -584,6 +611,9 @@ static const struct row rows[] = {
 	{ "rmem_start_writev", call_start_writev, QUEUE, 0 },
 	{ "rmem_start_fetch_add", call_start_fetch_add, QUEUE, 0 },
 	{ "rmem_start_compare_swap", call_start_compare_swap, QUEUE, 0 },
+	{ "rmem_start_alloc", call_start_alloc, QUEUE, 0 },
+	{ "rmem_start_free", call_start_free, QUEUE, 0 },
+	{ "rmem_start_attach", call_start_attach, QUEUE, 0 },
 	{ "rmem_fence", call_fence, QUEUE, 0 },
 	{ "rmem_submit", call_submit, QUEUE | WARM, 0 },
 	{ "rmem_reap", call_reap, QUEUE | WARM, WAIT_MS + TIMEOUT_MS },

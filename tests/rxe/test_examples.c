@@ -167,6 +167,11 @@ static void test_growing(void **state)
 			NULL });
 }
 
+static void test_calls(void **state)
+{
+	test_example(*state, "15-calls", (const char *const[]){ "524288 bytes attached\n", NULL });
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -184,6 +189,7 @@ int main(void)
 		RIG_TEST(test_copies),
 		RIG_TEST(test_handover),
 		RIG_TEST(test_growing),
+		RIG_TEST(test_calls),
 	};
 
 	return rig_main(RIG_PORT_EXAMPLES, tests, sizeof(tests) / sizeof(tests[0]));

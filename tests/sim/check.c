@@ -101,7 +101,7 @@ static void check_contents(void)
 static void check_windows(void)
 {
 	for (struct window *w = NULL; (w = window_next(w)) != NULL;) {
-		const struct allocation *a = ledger_find(rooms.pool.ledger, w->addr);
+		const struct allocation *a = ledger_find_containing(rooms.pool.ledger, w->addr);
 
 		if (!w->bound || !w->serial)
 			continue;

@@ -173,6 +173,7 @@ static void start(void *arg)
 	if (!err)
 		err = pool_open(&r->pool, &r->data, &r->sizes, NULL, &errinfo);
 	trace_require(!err, "the server does not start: %s", errinfo.text);
+	r->pool.part_bytes = r->part_bytes;
 	trace_require(!served || in_doubt || !r->pool.unproven_bytes,
 		"memory is wiped that was in no doubt");
 	err = open_tables(r);

@@ -27,6 +27,7 @@ struct rooms {
 	bool open;
 	struct options options;
 	enum protection protection;
+	uint64_t part_bytes; /* the most that a window of the device covers */
 	struct sizes sizes;
 	uint64_t tick_ns, next_tick_ns, judged_ns;
 	struct work work;

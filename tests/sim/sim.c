@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "tests/sim/sim.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 #include "common/clock.h"
@@ -38,6 +39,8 @@ static void arm_sometimes(unsigned places)
 
 static void start_server(void)
 {
+	rooms.part_bytes = PAGE_BYTES
+			   << chance_below(5); /* perhaps with another device than before */
 	arm_sometimes(400);
 	while (!rooms_start())
 		;
@@ -208,11 +211,13 @@ static void write_somewhere(void)
 	b = model_block(w->serial);
 	trace_require(b && b->state != BLOCK_GONE, "a client writes to what is not there any more");
 	page = chance_below((w->bytes + PAGE_BYTES - 1) / PAGE_BYTES);
+	trace_require(w->addr >= b->addr && w->addr + w->bytes <= b->addr + b->bytes,
+		"a key of allocation %" PRIu64 " reaches beyond it", b->serial);
 	if (w->bytes < page * PAGE_BYTES + sizeof(counter))
 		return;
 	counter = chance_u64();
 	memcpy(w->memory + page * PAGE_BYTES, &counter, sizeof(counter));
-	b->words[page] = counter;
+	b->words[(w->addr - b->addr) / PAGE_BYTES + page] = counter;
 	b->written = model_next_write();
 }
 

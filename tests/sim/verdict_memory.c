@@ -10,6 +10,7 @@
 #include "tests/sim/fairness.h"
 #include "tests/sim/moment.h"
 #include "tests/sim/room.h"
+#include "tests/sim/rooms.h"
 #include "tests/sim/window.h"
 
 #define COMING_WITHIN_NS (9 * NSEC_PER_SEC)
@@ -150,11 +151,22 @@ static bool may_write(uint32_t rkey)
 	return false;
 }
 
+/* Where the part begins that a byte is in; *bytes, of all, become those of the part. */
+static uint64_t part_of(const struct block *b, uint64_t *bytes, uint64_t offset)
+{
+	const uint64_t most = rooms.pool.part_bytes, start = offset / most * most;
+
+	if (b->size_class || *bytes <= most)
+		return 0;
+	*bytes = *bytes - start < most ? *bytes - start : most;
+	return start;
+}
+
 void verdict_attach(struct link *link, int status, struct wire *in)
 {
 	const struct attach_request *q = &link->question.attach;
 	struct grant_reply r;
-	uint64_t bytes, record;
+	uint64_t bytes, record, start;
 	struct block *b;
 	bool read_only;
 
@@ -169,12 +181,15 @@ void verdict_attach(struct link *link, int status, struct wire *in)
 		return;
 	}
 	require(link,
-		b && r.serial == q->serial && r.addr == q->addr && b->addr == q->addr &&
+		b && r.serial == q->serial && b->addr == q->addr &&
 			verdict_admits(link, b, q->key, &read_only),
 		"granted, and it may not reach it");
 	require(link, may_write(r.rkey) == !read_only, "granted with other rights");
 	(void)model_offers(b, &bytes, &record);
-	require(link, r.bytes == (b->owner == link->owner ? b->bytes : bytes), "another size");
+	bytes = b->owner == link->owner ? b->bytes : bytes;
+	require(link, q->offset < bytes, "granted, and it is beyond the end");
+	start = part_of(b, &bytes, q->offset);
+	require(link, r.addr == b->addr + start && r.bytes == bytes, "another part");
 }
 
 void verdict_share(struct link *link, int status, struct wire *in)

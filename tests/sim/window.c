@@ -13,7 +13,7 @@
 #include "tests/sim/model.h"
 #include "tests/sim/trace.h"
 
-#define WINDOWS_MAX 512
+#define WINDOWS_MAX 2048
 #define GIVEN_UP_AFTER 5 /* tries */
 
 static struct window windows[WINDOWS_MAX];

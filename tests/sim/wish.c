@@ -100,6 +100,8 @@ void wish_attach(const struct owner *o, struct request *q)
 	}
 	if (b && b->owner != o)
 		choose_key(b, q->attach.key);
+	if (b && chance_in(2))
+		q->attach.offset = chance_below(b->bytes + chance_in(20));
 	q->attach.key[1] ^= chance_in(15);
 }
 

@@ -99,6 +99,18 @@ static int copy(const struct copy_request *q, struct errinfo *errinfo)
 	return 0;
 }
 
+/* Any key will do. */
+static int look_up(
+	const struct lookup_request *q, struct lookup_reply *out, struct errinfo *errinfo)
+{
+	const struct loan *loan = lender_find(q->addr);
+
+	if (!loan || loan->addr != q->addr)
+		return errinfo_set(errinfo, -EACCES, "nothing is shared there");
+	*out = (struct lookup_reply){ .bytes = loan->bytes, .serial = loan->serial };
+	return 0;
+}
+
 static void lose_all(struct session *s)
 {
 	pthread_mutex_lock(&s->table);
@@ -132,6 +144,14 @@ int __wrap_control_call_locked(
 		return take_back(call->request, errinfo);
 	case MESSAGE_COPY:
 		return copy(call->request, errinfo);
+	case MESSAGE_SHARE:
+		memset(call->reply, 0, sizeof(struct share_reply));
+		return 0;
+	case MESSAGE_LOOKUP:
+		return look_up(call->request, call->reply, errinfo);
+	case MESSAGE_DETACH:
+		lender.detached++;
+		return 0;
 	case MESSAGE_SITE:
 		*(struct site_reply *)call->reply =
 			(struct site_reply){ .site = ++next_site % SITES_CACHED, .named = 1 };
@@ -247,6 +267,8 @@ struct rmem *lender_open(bool exact, bool no_sites)
 	rm->session.heap = heap;
 	rm->sites = sites_create(heap, &rm->session.numbering);
 	pthread_mutex_init(&rm->queues_lock, NULL);
+	call_thread_init(&rm->call_thread);
+	rm->queues_fd = -1;
 	if (!rm->sites || session_init(&rm->session, &errinfo))
 		return NULL;
 	rm->session.exact = exact;
@@ -286,6 +308,9 @@ void lender_close(struct rmem *rm)
 	struct heap *heap = rm->session.heap;
 	struct loan *loan = lender.loans, *next;
 
+	call_thread_finish(&rm->call_thread, call_deadline(rm));
+	call_thread_stop(&rm->call_thread);
+	call_thread_destroy(&rm->call_thread);
 	checking_close(rm);
 	slab_thread_destroy(&rm->slab_thread);
 	thread_channels_destroy(&rm->channels);

@@ -32,6 +32,7 @@ struct lender {
 	uint64_t
 		lose_in; /* before the request after so many more, the session is lost; 0: it is not */
 	uint64_t writes, fail_write_in; /* of records; as above, with -ECONNRESET */
+	uint64_t detached;              /* so far */
 	uint64_t journaled;             /* renewals that said that all records are there */
 };
 extern struct lender lender;

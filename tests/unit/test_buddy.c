@@ -361,26 +361,51 @@ static void test_bad_arguments(void **state)
 	buddy_destroy(NULL);
 }
 
-/* 1 TiB and a page: the largest blocks in order, then the odd page. */
+#define TIB (1ULL << 40)
+#define GIB (1ULL << 30)
+
+/* Blocks that are longer than a window can be, beside others. */
+static void take_long(struct buddy *b)
+{
+	uint64_t offset, other;
+
+	assert_int_equal(buddy_alloc(b, TIB + PAGE, &offset), -ENOSPC);
+	assert_int_equal(buddy_alloc(b, 600 * GIB + 1, &offset), 0);
+	assert_int_equal(offset, 0);
+	assert_int_equal(buddy_free_bytes(b), TIB - 600 * GIB - PAGE);
+	assert_int_equal(buddy_largest_free_bytes(b), 256 * GIB);
+	assert_int_equal(buddy_alloc(b, 3 * GIB, &other), 0);
+	assert_int_equal(other % (4 * GIB), 0);
+	assert_int_equal(buddy_free(b, other, 3 * GIB), 0);
+	assert_int_equal(buddy_free(b, offset, 600 * GIB), -EINVAL);
+	assert_int_equal(buddy_free(b, offset, 600 * GIB + PAGE), 0);
+	assert_int_equal(buddy_reserve(b, TIB / 4, 3 * TIB / 4), -EINVAL);
+	assert_int_equal(buddy_reserve(b, 0, 3 * TIB / 4), 0);
+	assert_int_equal(buddy_free_bytes(b), TIB / 4);
+	assert_int_equal(buddy_free(b, 0, 3 * TIB / 4), 0);
+}
+
+/* 1 TiB and a page: blocks as long as a window can be, in order, then the odd page; and longer ones. */
 static void test_large(void **state)
 {
-	uint64_t size = (1ULL << 40) + PAGE, offset;
+	uint64_t size = TIB + PAGE, offset;
 	struct buddy *b;
 
 	(void)state;
 	assert_int_equal(buddy_create(size, &b), 0);
 	assert_int_equal(buddy_alloc(b, 1, &offset), 0);
-	assert_int_equal(offset, 1ULL << 40);
+	assert_int_equal(offset, TIB);
 	for (uint64_t i = 0; i < 512; i++) {
-		assert_int_equal(buddy_alloc(b, BLOCK_MAX_BYTES, &offset), 0);
-		assert_int_equal(offset, i * BLOCK_MAX_BYTES);
+		assert_int_equal(buddy_alloc(b, PART_MAX_BYTES, &offset), 0);
+		assert_int_equal(offset, i * PART_MAX_BYTES);
 	}
 	assert_int_equal(buddy_free_bytes(b), 0);
 	assert_int_equal(buddy_largest_free_bytes(b), 0);
 	for (uint64_t i = 512; i-- > 0;)
-		assert_int_equal(buddy_free(b, i * BLOCK_MAX_BYTES, BLOCK_MAX_BYTES), 0);
-	assert_int_equal(buddy_free(b, 1ULL << 40, PAGE), 0);
-	assert_int_equal(buddy_largest_free_bytes(b), BLOCK_MAX_BYTES);
+		assert_int_equal(buddy_free(b, i * PART_MAX_BYTES, PART_MAX_BYTES), 0);
+	take_long(b);
+	assert_int_equal(buddy_free(b, TIB, PAGE), 0);
+	assert_int_equal(buddy_largest_free_bytes(b), TIB);
 	buddy_destroy(b);
 }
 

@@ -122,6 +122,37 @@ static void test_other_allocation_in_the_slot(void **state)
 	key_cache_destroy(&k);
 }
 
+/* Keys of parts, in any order; one that starts where another of an earlier allocation did replaces that. */
+static void test_parts(void **state)
+{
+	enum { PARTS = 300 };
+	struct key_cache k = { .heap = heap };
+	uint32_t rkey = 77;
+
+	(void)state;
+	for (uint64_t serial = 1; serial < 3; serial++) {
+		for (uint64_t i = 0; i < PARTS; i++) {
+			const uint64_t part = i * 7 % PARTS;
+
+			assert_false(key_cache_get_part(&k, BASE + part, serial, &rkey));
+			assert_int_equal(key_cache_set_part(&k, BASE + part, serial,
+						 (uint32_t)(serial * PARTS + part)),
+				0);
+		}
+		for (uint64_t i = 0; i < PARTS; i++) {
+			assert_false(key_cache_get_part(&k, BASE + i, serial - 1, &rkey));
+			assert_true(key_cache_get_part(&k, BASE + i, serial, &rkey));
+			assert_int_equal(rkey, serial * PARTS + i);
+		}
+		assert_false(key_cache_get_part(&k, BASE + PARTS, serial, &rkey));
+		assert_false(key_cache_get_part(&k, BASE - 1, serial, &rkey));
+	}
+	assert_int_equal(k.nparts, PARTS);
+	key_cache_clear(&k);
+	assert_false(key_cache_get_part(&k, BASE, 2, &rkey));
+	key_cache_destroy(&k);
+}
+
 static bool finds(struct key_cache *k, uint64_t addr, size_t bytes, uint32_t rkey)
 {
 	const struct near_key *near = key_cache_find(k, addr, bytes);
@@ -163,6 +194,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_against_model),
 		cmocka_unit_test(test_other_allocation_in_the_slot),
+		cmocka_unit_test(test_parts),
 		cmocka_unit_test(test_edges_of_a_range),
 	};
 

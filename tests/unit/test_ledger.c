@@ -83,6 +83,39 @@ static void test_unshare(void **state)
 	ledger_close(l);
 }
 
+/* As long as a segment, and a third of one: found by any byte, and after a restart. */
+static void test_long_blocks(void **state)
+{
+	struct allocation whole = draft(0, BLOCK_MAX_BYTES, 1), third = whole, inside;
+	const struct allocation *a, *b;
+	struct ledger *l;
+
+	(void)state;
+	unlinkat(dir, NAME, 0);
+	third.addr = addr_make(65, BLOCK_MAX_BYTES / 2);
+	third.bytes = BLOCK_MAX_BYTES / 3;
+	allocation_set_node(&third, 0);
+	assert_int_equal(ledger_open(&l, dir, NAME, MAX), 0);
+	assert_int_equal(ledger_add(l, &whole, &a), 0);
+	assert_int_equal(ledger_add(l, &third, &b), 0);
+	inside = third;
+	inside.addr += BLOCK_MAX_BYTES / 4;
+	inside.bytes = 1;
+	assert_int_equal(ledger_add(l, &inside, &b), -EEXIST);
+	ledger_close(l);
+	assert_int_equal(ledger_open(&l, dir, NAME, MAX), 0);
+	assert_int_equal(ledger_rejected(l), 0);
+	a = ledger_find_containing(l, whole.addr + BLOCK_MAX_BYTES - 1);
+	assert_true(a && a->addr == whole.addr && a->bytes == BLOCK_MAX_BYTES);
+	a = ledger_find_containing(l, third.addr + BLOCK_MAX_BYTES / 3);
+	assert_true(a && a->addr == third.addr);
+	assert_null(ledger_find_containing(l, third.addr + BLOCK_MAX_BYTES / 3 + 4096));
+	assert_null(ledger_find_containing(l, third.addr - 1));
+	assert_int_equal(ledger_session_bytes(l, 1),
+		allocation_block_bytes(&whole) + allocation_block_bytes(&third));
+	ledger_close(l);
+}
+
 static void test_refusals(void **state)
 {
 	struct allocation d = draft(8192, 8192, 1), bad, foreign = d;
@@ -340,6 +373,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		IN_DIR(test_moves),
 		IN_DIR(test_unshare),
+		IN_DIR(test_long_blocks),
 		IN_DIR(test_refusals),
 		IN_DIR(test_full_file_system),
 		IN_DIR(test_random),

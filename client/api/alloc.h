@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What rmem_alloc() and rmem_free() do behind their arguments, for all calls that allocate and free: those that wait,
+ * and those of queues (calls.h). Any thread.
+ */
+#ifndef RMEM_CLIENT_API_ALLOC_H
+#define RMEM_CLIENT_API_ALLOC_H
+
+#include "client/api/placement.h"
+#include "client/space/objects.h"
+
+/* What rmem_alloc() is asked for, and from where. */
+struct alloc_call {
+	size_t bytes;
+	struct rmem_alloc_attr attr;
+	struct placement placement;
+	unsigned size_class; /* 0: a block */
+	void *caller, *frame;
+	const struct stack *stack; /* of the caller; NULL: the thread that carries it out has it */
+};
+
+static inline struct alloc_call alloc_call_for(size_t bytes, void *caller, void *frame)
+{
+	return (struct alloc_call){
+		.bytes = bytes, .attr = RMEM_ALLOC_ATTR_INIT, .caller = caller, .frame = frame
+	};
+}
+
+/* Check it, with the program's attr, which may be NULL. -EINVAL, -E2BIG. */
+int alloc_read(struct rmem *rm, const struct rmem_alloc_attr *attr, struct alloc_call *call,
+	struct errinfo *errinfo);
+
+/* Errors as rmem_alloc(). */
+int alloc_carry_out(struct rmem *rm, const struct alloc_call *call, uint64_t deadline_ns,
+	rmem_addr_t *out, struct errinfo *errinfo);
+
+/* The same without a round trip, in the caller's thread; its stack is known. false: it takes one, or may fail. */
+bool alloc_here(struct rmem *rm, const struct alloc_call *call, rmem_addr_t *out);
+
+/* Errors as rmem_free(). */
+int alloc_release(struct rmem *rm, rmem_addr_t addr, void *caller, uint64_t deadline_ns,
+	struct errinfo *errinfo);
+/* Does that take no round trip? */
+bool alloc_releases_here(const struct rmem *rm, rmem_addr_t addr);
+
+static inline uint64_t alloc_numbering(const struct rmem *rm)
+{
+	return atomic_load_explicit(&rm->session.numbering, memory_order_relaxed);
+}
+
+/* The shortest way: a small one, from a stack that was there before, of which a slot is at hand. */
+static inline bool alloc_warm(
+	struct rmem *rm, size_t bytes, const void *caller, const void *frame, rmem_addr_t *out)
+{
+	struct object_wish wish = { .bytes = (uint32_t)bytes };
+	const uint64_t version = alloc_numbering(rm);
+	struct site_cache *sites;
+	struct object object;
+	slab_item item;
+
+	if (bytes - 1 >= OBJECT_BYTES_MAX || !call_is_ours(rm))
+		return false;
+	wish.size_class = size_class_of_bytes((uint32_t)bytes);
+	if (!rm->no_sites) {
+		sites = thread_channels_sites_now(&rm->channels);
+		if (!sites || !site_cache_find(sites, caller, frame, version, &wish.site))
+			return false;
+	}
+	if (!objects_take_warm(rm, wish.size_class, &item))
+		return false;
+	if (__builtin_expect(alloc_numbering(rm) != version, 0)) {
+		objects_put_back(rm, item);
+		return false;
+	}
+	if (!objects_hand_out(rm, item, &wish, &object))
+		return false;
+	*out = object.addr;
+	return true;
+}
+
+#endif

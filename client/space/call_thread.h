@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The thread that carries out the calls of a session's queues that take a round trip (rmem_start_alloc() and its like):
+ * one at a time, in the order in which they were started, as requests to the server are in any case. It starts with the
+ * first of them, and has nothing to do with data: neither a copy nor a renewal waits for it.
+ *
+ * A job is of its queue until it is submitted, of the thread until call_thread_is_done(), and then of the queue again,
+ * which call_thread_take()s it. A queue that ends leaves its jobs to the thread, which undoes what they have brought, behind
+ * all that waits to be run: none waits longer for that.
+ *
+ * Any thread; of a job: its queue's.
+ */
+#ifndef RMEM_CLIENT_SPACE_CALL_THREAD_H
+#define RMEM_CLIENT_SPACE_CALL_THREAD_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/errinfo.h"
+
+struct call_job;
+
+struct call_job_kind {
+	bool must_run; /* also when nobody waits for it any more */
+	void (*run)(struct call_job *job);
+	void (*undo)(struct call_job *job); /* it was run, and nobody takes what it has brought */
+	void (*destroy)(struct call_job *job);
+};
+
+/* The first member of a job. */
+struct call_job {
+	const struct call_job_kind *kind;
+	int wake_fd; /* an eventfd, written when it is done */
+	atomic_bool done;
+	/* Under the lock: */
+	bool left;
+	uint64_t undo_by_ns; /* with left: it is undone by then, or not at all */
+	struct call_job *prev, *next;
+};
+
+struct call_thread {
+	pthread_mutex_t lock;  /* nothing is waited for with it */
+	pthread_cond_t work;   /* there is a job, or the thread is to end */
+	pthread_cond_t idle;   /* there is none, nor is one being run */
+	struct call_job *jobs; /* the oldest first */
+	bool running;
+	bool started, stopping;
+	pthread_t thread;
+};
+
+void call_thread_init(struct call_thread *t);
+void call_thread_destroy(struct call_thread *t); /* stopped */
+
+/* It is to be run. The thread is started if it does not run yet: -EAGAIN, and nothing has happened. */
+int call_thread_submit(struct call_thread *t, struct call_job *job, struct errinfo *errinfo);
+
+static inline bool call_thread_is_done(const struct call_job *job)
+{
+	return atomic_load_explicit(&job->done, memory_order_acquire);
+}
+
+/* It is done: the thread has nothing to do with it any more, nor with wake_fd for its sake. */
+void call_thread_take(struct call_thread *t);
+
+/* Nobody waits for it any more, and wake_fd is not written after this. undo_by_ns is on the boot clock. */
+void call_thread_leave(struct call_thread *t, struct call_job *job, uint64_t undo_by_ns);
+
+/* Wait until all is done that was submitted and left, at most until the deadline. */
+void call_thread_finish(struct call_thread *t, uint64_t deadline_ns);
+
+/* What has not begun is not done. The session's cancel_fd must be readable by now. */
+void call_thread_stop(struct call_thread *t);
+
+#endif
