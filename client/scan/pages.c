@@ -34,7 +34,7 @@ _Static_assert(sizeof(struct scan_region) * PAGES_RUNS <= sizeof(((struct pages 
 
 static bool by_scan(const struct pages *p)
 {
-	struct scan_arg arg = { .size = sizeof(arg), .start = 0, .end = PAGES_BYTES };
+	struct scan_arg arg = { .size = sizeof(arg), .start = 0, .end = p->bytes };
 
 	arg.category_anyof_mask = arg.return_mask = SCAN_PRESENT;
 	return ioctl(p->pagemap_fd, SCAN_IOCTL, &arg) >= 0;
@@ -42,6 +42,7 @@ static bool by_scan(const struct pages *p)
 
 int pages_open(struct pages *p)
 {
+	p->bytes = (size_t)sysconf(_SC_PAGESIZE);
 	p->pagemap_fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
 	if (p->pagemap_fd < 0 && (errno == EMFILE || errno == ENFILE))
 		return -errno;
@@ -97,7 +98,7 @@ static int list_by_scan(
 	memset(regions, 0, sizeof(*regions) * PAGES_RUNS);
 	arg.vec = (uintptr_t)regions;
 	arg.vec_len = PAGES_RUNS;
-	arg.max_pages = PAGES_WINDOW / PAGES_BYTES;
+	arg.max_pages = PAGES_WINDOW / p->bytes;
 	arg.category_inverted = arg.category_mask = SCAN_ZERO_PAGE;
 	arg.category_anyof_mask = SCAN_PRESENT | SCAN_SWAPPED;
 	/* To know whether a page is a file's takes several times as long as the rest: only where it matters. */
@@ -124,10 +125,10 @@ static int list_by_pagemap(
 	struct pages *p, const struct mapping *m, uint64_t at, struct pages_answer *out)
 {
 	const size_t room = sizeof(p->room.entries) / sizeof(p->room.entries[0]);
-	const uint64_t pages = (m->end - at) / PAGES_BYTES;
+	const uint64_t pages = (m->end - at) / p->bytes;
 	const size_t want = pages < room ? pages : room;
 	const ssize_t got = pread(p->pagemap_fd, p->room.entries, want * sizeof(uint64_t),
-		(off_t)(at / PAGES_BYTES * sizeof(uint64_t)));
+		(off_t)(at / p->bytes * sizeof(uint64_t)));
 	size_t n, i;
 
 	if (got < 0)
@@ -138,23 +139,23 @@ static int list_by_pagemap(
 		return 0;
 	}
 	for (i = 0; i < n && out->nruns < PAGES_RUNS; i++) {
-		const uint64_t entry = p->room.entries[i], page = at + i * PAGES_BYTES;
+		const uint64_t entry = p->room.entries[i], page = at + i * p->bytes;
 
 		if (holds_nothing(m, entry & ENTRY_FILE))
 			continue;
 		if (entry & ENTRY_PRESENT)
-			add(out, page, page + PAGES_BYTES);
+			add(out, page, page + p->bytes);
 		else if ((entry & ENTRY_SWAPPED) && !m->shared)
-			out->bytes_swapped += PAGES_BYTES;
+			out->bytes_swapped += p->bytes;
 	}
-	end_at(out, m, at, at + i * PAGES_BYTES);
+	end_at(out, m, at, at + i * p->bytes);
 	return 0;
 }
 
 /* Answers for as many pages as are there, from at on. 0: the first is gone. */
 static size_t ask_mincore(struct pages *p, uint64_t at, size_t n)
 {
-	while (n && mincore((void *)at, n * PAGES_BYTES, p->room.resident))
+	while (n && mincore((void *)at, n * p->bytes, p->room.resident))
 		n /= 2;
 	return n;
 }
@@ -162,18 +163,18 @@ static size_t ask_mincore(struct pages *p, uint64_t at, size_t n)
 static int list_by_mincore(
 	struct pages *p, const struct mapping *m, uint64_t at, struct pages_answer *out)
 {
-	const size_t room = PAGES_WINDOW / PAGES_BYTES;
-	const uint64_t pages = (m->end - at) / PAGES_BYTES;
+	const size_t room = sizeof(p->room.resident);
+	const uint64_t pages = (m->end - at) / p->bytes;
 	const size_t n = ask_mincore(p, at, pages < room ? pages : room);
 	size_t i;
 
 	for (i = 0; i < n && out->nruns < PAGES_RUNS; i++)
 		if (p->room.resident[i] & 1)
-			add(out, at + i * PAGES_BYTES, at + (i + 1) * PAGES_BYTES);
+			add(out, at + i * p->bytes, at + (i + 1) * p->bytes);
 	if (n)
-		end_at(out, m, at, at + i * PAGES_BYTES);
+		end_at(out, m, at, at + i * p->bytes);
 	else
-		out->next = at + PAGES_BYTES; /* gone */
+		out->next = at + p->bytes; /* gone */
 	return 0;
 }
 

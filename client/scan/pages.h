@@ -17,7 +17,6 @@
 
 #include "client/scan/mappings.h"
 
-#define PAGES_BYTES 4096U
 #define PAGES_RUNS 256U                   /* at most in one answer */
 #define PAGES_WINDOW ((uint64_t)64 << 20) /* bytes there, at most in one answer */
 #define PAGES_SHARED_WHOLE ((uint64_t)64 << 30)
@@ -32,9 +31,10 @@ struct pages_run {
 struct pages {
 	enum pages_by by;
 	int pagemap_fd; /* -1: none */
+	size_t bytes;   /* of a page */
 	union {
 		uint64_t entries[PAGES_RUNS * 32];
-		uint8_t resident[PAGES_WINDOW / PAGES_BYTES];
+		uint8_t resident[PAGES_WINDOW / 4096];
 	} room;
 };
 

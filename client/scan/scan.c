@@ -125,11 +125,11 @@ static int charge(struct scan *s, uint64_t bytes)
 }
 
 /* It was there when it was listed, and cannot be read. */
-static void count_unread(struct scan *s, uint64_t page, uint64_t bytes)
+static void count_unread(struct scan *s, uint64_t at, uint64_t bytes)
 {
 	unsigned char resident;
 
-	if (mincore((void *)(page & ~(uint64_t)(PAGES_BYTES - 1)), PAGES_BYTES, &resident) &&
+	if (mincore((void *)(at / s->pages.bytes * s->pages.bytes), s->pages.bytes, &resident) &&
 		errno == ENOMEM)
 		s->counts.bytes_gone += bytes;
 	else
@@ -163,7 +163,7 @@ static struct iovec *advance(struct iovec *at, const struct iovec *end, size_t b
 static int read_one_page(struct scan *s, const struct iovec *piece, size_t *bytes)
 {
 	const uint64_t at = (uintptr_t)piece->iov_base;
-	const size_t to_next = PAGES_BYTES - at % PAGES_BYTES;
+	const size_t to_next = s->pages.bytes - at % s->pages.bytes;
 	const struct iovec page = { piece->iov_base,
 		piece->iov_len < to_next ? piece->iov_len : to_next };
 	const ssize_t got = reader_read(&s->reader, &page, 1, s->buffer);

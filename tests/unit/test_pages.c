@@ -17,7 +17,7 @@
 #include "client/scan/pages.h"
 #include "tests/support/random.h"
 
-#define PAGE ((size_t)PAGES_BYTES)
+#define PAGE ((size_t)4096)
 #define MANY 3000
 
 static struct pages pages;
