@@ -132,6 +132,7 @@ static void work(struct slab_thread *t)
 static void *slab_thread_main(void *arg)
 {
 	struct slab_thread *t = arg;
+	struct private_entry *const stack = thread_hide_stack();
 	uint64_t count;
 
 	while (!atomic_load(&t->stopping)) {
@@ -141,6 +142,7 @@ static void *slab_thread_main(void *arg)
 		if (!atomic_load(&t->stopping))
 			work(t);
 	}
+	thread_show_stack(stack);
 	return NULL;
 }
 

@@ -37,6 +37,8 @@
 #include "common/addr.h"
 #include "common/clock.h"
 #include "common/heap.h"
+#include "common/private_memory.h"
+#include "common/thread.h"
 
 #define BLOCKS 40
 #define BLOCK_BYTES 4000U
@@ -253,6 +255,52 @@ static void test_not_met(void **state)
 	assert_true(met(5));
 	munmap(p, bytes);
 	munmap(none, bytes);
+}
+
+/* A thread of the library's, whose stack is hidden until it says otherwise. */
+static void *own_thread_main(void *arg)
+{
+	struct private_entry *const stack = thread_hide_stack();
+	struct holder *h = arg;
+	volatile uint64_t on_stack;
+
+	plant(&on_stack, h->block, 0);
+	sem_post(&h->ready);
+	while (sem_wait(&h->leave))
+		;
+	thread_show_stack(stack);
+	sem_post(&h->ready);
+	while (sem_wait(&h->leave))
+		;
+	on_stack = 0;
+	return stack ? NULL : arg;
+}
+
+static void test_own_thread(void **state)
+{
+	const size_t before = private_memory_list(NULL, 0);
+	struct holder h = { .block = 0 };
+	void *result;
+
+	(void)state;
+	sem_init(&h.ready, 0, 0);
+	sem_init(&h.leave, 0, 0);
+	assert_int_equal(pthread_create(&h.thread, NULL, own_thread_main, &h), 0);
+	while (sem_wait(&h.ready))
+		;
+	run();
+	assert_true(under_valgrind() || !met(0));
+	sem_post(&h.leave);
+	while (sem_wait(&h.ready))
+		;
+	run();
+	assert_true(met(0));
+	sem_post(&h.leave);
+	pthread_join(h.thread, &result);
+	assert_null(result);
+	scan_destroy(scan);
+	scan = NULL;
+	assert_int_equal(private_memory_list(NULL, 0), before);
 }
 
 /* --- stacks --- */
@@ -765,6 +813,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_places),
 		TEST(test_not_met),
+		TEST(test_own_thread),
 		TEST(test_sleeper),
 		TEST(test_own_stack),
 		TEST(test_first_stack),
