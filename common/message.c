@@ -85,6 +85,9 @@ const char *message_name(uint8_t type)
 		[MESSAGE_FILL] = "fill",
 		[MESSAGE_OFFER] = "offer",
 		[MESSAGE_ACCEPT] = "accept",
+		[MESSAGE_RELEASE] = "release",
+		[MESSAGE_REVISE] = "revise",
+		[MESSAGE_TELL] = "tell",
 	};
 
 	if (type >= sizeof(names) / sizeof(names[0]) || !names[type])

@@ -50,6 +50,17 @@ enum message_type {
 	MESSAGE_FILL,
 	MESSAGE_OFFER,
 	MESSAGE_ACCEPT,
+	MESSAGE_RELEASE,
+	MESSAGE_REVISE,
+	MESSAGE_TELL,
+};
+
+/* What a share key admits to. */
+enum share_rights {
+	SHARE_TO_WRITE, /* reading and writing, */
+	SHARE_TO_READ,  /* reading only, */
+	SHARE_TO_FREE,  /* reading, writing and freeing */
+	SHARE_RIGHTS
 };
 
 /* When a session's records of its objects (common/object_record.h) reach the server. */
@@ -93,6 +104,7 @@ enum placement_attribute {
 #define SITE_NAMES_MAX 48
 #define CHANNELS_PER_SESSION_MAX 64
 #define WHY_SIZE 512
+#define TOLD_SIZE 1536
 #define REPORT_REQUEST_SIZE 1024
 #define REPORT_CHUNK_MAX 4000
 #define AVOID_MAX 16
@@ -207,7 +219,7 @@ enum placement_attribute {
 #define SHARE_REQUEST_FIELDS(X) \
 	X(u64, addr, ) \
 	X(u64, serial, ) \
-	X(u8, read_only, ) /* 1: a key that admits to reading only */
+	X(u8, rights, ) /* enum share_rights: of the key */
 #define SHARE_REPLY_FIELDS(X) X(bytes, key, SHARE_KEY_SIZE)
 #define LOOKUP_REQUEST_FIELDS(X) \
 	X(u64, addr, ) \
@@ -216,7 +228,7 @@ enum placement_attribute {
 	X(u64, bytes, ) \
 	X(u64, serial, ) \
 	X(u64, age_ns, ) \
-	X(u8, read_only, ) \
+	X(u8, rights, ) \
 	X(u8, node, ) \
 	X(u8, size_class, ) /* 0: a block; else it is an object in a slab of this class, which lies there: */ \
 	X(u64, slab_addr, ) \
@@ -243,6 +255,36 @@ enum placement_attribute {
 	X(u64, serial, ) \
 	X(u64, age_ns, ) \
 	X(u8, node, )
+
+/*
+ * FREE of what is shared so that others may free it: by one of these, with its key, or with a key of zeroes by its owner (of
+ * an allocation only). site: of the call that frees; 0: unknown.
+ */
+#define RELEASE_REQUEST_FIELDS(X) \
+	X(u64, addr, ) \
+	X(u64, serial, ) \
+	X(bytes, key, SHARE_KEY_SIZE) \
+	X(u32, site, )
+
+/* The owner's record of an object (common/object_record.h) becomes after, if it is before. serial: the slab's. */
+#define REVISE_REQUEST_FIELDS(X) \
+	X(u64, addr, ) \
+	X(u64, serial, ) \
+	X(u64, before, ) \
+	X(u64, after, ) \
+	X(u32, site, )
+#define REVISE_REPLY_FIELDS(X) \
+	X(u64, record, )        /* as it is now */ \
+	X(text, told, WHY_SIZE) /* by whom and where it was freed, if another session did */
+
+/* Where was it allocated, and where freed? Named as in ATTACH. */
+#define TELL_REQUEST_FIELDS(X) \
+	X(u64, addr, ) \
+	X(u64, serial, ) \
+	X(bytes, key, SHARE_KEY_SIZE)
+#define TELL_REPLY_FIELDS(X) \
+	X(text, allocated, TOLD_SIZE) \
+	X(text, freed, TOLD_SIZE) /* "": it was not, or that is not known any more */
 
 /* Where in an allocation, which is named as in ATTACH. */
 #define PLACE_FIELDS(X) \
@@ -337,7 +379,12 @@ enum placement_attribute {
 	M(report_request, REPORT_REQUEST_FIELDS) \
 	M(report_reply, REPORT_REPLY_FIELDS) \
 	M(report_read_request, REPORT_READ_REQUEST_FIELDS) \
-	M(report_read_reply, REPORT_READ_REPLY_FIELDS)
+	M(report_read_reply, REPORT_READ_REPLY_FIELDS) \
+	M(release_request, RELEASE_REQUEST_FIELDS) \
+	M(revise_request, REVISE_REQUEST_FIELDS) \
+	M(revise_reply, REVISE_REPLY_FIELDS) \
+	M(tell_request, TELL_REQUEST_FIELDS) \
+	M(tell_reply, TELL_REPLY_FIELDS)
 
 #define DECLARE_FIELD(kind, name, ...) DECLARE_##kind(name, __VA_ARGS__)
 #define DECLARE_u8(name, ...) uint8_t name;

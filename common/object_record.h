@@ -12,6 +12,9 @@
  * A record is idempotent: writing it twice, or only the last of several, tells the same. All zero, as memory comes from
  * the server: never used. The server trusts none of it.
  *
+ * While an object is shared so that others may free it, its owner writes its record no more: the server changes it, when
+ * one of these sessions or the owner asks (server/rpc/release.c).
+ *
  * Pure.
  */
 #ifndef RMEM_COMMON_OBJECT_RECORD_H
@@ -25,7 +28,8 @@ enum object_state {
 	OBJECT_LIVE = 1,
 	OBJECT_FREED =
 		2, /* it, and its site and birth, are those of the object that was there last */
-	OBJECT_INVALID = 3,
+	OBJECT_TAKEN =
+		3, /* the same, and another session that shared it has freed it: the server has written that */
 };
 
 #define OBJECT_GENERATION_SHIFT 2
@@ -80,7 +84,7 @@ static inline bool object_record_fits(uint64_t word, uint32_t slot_bytes)
 
 	if (r.state == OBJECT_UNUSED)
 		return word == 0;
-	return r.state != OBJECT_INVALID && r.slack < slot_bytes;
+	return r.slack < slot_bytes && word != UINT64_MAX;
 }
 
 #endif

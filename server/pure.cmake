@@ -14,6 +14,7 @@ set(RMEM_PURE
 	ledger/accounts.c
 	ledger/allocation.c
 	ledger/evidence.c
+	ledger/frees.c
 	ledger/history.c
 	ledger/ledger.c
 	ledger/ledger_recover.c

@@ -435,6 +435,9 @@ static int start_admin(struct server *s, struct errinfo *errinfo)
 	if (commands_start(s->base, &s->sources, &s->commands))
 		return errinfo_set(errinfo, -ENOMEM, "out of memory");
 	s->rpc.sites = s->sites;
+	s->rpc.freed = frees_create();
+	if (!s->rpc.freed)
+		return errinfo_set(errinfo, -ENOMEM, "out of memory");
 	s->rpc.asked = s->commands;
 	return admin_start(s->base, &s->options, s->commands, &s->admin, errinfo);
 }
@@ -546,6 +549,7 @@ static void close_memory(struct server *s)
 	pool_close(&s->pool);
 	timeline_close(s->leases.timeline);
 	sites_close(s->sites);
+	frees_destroy(s->rpc.freed);
 	history_close(s->history);
 	sessions_close(s->leases.records);
 	access_close(&s->access);

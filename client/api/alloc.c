@@ -7,6 +7,7 @@
 #include "client/control/release.h"
 #include "client/data/fastpath.h"
 #include "client/space/checking.h"
+#include "client/space/kept.h"
 #include "client/space/memory.h"
 #include "client/space/objects.h"
 #include "client/space/remote_copy.h"
@@ -223,19 +224,42 @@ RMEM_API __attribute__((noinline)) int rmem_alloc(
 	return alloc_long(rm, bytes, attr, out, caller, frame);
 }
 
+/* Its slot is for another object only when nobody else reaches it. */
+static int release_object(struct rmem *rm, struct slab *slab, rmem_addr_t addr, void *caller,
+	uint64_t deadline_ns, struct errinfo *errinfo)
+{
+	int rc = 0;
+
+	if (slab_is_shared(slab, addr) && !slab_is_lost(slab)) {
+		if (slab_is_kept(slab, slab_slot_at(slab, addr - slab->addr)))
+			return kept_free(rm, slab, addr, caller, deadline_ns, errinfo);
+		rc = sharing_unshare(rm, addr, deadline_ns, errinfo);
+	}
+	if (rc == 0 || rc == -ESTALE)
+		rc = objects_free(rm, slab, addr, caller, errinfo);
+	return rc == -EINVAL ? kept_explain(rm, slab, addr, rc, deadline_ns, errinfo) : rc;
+}
+
+static int release_other(struct rmem *rm, rmem_addr_t addr, void *caller, uint64_t deadline_ns,
+	struct errinfo *errinfo)
+{
+	uint32_t site = 0;
+
+	if (release_is_told(&rm->session, addr))
+		site = memory_site_here(rm, caller, deadline_ns);
+	return release_block(&rm->session, addr, NULL, site, deadline_ns, errinfo);
+}
+
 int alloc_release(struct rmem *rm, rmem_addr_t addr, void *caller, uint64_t deadline_ns,
 	struct errinfo *errinfo)
 {
 	struct slab *const slab = blocks_slab(&rm->session.blocks, addr);
 	int rc = 0;
 
-	/* Its slot is for another object only when nobody else reaches it. */
-	if (slab && slab_is_shared(slab, addr) && !slab_is_lost(slab))
-		rc = sharing_unshare(rm, addr, deadline_ns, errinfo);
-	if (rc && rc != -ESTALE)
-		return rc;
-	rc = slab ? objects_free(rm, slab, addr, caller, errinfo)
-		  : release_block(&rm->session, addr, NULL, deadline_ns, errinfo);
+	if (slab)
+		rc = release_object(rm, slab, addr, caller, deadline_ns, errinfo);
+	else
+		rc = release_other(rm, addr, caller, deadline_ns, errinfo);
 	if (rc == -EINVAL && rm->checking)
 		checking_bad_free(rm, addr, caller);
 	return rc;
@@ -245,7 +269,9 @@ bool alloc_releases_here(const struct rmem *rm, rmem_addr_t addr)
 {
 	const struct slab *slab = blocks_slab(&rm->session.blocks, addr);
 
-	return slab && !rm->checking && (!slab_is_shared(slab, addr) || slab_is_lost(slab));
+	return slab && !rm->checking &&
+	       ((!slab_is_shared(slab, addr) && !kept_is_explained(slab, addr)) ||
+		       slab_is_lost(slab));
 }
 
 static __attribute__((noinline)) int free_long(struct rmem *rm, rmem_addr_t addr, void *caller)

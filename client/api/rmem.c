@@ -19,6 +19,7 @@
 #include "client/data/fastpath.h"
 #include "client/space/access.h"
 #include "client/space/checking.h"
+#include "client/space/kept.h"
 #include "common/clock.h"
 #include "common/identity.h"
 #include "common/log.h"
@@ -93,6 +94,8 @@ static int configure(struct rmem *rm, const char *server, const struct rmem_open
 		return rc;
 	thread_channels_init(&rm->channels, s, (unsigned)a.channels);
 	slab_thread_init(&rm->slab_thread, s, &rm->channels);
+	rm->slab_thread.collect = kept_collect;
+	rm->slab_thread.rm = rm;
 	s->exact = a.journal == RMEM_JOURNAL_EXACT;
 	rm->no_sites = a.flags & RMEM_OPEN_NO_SITES;
 	rc = checking_open(rm, secure_getenv("RMEM_CHECK"), errinfo);
@@ -143,6 +146,7 @@ static void leave_slabs(struct rmem *rm, uint64_t deadline_ns)
 	now = clock_boot_ns();
 	checking_drain(rm, deadline_ns > now ? now + (deadline_ns - now) / 2 : now);
 	thread_channels_drain(&rm->channels);
+	(void)kept_collect(rm, deadline_ns, &errinfo);
 	rc = slab_thread_give_back(&rm->slab_thread, true, deadline_ns, &errinfo);
 	if (rc == 0)
 		rc = slab_thread_flush(&rm->slab_thread, deadline_ns, &errinfo);

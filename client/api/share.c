@@ -36,10 +36,23 @@ static struct key_parts key_get(const struct rmem_share_key *in)
 	return key;
 }
 
+static int read_rights(uint32_t flags, enum share_rights *out, struct errinfo *errinfo)
+{
+	int rc = call_check_flags(flags, RMEM_SHARE_READ_ONLY | RMEM_SHARE_MAY_FREE, errinfo);
+
+	if (rc == 0 && flags == (RMEM_SHARE_READ_ONLY | RMEM_SHARE_MAY_FREE))
+		rc = errinfo_set(
+			errinfo, -EINVAL, "a key for reading only does not admit to freeing");
+	if (rc == 0 && flags)
+		*out = flags & RMEM_SHARE_READ_ONLY ? SHARE_TO_READ : SHARE_TO_FREE;
+	return rc;
+}
+
 static int share(struct rmem *rm, rmem_addr_t addr, const struct rmem_share_attr *attr,
 	struct rmem_share_key *out, const char *call)
 {
 	struct rmem_share_attr a = RMEM_SHARE_ATTR_INIT;
+	enum share_rights rights = SHARE_TO_WRITE;
 	struct key_parts key = { .version = KEY_VERSION };
 	struct share_reply reply;
 	struct errinfo errinfo;
@@ -48,14 +61,13 @@ static int share(struct rmem *rm, rmem_addr_t addr, const struct rmem_share_attr
 	if (rc == 0 && attr)
 		rc = call_copy_attr(&a, sizeof(a), attr, SHARE_ATTR_V1_SIZE, &errinfo);
 	if (rc == 0)
-		rc = call_check_flags(a.flags, RMEM_SHARE_READ_ONLY, &errinfo);
+		rc = read_rights(a.flags, &rights, &errinfo);
 	if (rc == 0 && a.reserved)
 		rc = errinfo_set(&errinfo, -EINVAL, "the attr's reserved field is not 0");
 	if (rc == 0 && !out)
 		rc = errinfo_set(&errinfo, -EINVAL, "out is NULL");
 	if (rc == 0)
-		rc = sharing_share(rm, addr, a.flags & RMEM_SHARE_READ_ONLY, call_deadline(rm),
-			&reply, &errinfo);
+		rc = sharing_share(rm, addr, rights, call_deadline(rm), &reply, &errinfo);
 	if (rc == 0) {
 		memcpy(key.secret, reply.key, sizeof(key.secret));
 		key.pool = atomic_load(&rm->session.pool);

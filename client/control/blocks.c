@@ -85,6 +85,7 @@ static struct block *fill(struct blocks *t, const struct block *new)
 		memcpy(b->key, new->key, sizeof(b->key));
 	b->attached = new->attached;
 	b->shared = b->offered = false;
+	b->may_free = new->may_free;
 	b->node = new->node;
 	b->born_ns = new->born_ns;
 	b->whole = NULL;

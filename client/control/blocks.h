@@ -49,6 +49,7 @@ struct block {
 	bool attached; /* another session's, which shares it */
 	_Atomic bool read_only; /* ... for reading only */
 	bool shared;            /* this session's, and keys to it may be good */
+	bool may_free;          /* others may free it; of an attached one: this session may */
 	bool offered; /* FREEING, because it was offered to another session, which may have it by now */
 	struct origin origin;
 	struct block *prev;

@@ -100,7 +100,7 @@ static void *lease_thread_main(void *arg)
 		}
 		if (!due)
 			continue;
-		if (!depot_is_sent(&s->depot))
+		if (!depot_is_sent(&s->depot) || atomic_load(&s->depot.kept))
 			session_wake_slab_thread(s);
 		if (session_renew(s, depot_is_sent(&s->depot), &errinfo) == 0)
 			next = clock_boot_ns() + renewal_period_ns(s, &seed);

@@ -7,10 +7,14 @@
 
 /*
  * What is at addr: this slab, or if it is NULL an allocation. Where something else is by now, because the one before was
- * lost and its address lent anew, that is left alone: -EINVAL. Errors as rmem_free().
+ * lost and its address lent anew, that is left alone: -EINVAL. site: of the call, if release_is_told(). Errors as
+ * rmem_free().
  */
-int release_block(struct session *s, uint64_t addr, const struct slab *slab, uint64_t deadline_ns,
-	struct errinfo *errinfo);
+int release_block(struct session *s, uint64_t addr, const struct slab *slab, uint32_t site,
+	uint64_t deadline_ns, struct errinfo *errinfo);
+
+/* Is what begins at addr, a block, or attached, one that several sessions may free, so that the server is told where? */
+bool release_is_told(struct session *s, uint64_t addr);
 
 /* With control: one FREE, as the server answers it. */
 int release_call(struct session *s, const struct free_request *request, uint64_t deadline_ns,

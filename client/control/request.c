@@ -143,7 +143,7 @@ static void make_pending_free(struct session *s, const struct alloc_reply *lent)
 /* A FREE was answered after its caller had gone: the caller will ask again. */
 static void note_late_free(struct session *s, const struct request *r, bool done)
 {
-	struct free_request request;
+	struct free_request request; /* a RELEASE begins with the same */
 	struct wire w = wire_over((void *)(uintptr_t)r->body, r->bytes);
 	struct block *block;
 
@@ -176,7 +176,7 @@ static int settle_pending(struct session *s, uint64_t deadline_ns, struct errinf
 		rc = finish_pending(s, deadline_ns, &reply, &refused, errinfo);
 		if (r->active)
 			return rc;
-		if (r->type == MESSAGE_FREE && (rc == 0 || refused))
+		if ((r->type == MESSAGE_FREE || r->type == MESSAGE_RELEASE) && (rc == 0 || refused))
 			note_late_free(s, r, rc == 0);
 		if (r->type == MESSAGE_ALLOC && rc == 0) {
 			alloc_reply_get(&reply, &lent);

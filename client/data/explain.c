@@ -36,6 +36,11 @@ int explain_object(const struct slab *slab, uint64_t addr, size_t bytes, struct 
 			"0x%" PRIx64 " is in an allocation of %" PRIu32 " bytes at 0x%" PRIx64
 			" that this program has freed",
 			addr, slab_object_bytes(slab, record), start);
+	case OBJECT_TAKEN:
+		return errinfo_set(errinfo, -EFAULT,
+			"0x%" PRIx64 " is in an allocation of %" PRIu32 " bytes at 0x%" PRIx64
+			" that another session has freed",
+			addr, slab_object_bytes(slab, record), start);
 	default:
 		return errinfo_set(errinfo, -EFAULT,
 			"0x%" PRIx64 " is not in any allocation of this session", addr);

@@ -349,6 +349,30 @@ void depot_add_dirty(struct depot *d, struct slab *s)
 		;
 }
 
+void depot_set_kept(struct depot *d, struct slab *s, uint32_t slot, bool kept)
+{
+	if (slab_set_kept(s, slot, kept))
+		atomic_fetch_add(&d->kept, kept ? 1 : -1U);
+}
+
+struct slab *depot_next(struct depot *d, unsigned *size_class, uint32_t *id)
+{
+	struct slab *s = NULL;
+
+	for (; *size_class < SIZE_CLASSES; ++*size_class, *id = 0) {
+		struct depot_class *c = &d->classes[*size_class];
+
+		pthread_mutex_lock(&c->lock);
+		while (*id < c->room && !c->slabs[*id])
+			++*id;
+		s = *id < c->room ? c->slabs[*id] : NULL;
+		pthread_mutex_unlock(&c->lock);
+		if (s)
+			return s;
+	}
+	return NULL;
+}
+
 void depot_lose(struct depot *d, struct slab *s)
 {
 	struct depot_class *c = &d->classes[s->size_class];
@@ -357,4 +381,5 @@ void depot_lose(struct depot *d, struct slab *s)
 	if (!atomic_load_explicit(&s->lost, memory_order_relaxed))
 		take_out(d, c, s);
 	pthread_mutex_unlock(&c->lock);
+	atomic_fetch_sub(&d->kept, slab_forget_kept(s));
 }

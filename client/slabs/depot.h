@@ -37,6 +37,7 @@ struct depot {
 	struct depot_class classes[SIZE_CLASSES];
 	_Atomic(struct slab *) dirty; /* slabs with records that have changed */
 	_Atomic uint32_t unsent;      /* ... and have not been sent and confirmed */
+	_Atomic uint32_t kept;        /* slots whose record the server keeps (enum slab_bits) */
 	pthread_mutex_t unused_lock;
 	_Atomic unsigned turn; /* which class's empty slab goes back next */
 	struct slab *unused;   /* those that were given back, for others to come */
@@ -98,6 +99,11 @@ static inline void depot_touch(struct depot *d, struct slab *s, uint32_t slot)
 	if (__builtin_expect(!atomic_load_explicit(&s->is_dirty, memory_order_relaxed), 0))
 		depot_add_dirty(d, s);
 }
+
+/* The server keeps the record of a slot from now on, or not any more. With a lock of the caller's. */
+void depot_set_kept(struct depot *d, struct slab *s, uint32_t slot, bool kept);
+/* The slab with the least id from *id on, of the class or a later one: *size_class and *id are its own. NULL: no more. */
+struct slab *depot_next(struct depot *d, unsigned *size_class, uint32_t *id);
 
 /* It was lost: none of its slots is handed out any more. Magazines may have some, so its memory is not used again. */
 void depot_lose(struct depot *d, struct slab *s);

@@ -45,7 +45,7 @@ void slab_reset(struct slab *s, unsigned size_class, uint64_t bytes)
 		atomic_store_explicit(&s->sent[i], 0, memory_order_relaxed);
 	for (uint32_t i = 0; i < lines_of(s->slots); i++)
 		atomic_store_explicit(&s->dirty[i], 0, memory_order_relaxed);
-	for (uint32_t i = 0; s->shared && i < 2 * s->room / 64; i++)
+	for (uint32_t i = 0; s->shared && i < SLAB_BITS * (s->room / 64); i++)
 		atomic_store_explicit(&s->shared[i], 0, memory_order_relaxed);
 	memset(s->free, 0xff, s->slots / 64 * sizeof(uint64_t));
 	if (s->slots % 64)
@@ -113,6 +113,14 @@ static void resize(const struct slab *s, struct object_record *r, uint64_t befor
 	r->slack = s->slot_bytes - bytes;
 }
 
+uint64_t slab_renewed_record(uint64_t record)
+{
+	struct object_record r = object_record_unpack(record);
+
+	renew(NULL, &r, record, 0);
+	return object_record_pack(&r);
+}
+
 bool slab_renew_object(struct slab *s, uint64_t addr, uint32_t *out_slot)
 {
 	return change_object(s, addr, renew, 0, out_slot);
@@ -128,18 +136,40 @@ bool slab_set_shared(struct slab *s, struct heap *heap, uint32_t slot, bool shar
 	_Atomic uint64_t *words = atomic_load(&s->shared);
 
 	if (!words) {
-		words = heap_alloc(heap, (size_t)s->room / 32 * sizeof(*words));
+		words = heap_alloc(heap, SLAB_BITS * (size_t)(s->room / 64) * sizeof(*words));
 		if (!words)
 			return false;
 		atomic_store(&s->shared, words);
 	}
 	if (shared) {
 		atomic_fetch_or(&words[slot / 64], 1ULL << slot % 64);
-		atomic_fetch_or(&words[(s->room + slot) / 64], 1ULL << slot % 64);
+		atomic_fetch_or(&words[SLAB_EVER * (s->room / 64) + slot / 64], 1ULL << slot % 64);
 	} else {
 		atomic_fetch_and(&words[slot / 64], ~(1ULL << slot % 64));
 	}
 	return true;
+}
+
+bool slab_set_kept(struct slab *s, uint32_t slot, bool kept)
+{
+	_Atomic uint64_t *words = atomic_load(&s->shared);
+	_Atomic uint64_t *word = words ? &words[SLAB_KEPT * (s->room / 64) + slot / 64] : NULL;
+	const uint64_t bit = 1ULL << slot % 64;
+
+	if (!word)
+		return false;
+	return kept ? !(atomic_fetch_or(word, bit) & bit) : atomic_fetch_and(word, ~bit) & bit;
+}
+
+uint32_t slab_forget_kept(struct slab *s)
+{
+	_Atomic uint64_t *words = atomic_load(&s->shared);
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; words && i < s->room / 64; i++)
+		n += (uint32_t)__builtin_popcountll(
+			atomic_exchange(&words[SLAB_KEPT * (s->room / 64) + i], 0));
+	return n;
 }
 
 uint32_t slab_count_live(const struct slab *s)

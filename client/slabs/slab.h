@@ -29,6 +29,14 @@ enum line_state {
 	LINE_SENDING, /* in the round that is under way */
 };
 
+/* What is known of each slot that was shared. */
+enum slab_bits {
+	SLAB_SHARED, /* others may reach it */
+	SLAB_EVER,   /* ... or ever could */
+	SLAB_KEPT, /* others may free it, so that the server keeps its record: nobody writes that one-sided */
+	SLAB_BITS
+};
+
 struct depot;
 
 struct slab {
@@ -45,7 +53,7 @@ struct slab {
 	_Atomic bool lost;     /* it was taken back by the server, or is being given back */
 	_Atomic bool is_dirty; /* it is in the list of those */
 	struct slab *next_dirty;
-	/* A bit for each slot that others may reach, then one for each that they ever could; NULL: none was ever shared. */
+	/* enum slab_bits, each for all slots; NULL: none was ever shared. */
 	_Atomic(_Atomic uint64_t *) shared;
 	_Atomic(_Atomic uint32_t *) shadow; /* by slot (shadow.h); NULL: RMEM_CHECK is not full */
 
@@ -157,15 +165,40 @@ static inline bool slab_end_object(struct slab *s, uint64_t addr, uint32_t *out_
  */
 bool slab_renew_object(struct slab *s, uint64_t addr, uint32_t *out_slot);
 
+/* The record that a live one has then. */
+uint64_t slab_renewed_record(uint64_t record);
+
 /* ... and gets another length, of 1 to slot_bytes. It stays the same object: generation, site and birth remain. */
 bool slab_resize_object(struct slab *s, uint64_t addr, uint32_t bytes, uint32_t *out_slot);
 
 /* Others may reach the object in a slot, or cannot any more. With a lock of the caller's. false: out of memory. */
 bool slab_set_shared(struct slab *s, struct heap *heap, uint32_t slot, bool shared);
+/* The server keeps its record from now on, or not any more. The slot was shared. true: that is a change. */
+bool slab_set_kept(struct slab *s, uint32_t slot, bool kept);
+/* Whatever was shared of it, the server keeps no record of it any more. Returns of how many it did. */
+uint32_t slab_forget_kept(struct slab *s);
 
 static inline bool slab_has_bit(const _Atomic uint64_t *bits, uint32_t slot)
 {
 	return atomic_load_explicit(&bits[slot / 64], memory_order_relaxed) >> slot % 64 & 1;
+}
+
+static inline const _Atomic uint64_t *slab_bits(
+	const struct slab *s, const _Atomic uint64_t *all, enum slab_bits which)
+{
+	return all + (size_t)which * (s->room / 64);
+}
+
+static inline bool slab_has(const struct slab *s, uint32_t slot, enum slab_bits which)
+{
+	const _Atomic uint64_t *all = atomic_load_explicit(&s->shared, memory_order_acquire);
+
+	return all && slab_has_bit(slab_bits(s, all, which), slot);
+}
+
+static inline bool slab_is_kept(const struct slab *s, uint32_t slot)
+{
+	return slab_has(s, slot, SLAB_KEPT);
 }
 
 /* May others reach the object that addr, a byte of the slab, is in? */
@@ -187,7 +220,7 @@ static inline uint64_t slab_next_record(
 {
 	const _Atomic uint64_t *shared = atomic_load_explicit(&s->shared, memory_order_relaxed);
 
-	if (__builtin_expect(shared && slab_has_bit(shared + s->room / 64, slot), 0))
+	if (__builtin_expect(shared && slab_has_bit(slab_bits(s, shared, SLAB_EVER), slot), 0))
 		return slab_unique_record(next, before);
 	return next;
 }

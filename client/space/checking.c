@@ -176,19 +176,6 @@ void checking_guard(struct rmem *rm, struct slab *slab, uint32_t slot)
 
 /* ---- freeing ---- */
 
-static uint32_t site_here(struct rmem *rm, void *caller)
-{
-	struct errinfo ignored;
-	struct stack stack;
-	uint32_t site = 0;
-
-	if (rm->no_sites)
-		return 0;
-	stack_capture(&stack, caller);
-	(void)memory_site(rm, &stack, session_deadline(&rm->session), &site, &ignored);
-	return site & SHADOW_SITE;
-}
-
 static void release(struct rmem *rm, slab_item item)
 {
 	struct slab *const s = slab_item_slab(item);
@@ -246,7 +233,8 @@ void checking_retire(struct rmem *rm, struct slab *slab, uint32_t slot, void *ca
 			session_deadline(&rm->session));
 	if (bad)
 		fault_report(rm, "write past the end, found by rmem_free(), at", bad, caller);
-	word = site_here(rm, caller) | SHADOW_QUARANTINE;
+	word = (memory_site_here(rm, caller, session_deadline(&rm->session)) & SHADOW_SITE) |
+	       SHADOW_QUARANTINE;
 	if (fill(rm, addr, slab->slot_bytes, FREED))
 		word |= SHADOW_FILLED;
 	shadow_set(slab, rm->session.heap, slot, word);

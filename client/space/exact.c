@@ -11,7 +11,8 @@ static bool find(const struct session *s, rmem_addr_t addr, struct slab **out, u
 		return false;
 	*out = slab;
 	*out_slot = slab_slot_at(slab, addr - slab->addr);
-	return *out_slot < slab->slots && !slab_is_sent(slab, *out_slot);
+	return *out_slot < slab->slots && !slab_is_sent(slab, *out_slot) &&
+	       !slab_is_kept(slab, *out_slot);
 }
 
 bool exact_needs(const struct session *s, rmem_addr_t addr)

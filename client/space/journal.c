@@ -8,7 +8,8 @@
 #include "client/data/progress.h"
 
 #define LINE_BYTES (SLAB_LINE_RECORDS * OBJECT_RECORD_BYTES)
-#define BATCH_LINES 512U
+#define BATCH_LINES 512U                    /* pieces of them */
+#define LINE_PIECES (SLAB_LINE_RECORDS / 2) /* that a line can be in */
 
 struct journal_batch {
 	struct rmem_iovec remote[BATCH_LINES];
@@ -74,20 +75,34 @@ static int send_batch(struct journal *j, uint64_t deadline_ns, struct errinfo *e
 	return rc;
 }
 
-/* A line as it is now: what changes from here on makes it dirty again. */
+static void add_piece(struct journal_batch *b, struct slab *s, uint32_t first, uint32_t n)
+{
+	if (!n)
+		return;
+	b->slabs[b->n] = s;
+	b->lines[b->n] = first / SLAB_LINE_RECORDS;
+	b->remote[b->n++] = (struct rmem_iovec){ slab_record_addr(s, first), n * sizeof(uint64_t) };
+	b->bytes += n * sizeof(uint64_t);
+}
+
+/* A line as it is now, without the records that the server keeps: what changes from here on makes it dirty again. */
 static void add_line(struct journal_batch *b, struct slab *s, uint32_t line)
 {
 	const uint32_t first = line * SLAB_LINE_RECORDS;
 	const uint32_t left = s->slots - first;
 	const uint32_t n = left < SLAB_LINE_RECORDS ? left : SLAB_LINE_RECORDS;
-	uint64_t *to = &b->records[b->bytes / sizeof(uint64_t)];
+	uint32_t length = 0; /* of the piece so far */
 
-	for (uint32_t i = 0; i < n; i++)
-		to[i] = slab_record(s, first + i);
-	b->slabs[b->n] = s;
-	b->lines[b->n] = line;
-	b->remote[b->n++] = (struct rmem_iovec){ slab_record_addr(s, first), n * sizeof(uint64_t) };
-	b->bytes += n * sizeof(uint64_t);
+	for (uint32_t i = 0; i < n; i++) {
+		if (slab_is_kept(s, first + i)) {
+			add_piece(b, s, first + i - length, length);
+			length = 0;
+		} else {
+			b->records[b->bytes / sizeof(uint64_t) + length++] =
+				slab_record(s, first + i);
+		}
+	}
+	add_piece(b, s, first + n - length, length);
 }
 
 /* Its lines that have changed are sent in this round. */
@@ -115,10 +130,26 @@ static int send_slab(struct journal *j, struct slab *s, uint64_t deadline_ns, bo
 		if (slab_is_lost(s))
 			continue;
 		add_line(j->batch, s, line);
-		if (j->batch->n == BATCH_LINES)
+		if (j->batch->n > (int)(BATCH_LINES - LINE_PIECES))
 			rc = send_batch(j, deadline_ns, errinfo);
 	}
 	return rc;
+}
+
+int journal_read(struct journal *j, const struct slab *s, uint32_t first, uint64_t *out, uint32_t n,
+	uint64_t deadline_ns, struct errinfo *errinfo)
+{
+	struct operation op = { .kind = OPERATION_READ,
+		.is_journal = true,
+		.timed = true,
+		.deadline_ns = deadline_ns,
+		.as_of = keys_as_of(j->channels->session) };
+	int rc = prepare(j, deadline_ns, errinfo);
+
+	if (rc == 0)
+		rc = operation_plan_one(
+			&op, out, slab_record_addr(s, first), n * sizeof(*out), errinfo);
+	return rc ? rc : progress_run(j->channel, &op, errinfo);
 }
 
 int journal_flush(struct journal *j, uint64_t deadline_ns, struct errinfo *errinfo)

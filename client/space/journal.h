@@ -29,6 +29,10 @@ struct journal {
 void journal_init(struct journal *j, struct thread_channels *t);
 void journal_destroy(struct journal *j); /* before the channels */
 
+/* n records of a slab as the server has them, from a slot on. 0, or as rmem_read(). */
+int journal_read(struct journal *j, const struct slab *s, uint32_t first, uint64_t *out, uint32_t n,
+	uint64_t deadline_ns, struct errinfo *errinfo);
+
 /* Write all that had changed when this was called, and wait for it. 0, or as rmem_write(). */
 int journal_flush(struct journal *j, uint64_t deadline_ns, struct errinfo *errinfo);
 

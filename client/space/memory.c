@@ -252,6 +252,19 @@ int memory_site(struct rmem *rm, const struct stack *stack, uint64_t deadline_ns
 	return rc;
 }
 
+uint32_t memory_site_here(struct rmem *rm, void *caller, uint64_t deadline_ns)
+{
+	struct errinfo ignored;
+	struct stack stack;
+	uint32_t site = 0;
+
+	if (rm->no_sites)
+		return 0;
+	stack_capture(&stack, caller);
+	(void)memory_site(rm, &stack, deadline_ns, &site, &ignored);
+	return site;
+}
+
 bool memory_known_site(struct rmem *rm, const struct stack *stack, uint32_t *out)
 {
 	struct session *s = &rm->session;

@@ -21,6 +21,9 @@ struct memory_wish {
 int memory_site(struct rmem *rm, const struct stack *stack, uint64_t deadline_ns, uint32_t *out,
 	struct errinfo *errinfo);
 
+/* ... of the stack that calls, of which caller is the program's code; 0 also if it cannot be had. */
+uint32_t memory_site_here(struct rmem *rm, void *caller, uint64_t deadline_ns);
+
 /* ... if it is known, and no other thread asks the server: without waiting. */
 bool memory_known_site(struct rmem *rm, const struct stack *stack, uint32_t *out);
 

@@ -167,22 +167,29 @@ void objects_freed_late(struct rmem *rm, struct slab *slab)
 int objects_free(
 	struct rmem *rm, struct slab *slab, rmem_addr_t addr, void *caller, struct errinfo *errinfo)
 {
-	struct depot *d = &rm->session.depot;
-	struct thread_cache *t;
-	slab_item item;
-	bool surplus;
 	uint32_t slot;
 
 	if (slab_is_lost(slab))
 		return free_lost(rm, slab, addr, errinfo);
 	if (!slab_end_object(slab, addr, &slot))
 		return explain_free(slab, addr, errinfo);
+	objects_retire(rm, slab, slot, caller);
+	return 0;
+}
+
+void objects_retire(struct rmem *rm, struct slab *slab, uint32_t slot, void *caller)
+{
+	struct depot *d = &rm->session.depot;
+	struct thread_cache *t;
+	slab_item item;
+	bool surplus;
+
 	depot_touch(d, slab, slot);
 	if (checking_is_full(rm)) {
 		checking_retire(rm, slab, slot, caller);
 		if (slab_is_lost(slab))
 			objects_freed_late(rm, slab);
-		return 0;
+		return;
 	}
 	t = thread_channels_cache(&rm->channels);
 	item = slab_item_make(slab, slot);
@@ -194,5 +201,4 @@ int objects_free(
 		objects_freed_late(rm, slab);
 	if (surplus)
 		slab_thread_wake(&rm->slab_thread);
-	return 0;
 }

@@ -40,6 +40,9 @@ int objects_zero(struct rmem *rm, rmem_addr_t addr, uint32_t bytes, uint64_t dea
 int objects_free(struct rmem *rm, struct slab *slab, rmem_addr_t addr, void *caller,
 	struct errinfo *errinfo);
 
+/* Its object is freed, and nobody else reaches it: the slot is for others from now on. */
+void objects_retire(struct rmem *rm, struct slab *slab, uint32_t slot, void *caller);
+
 /* The slab was lost while an object of it was freed. */
 __attribute__((noinline, cold)) void objects_freed_late(struct rmem *rm, struct slab *slab);
 

@@ -8,6 +8,7 @@
 #include "client/control/request.h"
 #include "client/data/explain.h"
 #include "client/slabs/slab.h"
+#include "client/space/kept.h"
 #include "common/addr.h"
 #include "common/handshake.h"
 
@@ -87,8 +88,22 @@ static int note_shared(
 	} else if (block && block->id == own->id) {
 		block->shared = shared;
 	}
+	if (own->slab && !shared)
+		depot_set_kept(&s->depot, own->slab, own->slot, false);
 	pthread_mutex_unlock(&s->table);
 	return rc;
+}
+
+/* A block: other sessions may free it from now on, or none can any more. */
+static void note_may_free(struct session *s, const struct own *own, bool may_free)
+{
+	struct block *block;
+
+	pthread_mutex_lock(&s->table);
+	block = blocks_find(&s->blocks, own->addr);
+	if (block && block->id == own->id)
+		block->may_free = may_free;
+	pthread_mutex_unlock(&s->table);
 }
 
 /* The session may have come back since the program asked, and the allocation be gone. */
@@ -103,10 +118,10 @@ static int name_share(struct session *s, void *arg, struct errinfo *errinfo)
 }
 
 /* Noted first: from the moment on in which the server gives a key out, freeing it takes that back. */
-int sharing_share(struct rmem *rm, rmem_addr_t addr, bool read_only, uint64_t deadline_ns,
+int sharing_share(struct rmem *rm, rmem_addr_t addr, enum share_rights rights, uint64_t deadline_ns,
 	struct share_reply *out, struct errinfo *errinfo)
 {
-	struct share_request request = { .addr = addr, .read_only = read_only };
+	struct share_request request = { .addr = addr, .rights = rights };
 	struct session *s = &rm->session;
 	struct own own = { .addr = addr };
 	int rc = look_for_own(s, &own, errinfo);
@@ -116,6 +131,10 @@ int sharing_share(struct rmem *rm, rmem_addr_t addr, bool read_only, uint64_t de
 	/* The server shares an object as its record has it. */
 	if (rc == 0 && own.slab)
 		rc = slab_thread_sync(&rm->slab_thread, deadline_ns, errinfo);
+	if (rc == 0 && own.slab && rights == SHARE_TO_FREE)
+		rc = kept_begin(rm, own.slab, own.slot, deadline_ns, errinfo);
+	else if (rc == 0 && rights == SHARE_TO_FREE)
+		note_may_free(s, &own, true);
 	if (rc)
 		return rc;
 	return control_call(s,
@@ -176,6 +195,8 @@ int sharing_unshare(
 	struct own own = { .addr = addr };
 	int rc = look_for_own(s, &own, errinfo);
 
+	if (rc == 0 && own.slab && slab_is_kept(own.slab, own.slot))
+		return kept_revoke(rm, own.slab, addr, deadline_ns, errinfo);
 	if (rc == 0 && own.slab)
 		rc = renew_record(rm, &own, deadline_ns, errinfo);
 	if (rc == 0)
@@ -187,6 +208,8 @@ int sharing_unshare(
 				.check = name_unshare,
 				.arg = &request },
 			errinfo);
+	if (rc == 0 && !own.slab)
+		note_may_free(s, &own, false);
 	return rc ? rc : note_shared(s, &own, false, errinfo);
 }
 
@@ -215,7 +238,8 @@ static int add_attached(struct session *s, rmem_addr_t addr, const struct lookup
 		.bytes = found->bytes,
 		.id = found->serial,
 		.attached = true,
-		.read_only = found->read_only,
+		.read_only = found->rights == SHARE_TO_READ,
+		.may_free = found->rights == SHARE_TO_FREE,
 		.node = found->node,
 		.born_ns = clock_boot_ns() - found->age_ns,
 	};

@@ -10,7 +10,7 @@
 #include "rmem/rmem.h"
 
 /* Errors as the public calls. */
-int sharing_share(struct rmem *rm, rmem_addr_t addr, bool read_only, uint64_t deadline_ns,
+int sharing_share(struct rmem *rm, rmem_addr_t addr, enum share_rights rights, uint64_t deadline_ns,
 	struct share_reply *out, struct errinfo *errinfo);
 int sharing_unshare(
 	struct rmem *rm, rmem_addr_t addr, uint64_t deadline_ns, struct errinfo *errinfo);

@@ -52,7 +52,7 @@ int slab_thread_give_back(
 	struct slab *s;
 
 	while ((s = choose(t, all)) != NULL) {
-		int rc = release_block(t->session, s->addr, s, deadline_ns, errinfo);
+		int rc = release_block(t->session, s->addr, s, 0, deadline_ns, errinfo);
 
 		/* -ESTALE, -EINVAL, -EIO: it is not this session's any more, however that came. */
 		if (rc && rc != -ESTALE && rc != -EINVAL && rc != -EIO)
@@ -123,6 +123,8 @@ static void work(struct slab_thread *t)
 	if (wanted || !depot_is_sent(&t->session->depot))
 		rc = slab_thread_flush(t, session_deadline(t->session), &errinfo);
 	end_round(t, rc);
+	if (rc == 0 && t->collect)
+		rc = t->collect(t->rm, session_deadline(t->session), &errinfo);
 	if (rc == 0)
 		rc = slab_thread_give_back(t, false, session_deadline(t->session), &errinfo);
 	if (rc && rc != -ECANCELED)

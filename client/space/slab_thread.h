@@ -15,8 +15,13 @@
 
 #include "client/space/journal.h"
 
+struct rmem;
+
 struct slab_thread {
 	struct session *session;
+	/* In each round: objects that others have freed. NULL: there are none. */
+	int (*collect)(struct rmem *rm, uint64_t deadline_ns, struct errinfo *errinfo);
+	struct rmem *rm;
 	struct journal journal;
 	pthread_mutex_t lock;
 	_Atomic bool started; /* written under the lock */

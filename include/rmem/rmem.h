@@ -182,13 +182,15 @@ RMEM_API int rmem_alloc(
 	struct rmem *rm, size_t bytes, const struct rmem_alloc_attr *attr, rmem_addr_t *out);
 
 /*
- * Give an allocation back. addr must be what rmem_alloc() returned; 0 is fine. A small one stays with the session, for
+ * Give an allocation back. addr must be what rmem_alloc() returned, or be attached with a key that RMEM_SHARE_MAY_FREE was set
+ * for, which frees it for all; 0 is fine. A small one stays with the session, for
  * its next allocations, which get it when all operations that were on their way have ended; the server gets back what
  * is empty in one piece. A larger one takes one round trip; when that
  * returns 0 no access to the memory is possible any more. After -ETIMEDOUT, -ECONNRESET and -ENOMEM it may still be
  * allocated: repeat the call, or it is leaked. Whether an earlier one arrived makes no difference, and until one has
  * returned 0 or -ESTALE the address is lent to this session for nothing else.
- *	-EINVAL		addr is an interior address, was freed already or was never allocated
+ *	-EINVAL		addr is an interior address, was freed already (rmem_errmsg() says by which session and where, if another may
+ *			have done that) or was never allocated; or it is another session's that does not let this one free it
  *	-ESTALE		it was lost already, and is given up now: its address can be lent to this session again
  *	-EIO		the server's device does not confirm that others have no access any more; it is lent to nobody
  */
@@ -292,7 +294,7 @@ RMEM_API int rmem_limits(struct rmem *rm, struct rmem_limits *out);
  * of it. The key is good until rmem_unshare(), and at most for as long as the allocation lives. One round trip.
  *
  * The allocation stays this session's: when it frees it, or its memory is reclaimed, the access of all others
- * ends first (-ESTALE to them). If its process dies, it is this process's leak, even if others still use it.
+ * ends first (-ESTALE to them). No other session can free it (rmem_share_with()). If its process dies, it is this process's leak, even if others still use it.
  *	-EINVAL		addr is not what rmem_alloc() returned to this session, or was freed
  */
 struct rmem_share_key {
@@ -301,18 +303,23 @@ struct rmem_share_key {
 RMEM_API int rmem_share(struct rmem *rm, rmem_addr_t addr, struct rmem_share_key *out);
 
 /*
- * Share it as attr says; attr may be NULL, then it is rmem_share(). Keys of both kinds may be good at the same time.
+ * Share it as attr says; attr may be NULL, then it is rmem_share(). Keys of all kinds may be good at the same time.
  *	READ_ONLY	this key admits to reading only: the server's RDMA device refuses writes and atomic operations, and
  *			the library does so before (-EACCES)
+ *	MAY_FREE	this key admits to reading, writing and freeing: rmem_free() of a session that has attached it with this key
+ *			frees it for all. Of several sessions that free it, this one too, one succeeds (rmem_free()). Two
+ *			round trips more for a small allocation, the first time
  *
  * Errors as rmem_share(), and:
+ *	-EINVAL		both flags
  *	-EOPNOTSUPP	READ_ONLY: the server's RDMA device does not refuse writes with such a key
  */
 #define RMEM_SHARE_READ_ONLY 1u
+#define RMEM_SHARE_MAY_FREE 2u
 
 struct rmem_share_attr {
 	size_t size;       /* sizeof(struct rmem_share_attr): see RMEM_SHARE_ATTR_INIT */
-	uint32_t flags;    /* RMEM_SHARE_READ_ONLY */
+	uint32_t flags;    /* RMEM_SHARE_READ_ONLY or RMEM_SHARE_MAY_FREE */
 	uint32_t reserved; /* 0 */
 };
 #define RMEM_SHARE_ATTR_INIT \
@@ -323,7 +330,7 @@ RMEM_API int rmem_share_with(struct rmem *rm, rmem_addr_t addr, const struct rme
 	struct rmem_share_key *out);
 
 /*
- * Revoke all keys to an allocation that were given out so far, of both kinds; 0 is fine. When it returns 0 the server's
+ * Revoke all keys to an allocation that were given out so far, of all kinds; 0 is fine. When it returns 0 the server's
  * RDMA device has confirmed that no other session has access any more (-ESTALE to them). The memory stays, with what
  * others have written; sharing it again gives another key. One round trip. After any other error but -EINVAL the keys
  * may be good or not: repeat the call.

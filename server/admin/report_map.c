@@ -257,9 +257,10 @@ static json_t *make_allocation(struct draft *d, const struct allocation *a, uint
 /* Names of what a record says; "corrupt": it cannot be. */
 static const char *object_state_name(const struct object *object, uint64_t word)
 {
-	static const char *const names[] = {
-		[OBJECT_UNUSED] = "unused", [OBJECT_LIVE] = "live", [OBJECT_FREED] = "freed"
-	};
+	static const char *const names[] = { [OBJECT_UNUSED] = "unused",
+		[OBJECT_LIVE] = "live",
+		[OBJECT_FREED] = "freed",
+		[OBJECT_TAKEN] = "freed" };
 
 	return object->corrupt ? "corrupt" : names[object_record_state(word)];
 }

@@ -31,7 +31,8 @@ static uint64_t check(const struct leases *l, const struct session *holder, uint
 	if (object_record_state(word) != OBJECT_LIVE || !site || !holder ||
 		sites_knows(l->sites, &holder->sites, site))
 		return word;
-	return object_record_with_state(word, OBJECT_INVALID);
+	return object_record_with_state(
+		word, OBJECT_UNUSED); /* with a site, which no unused one has */
 }
 
 uint64_t slab_record(const struct leases *l, const struct allocation *slab, uint32_t slot)

@@ -13,7 +13,7 @@ struct leases;
 
 /*
  * The record of a slot of a LIVE slab. If it names a call site that the session was not told, it is returned as
- * OBJECT_INVALID; not if the session is unknown or has given up its sites.
+ * unused with a site, which cannot be true; not if the session is unknown or has given up its sites.
  */
 uint64_t slab_record(const struct leases *l, const struct allocation *slab, uint32_t slot);
 

@@ -43,6 +43,11 @@ void handler_note_seq(const struct connection *c, const struct header *h)
 	sessions_set_last_seq(rpc_of(c)->leases->records, c->grantee->slot, h->seq);
 }
 
+void handler_forget_seq(const struct connection *c, const struct header *h)
+{
+	sessions_set_last_seq(rpc_of(c)->leases->records, c->grantee->slot, h->seq - 1);
+}
+
 /* ---- dispatch ---- */
 
 #define ON(purpose) (1U << (purpose))
@@ -72,6 +77,9 @@ static const struct {
 	[MESSAGE_FILL] = { handle_fill, ON(PURPOSE_SESSION), false },
 	[MESSAGE_OFFER] = { handle_offer, ON(PURPOSE_SESSION), false },
 	[MESSAGE_ACCEPT] = { handle_accept, ON(PURPOSE_SESSION), false },
+	[MESSAGE_RELEASE] = { handle_release, ON(PURPOSE_SESSION), false },
+	[MESSAGE_REVISE] = { handle_revise, ON(PURPOSE_SESSION), false },
+	[MESSAGE_TELL] = { handle_tell, ON(PURPOSE_SESSION), false },
 	[MESSAGE_FENCE] = { handle_fence, ON(PURPOSE_SESSION), false },
 };
 

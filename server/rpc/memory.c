@@ -289,53 +289,70 @@ static void revoked(struct wait *w, int result)
 		connection_abort(c, "cannot answer");
 }
 
-static void wait_for_revoking(
+void handler_await_revoking(
 	struct connection *c, const struct header *h, const struct allocation *a)
 {
 	connection_wait(c, h, access_revoked(rpc_of(c)->access, a), revoked);
 }
 
-/* FREE of an allocation that is not LIVE: most likely repeated because the answer was lost with a connection. */
-static int free_again(struct connection *c, const struct header *h, const struct free_request *q)
+/* Not by this request, in whatever state it is by now. */
+static int refuse_freed(struct connection *c, const struct header *h, const struct free_request *q,
+	const struct allocation *a)
 {
-	const struct allocation *a = named(c, q->addr, q->serial);
+	const struct freed *freed = frees_find(rpc_of(c)->freed, q->serial, q->addr, NULL);
+	char told[WHY_SIZE];
 
-	/* If repeated again, this FREE may find no record: the block was wiped (a zombie's by the next rmemd). */
-	if (a)
-		handler_note_seq(c, h);
-	if (a && a->state == ALLOCATION_REVOKING) {
-		wait_for_revoking(c, h, a);
-		return 0;
+	if (freed && freed->owner == handler_record(c)->serial) {
+		handler_tell_freed(c, freed, told);
+		return handler_refuse(c, h, -EALREADY, "%s", told);
 	}
-	if (a && a->state == ALLOCATION_ZOMBIE)
-		return handler_refuse(c, h, -EIO,
-			"the device does not confirm that 0x%" PRIx64 " cannot be reached any more",
-			q->addr);
-	if (a || handler_record(c)->last_seq == h->seq)
-		return connection_reply_status(c, h->type, h->seq, 0, "");
+	if (a)
+		return handler_refuse(c, h, -EALREADY,
+			"by a session that is not remembered, or it was taken back");
 	return handler_refuse(c, h, -EINVAL,
 		"0x%" PRIx64 " is not the start of the allocation of this session that is meant",
 		q->addr);
 }
 
-int handle_free(struct connection *c, const struct header *h, struct wire *in)
+/* FREE of an allocation that is not LIVE: repeated because the answer was lost with a connection, or it was freed before. */
+static int free_again(struct connection *c, const struct header *h, const struct free_request *q)
 {
-	const struct allocation *a;
-	struct free_request q;
+	const struct allocation *a = named(c, q->addr, q->serial);
 
-	free_request_get(in, &q);
-	if (wire_finish(in))
-		return -EBADMSG;
-	a = handler_own(c, q.addr, q.serial);
+	if (a && a->state == ALLOCATION_ZOMBIE)
+		return handler_refuse(c, h, -EIO,
+			"the device does not confirm that 0x%" PRIx64 " cannot be reached any more",
+			q->addr);
+	if (handler_record(c)->last_seq != h->seq)
+		return refuse_freed(c, h, q, a);
+	if (a && a->state == ALLOCATION_REVOKING) {
+		handler_await_revoking(c, h, a);
+		return 0;
+	}
+	return connection_reply_status(c, h->type, h->seq, 0, "");
+}
+
+int handler_free(struct connection *c, const struct header *h, const struct free_request *q)
+{
+	const struct allocation *a = handler_own(c, q->addr, q->serial);
+
 	if (!a)
-		return free_again(c, h, &q);
+		return free_again(c, h, q);
 	/* Recorded first: if rmemd dies after either step, the repeated FREE still succeeds. */
 	handler_note_seq(c, h);
 	ledger_set_state(rpc_of(c)->pool->ledger, a, ALLOCATION_REVOKING);
 	rpc_of(c)->frees++;
-	wait_for_revoking(c, h, a);
+	handler_await_revoking(c, h, a);
 	access_end_all(rpc_of(c)->access, a);
 	return 0;
+}
+
+int handle_free(struct connection *c, const struct header *h, struct wire *in)
+{
+	struct free_request q;
+
+	free_request_get(in, &q);
+	return wire_finish(in) ? -EBADMSG : handler_free(c, h, &q);
 }
 
 /* ---- ATTACH ---- */

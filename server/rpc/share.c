@@ -5,7 +5,7 @@
  * The share key that admits them is a keyed hash of the allocation's serial number, which is never reused, and of how
  * often its shares were revoked, under the owner's secret. So keys are not stored, cannot be guessed, and end with the
  * allocation or with UNSHARE. The record that its owner keeps of an object (common/object_record.h) is in the hash of its
- * keys: the owner writes another, and they are void. Whether one admits to reading only is in the hash too: the server tries both. Attached
+ * keys: the owner writes another, and they are void. What one admits to (enum share_rights) is in the hash too: the server tries each. Attached
  * sessions are not stored either: their grants show them.
  */
 #include <errno.h>
@@ -25,37 +25,39 @@ _Static_assert(SHARE_KEY_SIZE >= crypto_generichash_BYTES_MIN, "too short for a 
 _Static_assert(SHARE_KEY_SIZE <= crypto_generichash_BYTES_MAX, "too long for a hash");
 _Static_assert(ID_SIZE >= crypto_generichash_KEYBYTES_MIN, "too short for a key of one");
 
-/* What can be shared: an allocation, or an object of a slab, as its owner has recorded it. */
-struct offer {
-	struct reached what;
-	uint64_t record; /* of an object */
-};
-
-static uint64_t read_record(struct connection *c, const struct allocation *slab, uint32_t slot)
+uint64_t *handler_record_of(
+	const struct connection *c, const struct allocation *slab, uint64_t offset)
 {
 	const uint32_t slots = slab_slots(slab->size_class, slab->bytes);
-	const char *records = (char *)pool_pointer(rpc_of(c)->pool, slab) +
-			      slab_records_offset(slab->size_class, slots);
+	const uint32_t slot_bytes = size_class_bytes(slab->size_class);
+	char *records = (char *)pool_pointer(rpc_of(c)->pool, slab) +
+			slab_records_offset(slab->size_class, slots);
 
-	return __atomic_load_n((const uint64_t *)(const void *)records + slot, __ATOMIC_RELAXED);
+	if (offset % slot_bytes || offset / slot_bytes >= slots)
+		return NULL;
+	return (uint64_t *)(void *)records + offset / slot_bytes;
+}
+
+bool handler_offer_object(
+	const struct allocation *slab, uint64_t offset, uint64_t record, struct offer *out)
+{
+	const uint32_t slot_bytes = size_class_bytes(slab->size_class);
+
+	if (object_record_state(record) != OBJECT_LIVE || !object_record_fits(record, slot_bytes))
+		return false;
+	*out = (struct offer){ { slab, offset, slot_bytes - object_record_unpack(record).slack },
+		record };
+	return true;
 }
 
 /* The object that starts there. False: none does. Its owner says how long it is, up to a slot. */
 static bool offer_object(
 	struct connection *c, const struct allocation *slab, uint64_t offset, struct offer *out)
 {
-	const uint32_t slot_bytes = size_class_bytes(slab->size_class);
-	const uint64_t slot = offset / slot_bytes;
-	uint64_t record;
+	const uint64_t *record = handler_record_of(c, slab, offset);
 
-	if (offset % slot_bytes || slot >= slab_slots(slab->size_class, slab->bytes))
-		return false;
-	record = read_record(c, slab, (uint32_t)slot);
-	if (object_record_state(record) != OBJECT_LIVE || !object_record_fits(record, slot_bytes))
-		return false;
-	*out = (struct offer){ { slab, offset, slot_bytes - object_record_unpack(record).slack },
-		record };
-	return true;
+	return record &&
+	       handler_offer_object(slab, offset, __atomic_load_n(record, __ATOMIC_RELAXED), out);
 }
 
 /* What starts at addr in a LIVE allocation, and can be shared by itself. */
@@ -71,18 +73,18 @@ static bool find_offer(struct connection *c, uint64_t addr, struct offer *out)
 	return a->addr == addr;
 }
 
-static bool is_own(const struct connection *c, const struct allocation *a, uint64_t serial)
+bool handler_is_own(const struct connection *c, const struct allocation *a, uint64_t serial)
 {
 	return a->serial == serial && a->session == c->grantee->slot &&
 	       a->session_serial == handler_record(c)->serial;
 }
 
-static int make_key(const struct session_record *owner, const struct offer *o, bool read_only,
-	uint8_t out[SHARE_KEY_SIZE])
+int handler_make_key(const struct session_record *owner, const struct offer *o,
+	enum share_rights rights, uint8_t out[SHARE_KEY_SIZE])
 {
 	const struct allocation *a = o->what.allocation;
 	const uint64_t text[] = { PURPOSE_OF_KEYS, a->serial, a->addr + o->what.offset,
-		owner->serial, a->unshared, o->record, read_only };
+		owner->serial, a->unshared, o->record, rights };
 
 	return crypto_generichash(out, SHARE_KEY_SIZE, (const uint8_t *)text, sizeof(text),
 		       owner->secret, ID_SIZE) == 0
@@ -90,36 +92,40 @@ static int make_key(const struct session_record *owner, const struct offer *o, b
 		       : -EIO;
 }
 
-static bool fits(const struct session_record *owner, const struct offer *o, bool read_only,
-	const uint8_t key[SHARE_KEY_SIZE])
+const struct session_record *handler_owner(const struct connection *c, const struct allocation *a)
 {
-	uint8_t right[SHARE_KEY_SIZE];
+	const struct session_record *owner = sessions_get(rpc_of(c)->leases->records, a->session);
 
-	return make_key(owner, o, read_only, right) == 0 &&
-	       sodium_memcmp(key, right, sizeof(right)) == 0;
+	return owner && owner->serial == a->session_serial ? owner : NULL;
 }
 
-/* What starts at addr, if the key admits to it. */
-static bool find_shared(struct connection *c, uint64_t addr, const uint8_t key[SHARE_KEY_SIZE],
-	struct offer *out, bool *out_read_only)
+bool handler_admits(const struct connection *c, const struct offer *o,
+	const uint8_t key[SHARE_KEY_SIZE], enum share_rights *out)
 {
-	const struct session_record *owner;
-	const struct allocation *a;
+	const struct session_record *owner = handler_owner(c, o->what.allocation);
+	uint8_t right[SHARE_KEY_SIZE];
 
-	if (!find_offer(c, addr, out))
-		return false;
-	a = out->what.allocation;
-	owner = sessions_get(rpc_of(c)->leases->records, a->session);
-	if (!owner || owner->serial != a->session_serial)
-		return false;
-	*out_read_only = !fits(owner, out, false, key);
-	return !*out_read_only || fits(owner, out, true, key);
+	for (unsigned rights = 0; owner && rights < SHARE_RIGHTS; rights++) {
+		if (handler_make_key(owner, o, rights, right) ||
+			sodium_memcmp(key, right, sizeof(right)) != 0)
+			continue;
+		*out = rights;
+		return true;
+	}
+	return false;
+}
+
+bool handler_find_shared(struct connection *c, uint64_t addr, const uint8_t key[SHARE_KEY_SIZE],
+	struct offer *out, enum share_rights *out_rights)
+{
+	return find_offer(c, addr, out) && handler_admits(c, out, key, out_rights);
 }
 
 bool handler_reachable(struct connection *c, uint64_t addr, uint64_t serial,
 	const uint8_t key[SHARE_KEY_SIZE], struct reached *out, bool *out_read_only)
 {
 	const struct allocation *own = handler_own(c, addr, serial);
+	enum share_rights rights;
 	struct offer offer;
 
 	*out_read_only = false;
@@ -128,9 +134,10 @@ bool handler_reachable(struct connection *c, uint64_t addr, uint64_t serial,
 		return true;
 	}
 	/* Another serial: the key fits a newer allocation than the one meant. */
-	if (!find_shared(c, addr, key, &offer, out_read_only) ||
+	if (!handler_find_shared(c, addr, key, &offer, &rights) ||
 		offer.what.allocation->serial != serial)
 		return false;
+	*out_read_only = rights == SHARE_TO_READ;
 	*out = offer.what;
 	return true;
 }
@@ -155,14 +162,16 @@ int handle_share(struct connection *c, const struct header *h, struct wire *in)
 	share_request_get(in, &q);
 	if (wire_finish(in))
 		return -EBADMSG;
-	if (!find_offer(c, q.addr, &offer) || !is_own(c, offer.what.allocation, q.serial))
+	if (q.rights >= SHARE_RIGHTS)
+		return handler_refuse(c, h, -EINVAL, "there are no rights %u", q.rights);
+	if (!find_offer(c, q.addr, &offer) || !handler_is_own(c, offer.what.allocation, q.serial))
 		return handler_refuse(c, h, -ESTALE,
 			"0x%" PRIx64 " is not held by this session (any more)", q.addr);
-	if (q.read_only && !can_restrict(c->net))
+	if (q.rights == SHARE_TO_READ && !can_restrict(c->net))
 		return handler_refuse(c, h, -EOPNOTSUPP,
 			"the server's RDMA device does not refuse writes with a key for reading "
 			"only");
-	if (make_key(handler_record(c), &offer, q.read_only, body.key))
+	if (handler_make_key(handler_record(c), &offer, q.rights, body.key))
 		return -EIO;
 	connection_reply_begin(c, h->type, h->seq, 0, &r);
 	share_reply_put(&r.body, &body);
@@ -196,14 +205,14 @@ int handle_lookup(struct connection *c, const struct header *h, struct wire *in)
 	const struct allocation *a;
 	struct lookup_request q;
 	struct lookup_reply body;
+	enum share_rights rights;
 	struct offer offer;
-	bool read_only;
 	struct reply r;
 
 	lookup_request_get(in, &q);
 	if (wire_finish(in))
 		return -EBADMSG;
-	if (!find_shared(c, q.addr, q.key, &offer, &read_only))
+	if (!handler_find_shared(c, q.addr, q.key, &offer, &rights))
 		return handler_refuse(c, h, -EACCES,
 			"the key does not fit any allocation at 0x%" PRIx64
 			": it is another's, the address is not its beginning, its owner has "
@@ -214,7 +223,7 @@ int handle_lookup(struct connection *c, const struct header *h, struct wire *in)
 	body = (struct lookup_reply){ .bytes = offer.what.bytes,
 		.serial = a->serial,
 		.age_ns = leases_age_ns(rpc_of(c)->leases, born_ns(c, &offer)),
-		.read_only = read_only,
+		.rights = (uint8_t)rights,
 		.node = (uint8_t)allocation_node(a),
 		.size_class = a->size_class,
 		.slab_addr = a->size_class ? a->addr : 0,
@@ -347,7 +356,7 @@ int handle_unshare(struct connection *c, const struct header *h, struct wire *in
 		return -EBADMSG;
 	if (!find_reached(c, q.addr, q.serial, &what) ||
 		what.allocation->state != ALLOCATION_LIVE ||
-		!is_own(c, what.allocation, q.serial) ||
+		!handler_is_own(c, what.allocation, q.serial) ||
 		(what.offset && !what.allocation->size_class))
 		return handler_refuse(c, h, -ESTALE,
 			"0x%" PRIx64 " is not held by this session (any more)", q.addr);

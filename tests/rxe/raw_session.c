@@ -164,7 +164,7 @@ int raw_free(struct raw *r, uint64_t addr)
 static int share(struct raw *r, uint64_t addr, bool read_only, uint8_t key[SHARE_KEY_SIZE])
 {
 	const struct share_request q = {
-		.addr = addr, .serial = raw_serial(addr), .read_only = read_only
+		.addr = addr, .serial = raw_serial(addr), .rights = read_only
 	};
 	struct share_reply answer;
 	int err = RAW_ASK(r, MESSAGE_SHARE, share, &q, share, &answer);

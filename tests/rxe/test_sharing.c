@@ -3,6 +3,7 @@
 #include "tests/rxe/rig.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 
 #include "rmem/rmem.h"
@@ -284,7 +285,7 @@ static void test_read_only(void **state)
 	a = lib_open(r->server, 0);
 	b = lib_open(r->server, 0);
 	addr = must_share(a, &all);
-	attr.flags = RMEM_SHARE_READ_ONLY << 1;
+	attr.flags = RMEM_SHARE_MAY_FREE << 1;
 	lib_expect(rmem_share_with(a, addr, &attr, &key), -EINVAL, "flag");
 	attr.flags = RMEM_SHARE_READ_ONLY;
 	attr.reserved = 1;
@@ -439,6 +440,112 @@ static void test_small_ones(void **state)
 	rig_stop(r, false);
 }
 
+/* ---- frees by others ---- */
+
+static struct rmem *three[3]; /* the first is the owner */
+
+static void open_three(struct rig *r)
+{
+	for (unsigned i = 0; i < 3; i++)
+		three[i] = lib_open(r->server, 0);
+}
+
+/* One that all may free. */
+static rmem_addr_t allocate_for_all(size_t bytes)
+{
+	struct rmem_share_attr attr = { sizeof(attr), RMEM_SHARE_MAY_FREE, 0 };
+	const rmem_addr_t addr =
+		bytes == SMALL ? lib_alloc_object(three[0], bytes) : lib_alloc(three[0], bytes);
+	struct rmem_share_key key;
+
+	lib_succeed(rmem_share_with(three[0], addr, &attr, &key));
+	for (unsigned i = 1; i < 3; i++) {
+		lib_succeed(rmem_attach(three[i], addr, &key, NULL));
+		pattern_fill(mine, SMALL, i);
+		lib_succeed(rmem_write(three[i], addr, mine, SMALL));
+		lib_check(three[0], addr, SMALL, i);
+	}
+	return addr;
+}
+
+/* Whoever is first frees it, for all; the others are told who was. */
+static void test_others_free(void **state)
+{
+	struct rig *r = *state;
+
+	rig_start(r, patient);
+	open_three(r);
+	for (unsigned i = 0; i < 6; i++) {
+		const unsigned first = i % 3, second = (i + 1) % 3, third = (i + 2) % 3;
+		const rmem_addr_t addr = allocate_for_all(i < 3 ? SMALL : BYTES);
+
+		lib_succeed(rmem_free(three[first], addr));
+		if (second)
+			lib_expect(rmem_write(three[second], addr, mine, 8), -ESTALE, "gone");
+		lib_expect(rmem_free(three[second], addr), -EINVAL, "freed by session");
+		lib_expect(rmem_free(three[third], addr), -EINVAL, "test_sharing, process");
+		lib_expect(rmem_free(three[third], addr), -EINVAL, "was freed already");
+	}
+	for (unsigned i = 0; i < 3; i++)
+		lib_succeed(rmem_close(three[i]));
+	assert_int_equal(rig_ask_number(r, "status", "allocations.blocks"), 0);
+	rig_stop(r, false);
+}
+
+/* It stays freed over a restart, which forgets by whom; and the owner may be gone. */
+static void test_others_free_what_is_left(void **state)
+{
+	rmem_addr_t addr, left, large;
+	struct rig *r = *state;
+
+	rig_start(r, patient);
+	open_three(r);
+	addr = allocate_for_all(SMALL);
+	left = allocate_for_all(SMALL);
+	large = allocate_for_all(BYTES);
+	lib_succeed(rmem_free(three[1], addr));
+	rig_kill(r);
+	rig_start(r, patient);
+	lib_expect(rmem_free(three[2], addr), -EINVAL, "freed already");
+	lib_expect(rmem_free(three[0], addr), -EINVAL, "freed already");
+	lib_check(three[2], left, SMALL, 2);
+	lib_succeed(rmem_close(three[0]));
+	lib_succeed(rmem_free(three[1], left));
+	lib_expect(rmem_free(three[2], left), -EINVAL, "freed by session");
+	lib_succeed(rmem_free(three[2], large));
+	lib_expect(rmem_free(three[1], large), -EINVAL, "freed by session");
+	lib_succeed(rmem_close(three[1]));
+	lib_succeed(rmem_close(three[2]));
+	rig_stop(r, true); /* the slab, without objects, is what the owner has left */
+}
+
+/* The owner learns it when it renews its lease, and uses the slot again. */
+static void test_the_owner_learns_it(void **state)
+{
+	static const char *const options[] = { "--ttl", "2s", NULL };
+	struct rmem_event event = RMEM_EVENT_INIT;
+	struct pollfd fd = { .events = POLLIN };
+	struct rig *r = *state;
+	rmem_addr_t addr;
+
+	rig_start(r, options);
+	open_three(r);
+	addr = allocate_for_all(SMALL);
+	fd.fd = rmem_event_fd(three[0]);
+	assert_true(fd.fd >= 0);
+	lib_succeed(rmem_free(three[2], addr));
+	do
+		assert_int_equal(poll(&fd, 1, 30000), 1);
+	while (rmem_next_event(three[0], &event) != 1 || event.kind != RMEM_EVENT_REVOKED);
+	assert_true(event.addr == addr);
+	lib_expect(rmem_read(three[0], theirs, addr, 8), -EFAULT, "another session has freed");
+	lib_expect(rmem_free(three[0], addr), -EINVAL, "freed by session");
+	for (unsigned i = 0; i < 3; i++)
+		lib_succeed(rmem_close(three[i]));
+	assert_int_equal(rig_ask_number(r, "status", "allocations.blocks"), 0);
+	rig_stop(r, false);
+}
+
 /* ---- handover ---- */
 
 static long long blocks_of(struct rig *r)
@@ -515,6 +622,9 @@ int main(int argc, char **argv)
 		RIG_TEST(test_read_only),
 		RIG_TEST(test_unshare),
 		RIG_TEST(test_small_ones),
+		RIG_TEST(test_others_free),
+		RIG_TEST(test_others_free_what_is_left),
+		RIG_TEST(test_the_owner_learns_it),
 		RIG_TEST(test_handover),
 	};
 

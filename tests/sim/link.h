@@ -38,6 +38,7 @@ struct link {
 	struct answer back[BACK_MAX]; /* to the client */
 	unsigned nback;
 	bool asked;  /* the server has a request and has not answered */
+	bool frees;  /* the FREE that is asked is of what is lent */
 	bool waited; /* ... not at once */
 	bool unsure; /* of a HELLO: owner->unsure before it */
 	bool over;   /* of a HELLO: the lease was, when it came */

@@ -208,6 +208,11 @@ static uint64_t *first_record(const struct block *b)
 	return (uint64_t *)(void *)(model_memory(b) + slab_records_offset(b->size_class, slots));
 }
 
+uint64_t model_record(const struct block *b)
+{
+	return *first_record(b);
+}
+
 bool model_offers(const struct block *b, uint64_t *out_bytes, uint64_t *out_record)
 {
 	const uint32_t slot_bytes = size_class_bytes(b->size_class);
@@ -242,7 +247,8 @@ bool model_key_admits(const struct block *b, const uint8_t key[SHARE_KEY_SIZE], 
 	if (!model_offers(b, &bytes, &record) || record != s->record)
 		return false;
 	*out_read_only = s->to_read && memcmp(s->read_key, key, SHARE_KEY_SIZE) == 0;
-	return *out_read_only || (s->any && memcmp(s->key, key, SHARE_KEY_SIZE) == 0);
+	return *out_read_only || (s->any && memcmp(s->key, key, SHARE_KEY_SIZE) == 0) ||
+	       (s->to_free && memcmp(s->free_key, key, SHARE_KEY_SIZE) == 0);
 }
 
 uint64_t model_next_write(void)
@@ -385,6 +391,15 @@ static void compare_owner(struct block *b, const struct allocation *a)
 	revoke_shares(b, a);
 }
 
+/* The server has changed a record that is the first word of a page. */
+static void compare_record(struct block *b)
+{
+	const uint64_t offset = (uint64_t)((char *)first_record(b) - model_memory(b));
+
+	if (b->size_class && b->revise_asked && offset % PAGE_BYTES == 0)
+		b->words[offset / PAGE_BYTES] = *first_record(b);
+}
+
 static void compare(struct block *b, const struct allocation *a)
 {
 	bool same;
@@ -399,6 +414,8 @@ static void compare(struct block *b, const struct allocation *a)
 			"the record of allocation %" PRIu64 " has changed", b->serial);
 	if (same)
 		compare_shares(b, a);
+	if (same && a->state == ALLOCATION_LIVE)
+		compare_record(b);
 	if (b->state == BLOCK_LENT && !(same && a->state == ALLOCATION_LIVE)) {
 		if (!b->free_asked && !b->stuck)
 			require_may_lose(b);

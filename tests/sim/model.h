@@ -38,8 +38,8 @@ enum block_state { BLOCK_LENT, BLOCK_ENDING, BLOCK_GONE };
 
 /* The keys of an allocation that the server has told. */
 struct shares {
-	bool any, to_read;
-	uint8_t key[SHARE_KEY_SIZE], read_key[SHARE_KEY_SIZE];
+	bool any, to_read, to_free;
+	uint8_t key[SHARE_KEY_SIZE], read_key[SHARE_KEY_SIZE], free_key[SHARE_KEY_SIZE];
 	/* one that was good before they were revoked; else zero */
 	uint8_t void_key[SHARE_KEY_SIZE];
 	uint64_t
@@ -59,7 +59,8 @@ struct block {
 	struct shares shares;
 	uint32_t unshared; /* how often they were revoked */
 	bool unshare_asked;
-	bool offered;                      /* its owner was told this key */
+	bool revise_asked; /* the server may have changed the record of the first object */
+	bool offered;      /* its owner was told this key */
 	uint8_t offer_key[SHARE_KEY_SIZE]; /* good until its shares are revoked */
 	bool taken_for_want;       /* its session was to lose it while somebody waited for memory */
 	uint64_t words[PAGES_MAX]; /* the first of each page */
@@ -101,6 +102,8 @@ char *model_memory(const struct block *b);
  */
 bool model_offers(const struct block *b, uint64_t *out_bytes, uint64_t *out_record);
 void model_write_record(struct block *b);
+
+uint64_t model_record(const struct block *b);
 
 /* Does the key admit to that? */
 bool model_key_admits(

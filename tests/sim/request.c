@@ -45,6 +45,15 @@ static void put_body(struct wire *w, const struct request *q)
 	case MESSAGE_ACCEPT:
 		accept_request_put(w, &q->accept);
 		break;
+	case MESSAGE_RELEASE:
+		release_request_put(w, &q->release);
+		break;
+	case MESSAGE_REVISE:
+		revise_request_put(w, &q->revise);
+		break;
+	case MESSAGE_TELL:
+		tell_request_put(w, &q->tell);
+		break;
 	case MESSAGE_FENCE:
 		fence_request_put(w, &q->fence);
 		break;

@@ -26,6 +26,9 @@ struct request {
 		struct fill_request fill;
 		struct offer_request offer;
 		struct accept_request accept;
+		struct release_request release;
+		struct revise_request revise;
+		struct tell_request tell;
 		struct fence_request fence;
 		struct site_request site;
 	};

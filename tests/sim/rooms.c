@@ -136,6 +136,9 @@ static int open_tables(struct rooms *r)
 	r->leases.sessions = calloc(SESSIONS_MAX, sizeof(*r->leases.sessions));
 	r->leases.heartbeat_page = heartbeat_page;
 	r->rpc.sites = r->sites;
+	r->rpc.freed = frees_create();
+	if (!r->rpc.freed)
+		return -ENOMEM;
 	r->pool.emptied = session_emptied;
 	r->pool.context = &r->leases;
 	r->reclaim.history = r->history;
@@ -333,6 +336,7 @@ static void stop(void *arg)
 	pool_close(&r->pool);
 	timeline_close(r->leases.timeline);
 	sites_close(r->sites);
+	frees_destroy(r->rpc.freed);
 	history_close(r->history);
 	sessions_close(r->leases.records);
 	access_close(&r->access);

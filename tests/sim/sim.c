@@ -18,6 +18,7 @@
 #include "tests/sim/rooms.h"
 #include "tests/sim/timer.h"
 #include "tests/sim/trace.h"
+#include "tests/sim/verdict.h"
 #include "tests/sim/window.h"
 #include "tests/sim/wipers.h"
 
@@ -55,8 +56,10 @@ static void stop_server(void)
 
 	trace("the server stops");
 	arm_sometimes(100);
-	if (rooms_stop(&forgot_all) && forgot_all)
+	if (rooms_stop(&forgot_all) && forgot_all) {
 		model_forget_all();
+		verdict_begin(); /* serial numbers begin anew */
+	}
 }
 
 static void restart_server(void)
@@ -352,6 +355,7 @@ static void begin(uint64_t seed)
 	host_begin();
 	rooms_begin();
 	model_begin();
+	verdict_begin();
 	check_begin();
 	choose_options();
 	client_calm = 1U << chance_below(4);

@@ -86,6 +86,16 @@ ATOMIC(16)
 ATOMIC(32)
 ATOMIC(64)
 
+int __tsan_atomic64_compare_exchange_strong(
+	volatile uint64_t *at, uint64_t *expected, uint64_t value, int order, int failure_order)
+{
+	(void)order;
+	(void)failure_order;
+	host_store((void *)(uintptr_t)at);
+	return __atomic_compare_exchange_n(
+		at, expected, value, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+}
+
 void __tsan_atomic_thread_fence(int order)
 {
 	(void)order;

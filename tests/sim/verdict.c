@@ -27,9 +27,12 @@ void verdict_asked(struct link *link, const struct request *q)
 		o->unsure = true;
 	if (q->type == MESSAGE_BYE && link->owner)
 		link->owner->leaving = true;
+	link->frees = false;
 	if (q->type == MESSAGE_FREE &&
-		(b = verdict_own(link, q->free.addr, q->free.serial)) != NULL)
+		(b = verdict_own(link, q->free.addr, q->free.serial)) != NULL) {
 		b->free_asked = true;
+		link->frees = !model_is_ending(b);
+	}
 	if (q->type == MESSAGE_UNSHARE &&
 		(b = verdict_own(link, q->unshare.addr, q->unshare.serial)) != NULL) {
 		b->unshare_asked = true;
@@ -39,8 +42,13 @@ void verdict_asked(struct link *link, const struct request *q)
 	if (q->type == MESSAGE_OFFER &&
 		(b = verdict_own(link, q->offer.addr, q->offer.serial)) != NULL)
 		b->detach_asked = b->unshare_asked = true; /* it ends all access, as both do */
-	if (q->type == MESSAGE_COPY || q->type == MESSAGE_FILL)
+	if (q->type == MESSAGE_COPY || q->type == MESSAGE_FILL) {
 		verdict_moves(link, q);
+		verdict_forget_keys(
+			q->type == MESSAGE_COPY ? q->copy.dst.serial : q->fill.dst.serial);
+	}
+	if (q->type == MESSAGE_RELEASE || q->type == MESSAGE_REVISE)
+		verdict_releases(link, q);
 	if (q->type == MESSAGE_DETACH && (b = model_block(q->detach.serial)) != NULL)
 		b->detach_asked = true;
 }
@@ -49,7 +57,7 @@ void verdict_heard(struct link *link, const struct request *q)
 {
 	const struct block *b;
 
-	if (q->type == MESSAGE_FREE && link->honest &&
+	if (link->frees && link->honest &&
 		(b = verdict_own(link, q->free.addr, q->free.serial)) != NULL && b->free_asked &&
 		model_is_ending(b))
 		link->owner->free_seq = q->seq;
@@ -109,6 +117,12 @@ static void judge(struct link *link, int status, struct wire *in)
 		break;
 	case MESSAGE_ACCEPT:
 		verdict_accept(link, status, in);
+		break;
+	case MESSAGE_RELEASE:
+		verdict_release(link, status);
+		break;
+	case MESSAGE_REVISE:
+		verdict_revise(link, status, in);
 		break;
 	case MESSAGE_COPY:
 	case MESSAGE_FILL:

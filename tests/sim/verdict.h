@@ -9,6 +9,8 @@
 struct link;
 struct request;
 
+void verdict_begin(void); /* a new seed */
+
 void verdict_asked(struct link *link, const struct request *q);
 void verdict_heard(struct link *link, const struct request *q); /* and was not killed meanwhile */
 void verdict_answered(struct link *link, const uint8_t *bytes, size_t n);

@@ -28,6 +28,14 @@ void verdict_detach(struct link *link, int status);
 void verdict_unshare(struct link *link, int status);
 void verdict_offer(struct link *link, int status, struct wire *in);
 void verdict_accept(struct link *link, int status, struct wire *in);
+/* This key, that admits to freeing it, was told for this record of its object. */
+void verdict_told_key(const struct block *b, const uint8_t key[SHARE_KEY_SIZE], uint64_t record);
+void verdict_releases(struct link *link, const struct request *q); /* RELEASE or REVISE: asked */
+void verdict_release(struct link *link, int status);
+void verdict_owner_freed(const struct link *link, uint64_t serial); /* all of it */
+void verdict_revise(struct link *link, int status, struct wire *in);
+/* What was in its records is overwritten. */
+void verdict_forget_keys(uint64_t serial);
 void verdict_moves(struct link *link, const struct request *q); /* COPY or FILL: asked */
 void verdict_moved(struct link *link, int status);              /* ... and answered */
 

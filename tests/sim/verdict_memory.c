@@ -123,8 +123,14 @@ void verdict_free(struct link *link, int status)
 	}
 	if (!status && (b = model_block(q->serial)) != NULL)
 		require(link, b->owner == link->owner, "answered, and it is another's");
-	require(link, status != -EINVAL || link->owner->free_seq != link->question.seq,
+	require(link,
+		(status != -EINVAL && status != -EALREADY) ||
+			link->owner->free_seq != link->question.seq,
 		"repeated, and refused");
+	require(link, status != -EALREADY || !b || b->state != BLOCK_LENT,
+		"refused, and nobody has freed it");
+	if (!status && link->honest)
+		verdict_owner_freed(link, q->serial);
 	require(link,
 		status != -EINVAL || !b || b->state != BLOCK_LENT || b->owner != link->owner ||
 			b->addr != q->addr,
@@ -213,8 +219,12 @@ void verdict_share(struct link *link, int status, struct wire *in)
 		"a key to what is not its own");
 	if (b->shares.record != record)
 		b->shares = (struct shares){ .record = record };
-	told = q->read_only ? &b->shares.to_read : &b->shares.any;
-	key = q->read_only ? b->shares.read_key : b->shares.key;
+	told = q->rights == SHARE_TO_READ   ? &b->shares.to_read
+	       : q->rights == SHARE_TO_FREE ? &b->shares.to_free
+					    : &b->shares.any;
+	key = q->rights == SHARE_TO_READ   ? b->shares.read_key
+	      : q->rights == SHARE_TO_FREE ? b->shares.free_key
+					   : b->shares.key;
 	require(link, !*told || memcmp(key, r.key, SHARE_KEY_SIZE) == 0, "another key");
 	require(link, memcmp(b->shares.void_key, r.key, SHARE_KEY_SIZE) != 0, "a revoked key");
 	*told = true;
@@ -223,6 +233,8 @@ void verdict_share(struct link *link, int status, struct wire *in)
 		!b->shares.any || !b->shares.to_read ||
 			memcmp(b->shares.key, b->shares.read_key, SHARE_KEY_SIZE) != 0,
 		"the same key for other rights");
+	if (q->rights == SHARE_TO_FREE)
+		verdict_told_key(b, key, record);
 }
 
 void verdict_lookup(struct link *link, int status, struct wire *in)
@@ -245,7 +257,8 @@ void verdict_lookup(struct link *link, int status, struct wire *in)
 	require(link, !status == !!shared, "the key fits, and is refused, or the reverse");
 	require(link,
 		status || (model_offers(shared, &bytes, &record) && r.bytes == bytes &&
-				  r.serial == shared->serial && r.read_only == to_read),
+				  r.serial == shared->serial &&
+				  (r.rights == SHARE_TO_READ) == to_read),
 		"another allocation");
 }
 
@@ -272,7 +285,7 @@ void verdict_unshare(struct link *link, int status)
 	}
 	if (!b || b->state != BLOCK_LENT)
 		return; /* taken from it meanwhile */
-	require(link, b->size_class || (!b->shares.any && !b->shares.to_read),
+	require(link, b->size_class || (!b->shares.any && !b->shares.to_read && !b->shares.to_free),
 		"answered, and its keys are good");
 	for (struct window *w = NULL; (w = window_next(w)) != NULL;)
 		require(link, !w->bound || w->serial != b->serial || w->link->owner == b->owner,

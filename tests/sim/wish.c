@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "common/object_record.h"
 #include "common/size_class.h"
 #include "tests/sim/chance.h"
 #include "tests/sim/model.h"
@@ -59,6 +60,8 @@ static void choose_key(const struct block *b, uint8_t key[SHARE_KEY_SIZE])
 
 	if (s->any && !chance_in(4))
 		memcpy(key, s->key, SHARE_KEY_SIZE);
+	else if (s->to_free && !chance_in(4))
+		memcpy(key, s->free_key, SHARE_KEY_SIZE);
 	else if (s->to_read && !chance_in(4))
 		memcpy(key, s->read_key, SHARE_KEY_SIZE);
 	else
@@ -93,7 +96,7 @@ void wish_attach(const struct owner *o, struct request *q)
 	const struct block *other = model_any_block();
 
 	q->type = MESSAGE_ATTACH;
-	if (other && (other->shares.any || other->shares.to_read)) {
+	if (other && (other->shares.any || other->shares.to_read || other->shares.to_free)) {
 		b = other;
 		q->attach.addr = b->addr;
 		q->attach.serial = b->serial;
@@ -185,6 +188,57 @@ static void wish_accept(struct request *q)
 	q->accept.key[4] ^= chance_in(10);
 }
 
+/* One that may be freed, mostly. */
+static const struct block *choose_shared(const struct owner *o)
+{
+	const struct block *b = model_any_block();
+
+	for (unsigned tries = 0; b && (!b->shares.to_free || b->owner == o) && tries < 12; tries++)
+		b = model_any_block();
+	return b;
+}
+
+static void wish_release(const struct owner *o, struct request *q)
+{
+	const struct block *b = chance_in(5) ? choose(o) : choose_shared(o);
+
+	q->type = MESSAGE_RELEASE;
+	q->release.addr = b ? b->addr : PAGE_BYTES;
+	q->release.serial = b ? b->serial - chance_in(30) : 1;
+	if (b && b->owner != o)
+		choose_key(b, q->release.key);
+	if (b && b->owner != o && b->shares.to_free && !chance_in(6))
+		memcpy(q->release.key, b->shares.free_key, SHARE_KEY_SIZE);
+	q->release.key[3] ^= chance_in(20);
+}
+
+/* Its first object is freed, or has another record. */
+static void wish_revise(const struct owner *o, struct request *q)
+{
+	const struct block *b = name(o, &q->revise.addr, &q->revise.serial);
+
+	for (unsigned tries = 0; tries < 12 && !(b && b->size_class); tries++)
+		b = name(o, &q->revise.addr, &q->revise.serial);
+	q->type = MESSAGE_REVISE;
+	if (!b || !b->size_class)
+		return;
+	q->revise.before = object_record_with_state(
+		chance_in(4) ? b->shares.record : model_record(b), OBJECT_LIVE);
+	q->revise.after = chance_in(3) ? q->revise.before + (1ULL << OBJECT_GENERATION_SHIFT)
+				       : object_record_with_state(q->revise.before, OBJECT_FREED);
+	if (chance_in(30))
+		q->revise.after = chance_u64();
+}
+
+static void wish_tell(const struct owner *o, struct request *q)
+{
+	const struct block *b = name(o, &q->tell.addr, &q->tell.serial);
+
+	q->type = MESSAGE_TELL;
+	if (b && b->owner != o)
+		choose_key(b, q->tell.key);
+}
+
 static void wish_fence(struct request *q)
 {
 	const struct owner *o = model_any_owner();
@@ -206,6 +260,12 @@ void wish_any(const struct owner *o, struct request *q)
 		wish_offer(o, q);
 	} else if (chance_in(25)) {
 		wish_accept(q);
+	} else if (chance_in(16)) {
+		wish_release(o, q);
+	} else if (chance_in(20)) {
+		wish_revise(o, q);
+	} else if (chance_in(60)) {
+		wish_tell(o, q);
 	} else if (dice < 34) {
 		wish_alloc(q);
 	} else if (dice < 50) {
@@ -216,7 +276,7 @@ void wish_any(const struct owner *o, struct request *q)
 	} else if (dice < 73) {
 		q->type = MESSAGE_SHARE;
 		name(o, &q->share.addr, &q->share.serial);
-		q->share.read_only = chance_in(2);
+		q->share.rights = (uint8_t)chance_below(SHARE_RIGHTS);
 	} else if (dice < 76) {
 		wish_unshare(o, q);
 	} else if (dice < 80) {

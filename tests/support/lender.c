@@ -2,6 +2,7 @@
 #include "tests/support/lender.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,6 +12,7 @@
 #include "client/data/reconnect.h"
 #include "client/space/call.h"
 #include "client/space/checking.h"
+#include "client/space/kept.h"
 #include "common/size_class.h"
 
 struct lender lender;
@@ -31,6 +33,7 @@ int __wrap_reconnect_channel(struct channel *ch, uint64_t deadline_ns, struct er
 int __wrap_session_renew(struct session *s, bool journaled, struct errinfo *errinfo);
 int __wrap_slab_thread_start(struct slab_thread *t, struct errinfo *errinfo);
 void __wrap_slab_thread_wake(struct slab_thread *t);
+int __wrap_slab_thread_sync(struct slab_thread *t, uint64_t deadline_ns, struct errinfo *errinfo);
 
 int __wrap_request_ready(struct session *s, uint64_t deadline_ns, struct errinfo *errinfo)
 {
@@ -40,7 +43,8 @@ int __wrap_request_ready(struct session *s, uint64_t deadline_ns, struct errinfo
 	return 0;
 }
 
-static int lend(const struct alloc_request *q, struct alloc_reply *out, struct errinfo *errinfo)
+static int lend(const struct session *s, const struct alloc_request *q, struct alloc_reply *out,
+	struct errinfo *errinfo)
 {
 	struct loan *loan;
 
@@ -55,6 +59,7 @@ static int lend(const struct alloc_request *q, struct alloc_reply *out, struct e
 	loan->bytes = q->bytes;
 	loan->size_class = q->size_class;
 	loan->serial = ++next_serial;
+	loan->owner = s;
 	loan->next = lender.loans;
 	lender.loans = loan;
 	lender.lent_bytes += (q->bytes + 4095) & ~4095ULL;
@@ -65,16 +70,21 @@ static int lend(const struct alloc_request *q, struct alloc_reply *out, struct e
 	return 0;
 }
 
+static void end(struct loan *loan)
+{
+	loan->serial = 0;
+	lender.lent_bytes -= (loan->bytes + 4095) & ~4095ULL;
+	free(loan->memory);
+	loan->memory = NULL;
+}
+
 static int take_back(const struct free_request *q, struct errinfo *errinfo)
 {
 	struct loan *loan = (struct loan *)(uintptr_t)lender_find(q->addr);
 
 	if (!loan || loan->addr != q->addr || loan->serial != q->serial)
 		return errinfo_set(errinfo, -EINVAL, "nothing of that serial is lent there");
-	loan->serial = 0;
-	lender.lent_bytes -= (loan->bytes + 4095) & ~4095ULL;
-	free(loan->memory);
-	loan->memory = NULL;
+	end(loan);
 	return 0;
 }
 
@@ -99,18 +109,6 @@ static int copy(const struct copy_request *q, struct errinfo *errinfo)
 	return 0;
 }
 
-/* Any key will do. */
-static int look_up(
-	const struct lookup_request *q, struct lookup_reply *out, struct errinfo *errinfo)
-{
-	const struct loan *loan = lender_find(q->addr);
-
-	if (!loan || loan->addr != q->addr)
-		return errinfo_set(errinfo, -EACCES, "nothing is shared there");
-	*out = (struct lookup_reply){ .bytes = loan->bytes, .serial = loan->serial };
-	return 0;
-}
-
 static void lose_all(struct session *s)
 {
 	pthread_mutex_lock(&s->table);
@@ -124,9 +122,176 @@ static void lose_all(struct session *s)
 	lender.lent_bytes = 0;
 }
 
+/* ---- what is shared ---- */
+
+static uint64_t *record_at(struct loan *loan, uint64_t addr)
+{
+	const uint32_t slots = slab_slots(loan->size_class, loan->bytes);
+	const uint64_t slot = (addr - loan->addr) / size_class_bytes(loan->size_class);
+
+	return (uint64_t *)(void *)(loan->memory + slab_records_offset(loan->size_class, slots)) +
+	       slot;
+}
+
+/* As if it could not be guessed. */
+static void make_key(const struct loan *loan, uint64_t addr, uint64_t record, uint8_t rights,
+	uint8_t out[SHARE_KEY_SIZE])
+{
+	const uint64_t sum = loan->serial * 0x9e3779b97f4a7c15ULL ^ addr * 0xff51afd7ed558ccdULL ^
+			     record * 0xc4ceb9fe1a85ec53ULL ^ loan->unshared;
+
+	memset(out, 0, SHARE_KEY_SIZE);
+	memcpy(out, &sum, sizeof(sum));
+	out[sizeof(sum)] = (uint8_t)(1 + rights);
+}
+
+/* The rights of a key to the object with this record, or to the block; -1: none. */
+static int rights_of(
+	const struct loan *loan, uint64_t addr, uint64_t record, const uint8_t key[SHARE_KEY_SIZE])
+{
+	uint8_t right[SHARE_KEY_SIZE];
+
+	for (uint8_t i = 0; i < SHARE_RIGHTS; i++) {
+		make_key(loan, addr, record, i, right);
+		if (memcmp(key, right, sizeof(right)) == 0)
+			return i;
+	}
+	return -1;
+}
+
+static uint64_t record_of(struct loan *loan, uint64_t addr)
+{
+	return loan->size_class ? *record_at(loan, addr) : OBJECT_LIVE;
+}
+
+static int share(const struct share_request *q, struct share_reply *out, struct errinfo *errinfo)
+{
+	struct loan *loan = (struct loan *)(uintptr_t)lender_find(q->addr);
+
+	if (!loan || loan->serial != q->serial ||
+		object_record_state(record_of(loan, q->addr)) != OBJECT_LIVE)
+		return errinfo_set(errinfo, -ESTALE, "nothing can be shared there");
+	make_key(loan, q->addr, record_of(loan, q->addr), q->rights, out->key);
+	return 0;
+}
+
+static int look_up(
+	const struct lookup_request *q, struct lookup_reply *out, struct errinfo *errinfo)
+{
+	struct loan *loan = (struct loan *)(uintptr_t)lender_find(q->addr);
+	const uint64_t record = loan ? record_of(loan, q->addr) : 0;
+	const int rights = loan ? rights_of(loan, q->addr, record, q->key) : -1;
+
+	if (rights < 0 || object_record_state(record) != OBJECT_LIVE)
+		return errinfo_set(errinfo, -EACCES, "the key fits nothing there");
+	*out = (struct lookup_reply){ .bytes = loan->bytes,
+		.serial = loan->serial,
+		.rights = (uint8_t)rights,
+		.size_class = (uint8_t)loan->size_class };
+	if (loan->size_class) {
+		out->bytes =
+			size_class_bytes(loan->size_class) - object_record_unpack(record).slack;
+		out->slab_addr = loan->addr;
+		out->slab_bytes = loan->bytes;
+	}
+	return 0;
+}
+
+static int revoke(const struct unshare_request *q, struct errinfo *errinfo)
+{
+	struct loan *loan = (struct loan *)(uintptr_t)lender_find(q->addr);
+
+	if (!loan || loan->serial != q->serial)
+		return errinfo_set(errinfo, -ESTALE, "nothing of that serial is lent there");
+	loan->unshared += !loan->size_class;
+	return 0;
+}
+
+static int release(
+	const struct session *s, const struct release_request *q, struct errinfo *errinfo)
+{
+	struct loan *loan = (struct loan *)(uintptr_t)lender_find(q->addr);
+	const uint64_t record = loan ? record_of(loan, q->addr) : 0;
+	const uint64_t live = object_record_with_state(record, OBJECT_LIVE);
+
+	if (!loan || loan->serial != q->serial)
+		return errinfo_set(errinfo, -EALREADY, "freed by somebody, at site %u", q->site);
+	if (loan->owner == s) {
+		end(loan);
+		return 0;
+	}
+	if (rights_of(loan, q->addr, live, q->key) != SHARE_TO_FREE)
+		return errinfo_set(errinfo, -ESTALE, "the key does not fit any more");
+	if (record != live)
+		return errinfo_set(errinfo, -EALREADY, "freed by somebody");
+	if (loan->size_class)
+		*record_at(loan, q->addr) = object_record_with_state(record, OBJECT_TAKEN);
+	else
+		end(loan);
+	return 0;
+}
+
+static int revise(const struct session *s, const struct revise_request *q, struct revise_reply *out,
+	struct errinfo *errinfo)
+{
+	struct loan *loan = (struct loan *)(uintptr_t)lender_find(q->addr);
+
+	if (!loan || loan->serial != q->serial || loan->owner != s)
+		return errinfo_set(errinfo, -ESTALE, "nothing of that serial is lent there");
+	*out = (struct revise_reply){ .told = "" };
+	if (*record_at(loan, q->addr) == q->before)
+		*record_at(loan, q->addr) = q->after;
+	out->record = *record_at(loan, q->addr);
+	if (object_record_state(out->record) == OBJECT_TAKEN)
+		snprintf(out->told, sizeof(out->told), "freed by another session");
+	return 0;
+}
+
+static int tell(struct tell_reply *out)
+{
+	*out = (struct tell_reply){ .allocated = "allocated by its owner",
+		.freed = "freed by another session" };
+	return 0;
+}
+
+static int answer(struct session *s, const struct control_call *call, struct errinfo *errinfo)
+{
+	switch (call->type) {
+	case MESSAGE_ALLOC:
+		return lend(s, call->request, call->reply, errinfo);
+	case MESSAGE_FREE:
+		return take_back(call->request, errinfo);
+	case MESSAGE_COPY:
+		return copy(call->request, errinfo);
+	case MESSAGE_SHARE:
+		return share(call->request, call->reply, errinfo);
+	case MESSAGE_LOOKUP:
+		return look_up(call->request, call->reply, errinfo);
+	case MESSAGE_UNSHARE:
+		return revoke(call->request, errinfo);
+	case MESSAGE_DETACH:
+		lender.detached++;
+		return 0;
+	case MESSAGE_RELEASE:
+		return release(s, call->request, errinfo);
+	case MESSAGE_REVISE:
+		return revise(s, call->request, call->reply, errinfo);
+	case MESSAGE_TELL:
+		return tell(call->reply);
+	case MESSAGE_SITE:
+		*(struct site_reply *)call->reply =
+			(struct site_reply){ .site = ++next_site % SITES_CACHED, .named = 1 };
+		return 0;
+	default:
+		return errinfo_set(errinfo, -EPROTO, "no such request is answered here");
+	}
+}
+
 int __wrap_control_call_locked(
 	struct session *s, const struct control_call *call, struct errinfo *errinfo)
 {
+	int rc;
+
 	lender.requests++;
 	if (lender.lose_in && --lender.lose_in == 0)
 		lose_all(s);
@@ -137,28 +302,10 @@ int __wrap_control_call_locked(
 		}
 		return errinfo_set(errinfo, lender.fail_with, "it was to fail");
 	}
-	switch (call->type) {
-	case MESSAGE_ALLOC:
-		return lend(call->request, call->reply, errinfo);
-	case MESSAGE_FREE:
-		return take_back(call->request, errinfo);
-	case MESSAGE_COPY:
-		return copy(call->request, errinfo);
-	case MESSAGE_SHARE:
-		memset(call->reply, 0, sizeof(struct share_reply));
-		return 0;
-	case MESSAGE_LOOKUP:
-		return look_up(call->request, call->reply, errinfo);
-	case MESSAGE_DETACH:
-		lender.detached++;
-		return 0;
-	case MESSAGE_SITE:
-		*(struct site_reply *)call->reply =
-			(struct site_reply){ .site = ++next_site % SITES_CACHED, .named = 1 };
-		return 0;
-	default:
-		return errinfo_set(errinfo, -EPROTO, "no such request is answered here");
-	}
+	rc = answer(s, call, errinfo);
+	if (lender.lose_answer_in && --lender.lose_answer_in == 0)
+		return errinfo_set(errinfo, -ETIMEDOUT, "its answer was to be lost");
+	return rc;
 }
 
 int __wrap_control_call(struct session *s, const struct control_call *call, struct errinfo *errinfo)
@@ -245,6 +392,12 @@ int __wrap_slab_thread_start(struct slab_thread *t, struct errinfo *errinfo)
 	return 0;
 }
 
+/* There is no slab thread: what it would do is done at once. */
+int __wrap_slab_thread_sync(struct slab_thread *t, uint64_t deadline_ns, struct errinfo *errinfo)
+{
+	return slab_thread_flush(t, deadline_ns, errinfo);
+}
+
 void __wrap_slab_thread_wake(struct slab_thread *t)
 {
 	(void)t;
@@ -278,6 +431,8 @@ struct rmem *lender_open(bool exact, bool no_sites)
 	session_begin_time(&rm->session, clock_boot_ns());
 	thread_channels_init(&rm->channels, &rm->session, 8);
 	slab_thread_init(&rm->slab_thread, &rm->session, &rm->channels);
+	rm->slab_thread.rm = rm;
+	rm->slab_thread.collect = kept_collect;
 	stack_prepare();
 	return rm;
 }
@@ -294,6 +449,13 @@ int lender_flush(struct rmem *rm)
 	struct errinfo errinfo;
 
 	return slab_thread_flush(&rm->slab_thread, UINT64_MAX, &errinfo);
+}
+
+int lender_collect(struct rmem *rm)
+{
+	struct errinfo errinfo;
+
+	return kept_collect(rm, UINT64_MAX, &errinfo);
 }
 
 int lender_give_back(struct rmem *rm, bool all)

@@ -4,7 +4,7 @@
  * device, so that slabs, magazines and the journal can be tested and measured natively. The linker puts it in the place
  * of a few functions (lender_wrap() in CMake); all else is librmem.
  *
- * Sessions can be open side by side, but closing one ends all loans. There is no slab thread: the caller gives slabs back and sends records when it likes.
+ * Sessions can be open side by side and share, but closing one ends all loans. There is no slab thread: the caller gives slabs back and sends records when it likes.
  */
 #ifndef RMEM_TESTS_SUPPORT_LENDER_H
 #define RMEM_TESTS_SUPPORT_LENDER_H
@@ -19,6 +19,8 @@ struct loan {
 	uint64_t addr, bytes, serial; /* serial 0: given back */
 	unsigned size_class;
 	uint8_t *memory;
+	const void *owner; /* its session */
+	uint32_t unshared; /* how often its keys were revoked */
 	struct loan *next;
 };
 
@@ -31,6 +33,8 @@ struct lender {
 	int fail_with;
 	uint64_t
 		lose_in; /* before the request after so many more, the session is lost; 0: it is not */
+	/* The request after so many more is carried out, and its answer lost: -ETIMEDOUT; 0: none is. */
+	uint64_t lose_answer_in;
 	uint64_t writes, fail_write_in; /* of records; as above, with -ECONNRESET */
 	uint64_t detached;              /* so far */
 	uint64_t journaled;             /* renewals that said that all records are there */
@@ -46,6 +50,8 @@ void lender_close(struct rmem *rm);
 
 /* Send the records that have changed, and say so. 0 or the error. */
 int lender_flush(struct rmem *rm);
+/* Look for objects that other sessions have freed. 0 or the error. */
+int lender_collect(struct rmem *rm);
 /* Give back what is empty and not kept, or all that is empty. */
 int lender_give_back(struct rmem *rm, bool all);
 

@@ -126,7 +126,8 @@ static void test_judge(void **state)
 		{ freed(0), false, false, 0, 0, 0 },
 		{ freed(63), false, false, 0, 0, 0 },
 		{ freed(64), true, true, 64, 0, NOW - 5 },
-		{ object_record_with_state(live(0, 1, 1), OBJECT_INVALID), true, true, 64, 0,
+		{ object_record_with_state(live(0, 1, 1), OBJECT_TAKEN), false, false, 0, 0, 0 },
+		{ object_record_with_state(live(64, 1, 1), OBJECT_TAKEN), true, true, 64, 0,
 			NOW - 5 },
 		{ object_record_with_state(live(0, 1, 1), OBJECT_UNUSED), true, true, 64, 0,
 			NOW - 5 },
@@ -383,7 +384,7 @@ static void add_expected(struct sums *s, uint64_t word, uint32_t slot_bytes)
 	const unsigned state = word & 3;
 	const uint64_t slack = word >> 13 & 0xfff, birth_s = word >> 39;
 	const bool corrupt = state == 0 ? word != 0
-					: state == 3 || slack >= slot_bytes ||
+					: word == UINT64_MAX || slack >= slot_bytes ||
 						  (state == 1 && birth_s > LATEST_S + 60);
 
 	if (!corrupt && state != 1) {

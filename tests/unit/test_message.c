@@ -360,6 +360,11 @@ static void empty_messages_have_their_sizes(void **state)
 		{ "offer_reply", 16 },
 		{ "accept_request", 24 },
 		{ "accept_reply", 25 },
+		{ "release_request", 36 },
+		{ "revise_request", 36 },
+		{ "revise_reply", 10 },
+		{ "tell_request", 32 },
+		{ "tell_reply", 4 },
 		{ "copy_request", 88 },
 		{ "fill_request", 49 },
 		{ "fence_request", 8 },
@@ -401,7 +406,10 @@ static void types_have_names(void **state)
 	assert_string_equal(message_name(MESSAGE_FILL), "fill");
 	assert_string_equal(message_name(MESSAGE_OFFER), "offer");
 	assert_string_equal(message_name(MESSAGE_ACCEPT), "accept");
-	assert_string_equal(message_name(MESSAGE_ACCEPT + 1), "unknown");
+	assert_string_equal(message_name(MESSAGE_RELEASE), "release");
+	assert_string_equal(message_name(MESSAGE_REVISE), "revise");
+	assert_string_equal(message_name(MESSAGE_TELL), "tell");
+	assert_string_equal(message_name(MESSAGE_TELL + 1), "unknown");
 	assert_string_equal(message_name(255), "unknown");
 }
 

@@ -119,7 +119,8 @@ static void forged_records_are_known(void **state)
 	assert_true(object_record_fits(0, 64));
 	assert_false(
 		object_record_fits(1ULL << OBJECT_SITE_SHIFT, 64)); /* unused, and yet something */
-	assert_false(object_record_fits(OBJECT_INVALID, 64));
+	assert_true(object_record_fits(OBJECT_TAKEN | 63ULL << OBJECT_SLACK_SHIFT, 64));
+	assert_false(object_record_fits(OBJECT_TAKEN | 64ULL << OBJECT_SLACK_SHIFT, 64));
 	assert_true(object_record_fits(OBJECT_LIVE | 63ULL << OBJECT_SLACK_SHIFT, 64));
 	assert_false(object_record_fits(OBJECT_LIVE | 64ULL << OBJECT_SLACK_SHIFT, 64));
 	assert_false(object_record_fits(UINT64_MAX, OBJECT_BYTES_MAX));

@@ -94,8 +94,8 @@ static void test_sites(void **state)
 	slab_read(&in.leases, a, words, 5);
 	assert_true(words[0] == live(0));
 	assert_true(words[1] == live(own));
-	assert_int_equal(object_record_state(words[2]), OBJECT_INVALID);
-	assert_int_equal(object_record_state(words[3]), OBJECT_INVALID);
+	assert_false(object_record_fits(words[2], OBJECT_BYTES_MAX));
+	assert_false(object_record_fits(words[3], OBJECT_BYTES_MAX));
 	assert_int_equal(object_record_state(words[4]), OBJECT_FREED);
 	assert_true(slab_record(&in.leases, a, 2) == words[2]);
 
