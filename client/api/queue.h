@@ -48,12 +48,20 @@ static inline uint64_t queue_started(const struct rmem_queue *q)
 /* So many of these operations are before the oldest call. */
 __attribute__((noinline)) uint64_t calls_limit(const struct rmem_queue *q, uint64_t operations);
 
-/* Operations that are started, and neither on their way, nor behind a call, nor reaped. */
-static inline uint64_t queue_completed(const struct rmem_queue *q)
+/* Operations that are started, and neither on their way nor reaped. */
+static inline uint64_t queue_ended(const struct rmem_queue *q)
 {
 	const struct operation *first = q->channel->pipeline.first;
-	const uint64_t n = first ? ((uint64_t)(first - q->operations) - q->reaped) & q->mask
-				 : queue_started(q) - q->reaped;
+
+	if (!first)
+		return queue_started(q) - q->reaped;
+	return ((uint64_t)(first - q->operations) - q->reaped) & q->mask;
+}
+
+/* ... nor behind a call. */
+static inline uint64_t queue_completed(const struct rmem_queue *q)
+{
+	const uint64_t n = queue_ended(q);
 
 	return __builtin_expect(q->ncalls == 0, 1) ? n : calls_limit(q, n);
 }

@@ -32,6 +32,11 @@ static const struct errinfo *reason_of(const struct rmem_queue *q, uint32_t numb
 	return found ? found : &nothing;
 }
 
+static inline uint64_t completed(const struct rmem_queue *q, bool calls)
+{
+	return calls ? queue_completed(q) : queue_ended(q);
+}
+
 /* One that has failed, or is silent: is there a completion for it? */
 static __attribute__((noinline)) bool report(
 	const struct operation *op, struct rmem_completion *out, struct call_failure *failed)
@@ -45,14 +50,13 @@ static __attribute__((noinline)) bool report(
 	return true;
 }
 
-/* What has completed at the head, at most max of what is reported: how many. */
-static inline int collect_operations(
-	struct rmem_queue *q, struct rmem_completion *out, int max, struct call_failure *failed)
+/* Of so many that have completed at the head, at most max of what is reported: how many. */
+static inline int collect_operations(struct rmem_queue *q, uint64_t left,
+	struct rmem_completion *out, int max, struct call_failure *failed)
 {
 	const struct operation *op = &q->operations[q->reaped & q->mask];
 	const struct operation *const ring_end = &q->operations[q->mask + 1];
 	struct rmem_completion *const first = out, *const end = out + max;
-	uint64_t left = queue_completed(q);
 
 	q->reaped += left;
 	for (; left && out != end; left--) {
@@ -68,41 +72,60 @@ static inline int collect_operations(
 }
 
 /* ... and calls between them: n are there. */
-static __attribute__((noinline)) int collect_calls(struct rmem_queue *q,
-	struct rmem_completion *out, int n, int max, struct call_failure *failed)
+static int collect_calls(struct rmem_queue *q, struct rmem_completion *out, int n, int max,
+	struct call_failure *failed)
 {
 	while (q->ncalls && n < max && calls_reap(q, &out[n], failed)) {
 		n++;
-		n += collect_operations(q, out + n, max - n, failed);
+		n += collect_operations(q, queue_completed(q), out + n, max - n, failed);
 	}
 	return n;
 }
 
-static inline int collect(
-	struct rmem_queue *q, struct rmem_completion *out, int max, struct call_failure *failed)
+/* Let operations complete: wait for the first, if none has. calls: there are some. 0 or -EINTR. */
+static inline __attribute__((always_inline)) int advance(
+	struct rmem_queue *q, bool calls, uint64_t deadline_ns, struct errinfo *errinfo)
 {
-	const int n = collect_operations(q, out, max, failed);
-
-	return likely(q->ncalls == 0) ? n : collect_calls(q, out, n, max, failed);
-}
-
-/* Let operations complete: wait for the first, if none has. 0 or -EINTR. */
-static int advance(struct rmem_queue *q, uint64_t deadline_ns, struct errinfo *errinfo)
-{
-	const bool call = unlikely(q->ncalls) && calls_are_next(q);
+	const bool next = calls && calls_are_next(q);
 	int rc = 0;
 
 	if (q->epoll_fd >= 0)
 		descriptor_disarm(q);
 	if (channel_is_busy(q->channel))
 		rc = progress_advance(
-			q->channel, call || queue_completed(q) ? 0 : deadline_ns, errinfo);
-	if (call && rc == 0)
+			q->channel, next || completed(q, calls) ? 0 : deadline_ns, errinfo);
+	if (next && rc == 0)
 		rc = calls_wait(q, deadline_ns);
-	if (q->epoll_fd >= 0 && !queue_completed(q) && channel_is_busy(q->channel) &&
+	if (q->epoll_fd >= 0 && !completed(q, calls) && channel_is_busy(q->channel) &&
 		descriptor_arm(q))
 		progress_advance(q->channel, 0, errinfo);
 	return rc;
+}
+
+/* How many there are in the end, or -EINTR. calls is a constant: without any, nothing asks for them. */
+static inline __attribute__((always_inline)) int reap(struct rmem_queue *q, bool calls,
+	struct rmem_completion *out, int max, uint64_t deadline_ns, struct call_failure *failed,
+	struct errinfo *errinfo)
+{
+	uint64_t ready;
+	int n, rc;
+
+	do { /* again, if all that has completed is not to be reported */
+		rc = advance(q, calls, deadline_ns, errinfo);
+		ready = completed(q, calls);
+		n = collect_operations(q, ready, out, max, failed);
+		if (calls)
+			n = collect_calls(q, out, n, max, failed);
+	} while (n == 0 && rc == 0 && (channel_is_busy(q->channel) || (calls && q->ncalls)) &&
+		 (ready || is_before(deadline_ns)));
+	return n ? n : rc;
+}
+
+static __attribute__((noinline)) int reap_with_calls(struct rmem_queue *q,
+	struct rmem_completion *out, int max, uint64_t deadline_ns, struct call_failure *failed,
+	struct errinfo *errinfo)
+{
+	return reap(q, true, out, max, deadline_ns, failed, errinfo);
 }
 
 RMEM_API int rmem_reap(struct rmem_queue *q, struct rmem_completion *out, int max, int timeout_ms)
@@ -110,26 +133,21 @@ RMEM_API int rmem_reap(struct rmem_queue *q, struct rmem_completion *out, int ma
 	struct errinfo errinfo;
 	struct call_failure failed = { 0, 0 };
 	uint64_t deadline_ns;
-	bool any;
-	int n = 0, rc = queue_enter(q, &errinfo);
+	int n, rc = queue_enter(q, &errinfo);
 
 	if (rc == 0 && (max < 1 || !out))
 		rc = errinfo_set(&errinfo, -EINVAL, "there is no room for completions");
 	if (rc)
 		return call_done(rc, "rmem_reap", &errinfo);
 	deadline_ns = deadline_of(timeout_ms);
-	do { /* again, if all that has completed is not to be reported */
-		rc = advance(q, deadline_ns, &errinfo);
-		any = queue_completed(q) != 0;
-		n = collect(q, out, max, &failed);
-	} while (n == 0 && rc == 0 && (channel_is_busy(q->channel) || q->ncalls) &&
-		 (any || is_before(deadline_ns)));
-	q->quiet = n == 0;
+	n = likely(q->ncalls == 0) ? reap(q, false, out, max, deadline_ns, &failed, &errinfo)
+				   : reap_with_calls(q, out, max, deadline_ns, &failed, &errinfo);
+	q->quiet = n <= 0;
 	queue_set_short_end(q);
 	if (failed.status)
 		call_done(failed.status, "rmem_reap", reason_of(q, failed.reason));
-	if (n == 0 && rc)
-		return call_done(rc, "rmem_reap",
+	if (n < 0)
+		return call_done(n, "rmem_reap",
 			&(struct errinfo){ "a signal handler ran while it waited" });
 	return n;
 }

@@ -14,13 +14,23 @@
 #define MOST_SHIFT 2
 #define BOTH(level) ((level) | (level) << MOST_SHIFT)
 #define LEVELS BOTH(REACHABLE)
-#define PENDING \
-	(1U << 4) /* to be visited: on the stack, or held and the sweep has not come to it */
+#define PENDING (1U << 4) /* to be visited: soon, or on the stack */
 #define INDIRECT (1U << 5)
+#define HELD (1U << 6) /* from outside of all blocks; the sweep has not come to it */
 #define VALUE_SHIFT 7
 #define FLAGS ((1U << VALUE_SHIFT) - 1)
 
 #define NO_BLOCK UINT32_MAX
+
+/*
+ * Nearly every look at a block misses the caches. So the next few that are visited wait in a queue, while what they
+ * need is fetched: their references when a block has come half the way, the words of the blocks they refer to when it is
+ * next but one.
+ */
+#define SOON 16U
+#define FETCH_TARGETS 8U
+#define FETCH_WORDS 2U
+#define WORDS_FETCHED 8 /* of a block with many references, so many */
 
 enum phase { MARK, GATHER, DONE };
 
@@ -31,7 +41,9 @@ struct reach {
 	uint32_t part; /* of the last block that was visited */
 	uint64_t *words;
 	enum phase phase;
-	uint32_t next;                   /* block of the sweep */
+	uint32_t next;       /* block of the sweep */
+	uint32_t soon[SOON]; /* a ring */
+	uint32_t soon_at, nsoon;
 	uint32_t top;                    /* of the stack */
 	const reach_target *at, *at_end; /* references of the block that is being visited */
 	uint32_t levels;                 /* of that block */
@@ -92,24 +104,10 @@ void reach_hold(struct reach *r, uint32_t block, enum reach_hold how)
 		[REACH_START] = BOTH(REACHABLE),
 	};
 
-	r->words[block] |= levels[how] | PENDING;
+	r->words[block] |= levels[how] | HELD;
 }
 
-/* ---- the stack ---- */
-
-static void push(struct reach *r, uint32_t block)
-{
-	r->words[block] = (r->words[block] & FLAGS) | PENDING | (uint64_t)r->top << VALUE_SHIFT;
-	r->top = block;
-}
-
-static uint32_t pop(struct reach *r)
-{
-	const uint32_t block = r->top;
-
-	r->top = (uint32_t)(r->words[block] >> VALUE_SHIFT);
-	return block;
-}
+/* ---- references of a block ---- */
 
 /* The part that has a block; nparts: none. */
 static uint32_t part_of(const struct reach *r, uint32_t block)
@@ -129,19 +127,81 @@ static uint32_t part_of(const struct reach *r, uint32_t block)
 	return r->nparts;
 }
 
-static void visit(struct reach *r, uint32_t block)
+static bool has_part(struct reach *r, uint32_t block)
 {
 	const struct reach_edges *e = &r->parts[r->part];
 
+	if (r->part >= r->nparts || block < e->first || block - e->first >= e->n)
+		r->part = part_of(r, block);
+	return r->part < r->nparts;
+}
+
+static const reach_target *references_of(
+	struct reach *r, uint32_t block, const reach_target **out_end)
+{
+	*out_end = NULL;
+	return has_part(r, block) ? reach_edges_of(&r->parts[r->part], block, out_end) : NULL;
+}
+
+/* ---- blocks to be visited ---- */
+
+static void put_soon(struct reach *r, uint32_t block)
+{
+	r->soon[(r->soon_at + r->nsoon++) % SOON] = block;
+	if (has_part(r, block))
+		__builtin_prefetch(r->parts[r->part].ends + (block - r->parts[r->part].first));
+	if (r->phase == GATHER)
+		__builtin_prefetch(&r->blocks->blocks[block]);
+}
+
+static void push(struct reach *r, uint32_t block)
+{
+	r->words[block] |= PENDING;
+	if (r->nsoon < SOON) {
+		put_soon(r, block);
+		return;
+	}
+	r->words[block] = (r->words[block] & FLAGS) | (uint64_t)r->top << VALUE_SHIFT;
+	r->top = block;
+}
+
+static void fetch(struct reach *r)
+{
+	const reach_target *at, *end;
+
+	if (r->nsoon > FETCH_TARGETS)
+		__builtin_prefetch(
+			references_of(r, r->soon[(r->soon_at + FETCH_TARGETS) % SOON], &end));
+	if (r->nsoon <= FETCH_WORDS)
+		return;
+	at = references_of(r, r->soon[(r->soon_at + FETCH_WORDS) % SOON], &end);
+	for (int i = 0; i < WORDS_FETCHED && at < end; i++, at++)
+		__builtin_prefetch(&r->words[reach_target_block(*at)]);
+}
+
+/* There is one. */
+static uint32_t take_next(struct reach *r)
+{
+	const uint32_t block = r->soon[r->soon_at];
+	const uint32_t above = r->top;
+
+	r->soon_at = (r->soon_at + 1) % SOON;
+	r->nsoon--;
+	if (above != NO_BLOCK) {
+		r->top = (uint32_t)(r->words[above] >> VALUE_SHIFT);
+		put_soon(r, above);
+	}
+	fetch(r);
+	return block;
+}
+
+static void visit(struct reach *r, uint32_t block)
+{
 	r->words[block] &= FLAGS & ~PENDING;
 	r->levels = r->words[block] & LEVELS;
-	if (r->part >= r->nparts || block < e->first || block - e->first >= e->n) {
-		r->part = part_of(r, block);
-		e = &r->parts[r->part];
-	}
-	r->at = r->at_end = NULL;
-	if (r->part < r->nparts)
-		r->at = reach_edges_of(e, block, &r->at_end);
+	r->at = references_of(r, block, &r->at_end);
+	if (r->leader != NO_BLOCK && block != r->leader)
+		r->sum += r->blocks->blocks[block].bytes;
 }
 
 /* ---- following references ---- */
@@ -158,7 +218,7 @@ static void mark(struct reach *r, const reach_target *end)
 		if ((adds & ~before) == 0)
 			continue;
 		r->words[to] |= adds;
-		if (!(before & PENDING))
+		if (!(before & (PENDING | HELD)))
 			push(r, to);
 	}
 }
@@ -170,7 +230,7 @@ static void gather(struct reach *r, const reach_target *end)
 
 		if ((r->words[to] & (LEVELS | INDIRECT)) || to == r->leader)
 			continue;
-		r->sum += r->blocks->blocks[to].bytes + (r->words[to] >> VALUE_SHIFT);
+		r->sum += r->words[to] >> VALUE_SHIFT; /* its own bytes: visit() */
 		r->words[to] |= INDIRECT;
 		push(r, to);
 	}
@@ -178,7 +238,7 @@ static void gather(struct reach *r, const reach_target *end)
 
 /* ---- the sweep: twice over all blocks, in address order ---- */
 
-static void sweep_phase(struct reach *r)
+static void end_sweep(struct reach *r)
 {
 	r->next = 0;
 	r->phase++;
@@ -189,8 +249,11 @@ static void sweep_one(struct reach *r)
 	const uint32_t block = r->next++;
 
 	if (r->phase == MARK) {
-		if (r->words[block] & PENDING)
-			visit(r, block);
+		const bool held = r->words[block] & HELD;
+
+		r->words[block] &= ~(uint64_t)HELD;
+		if (held)
+			push(r, block);
 	} else if (!(r->words[block] & (LEVELS | INDIRECT))) {
 		r->leader = block;
 		r->sum = 0;
@@ -206,18 +269,18 @@ static void end_walk(struct reach *r)
 	r->leader = NO_BLOCK;
 }
 
-/* The visited block has no more references: go on to the next. */
+/* The visited block has no more references: go on to the next. Marks do not depend on the order; walks do. */
 static void step(struct reach *r)
 {
-	if (r->top != NO_BLOCK) {
-		visit(r, pop(r));
+	if (r->nsoon == SOON || (r->nsoon > 0 && (r->phase != MARK || r->next == r->blocks->n))) {
+		visit(r, take_next(r));
 		return;
 	}
 	end_walk(r);
 	if (r->next < r->blocks->n)
 		sweep_one(r);
 	else
-		sweep_phase(r);
+		end_sweep(r);
 }
 
 bool reach_run(struct reach *r, uint64_t steps)

@@ -19,7 +19,7 @@
  * A holder that is gone holds nothing; that it is gone makes its blocks neither lost nor reachable. One that
  * another program refers to is reachable.
  *
- * Takes 8 bytes per block (with those of reach_blocks and reach_edges 12.6, and 4 per reference). The stack of blocks to be
+ * Takes 8 bytes per block (with those of reach_blocks and reach_edges 14.1, and 4 per reference). The stack of blocks to be
  * visited is a list through these bytes, so it is bounded. One thread at a time.
  */
 #ifndef RMEM_SERVER_AUDIT_REACH_H

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #define FANOUT 16U
+#define LEAF 4U /* a cache line of blocks */
 #define TOGETHER \
 	16U /* look-ups; the caches load the next level for one while the others are compared */
 
@@ -28,15 +29,15 @@ static bool are_valid(const struct reach_block *blocks, uint32_t n)
 	return true;
 }
 
-static uint32_t nodes_for(uint32_t n)
+static uint32_t ratio(uint32_t n, uint32_t of)
 {
-	return (n + FANOUT - 1) / FANOUT;
+	return n / of + (n % of != 0);
 }
 
 /* Keys of one level; what is behind the last is above all addresses. */
 static uint64_t *make_keys(const struct reach_blocks *b, uint32_t n, uint64_t stride)
 {
-	const size_t room = (size_t)nodes_for(n) * FANOUT;
+	const size_t room = (size_t)ratio(n, FANOUT) * FANOUT;
 	uint64_t *keys = aligned_alloc(64, room * sizeof(*keys));
 
 	if (!keys)
@@ -50,19 +51,19 @@ static uint64_t *make_keys(const struct reach_blocks *b, uint32_t n, uint64_t st
 
 int reach_blocks_open(struct reach_blocks *b, const struct reach_block *blocks, uint32_t n)
 {
-	uint64_t stride = FANOUT;
+	uint32_t keys = ratio(n, LEAF);
 
 	if (!are_valid(blocks, n))
 		return -EINVAL;
 	*b = (struct reach_blocks){ .blocks = blocks, .n = n };
-	for (uint32_t keys = n; keys > FANOUT; stride *= FANOUT) {
-		keys = nodes_for(keys);
+	for (uint64_t stride = LEAF; keys > 1; stride *= FANOUT) {
 		b->keys[b->levels] = make_keys(b, keys, stride);
 		if (!b->keys[b->levels]) {
 			reach_blocks_close(b);
 			return -ENOMEM;
 		}
 		b->levels++;
+		keys = ratio(keys, FANOUT);
 	}
 	return 0;
 }
@@ -74,21 +75,21 @@ void reach_blocks_close(struct reach_blocks *b)
 	*b = (struct reach_blocks){ .n = 0 };
 }
 
-/* How many of a node's keys are not above the word. */
-static uint32_t rank_in_keys(const uint64_t *keys, uint64_t word)
+/* The last key of a node that is not above the word; the first, if all are. Without a branch that could be mispredicted. */
+static uint32_t key_for(const uint64_t *keys, uint64_t word)
 {
 	const uint64_t below = word < UINT64_MAX ? word : UINT64_MAX - 1; /* not the padding */
-	uint32_t rank = 0;
+	uint32_t key = 0;
 
-	for (unsigned i = 0; i < FANOUT; i++)
-		rank += keys[i] <= below;
-	return rank;
+	for (uint32_t half = FANOUT / 2; half > 0; half /= 2)
+		key += (keys[key + half] <= below) * half;
+	return key;
 }
 
-/* The same for the blocks that such a node stands for. */
+/* How many blocks of a leaf do not begin above the word. */
 static uint32_t rank_in_blocks(const struct reach_blocks *b, uint32_t first, uint64_t word)
 {
-	const uint32_t n = b->n - first < FANOUT ? b->n - first : FANOUT;
+	const uint32_t n = b->n - first < LEAF ? b->n - first : LEAF;
 	uint32_t rank = 0;
 
 	for (uint32_t i = 0; i < n; i++)
@@ -109,6 +110,17 @@ static reach_target judge(const struct reach_blocks *b, uint32_t first, uint64_t
 	return reach_target_of(block, word != b->blocks[block].addr);
 }
 
+/* Two cache lines of keys, or what is usually one of blocks. */
+static void fetch(const struct reach_blocks *b, unsigned level, uint32_t node)
+{
+	if (level == 0) {
+		__builtin_prefetch(b->blocks + (size_t)node * LEAF);
+		return;
+	}
+	__builtin_prefetch(b->keys[level - 1] + (size_t)node * FANOUT);
+	__builtin_prefetch(b->keys[level - 1] + (size_t)node * FANOUT + FANOUT / 2);
+}
+
 /* A few words, all of them on the same level at the same time. */
 static void find_some(
 	const struct reach_blocks *b, const uint64_t *words, size_t n, reach_target *out)
@@ -119,19 +131,13 @@ static void find_some(
 		const uint64_t *keys = b->keys[level - 1];
 
 		for (size_t i = 0; i < n; i++) {
-			const uint32_t rank =
-				rank_in_keys(keys + (size_t)node[i] * FANOUT, words[i]);
-
-			/* Below the first key of all: the lowest block decides. */
-			node[i] = node[i] * FANOUT + (rank ? rank - 1 : 0);
-			if (level > 1)
-				__builtin_prefetch(b->keys[level - 2] + (size_t)node[i] * FANOUT);
-			else
-				__builtin_prefetch(b->blocks + (size_t)node[i] * FANOUT);
+			node[i] = node[i] * FANOUT +
+				  key_for(keys + (size_t)node[i] * FANOUT, words[i]);
+			fetch(b, level - 1, node[i]);
 		}
 	}
 	for (size_t i = 0; i < n; i++)
-		out[i] = judge(b, node[i] * FANOUT, words[i]);
+		out[i] = judge(b, node[i] * LEAF, words[i]);
 }
 
 void reach_blocks_find(

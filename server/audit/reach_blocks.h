@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Which block does a word refer to? An index over blocks in address order: a tree with 16 keys per node, half a byte per
- * block. Pure.
+ * Which block does a word refer to? An index over blocks in address order: a tree with 16 keys per node and leaves of 4
+ * blocks, 2.1 bytes per block. Pure.
  *
  * A reference to the first byte refers to the start, one to a later byte to the inside. One past the end is no reference; a
  * block of 0 bytes counts as 1 byte long here.
@@ -14,7 +14,7 @@
 #include <stdint.h>
 
 #define REACH_BLOCKS_MAX (UINT32_MAX / 2)
-#define REACH_LEVELS 8 /* 16^8 blocks */
+#define REACH_LEVELS 8
 
 struct reach_block {
 	uint64_t addr;
@@ -44,7 +44,7 @@ struct reach_blocks {
 	const struct reach_block *blocks;
 	uint32_t n;
 	unsigned levels;
-	uint64_t *keys[REACH_LEVELS]; /* of level i: the address of every 16^(i + 1)th block */
+	uint64_t *keys[REACH_LEVELS]; /* of level i: the address of every (4 * 16^i)th block */
 };
 
 /*

@@ -127,6 +127,18 @@ size_t fault_choose(const struct fault_plan *plan, enum fault_kind kind, size_t 
 	return taken;
 }
 
+bool fault_in_one_run(enum fault_kind kind)
+{
+	static const enum fault_kind alone[] = { FAULT_ibv_req_notify_cq, FAULT_ibv_get_cq_event,
+		FAULT_ibv_poll_cq, FAULT_ibv_modify_qp, FAULT_ibv_post_send, FAULT_ibv_post_recv,
+		FAULT_rdma_get_cm_event };
+
+	for (size_t i = 0; i < sizeof(alone) / sizeof(alone[0]); i++)
+		if (alone[i] == kind)
+			return false;
+	return kind <= FAULT_rdma_get_cm_event && fault_limit(0) == 1 && !fault_only_n();
+}
+
 bool fault_happened(
 	enum fault_kind kind, const enum fault_kind absent[], uint64_t calls, unsigned fired)
 {

@@ -46,6 +46,13 @@ uint32_t fault_depth(void);
 /* If $RMEM_FAULT_N is set, only that one call; else 0. */
 uint64_t fault_only_n(void);
 
+/*
+ * Are all places of this kind to fail in one run, each once and one after the other? So it is with $RMEM_FAULT_LIMIT=1,
+ * where a failing call leaves everything as it was, and the step that made it is tried again. What ends something, or
+ * breaks a connection, has a run of its own.
+ */
+bool fault_in_one_run(enum fault_kind kind);
+
 /* Run the scenario; plan_path NULL: without the interposer. False: it ended badly (told). */
 bool fault_scenario(struct rig *r, const char *mode, int files, struct fault_plan *plan,
 	const char *plan_path, const char *about);

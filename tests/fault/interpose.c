@@ -122,19 +122,33 @@ static void tell_where(struct origin origin)
 		used += print_place(plan->where + used, sizeof(plan->where) - used, stack[i]);
 }
 
+/* Is it the first call from a place where one is to fail? */
+static bool hits_target(uint32_t place)
+{
+	for (uint32_t i = 0; i < plan->ntargets; i++)
+		if (plan->targets[i] == place)
+			return atomic_exchange(&plan->hit[i], 1) == 0;
+	return false;
+}
+
 bool fault_hit(enum fault_kind kind, struct origin origin)
 {
-	uint64_t number;
+	uint64_t number, nth;
+	uint32_t place;
 
 	if (!fault_is_ours(origin) || atomic_load(&plan->paused))
 		return false;
 	number = atomic_fetch_add(&plan->counts[kind], 1) + 1 - atomic_load(&plan->base[kind]);
+	place = place_of(origin);
 	if (number - 1 < FAULT_POINTS)
-		atomic_store(&plan->points[kind][number - 1], place_of(origin));
-	if (atomic_load(&plan->kind) != kind || atomic_load(&plan->nth) != number)
+		atomic_store(&plan->points[kind][number - 1], place);
+	if (atomic_load(&plan->kind) != kind)
+		return false;
+	nth = atomic_load(&plan->nth);
+	if (nth ? nth != number : !hits_target(place))
 		return false;
 	tell_where(origin);
-	atomic_store(&plan->fired, 1);
+	atomic_fetch_add(&plan->fired, 1);
 	return true;
 }
 

@@ -20,6 +20,7 @@
 	"RMEM_FAULT_OWNER" /* environment: the shared object whose calls count; "": the program */
 
 #define FAULT_POINTS 8192 /* calls of a kind whose place is remembered */
+#define FAULT_TARGETS 256
 #define FAULT_TEXT 3072
 
 /*
@@ -129,19 +130,22 @@ enum fault_object { FAULT_OBJECTS_OF(FAULT_OBJECT_ENUM) FAULT_OBJECTS };
 static const char *const fault_object_names[FAULT_OBJECTS] = { FAULT_OBJECTS_OF(FAULT_NAME) };
 
 struct fault_plan {
-	_Atomic uint32_t kind;              /* enum fault_kind to fail, FAULT_NONE: none */
-	_Atomic uint64_t nth;               /* since it was armed, from 1 */
-	_Atomic uint32_t paused;            /* nothing is counted */
-	_Atomic uint32_t depth;             /* a place is so many calls deep; 0: all */
-	_Atomic uint32_t sticks;            /* the object of that call can never be ended */
-	_Atomic uintptr_t stuck;            /* that object */
-	_Atomic uint64_t base[FAULT_KINDS]; /* counts when it was armed */
+	_Atomic uint32_t kind; /* enum fault_kind to fail, FAULT_NONE: none */
+	_Atomic uint64_t nth;  /* since it was armed, from 1; 0: the targets */
+	uint32_t ntargets;     /* the first call from each of these places fails */
+	uint32_t targets[FAULT_TARGETS];
+	_Atomic uint32_t hit[FAULT_TARGETS]; /* it has */
+	_Atomic uint32_t paused;             /* nothing is counted */
+	_Atomic uint32_t depth;              /* a place is so many calls deep; 0: all */
+	_Atomic uint32_t sticks;             /* the object of that call can never be ended */
+	_Atomic uintptr_t stuck;             /* that object */
+	_Atomic uint64_t base[FAULT_KINDS];  /* counts when it was armed */
 
 	_Atomic uint64_t counts[FAULT_KINDS];
 	_Atomic uint32_t points[FAULT_KINDS][FAULT_POINTS]; /* place of each call since */
-	_Atomic uint32_t fired;
+	_Atomic uint32_t fired;                             /* so many calls failed */
 	char where
-		[FAULT_TEXT]; /* the stack of the call that failed: "object+0xoffset", innermost first */
+		[FAULT_TEXT]; /* the stack of the last call that failed: "object+0xoffset", innermost first */
 
 	_Atomic int64_t live[FAULT_OBJECTS]; /* created and not destroyed */
 	_Atomic int64_t unacknowledged;      /* CQ events got and not acknowledged */
@@ -151,7 +155,7 @@ struct fault_plan {
 		[64]; /* what the process is doing: written by the program under test, if it does */
 };
 
-/* Count from now on, and fail the nth call of a kind from now. */
+/* Count from now on, and fail the nth call of a kind from now, or with 0 the first from every target. */
 static inline void fault_plan_arm(struct fault_plan *p, enum fault_kind kind, uint64_t nth)
 {
 	atomic_store(&p->kind, FAULT_NONE);

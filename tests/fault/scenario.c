@@ -2,10 +2,10 @@
 /*
  * The program under test: a client that makes every call of librmem, while one thing fails.
  *
- *	scenario SERVER client|server|brief FILES PATH
+ *	scenario SERVER client|server:FAULTS|brief FILES PATH
  *
  * Each call is a step. A step that fails as it should (verdict.h) is tried again, and must work in the end; with
- * "server" the fault is in rmemd. What was written with success is known byte by byte (holdings.h), and compared
+ * "server" it is rmemd that has so many faults. What was written with success is known byte by byte (holdings.h), and compared
  * in the end. Afterwards the main steps are done a second time, which shows that what the fault left behind
  * does no harm, and as many files must be open as FILES says (-1: not looked at, the number is printed). "brief"
  * does only these main steps, once. PATH: the number of this run. The stack that allocates depends on it, so rmemd has no names
@@ -110,6 +110,7 @@ static const struct step {
 	{ "thread", transfers_thread, VERDICT_ANY, false },
 	{ "queue_create", queued_create, VERDICT_QUEUE, false },
 	{ "queue", queued_all, VERDICT_QUEUE, false },
+	{ "queue_calls", queued_calls, VERDICT_ALLOC, false },
 	{ "queue_fd", queued_fd, VERDICT_QUEUE, false },
 	{ "queue_polled", queued_all, VERDICT_QUEUE, false },
 	{ "events", events, VERDICT_QUEUE, false },
@@ -185,12 +186,13 @@ int main(int argc, char **argv)
 	int wanted, files;
 
 	if (argc != 5) {
-		fprintf(stderr, "usage: scenario SERVER client|server|brief FILES PATH\n");
+		fprintf(stderr, "usage: scenario SERVER client|server:FAULTS|brief FILES PATH\n");
 		return 2;
 	}
 	server = argv[1];
 	brief = strcmp(argv[2], "brief") == 0;
-	verdict_begin(strcmp(argv[2], "server") == 0);
+	verdict_begin(
+		strncmp(argv[2], "server:", 7) ? 0 : (unsigned)strtoul(argv[2] + 7, NULL, 10));
 	wanted = (int)strtol(argv[3], NULL, 10);
 	path = strtoul(argv[4], NULL, 10);
 	if (pthread_create(&thread, NULL, run, NULL) || pthread_join(thread, NULL))

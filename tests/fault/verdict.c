@@ -57,8 +57,16 @@ static const int right_errors[FAULT_KINDS] = {
 };
 
 static struct fault_plan none, *plan = &none;
-static bool server_fails;
+static unsigned server_faults;
 static unsigned failures;
+
+/* How many failed steps the faults so far explain. */
+static unsigned failures_max(void)
+{
+	if (server_faults)
+		return 4 * server_faults;
+	return plan->fired > 1 ? plan->fired : 1;
+}
 
 static void map_plan(void)
 {
@@ -74,9 +82,9 @@ static void map_plan(void)
 	close(fd);
 }
 
-void verdict_begin(bool fault_in_server)
+void verdict_begin(unsigned faults_of_server)
 {
-	server_fails = fault_in_server;
+	server_faults = faults_of_server;
 	map_plan();
 }
 
@@ -112,11 +120,11 @@ static bool listed(const int *errors, int error)
 
 void verdict_judge(enum verdict_call call, int rc, const char *text)
 {
-	const int right = call == VERDICT_OPEN && !server_fails ? right_errors[plan->kind] : 0;
+	const int right = call == VERDICT_OPEN && !server_faults ? right_errors[plan->kind] : 0;
 
 	if (rc > 0)
 		verdict_wrong("it returned %d", rc);
-	if (!listed(errors_of[call], -rc) && !(server_fails && listed(server_errors, -rc)))
+	if (!listed(errors_of[call], -rc) && !(server_faults && listed(server_errors, -rc)))
 		verdict_wrong("undocumented error %s (%s)", strerrorname_np(-rc), text);
 	if (!*text || strchr(text, '\n'))
 		verdict_wrong("%s without a sentence: '%s'", strerrorname_np(-rc), text);
@@ -126,8 +134,8 @@ void verdict_judge(enum verdict_call call, int rc, const char *text)
 	fprintf(stderr, "(step %s: %s: %s)\n", plan->step, strerrorname_np(-rc), text);
 	if (plan->kind == FAULT_cm_refused && call != VERDICT_OPEN)
 		verdict_wrong("an open session gave up because nobody listened once");
-	if (++failures > (server_fails ? 4 : 1))
-		verdict_wrong("%u failed calls of one fault", failures);
+	if (++failures > failures_max())
+		verdict_wrong("%u failed calls, and only %u explained", failures, failures_max());
 }
 
 void verdict_compare(const void *got, const void *wanted, size_t n, const char *what)

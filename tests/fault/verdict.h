@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What is right and wrong in the scenario: a step that fails must fail with an error that rmem.h names for that
- * call, and with a sentence, and one fault is one failed step at most. (A fault in rmemd may fail a few, and
+ * call, and with a sentence, and each fault is one failed step at most. (A fault in rmemd may fail a few, and
  * may leave the pool full.) What is wrong ends the process with a line on standard error that says in which step.
  *
  * It is also what tells the interposer and the test, by the plan that they share, how far the scenario is.
@@ -15,7 +15,8 @@
 /* Calls that may fail with the same errors. */
 enum verdict_call { VERDICT_ANY, VERDICT_OPEN, VERDICT_ALLOC, VERDICT_ATOMIC, VERDICT_QUEUE };
 
-void verdict_begin(bool fault_in_server);
+/* faults_of_server: so many calls of rmemd fail; 0: it is librmem's that do. */
+void verdict_begin(unsigned faults_of_server);
 
 /* From now on it is doing this. */
 void verdict_step(const char *name);

@@ -29,6 +29,11 @@ const char *rig_host(void)
 	return getenv("RMEM_HOST");
 }
 
+unsigned rig_rounds(unsigned all, unsigned some)
+{
+	return getenv("RMEM_TEST_FULL") ? all : some;
+}
+
 /* ---- directories ---- */
 
 static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)

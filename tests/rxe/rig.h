@@ -106,6 +106,9 @@ int rig_main(uint16_t port, const struct CMUnitTest *tests, size_t count);
 
 const char *rig_host(void); /* $RMEM_HOST */
 
+/* How often to repeat what is left to chance: all with $RMEM_TEST_FULL, which scripts/test --full sets, else some. */
+unsigned rig_rounds(unsigned all, unsigned some);
+
 /* Start rmemd with these options (NULL-terminated) and 16 MiB, and wait until it is ready. It audits every second. */
 void rig_start(struct rig *r, const char *const options[]);
 

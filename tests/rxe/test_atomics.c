@@ -274,13 +274,15 @@ static uint64_t added(const struct adder *adders)
 	return sum;
 }
 
-#define KILLS 8
+#define KILLS_ALL 8
+#define KILLS 4
 
 /* rmemd is killed under them: what is counted is what was done, give or take what is not known. */
 static void test_atomics_and_kills(void **state)
 {
 	struct adder adders[ADDERS], like = { 0 };
 	uint64_t value, sum, unknown = 0, refused = 0;
+	const unsigned kills = rig_rounds(KILLS_ALL, KILLS);
 	struct rig *r = *state;
 	atomic_bool stop = false;
 
@@ -289,7 +291,7 @@ static void test_atomics_and_kills(void **state)
 	like.word = lib_alloc(like.rm, 16);
 	like.stop = &stop;
 	start_adders(adders, &like, add);
-	for (unsigned kill = 0; kill < KILLS; kill++) {
+	for (unsigned kill = 0; kill < kills; kill++) {
 		uint64_t until_ns = clock_boot_ns() + RIG_LIMIT_MS * NSEC_PER_MSEC;
 		uint64_t before = added(adders);
 

@@ -18,7 +18,8 @@
 
 #define BLOCK 100000ULL
 #define WORKERS 3
-#define KILLS 10
+#define KILLS_ALL 10
+#define KILLS 4
 #define TIMEOUT_MS 6000 /* of calls that are to time out: all else must fit into it */
 #define CM_LIMIT_MS \
 	50000 /* the connection manager's own is a minute: what ends before was ended by us */
@@ -75,6 +76,7 @@ static void test_killed_under_load(void **state)
 {
 	struct client *workers[WORKERS];
 	struct rig *r = *state;
+	const unsigned kills = rig_rounds(KILLS_ALL, KILLS);
 	uint64_t before[WORKERS];
 	json_t *map;
 
@@ -87,7 +89,7 @@ static void test_killed_under_load(void **state)
 		workers[i] = client_start_worker(r->server, &work);
 		before[i] = 0;
 	}
-	for (unsigned kill = 0; kill < KILLS; kill++) {
+	for (unsigned kill = 0; kill < kills; kill++) {
 		/* Each has done some more since the last time. */
 		for (unsigned i = 0; i < WORKERS; i++)
 			client_await_calls(workers[i], before[i] + 20);

@@ -19,8 +19,10 @@
 #include "tests/rxe/shapes.h"
 #include "tests/support/random.h"
 
-#define WAITING_ROUNDS 2500
-#define BATCHES 60
+#define WAITING_ROUNDS_ALL 2500
+#define WAITING_ROUNDS 1000
+#define BATCHES_ALL 60
+#define BATCHES 24
 #define QUEUE_DEPTH 64 /* less than a batch: it has to be reaped in between */
 #define LOOK_EVERY 25  /* rounds, at all remote bytes */
 
@@ -226,6 +228,7 @@ static void check_stats(struct shapes *w, const struct rmem_stats *d)
 
 static void test_waiting(void **state)
 {
+	const unsigned rounds = rig_rounds(WAITING_ROUNDS_ALL, WAITING_ROUNDS);
 	struct rmem_stats last = RMEM_STATS_INIT, d;
 	struct rig *r = *state;
 	uint64_t seed = lib_seed(2026);
@@ -233,7 +236,7 @@ static void test_waiting(void **state)
 
 	rig_start(r, NULL);
 	shapes_create(&w, lib_open(r->server, 0), seed);
-	for (w.round = 1; w.round <= WAITING_ROUNDS; w.round++) {
+	for (w.round = 1; w.round <= rounds; w.round++) {
 		w.seed = seed + w.round; /* each round by itself, whatever those before did */
 		one_round(&w);
 		if (w.round % LOOK_EVERY == 0)
@@ -357,6 +360,7 @@ static void start_one(struct batch *b, struct shape *s)
 
 static void test_queue(void **state)
 {
+	const unsigned batches = rig_rounds(BATCHES_ALL, BATCHES);
 	struct rmem_stats last = RMEM_STATS_INIT, d;
 	static struct batch b;
 	struct rig *r = *state;
@@ -366,7 +370,7 @@ static void test_queue(void **state)
 	rig_start(r, NULL);
 	shapes_create(&w, lib_open(r->server, 0), seed);
 	b = (struct batch){ .w = &w, .q = lib_queue(w.rm, QUEUE_DEPTH) };
-	for (w.round = 1; w.round <= BATCHES; w.round++) {
+	for (w.round = 1; w.round <= batches; w.round++) {
 		w.seed = seed + w.round;
 		shapes_fresh_local(&w);
 		memset(b.pending, 0, sizeof(b.pending));

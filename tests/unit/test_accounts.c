@@ -7,6 +7,7 @@
 #include "tests/support/world.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
 #define SLOTS 12
 #define STEPS 20000
@@ -181,10 +182,11 @@ static void restart(struct world *w)
 
 static void test_any_order(void **state)
 {
+	const unsigned steps = getenv("RMEM_TEST_VALGRIND") ? STEPS / 10 : STEPS;
 	struct world *w = *state;
 	uint64_t seed = 8;
 
-	for (unsigned i = 0; i < STEPS; i++) {
+	for (unsigned i = 0; i < steps; i++) {
 		step(w, &seed);
 		check_sums(w);
 		if (i % 16 == 0)

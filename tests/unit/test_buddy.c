@@ -16,6 +16,7 @@
 
 #include "server/base/bitset.h"
 #include "server/memory/buddy.h"
+#include "tests/support/rounds.h"
 
 #define AVOID_RANGES 5
 #define PAGE BLOCK_MIN_BYTES
@@ -273,7 +274,7 @@ static void test_random(void **state)
 		m->pages = sizes[s];
 		assert_int_equal(buddy_create(m->pages * PAGE, &b), 0);
 		assert_int_equal(buddy_size_bytes(b), m->pages * PAGE);
-		for (unsigned i = 0; i < 4000; i++) {
+		for (unsigned i = 0; i < rounds(4000); i++) {
 			/* Long phases that fill and that empty, so that both ends are met. */
 			unsigned dice = (unsigned)rnd(100) + (i / 500 % 2 ? 30 : 0);
 
@@ -421,7 +422,7 @@ static void test_bitset(void **state)
 
 		assert_non_null(model);
 		assert_int_equal(bitset_create(&set, n), 0);
-		for (unsigned i = 0; i < 3000; i++) {
+		for (unsigned i = 0; i < rounds(3000); i++) {
 			uint64_t at = rnd(n), next = rnd(n);
 
 			model[at] = rnd(2) == 1;

@@ -15,6 +15,7 @@
 #include "client/control/buffers.h"
 #include "tests/support/heap.h"
 #include "tests/support/random.h"
+#include "tests/support/rounds.h"
 
 #define BASE ((uintptr_t)0x700000000000)
 
@@ -140,7 +141,7 @@ static void test_against_model(void **state)
 	uint64_t seed = 11;
 
 	(void)state;
-	for (int round = 0; round < 2000; round++) {
+	for (unsigned round = 0; round < rounds(2000); round++) {
 		unsigned start = (unsigned)random_below(&seed, SPAN);
 		unsigned bytes = 1 + (unsigned)random_below(&seed, 24);
 

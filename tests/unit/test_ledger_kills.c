@@ -4,6 +4,7 @@
  * moments of many.
  */
 #include "tests/support/drafts.h"
+#include "tests/support/rounds.h"
 
 #include <signal.h>
 #include <sys/mman.h>
@@ -221,7 +222,7 @@ static void test_killed_at_random(void **state)
 
 	(void)state;
 	assert_true(j != MAP_FAILED);
-	for (unsigned round = 0; round < 100; round++) {
+	for (unsigned round = 0; round < rounds(100); round++) {
 		uint64_t until = j->done + 1 + rnd(200), spins = rnd(3000);
 		struct ledger *l;
 		struct buddy *b;
@@ -249,8 +250,8 @@ static void test_killed_at_random(void **state)
 		buddy_destroy(b);
 		ledger_close(l);
 	}
-	printf("%llu operations, killed inside one %u times of 100\n", (unsigned long long)j->done,
-		busy);
+	printf("%llu operations, killed inside one %u times of %u\n", (unsigned long long)j->done,
+		busy, rounds(100));
 	assert_true(busy > 0);
 	munmap(j, sizeof(*j));
 }

@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "tests/support/messages.h"
+#include "tests/support/rounds.h"
 
 #define ROUNDS 200
 #define BUFFER_SIZE (256 * 1024)
@@ -81,7 +82,7 @@ static void comes_back_as_it_went(void **state)
 	for (size_t i = 0; i < MESSAGE_KINDS; i++) {
 		const struct message_kind *kind = &message_kinds[i];
 
-		for (int round = 0; round < ROUNDS; round++) {
+		for (unsigned round = 0; round < rounds(ROUNDS); round++) {
 			kind->fill(&before, &seed, round ? FULL_RANDOMLY : FULL_TO_THE_BRIM);
 			assert_int_equal(decode(kind, encode(kind, &before), &after), 0);
 			expect_same(kind);

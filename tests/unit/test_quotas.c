@@ -4,6 +4,7 @@
  * what counting would give. Also over a restart, and over slots that list memory of sessions that are not there.
  */
 #include "tests/support/random.h"
+#include "tests/support/rounds.h"
 #include "tests/support/world.h"
 
 #include <errno.h>
@@ -347,7 +348,7 @@ static void test_any_order(void **state)
 	uint64_t seed = 5;
 
 	change_rules(w, &seed);
-	for (unsigned i = 0; i < STEPS; i++) {
+	for (unsigned i = 0; i < rounds(STEPS); i++) {
 		step(w, &seed);
 		if (i % 2048 == 2047)
 			restart(w);

@@ -13,6 +13,7 @@
 #include "client/space/call.h"
 #include "common/object_record.h"
 #include "tests/support/lender.h"
+#include "tests/support/rounds.h"
 
 #define MANY 300
 #define STEPS 20000
@@ -136,7 +137,7 @@ static void against_the_reference(void **state)
 	(void)state;
 	memset(&m, 0, sizeof(m));
 	m.seed = 11;
-	for (unsigned i = 0; i < STEPS; i++)
+	for (unsigned i = 0; i < rounds(STEPS); i++)
 		realloc_one(rm, &m);
 	for (unsigned i = 0; i < MANY; i++) {
 		check_kept(&m, i, m.bytes[i]);

@@ -290,6 +290,7 @@ static void test_truncated(void **state)
 static void test_mutated_bytes(void **state)
 {
 	static const char telling[] = "\"{}[]:,-0123456789eE.\\utfn \x1b\xc2";
+	const int mutations = getenv("RMEM_TEST_VALGRIND") ? BYTE_MUTATIONS / 10 : BYTE_MUTATIONS;
 	uint64_t seed = 20260101;
 
 	(void)state;
@@ -297,7 +298,7 @@ static void test_mutated_bytes(void **state)
 		size_t size;
 		char *text = load(goldens[i].input, ".json", &size);
 
-		for (int n = 0; n < BYTE_MUTATIONS; n++) {
+		for (int n = 0; n < mutations; n++) {
 			size_t at = random_below(&seed, size);
 			char was = text[at];
 			json_t *answer;
@@ -313,6 +314,18 @@ static void test_mutated_bytes(void **state)
 	}
 }
 
+/* Is this the one of n that is tried? Under valgrind each value has the next one, elsewhere all. */
+static bool has_its_turn(size_t k, size_t n)
+{
+	static size_t turn;
+
+	if (!getenv("RMEM_TEST_VALGRIND"))
+		return true;
+	if (k == 0)
+		turn++;
+	return turn % n == k;
+}
+
 /* Put each of these in the place of every value below container, one at a time, and judge. */
 static void replace_each(const struct golden *g, json_t *container, const json_t *answer,
 	json_t *const odd[], size_t nodd)
@@ -325,6 +338,8 @@ static void replace_each(const struct golden *g, json_t *container, const json_t
 	{
 		json_incref(value);
 		for (size_t k = 0; k < nodd; k++) {
+			if (!has_its_turn(k, nodd))
+				continue;
 			assert_int_equal(json_object_set(container, key, odd[k]), 0);
 			assert_survives(g, answer);
 		}
@@ -335,6 +350,8 @@ static void replace_each(const struct golden *g, json_t *container, const json_t
 	{
 		json_incref(value);
 		for (size_t k = 0; k < nodd; k++) {
+			if (!has_its_turn(k, nodd))
+				continue;
 			assert_int_equal(json_array_set(container, i, odd[k]), 0);
 			assert_survives(g, answer);
 		}
