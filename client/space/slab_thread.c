@@ -69,8 +69,8 @@ int slab_thread_give_back(
 	while ((s = choose(t, all)) != NULL) {
 		int rc = release_block(t->session, s->addr, s, 0, deadline_ns, errinfo);
 
-		/* -ESTALE, -EINVAL, -EIO: it is not this session's any more, however that came. */
-		if (rc && rc != -ESTALE && rc != -EINVAL && rc != -EIO)
+		/* It is not this session's any more, however that came. */
+		if (rc && rc != -ESTALE && rc != -EINVAL && rc != -EIO && rc != -EALREADY)
 			return rc;
 		t->leaving = NULL;
 		atomic_fetch_sub(&d->unsent, 1);
