@@ -151,6 +151,7 @@ static void work(struct slab_thread *t)
 static void *slab_thread_main(void *arg)
 {
 	struct slab_thread *t = arg;
+	struct private_entry *const stack = thread_hide_stack();
 	uint64_t count;
 
 	while (!atomic_load(&t->stopping)) {
@@ -160,6 +161,7 @@ static void *slab_thread_main(void *arg)
 		if (!atomic_load(&t->stopping))
 			work(t);
 	}
+	thread_show_stack(stack);
 	return NULL;
 }
 
