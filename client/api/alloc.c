@@ -83,7 +83,7 @@ static bool hand_out(
 	const bool checked = checking_is_full(rm);
 	const bool clean = !checked || checking_reuse(rm, item, wish->caller);
 
-	if (!objects_hand_out(rm, item, wish, out))
+	if (!objects_hand_out(rm, item, wish, false, out))
 		return false;
 	if (checked)
 		checking_guard(rm, out->slab, slab_item_slot(item));
@@ -187,7 +187,7 @@ bool alloc_here(struct rmem *rm, const struct alloc_call *call, rmem_addr_t *out
 		objects_put_back(rm, item);
 		return false;
 	}
-	if (!objects_hand_out(rm, item, &wish, &object))
+	if (!objects_hand_out(rm, item, &wish, false, &object))
 		return false;
 	if ((call->attr.flags & RMEM_ALLOC_ZERO) && !object.zero) {
 		(void)objects_free(rm, object.slab, object.addr, NULL, &ignored);

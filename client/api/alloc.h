@@ -72,7 +72,7 @@ static inline bool alloc_warm(
 		objects_put_back(rm, item);
 		return false;
 	}
-	if (!objects_hand_out(rm, item, &wish, &object))
+	if (!objects_hand_out(rm, item, &wish, true, &object))
 		return false;
 	*out = object.addr;
 	return true;

@@ -97,42 +97,73 @@ static int start(struct rmem_queue *q, struct operation *op, int rc, const char 
 	return call_done(rc, call, errinfo);
 }
 
-/* Records go in front of what writes to their objects: operations of which the program hears nothing. */
-static int start_records(struct rmem_queue *q, enum operation_kind kind,
-	const struct rmem_iovec *pieces, int n, struct errinfo *errinfo)
+/* An operation that is to be started. */
+struct wish {
+	enum operation_kind kind;
+	uint64_t tag;
+	const struct rmem_iovec *pieces; /* that it will write to, if it writes */
+	int n;
+	int timeout_ms; /* its own; 0: none */
+};
+
+static int start_record(struct rmem_queue *q, const struct wish *w, rmem_addr_t addr,
+	uint32_t *unit, struct errinfo *errinfo)
+{
+	struct operation *op;
+	int rc = take_place(q, OPERATION_WRITE, 0, &op, errinfo);
+
+	if (rc)
+		return rc;
+	op_set_timeout(op, w->timeout_ms);
+	rc = exact_plan(q->channel->session, addr, op, errinfo);
+	if (rc)
+		return rc == EXACT_NEEDLESS ? 0 : rc;
+	if (!*unit)
+		*unit = pipeline_next_unit(&q->channel->pipeline);
+	op->unit = *unit;
+	op->silent = true;
+	return launch(q, op, errinfo);
+}
+
+/*
+ * Records go in front of what writes to their objects: operations of which the program hears nothing, and which have
+ * the time of what they are in front of. Returns their unit in *out, or 0.
+ */
+static int start_records(
+	struct rmem_queue *q, const struct wish *w, uint32_t *out, struct errinfo *errinfo)
 {
 	struct session *s = q->channel->session;
-	struct operation *op;
 	int rc = 0;
 
+	*out = 0;
 	/* What is wrong with the pieces is said when the operation is planned. */
-	if (!s->exact || kind == OPERATION_READ || !pieces || n > PLAN_PIECES_MAX)
+	if (!s->exact || w->kind == OPERATION_READ || !w->pieces || w->n > PLAN_PIECES_MAX)
 		return 0;
-	for (int i = 0; i < n && rc == 0; i++) {
-		if (!exact_needs(s, pieces[i].base))
+	for (int i = 0; i < w->n && rc == 0; i++) {
+		if (!exact_needs(s, w->pieces[i].base))
 			continue;
-		rc = take_place(q, OPERATION_WRITE, 0, &op, errinfo);
-		if (rc == 0 && exact_plan(s, pieces[i].base, op)) {
-			op->silent = true;
-			rc = launch(q, op, errinfo);
-		}
+		rc = start_record(q, w, w->pieces[i].base, out, errinfo);
 	}
 	return rc;
 }
 
-/* Room for one more, that will write to these pieces if it writes; NULL, and *rc. */
-static struct operation *begin(struct rmem_queue *q, enum operation_kind kind, uint64_t tag,
-	const struct rmem_iovec *pieces, int n, int *rc, struct errinfo *errinfo)
+/* Room for one more; NULL, and *rc. */
+static struct operation *begin(
+	struct rmem_queue *q, const struct wish *w, int *rc, struct errinfo *errinfo)
 {
 	struct operation *op = NULL;
+	uint32_t unit = 0;
 
 	errinfo->text[0] = '\0';
 	*rc = q ? call_enter(q->rm, errinfo) : errinfo_set(errinfo, -EINVAL, "the queue is NULL");
 	if (*rc == 0)
-		*rc = start_records(q, kind, pieces, n, errinfo);
+		*rc = start_records(q, w, &unit, errinfo);
 	if (*rc == 0)
-		*rc = take_place(q, kind, tag, &op, errinfo);
-	return *rc ? NULL : op;
+		*rc = take_place(q, w->kind, w->tag, &op, errinfo);
+	if (*rc)
+		return NULL;
+	op->unit = unit;
+	return op;
 }
 
 static __attribute__((noinline)) void post_batch(struct channel *ch)
@@ -165,7 +196,9 @@ static __attribute__((noinline)) int start_long(struct rmem_queue *q, enum opera
 	const struct rmem_iovec piece = { remote, bytes };
 	struct errinfo errinfo;
 	int rc;
-	struct operation *op = begin(q, kind, tag, &piece, 1, &rc, &errinfo);
+	struct operation *op =
+		begin(q, &(struct wish){ .kind = kind, .tag = tag, .pieces = &piece, .n = 1 }, &rc,
+			&errinfo);
 
 	if (op)
 		rc = operation_plan_one(op, local, remote, bytes, &errinfo);
@@ -208,13 +241,16 @@ RMEM_API int rmem_start(struct rmem_queue *q, const struct rmem_op *from)
 	int rc = op_read(from, RMEM_OP_SILENT | RMEM_OP_FENCED | RMEM_OP_ONCE, &mine, &errinfo);
 	const struct rmem_iovec word = { mine.addr, sizeof(uint64_t) };
 	const bool is_copy = mine.kind <= RMEM_OP_WRITE;
-	const struct rmem_iovec *pieces = is_copy ? mine.remote : &word;
-	const int n = is_copy ? mine.nremote : 1;
+	const struct wish wish = { .kind = op_kind(&mine),
+		.tag = mine.tag,
+		.pieces = is_copy ? mine.remote : &word,
+		.n = is_copy ? mine.nremote : 1,
+		.timeout_ms = mine.timeout_ms };
 
 	if (rc == 0 && q && start_short_op(q, &mine))
 		return 0;
 	if (rc == 0)
-		op = begin(q, op_kind(&mine), mine.tag, pieces, n, &rc, &errinfo);
+		op = begin(q, &wish, &rc, &errinfo);
 	if (op) {
 		op->fence |= (mine.flags & RMEM_OP_FENCED) != 0;
 		rc = op_plan(&mine, op, &errinfo);
@@ -227,7 +263,9 @@ static int start_lists(struct rmem_queue *q, enum operation_kind kind, const str
 {
 	struct errinfo errinfo;
 	int rc;
-	struct operation *op = begin(q, kind, tag, remote, nremote, &rc, &errinfo);
+	struct operation *op =
+		begin(q, &(struct wish){ .kind = kind, .tag = tag, .pieces = remote, .n = nremote },
+			&rc, &errinfo);
 
 	if (op)
 		rc = operation_plan(op, local, nlocal, remote, nremote, &errinfo);
@@ -253,7 +291,9 @@ static int start_word(struct rmem_queue *q, const struct operation *word, const 
 	const struct rmem_iovec piece = { word->addr, sizeof(uint64_t) };
 	struct errinfo errinfo;
 	int rc;
-	struct operation *op = begin(q, word->kind, word->tag, &piece, 1, &rc, &errinfo);
+	struct operation *op = begin(q,
+		&(struct wish){ .kind = word->kind, .tag = word->tag, .pieces = &piece, .n = 1 },
+		&rc, &errinfo);
 
 	if (op) {
 		op->addr = word->addr;

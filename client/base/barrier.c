@@ -3,10 +3,12 @@
 
 #include <linux/membarrier.h>
 #include <pthread.h>
-#include <stdbool.h>
-#include <sys/mman.h>
+#include <stdatomic.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
+
+#define PAUSE_NS 5000000L
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static bool is_registered;
@@ -17,22 +19,28 @@ static void register_once(void)
 		syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
 }
 
-/* Where membarrier(2) is forbidden: taking a right away from a page interrupts each processor that runs the process. */
-static void change_rights(void)
+bool barrier_is_there(void)
 {
-	const size_t bytes = (size_t)sysconf(_SC_PAGESIZE);
-	char *page = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	pthread_once(&once, register_once);
+	return is_registered;
+}
 
-	if (page == MAP_FAILED)
-		return;
-	*(volatile char *)page = 1;
-	(void)mprotect(page, bytes, PROT_READ);
-	(void)munmap(page, bytes);
+/*
+ * It was there, and is refused now (a program that has given up rights): threads go on without fences. A processor
+ * makes what it has stored visible within microseconds, and a thread that does not run has left nothing behind in one.
+ */
+static void pause_instead(void)
+{
+	const struct timespec pause = { .tv_nsec = PAUSE_NS };
+
+	(void)nanosleep(&pause, NULL);
 }
 
 void barrier_all_threads(void)
 {
-	pthread_once(&once, register_once);
-	if (!is_registered || syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) != 0)
-		change_rights();
+	atomic_thread_fence(memory_order_seq_cst);
+	if (barrier_is_there() &&
+		syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) != 0)
+		pause_instead();
+	atomic_thread_fence(memory_order_seq_cst);
 }

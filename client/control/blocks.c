@@ -224,9 +224,9 @@ void blocks_free_lost(struct blocks *t, struct block *b, bool counted)
 		blocks_remove(t, b);
 }
 
-void blocks_set_state(struct blocks *t, struct block *b, enum block_state state)
+/* All but what has to be seen by all threads before it goes on. */
+static void change_state(struct blocks *t, struct block *b, enum block_state state)
 {
-	struct slab *const slab = state == BLOCK_STALE ? b->slab : NULL;
 	const bool was_over = is_over(b);
 
 	b->state = (uint8_t)state;
@@ -241,14 +241,28 @@ void blocks_set_state(struct blocks *t, struct block *b, enum block_state state)
 		else
 			DL_APPEND(t->over, b);
 	}
-	if (!slab)
-		return;
-	/* First: a thread that frees an object from now on sees that it is lost, or its object is not counted. */
-	depot_lose(t->depot, slab);
-	barrier_all_threads();
-	b->left = slab_count_live(slab);
+	if (state == BLOCK_STALE && b->slab)
+		depot_lose(t->depot, b->slab);
+}
+
+/*
+ * Its slab is lost, and a barrier was made since: a thread that frees an object from now on sees that, or its object is
+ * not counted.
+ */
+static void count_left(struct blocks *t, struct block *b)
+{
+	b->left = slab_count_live(b->slab);
 	if (b->left == 0)
 		blocks_remove(t, b);
+}
+
+void blocks_set_state(struct blocks *t, struct block *b, enum block_state state)
+{
+	change_state(t, b, state);
+	if (state != BLOCK_STALE || !b->slab)
+		return;
+	barrier_all_threads();
+	count_left(t, b);
 }
 
 struct block *blocks_find_range(const struct blocks *t, uint64_t addr, uint64_t bytes)
@@ -269,15 +283,28 @@ struct block *blocks_find(const struct blocks *t, uint64_t addr)
 	return b && b->addr == addr ? b : NULL;
 }
 
+/* By number: one that is this session's own, and that it still may want; else NULL. */
+static struct block *own_block(const struct blocks *t, size_t i)
+{
+	struct block *b = &t->chunks[i / BLOCKS_PER_CHUNK][i % BLOCKS_PER_CHUNK];
+
+	/* Those that are not in use have no address. */
+	return blocks_find(t, b->addr) == b && b->state != BLOCK_FREED && !b->attached ? b : NULL;
+}
+
+/* With one barrier for all. */
 void blocks_mark_stale(struct blocks *t)
 {
-	for (size_t i = 0; i < t->nchunks * BLOCKS_PER_CHUNK; i++) {
-		struct block *b = &t->chunks[i / BLOCKS_PER_CHUNK][i % BLOCKS_PER_CHUNK];
+	const size_t n = t->nchunks * BLOCKS_PER_CHUNK;
+	struct block *b;
 
-		/* Those that are not in use have no address. */
-		if (blocks_find(t, b->addr) == b && b->state != BLOCK_FREED && !b->attached)
-			blocks_set_state(t, b, BLOCK_STALE);
-	}
+	for (size_t i = 0; i < n; i++)
+		if ((b = own_block(t, i)) != NULL)
+			change_state(t, b, BLOCK_STALE);
+	barrier_all_threads();
+	for (size_t i = 0; i < n; i++)
+		if ((b = own_block(t, i)) != NULL && b->slab)
+			count_left(t, b);
 }
 
 void blocks_revive(struct blocks *t, struct block *b)

@@ -49,8 +49,9 @@ struct operation {
 	struct slab *slab;           /* is_journal, for one record, desired: of this slab, and */
 	uint32_t
 		slot; /* ... of this slot, which count as sent when it has completed; NULL: not for one */
-	uint64_t *old;        /* where to put what was there; NULL is fine */
-	size_t pause_bytes;   /* build no work request beyond this many bytes left */
+	uint32_t unit;      /* of records and the data behind them: pipeline_next_unit(); 0: none */
+	uint64_t *old;      /* where to put what was there; NULL is fine */
+	size_t pause_bytes; /* build no work request beyond this many bytes left */
 	unsigned outstanding; /* its work requests that are posted */
 	uint64_t lease_epoch; /* an atomic operation: to be sent in this one only; 0: in any */
 	uint64_t deadline_ns; /* if it is timed; on the boot clock */

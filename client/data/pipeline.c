@@ -97,13 +97,18 @@ int pipeline_attach(struct pipeline *p, struct endpoint *ep, struct errinfo *err
 	return 0;
 }
 
-/* A record has arrived. If not, or if perhaps after a later one of its slot, that one is to be sent again. */
-static void note_sent(const struct operation *op)
+/*
+ * A record has arrived. If not, or if perhaps after a later one of its slot, that one is to be sent again; where this one
+ * may still arrive, when it cannot any more.
+ */
+static void note_sent(const struct pipeline *p, const struct operation *op)
 {
 	if (!op->slab)
 		return;
 	if (op->status == 0 && slab_record(op->slab, op->slot) == op->desired)
 		atomic_store_explicit(&op->slab->sent[op->slot], op->desired, memory_order_release);
+	else if (p->unsettled)
+		depot_doubt(op->slab->depot, op->slab);
 	else
 		depot_touch(op->slab->depot, op->slab, op->slot);
 }
@@ -115,7 +120,7 @@ void pipeline_complete(struct pipeline *p)
 	for (; p->first && p->first != p->building && operation_is_done(p->first); n++) {
 		temp_mrs_release(&p->temp_mrs, p->first);
 		if (p->first->is_journal)
-			note_sent(p->first);
+			note_sent(p, p->first);
 		p->first = p->first->following;
 	}
 	if (!p->first)
@@ -132,8 +137,24 @@ void pipeline_drop_carried(struct pipeline *p)
 		end_operations(p, 1);
 }
 
-void pipeline_give_up(struct operation *op)
+/* Data does not go without a record that belongs in front of it. It is the first behind the records, if it was started. */
+static void fail_unit(struct pipeline *p, const struct operation *record)
 {
+	struct operation *data = record->following;
+
+	p->failed_unit = record->unit;
+	p->failed_status = record->status;
+	p->failed_reason = record->reason;
+	while (data && data->is_journal)
+		data = data->following;
+	if (data && data->unit == record->unit && !data->status)
+		operation_fail(data, record->status, record->reason);
+}
+
+void pipeline_give_up(struct pipeline *p, struct operation *op)
+{
+	if (op->is_journal && op->unit)
+		fail_unit(p, op);
 	op->begun = true;
 	op->next.left = op->left.left = 0;
 }
@@ -212,8 +233,8 @@ void pipeline_fail(struct pipeline *p, int rc, const struct errinfo *errinfo)
 		if (!op->status)
 			operation_fail(op, rc, reason);
 		if (op->is_journal)
-			note_sent(op);
-		pipeline_give_up(op);
+			note_sent(p, op);
+		pipeline_give_up(p, op);
 	}
 	p->first = p->building = p->last = NULL;
 	end_operations(p, n);
@@ -227,6 +248,8 @@ void pipeline_add(struct pipeline *p, struct operation *op)
 	if (!p->carried)
 		grace_add(&p->turn.begun, 1);
 	p->carried = false;
+	if (op->unit && op->unit == p->failed_unit && !op->is_journal)
+		operation_fail(op, p->failed_status, p->failed_reason);
 	pipeline_link(p, op);
 	p->long_end = UINT64_MAX;
 	if (op->timed && op->deadline_ns < p->deadline_ns)
@@ -273,7 +296,7 @@ static void interrupt(struct pipeline *p)
 static void drop_failed(struct pipeline *p)
 {
 	while (p->first && p->first == p->building && p->first->status && !p->first->outstanding) {
-		pipeline_give_up(p->first);
+		pipeline_give_up(p, p->first);
 		pipeline_build_from(p, p->first->following);
 		pipeline_complete(p);
 	}

@@ -97,6 +97,10 @@ struct pipeline {
 	uint64_t short_end;
 	uint64_t long_end; /* work requests from here on are of short operations, and not bounced */
 	unsigned once;     /* built and not posted, of operations that are sent once */
+	uint32_t units;    /* so far */
+	/* The record that was given up last: data of its unit is not sent. Unit 0: none was. */
+	uint32_t failed_unit, failed_reason;
+	int failed_status;
 	/* no operation ends earlier by its own; PIPELINE_FOREVER: none has one */
 	uint64_t deadline_ns;
 	uint64_t built, posted, done; /* work requests: done <= posted <= built */
@@ -178,8 +182,18 @@ static inline void pipeline_count(struct pipeline *p, enum way way, size_t bytes
 /* Build this one next. A fence before it stays until there is a work request that it can go with. */
 void pipeline_build_from(struct pipeline *p, struct operation *op);
 
+/*
+ * A number for records and the operation that they are in front of: if one of the records fails, so does the operation,
+ * which is not sent without it.
+ */
+static inline uint32_t pipeline_next_unit(struct pipeline *p)
+{
+	p->units += p->units == UINT32_MAX ? 2 : 1;
+	return p->units;
+}
+
 /* It has failed: what is on its way ends, the rest is not sent. */
-void pipeline_give_up(struct operation *op);
+void pipeline_give_up(struct pipeline *p, struct operation *op);
 
 /*
  * Operations whose time is over fail with -ETIMEDOUT; if one of them is on its way, the connection is broken for

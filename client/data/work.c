@@ -288,7 +288,7 @@ void work_build_all(struct channel *ch, struct errinfo *errinfo)
 		if (rc)
 			operation_fail(op, rc, reasons_add(p->reasons, errinfo));
 		if (op->status)
-			pipeline_give_up(op);
+			pipeline_give_up(p, op);
 		pipeline_build_from(p, op->following);
 	}
 	if (p->long_end == UINT64_MAX)

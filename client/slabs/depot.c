@@ -144,6 +144,26 @@ static void put_into(
 		s->period = period;
 }
 
+/* All its slots have come back, and it is not in its class any more. */
+static void retire(struct depot *d, struct slab *s)
+{
+	s->period = grace_begin(d->grace);
+	pthread_mutex_lock(&d->unused_lock);
+	LL_PREPEND(d->over, s);
+	pthread_mutex_unlock(&d->unused_lock);
+}
+
+static void put_into_lost(struct depot *d, struct slab *s, uint32_t slot)
+{
+	uint64_t *const word = &s->free[slot / 64];
+
+	if (*word >> slot % 64 & 1)
+		return;
+	*word |= 1ULL << slot % 64;
+	if (++s->nfree == s->slots)
+		retire(d, s);
+}
+
 /* Room for one more id. */
 static int grow(struct depot *d, struct depot_class *c)
 {
@@ -211,7 +231,9 @@ bool depot_put(
 	for (unsigned i = 0; i < n; i++) {
 		struct slab *s = slab_item_slab(items[i]);
 
-		if (!atomic_load_explicit(&s->lost, memory_order_relaxed))
+		if (atomic_load_explicit(&s->lost, memory_order_relaxed))
+			put_into_lost(d, s, slab_item_slot(items[i]));
+		else
 			put_into(d, c, s, slab_item_slot(items[i]), period);
 	}
 	pthread_mutex_unlock(&c->lock);
@@ -237,17 +259,18 @@ static void unreserve(struct depot_class *c)
 	pthread_mutex_unlock(&c->lock);
 }
 
-/* One that was given back, with room for so many slots; or NULL. */
+/* One that was given back, with room for so many slots, and for the fewest more; or NULL. */
 static struct slab *take_unused(struct depot *d, uint32_t slots)
 {
-	struct slab *s, **at;
+	struct slab *s, **at, **best = NULL;
 
 	pthread_mutex_lock(&d->unused_lock);
-	for (at = &d->unused; *at && (*at)->room < slots;)
-		at = &(*at)->next;
-	s = *at;
+	for (at = &d->unused; *at && (!best || (*best)->room / 2 >= slots); at = &(*at)->next)
+		if ((*at)->room >= slots && (!best || (*at)->room < (*best)->room))
+			best = at;
+	s = best ? *best : NULL;
 	if (s)
-		*at = s->next;
+		*best = s->next;
 	pthread_mutex_unlock(&d->unused_lock);
 	return s;
 }
@@ -349,6 +372,40 @@ void depot_add_dirty(struct depot *d, struct slab *s)
 		;
 }
 
+void depot_doubt(struct depot *d, struct slab *s)
+{
+	const uint64_t period = grace_begin(d->grace);
+
+	pthread_mutex_lock(&d->unused_lock);
+	s->doubt_period = period;
+	if (!s->is_doubtful) {
+		LL_PREPEND2(d->doubtful, s, next_doubtful);
+		atomic_fetch_add(&d->ndoubtful, 1);
+	}
+	s->is_doubtful = true;
+	pthread_mutex_unlock(&d->unused_lock);
+}
+
+void depot_end_doubts(struct depot *d)
+{
+	struct slab *s, *next;
+
+	if (!depot_has_doubts(d))
+		return;
+	pthread_mutex_lock(&d->unused_lock);
+	LL_FOREACH_SAFE2(d->doubtful, s, next, next_doubtful)
+	{
+		if (!grace_has_ended(d->grace, s->doubt_period))
+			continue;
+		LL_DELETE2(d->doubtful, s, next_doubtful);
+		s->is_doubtful = false;
+		for (uint32_t slot = 0; slot < s->slots; slot += SLAB_LINE_RECORDS)
+			depot_touch(d, s, slot);
+		atomic_fetch_sub(&d->ndoubtful, 1);
+	}
+	pthread_mutex_unlock(&d->unused_lock);
+}
+
 void depot_set_kept(struct depot *d, struct slab *s, uint32_t slot, bool kept)
 {
 	if (slab_set_kept(s, slot, kept))
@@ -378,8 +435,32 @@ void depot_lose(struct depot *d, struct slab *s)
 	struct depot_class *c = &d->classes[s->size_class];
 
 	pthread_mutex_lock(&c->lock);
-	if (!atomic_load_explicit(&s->lost, memory_order_relaxed))
+	/* One that is being given back has left its class already. */
+	if (!atomic_load_explicit(&s->lost, memory_order_relaxed)) {
 		take_out(d, c, s);
+		if (s->nfree == s->slots)
+			retire(d, s);
+	}
 	pthread_mutex_unlock(&c->lock);
 	atomic_fetch_sub(&d->kept, slab_forget_kept(s));
+}
+
+void depot_reuse_lost(struct depot *d, depot_in_use_fn *in_use, void *arg)
+{
+	struct slab *all, *s, *next;
+
+	pthread_mutex_lock(&d->unused_lock);
+	all = d->over;
+	d->over = NULL;
+	pthread_mutex_unlock(&d->unused_lock);
+	LL_FOREACH_SAFE (all, s, next) {
+		const bool wanted = !grace_has_ended(d->grace, s->period) || in_use(arg, s);
+
+		pthread_mutex_lock(&d->unused_lock);
+		if (wanted)
+			LL_PREPEND(d->over, s);
+		else
+			LL_PREPEND(d->unused, s);
+		pthread_mutex_unlock(&d->unused_lock);
+	}
 }

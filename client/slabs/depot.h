@@ -41,6 +41,9 @@ struct depot {
 	pthread_mutex_t unused_lock;
 	_Atomic unsigned turn; /* which class's empty slab goes back next */
 	struct slab *unused;   /* those that were given back, for others to come */
+	struct slab *over;     /* those that were lost, and of which all slots have come back */
+	struct slab *doubtful; /* those that depot_doubt() was called for */
+	_Atomic uint32_t ndoubtful;
 };
 
 void depot_init(struct depot *d, struct heap *heap, struct grace *grace);
@@ -57,7 +60,8 @@ unsigned depot_take(struct depot *d, unsigned size_class, slab_item *out, unsign
 
 /*
  * Slots come back, all of one class, that nobody holds any more. period: of grace_begin(), after they were freed; 0: no
- * operation is on its way on any. Slots of slabs that were lost are dropped. true: depot_has_surplus().
+ * operation is on its way on any. Slots of slabs that were lost count, and are not handed out any more. true:
+ * depot_has_surplus().
  */
 bool depot_put(
 	struct depot *d, unsigned size_class, const slab_item *items, unsigned n, uint64_t period);
@@ -76,28 +80,53 @@ struct slab *depot_take_empty(struct depot *d);
 /* ... which it was: its memory is for another slab. */
 void depot_drop(struct depot *d, struct slab *s);
 
-/*
- * A record has changed. Any thread, without a lock or a fence, and mostly without a store: the journal makes a barrier in
- * all threads (client/base/barrier.h) after it has said that it sends the line, and before it reads the records.
- */
 __attribute__((noinline)) void depot_add_dirty(struct depot *d, struct slab *s);
 
-/* Have all changes reached the server? */
+/* Have all changes reached the server, for good? */
 static inline bool depot_is_sent(const struct depot *d)
 {
-	return atomic_load(&d->unsent) == 0;
+	return atomic_load(&d->unsent) == 0 && atomic_load(&d->ndoubtful) == 0;
 }
 
-static inline void depot_touch(struct depot *d, struct slab *s, uint32_t slot)
+static inline __attribute__((always_inline)) void depot_mark_dirty(
+	struct depot *d, struct slab *s, uint32_t slot)
 {
 	_Atomic uint8_t *line = &s->dirty[slot / SLAB_LINE_RECORDS];
 
-	atomic_signal_fence(
-		memory_order_seq_cst); /* the compiler keeps the order; the processor is told by the barrier */
 	if (atomic_load_explicit(line, memory_order_relaxed) != LINE_CHANGED)
 		atomic_store_explicit(line, LINE_CHANGED, memory_order_release);
 	if (__builtin_expect(!atomic_load_explicit(&s->is_dirty, memory_order_relaxed), 0))
 		depot_add_dirty(d, s);
+}
+
+/* A record has changed. Any thread, without a lock. */
+static inline void depot_touch(struct depot *d, struct slab *s, uint32_t slot)
+{
+	atomic_thread_fence(memory_order_seq_cst);
+	depot_mark_dirty(d, s, slot);
+}
+
+/*
+ * The same without a fence, mostly without a store, where barrier_is_there(): the journal makes a barrier in all threads
+ * (client/base/barrier.h) after it has said that it sends the line, and before it reads the records.
+ */
+static inline void depot_touch_warm(struct depot *d, struct slab *s, uint32_t slot)
+{
+	atomic_signal_fence(memory_order_seq_cst); /* for the compiler */
+	depot_mark_dirty(d, s, slot);
+}
+
+/*
+ * An operation was given up that writes a record of the slab, and the server may still carry it out, after later ones.
+ * When that is over all records are sent again. Any thread.
+ */
+void depot_doubt(struct depot *d, struct slab *s);
+/* Those for which it is over have changed. The thread that sends records. */
+void depot_end_doubts(struct depot *d);
+
+static inline bool depot_has_doubts(const struct depot *d)
+{
+	return atomic_load(&d->ndoubtful) != 0;
 }
 
 /* The server keeps the record of a slot from now on, or not any more. With a lock of the caller's. */
@@ -105,7 +134,15 @@ void depot_set_kept(struct depot *d, struct slab *s, uint32_t slot, bool kept);
 /* The slab with the least id from *id on, of the class or a later one: *size_class and *id are its own. NULL: no more. */
 struct slab *depot_next(struct depot *d, unsigned *size_class, uint32_t *id);
 
-/* It was lost: none of its slots is handed out any more. Magazines may have some, so its memory is not used again. */
+/*
+ * It was lost: none of its slots is handed out any more. When all have come back, from magazines and from the program,
+ * and no operation is on its way on any, its memory is for another slab (depot_reuse_lost()).
+ */
 void depot_lose(struct depot *d, struct slab *s);
+
+/* Is a slab that was lost still in the session's table? */
+typedef bool depot_in_use_fn(void *arg, const struct slab *s);
+/* Those that were lost and can be are used again. The thread that sends records. */
+void depot_reuse_lost(struct depot *d, depot_in_use_fn *in_use, void *arg);
 
 #endif

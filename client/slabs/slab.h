@@ -3,7 +3,7 @@
  * A slab as its owner knows it: where it lies, and the record of each slot (common/object_record.h). The records here
  * are the truth; those on the server follow (client/space/journal.h). Which lines of records differ is remembered.
  *
- * A slab's memory stays a slab's until the heap is destroyed: a program that frees an address twice may look at one
+ * A slab's memory stays a slab's, this one's or another's, until the heap is destroyed: a program that frees an address twice may look at one
  * that is given back meanwhile.
  *
  * Any thread, but for what depot.h says. Pure.
@@ -58,6 +58,16 @@ struct slab {
 	_Atomic(_Atomic uint32_t *) shadow; /* by slot (shadow.h); NULL: RMEM_CHECK is not full */
 
 	struct slab *next_taken; /* of those that the journal is sending */
+	/*
+	 * journal=exact: records of the slab are on their way in a line, or may be, so that an older one may arrive after
+	 * one that is in front of data: that waits.
+	 */
+	_Atomic bool in_flight;
+
+	/* Under the depot's unused_lock: an old record may still arrive, before this grace period has ended. */
+	struct slab *next_doubtful;
+	uint64_t doubt_period;
+	bool is_doubtful;
 
 	struct depot *depot; /* that it is in, or was */
 

@@ -1,7 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "client/space/exact.h"
 
+#include <errno.h>
+
 #include "client/data/keys.h"
+#include "common/clock.h"
+#include "common/handshake.h"
+
+#define AWAIT_NS (50 * NSEC_PER_USEC) /* between looks */
 
 static bool find(const struct session *s, rmem_addr_t addr, struct slab **out, uint32_t *out_slot)
 {
@@ -23,22 +29,46 @@ bool exact_needs(const struct session *s, rmem_addr_t addr)
 	return find(s, addr, &slab, &slot);
 }
 
-bool exact_plan(struct session *s, rmem_addr_t addr, struct operation *op)
+/* The journal reads records after it has said that they are in flight: it has this one, or this sees that. */
+static int await_journal(struct session *s, const struct slab *slab, const struct operation *op,
+	struct errinfo *errinfo)
+{
+	const uint64_t deadline_ns = op->timed ? op->deadline_ns : session_deadline(s);
+
+	atomic_thread_fence(memory_order_seq_cst);
+	if (atomic_load(&slab->in_flight))
+		session_wake_slab_thread(s);
+	while (atomic_load(&slab->in_flight)) {
+		const uint64_t now = clock_boot_ns();
+
+		if (now >= deadline_ns)
+			return errinfo_set(errinfo, -ETIMEDOUT,
+				"records of objects that are written before do not get to rmemd");
+		if (handshake_wait(-1, -1, s->cancel_fd, now + AWAIT_NS) == -ECANCELED)
+			return errinfo_set(errinfo, -ECANCELED, "closing");
+	}
+	return 0;
+}
+
+int exact_plan(struct session *s, rmem_addr_t addr, struct operation *op, struct errinfo *errinfo)
 {
 	struct slab *slab;
-	struct errinfo ignored;
 	uint32_t slot;
+	int rc;
 
 	if (!find(s, addr, &slab, &slot))
-		return false;
+		return EXACT_NEEDLESS;
+	rc = await_journal(s, slab, op, errinfo);
+	if (rc)
+		return rc;
 	op->kind = OPERATION_WRITE;
 	op->is_journal = true;
 	op->slab = slab;
 	op->slot = slot;
 	op->desired = slab_record(slab, slot);
 	op->as_of = keys_as_of(s);
-	return operation_plan_one(op, &op->desired, slab_record_addr(slab, slot),
-		       sizeof(op->desired), &ignored) == 0;
+	return operation_plan_one(
+		op, &op->desired, slab_record_addr(slab, slot), sizeof(op->desired), errinfo);
 }
 
 struct exact_pieces exact_pieces(const struct session *s, const struct operation *op)

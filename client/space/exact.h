@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * journal=exact: before the first data that is written to an object, its record is written on the same queue pair. A
- * queue pair works in order: if the data arrived, the record did.
+ * queue pair works in order: if the data arrived, the record did. Both are a unit (pipeline_next_unit()): if the record is
+ * given up, so is the data.
  *
  * A record counts as sent when its write has completed (pipeline_complete()). Until then each further write to the
  * object, on whatever queue pair, has it in front. Any thread.
@@ -14,8 +15,13 @@
 
 /* Does the record of the object that addr is in have to be sent first? */
 bool exact_needs(const struct session *s, rmem_addr_t addr);
-/* ... then op, which is zeroed but for what its maker keeps, writes it; it must not move. */
-bool exact_plan(struct session *s, rmem_addr_t addr, struct operation *op);
+/*
+ * ... then op writes it; it is zeroed but for what its maker keeps, and its time, and must not move. If the journal is
+ * sending lines of the slab, this waits for that, or one of them might arrive later, as it was before. 0;
+ * EXACT_NEEDLESS: it does not; -ETIMEDOUT, within the operation's time or the session's timeout; -ECANCELED.
+ */
+#define EXACT_NEEDLESS 1
+int exact_plan(struct session *s, rmem_addr_t addr, struct operation *op, struct errinfo *errinfo);
 
 /* The remote pieces of an operation that writes data. */
 struct exact_pieces {

@@ -17,6 +17,7 @@ struct journal_batch {
 	uint32_t lines[BATCH_LINES];
 	uint64_t records[BATCH_LINES * SLAB_LINE_RECORDS];
 	size_t bytes;
+	uint64_t as_of; /* what is lent later has none of these lines, whatever its address */
 	int n;
 };
 
@@ -61,7 +62,7 @@ static int send_batch(struct journal *j, uint64_t deadline_ns, struct errinfo *e
 		.is_journal = true,
 		.timed = true,
 		.deadline_ns = deadline_ns,
-		.as_of = keys_as_of(j->channels->session) };
+		.as_of = b->as_of };
 	int rc = 0;
 
 	if (b->n)
@@ -108,6 +109,8 @@ static void add_line(struct journal_batch *b, struct slab *s, uint32_t line)
 /* Its lines that have changed are sent in this round. */
 static void mark_slab(struct slab *s)
 {
+	if (s->sent)
+		atomic_store(&s->in_flight, true);
 	atomic_store(&s->is_dirty, false);
 	for (uint32_t line = 0; line * SLAB_LINE_RECORDS < s->slots; line++)
 		if (atomic_load_explicit(&s->dirty[line], memory_order_relaxed) == LINE_CHANGED)
@@ -161,7 +164,9 @@ int journal_flush(struct journal *j, uint64_t deadline_ns, struct errinfo *errin
 
 	if (rc)
 		return rc;
+	depot_end_doubts(d);
 	all = atomic_exchange(&d->dirty, NULL);
+	j->batch->as_of = keys_as_of(j->channels->session);
 	for (s = all; s; s = next) {
 		next = s->next_taken = s->next_dirty; /* it can be added again from here on */
 		mark_slab(s);
@@ -173,11 +178,18 @@ int journal_flush(struct journal *j, uint64_t deadline_ns, struct errinfo *errin
 
 		if (rc == 0)
 			rc = send_slab(j, s, deadline_ns, &again, errinfo);
-		if (rc || again)
+		if (again)
 			depot_add_dirty(d, s);
 	}
 	if (rc == 0)
 		rc = send_batch(j, deadline_ns, errinfo);
+	/* What was given up is in flight until the next round, which has another connection, has got through. */
+	for (s = all; s; s = s->next_taken) {
+		if (rc)
+			depot_add_dirty(d, s);
+		else
+			atomic_store(&s->in_flight, false);
+	}
 	/* Last: what could not be sent counts again by now. */
 	atomic_fetch_sub(&d->unsent, taken);
 	return rc;

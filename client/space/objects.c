@@ -11,6 +11,13 @@
 
 /* ---- allocating ---- */
 
+void objects_put_back(struct rmem *rm, slab_item item)
+{
+	const unsigned size_class = slab_item_slab(item)->size_class;
+
+	(void)depot_put(&rm->session.depot, size_class, &item, 1, 0);
+}
+
 static int ask_for_slab(struct rmem *rm, unsigned size_class, uint64_t bytes, uint64_t deadline_ns,
 	struct errinfo *errinfo)
 {
@@ -48,9 +55,11 @@ int objects_take_here(struct rmem *rm, unsigned size_class, slab_item *out)
 	int rc = 0;
 
 	while (t && rc == 0) {
-		while (thread_cache_pop(t, size_class, out))
+		while (thread_cache_pop(t, size_class, out)) {
 			if (!slab_is_lost(slab_item_slab(*out)))
 				return 0;
+			objects_put_back(rm, *out);
+		}
 		rc = thread_cache_refill(t, size_class);
 	}
 	/* Without memory for magazines: one by one. */
@@ -71,13 +80,6 @@ int objects_take(struct rmem *rm, unsigned size_class, uint64_t deadline_ns, sla
 			return rc;
 	}
 	return rc;
-}
-
-void objects_put_back(struct rmem *rm, slab_item item)
-{
-	const unsigned size_class = slab_item_slab(item)->size_class;
-
-	(void)depot_put(&rm->session.depot, size_class, &item, 1, 0);
 }
 
 int objects_zero(struct rmem *rm, rmem_addr_t addr, uint32_t bytes, uint64_t deadline_ns,
@@ -124,12 +126,14 @@ static int free_lost(struct rmem *rm, struct slab *s, rmem_addr_t addr, struct e
 {
 	struct session *session = &rm->session;
 	struct block *block;
+	bool ended;
 	uint32_t slot;
 	int rc;
 
 	pthread_mutex_lock(&session->table);
 	block = block_of(session, s);
-	if (block && block->state == BLOCK_STALE && slab_end_object(s, addr, &slot)) {
+	ended = block && block->state == BLOCK_STALE && slab_end_object(s, addr, &slot);
+	if (ended) {
 		blocks_free_lost(&session->blocks, block, true);
 		rc = errinfo_set(errinfo, -ESTALE,
 			"the allocation at 0x%" PRIx64
@@ -140,15 +144,20 @@ static int free_lost(struct rmem *rm, struct slab *s, rmem_addr_t addr, struct e
 		rc = explain_free(s, addr, errinfo);
 	}
 	pthread_mutex_unlock(&session->table);
+	/* Last: from here on it may become another slab. */
+	if (ended)
+		objects_put_back(rm, slab_item_make(s, slot));
 	return rc;
 }
 
 bool objects_take_back(struct rmem *rm, struct slab *slab, rmem_addr_t addr)
 {
 	uint32_t slot;
+	const bool ended = slab_end_object(slab, addr, &slot);
 
-	(void)slab_end_object(slab, addr, &slot);
 	objects_freed_late(rm, slab);
+	if (ended)
+		objects_put_back(rm, slab_item_make(slab, slot));
 	return false;
 }
 

@@ -30,7 +30,7 @@ int objects_take(struct rmem *rm, unsigned size_class, uint64_t deadline_ns, sla
 /* ... of those that the session has: without a round trip. 0, or -EAGAIN: another slab is needed. */
 int objects_take_here(struct rmem *rm, unsigned size_class, slab_item *out);
 /* It was not handed out. */
-void objects_put_back(struct rmem *rm, slab_item item);
+__attribute__((noinline, cold)) void objects_put_back(struct rmem *rm, slab_item item);
 
 /* Write zeroes to an object, or to a part of it. Errors as rmem_write(). */
 int objects_zero(struct rmem *rm, rmem_addr_t addr, uint32_t bytes, uint64_t deadline_ns,
@@ -50,9 +50,12 @@ __attribute__((noinline, cold)) void objects_freed_late(struct rmem *rm, struct 
 __attribute__((noinline, cold)) bool objects_take_back(
 	struct rmem *rm, struct slab *slab, rmem_addr_t addr);
 
-/* The slot is the program's from now on. false: its slab was lost meanwhile. */
-static inline __attribute__((always_inline)) bool objects_hand_out(
-	struct rmem *rm, slab_item item, const struct object_wish *wish, struct object *out)
+/*
+ * The slot is the program's from now on. is_warm: it is from objects_take_warm(), so that no fence is needed. false: its
+ * slab was lost meanwhile.
+ */
+static inline __attribute__((always_inline)) bool objects_hand_out(struct rmem *rm, slab_item item,
+	const struct object_wish *wish, bool is_warm, struct object *out)
 {
 	struct slab *const s = slab_item_slab(item);
 	const uint32_t slot = slab_item_slot(item);
@@ -70,7 +73,10 @@ static inline __attribute__((always_inline)) bool objects_hand_out(
 	out->zero = before == 0;
 	atomic_store_explicit(&s->records[slot],
 		slab_next_record(s, slot, before, object_record_pack(&r)), memory_order_release);
-	depot_touch(&rm->session.depot, s, slot);
+	if (is_warm)
+		depot_touch_warm(&rm->session.depot, s, slot);
+	else
+		depot_touch(&rm->session.depot, s, slot);
 	/* Marking it lost makes a barrier between that and counting what is live: the one of us sees the other. */
 	if (__builtin_expect(slab_is_lost(s), 0))
 		return objects_take_back(rm, s, out->addr);
@@ -87,7 +93,10 @@ static inline bool objects_take_warm(struct rmem *rm, unsigned size_class, slab_
 	while (__builtin_expect(!thread_cache_pop(t, size_class, out), 0))
 		if (thread_cache_refill(t, size_class))
 			return false;
-	return __builtin_expect(!slab_is_lost(slab_item_slab(*out)), 1);
+	if (__builtin_expect(!slab_is_lost(slab_item_slab(*out)), 1))
+		return true;
+	objects_put_back(rm, *out);
+	return false;
 }
 
 /* The slab that addr is in, mostly that of the object that the thread freed last. */
@@ -115,7 +124,7 @@ static inline bool objects_free_warm(struct rmem *rm, rmem_addr_t addr)
 		    0) ||
 		__builtin_expect(!slab_end_object(s, addr, &slot), 0))
 		return false;
-	depot_touch(&rm->session.depot, s, slot);
+	depot_touch_warm(&rm->session.depot, s, slot);
 	thread_cache_push(t, s->size_class, slab_item_make(s, slot));
 	if (__builtin_expect(slab_is_lost(s), 0))
 		objects_freed_late(rm, s);

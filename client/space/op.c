@@ -39,14 +39,19 @@ int op_read(
 	return 0;
 }
 
+void op_set_timeout(struct operation *op, int timeout_ms)
+{
+	op->timed = timeout_ms;
+	if (op->timed)
+		op->deadline_ns = clock_boot_ns() + (uint64_t)timeout_ms * NSEC_PER_MSEC;
+}
+
 int op_plan(const struct rmem_op *from, struct operation *op, struct errinfo *errinfo)
 {
 	op->kind = op_kind(from);
 	op->once = from->flags & RMEM_OP_ONCE;
 	op->silent = from->flags & RMEM_OP_SILENT;
-	op->timed = from->timeout_ms;
-	if (op->timed)
-		op->deadline_ns = clock_boot_ns() + (uint64_t)from->timeout_ms * NSEC_PER_MSEC;
+	op_set_timeout(op, from->timeout_ms);
 	if (!operation_is_copy(op)) {
 		op->addr = from->addr;
 		op->add_or_expected = from->operand;

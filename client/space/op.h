@@ -16,6 +16,9 @@ int op_read(
 /* Fill in all but what the caller knows of an operation: tag, fence, as_of. 0 or -EINVAL. */
 int op_plan(const struct rmem_op *from, struct operation *op, struct errinfo *errinfo);
 
+/* From now on; 0: it has no time of its own. */
+void op_set_timeout(struct operation *op, int timeout_ms);
+
 static inline enum operation_kind op_kind(const struct rmem_op *from)
 {
 	return (enum operation_kind)(from->kind - RMEM_OP_READ);

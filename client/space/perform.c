@@ -26,11 +26,17 @@ static int run(struct rmem *rm, struct channel *ch, struct operation *op, struct
 	struct operation front;
 	int rc = 0;
 
+	op->unit = p.n ? pipeline_next_unit(&ch->pipeline) : 0;
 	for (int i = 0; i < p.n && rc == 0; i++) {
 		finish(ch);
-		front = (struct operation){ .timed = op->timed, .deadline_ns = op->deadline_ns };
-		if (exact_plan(&rm->session, pieces[i].base, &front))
+		front = (struct operation){
+			.timed = op->timed, .deadline_ns = op->deadline_ns, .unit = op->unit
+		};
+		rc = exact_plan(&rm->session, pieces[i].base, &front, errinfo);
+		if (rc == 0)
 			rc = progress_start(ch, &front, errinfo);
+		else if (rc == EXACT_NEEDLESS)
+			rc = 0;
 	}
 	if (rc == 0)
 		rc = progress_run(ch, op, errinfo);

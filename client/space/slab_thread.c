@@ -45,12 +45,27 @@ static struct slab *choose(struct slab_thread *t, bool all)
 	return t->leaving;
 }
 
+/* With its slots back, the program has no object of it, but a call that has freed one may not be over. */
+static bool is_in_table(void *arg, const struct slab *s)
+{
+	struct session *session = arg;
+	const struct block *block;
+	bool found;
+
+	pthread_mutex_lock(&session->table);
+	block = blocks_find(&session->blocks, s->addr);
+	found = block && block->slab == s;
+	pthread_mutex_unlock(&session->table);
+	return found;
+}
+
 int slab_thread_give_back(
 	struct slab_thread *t, bool all, uint64_t deadline_ns, struct errinfo *errinfo)
 {
 	struct depot *d = &t->session->depot;
 	struct slab *s;
 
+	depot_reuse_lost(d, is_in_table, t->session);
 	while ((s = choose(t, all)) != NULL) {
 		int rc = release_block(t->session, s->addr, s, 0, deadline_ns, errinfo);
 
@@ -68,7 +83,9 @@ int slab_thread_flush(struct slab_thread *t, uint64_t deadline_ns, struct errinf
 {
 	int rc = journal_flush(&t->journal, deadline_ns, errinfo);
 
-	return rc ? rc : session_renew(t->session, !t->leaving, errinfo);
+	return rc ? rc
+		  : session_renew(t->session, !t->leaving && !depot_has_doubts(&t->session->depot),
+			    errinfo);
 }
 
 /* Does somebody wait for the round that begins now? */

@@ -50,7 +50,7 @@ void slab_thread_wake(struct slab_thread *t);
 int slab_thread_sync(struct slab_thread *t, uint64_t deadline_ns, struct errinfo *errinfo);
 
 /*
- * Give back all empty slabs, or as many as the depot does not keep. Stops at the first that fails. The thread; or, with
+ * Give back all empty slabs, or as many as the depot does not keep; use memory of lost ones again. Stops at the first that fails. The thread; or, with
  * the thread stopped, any.
  */
 int slab_thread_give_back(

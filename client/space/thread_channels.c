@@ -6,6 +6,7 @@
 #include <string.h>
 #include <utlist.h>
 
+#include "client/base/barrier.h"
 #include "client/data/reconnect.h"
 #include "client/space/locals.h"
 #include "client/base/wiped.h"
@@ -56,6 +57,7 @@ void thread_channels_init(struct thread_channels *t, struct session *s, unsigned
 {
 	t->session = s;
 	t->limit = limit;
+	t->cache_hidden = !barrier_is_there();
 	pthread_mutex_init(&t->lock, NULL);
 	fair_lock_init(&t->common_lock);
 	pthread_mutex_lock(&open_lock);

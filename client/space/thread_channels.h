@@ -22,8 +22,9 @@
 struct thread_channels {
 	uint64_t id; /* of all the process ever had */
 	struct session *session;
-	bool cache_hidden; /* thread_channels_cache_now() has none (client/space/checking.h) */
-	unsigned limit;    /* threads that get a channel of their own */
+	/* thread_channels_cache_now() has none: what each call is to see, and make a fence (checking.h, barrier.h). */
+	bool cache_hidden;
+	unsigned limit; /* threads that get a channel of their own */
 	struct thread_channels *next;
 
 	pthread_mutex_t lock;

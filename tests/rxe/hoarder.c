@@ -6,17 +6,19 @@
 #include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "client/space/journal.h"
 #include "common/clock.h"
 #include "rmem/rmem.h"
 #include "tests/rxe/rig.h"
 #include "tests/support/random.h"
 
-#define HELD_MAX 48
+#define HELD_MAX (2 * HOARDER_KEPT)
 #define WRITE_MAX 200 /* bytes of an object that are written */
 #define TIMEOUT_MS 20000
 
@@ -49,6 +51,39 @@ const char *const hoarder_sites[HOARDER_SITES] = { "hoard_notes", "hoard_letters
 uint64_t hoarder_bytes(uint32_t site)
 {
 	return sizes[site].most - 3;
+}
+
+/*
+ * The linker puts these in the place of librmem's (CMake): which changes are known to be on the server, as a renewal has
+ * said so? All that were made before the last round of the journal that had ended began.
+ */
+static _Atomic uint64_t round_ns;
+static _Atomic bool tells_rounds;
+
+int __real_journal_flush(struct journal *j, uint64_t deadline_ns, struct errinfo *errinfo);
+int __wrap_journal_flush(struct journal *j, uint64_t deadline_ns, struct errinfo *errinfo);
+int __real_session_renew(struct session *s, bool journaled, struct errinfo *errinfo);
+int __wrap_session_renew(struct session *s, bool journaled, struct errinfo *errinfo);
+
+int __wrap_journal_flush(struct journal *j, uint64_t deadline_ns, struct errinfo *errinfo)
+{
+	const uint64_t began_ns = clock_boot_ns();
+	const int rc = __real_journal_flush(j, deadline_ns, errinfo);
+
+	if (rc == 0)
+		atomic_store(&round_ns, began_ns);
+	return rc;
+}
+
+int __wrap_session_renew(struct session *s, bool journaled, struct errinfo *errinfo)
+{
+	struct hoarder_news n = { .call = HOARDER_RENEWAL, .time_ns = atomic_load(&round_ns) };
+	const int rc = __real_session_renew(s, journaled, errinfo);
+
+	if (rc == 0 && journaled && n.time_ns && atomic_load(&tells_rounds) &&
+		write(STDOUT_FILENO, &n, sizeof(n)) != sizeof(n))
+		_exit(2);
+	return rc;
 }
 
 struct self {
@@ -107,13 +142,10 @@ static int shrink(struct self *self, unsigned at)
 	return rc;
 }
 
-/* Half of what it holds grows old. */
+/* The first ones grow old. */
 static unsigned young(struct self *self)
 {
-	const unsigned old = self->nheld < HELD_MAX / 2 ? 0 : HELD_MAX / 2;
-
-	return self->nheld == old ? old - 1
-				  : old + (unsigned)random_below(&self->random, self->nheld - old);
+	return HOARDER_KEPT + (unsigned)random_below(&self->random, self->nheld - HOARDER_KEPT);
 }
 
 static int hoard(struct self *self)
@@ -122,11 +154,11 @@ static int hoard(struct self *self)
 
 	while (rc == 0) {
 		const uint64_t chance = random_below(&self->random, 6);
-		const bool few = self->nheld < HELD_MAX / 2;
+		const bool few = self->nheld <= HOARDER_KEPT;
 
 		if (self->nheld == 0 || (self->nheld < HELD_MAX && chance < (few ? 3 : 2)))
 			rc = grow(self);
-		else if (chance < 4)
+		else if (few || chance < 4)
 			rc = fill(self, (unsigned)random_below(&self->random, self->nheld));
 		else
 			rc = shrink(self, young(self));
@@ -173,6 +205,7 @@ int hoarder_role(int argc, char **argv)
 	attr.timeout_ms = TIMEOUT_MS;
 	self.random = strtoull(argv[4], NULL, 10);
 	objects = strtoull(argv[5], NULL, 10);
+	atomic_store(&tells_rounds, true);
 	rc = rmem_open(argv[2], &attr, &self.rm);
 	if (rc == 0)
 		rc = objects       ? hoard_many(&self, objects)
@@ -243,6 +276,11 @@ static void learn(struct hoarder *h, const struct hoarder_news *n)
 {
 	struct hoarder_object *o;
 
+	if (n->call == HOARDER_RENEWAL) {
+		if (n->time_ns > h->journaled_ns)
+			h->journaled_ns = n->time_ns;
+		return;
+	}
 	if (n->ended && n->err)
 		fail_msg("hoarder %d: call %u failed: %d", (int)h->pid, n->call, n->err);
 	h->calls += n->ended;
@@ -265,6 +303,21 @@ static void learn(struct hoarder *h, const struct hoarder_news *n)
 		o->freeing = true;
 		o->freed_ns = n->ended ? n->time_ns : 0;
 	}
+}
+
+bool hoarder_is_due(const struct hoarder *h, const struct hoarder_object *o)
+{
+	return !o->freeing && ((h->exact && o->written) || o->allocated_ns < h->journaled_ns);
+}
+
+bool hoarder_is_settled(const struct hoarder *h)
+{
+	size_t due = 0;
+
+	/* What it keeps is what it allocated first. */
+	while (due < HOARDER_KEPT && due < h->nobjects && hoarder_is_due(h, &h->objects[due]))
+		due++;
+	return due == HOARDER_KEPT;
 }
 
 /* false: it will tell nothing any more. */

@@ -16,11 +16,18 @@
 
 #define HOARDER_SITES 4
 #define HOARDER_OBJECTS_MAX 8192
+#define HOARDER_KEPT 24 /* objects that it never frees: the first ones */
 
 /* The function that allocates. */
 extern const char *const hoarder_sites[HOARDER_SITES];
 
-enum hoarder_call { HOARDER_ALLOC = 1, HOARDER_WRITE, HOARDER_FREE, HOARDER_READY };
+enum hoarder_call {
+	HOARDER_ALLOC = 1,
+	HOARDER_WRITE,
+	HOARDER_FREE,
+	HOARDER_READY,
+	HOARDER_RENEWAL, /* its records of before time_ns are on the server, and a renewal that says so */
+};
 
 struct hoarder_news {
 	uint32_t call, ended; /* as struct client_record */
@@ -50,6 +57,7 @@ struct hoarder {
 	struct hoarder_news unsure; /* an ALLOC or FREE that has not returned; call 0: none */
 	uint64_t calls;             /* that have returned */
 	uint64_t killed_ns;         /* it lived until then at least */
+	uint64_t journaled_ns;      /* of the last HOARDER_RENEWAL; 0: there was none */
 };
 
 /* At work until it is killed; journal: RMEM_JOURNAL_… */
@@ -61,6 +69,10 @@ void hoarder_introduce(const char *server);
 
 /* Take in what it has told; waits at most so long for the first news. */
 void hoarder_listen(struct hoarder *h, int wait_ms);
+/* Is the journal to know the object, whenever the process is killed from now on? */
+bool hoarder_is_due(const struct hoarder *h, const struct hoarder_object *o);
+/* ... all that it keeps? */
+bool hoarder_is_settled(const struct hoarder *h);
 /* SIGKILL; afterwards all it told is known. */
 void hoarder_kill(struct hoarder *h);
 void hoarder_end(struct hoarder *h); /* never fails a test */

@@ -38,11 +38,15 @@ struct lender {
 	uint64_t writes, fail_write_in; /* of records; as above, with -ECONNRESET */
 	uint64_t detached;              /* so far */
 	uint64_t journaled;             /* renewals that said that all records are there */
+	uint64_t unannounced; /* journal=exact: data that came before the record of its object */
+	bool is_wired;        /* lender_wire() */
 };
 extern struct lender lender;
 
 /* A session of it. NULL: out of memory. */
 struct rmem *lender_open(bool exact, bool no_sites);
+/* Copies go over connections (cable.h) from now on; else they arrive at once. */
+void lender_wire(struct rmem *rm);
 /* As $RMEM_CHECK does, before the first call: 0, -EINVAL or -ENOMEM. */
 int lender_check(struct rmem *rm, const char *mode);
 /* What rmem_close() does before it says goodbye; then the session is gone, and all that was lent is forgotten. */
@@ -63,6 +67,8 @@ void lender_lend_next(uint64_t addr);
 
 /* The loan that addr is in, if it was not given back; or NULL. */
 const struct loan *lender_find(uint64_t addr);
+/* Data arrives there. */
+void lender_see_write(uint64_t addr);
 /* The record of a slot, as it has arrived. */
 uint64_t lender_record(const struct loan *loan, uint32_t slot);
 

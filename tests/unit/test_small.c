@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Slabs, magazines and the journal against a simple reference: random allocations, frees, flushes and failures, and
- * after them what must hold, on this side and on the lender's.
+ * after them what must hold, on this side and on the lender's, also if the process were killed there.
+ *
+ * RMEM_TEST_STEPS and RMEM_SEED choose how many and which.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,6 +13,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,9 +28,13 @@
 #define STEPS_VALGRIND 8000
 #define PENDING_MAX 512
 
+#define RECENT_MAX 8192
+
 struct object {
 	rmem_addr_t addr;
 	uint32_t bytes;
+	bool journaled; /* all records were sent since it was allocated */
+	bool written;   /* data was */
 };
 
 /* The reference: which objects there are, and which were freed while an operation was on its way. */
@@ -37,6 +44,11 @@ struct model {
 	struct object pending[PENDING_MAX]; /* may not be handed out yet */
 	uint64_t pending_until[PENDING_MAX];
 	unsigned npending;
+	rmem_addr_t recent[RECENT_MAX]; /* held at some time since all records were sent */
+	unsigned nrecent;
+	uint64_t journaled; /* lender.journaled then */
+	bool exact;
+	bool stuck; /* the last flush has failed: if the journal is exact, first data waits for the next */
 	struct grace_member channel; /* that operations are on their way on */
 	unsigned seed;
 };
@@ -91,7 +103,7 @@ static void alloc_one(struct rmem *rm, struct model *m)
 	struct object *o = &m->live[m->n];
 	uint64_t natural;
 
-	if (m->n == LIVE_MAX)
+	if (m->n == LIVE_MAX || m->nrecent == RECENT_MAX)
 		return;
 	o->bytes = any_bytes(m);
 	attr.align_bytes = chance(m, 10) ? 0 : 1ULL << chance(m, 13);
@@ -102,6 +114,8 @@ static void alloc_one(struct rmem *rm, struct model *m)
 	if (natural > OBJECT_ALIGN_MAX)
 		natural = OBJECT_ALIGN_MAX;
 	check_new(m, o, attr.align_bytes ? attr.align_bytes : natural);
+	o->journaled = o->written = false;
+	m->recent[m->nrecent++] = o->addr;
 	m->n++;
 }
 
@@ -159,6 +173,83 @@ static void check_records(const struct model *m)
 	assert_int_equal(held, m->n);
 }
 
+/* A flush has succeeded: has it said that all records are on the server? Not while a slab cannot be given back. */
+static void note_journaled(struct model *m)
+{
+	if (lender.journaled == m->journaled)
+		return;
+	m->journaled = lender.journaled;
+	m->nrecent = 0;
+	for (unsigned i = 0; i < m->n; i++) {
+		m->live[i].journaled = true;
+		m->recent[m->nrecent++] = m->live[i].addr;
+	}
+}
+
+static bool is_recent(const struct model *m, rmem_addr_t addr)
+{
+	for (unsigned i = 0; i < m->nrecent; i++)
+		if (m->recent[i] == addr)
+			return true;
+	return false;
+}
+
+/*
+ * If the process were killed now: what the journal promises is there, to the byte, and nothing is said to be held that
+ * was freed before all records were sent.
+ */
+static void check_killed(const struct model *m)
+{
+	for (unsigned i = 0; i < m->n; i++) {
+		const struct object *o = &m->live[i];
+		const struct loan *loan = lender_find(o->addr);
+		const uint32_t slot_bytes = size_class_bytes(loan->size_class);
+		const uint64_t record =
+			lender_record(loan, (uint32_t)((o->addr - loan->addr) / slot_bytes));
+
+		if (!o->journaled && !(m->exact && o->written))
+			continue;
+		assert_int_equal(object_record_state(record), OBJECT_LIVE);
+		assert_int_equal(slot_bytes - object_record_unpack(record).slack, o->bytes);
+	}
+	for (const struct loan *loan = lender.loans; loan; loan = loan->next) {
+		const uint32_t slot_bytes = size_class_bytes(loan->size_class);
+
+		for (uint32_t i = 0; loan->serial && i < slab_slots(loan->size_class, loan->bytes);
+			i++)
+			if (object_record_state(lender_record(loan, i)) == OBJECT_LIVE)
+				assert_true(is_recent(m, loan->addr + (uint64_t)i * slot_bytes));
+	}
+}
+
+static void write_one(struct rmem *rm, struct model *m)
+{
+	static const uint8_t data[OBJECT_BYTES_MAX];
+	struct object *o = m->n ? &m->live[chance(m, m->n)] : NULL;
+
+	if (!o || (m->exact && m->stuck))
+		return;
+	assert_int_equal(rmem_write(rm, o->addr, data, 1 + chance(m, o->bytes)), 0);
+	o->written = true;
+}
+
+/* With empty magazines each slot of a slab is free, or an object's. */
+static void check_slots(const struct rmem *rm, const struct model *m)
+{
+	uint64_t slots = 0, nfree = 0;
+
+	for (const struct loan *loan = lender.loans; loan; loan = loan->next) {
+		const struct slab *s =
+			loan->serial ? blocks_slab(&rm->session.blocks, loan->addr) : NULL;
+
+		if (!s || slab_is_lost(s)) /* the latter is being given back */
+			continue;
+		slots += s->slots;
+		nfree += s->nfree;
+	}
+	assert_int_equal(slots, nfree + m->n);
+}
+
 static void check_sums(const struct rmem *rm)
 {
 	uint64_t lent = 0;
@@ -184,13 +275,18 @@ static void step(struct rmem *rm, struct model *m, unsigned wanted)
 	switch (chance(m, 1000)) {
 	case 0:
 		assert_int_equal(lender_flush(rm), 0);
+		m->stuck = false;
+		note_journaled(m);
 		if (depot_is_sent(&rm->session.depot))
 			check_records(m);
 		break;
 	case 1: /* some lines arrive, the others later */
 		lender.fail_write_in = 1 + chance(m, 40);
-		if (lender_flush(rm))
+		m->stuck = lender_flush(rm) != 0;
+		if (m->stuck)
 			assert_false(depot_is_sent(&rm->session.depot));
+		else
+			note_journaled(m);
 		lender.fail_write_in = 0;
 		break;
 	case 2:
@@ -205,10 +301,16 @@ static void step(struct rmem *rm, struct model *m, unsigned wanted)
 		break;
 	case 4:
 		thread_channels_drain(&rm->channels);
+		check_slots(rm, m);
+		break;
+	case 5:
+		check_killed(m);
 		break;
 	default:
 		if (chance(m, 5) == 0)
 			operate(m);
+		else if (chance(m, 10) == 0)
+			write_one(rm, m);
 		else if (chance(m, 2 * wanted) < m->n)
 			free_one(rm, m);
 		else
@@ -227,22 +329,32 @@ static void free_all(struct rmem *rm, struct model *m)
 	assert_int_equal(rm->session.depot.bytes, 0);
 }
 
+static unsigned long number(const char *variable, unsigned long otherwise)
+{
+	const char *text = getenv(variable);
+
+	return text ? strtoul(text, NULL, 10) : otherwise;
+}
+
 static void against_the_reference(bool exact)
 {
-	const unsigned steps = getenv("RMEM_TEST_VALGRIND") ? STEPS_VALGRIND : STEPS;
+	const unsigned long steps =
+		getenv("RMEM_TEST_VALGRIND") ? STEPS_VALGRIND : number("RMEM_TEST_STEPS", STEPS);
 	static struct model m;
 	struct rmem *rm = lender_open(exact, false);
 
 	assert_non_null(rm);
 	memset(&m, 0, sizeof(m));
-	m.seed = 7;
+	m.exact = exact;
+	m.seed = (unsigned)number("RMEM_SEED", 7);
 	grace_join(&rm->session.grace, &m.channel);
-	for (unsigned i = 0; i < steps; i++)
-		step(rm, &m, i / (steps / 10) % 2 ? 100 : 1500);
+	for (unsigned long i = 0; i < steps; i++)
+		step(rm, &m, i / (STEPS / 10) % 2 ? 100 : 1500);
 	assert_int_equal(lender_give_back(rm, false), 0);
 	assert_int_equal(lender_flush(rm), 0);
 	check_records(&m);
 	assert_true(depot_is_sent(&rm->session.depot));
+	assert_int_equal(lender.unannounced, 0);
 	free_all(rm, &m);
 	grace_leave(&rm->session.grace, &m.channel, true);
 	lender_close(rm);
@@ -258,6 +370,34 @@ static void exact_against_the_reference(void **state)
 {
 	(void)state;
 	against_the_reference(true);
+}
+
+/* More lines than are sent at once, and the first of them fail: none is forgotten, whatever slab it is in. */
+static void a_batch_that_fails(void **state)
+{
+	struct rmem *rm = lender_open(false, true);
+	static rmem_addr_t addrs[12000];
+	unsigned n = 0, slabs = 0;
+
+	(void)state;
+	for (; n < 12000; n++)
+		assert_int_equal(rmem_alloc(rm, 16, NULL, &addrs[n]), 0);
+	for (const struct loan *loan = lender.loans; loan; loan = loan->next)
+		slabs++;
+	assert_true(slabs > 3);
+	lender.fail_write_in = 1;
+	assert_int_equal(lender_flush(rm), -ECONNRESET);
+	assert_false(depot_is_sent(&rm->session.depot));
+	assert_int_equal(lender_flush(rm), 0);
+	assert_true(depot_is_sent(&rm->session.depot));
+	while (n-- > 0) {
+		const struct loan *loan = lender_find(addrs[n]);
+		const uint64_t record =
+			lender_record(loan, (uint32_t)((addrs[n] - loan->addr) / 16));
+
+		assert_int_equal(object_record_state(record), OBJECT_LIVE);
+	}
+	lender_close(rm);
 }
 
 /* Where no grace period ends, nothing that was freed comes back; when it ends, all of it does. */
@@ -313,6 +453,69 @@ static void lost_objects_are_given_up(void **state)
 	}
 	assert_int_equal(blocks_reserved(&rm->session.blocks, ranges), 0);
 	assert_int_equal(rmem_free(rm, lost[250]), -EINVAL);
+	lender_close(rm);
+}
+
+static uint64_t slabs_made;
+
+struct slab *__real_slab_create(struct heap *heap, unsigned size_class, uint64_t bytes, bool exact);
+struct slab *__wrap_slab_create(struct heap *heap, unsigned size_class, uint64_t bytes, bool exact);
+
+struct slab *__wrap_slab_create(struct heap *heap, unsigned size_class, uint64_t bytes, bool exact)
+{
+	slabs_made++;
+	return __real_slab_create(heap, size_class, bytes, exact);
+}
+
+#define LOST_OBJECTS 3000
+
+/* A session with objects is lost, and the program gives them up: some before, some after. */
+static void lose_a_session(struct rmem *rm)
+{
+	static rmem_addr_t addrs[LOST_OBJECTS];
+
+	for (unsigned i = 0; i < LOST_OBJECTS; i++)
+		assert_int_equal(rmem_alloc(rm, 16 + i % 3 * 300, NULL, &addrs[i]), 0);
+	for (unsigned i = 0; i < LOST_OBJECTS; i += 3)
+		assert_int_equal(rmem_free(rm, addrs[i]), 0);
+	assert_int_equal(lender_flush(rm), 0);
+	lender_lose_all(rm);
+	for (unsigned i = 0; i < LOST_OBJECTS; i++)
+		if (i % 3)
+			assert_int_equal(rmem_free(rm, addrs[i]), -ESTALE);
+}
+
+/* So often; returns how many slabs memory was taken for that was not there before. */
+static uint64_t lose_sessions(struct rmem *rm, unsigned times)
+{
+	const uint64_t before = slabs_made;
+
+	while (times--) {
+		lose_a_session(rm);
+		assert_int_equal(lender_give_back(rm, false), 0);
+	}
+	return slabs_made - before;
+}
+
+/* What librmem keeps of the slabs of a session that was lost is for those of the next. */
+static void memory_of_lost_slabs_comes_back(void **state)
+{
+	struct grace_member channel = { 0 };
+	struct rmem *rm = lender_open(true, true);
+	uint64_t before;
+
+	(void)state;
+	grace_join(&rm->session.grace, &channel);
+	before = lose_sessions(rm, 3);
+	assert_true(before > 30);
+	assert_true(lose_sessions(rm, 20) <= 6);
+	/* Not while an operation is on its way that may look at them. */
+	grace_add(&channel.begun, 1);
+	assert_true(lose_sessions(rm, 6) > before);
+	grace_add(&channel.ended, 1);
+	assert_int_equal(lender_give_back(rm, false), 0);
+	assert_true(lose_sessions(rm, 20) <= 6);
+	grace_leave(&rm->session.grace, &channel, true);
 	lender_close(rm);
 }
 
@@ -487,6 +690,8 @@ struct party {
 	struct party *next;
 	unsigned seed;
 	unsigned wrong;
+	_Atomic bool over;
+	_Atomic unsigned rounds;
 };
 
 static _Atomic uint8_t held[1 << 22]; /* by address / 16, from the first one */
@@ -549,13 +754,78 @@ static void threads_exchange_objects(void **state)
 	lender_close(rm);
 }
 
+#define LOSSES 100
+#define LOSSES_VALGRIND 20
+
+/* Sessions are lost under threads: a free says that the object is gone, or frees it, and nothing else. */
+static void *exchange_lost(void *arg)
+{
+	struct party *p = arg;
+
+	while (!atomic_load(&p->over)) {
+		rmem_addr_t addr, old;
+		int rc;
+
+		if (rmem_alloc(p->rm, 16 + (unsigned)rand_r(&p->seed) % 500, NULL, &addr))
+			addr = 0;
+		p->wrong += !addr;
+		old = atomic_exchange(&p->next->ring[(unsigned)rand_r(&p->seed) % RING], addr);
+		rc = old ? rmem_free(p->rm, old) : 0;
+		p->wrong += rc && rc != -ESTALE;
+		p->rounds++;
+	}
+	return NULL;
+}
+
+static void threads_lose_objects(void **state)
+{
+	const unsigned losses = getenv("RMEM_TEST_VALGRIND") ? LOSSES_VALGRIND : LOSSES;
+	static struct party parties[2];
+	pthread_t threads[2];
+	struct rmem *rm = lender_open(true, true);
+	const uint64_t before = slabs_made;
+	struct range ranges[AVOID_MAX];
+
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		parties[i] = (struct party){ .rm = rm, .next = &parties[!i], .seed = i };
+		assert_int_equal(pthread_create(&threads[i], NULL, exchange_lost, &parties[i]), 0);
+	}
+	for (unsigned i = 0; i < losses; i++) {
+		const unsigned rounds = parties[i % 2].rounds;
+
+		while (parties[i % 2].rounds < rounds + RING)
+			sched_yield();
+		lender_lose_all(rm);
+		assert_int_equal(lender_give_back(rm, i % 2), 0);
+	}
+	for (unsigned i = 0; i < 2; i++)
+		atomic_store(&parties[i].over, true);
+	for (unsigned i = 0; i < 2; i++)
+		pthread_join(threads[i], NULL);
+	assert_int_equal(parties[0].wrong + parties[1].wrong, 0);
+	lender_lose_all(rm);
+	for (unsigned i = 0; i < 2 * RING; i++)
+		if (parties[i / RING].ring[i % RING])
+			assert_int_equal(rmem_free(rm, parties[i / RING].ring[i % RING]), -ESTALE);
+	assert_int_equal(blocks_reserved(&rm->session.blocks, ranges), 0);
+	thread_channels_drain(&rm->channels);
+	assert_int_equal(lender_give_back(rm, true), 0);
+	/* None is kept, but as memory for others. */
+	assert_null(rm->session.depot.over);
+	assert_true(slabs_made - before < losses * 25);
+	lender_close(rm);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(lazy_against_the_reference),
 		cmocka_unit_test(exact_against_the_reference),
+		cmocka_unit_test(a_batch_that_fails),
 		cmocka_unit_test(slots_wait_for_operations),
 		cmocka_unit_test(lost_objects_are_given_up),
+		cmocka_unit_test(memory_of_lost_slabs_comes_back),
 		cmocka_unit_test(sites_are_numbered_anew),
 		cmocka_unit_test(a_session_lost_while_a_slab_is_asked_for),
 		cmocka_unit_test(a_lost_slab_is_not_given_back_twice),
@@ -563,6 +833,7 @@ int main(void)
 		cmocka_unit_test(a_full_server),
 		cmocka_unit_test(an_access_ends_with_its_object),
 		cmocka_unit_test(threads_exchange_objects),
+		cmocka_unit_test(threads_lose_objects),
 	};
 
 	return cmocka_run_group_tests_name("small", tests, NULL, NULL);
