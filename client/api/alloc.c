@@ -260,9 +260,9 @@ int alloc_release(struct rmem *rm, rmem_addr_t addr, void *caller, uint64_t dead
 		rc = release_object(rm, slab, addr, caller, deadline_ns, errinfo);
 	else
 		rc = release_other(rm, addr, caller, deadline_ns, errinfo);
-	if (rc == -EINVAL && rm->checking)
-		checking_bad_free(rm, addr, caller);
-	return rc;
+	if ((rc == -EINVAL || rc == -EALREADY) && rm->checking)
+		checking_bad_free(rm, addr, caller, rc == -EALREADY, errinfo);
+	return rc == -EALREADY ? -EINVAL : rc;
 }
 
 bool alloc_releases_here(const struct rmem *rm, rmem_addr_t addr)

@@ -343,8 +343,11 @@ static int check_objects(
 		const struct rmem_iovec *piece =
 			operation_is_copy(op) ? &op->left.remote[i] : &word;
 		const struct slab *slab = blocks_slab(&ch->session->blocks, piece->base);
+		const struct block *block = blocks_find_range(&ch->session->blocks, piece->base, 1);
 		uint32_t slot;
 
+		if (block && block->state == BLOCK_STALE)
+			return explain_state(block, errinfo);
 		if (slab && !slab_holds(slab, piece->base, piece->len, &slot))
 			return explain_object(slab, piece->base, piece->len, errinfo);
 	}
