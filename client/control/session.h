@@ -105,6 +105,8 @@ struct session {
 	pthread_mutex_t table;
 	struct depot depot;
 	struct blocks blocks;
+	/* Calls of rmem_share() so far: what began while keys were being revoked may have given out another one. */
+	uint64_t shares_begun, shares_ended;
 	struct buffers buffers;
 	uint64_t buffers_version; /* changes with the buffers */
 	struct domain *domain;    /* outlives connections; changes with the device only */
