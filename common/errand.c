@@ -56,6 +56,7 @@ static void stand_back(const char *name)
 static void *errand_main(void *arg)
 {
 	struct errand *e = arg;
+	struct private_entry *const stack = thread_hide_stack();
 
 	if (e->background)
 		stand_back(e->name);
@@ -64,6 +65,7 @@ static void *errand_main(void *arg)
 		bury(e);
 	else
 		futex_wake(&e->state);
+	thread_show_stack(stack);
 	return NULL;
 }
 

@@ -9,6 +9,8 @@
 #include <sys/prctl.h>
 #include <utlist.h>
 
+#include "common/private_memory.h"
+
 #ifndef PR_SET_VMA
 #define PR_SET_VMA 0x53564d41
 #define PR_SET_VMA_ANON_NAME 0
@@ -23,6 +25,7 @@
 /* A mapping, and what is at its beginning. */
 struct region {
 	struct region *prev, *next;
+	struct private_entry *entry;
 	size_t bytes;
 };
 
@@ -45,16 +48,30 @@ static size_t round_up(size_t n, size_t to)
 
 static struct region *map(size_t bytes)
 {
+	struct private_entry *entry;
 	struct region *r =
 		mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	if (r == MAP_FAILED)
 		return NULL;
+	entry = private_memory_add(r, bytes);
+	if (!entry) {
+		(void)munmap(r, bytes);
+		return NULL;
+	}
 	/* Neither is needed for anything else: a kernel may have been built without. */
 	(void)madvise(r, bytes, MADV_DONTDUMP);
 	(void)prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, r, bytes, "rmem");
+	r->entry = entry;
 	r->bytes = bytes;
 	return r;
+}
+
+/* Whatever lies there next is not ours, so it leaves the list first: seen once too often harms nobody. */
+static void unmap(struct region *r)
+{
+	private_memory_remove(r->entry);
+	(void)munmap(r, r->bytes);
 }
 
 /* The class of a size, and the size that it hands out: STEPS of them between a power of 2 and the next. */
@@ -93,8 +110,8 @@ void heap_destroy(struct heap *h)
 	if (!h)
 		return;
 	DL_FOREACH_SAFE (h->regions, r, next)
-		(void)munmap(r, r->bytes);
-	(void)munmap(h, REGION_BYTES);
+		unmap(r);
+	unmap(&h->region);
 }
 
 /* One that is given back by itself. */
@@ -156,7 +173,7 @@ void heap_free(struct heap *h, void *p, size_t bytes)
 	if (bytes >= HEAP_MAPPED_MIN) {
 		r = (struct region *)((uint8_t *)p - HEADER_BYTES);
 		DL_DELETE(h->regions, r);
-		(void)munmap(r, r->bytes);
+		unmap(r);
 	} else {
 		struct piece **list = &h->free[class_of(bytes, &size)];
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Private memory for what holds remote addresses or keys. It lies in mappings of its own, named "rmem" in
- * /proc/PID/maps and left out of core dumps: a search of the process for remote addresses can leave it out too, and
- * no key ends up in a dump. It does not call malloc(), which the program may have replaced with something that
+ * /proc/PID/maps and left out of core dumps: no key ends up in a dump. A search of the process for remote addresses
+ * leaves it out too (common/private_memory.h). It does not call malloc(), which the program may have replaced with something that
  * calls us.
  *
  * Any thread. Its lock is held for a few instructions, or for one mmap().

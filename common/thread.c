@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/denial.h"
+#include "common/private_memory.h"
 
 int thread_start(
 	pthread_t *out, const char *name, void *(*main)(void *), void *arg, struct errinfo *errinfo)
@@ -21,4 +22,24 @@ int thread_start(
 		return denial_explain(DENIED_THREAD, -EAGAIN, "cannot start a thread", errinfo);
 	pthread_setname_np(*out, name);
 	return 0;
+}
+
+struct private_entry *thread_hide_stack(void)
+{
+	struct private_entry *entry = NULL;
+	pthread_attr_t attr;
+	size_t bytes;
+	void *start;
+
+	if (pthread_getattr_np(pthread_self(), &attr))
+		return NULL;
+	if (pthread_attr_getstack(&attr, &start, &bytes) == 0)
+		entry = private_memory_add(start, bytes);
+	(void)pthread_attr_destroy(&attr);
+	return entry;
+}
+
+void thread_show_stack(struct private_entry *hidden)
+{
+	private_memory_remove(hidden);
 }

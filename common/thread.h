@@ -11,4 +11,13 @@
 int thread_start(pthread_t *out, const char *name, void *(*main)(void *), void *arg,
 	struct errinfo *errinfo);
 
+/*
+ * The calling thread's stack is the library's own (common/private_memory.h) until it is shown again: what it has done with
+ * addresses is no reference of the program. Only where no code of the program ever runs, and to be shown before the
+ * thread ends: its stack may be the program's next. NULL: could not be, which harms nothing.
+ */
+struct private_entry;
+struct private_entry *thread_hide_stack(void);
+void thread_show_stack(struct private_entry *hidden); /* NULL is fine */
+
 #endif

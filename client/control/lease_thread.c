@@ -71,6 +71,7 @@ static void drain(int fd)
 static void *lease_thread_main(void *arg)
 {
 	struct lease_thread *k = arg;
+	struct private_entry *const stack = thread_hide_stack();
 	struct session *s = k->session;
 	unsigned seed = (unsigned)clock_boot_ns();
 	uint64_t next = clock_boot_ns() + renewal_period_ns(s, &seed);
@@ -106,6 +107,7 @@ static void *lease_thread_main(void *arg)
 		else
 			next = clock_boot_ns();
 	}
+	thread_show_stack(stack);
 	return NULL;
 }
 

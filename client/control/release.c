@@ -146,7 +146,7 @@ static int judge(const struct leaving *l, int rc, struct errinfo *errinfo)
 	const struct errinfo cause = *errinfo;
 
 	if (rc == -EALREADY)
-		return errinfo_set(errinfo, -EINVAL, "0x%" PRIx64 " was freed already: %s",
+		return errinfo_set(errinfo, rc, "0x%" PRIx64 " was freed already: %s",
 			l->request.addr, cause.text);
 	/* We know that it was ours: a server that does not has reclaimed it. */
 	if ((rc == -EINVAL || rc == -ENOENT) && !l->attached)

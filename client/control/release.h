@@ -8,7 +8,7 @@
 /*
  * What is at addr: this slab, or if it is NULL an allocation. Where something else is by now, because the one before was
  * lost and its address lent anew, that is left alone: -EINVAL. site: of the call, if release_is_told(). Errors as
- * rmem_free().
+ * rmem_free(), and -EALREADY: it was freed by another session, which errinfo names.
  */
 int release_block(struct session *s, uint64_t addr, const struct slab *slab, uint32_t site,
 	uint64_t deadline_ns, struct errinfo *errinfo);

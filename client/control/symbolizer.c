@@ -162,6 +162,7 @@ static struct timespec monotonic_in(uint64_t ns)
 static void *symbolizer_main(void *arg)
 {
 	struct symbolizer *n = arg;
+	struct private_entry *const stack = thread_hide_stack();
 
 	pthread_mutex_lock(&n->lock);
 	while (!n->cancelled && (!n->stopping || n->first)) {
@@ -188,6 +189,7 @@ static void *symbolizer_main(void *arg)
 	n->idle = true;
 	pthread_cond_broadcast(&n->changed);
 	pthread_mutex_unlock(&n->lock);
+	thread_show_stack(stack);
 	return NULL;
 }
 

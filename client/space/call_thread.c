@@ -66,6 +66,7 @@ static void dispose(struct call_thread *t, struct call_job *job)
 static void *call_thread_main(void *arg)
 {
 	struct call_thread *t = arg;
+	struct private_entry *const stack = thread_hide_stack();
 
 	pthread_mutex_lock(&t->lock);
 	while (!t->stopping) {
@@ -85,6 +86,7 @@ static void *call_thread_main(void *arg)
 		}
 	}
 	pthread_mutex_unlock(&t->lock);
+	thread_show_stack(stack);
 	return NULL;
 }
 

@@ -156,7 +156,7 @@ static bool check_slot(struct rmem *rm, slab_item item, void *caller, uint64_t d
 		fault_report(rm,
 			unused ? "write to memory that was never allocated, found now, at"
 			       : "write after free, found now, at",
-			bad, caller);
+			bad, caller, NULL);
 	return !bad;
 }
 
@@ -232,7 +232,7 @@ void checking_retire(struct rmem *rm, struct slab *slab, uint32_t slot, void *ca
 		bad = find_other(rm, addr + bytes, slab->slot_bytes - bytes, CANARY,
 			session_deadline(&rm->session));
 	if (bad)
-		fault_report(rm, "write past the end, found by rmem_free(), at", bad, caller);
+		fault_report(rm, "write past the end, found by rmem_free(), at", bad, caller, NULL);
 	word = (memory_site_here(rm, caller, session_deadline(&rm->session)) & SHADOW_SITE) |
 	       SHADOW_QUARANTINE;
 	if (fill(rm, addr, slab->slot_bytes, FREED))
@@ -269,28 +269,55 @@ static bool is_foreign(struct rmem *rm, rmem_addr_t addr)
 	return foreign;
 }
 
-void checking_bad_free(struct rmem *rm, rmem_addr_t addr, void *caller)
+/* Freed, by this session or another. */
+static bool is_freed(const struct slab *s, uint32_t slot)
+{
+	const enum object_state state = object_record_state(slab_record(s, slot));
+
+	return state == OBJECT_FREED || state == OBJECT_TAKEN;
+}
+
+void checking_bad_free(
+	struct rmem *rm, rmem_addr_t addr, void *caller, bool is_double, const struct errinfo *why)
 {
 	const struct slab *s = blocks_slab(&rm->session.blocks, addr);
 	const uint32_t slot = s ? slab_slot_at(s, addr - s->addr) : 0;
 	const char *what = "invalid free of";
 
-	if (s && slot < s->slots && slab_slot_addr(s, slot) == addr &&
-		object_record_state(slab_record(s, slot)) == OBJECT_FREED)
+	if (is_double ||
+		(s && slot < s->slots && slab_slot_addr(s, slot) == addr && is_freed(s, slot)))
 		what = "double free of";
 	else if (is_foreign(rm, addr))
 		what = "foreign free, of an allocation that another session shares (rmemctl "
 		       "who-holds tells which):";
-	fault_report(rm, what, addr, caller);
+	fault_report(rm, what, addr, caller, why);
+}
+
+/* Was attached, and its owner or another session has freed it, or revoked its keys. */
+static bool is_gone(struct rmem *rm, rmem_addr_t addr)
+{
+	struct session *s = &rm->session;
+	const struct block *block;
+	bool gone;
+
+	pthread_mutex_lock(&s->table);
+	block = blocks_find_range(&s->blocks, addr, 1);
+	gone = block && block->attached && block->state == BLOCK_STALE;
+	pthread_mutex_unlock(&s->table);
+	return gone;
 }
 
 /* Why a piece that was refused was: the text for the report; NULL: this piece was not. */
 static const char *judge(struct rmem *rm, uint64_t addr, uint64_t bytes, bool is_read)
 {
+	const bool gone = is_gone(rm, addr);
 	const struct slab *s = blocks_slab(&rm->session.blocks, addr);
 	struct block_view block;
 	uint32_t slot;
 
+	if (gone)
+		return is_read ? "use after free, a read of what another session shared, at"
+			       : "use after free, a write to what another session shared, at";
 	if (!blocks_view(&rm->session.blocks, addr, &block))
 		return is_read ? "read of what is not allocated, at"
 			       : "write to what is not allocated, at";
@@ -299,7 +326,7 @@ static const char *judge(struct rmem *rm, uint64_t addr, uint64_t bytes, bool is
 	slot = s ? slab_slot_at(s, addr - s->addr) : 0;
 	if (!s || (slot < s->slots && slab_holds(s, slab_slot_addr(s, slot), 1, &slot)))
 		return is_read ? "read past the end, from" : "write past the end, from";
-	if (slot < s->slots && object_record_state(slab_record(s, slot)) == OBJECT_FREED)
+	if (slot < s->slots && is_freed(s, slot))
 		return is_read ? "use after free, a read at" : "use after free, a write at";
 	return is_read ? "read of what is not allocated, at" : "write to what is not allocated, at";
 }
@@ -309,7 +336,7 @@ bool checking_bad_range(struct rmem *rm, rmem_addr_t addr, uint64_t bytes, bool 
 	const char *what = bytes ? judge(rm, addr, bytes, is_read) : NULL;
 
 	if (what)
-		fault_report(rm, what, addr, NULL);
+		fault_report(rm, what, addr, NULL, NULL);
 	return what;
 }
 

@@ -60,16 +60,17 @@ void checking_guard(struct rmem *rm, struct slab *slab, uint32_t slot);
 /* full: an object was freed; its slot is taken over. */
 void checking_retire(struct rmem *rm, struct slab *slab, uint32_t slot, void *caller);
 
-/* rmem_free() has refused an address. */
-void checking_bad_free(struct rmem *rm, rmem_addr_t addr, void *caller);
+/* rmem_free() has refused an address. is_double: the server says that another session has freed what was there. */
+void checking_bad_free(
+	struct rmem *rm, rmem_addr_t addr, void *caller, bool is_double, const struct errinfo *why);
 
 /* The library has refused an access with -EFAULT, maybe for this range. Was it? Then it was reported. */
 bool checking_bad_range(struct rmem *rm, rmem_addr_t addr, uint64_t bytes, bool is_read);
 void checking_bad_access(struct rmem *rm, const struct operation *op);
-/* What has become of an operation: refused, if it is -EFAULT and nothing of it was sent. */
+/* What has become of an operation: refused, if it is -EFAULT and nothing of it was sent; or what it meant is gone. */
 static inline void checking_result(struct rmem *rm, const struct operation *op, int rc)
 {
-	if (__builtin_expect(rc == -EFAULT && rm->checking, 0))
+	if (__builtin_expect((rc == -EFAULT || rc == -ESTALE) && rm->checking, 0))
 		checking_bad_access(rm, op);
 }
 

@@ -8,6 +8,7 @@
 #include "client/data/keys.h"
 #include "client/slabs/shadow.h"
 #include "client/space/perform.h"
+#include "client/space/told.h"
 #include "common/log.h"
 
 #define LINE_SIZE 900 /* of a line in the log */
@@ -161,6 +162,8 @@ static const char *state_name(uint64_t record, uint32_t shadow)
 {
 	if (object_record_state(record) == OBJECT_LIVE)
 		return "live";
+	if (object_record_state(record) == OBJECT_TAKEN)
+		return "freed by another session";
 	if (shadow & SHADOW_GUARDED)
 		return "being freed";
 	return shadow & SHADOW_QUARANTINE ? "freed, in quarantine" : "freed";
@@ -189,7 +192,22 @@ static void say_object(struct rmem *rm, uint32_t report, uint64_t addr)
 		say_site(rm, report, "freed", shadow & SHADOW_SITE);
 }
 
-void fault_report(struct rmem *rm, const char *what, rmem_addr_t addr, void *caller)
+/* What only the server knows: call stacks of other sessions. */
+static void say_told(struct rmem *rm, uint32_t report, rmem_addr_t addr, const struct errinfo *why)
+{
+	struct tell_reply told;
+
+	if (told_ask(rm, addr, session_deadline(&rm->session), &told)) {
+		log_error("RMEM_CHECK #%u: the server says: %.800s", report, told.allocated);
+		if (told.freed[0])
+			log_error("RMEM_CHECK #%u: the server says: %.800s", report, told.freed);
+	} else if (why) {
+		log_error("RMEM_CHECK #%u: %s", report, why->text);
+	}
+}
+
+void fault_report(struct rmem *rm, const char *what, rmem_addr_t addr, void *caller,
+	const struct errinfo *why)
 {
 	const uint32_t report = atomic_fetch_add(&reports, 1) + 1;
 	const uint64_t row = addr & ~(uint64_t)(ROW_BYTES - 1);
@@ -202,6 +220,7 @@ void fault_report(struct rmem *rm, const char *what, rmem_addr_t addr, void *cal
 	stack_capture(&stack, caller);
 	say_stack(rm, report, "called by:", &stack);
 	say_object(rm, report, addr);
+	say_told(rm, report, addr, why);
 	for (int i = -ROWS_AROUND; i <= ROWS_AROUND && readable; i++)
 		readable = say_row(rm, report, row + (uint64_t)(int64_t)(i * ROW_BYTES), i == 0);
 	say_map(rm, report, addr);

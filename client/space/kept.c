@@ -5,8 +5,10 @@
 #include <inttypes.h>
 
 #include "client/control/request.h"
+#include "client/slabs/shadow.h"
 #include "client/space/memory.h"
 #include "client/space/objects.h"
+#include "client/space/told.h"
 #include "common/handshake.h"
 
 #define RECORDS_READ 512U /* at once */
@@ -196,7 +198,7 @@ int kept_free(struct rmem *rm, struct slab *slab, rmem_addr_t addr, void *caller
 	settle(&rm->session, slab, slot, record);
 	objects_retire(rm, slab, slot, caller);
 	return object_record_state(record) == OBJECT_TAKEN
-		       ? say_taken(addr, &reply, -EINVAL, errinfo)
+		       ? say_taken(addr, &reply, -EALREADY, errinfo)
 		       : 0;
 }
 
@@ -236,17 +238,6 @@ int kept_revoke(struct rmem *rm, struct slab *slab, rmem_addr_t addr, uint64_t d
 
 /* ---- what is known of it ---- */
 
-static int name_told(struct session *s, void *arg, struct errinfo *errinfo)
-{
-	struct tell_request *request = arg;
-	const struct slab *slab = blocks_slab(&s->blocks, request->addr);
-
-	pthread_mutex_lock(&s->table);
-	request->serial = slab ? serial_of(s, slab) : 0;
-	pthread_mutex_unlock(&s->table);
-	return request->serial ? 0 : explain_lost(request->addr, errinfo);
-}
-
 bool kept_is_explained(const struct slab *slab, rmem_addr_t addr)
 {
 	const uint32_t slot = slab_slot_at(slab, addr - slab->addr);
@@ -259,22 +250,9 @@ bool kept_is_explained(const struct slab *slab, rmem_addr_t addr)
 int kept_explain(struct rmem *rm, const struct slab *slab, rmem_addr_t addr, int rc,
 	uint64_t deadline_ns, struct errinfo *errinfo)
 {
-	struct tell_request request = { .addr = addr };
 	struct tell_reply reply;
-	struct errinfo ignored;
 
-	if (!kept_is_explained(slab, addr))
-		return rc;
-	if (control_call(&rm->session,
-		    &(struct control_call){ .type = MESSAGE_TELL,
-			    .deadline_ns = deadline_ns,
-			    .encode = tell_request_encode,
-			    .request = &request,
-			    .decode = tell_reply_decode,
-			    .reply = &reply,
-			    .check = name_told,
-			    .arg = &request },
-		    &ignored) ||
+	if (!kept_is_explained(slab, addr) || !told_ask(rm, addr, deadline_ns, &reply) ||
 		!reply.freed[0])
 		return rc;
 	return errinfo_set(errinfo, rc, "0x%" PRIx64 " was freed already: %.200s; %.200s", addr,
@@ -325,6 +303,8 @@ static int collect(struct rmem *rm, struct slab *slab, uint32_t slot, uint64_t d
 	/* -EIO: somebody may reach it for ever. It is used for nothing any more. */
 	if (rc == -EIO)
 		return 0;
+	if (rm->checking)
+		shadow_set(slab, s->heap, slot, 0);
 	depot_touch(&s->depot, slab, slot);
 	(void)depot_put(&s->depot, slab->size_class, &item, 1, grace_begin(&s->grace));
 	return 0;

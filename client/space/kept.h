@@ -18,7 +18,7 @@ int kept_begin(struct rmem *rm, struct slab *slab, uint32_t slot, uint64_t deadl
 	struct errinfo *errinfo);
 
 /*
- * Free one. -EINVAL: another session has freed it, or there is none; after any other error it is as before. caller: the
+ * Free one. -EALREADY: another session has freed it; -EINVAL: there is none; after any other error it is as before. caller: the
  * program's code; NULL: unknown.
  */
 int kept_free(struct rmem *rm, struct slab *slab, rmem_addr_t addr, void *caller,

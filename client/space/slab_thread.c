@@ -69,8 +69,8 @@ int slab_thread_give_back(
 	while ((s = choose(t, all)) != NULL) {
 		int rc = release_block(t->session, s->addr, s, 0, deadline_ns, errinfo);
 
-		/* -ESTALE, -EINVAL, -EIO: it is not this session's any more, however that came. */
-		if (rc && rc != -ESTALE && rc != -EINVAL && rc != -EIO)
+		/* It is not this session's any more, however that came. */
+		if (rc && rc != -ESTALE && rc != -EINVAL && rc != -EIO && rc != -EALREADY)
 			return rc;
 		t->leaving = NULL;
 		atomic_fetch_sub(&d->unsent, 1);
@@ -151,6 +151,7 @@ static void work(struct slab_thread *t)
 static void *slab_thread_main(void *arg)
 {
 	struct slab_thread *t = arg;
+	struct private_entry *const stack = thread_hide_stack();
 	uint64_t count;
 
 	while (!atomic_load(&t->stopping)) {
@@ -160,6 +161,7 @@ static void *slab_thread_main(void *arg)
 		if (!atomic_load(&t->stopping))
 			work(t);
 	}
+	thread_show_stack(stack);
 	return NULL;
 }
 

@@ -343,8 +343,11 @@ static int check_objects(
 		const struct rmem_iovec *piece =
 			operation_is_copy(op) ? &op->left.remote[i] : &word;
 		const struct slab *slab = blocks_slab(&ch->session->blocks, piece->base);
+		const struct block *block = blocks_find_range(&ch->session->blocks, piece->base, 1);
 		uint32_t slot;
 
+		if (block && block->state == BLOCK_STALE)
+			return explain_state(block, errinfo);
 		if (slab && !slab_holds(slab, piece->base, piece->len, &slot))
 			return explain_object(slab, piece->base, piece->len, errinfo);
 	}
@@ -471,9 +474,9 @@ struct rmem *lender_open(bool exact, bool no_sites)
 	rm->session.exact = exact;
 	rm->session.timeout_ns = 3 * NSEC_PER_SEC;
 	rm->session.resumable = true;
-	rm->no_sites = no_sites;
 	session_begin_time(&rm->session, clock_boot_ns());
 	thread_channels_init(&rm->channels, &rm->session, 8);
+	rm->channels.no_sites = no_sites;
 	slab_thread_init(&rm->slab_thread, &rm->session, &rm->channels);
 	rm->slab_thread.rm = rm;
 	rm->slab_thread.collect = kept_collect;

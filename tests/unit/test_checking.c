@@ -448,6 +448,49 @@ static void test_refused_accesses(void **state)
 	close_checked(rm);
 }
 
+/* What only the server knows of the other session's calls is in the report. */
+static void test_other_sessions(void **state)
+{
+	struct rmem_share_attr attr = { sizeof(attr), RMEM_SHARE_MAY_FREE, 0 };
+	struct rmem *rm = open_checked("full", false), *guest = lender_open(false, false);
+	const rmem_addr_t addr = allocate(rm, 24), kept = allocate(rm, 24);
+	struct rmem_share_key key;
+	uint64_t word;
+
+	(void)state;
+	assert_int_equal(lender_check(guest, "full"), 0);
+	assert_int_equal(rmem_share(rm, kept, &key), 0);
+	assert_int_equal(rmem_attach(guest, kept, &key, NULL), 0);
+	assert_int_equal(rmem_free(guest, kept), -EINVAL);
+	assert_heard("foreign free");
+	assert_heard("the server says: allocated by its owner");
+	assert_int_equal(rmem_share_with(rm, addr, &attr, &key), 0);
+	assert_int_equal(rmem_attach(guest, addr, &key, NULL), 0);
+	assert_int_equal(rmem_free(guest, addr), 0);
+	/* Twice, by the owner. */
+	heard[0] = '\0';
+	assert_int_equal(rmem_free(rm, addr), -EINVAL);
+	assert_report("double free of", addr);
+	assert_object(24, addr, "freed by another session");
+	assert_heard("the server says: freed by another session");
+	/* After that, by a session that has it attached; and by the one that has freed it. */
+	assert_int_equal(rmem_free(rm, kept), 0);
+	pthread_mutex_lock(&guest->session.table);
+	session_revoke(&guest->session, blocks_find(&guest->session.blocks, kept));
+	pthread_mutex_unlock(&guest->session.table);
+	heard[0] = '\0';
+	assert_int_equal(rmem_read(guest, &word, kept + 8, 8), -ESTALE);
+	assert_report("use after free, a read of what another session shared, at", kept + 8);
+	assert_heard("the server says: freed by another session");
+	heard[0] = '\0';
+	assert_int_equal(rmem_free(guest, addr), -EINVAL);
+	assert_report("invalid free of", addr);
+	checking_drain(guest, UINT64_MAX);
+	checking_drain(rm, UINT64_MAX);
+	lender_close(guest);
+	lender_close(rm);
+}
+
 /* Objects of exactly their bytes, where the NIC is the one that checks. */
 static void test_samples(void **state)
 {
@@ -535,6 +578,7 @@ int main(void)
 		both_journals(test_bad_frees),
 		cmocka_unit_test(test_foreign_free),
 		both_journals(test_refused_accesses),
+		cmocka_unit_test(test_other_sessions),
 		cmocka_unit_test(test_samples),
 		cmocka_unit_test(test_sample_distances),
 		cmocka_unit_test(test_lost),
