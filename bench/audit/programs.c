@@ -95,8 +95,8 @@ static void link_nodes(const struct structure *s)
 		words[SECOND] = s->form == TREE && a + 1 < s->n ? address(s->slots[a + 1]) : 0;
 		if (s->form != RING)
 			continue;
-		words[NEXT] = address(s->slots[(i + 1) % s->n]);
-		words[SECOND] = address(s->slots[(i + s->n - 1) % s->n]);
+		words[NEXT] = address(s->slots[a < s->n ? a : 0]);
+		words[SECOND] = address(s->slots[i ? i - 1 : s->n - 1]);
 	}
 }
 
@@ -446,9 +446,10 @@ static bool judge(uint64_t number)
 		slots[n] = slot;
 		block_of[slot] = n++;
 	}
-	must(!reach_blocks_open(&b, blocks, n) && !reach_edges_open(&e, 0, n, UINT32_MAX) &&
-			!reach_edges_add(&e, &b, words, nwords) && !reach_begin(&b, &e, 1, &r),
-		"no memory");
+	must(!reach_blocks_open(&b, blocks, n), "blocks are refused");
+	must(!reach_edges_open(&e, 0, n, UINT32_MAX), "no memory");
+	must(!reach_edges_add(&e, &b, words, nwords), "references are refused");
+	must(!reach_begin(&b, &e, 1, &r), "no memory");
 	hold_all(r, &b, block_of);
 	must(reach_run(r, UINT64_MAX), "it does not end");
 	equal = compare(number, r, slots, n);
