@@ -139,6 +139,12 @@ bool session_connected(const struct session *s);
 /* With control: there is none from now on. */
 void session_disconnect(struct session *s);
 
+/*
+ * Without the table: how many calls that share are over. If no more than these have begun, later on, none has overlapped what
+ * was done between.
+ */
+uint64_t session_shares_ended(struct session *s);
+
 /* With the table: what channels remember is to be looked at again. */
 static inline void session_next_epoch(struct session *s)
 {

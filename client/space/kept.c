@@ -9,7 +9,6 @@
 #include "client/space/exact.h"
 #include "client/space/memory.h"
 #include "client/space/objects.h"
-#include "client/space/sharing.h"
 #include "client/space/told.h"
 
 #define RECORDS_READ 512U /* at once */
@@ -204,7 +203,7 @@ int kept_revoke(struct rmem *rm, struct slab *slab, rmem_addr_t addr, uint64_t d
 {
 	struct revision r = { .request = { .addr = addr }, .slab = slab };
 	struct session *s = &rm->session;
-	const uint64_t ended = sharing_ended(s);
+	const uint64_t ended = session_shares_ended(s);
 	struct revise_reply reply;
 	uint64_t here, record;
 	uint32_t slot;

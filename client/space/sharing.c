@@ -93,16 +93,6 @@ static int note_shared(
 	return rc;
 }
 
-uint64_t sharing_ended(struct session *s)
-{
-	uint64_t ended;
-
-	pthread_mutex_lock(&s->table);
-	ended = s->shares_ended;
-	pthread_mutex_unlock(&s->table);
-	return ended;
-}
-
 /* No key to it is good, unless a call that shares was not over when that was asked for. */
 static void note_unshared(struct session *s, const struct own *own, uint64_t ended)
 {
@@ -210,7 +200,7 @@ int sharing_unshare(
 {
 	struct unshare_request request = { .addr = addr };
 	struct session *s = &rm->session;
-	const uint64_t ended = sharing_ended(s);
+	const uint64_t ended = session_shares_ended(s);
 	struct own own = { .addr = addr };
 	int rc = look_for_own(s, &own, errinfo);
 

@@ -14,8 +14,6 @@ int sharing_share(struct rmem *rm, rmem_addr_t addr, enum share_rights rights, u
 	struct share_reply *out, struct errinfo *errinfo);
 int sharing_unshare(
 	struct rmem *rm, rmem_addr_t addr, uint64_t deadline_ns, struct errinfo *errinfo);
-/* Without the table: how many calls of sharing_share() are over. What is as many as have begun, later on, none has overlapped. */
-uint64_t sharing_ended(struct session *s);
 int sharing_attach(struct session *s, rmem_addr_t addr, const uint8_t key[SHARE_KEY_SIZE],
 	uint64_t pool, uint64_t deadline_ns, uint64_t *out_bytes, struct errinfo *errinfo);
 int sharing_detach(
