@@ -102,8 +102,8 @@ static inline void depot_touch_line(_Atomic uint8_t *line)
 }
 
 /*
- * A record has changed. Any thread, without a lock, and whether or not there is such a barrier: without one, the journal
- * reads the record after the first fence, or finds the line changed after the second, or this thread finds SLAB_CLEAN.
+ * A record has changed. Any thread, without a lock, and whether or not there is such a barrier: without one, the first
+ * fence orders the record and the look at its line, the second the line and the look at SLAB_CLEAN.
  */
 static inline void depot_touch(struct depot *d, struct slab *s, uint32_t slot)
 {

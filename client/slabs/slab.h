@@ -274,8 +274,8 @@ static inline uint64_t slab_next_record(
 uint32_t slab_count_live(const struct slab *s);
 
 /*
- * Slots in a magazine: the slab, and which of its slots; never 0. Of a slab that is SLAB_OPEN, with a mark. The address of
- * a slab is a multiple of 64, so that one of up to 53 bits leaves the mark free.
+ * Slots in a magazine: the slab, and which of its slots; never 0. Of a slab that is SLAB_OPEN, with a mark. The address
+ * of a slab is a multiple of 64, so that one of up to 53 bits leaves the mark free.
  */
 typedef uint64_t slab_item;
 
