@@ -246,6 +246,34 @@ static void test_site(void **state)
 	calls_tear_down(&b);
 }
 
+/* The free's, too, of what several may free: its stack is that of the thread that started it, not only its line. */
+static __attribute__((noinline)) void free_site(size_t bytes)
+{
+	struct calls_bench b = calls_set_up(CALLS_DEPTH, 0);
+	const struct rmem_share_attr attr = { sizeof(attr), RMEM_SHARE_MAY_FREE, 0 };
+	struct rmem_share_key key;
+	struct stack here, freed;
+	rmem_addr_t addr;
+
+	assert_int_equal(rmem_alloc(b.rm, bytes, NULL, &addr), 0);
+	assert_int_equal(rmem_share_with(b.rm, addr, &attr, &key), 0);
+	lender.freed_site = 0;
+	assert_int_equal(rmem_start_free(b.q, addr, 1), 0);
+	assert_int_equal(calls_reap_one(b.q, 1).status, 0);
+	stack_capture(&here, __builtin_return_address(0));
+	assert_true(sites_stack(b.rm->sites, lender.freed_site, &freed));
+	assert_int_equal(freed.depth, here.depth + 1);
+	assert_memory_equal(&freed.addresses[1], here.addresses, here.depth * sizeof(void *));
+	calls_tear_down(&b);
+}
+
+static void test_free_site(void **state)
+{
+	(void)state;
+	free_site(CALLS_BLOCK);
+	free_site(100);
+}
+
 /* ---- many queues ---- */
 
 struct worker {
@@ -316,6 +344,7 @@ int main(void)
 		cmocka_unit_test(test_warm),
 		cmocka_unit_test(test_zero),
 		cmocka_unit_test(test_site),
+		cmocka_unit_test(test_free_site),
 		cmocka_unit_test(test_many),
 	};
 
