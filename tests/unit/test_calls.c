@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client/api/alloc.h"
+
 #define QUEUES 4
 #define ROUNDS 200U
 
@@ -274,6 +276,26 @@ static void test_free_site(void **state)
 	free_site(100);
 }
 
+/* In a slab that was lost: what the server is asked about is for the thread, all else is said at once. */
+static void test_lost_small(void **state)
+{
+	struct calls_bench b = calls_set_up(CALLS_DEPTH, 0);
+	struct rmem_share_key key;
+	rmem_addr_t addr[2];
+
+	(void)state;
+	assert_int_equal(rmem_alloc_many(b.rm, 100, 2, NULL, addr), 0);
+	assert_int_equal(rmem_share(b.rm, addr[0], &key), 0);
+	assert_int_equal(rmem_free(b.rm, addr[0]), 0);
+	lender_lose_all(b.rm);
+	assert_true(slab_is_lost(blocks_slab(&b.rm->session.blocks, addr[0])));
+	assert_false(alloc_releases_here(b.rm, addr[0]));
+	assert_true(alloc_releases_here(b.rm, addr[1]));
+	assert_int_equal(rmem_start_free(b.q, addr[1], 1), 0);
+	assert_int_equal(calls_reap_one(b.q, 1).status, -ESTALE);
+	calls_tear_down(&b);
+}
+
 /* ---- many queues ---- */
 
 struct worker {
@@ -345,6 +367,7 @@ int main(void)
 		cmocka_unit_test(test_zero),
 		cmocka_unit_test(test_site),
 		cmocka_unit_test(test_free_site),
+		cmocka_unit_test(test_lost_small),
 		cmocka_unit_test(test_many),
 	};
 
