@@ -733,7 +733,7 @@ static void test_budget(void **state)
 	assert_true(scan_counts(scan)->waited_ns > 0);
 	assert_true(scan_counts(scan)->waited_ns <= scan_counts(scan)->elapsed_ns);
 	request.bytes_per_s = 0;
-	request.cpu_percent = 20;
+	request.cpu_percent = 5; /* less than it gets on a machine with other work */
 	run();
 	assert_true(scan_counts(scan)->waited_ns > 0);
 	assert_true(scan_counts(scan)->elapsed_ns > 3 * scan_counts(scan)->cpu_ns);
