@@ -71,6 +71,26 @@ static inline enum object_state object_record_state(uint64_t word)
 	return (enum object_state)(word & 3);
 }
 
+/* Of the record of a live object: what says where it was allocated, and what says when. */
+static inline uint64_t object_record_site(uint32_t site)
+{
+	return (uint64_t)(site & OBJECT_SITE_MAX) << OBJECT_SITE_SHIFT;
+}
+
+static inline uint64_t object_record_birth(uint32_t birth_s)
+{
+	return (uint64_t)OBJECT_LIVE | (uint64_t)(birth_s & OBJECT_BIRTH_MAX) << OBJECT_BIRTH_SHIFT;
+}
+
+/* The record of a slot's next object but for its birth: of the next generation, with this slack, which fits. */
+static inline uint64_t object_record_next(uint64_t before, uint32_t slack, uint64_t site)
+{
+	const uint64_t generation = before + (1U << OBJECT_GENERATION_SHIFT);
+
+	return site | (uint64_t)slack << OBJECT_SLACK_SHIFT |
+	       (generation & (uint64_t)OBJECT_GENERATION_MAX << OBJECT_GENERATION_SHIFT);
+}
+
 /* The word with another state, and nothing else changed. */
 static inline uint64_t object_record_with_state(uint64_t word, enum object_state state)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The public calls that allocate and free. */
+/* The public calls that allocate and free, and the long ways of those in client/api/alloc_quick.c. */
 #include <errno.h>
 #include <inttypes.h>
 
@@ -39,23 +39,29 @@ int alloc_read(struct rmem *rm, const struct rmem_alloc_attr *attr, struct alloc
 	return rc;
 }
 
-/* The number of the stack that calls, from the thread's memory or by unwinding it. */
+/* Where the call comes from, as a record has it: from the thread's memory, or by unwinding the stack. */
 static __attribute__((noinline)) int find_site(struct rmem *rm, const struct alloc_call *call,
-	uint64_t version, uint64_t deadline_ns, uint32_t *out, struct errinfo *errinfo)
+	uint64_t version, uint64_t deadline_ns, uint64_t *out, struct errinfo *errinfo)
 {
-	struct site_cache *cache = thread_channels_sites_now(&rm->channels);
-	struct stack stack;
+	struct site_cache *cache = call->stack ? NULL : thread_channels_sites_now(&rm->channels);
+	const struct stack *stack = call->stack;
+	struct stack captured;
+	uint32_t number;
 	int rc;
 
-	if (call->stack)
-		return memory_site(rm, call->stack, deadline_ns, out, errinfo);
 	if (cache && site_cache_find(cache, call->caller, call->frame, version, out))
 		return 0;
-	stack_capture(&stack, call->caller);
-	rc = memory_site(rm, &stack, deadline_ns, out, errinfo);
-	if (rc == 0 && cache)
-		site_cache_note(cache, call->caller, call->frame, version, &stack, *out);
-	return rc;
+	if (!stack) {
+		stack_capture(&captured, call->caller);
+		stack = &captured;
+	}
+	rc = memory_site(rm, stack, deadline_ns, &number, errinfo);
+	if (rc)
+		return rc;
+	if (cache)
+		site_cache_note(cache, call->caller, call->frame, version, stack, number);
+	*out = object_record_site(number);
+	return 0;
 }
 
 /* The site of the call and a slot, of one session: between the two, the server may have reclaimed the one before. */
@@ -66,12 +72,12 @@ static int take_object(struct rmem *rm, const struct alloc_call *call, uint64_t 
 	int rc = 0;
 
 	for (;;) {
-		version = alloc_numbering(rm);
-		if (!rm->no_sites)
+		version = session_numbering(&rm->session);
+		if (!rm->channels.no_sites)
 			rc = find_site(rm, call, version, deadline_ns, &wish->site, errinfo);
 		if (rc == 0)
 			rc = objects_take(rm, wish->size_class, deadline_ns, out, errinfo);
-		if (rc || alloc_numbering(rm) == version)
+		if (rc || session_numbering(&rm->session) == version)
 			return rc;
 		objects_put_back(rm, *out);
 	}
@@ -83,7 +89,7 @@ static bool hand_out(
 	const bool checked = checking_is_full(rm);
 	const bool clean = !checked || checking_reuse(rm, item, wish->caller);
 
-	if (!objects_hand_out(rm, item, wish, false, out))
+	if (!objects_hand_out(rm, item, wish, out))
 		return false;
 	if (checked)
 		checking_guard(rm, out->slab, slab_item_slot(item));
@@ -152,18 +158,20 @@ int alloc_carry_out(struct rmem *rm, const struct alloc_call *call, uint64_t dea
 	return alloc_object(rm, call, deadline_ns, out, errinfo);
 }
 
-/* The number of the stack that calls, where the session knows it. */
+/* ... where the session knows its number. */
 static bool know_site(
-	struct rmem *rm, const struct alloc_call *call, uint64_t version, uint32_t *out)
+	struct rmem *rm, const struct alloc_call *call, uint64_t version, uint64_t *out)
 {
 	struct site_cache *cache = thread_channels_sites_now(&rm->channels);
+	uint32_t number;
 
 	if (cache && site_cache_find(cache, call->caller, call->frame, version, out))
 		return true;
-	if (!memory_known_site(rm, call->stack, out))
+	if (!memory_known_site(rm, call->stack, &number))
 		return false;
 	if (cache)
-		site_cache_note(cache, call->caller, call->frame, version, call->stack, *out);
+		site_cache_note(cache, call->caller, call->frame, version, call->stack, number);
+	*out = object_record_site(number);
 	return true;
 }
 
@@ -171,7 +179,7 @@ bool alloc_here(struct rmem *rm, const struct alloc_call *call, rmem_addr_t *out
 {
 	struct object_wish wish = { .size_class = call->size_class,
 		.bytes = (uint32_t)call->bytes };
-	const uint64_t version = alloc_numbering(rm);
+	const uint64_t version = session_numbering(&rm->session);
 	struct errinfo ignored;
 	struct object object;
 	slab_item item;
@@ -179,15 +187,15 @@ bool alloc_here(struct rmem *rm, const struct alloc_call *call, rmem_addr_t *out
 	if (!call->size_class || rm->checking)
 		return false;
 	(void)thread_channels_cache(&rm->channels);
-	if (!rm->no_sites && !know_site(rm, call, version, &wish.site))
+	if (!rm->channels.no_sites && !know_site(rm, call, version, &wish.site))
 		return false;
 	if (objects_take_here(rm, wish.size_class, &item))
 		return false;
-	if (alloc_numbering(rm) != version) {
+	if (session_numbering(&rm->session) != version) {
 		objects_put_back(rm, item);
 		return false;
 	}
-	if (!objects_hand_out(rm, item, &wish, false, &object))
+	if (!objects_hand_out(rm, item, &wish, &object))
 		return false;
 	if ((call->attr.flags & RMEM_ALLOC_ZERO) && !object.zero) {
 		(void)objects_free(rm, object.slab, object.addr, NULL, &ignored);
@@ -197,8 +205,8 @@ bool alloc_here(struct rmem *rm, const struct alloc_call *call, rmem_addr_t *out
 	return true;
 }
 
-static __attribute__((noinline)) int alloc_long(struct rmem *rm, size_t bytes,
-	const struct rmem_alloc_attr *attr, rmem_addr_t *out, void *caller, void *frame)
+int alloc_long(struct rmem *rm, size_t bytes, const struct rmem_alloc_attr *attr, rmem_addr_t *out,
+	void *caller, void *frame)
 {
 	struct alloc_call call = alloc_call_for(bytes, caller, frame);
 	struct errinfo errinfo;
@@ -211,17 +219,6 @@ static __attribute__((noinline)) int alloc_long(struct rmem *rm, size_t bytes,
 	if (rc == 0)
 		rc = alloc_carry_out(rm, &call, call_deadline(rm), out, &errinfo);
 	return call_done(rc, "rmem_alloc", &errinfo);
-}
-
-/* A stack is told by where its frame ends, which takes no register. */
-RMEM_API __attribute__((noinline)) int rmem_alloc(
-	struct rmem *rm, size_t bytes, const struct rmem_alloc_attr *attr, rmem_addr_t *out)
-{
-	void *const caller = __builtin_return_address(0), *const frame = __builtin_dwarf_cfa();
-
-	if (likely(rm && out && !attr && alloc_warm(rm, bytes, caller, frame, out)))
-		return 0;
-	return alloc_long(rm, bytes, attr, out, caller, frame);
 }
 
 /* Its slot is for another object only when nobody else reaches it. */
@@ -274,7 +271,7 @@ bool alloc_releases_here(const struct rmem *rm, rmem_addr_t addr)
 		       slab_is_lost(slab));
 }
 
-static __attribute__((noinline)) int free_long(struct rmem *rm, rmem_addr_t addr, void *caller)
+int free_long(struct rmem *rm, rmem_addr_t addr, void *caller)
 {
 	struct errinfo errinfo;
 	int rc = call_enter(rm, &errinfo);
@@ -282,13 +279,6 @@ static __attribute__((noinline)) int free_long(struct rmem *rm, rmem_addr_t addr
 	if (rc == 0 && addr)
 		rc = alloc_release(rm, addr, caller, call_deadline(rm), &errinfo);
 	return call_done(rc, "rmem_free", &errinfo);
-}
-
-RMEM_API int rmem_free(struct rmem *rm, rmem_addr_t addr)
-{
-	if (likely(rm && call_is_ours(rm) && objects_free_warm(rm, addr)))
-		return 0;
-	return free_long(rm, addr, __builtin_return_address(0));
 }
 
 /* ---- many at once ---- */

@@ -43,39 +43,13 @@ int alloc_release(struct rmem *rm, rmem_addr_t addr, void *caller, uint64_t dead
 /* Does that take no round trip? */
 bool alloc_releases_here(const struct rmem *rm, rmem_addr_t addr);
 
-static inline uint64_t alloc_numbering(const struct rmem *rm)
-{
-	return atomic_load_explicit(&rm->session.numbering, memory_order_relaxed);
-}
+/* rmem_alloc() and rmem_free() where they are not warm. frame: where the frame of what the program has called ends. */
+int alloc_long(struct rmem *rm, size_t bytes, const struct rmem_alloc_attr *attr, rmem_addr_t *out,
+	void *caller, void *frame);
+int free_long(struct rmem *rm, rmem_addr_t addr, void *caller);
 
-/* The shortest way: a small one, from a stack that was there before, of which a slot is at hand. */
-static inline bool alloc_warm(
-	struct rmem *rm, size_t bytes, const void *caller, const void *frame, rmem_addr_t *out)
-{
-	struct object_wish wish = { .bytes = (uint32_t)bytes };
-	const uint64_t version = alloc_numbering(rm);
-	struct site_cache *sites;
-	struct object object;
-	slab_item item;
-
-	if (bytes - 1 >= OBJECT_BYTES_MAX || !call_is_ours(rm))
-		return false;
-	wish.size_class = size_class_of_bytes((uint32_t)bytes);
-	if (!rm->no_sites) {
-		sites = thread_channels_sites_now(&rm->channels);
-		if (!sites || !site_cache_find(sites, caller, frame, version, &wish.site))
-			return false;
-	}
-	if (!objects_take_warm(rm, wish.size_class, &item))
-		return false;
-	if (__builtin_expect(alloc_numbering(rm) != version, 0)) {
-		objects_put_back(rm, item);
-		return false;
-	}
-	if (!objects_hand_out(rm, item, &wish, true, &object))
-		return false;
-	*out = object.addr;
-	return true;
-}
+/* ... and where they are (alloc_quick.c), for calls that have another long way. false: they are not, nothing has changed. */
+bool alloc_warm(struct rmem *rm, size_t bytes, void *caller, void *frame, rmem_addr_t *out);
+bool free_warm(struct rmem *rm, rmem_addr_t addr);
 
 #endif

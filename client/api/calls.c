@@ -316,7 +316,7 @@ static int start_alloc(
 	c->alloc = *alloc;
 	c->alloc.stack = &c->stack;
 	c->caller = alloc->caller;
-	if (!alloc->size_class || !q->rm->no_sites)
+	if (!alloc->size_class || !q->rm->channels.no_sites)
 		stack_capture(&c->stack, alloc->caller);
 	if (!alloc_here(q->rm, &c->alloc, &addr))
 		return submit(q, c, tag, errinfo);
@@ -351,7 +351,7 @@ static int start_free(
 	struct call *c;
 	int rc = 0;
 
-	if (!addr || objects_free_warm(q->rm, addr)) {
+	if (!addr || free_warm(q->rm, addr)) {
 		(void)end_at_once(q, tag, 0, errinfo);
 		return 0;
 	}

@@ -97,7 +97,7 @@ static int configure(struct rmem *rm, const char *server, const struct rmem_open
 	rm->slab_thread.collect = kept_collect;
 	rm->slab_thread.rm = rm;
 	s->exact = a.journal == RMEM_JOURNAL_EXACT;
-	rm->no_sites = a.flags & RMEM_OPEN_NO_SITES;
+	rm->channels.no_sites = a.flags & RMEM_OPEN_NO_SITES;
 	rc = checking_open(rm, secure_getenv("RMEM_CHECK"), errinfo);
 	if (rc)
 		return rc;

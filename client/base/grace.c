@@ -106,19 +106,51 @@ bool grace_is_held_up(struct grace *g)
 	return lost;
 }
 
-uint64_t grace_begin(struct grace *g)
+/* With the lock: the period to wait for. */
+static uint64_t begin(struct grace *g)
 {
-	uint64_t period;
-
-	pthread_mutex_lock(&g->lock);
 	advance(g);
 	if (g->ended == g->started)
 		start(g);
 	else
 		g->wanted = true;
-	period = g->started + g->wanted;
+	return g->started + g->wanted;
+}
+
+uint64_t grace_begin(struct grace *g)
+{
+	uint64_t period;
+
+	pthread_mutex_lock(&g->lock);
+	period = begin(g);
 	pthread_mutex_unlock(&g->lock);
 	return period;
+}
+
+/* With the lock: nothing is on its way. */
+static bool is_idle(const struct grace *g)
+{
+	const struct grace_member *m;
+
+	if (g->lost)
+		return false;
+	DL_FOREACH (g->members, m)
+		if (ended_on(m) < atomic_load_explicit(&m->begun, memory_order_acquire))
+			return false;
+	return true;
+}
+
+bool grace_is_over(struct grace *g)
+{
+	bool over;
+
+	pthread_mutex_lock(&g->lock);
+	over = is_idle(g);
+	/* Somebody waits: what holds that up is looked for (grace_is_held_up()). */
+	if (!over)
+		(void)begin(g);
+	pthread_mutex_unlock(&g->lock);
+	return over;
 }
 
 bool grace_has_ended(struct grace *g, uint64_t period)

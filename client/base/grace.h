@@ -50,6 +50,8 @@ void grace_settle(struct grace *g);
 /* The period to wait for: what was begun before has ended when it has. */
 uint64_t grace_begin(struct grace *g);
 bool grace_has_ended(struct grace *g, uint64_t period);
+/* Both at once: has all ended that was begun before? Where nothing is on its way, that is cheap. */
+bool grace_is_over(struct grace *g);
 /* Does the running period wait for what was given up, and for nothing that ends by itself? */
 bool grace_is_held_up(struct grace *g);
 

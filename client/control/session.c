@@ -197,8 +197,8 @@ void session_note_age(struct session *s)
 {
 	const uint64_t age_s = (clock_boot_ns() - s->opened_ns) / NSEC_PER_SEC;
 
-	atomic_store_explicit(&s->age_s,
-		age_s < OBJECT_BIRTH_MAX ? (uint32_t)age_s : OBJECT_BIRTH_MAX,
+	atomic_store_explicit(&s->birth,
+		object_record_birth(age_s < OBJECT_BIRTH_MAX ? (uint32_t)age_s : OBJECT_BIRTH_MAX),
 		memory_order_relaxed);
 }
 

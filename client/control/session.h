@@ -52,6 +52,8 @@ struct request {
  * (client/base/wiped.h), and with it nothing that a channel remembers is as it was.
  */
 struct vitals {
+	/* Of all sessions that the process ever had, this one: for calls that have nothing else to ask; 0: there are none. */
+	_Atomic uint64_t quick;
 	_Atomic uint64_t epoch; /* changes when anything a channel remembers does; never 0 */
 	_Atomic uint32_t ttl_ms;
 	_Atomic uint64_t lease_ns; /* until then we may touch remote memory */
@@ -110,8 +112,8 @@ struct session {
 	struct lease_epoch lease_epoch;
 	_Atomic uint32_t channels;  /* that were ever made */
 	struct grace grace;         /* of the operations on them */
-	_Atomic uint64_t opened_ns; /* the session began then, on the boot clock, */
-	_Atomic uint32_t age_s;     /* ... that many seconds ago when somebody looked last */
+	_Atomic uint64_t opened_ns; /* the session began then, on the boot clock */
+	_Atomic uint64_t birth;     /* of objects that are allocated now: object_record_birth() */
 	/* Changes when numbers of call sites that threads remember are not valid any more: another session has others. */
 	_Atomic uint64_t numbering;
 	struct vitals *vitals;
@@ -181,12 +183,24 @@ void session_wake_slab_thread(struct session *s);
 
 /* A new session, opened at this time. */
 void session_begin_time(struct session *s, uint64_t opened_ns);
-/* Look at the clock for session_age_s(). */
+/* Changes when another session takes the place of the one before, whose numbers of call sites mean nothing to it. */
+static inline uint64_t session_numbering(const struct session *s)
+{
+	return atomic_load_explicit(&s->numbering, memory_order_acquire);
+}
+
+/* Look at the clock for session_birth(). */
 void session_note_age(struct session *s);
-/* Whole seconds since the session was opened, as a record of an object has them, as of the last renewal, or of a later session_note_age(). */
+/* object_record_birth() of an object that is allocated now, as of the last renewal, or of a later session_note_age(). */
+static inline uint64_t session_birth(const struct session *s)
+{
+	return atomic_load_explicit(&s->birth, memory_order_relaxed);
+}
+
+/* The same in seconds since the session was opened. */
 static inline uint32_t session_age_s(const struct session *s)
 {
-	return atomic_load_explicit(&s->age_s, memory_order_relaxed);
+	return object_record_unpack(session_birth(s)).birth_s;
 }
 
 #endif

@@ -197,7 +197,7 @@ static void take_out(struct depot *d, struct depot_class *c, struct slab *s)
 	c->count--;
 	c->bytes -= slab_bytes_used(s);
 	atomic_fetch_sub_explicit(&d->bytes, slab_bytes_used(s), memory_order_relaxed);
-	atomic_store(&s->lost, true);
+	atomic_fetch_or(&s->state, SLAB_LOST);
 }
 
 /* ---- calls ---- */
@@ -231,7 +231,7 @@ bool depot_put(
 	for (unsigned i = 0; i < n; i++) {
 		struct slab *s = slab_item_slab(items[i]);
 
-		if (atomic_load_explicit(&s->lost, memory_order_relaxed))
+		if (slab_is_lost(s))
 			put_into_lost(d, s, slab_item_slot(items[i]));
 		else
 			put_into(d, c, s, slab_item_slot(items[i]), period);
@@ -317,7 +317,7 @@ void depot_add(struct depot *d, struct slab *s)
 	c->slabs[s->id] = s;
 	c->bytes += slab_bytes_used(s);
 	atomic_fetch_add_explicit(&d->bytes, slab_bytes_used(s), memory_order_relaxed);
-	atomic_store(&s->lost, false);
+	atomic_fetch_and(&s->state, ~(uint32_t)SLAB_LOST);
 	count_empty(d, c, s, true);
 	mark_some(c, s->id);
 	pthread_mutex_unlock(&c->lock);
@@ -364,7 +364,7 @@ struct slab *depot_take_empty(struct depot *d)
 
 void depot_add_dirty(struct depot *d, struct slab *s)
 {
-	if (atomic_exchange(&s->is_dirty, true))
+	if (!(atomic_fetch_and(&s->state, ~(uint32_t)SLAB_CLEAN) & SLAB_CLEAN))
 		return;
 	atomic_fetch_add(&d->unsent, 1);
 	s->next_dirty = atomic_load_explicit(&d->dirty, memory_order_relaxed);
@@ -436,7 +436,7 @@ void depot_lose(struct depot *d, struct slab *s)
 
 	pthread_mutex_lock(&c->lock);
 	/* One that is being given back has left its class already. */
-	if (!atomic_load_explicit(&s->lost, memory_order_relaxed)) {
+	if (!slab_is_lost(s)) {
 		take_out(d, c, s);
 		if (s->nfree == s->slots)
 			retire(d, s);

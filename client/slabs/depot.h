@@ -88,32 +88,25 @@ static inline bool depot_is_sent(const struct depot *d)
 	return atomic_load(&d->unsent) == 0 && atomic_load(&d->ndoubtful) == 0;
 }
 
-static inline __attribute__((always_inline)) void depot_mark_dirty(
-	struct depot *d, struct slab *s, uint32_t slot)
+/*
+ * A line of records has changed; where barrier_is_there(): the journal makes a barrier in all threads
+ * (client/base/barrier.h) after it has said that it sends the line, and before it reads the records. The caller looks
+ * afterwards whether the slab is SLAB_CLEAN, and then calls depot_add_dirty().
+ */
+static inline void depot_touch_line(_Atomic uint8_t *line)
 {
-	_Atomic uint8_t *line = &s->dirty[slot / SLAB_LINE_RECORDS];
-
+	atomic_signal_fence(memory_order_seq_cst); /* for the compiler */
 	if (atomic_load_explicit(line, memory_order_relaxed) != LINE_CHANGED)
 		atomic_store_explicit(line, LINE_CHANGED, memory_order_release);
-	if (__builtin_expect(!atomic_load_explicit(&s->is_dirty, memory_order_relaxed), 0))
-		depot_add_dirty(d, s);
 }
 
-/* A record has changed. Any thread, without a lock. */
+/* A record has changed. Any thread, without a lock, and whether or not there is such a barrier. */
 static inline void depot_touch(struct depot *d, struct slab *s, uint32_t slot)
 {
 	atomic_thread_fence(memory_order_seq_cst);
-	depot_mark_dirty(d, s, slot);
-}
-
-/*
- * The same without a fence, mostly without a store, where barrier_is_there(): the journal makes a barrier in all threads
- * (client/base/barrier.h) after it has said that it sends the line, and before it reads the records.
- */
-static inline void depot_touch_warm(struct depot *d, struct slab *s, uint32_t slot)
-{
-	atomic_signal_fence(memory_order_seq_cst); /* for the compiler */
-	depot_mark_dirty(d, s, slot);
+	depot_touch_line(&s->dirty[slot / SLAB_LINE_RECORDS]);
+	if (__builtin_expect(slab_state(s) & SLAB_CLEAN, 0))
+		depot_add_dirty(d, s);
 }
 
 /*

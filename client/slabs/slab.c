@@ -24,12 +24,22 @@ struct slab *slab_create(struct heap *heap, unsigned size_class, uint64_t bytes,
 		return NULL;
 	s = (struct slab *)memory;
 	s->room = room;
-	s->records = (_Atomic uint64_t *)(memory + sizeof(*s));
 	s->sent = exact ? s->records + room : NULL;
+	s->state = SLAB_CLEAN;
 	s->free = (uint64_t *)(s->records + (uint64_t)room * (exact ? 2 : 1));
 	s->dirty = (_Atomic uint8_t *)(s->free + room / 64);
 	slab_reset(s, size_class, bytes);
 	return s;
+}
+
+/* Of an odd number, modulo 2^64: each step doubles the bits that are right, of which there are 3 at first. */
+static uint64_t inverse_of(uint64_t odd)
+{
+	uint64_t inverse = odd;
+
+	for (unsigned bits = 3; bits < 64; bits *= 2)
+		inverse *= 2 - odd * inverse;
+	return inverse;
 }
 
 void slab_reset(struct slab *s, unsigned size_class, uint64_t bytes)
@@ -39,6 +49,8 @@ void slab_reset(struct slab *s, unsigned size_class, uint64_t bytes)
 	s->slots = slab_slots(size_class, bytes);
 	/* Exact for offsets below 2^20: the error stays below offset * slot_bytes / 2^40, which is less than 1 / slot_bytes. */
 	s->reciprocal = (1ULL << 40) / s->slot_bytes + 1;
+	s->twos = (uint8_t)__builtin_ctz(s->slot_bytes);
+	s->inverse = inverse_of(s->slot_bytes >> s->twos);
 	for (uint32_t i = 0; i < s->slots; i++)
 		atomic_store_explicit(&s->records[i], 0, memory_order_relaxed);
 	for (uint32_t i = 0; s->sent && i < s->slots; i++)
@@ -47,6 +59,8 @@ void slab_reset(struct slab *s, unsigned size_class, uint64_t bytes)
 		atomic_store_explicit(&s->dirty[i], 0, memory_order_relaxed);
 	for (uint32_t i = 0; s->shared && i < SLAB_BITS * (s->room / 64); i++)
 		atomic_store_explicit(&s->shared[i], 0, memory_order_relaxed);
+	atomic_fetch_and(&s->state, ~(uint32_t)SLAB_OPEN);
+	atomic_fetch_add(&s->state, SLAB_USE);
 	memset(s->free, 0xff, s->slots / 64 * sizeof(uint64_t));
 	if (s->slots % 64)
 		s->free[s->slots / 64] = (1ULL << s->slots % 64) - 1;
@@ -141,6 +155,7 @@ bool slab_set_shared(struct slab *s, struct heap *heap, uint32_t slot, bool shar
 			return false;
 		atomic_store(&s->shared, words);
 	}
+	atomic_fetch_or(&s->state, SLAB_OPEN);
 	if (shared) {
 		atomic_fetch_or(&words[slot / 64], 1ULL << slot % 64);
 		atomic_fetch_or(&words[SLAB_EVER * (s->room / 64) + slot / 64], 1ULL << slot % 64);

@@ -29,6 +29,15 @@ enum line_state {
 	LINE_SENDING, /* in the round that is under way */
 };
 
+/* Of a slab: what makes an allocation or a free of its objects more than usual. */
+enum slab_state {
+	SLAB_LOST = 1,  /* it was taken back by the server, or is being given back */
+	SLAB_CLEAN = 2, /* it is not in the list of those whose records have changed */
+	SLAB_OPEN = 4,  /* others may reach objects of it, or could */
+	SLAB_RARE = 7,  /* any of these */
+	SLAB_USE = 8,   /* above: how often its memory became another slab */
+};
+
 /* What is known of each slot that was shared. */
 enum slab_bits {
 	SLAB_SHARED, /* others may reach it */
@@ -42,17 +51,17 @@ struct depot;
 struct slab {
 	/* Read at each allocation, written when the slab comes and goes. */
 	uint64_t addr;
-	_Atomic uint64_t *records;
 	_Atomic uint8_t *dirty; /* by line: enum line_state */
 	_Atomic uint64_t *
 		sent; /* journal=exact: the records as they were sent in front of data; else NULL */
 	uint64_t reciprocal; /* of slot_bytes */
+	uint64_t inverse;    /* of what is odd of them, modulo 2^64: see slab_exact_slot() */
 	uint32_t slots, slot_bytes;
-	uint32_t room; /* slots that its memory has room for, a power of 2 */
+	uint32_t room;          /* slots that its memory has room for, a power of 2 */
+	_Atomic uint32_t state; /* enum slab_state */
 	uint8_t size_class;
-	_Atomic bool lost;     /* it was taken back by the server, or is being given back */
-	_Atomic bool is_dirty; /* it is in the list of those */
-	struct slab *next_dirty;
+	uint8_t twos;            /* that divide slot_bytes */
+	struct slab *next_dirty; /* while it is not SLAB_CLEAN */
 	/* enum slab_bits, each for all slots; NULL: none was ever shared. */
 	_Atomic(_Atomic uint64_t *) shared;
 	_Atomic(_Atomic uint32_t *) shadow; /* by slot (shadow.h); NULL: RMEM_CHECK is not full */
@@ -77,6 +86,8 @@ struct slab {
 	uint32_t nfree;
 	uint32_t id; /* within its class */
 	struct slab *next;
+
+	_Atomic uint64_t records[] __attribute__((aligned(64)));
 } __attribute__((aligned(64)));
 
 _Static_assert(SLAB_BYTES_MAX / (8 + OBJECT_RECORD_BYTES) <= SLAB_SLOTS_MAX, "a slot fits 16 bits");
@@ -95,6 +106,18 @@ static inline uint64_t slab_bytes_used(const struct slab *s)
 static inline uint32_t slab_slot_at(const struct slab *s, uint64_t offset)
 {
 	return (uint32_t)(offset * s->reciprocal >> 40);
+}
+
+/*
+ * The slot that begins at this offset, where slot_bytes is 2^twos times an odd number with this inverse; for any other
+ * offset a number that no slab has so many slots of. Multiplication by the inverse divides what is divisible, and
+ * spreads all else over what is larger than any quotient.
+ */
+static inline uint64_t slab_exact_slot(uint64_t offset, uint64_t inverse, uint32_t twos)
+{
+	const uint64_t odd = offset * inverse;
+
+	return odd >> (twos & 63) | odd << (-twos & 63);
 }
 
 static inline uint64_t slab_slot_addr(const struct slab *s, uint32_t slot)
@@ -145,9 +168,25 @@ static inline bool slab_holds(
 	return true;
 }
 
+static inline uint32_t slab_state(const struct slab *s)
+{
+	return atomic_load_explicit(&s->state, memory_order_relaxed);
+}
+
 static inline bool slab_is_lost(const struct slab *s)
 {
-	return atomic_load_explicit(&s->lost, memory_order_relaxed);
+	return slab_state(s) & SLAB_LOST;
+}
+
+/* The object of a slot, if it is live, is freed from now on. false: it is not. Of several threads, one succeeds. */
+static inline bool slab_end_slot(struct slab *s, uint64_t slot)
+{
+	_Atomic uint64_t *const record = &s->records[slot];
+	const uint64_t now = atomic_load_explicit(record, memory_order_relaxed);
+	uint64_t live = object_record_with_state(now, OBJECT_LIVE);
+	const uint64_t freed = live - OBJECT_LIVE + OBJECT_FREED;
+
+	return atomic_compare_exchange_strong(record, &live, freed);
 }
 
 /*
@@ -158,15 +197,11 @@ static inline bool slab_end_object(struct slab *s, uint64_t addr, uint32_t *out_
 {
 	const uint64_t offset = addr - s->addr;
 	const uint32_t slot = slab_slot_at(s, offset);
-	uint64_t record;
 
 	if (slot >= s->slots || (uint64_t)slot * s->slot_bytes != offset)
 		return false;
-	record = atomic_load_explicit(&s->records[slot], memory_order_relaxed);
 	*out_slot = slot;
-	return object_record_state(record) == OBJECT_LIVE &&
-	       atomic_compare_exchange_strong(
-		       &s->records[slot], &record, object_record_with_state(record, OBJECT_FREED));
+	return slab_end_slot(s, slot);
 }
 
 /*
@@ -238,17 +273,33 @@ static inline uint64_t slab_next_record(
 /* Slots whose objects are live. O(slots). */
 uint32_t slab_count_live(const struct slab *s);
 
-/* Slots in a magazine: the slab, and which of its slots. */
+/* Slots in a magazine: the slab, and which of its slots; never 0. Of a slab that is SLAB_OPEN, with a mark. */
 typedef uint64_t slab_item;
+
+#define SLAB_ITEM_OPEN (1ULL << 63)
 
 static inline slab_item slab_item_make(const struct slab *s, uint32_t slot)
 {
-	return (uint64_t)(uintptr_t)s << 16 | slot;
+	const slab_item item = (uint64_t)(uintptr_t)s << 16 | slot;
+
+	return slab_state(s) & SLAB_OPEN ? item | SLAB_ITEM_OPEN : item;
+}
+
+/* None, or one that has to be looked at: its slot may have been shared. */
+static inline bool slab_item_is_rare(slab_item item)
+{
+	return (int64_t)item <= 0;
+}
+
+/* ... of one that is not rare. */
+static inline struct slab *slab_item_slab_usual(slab_item item)
+{
+	return (struct slab *)(uintptr_t)(item >> 16);
 }
 
 static inline struct slab *slab_item_slab(slab_item item)
 {
-	return (struct slab *)(uintptr_t)(item >> 16);
+	return slab_item_slab_usual(item & ~SLAB_ITEM_OPEN);
 }
 
 static inline uint32_t slab_item_slot(slab_item item)

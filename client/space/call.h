@@ -33,7 +33,6 @@ struct rmem {
 	struct symbolizer symbolizer;
 	struct slab_thread slab_thread;
 	struct call_thread call_thread;
-	bool no_sites;             /* RMEM_OPEN_NO_SITES */
 	struct checking *checking; /* RMEM_CHECK; NULL: off */
 	struct sites *sites;       /* under control */
 	uint64_t sites_serial;     /* of the session that numbered them */

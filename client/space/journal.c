@@ -111,13 +111,13 @@ static void mark_slab(struct slab *s)
 {
 	if (s->sent)
 		atomic_store(&s->in_flight, true);
-	atomic_store(&s->is_dirty, false);
+	atomic_fetch_or(&s->state, SLAB_CLEAN);
 	for (uint32_t line = 0; line * SLAB_LINE_RECORDS < s->slots; line++)
 		if (atomic_load_explicit(&s->dirty[line], memory_order_relaxed) == LINE_CHANGED)
 			atomic_store_explicit(&s->dirty[line], LINE_SENDING, memory_order_relaxed);
 }
 
-/* After the barrier. *again: lines have changed meanwhile, and their threads may have seen is_dirty as it was. */
+/* After the barrier. *again: lines have changed meanwhile, and their threads may have seen SLAB_CLEAN as it was. */
 static int send_slab(struct journal *j, struct slab *s, uint64_t deadline_ns, bool *again,
 	struct errinfo *errinfo)
 {

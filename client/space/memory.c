@@ -258,7 +258,7 @@ uint32_t memory_site_here(struct rmem *rm, void *caller, uint64_t deadline_ns)
 	struct stack stack;
 	uint32_t site = 0;
 
-	if (rm->no_sites)
+	if (rm->channels.no_sites)
 		return 0;
 	stack_capture(&stack, caller);
 	(void)memory_site(rm, &stack, deadline_ns, &site, &ignored);

@@ -82,6 +82,48 @@ int objects_take(struct rmem *rm, unsigned size_class, uint64_t deadline_ns, sla
 	return rc;
 }
 
+/* A slab was lost while an object of it was handed out: it was not. */
+static void take_back(struct rmem *rm, struct slab *s, uint32_t slot)
+{
+	const bool ended = slab_end_slot(s, slot);
+
+	objects_freed_late(rm, s);
+	if (ended)
+		objects_put_back(rm, slab_item_make(s, slot));
+}
+
+bool objects_hand_out(
+	struct rmem *rm, slab_item item, const struct object_wish *wish, struct object *out)
+{
+	struct slab *const s = slab_item_slab(item);
+	const uint32_t slot = slab_item_slot(item), slack = s->slot_bytes - wish->bytes;
+	const uint64_t before = slab_record(s, slot);
+	const uint64_t record =
+		object_record_next(before, slack, wish->site) | session_birth(&rm->session);
+
+	*out = (struct object){ .slab = s, .addr = slab_slot_addr(s, slot), .zero = before == 0 };
+	atomic_store_explicit(
+		&s->records[slot], slab_next_record(s, slot, before, record), memory_order_release);
+	depot_touch(&rm->session.depot, s, slot);
+	/* Marking it lost makes a barrier between that and counting what is live: the one of us sees the other. */
+	if (!slab_is_lost(s))
+		return true;
+	take_back(rm, s, slot);
+	return false;
+}
+
+bool objects_allocated_rare(struct rmem *rm, slab_item item)
+{
+	struct slab *const s = slab_item_slab(item);
+
+	if (slab_state(s) & SLAB_CLEAN)
+		depot_add_dirty(&rm->session.depot, s);
+	if (!slab_is_lost(s))
+		return true;
+	take_back(rm, s, slab_item_slot(item));
+	return false;
+}
+
 int objects_zero(struct rmem *rm, rmem_addr_t addr, uint32_t bytes, uint64_t deadline_ns,
 	struct errinfo *errinfo)
 {
@@ -150,17 +192,6 @@ static int free_lost(struct rmem *rm, struct slab *s, rmem_addr_t addr, struct e
 	return rc;
 }
 
-bool objects_take_back(struct rmem *rm, struct slab *slab, rmem_addr_t addr)
-{
-	uint32_t slot;
-	const bool ended = slab_end_object(slab, addr, &slot);
-
-	objects_freed_late(rm, slab);
-	if (ended)
-		objects_put_back(rm, slab_item_make(slab, slot));
-	return false;
-}
-
 void objects_freed_late(struct rmem *rm, struct slab *slab)
 {
 	struct session *session = &rm->session;
@@ -171,6 +202,49 @@ void objects_freed_late(struct rmem *rm, struct slab *slab)
 	if (block && block->state == BLOCK_STALE)
 		blocks_free_lost(&session->blocks, block, false);
 	pthread_mutex_unlock(&session->table);
+}
+
+void objects_freed_rare(struct rmem *rm, struct slab *slab)
+{
+	if (slab_state(slab) & SLAB_CLEAN)
+		depot_add_dirty(&rm->session.depot, slab);
+	if (slab_is_lost(slab))
+		objects_freed_late(rm, slab);
+}
+
+/* What was an object's is in the thread's magazine, or with the depot. t: NULL if there is no memory for one. */
+static void take_over(struct rmem *rm, struct thread_cache *t, struct slab *slab, uint32_t slot)
+{
+	struct depot *d = &rm->session.depot;
+	const slab_item item = slab_item_make(slab, slot);
+	bool surplus = false;
+
+	depot_touch(d, slab, slot);
+	if (!t)
+		surplus = depot_put(d, slab->size_class, &item, 1, grace_begin(d->grace));
+	else if (thread_cache_has_room(t, slab->size_class))
+		thread_cache_push(t, slab->size_class, item);
+	else
+		surplus = thread_cache_flush(t, slab->size_class, item);
+	if (slab_is_lost(slab))
+		objects_freed_late(rm, slab);
+	if (surplus)
+		slab_thread_wake(&rm->slab_thread);
+}
+
+bool objects_free_warm(struct rmem *rm, rmem_addr_t addr)
+{
+	struct thread_cache *const t = thread_channels_cache_now(&rm->channels);
+	struct slab *const slab = t ? blocks_slab(&rm->session.blocks, addr) : NULL;
+	uint32_t slot;
+
+	if (!slab || slab_is_lost(slab) || slab_is_shared(slab, addr))
+		return false;
+	thread_cache_note(t, slab, addr);
+	if (!slab_end_object(slab, addr, &slot))
+		return false;
+	take_over(rm, t, slab, slot);
+	return true;
 }
 
 int objects_free(
@@ -188,26 +262,12 @@ int objects_free(
 
 void objects_retire(struct rmem *rm, struct slab *slab, uint32_t slot, void *caller)
 {
-	struct depot *d = &rm->session.depot;
-	struct thread_cache *t;
-	slab_item item;
-	bool surplus;
-
-	depot_touch(d, slab, slot);
-	if (checking_is_full(rm)) {
-		checking_retire(rm, slab, slot, caller);
-		if (slab_is_lost(slab))
-			objects_freed_late(rm, slab);
+	if (!checking_is_full(rm)) {
+		take_over(rm, thread_channels_cache(&rm->channels), slab, slot);
 		return;
 	}
-	t = thread_channels_cache(&rm->channels);
-	item = slab_item_make(slab, slot);
-	if (t)
-		surplus = thread_cache_flush(t, slab->size_class, item);
-	else
-		surplus = depot_put(d, slab->size_class, &item, 1, grace_begin(d->grace));
+	depot_touch(&rm->session.depot, slab, slot);
+	checking_retire(rm, slab, slot, caller);
 	if (slab_is_lost(slab))
 		objects_freed_late(rm, slab);
-	if (surplus)
-		slab_thread_wake(&rm->slab_thread);
 }

@@ -18,21 +18,30 @@
 
 #include "client/control/site.h"
 #include "common/heap.h"
+#include "common/object_record.h"
 
 #define SITE_CACHE_ENTRIES 64U /* a power of 2 */
 #define SITE_CACHE_SAMPLE 1024U
+/* Compared together, without a branch; the last group is filled up with what is always the same. */
+#define SITE_CACHE_GROUP 4U
+#define SITE_CACHE_PLACES \
+	((STACK_PLACES + SITE_CACHE_GROUP - 1) / SITE_CACHE_GROUP * SITE_CACHE_GROUP)
+
+/* Where a return address was, and which. */
+struct site_cache_place {
+	const void *const *place;
+	const void *there;
+};
 
 struct site_cache_entry {
 	const void *caller; /* NULL: none */
 	const void *frame;
-	uint32_t number;
+	uint64_t site; /* as a record has it */
 	uint32_t left; /* uses until it is unwound all the same; 0: it is not trusted */
-	uint32_t n;    /* of the further return addresses */
-	struct {
-		const void *const *place;
-		const void *there;
-	} further[STACK_PLACES];
-};
+	/* The further return addresses, whole groups of them. */
+	const struct site_cache_place *end;
+	struct site_cache_place further[SITE_CACHE_PLACES];
+} __attribute__((aligned(64)));
 
 struct site_cache {
 	uint64_t version; /* of the numbers: those of another one are forgotten */
@@ -42,26 +51,42 @@ struct site_cache {
 static inline struct site_cache_entry *site_cache_at(
 	struct site_cache *c, const void *caller, const void *frame)
 {
-	const uint64_t mixed = ((uintptr_t)caller ^ (uintptr_t)frame >> 4) * 0x9e3779b97f4a7c15ULL;
+	const uintptr_t mixed = (uintptr_t)caller ^ (uintptr_t)frame >> 4;
+	struct site_cache_entry *e = &c->entries[mixed & (SITE_CACHE_ENTRIES - 1)];
 
-	return &c->entries[mixed >> 56 & (SITE_CACHE_ENTRIES - 1)];
+	/* It is kept: gcc would keep what it is computed of, and compute it again. */
+	__asm__("" : "+r"(e));
+	return e;
 }
 
-/* The number for the stack that the thread has now. false: it has to be unwound. */
+/* Are the further return addresses where they were? */
+static inline bool site_cache_is_same(const struct site_cache_entry *e)
+{
+	for (const struct site_cache_place *p = e->further; p < e->end; p += SITE_CACHE_GROUP) {
+		uintptr_t differ = (uintptr_t)*p[0].place ^ (uintptr_t)p[0].there;
+
+		differ |= (uintptr_t)*p[1].place ^ (uintptr_t)p[1].there;
+		differ |= (uintptr_t)*p[2].place ^ (uintptr_t)p[2].there;
+		differ |= (uintptr_t)*p[3].place ^ (uintptr_t)p[3].there;
+		if (__builtin_expect(differ != 0, 0))
+			return false;
+	}
+	return true;
+}
+
+/* object_record_site() for the stack that the thread has now. false: it has to be unwound. */
 static inline bool site_cache_find(struct site_cache *c, const void *caller, const void *frame,
-	uint64_t version, uint32_t *out_number)
+	uint64_t version, uint64_t *out_site)
 {
 	struct site_cache_entry *e = site_cache_at(c, caller, frame);
 
 	if (__builtin_expect(e->caller != caller || e->frame != frame || c->version != version ||
 				     e->left <= 1,
-		    0))
+		    0) ||
+		!site_cache_is_same(e))
 		return false;
-	for (uint32_t i = 0; i < e->n; i++)
-		if (*e->further[i].place != e->further[i].there)
-			return false;
 	e->left--;
-	*out_number = e->number;
+	*out_site = e->site;
 	return true;
 }
 

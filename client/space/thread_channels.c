@@ -12,7 +12,8 @@
 #include "client/base/wiped.h"
 
 /* As the header says, or gcc asks the loader for it, which may allocate and lock. */
-_Thread_local struct thread_channel thread_channel_now __attribute__((tls_model("initial-exec")));
+_Thread_local struct thread_channel thread_channel_now
+	__attribute__((tls_model("initial-exec"))) = { .quick = QUICK_NONE };
 
 /* Sessions that are open: an ending thread must know which of its channels still exist. */
 static pthread_mutex_t open_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -21,8 +22,11 @@ static uint64_t last_id;
 
 static void give_back(struct thread_channels *t, const struct thread_channel *mine)
 {
-	if (mine->cache)
+	if (mine->cache) {
 		(void)thread_cache_drain(mine->cache);
+		heap_free(t->session->heap, mine->cache->sites, sizeof(*mine->cache->sites));
+		mine->cache->sites = NULL;
+	}
 	pthread_mutex_lock(&t->lock);
 	if (mine->channel && !mine->common) {
 		LL_PREPEND2(t->free, mine->channel, next_free);
@@ -31,13 +35,12 @@ static void give_back(struct thread_channels *t, const struct thread_channel *mi
 	if (mine->cache)
 		LL_PREPEND2(t->free_caches, mine->cache, next_free);
 	pthread_mutex_unlock(&t->lock);
-	heap_free(t->session->heap, mine->sites, sizeof(*mine->sites));
 }
 
 /* A thread ends: its channels and magazines are for others. */
 static void leave(struct locals *l)
 {
-	thread_channel_now = (struct thread_channel){ 0 };
+	thread_channel_now = (struct thread_channel){ .quick = QUICK_NONE };
 	if (wiped_is_child())
 		return; /* the parent's locks may never be released in a child */
 	pthread_mutex_lock(&open_lock);
@@ -62,6 +65,7 @@ void thread_channels_init(struct thread_channels *t, struct session *s, unsigned
 	fair_lock_init(&t->common_lock);
 	pthread_mutex_lock(&open_lock);
 	t->id = ++last_id;
+	atomic_store(&s->vitals->quick, t->id);
 	LL_PREPEND(open_sessions, t);
 	pthread_mutex_unlock(&open_lock);
 }
@@ -258,9 +262,10 @@ static bool make_room(struct locals *l)
 /* The thread has used this one last. */
 static void remember(const struct thread_channels *t, const struct thread_channel *mine)
 {
+	const bool quick = !t->cache_hidden && mine->cache && (t->no_sites || mine->cache->sites);
+
 	thread_channel_now = *mine;
-	if (t->cache_hidden)
-		thread_channel_now.cache = NULL;
+	thread_channel_now.quick = quick ? t->id : QUICK_NONE;
 }
 
 /* What is written down for this thread; NULL: nothing. */
@@ -321,7 +326,6 @@ static int find_mine(struct thread_channels *t, uint64_t deadline_ns, struct err
 		return rc;
 	if (noted) {
 		mine.cache = noted->cache;
-		mine.sites = noted->sites;
 		*noted = mine;
 	}
 	remember(t, &mine);
@@ -343,8 +347,10 @@ struct thread_cache *thread_channels_cache(struct thread_channels *t)
 			LL_PREPEND(t->caches, noted->cache);
 		pthread_mutex_unlock(&t->lock);
 	}
-	if (!noted->sites)
-		noted->sites = heap_alloc(t->session->heap, sizeof(*noted->sites));
+	if (noted->cache && !noted->cache->sites && !t->no_sites)
+		noted->cache->sites = heap_alloc(t->session->heap, sizeof(*noted->cache->sites));
+	if (noted->cache)
+		noted->cache->plain_bytes = t->no_sites ? 8 * SIZE_CLASSES_FINE : 0;
 	remember(t, noted);
 	return noted->cache;
 }

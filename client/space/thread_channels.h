@@ -22,6 +22,7 @@
 struct thread_channels {
 	uint64_t id; /* of all the process ever had */
 	struct session *session;
+	bool no_sites; /* RMEM_OPEN_NO_SITES. Set before the first call */
 	/* thread_channels_cache_now() has none: what each call is to see, and make a fence (checking.h, barrier.h). */
 	bool cache_hidden;
 	unsigned limit; /* threads that get a channel of their own */
@@ -41,12 +42,15 @@ struct thread_channels {
 
 /* What the thread has of a session. */
 struct thread_channel {
-	uint64_t id;             /* of the session's thread_channels; 0: none */
-	struct channel *channel; /* NULL: it has not copied yet */
-	bool common;
+	uint64_t id;                /* of the session's thread_channels; 0: none */
+	struct channel *channel;    /* NULL: it has not copied yet */
 	struct thread_cache *cache; /* NULL: it has not allocated small objects yet */
-	struct site_cache *sites;   /* NULL: there is no memory for it */
+	uint64_t
+		quick; /* as the session's vitals have it, if warm calls have all they need; else QUICK_NONE */
+	bool common;
 };
+
+#define QUICK_NONE UINT64_MAX
 
 /* The one this thread used last. */
 extern _Thread_local struct thread_channel thread_channel_now
@@ -67,13 +71,26 @@ static inline struct channel *thread_channels_mine(const struct thread_channels 
 /* This thread's magazines, if the session was the last that it used, and they are not hidden. */
 static inline struct thread_cache *thread_channels_cache_now(const struct thread_channels *t)
 {
-	return thread_channel_now.id == t->id ? thread_channel_now.cache : NULL;
+	return thread_channel_now.id == t->id && !t->cache_hidden ? thread_channel_now.cache : NULL;
 }
 
-/* ... and its memory of call sites. */
+/* ... and its memory of call sites, hidden or not. */
 static inline struct site_cache *thread_channels_sites_now(const struct thread_channels *t)
 {
-	return thread_channel_now.id == t->id ? thread_channel_now.sites : NULL;
+	const struct thread_cache *cache = thread_channel_now.cache;
+
+	return thread_channel_now.id == t->id && cache ? cache->sites : NULL;
+}
+
+/*
+ * The magazines again, with a memory of call sites if the session has any: where this is true, they are the calling
+ * thread's for this session, neither is closed, nor the process a child, and nothing is checked. One look at a word
+ * that tells all of that.
+ */
+static inline bool thread_channels_quick(const struct vitals *v, struct thread_cache **out)
+{
+	*out = thread_channel_now.cache;
+	return atomic_load_explicit(&v->quick, memory_order_relaxed) == thread_channel_now.quick;
 }
 
 /* They may have to be made first. NULL: out of memory, or nothing can be written down for this thread. */

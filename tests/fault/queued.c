@@ -169,49 +169,6 @@ int queued_all(void)
 	return 0;
 }
 
-/* The completion of the only call that has been started: its status. */
-static int reap_call(uint64_t *out_result)
-{
-	struct rmem_completion done;
-	int n = rmem_reap(queue, &done, 1, LIMIT_MS);
-
-	if (n == 0)
-		verdict_wrong("a call does not end");
-	if (n == 1)
-		*out_result = done.result;
-	return n < 0 ? n : done.status;
-}
-
-/* A block, and a small one; what has been done is not done again. */
-int queued_calls(void)
-{
-	static const size_t bytes[] = { 20000, 100 };
-	static rmem_addr_t addr[COUNT(bytes)];
-	static enum { ALLOCATING, FREEING } phase;
-	uint64_t unused;
-	int rc = 0;
-
-	for (size_t i = 0; i < COUNT(bytes) && rc == 0 && phase == ALLOCATING; i++) {
-		if (!addr[i])
-			rc = rmem_start_alloc(queue, bytes[i], NULL, i);
-		if (!addr[i] && rc == 0)
-			rc = reap_call(&addr[i]);
-	}
-	if (rc)
-		return rc;
-	phase = FREEING;
-	for (size_t i = 0; i < COUNT(bytes) && rc == 0; i++) {
-		rc = rmem_start_free(queue, addr[i], i);
-		if (rc == 0)
-			rc = reap_call(&unused);
-		if (rc == 0)
-			addr[i] = 0;
-	}
-	if (rc == 0)
-		phase = ALLOCATING;
-	return rc;
-}
-
 int queued_destroy(void)
 {
 	rmem_queue_destroy(queue);

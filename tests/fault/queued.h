@@ -11,8 +11,6 @@
 int queued_create(void);
 int queued_fd(void);
 int queued_all(void);
-/* Memory is allocated on the queue, and freed again. */
-int queued_calls(void);
 int queued_destroy(void);
 
 #endif

@@ -110,7 +110,6 @@ static const struct step {
 	{ "thread", transfers_thread, VERDICT_ANY, false },
 	{ "queue_create", queued_create, VERDICT_QUEUE, false },
 	{ "queue", queued_all, VERDICT_QUEUE, false },
-	{ "queue_calls", queued_calls, VERDICT_ALLOC, false },
 	{ "queue_fd", queued_fd, VERDICT_QUEUE, false },
 	{ "queue_polled", queued_all, VERDICT_QUEUE, false },
 	{ "events", events, VERDICT_QUEUE, false },

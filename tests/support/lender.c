@@ -474,9 +474,9 @@ struct rmem *lender_open(bool exact, bool no_sites)
 	rm->session.exact = exact;
 	rm->session.timeout_ns = 3 * NSEC_PER_SEC;
 	rm->session.resumable = true;
-	rm->no_sites = no_sites;
 	session_begin_time(&rm->session, clock_boot_ns());
 	thread_channels_init(&rm->channels, &rm->session, 8);
+	rm->channels.no_sites = no_sites;
 	slab_thread_init(&rm->slab_thread, &rm->session, &rm->channels);
 	rm->slab_thread.rm = rm;
 	rm->slab_thread.collect = kept_collect;

@@ -56,6 +56,36 @@ static void it_waits_for_what_had_begun(void **state)
 	grace_destroy(&g);
 }
 
+/* Both at once: what had begun has ended; and who asks in vain waits for it. */
+static void it_is_over_when_nothing_is_on_its_way(void **state)
+{
+	struct grace g;
+	struct grace_member m = { 0 };
+
+	(void)state;
+	grace_init(&g);
+	assert_true(grace_is_over(&g));
+	grace_join(&g, &m);
+	grace_add(&m.begun, 2);
+	grace_add(&m.ended, 1);
+	assert_false(grace_is_over(&g));
+	grace_add(&m.ended, 1);
+	assert_true(grace_is_over(&g));
+	grace_add(&m.begun, 1);
+	atomic_store(&m.lost, m.begun);
+	assert_false(grace_is_held_up(&g));
+	assert_false(grace_is_over(&g));
+	assert_true(grace_is_held_up(&g));
+	grace_settle(&g);
+	assert_true(grace_is_over(&g));
+	grace_lose(&g);
+	assert_false(grace_is_over(&g));
+	grace_settle(&g);
+	assert_true(grace_is_over(&g));
+	grace_leave(&g, &m, true);
+	grace_destroy(&g);
+}
+
 static void a_member_that_leaves_unsettled_holds_it_up(void **state)
 {
 	struct grace g;
@@ -223,6 +253,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(without_operations_a_period_ends_at_once),
 		cmocka_unit_test(it_waits_for_what_had_begun),
+		cmocka_unit_test(it_is_over_when_nothing_is_on_its_way),
 		cmocka_unit_test(a_member_that_leaves_unsettled_holds_it_up),
 		cmocka_unit_test(what_is_given_up_holds_it_up_until_it_is_settled),
 		cmocka_unit_test(held_up_is_what_only_settling_ends),

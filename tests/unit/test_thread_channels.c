@@ -20,6 +20,7 @@
 #define ALIVE 8
 #define COPIES 4
 
+static struct vitals vitals;
 static struct session session;
 static struct thread_channels channels;
 static atomic_uint made;
@@ -41,6 +42,7 @@ static void begin(unsigned limit, unsigned to_be_refused)
 	refused = to_be_refused;
 	channels = (struct thread_channels){ .id = 0 };
 	session.heap = heap;
+	session.vitals = &vitals;
 	thread_channels_init(&channels, &session, limit);
 }
 
