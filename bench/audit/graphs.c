@@ -86,7 +86,7 @@ static void store(unsigned i, uint64_t word, uint64_t *seed)
 	at = random_below(seed, g.bytes[i] - 7);
 	if (random_below(seed, 20))
 		at -= at % 8;
-	memcpy((void *)(uintptr_t)(address(i) + at), &word, sizeof(word)); // NOLINT
+	memcpy((void *)(uintptr_t)(address(i) + at), &word, sizeof(word));
 }
 
 enum shape { RANDOM, LIST, TREE, RING, SHAPES };
@@ -94,7 +94,7 @@ enum shape { RANDOM, LIST, TREE, RING, SHAPES };
 /* What a program would make, in an order of addresses by chance; words may overwrite each other. */
 static void fill_shape(enum shape shape, uint64_t *seed)
 {
-	unsigned order[BLOCKS_MAX];
+	unsigned order[BLOCKS_MAX] = { 0 };
 
 	for (unsigned i = 0; i < g.n; i++) {
 		const unsigned j = (unsigned)random_below(seed, i + 1);
@@ -126,6 +126,7 @@ CLEARS_REGISTERS static void build(uint64_t seed)
 	g.n = 1 + (unsigned)random_below(&seed, random_below(&seed, 3) ? 10 : BLOCKS_MAX);
 	for (unsigned i = 0; i < g.n; i++) {
 		g.bytes[i] = random_bytes_of_block(&seed);
+		/* Blocks of 0 bytes are wanted. NOLINTNEXTLINE(clang-analyzer-optin.portability.UnixAPI) */
 		g.hidden[i] = (uint64_t)(uintptr_t)calloc(1, g.bytes[i]) ^ HIDDEN;
 		if (g.hidden[i] == HIDDEN)
 			exit(1);
@@ -148,7 +149,7 @@ CLEARS_REGISTERS static void write_out(uint64_t number)
 		for (uint64_t at = 0; at + 8 <= g.bytes[i]; at += 8) {
 			uint64_t word;
 
-			memcpy(&word, (const void *)(uintptr_t)(address(i) + at), 8); // NOLINT
+			memcpy(&word, (const void *)(uintptr_t)(address(i) + at), 8);
 			if (word)
 				printf("word %" PRIx64 "\n", word);
 		}
@@ -161,7 +162,7 @@ CLEARS_REGISTERS static void take_down(void)
 {
 	memset(roots, 0, sizeof(roots));
 	for (unsigned i = 0; i < g.n; i++)
-		free((void *)(uintptr_t)address(i)); // NOLINT
+		free((void *)(uintptr_t)address(i));
 	memset(&g, 0, sizeof(g));
 }
 

@@ -16,7 +16,7 @@ typedef int alloc_fn(struct rmem *rm, size_t bytes, const struct rmem_alloc_attr
 static alloc_fn alloc_sited;
 
 /* The magazine has run out, mostly: then once more, with other slots. Else its slot may have been shared. */
-static __attribute__((noinline, noclone)) int alloc_refilled(struct rmem *rm, size_t bytes,
+static __attribute__((noinline)) int alloc_refilled(struct rmem *rm, size_t bytes,
 	const struct rmem_alloc_attr *attr, rmem_addr_t *out, void *caller, void *frame)
 {
 	struct thread_cache *const t = thread_channel_now.cache;
@@ -27,7 +27,7 @@ static __attribute__((noinline, noclone)) int alloc_refilled(struct rmem *rm, si
 	return alloc_sited(rm, bytes, attr, out, caller, frame);
 }
 
-static __attribute__((noinline, noclone, cold)) int alloc_rare(struct rmem *rm, size_t bytes,
+static __attribute__((noinline, cold)) int alloc_rare(struct rmem *rm, size_t bytes,
 	const struct rmem_alloc_attr *attr, rmem_addr_t *out, void *caller, void *frame)
 {
 	const slab_item item =
@@ -43,7 +43,7 @@ static __attribute__((noinline, noclone, cold)) int alloc_rare(struct rmem *rm, 
  * It has a site, or is longer than the finest classes. The site is looked up first: a slot that is in the thread's
  * magazine by now is of the session that the numbers of sites are of, or of an earlier one, which is lost.
  */
-static __attribute__((noinline, noclone)) int alloc_sited(struct rmem *rm, size_t bytes,
+static __attribute__((noinline)) int alloc_sited(struct rmem *rm, size_t bytes,
 	const struct rmem_alloc_attr *attr, rmem_addr_t *out, void *caller, void *frame)
 {
 	struct thread_cache *const t = thread_channel_now.cache;
