@@ -266,9 +266,8 @@ bool alloc_releases_here(const struct rmem *rm, rmem_addr_t addr)
 {
 	const struct slab *slab = blocks_slab(&rm->session.blocks, addr);
 
-	return slab && !rm->checking &&
-	       ((!slab_is_shared(slab, addr) && !kept_is_explained(slab, addr)) ||
-		       slab_is_lost(slab));
+	return slab && !rm->checking && !kept_is_explained(slab, addr) &&
+	       (!slab_is_shared(slab, addr) || slab_is_lost(slab));
 }
 
 int free_long(struct rmem *rm, rmem_addr_t addr, void *caller)

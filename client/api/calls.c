@@ -28,6 +28,7 @@ struct call {
 	struct alloc_call alloc;
 	struct stack stack; /* of the program's thread */
 	rmem_addr_t addr;   /* to free, or to attach */
+	uint64_t serial;    /* of the block that was attached, in the session's table */
 	void *caller;
 	struct key_parts key;
 };
@@ -72,6 +73,19 @@ static void run_free(struct call_job *job)
 		c->status = alloc_release(c->rm, c->addr, c->caller, c->deadline_ns, &c->errinfo);
 }
 
+/* Of the block in the session's table that begins there; 0: there is none. */
+static uint64_t serial_at(struct session *s, rmem_addr_t addr)
+{
+	const struct block *block;
+	uint64_t serial;
+
+	pthread_mutex_lock(&s->table);
+	block = blocks_find(&s->blocks, addr);
+	serial = block ? block->serial : 0;
+	pthread_mutex_unlock(&s->table);
+	return serial;
+}
+
 static void run_attach(struct call_job *job)
 {
 	struct call *c = (struct call *)job;
@@ -79,6 +93,8 @@ static void run_attach(struct call_job *job)
 	if (has_time(c))
 		c->status = sharing_attach(&c->rm->session, c->addr, c->key.secret, c->key.pool,
 			c->deadline_ns, &c->result, &c->errinfo);
+	if (c->status == 0)
+		c->serial = serial_at(&c->rm->session, c->addr);
 }
 
 static void note_undone(int rc, uint64_t addr, const struct errinfo *errinfo)
@@ -93,7 +109,8 @@ static void undo_alloc(struct call_job *job)
 	struct errinfo errinfo = { "" };
 
 	if (c->status == 0)
-		note_undone(alloc_release(c->rm, c->result, c->caller, job->undo_by_ns, &errinfo),
+		note_undone(alloc_release(c->rm, c->result, c->caller,
+				    session_deadline(&c->rm->session), &errinfo),
 			c->result, &errinfo);
 }
 
@@ -110,8 +127,9 @@ static void undo_attach(struct call_job *job)
 	struct call *c = (struct call *)job;
 	struct errinfo errinfo = { "" };
 
-	if (c->status == 0)
-		note_undone(sharing_detach(&c->rm->session, c->addr, job->undo_by_ns, &errinfo),
+	if (c->status == 0 && c->serial)
+		note_undone(sharing_detach_block(&c->rm->session, c->addr, c->serial,
+				    session_deadline(&c->rm->session), &errinfo),
 			c->addr, &errinfo);
 }
 
@@ -214,7 +232,7 @@ void calls_leave(struct rmem_queue *q)
 		struct errinfo errinfo = { "" };
 
 		if (p->call)
-			call_thread_leave(&q->rm->call_thread, &p->call->job, deadline_ns);
+			call_thread_leave(&q->rm->call_thread, &p->call->job);
 		else if (p->is_alloc && p->status == 0)
 			note_undone(alloc_release(q->rm, p->result, NULL, deadline_ns, &errinfo),
 				p->result, &errinfo);

@@ -65,32 +65,58 @@ static size_t search(const struct key_cache *k, uint64_t start)
 	return low;
 }
 
-static int insert(struct key_cache *k, size_t at)
+/* A server that lends in small parts makes many: those of blocks that are gone must not pile up. */
+static void drop_gone(struct key_cache *k)
 {
-	if (k->nparts == k->parts_capacity) {
-		const size_t capacity = k->parts_capacity ? 2 * k->parts_capacity : PARTS_MIN;
-		struct part_key *parts = heap_grow(k->heap, k->parts,
-			k->parts_capacity * sizeof(*parts), capacity * sizeof(*parts));
+	size_t kept = 0;
 
-		if (!parts)
-			return -ENOMEM;
-		k->parts = parts;
-		k->parts_capacity = capacity;
+	for (size_t i = 0; i < k->nparts; i++) {
+		const struct part_key *p = &k->parts[i];
+
+		if (atomic_load_explicit(p->live, memory_order_relaxed) == p->key.serial)
+			k->parts[kept++] = *p;
 	}
-	memmove(&k->parts[at + 1], &k->parts[at], (k->nparts++ - at) * sizeof(*k->parts));
+	k->nparts = kept;
+}
+
+/* Room for one more. It grows also where few have gone, so that looking through all is rare. */
+static int make_room(struct key_cache *k)
+{
+	const size_t capacity = k->parts_capacity ? 2 * k->parts_capacity : PARTS_MIN;
+	struct part_key *parts;
+
+	if (k->nparts < k->parts_capacity)
+		return 0;
+	drop_gone(k);
+	if (k->nparts < k->parts_capacity / 2)
+		return 0;
+	parts = heap_grow(
+		k->heap, k->parts, k->parts_capacity * sizeof(*parts), capacity * sizeof(*parts));
+	if (!parts)
+		return k->nparts < k->parts_capacity ? 0 : -ENOMEM;
+	k->parts = parts;
+	k->parts_capacity = capacity;
 	return 0;
 }
 
-int key_cache_set_part(struct key_cache *k, uint64_t start, uint64_t serial, uint32_t rkey)
+static bool has_part(const struct key_cache *k, size_t at, uint64_t start)
 {
-	const size_t at = search(k, start);
-	int rc = 0;
+	return at < k->nparts && k->parts[at].start == start;
+}
 
-	if (at == k->nparts || k->parts[at].start != start)
-		rc = insert(k, at);
-	if (rc == 0)
-		k->parts[at] = (struct part_key){ start, { serial, rkey } };
-	return rc;
+int key_cache_set_part(struct key_cache *k, uint64_t start, const _Atomic uint64_t *live,
+	uint64_t serial, uint32_t rkey)
+{
+	size_t at = search(k, start);
+
+	if (!has_part(k, at, start)) {
+		if (make_room(k))
+			return -ENOMEM;
+		at = search(k, start);
+		memmove(&k->parts[at + 1], &k->parts[at], (k->nparts++ - at) * sizeof(*k->parts));
+	}
+	k->parts[at] = (struct part_key){ start, { serial, rkey }, live };
+	return 0;
 }
 
 bool key_cache_get_part(
@@ -98,7 +124,7 @@ bool key_cache_get_part(
 {
 	const size_t at = search(k, start);
 
-	if (at == k->nparts || k->parts[at].start != start || k->parts[at].key.serial != serial)
+	if (!has_part(k, at, start) || k->parts[at].key.serial != serial)
 		return false;
 	*out_rkey = k->parts[at].key.rkey;
 	return true;

@@ -27,6 +27,7 @@ struct key {
 struct part_key {
 	uint64_t start;
 	struct key key;
+	const _Atomic uint64_t *live; /* of the block: as in near_key */
 };
 
 struct near_key {
@@ -41,8 +42,8 @@ struct key_cache {
 	struct key *items; /* by slot */
 	size_t capacity;
 	struct heap *heap;
-	struct part_key
-		*parts; /* ascending; those of blocks that are gone stay until others begin there */
+	/* Ascending. Those of blocks that are gone stay until others begin there, or there is no more room. */
+	struct part_key *parts;
 	size_t nparts, parts_capacity;
 	struct near_key near[KEYS_NEAR];
 };
@@ -54,8 +55,9 @@ void key_cache_clear(struct key_cache *k);   /* a new connection: none is good a
 int key_cache_set(struct key_cache *k, uint32_t slot, uint64_t serial, uint32_t rkey);
 bool key_cache_get(const struct key_cache *k, uint32_t slot, uint64_t serial, uint32_t *out_rkey);
 
-/* The same of the part that starts there. */
-int key_cache_set_part(struct key_cache *k, uint64_t start, uint64_t serial, uint32_t rkey);
+/* The same of the part that starts there. live: the block's, which stays. */
+int key_cache_set_part(struct key_cache *k, uint64_t start, const _Atomic uint64_t *live,
+	uint64_t serial, uint32_t rkey);
 bool key_cache_get_part(
 	const struct key_cache *k, uint64_t start, uint64_t serial, uint32_t *out_rkey);
 

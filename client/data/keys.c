@@ -217,7 +217,8 @@ static int fetch(
 	if (wire_finish(&reply) || grant.addr != r.start || grant.bytes != r.end - r.start ||
 		grant.serial != request.serial)
 		return errinfo_set(errinfo, -EPROTO, "rmemd sent a malformed grant");
-	rc = is_part(&r, block) ? key_cache_set_part(&ch->keys, r.start, block->serial, grant.rkey)
+	rc = is_part(&r, block) ? key_cache_set_part(&ch->keys, r.start, block->live, block->serial,
+					  grant.rkey)
 				: key_cache_set(&ch->keys, block->slot, block->serial, grant.rkey);
 	return rc ? errinfo_set(errinfo, rc, "out of memory") : 0;
 }

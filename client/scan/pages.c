@@ -29,6 +29,8 @@ struct scan_arg {
 #define ENTRY_SWAPPED (1ULL << 62)
 #define ENTRY_FILE (1ULL << 61)
 
+#define GONE_SHARE 16
+
 _Static_assert(sizeof(struct scan_region) * PAGES_RUNS <= sizeof(((struct pages *)0)->room),
 	"the regions of an answer");
 
@@ -160,6 +162,18 @@ static size_t ask_mincore(struct pages *p, uint64_t at, size_t n)
 	return n;
 }
 
+/* The page is gone: how many to go on by, of as many as are left. */
+static size_t pass_gone(struct pages *p, uint64_t left)
+{
+	const size_t room = sizeof(p->room.resident);
+	size_t n = p->gone < 2 * GONE_SHARE ? 1 : p->gone / GONE_SHARE;
+
+	n = n < room ? n : room;
+	n = n < left ? n : (size_t)left;
+	p->gone += n;
+	return n;
+}
+
 static int list_by_mincore(
 	struct pages *p, const struct mapping *m, uint64_t at, struct pages_answer *out)
 {
@@ -168,20 +182,25 @@ static int list_by_mincore(
 	const size_t n = ask_mincore(p, at, pages < room ? pages : room);
 	size_t i;
 
+	if (n || at == m->start)
+		p->gone = 0;
+	if (!n) {
+		out->bytes_gone = pass_gone(p, pages) * p->bytes;
+		out->next = at + out->bytes_gone;
+		return 0;
+	}
+
 	for (i = 0; i < n && out->nruns < PAGES_RUNS; i++)
 		if (p->room.resident[i] & 1)
 			add(out, at + i * p->bytes, at + (i + 1) * p->bytes);
-	if (n)
-		end_at(out, m, at, at + i * p->bytes);
-	else
-		out->next = at + p->bytes; /* gone */
+	end_at(out, m, at, at + i * p->bytes);
 	return 0;
 }
 
 int pages_list(struct pages *p, const struct mapping *m, uint64_t at, struct pages_answer *out)
 {
 	out->nruns = 0;
-	out->bytes_swapped = out->bytes_absent = 0;
+	out->bytes_swapped = out->bytes_absent = out->bytes_gone = 0;
 	if (m->shared && m->end - m->start <= PAGES_SHARED_WHOLE)
 		return list_by_mincore(p, m, at, out);
 	switch (p->by) {

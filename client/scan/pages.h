@@ -32,6 +32,7 @@ struct pages {
 	enum pages_by by;
 	int pagemap_fd; /* -1: none */
 	size_t bytes;   /* of a page */
+	size_t gone; /* so many pages in front of the next one were not there, as mincore() has it */
 	union {
 		uint64_t entries[PAGES_RUNS * 32];
 		uint8_t resident[PAGES_WINDOW / 4096];
@@ -45,6 +46,11 @@ struct pages_answer {
 	uint64_t bytes_swapped; /* private, in swap: not listed */
 	uint64_t
 		bytes_absent; /* shared, not in memory or not mapped here: a hole, on disk, in swap; not listed */
+	/*
+	 * By mincore(): not mapped any more, or not looked at, because all of 16 times as much in front of it was not. A long
+	 * mapping that has gone would take a system call for each page otherwise.
+	 */
+	uint64_t bytes_gone;
 	struct pages_run runs[PAGES_RUNS]; /* ascending */
 };
 

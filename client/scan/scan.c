@@ -380,6 +380,7 @@ static int scan_mapping(struct scan *s, const struct mapping *m)
 			break;
 		s->counts.bytes_swapped += s->answer.bytes_swapped;
 		s->counts.bytes_absent += s->answer.bytes_absent;
+		s->counts.bytes_gone += s->answer.bytes_gone;
 		if (m->readable)
 			for (unsigned i = 0; i < s->answer.nruns && !rc; i++)
 				rc = take_run(s, &s->answer.runs[i]);

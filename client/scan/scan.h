@@ -54,7 +54,7 @@ struct scan_counts {
 	uint64_t
 		bytes_absent; /* of shared mappings: a hole, on disk, in swap, or (over 64 GiB) not mapped here */
 	uint64_t bytes_refused; /* present, and not readable */
-	uint64_t bytes_gone;    /* unmapped between listing and reading */
+	uint64_t bytes_gone;    /* unmapped meanwhile, or behind what was, and not looked at */
 	uint64_t bytes_device;  /* of mappings of devices, present or not */
 	uint64_t words;         /* remote addresses found, each time that they were */
 	uint64_t elapsed_ns, cpu_ns, waited_ns; /* waited: for the budget; all in scan_run() */

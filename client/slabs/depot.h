@@ -98,13 +98,18 @@ static inline void depot_touch_line(_Atomic uint8_t *line)
 	atomic_signal_fence(memory_order_seq_cst); /* for the compiler */
 	if (atomic_load_explicit(line, memory_order_relaxed) != LINE_CHANGED)
 		atomic_store_explicit(line, LINE_CHANGED, memory_order_release);
+	atomic_signal_fence(memory_order_seq_cst);
 }
 
-/* A record has changed. Any thread, without a lock, and whether or not there is such a barrier. */
+/*
+ * A record has changed. Any thread, without a lock, and whether or not there is such a barrier: without one, the first
+ * fence orders the record and the look at its line, the second the line and the look at SLAB_CLEAN.
+ */
 static inline void depot_touch(struct depot *d, struct slab *s, uint32_t slot)
 {
 	atomic_thread_fence(memory_order_seq_cst);
 	depot_touch_line(&s->dirty[slot / SLAB_LINE_RECORDS]);
+	atomic_thread_fence(memory_order_seq_cst);
 	if (__builtin_expect(slab_state(s) & SLAB_CLEAN, 0))
 		depot_add_dirty(d, s);
 }

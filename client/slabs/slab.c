@@ -25,7 +25,7 @@ struct slab *slab_create(struct heap *heap, unsigned size_class, uint64_t bytes,
 	s = (struct slab *)memory;
 	s->room = room;
 	s->sent = exact ? s->records + room : NULL;
-	s->state = SLAB_CLEAN;
+	s->state = SLAB_CLEAN | SLAB_LOST;
 	s->free = (uint64_t *)(s->records + (uint64_t)room * (exact ? 2 : 1));
 	s->dirty = (_Atomic uint8_t *)(s->free + room / 64);
 	slab_reset(s, size_class, bytes);

@@ -92,7 +92,7 @@ struct slab {
 
 _Static_assert(SLAB_BYTES_MAX / (8 + OBJECT_RECORD_BYTES) <= SLAB_SLOTS_MAX, "a slot fits 16 bits");
 
-/* All slots unused. exact: with room for what was sent. NULL: out of memory. */
+/* All slots unused; lost until depot_add(). exact: with room for what was sent. NULL: out of memory. */
 struct slab *slab_create(struct heap *heap, unsigned size_class, uint64_t bytes, bool exact);
 /* Make an unused one, with enough room and exact as before, a slab of this class and length; lost until depot_add(). */
 void slab_reset(struct slab *s, unsigned size_class, uint64_t bytes);
@@ -273,14 +273,25 @@ static inline uint64_t slab_next_record(
 /* Slots whose objects are live. O(slots). */
 uint32_t slab_count_live(const struct slab *s);
 
-/* Slots in a magazine: the slab, and which of its slots; never 0. Of a slab that is SLAB_OPEN, with a mark. */
+/*
+ * Slots in a magazine: the slab, and which of its slots; never 0. Of a slab that is SLAB_OPEN, with a mark. The address
+ * of a slab is a multiple of 64, so that one of up to 53 bits leaves the mark free.
+ */
 typedef uint64_t slab_item;
 
 #define SLAB_ITEM_OPEN (1ULL << 63)
 
+_Static_assert(_Alignof(struct slab) == 64, "the low 6 bits of its address are 0");
+
+/* ... without the mark. */
+static inline slab_item slab_item_plain(const struct slab *s, uint32_t slot)
+{
+	return (uint64_t)(uintptr_t)s << 10 | slot;
+}
+
 static inline slab_item slab_item_make(const struct slab *s, uint32_t slot)
 {
-	const slab_item item = (uint64_t)(uintptr_t)s << 16 | slot;
+	const slab_item item = slab_item_plain(s, slot);
 
 	return slab_state(s) & SLAB_OPEN ? item | SLAB_ITEM_OPEN : item;
 }
@@ -294,7 +305,7 @@ static inline bool slab_item_is_rare(slab_item item)
 /* ... of one that is not rare. */
 static inline struct slab *slab_item_slab_usual(slab_item item)
 {
-	return (struct slab *)(uintptr_t)(item >> 16);
+	return (struct slab *)(uintptr_t)(item >> 16 << 6);
 }
 
 static inline struct slab *slab_item_slab(slab_item item)

@@ -83,7 +83,7 @@ void thread_cache_note(struct thread_cache *t, struct slab *s, uint64_t addr)
 		.twos = s->twos,
 		.slots = s->slots,
 		.state = state & ~(uint32_t)SLAB_RARE,
-		.first = slab_item_make(s, 0) & ~SLAB_ITEM_OPEN,
+		.first = slab_item_plain(s, 0),
 		.slab = s,
 		.dirty = s->dirty,
 		.cache = &t->classes[s->size_class] };

@@ -39,7 +39,7 @@ static void hand_back(struct call_job *job)
 	(void)!write(fd, &one, sizeof(one));
 }
 
-/* With the lock, which is given up for the time that it takes. It is to be run. */
+/* With the lock, which is given up while the job runs. */
 static void run(struct call_thread *t, struct call_job *job)
 {
 	pthread_mutex_unlock(&t->lock);
@@ -49,11 +49,11 @@ static void run(struct call_thread *t, struct call_job *job)
 		hand_back(job);
 	} else {
 		atomic_store_explicit(&job->done, true, memory_order_relaxed);
-		DL_APPEND(t->jobs, job);
+		DL_APPEND(t->left, job);
 	}
 }
 
-/* As run(). Nobody waits for it: it was run, or is not to be. */
+/* As run(), for a job that was left: it was run, and is undone; or it is not to be run. */
 static void dispose(struct call_thread *t, struct call_job *job)
 {
 	pthread_mutex_unlock(&t->lock);
@@ -63,6 +63,21 @@ static void dispose(struct call_thread *t, struct call_job *job)
 	pthread_mutex_lock(&t->lock);
 }
 
+/* With the lock: the job that comes next, or NULL. */
+static struct call_job *take_next(struct call_thread *t)
+{
+	struct call_job *job = t->jobs;
+
+	if (job) {
+		DL_DELETE(t->jobs, job);
+		return job;
+	}
+	job = t->left;
+	if (job)
+		DL_DELETE(t->left, job);
+	return job;
+}
+
 static void *call_thread_main(void *arg)
 {
 	struct call_thread *t = arg;
@@ -70,10 +85,9 @@ static void *call_thread_main(void *arg)
 
 	pthread_mutex_lock(&t->lock);
 	while (!t->stopping) {
-		struct call_job *job = t->jobs;
+		struct call_job *job = take_next(t);
 
 		if (job) {
-			DL_DELETE(t->jobs, job);
 			t->running = true;
 			if (!call_thread_is_done(job) && (!job->left || job->kind->must_run))
 				run(t, job);
@@ -112,14 +126,13 @@ void call_thread_take(struct call_thread *t)
 	pthread_mutex_unlock(&t->lock);
 }
 
-void call_thread_leave(struct call_thread *t, struct call_job *job, uint64_t undo_by_ns)
+void call_thread_leave(struct call_thread *t, struct call_job *job)
 {
 	pthread_mutex_lock(&t->lock);
 	job->left = true;
-	job->undo_by_ns = undo_by_ns;
-	/* The thread has put it aside: it is to undo it. */
+	/* It was handed back: the thread gets it again, to undo it. */
 	if (call_thread_is_done(job)) {
-		DL_APPEND(t->jobs, job);
+		DL_APPEND(t->left, job);
 		pthread_cond_signal(&t->work);
 	}
 	pthread_mutex_unlock(&t->lock);
@@ -133,7 +146,7 @@ void call_thread_finish(struct call_thread *t, uint64_t deadline_ns)
 	const struct timespec ts = { (time_t)(until / NSEC_PER_SEC), (long)(until % NSEC_PER_SEC) };
 
 	pthread_mutex_lock(&t->lock);
-	while (t->started && (t->jobs || t->running))
+	while (t->started && (t->jobs || t->left || t->running))
 		if (pthread_cond_timedwait(&t->idle, &t->lock, &ts))
 			break;
 	t->stopping = true;
@@ -143,14 +156,13 @@ void call_thread_finish(struct call_thread *t, uint64_t deadline_ns)
 
 void call_thread_stop(struct call_thread *t)
 {
-	struct call_job *job, *next;
+	struct call_job *job;
 
 	if (t->started)
 		pthread_join(t->thread, NULL);
 	t->started = false;
-	DL_FOREACH_SAFE (t->jobs, job, next) {
+	while ((job = take_next(t)) != NULL) {
 		log_info("a call of a queue was given up when the session was closed");
 		job->kind->destroy(job);
 	}
-	t->jobs = NULL;
 }

@@ -5,8 +5,8 @@
  * first of them, and has nothing to do with data: neither a copy nor a renewal waits for it.
  *
  * A job is of its queue until it is submitted, of the thread until call_thread_is_done(), and then of the queue again,
- * which call_thread_take()s it. A queue that ends leaves its jobs to the thread, which undoes what they have brought, behind
- * all that waits to be run: none waits longer for that.
+ * which call_thread_take()s it. A queue that ends leaves its jobs to the thread. Those that have been run are undone
+ * while no other waits to be run, also none that is submitted later: a call waits for one of them at most.
  *
  * Any thread; of a job: its queue's.
  */
@@ -25,7 +25,8 @@ struct call_job;
 struct call_job_kind {
 	bool must_run; /* also when nobody waits for it any more */
 	void (*run)(struct call_job *job);
-	void (*undo)(struct call_job *job); /* it was run, and nobody takes what it has brought */
+	/* It was run, and nobody takes its result: give that back, within the session's timeout from now. */
+	void (*undo)(struct call_job *job);
 	void (*destroy)(struct call_job *job);
 };
 
@@ -36,7 +37,6 @@ struct call_job {
 	atomic_bool done;
 	/* Under the lock: */
 	bool left;
-	uint64_t undo_by_ns; /* with left: it is undone by then, or not at all */
 	struct call_job *prev, *next;
 };
 
@@ -44,7 +44,8 @@ struct call_thread {
 	pthread_mutex_t lock;  /* nothing is waited for with it */
 	pthread_cond_t work;   /* there is a job, or the thread is to end */
 	pthread_cond_t idle;   /* there is none, nor is one being run */
-	struct call_job *jobs; /* the oldest first */
+	struct call_job *jobs; /* that are to be run, the oldest first */
+	struct call_job *left; /* that are to be undone, while there is none of those */
 	bool running;
 	bool started, stopping;
 	pthread_t thread;
@@ -53,7 +54,7 @@ struct call_thread {
 void call_thread_init(struct call_thread *t);
 void call_thread_destroy(struct call_thread *t); /* stopped */
 
-/* It is to be run. The thread is started if it does not run yet: -EAGAIN, and nothing has happened. */
+/* Starts the thread with the first job. -EAGAIN: it could not be started; the job is still the caller's. */
 int call_thread_submit(struct call_thread *t, struct call_job *job, struct errinfo *errinfo);
 
 static inline bool call_thread_is_done(const struct call_job *job)
@@ -61,16 +62,16 @@ static inline bool call_thread_is_done(const struct call_job *job)
 	return atomic_load_explicit(&job->done, memory_order_acquire);
 }
 
-/* It is done: the thread has nothing to do with it any more, nor with wake_fd for its sake. */
+/* The job is done: when this returns, the thread uses neither the job nor its wake_fd any more. */
 void call_thread_take(struct call_thread *t);
 
-/* Nobody waits for it any more, and wake_fd is not written after this. undo_by_ns is on the boot clock. */
-void call_thread_leave(struct call_thread *t, struct call_job *job, uint64_t undo_by_ns);
+/* Nobody waits for the job any more: the thread destroys it. Its wake_fd is not written after this. */
+void call_thread_leave(struct call_thread *t, struct call_job *job);
 
-/* Wait until all is done that was submitted and left, at most until the deadline. */
+/* Wait until all jobs that were submitted have been run, and those that were left are undone; at most until the deadline. */
 void call_thread_finish(struct call_thread *t, uint64_t deadline_ns);
 
-/* What has not begun is not done. The session's cancel_fd must be readable by now. */
+/* Jobs that have not begun are neither run nor undone. The session's cancel_fd must be readable by now. */
 void call_thread_stop(struct call_thread *t);
 
 #endif

@@ -320,8 +320,16 @@ static void set_state(struct session *s, rmem_addr_t addr, bool gone)
 	pthread_mutex_unlock(&s->table);
 }
 
-int sharing_detach(
-	struct session *s, rmem_addr_t addr, uint64_t deadline_ns, struct errinfo *errinfo)
+/* With control. serial: detach only the block that has it; 0: any. */
+static bool is_other(struct session *s, rmem_addr_t addr, uint64_t serial)
+{
+	struct block block = { 0 };
+
+	return serial && (!look(s, addr, &block) || block.serial != serial);
+}
+
+static int detach(struct session *s, rmem_addr_t addr, uint64_t serial, uint64_t deadline_ns,
+	struct errinfo *errinfo)
 {
 	struct detach_request request = { .addr = addr };
 	struct block block = { 0 };
@@ -329,6 +337,10 @@ int sharing_detach(
 
 	if (rc)
 		return rc;
+	if (is_other(s, addr, serial)) {
+		session_unlock(s);
+		return 0;
+	}
 	rc = check_detach(s, addr, &block, errinfo);
 	request.serial = block.id;
 	if (rc == 0)
@@ -349,4 +361,16 @@ int sharing_detach(
 	}
 	session_unlock(s);
 	return rc;
+}
+
+int sharing_detach(
+	struct session *s, rmem_addr_t addr, uint64_t deadline_ns, struct errinfo *errinfo)
+{
+	return detach(s, addr, 0, deadline_ns, errinfo);
+}
+
+int sharing_detach_block(struct session *s, rmem_addr_t addr, uint64_t serial, uint64_t deadline_ns,
+	struct errinfo *errinfo)
+{
+	return detach(s, addr, serial, deadline_ns, errinfo);
 }

@@ -18,5 +18,8 @@ int sharing_attach(struct session *s, rmem_addr_t addr, const uint8_t key[SHARE_
 	uint64_t pool, uint64_t deadline_ns, uint64_t *out_bytes, struct errinfo *errinfo);
 int sharing_detach(
 	struct session *s, rmem_addr_t addr, uint64_t deadline_ns, struct errinfo *errinfo);
+/* ... if the block there still has this serial in the session's table. 0 also if it has another, or there is none. */
+int sharing_detach_block(struct session *s, rmem_addr_t addr, uint64_t serial, uint64_t deadline_ns,
+	struct errinfo *errinfo);
 
 #endif

@@ -22,12 +22,13 @@ static uint64_t last_id;
 
 static void give_back(struct thread_channels *t, const struct thread_channel *mine)
 {
+	pthread_mutex_lock(&t->lock);
+	/* With the lock: thread_channels_drain() may be at the same magazines. */
 	if (mine->cache) {
 		(void)thread_cache_drain(mine->cache);
 		heap_free(t->session->heap, mine->cache->sites, sizeof(*mine->cache->sites));
 		mine->cache->sites = NULL;
 	}
-	pthread_mutex_lock(&t->lock);
 	if (mine->channel && !mine->common) {
 		LL_PREPEND2(t->free, mine->channel, next_free);
 		t->given--;

@@ -555,12 +555,14 @@ RMEM_API int rmem_start_compare_swap(struct rmem_queue *q, rmem_addr_t addr, uin
  * sent by a thread of the session, one after the other in the order in which all queues have started them, each within
  * the session's timeout from its start.
  *
- * They are reaped in the order of the queue, but carried out beside its operations, which neither they nor rmem_fence() wait for:
- * reap what uses an allocation before its free is started. One that has failed stops none of those behind it.
+ * They are reaped in the order of the queue, but carried out beside its operations. A call does not wait for the queue's
+ * operations, nor they for it; rmem_fence() concerns operations only. So reap the operations that use an allocation before its
+ * free is started. A call that has failed stops none of those behind it.
  *
  * What is allocated or attached is the program's when it has been reaped. If the queue, or the session, ends before
- * that, it is given back; what was to be freed still is. rmem_close() waits for that with what queues have
- * outstanding; what is left then is as after an rmem_close() that has not freed it.
+ * that, the library gives it back while no other call waits (to attach the same before that: -EEXIST); frees are still carried
+ * out. rmem_close() waits for that as it does for operations of queues. Memory that is not given back by then stays allocated,
+ * as all memory that the program has not freed before rmem_close().
  *	-EINVAL		alloc: a mistake in bytes or attr; attach: the key is none. (Mistakes in addr come with the completion.)
  *	-EAGAIN		depth operations have been started and not reaped. (That no thread could be started comes with the
  *			completion.)

@@ -164,6 +164,32 @@ static void test_attach(void **state)
 	lender_close(b.rm);
 }
 
+/* The program has detached what was not reaped, and attached it anew: that one stays. */
+static void test_attached_anew(void **state)
+{
+	struct calls_bench b = calls_set_up(CALLS_DEPTH, 0);
+	struct rmem *owner = lender_open(false, false);
+	struct rmem_stat stat = RMEM_STAT_INIT;
+	const unsigned detached = lender.detached;
+	struct rmem_share_key key;
+	rmem_addr_t addr;
+	size_t bytes;
+
+	(void)state;
+	assert_int_equal(rmem_alloc(owner, CALLS_BLOCK, NULL, &addr), 0);
+	assert_int_equal(rmem_share(owner, addr, &key), 0);
+	assert_int_equal(rmem_start_attach(b.q, addr, &key, 1), 0);
+	await_thread(&b);
+	assert_int_equal(rmem_detach(b.rm, addr), 0);
+	assert_int_equal(rmem_attach(b.rm, addr, &key, &bytes), 0);
+	rmem_queue_destroy(b.q);
+	call_thread_finish(&b.rm->call_thread, UINT64_MAX / 2);
+	assert_int_equal(rmem_stat(b.rm, addr, &stat), 0);
+	assert_int_equal(lender.detached, detached + 1);
+	lender_close(owner);
+	lender_close(b.rm);
+}
+
 /* ---- what nobody reaps ---- */
 
 /* Some are over, one is being carried out, some have not begun. */
@@ -234,6 +260,36 @@ static void test_undone_last(void **state)
 	lender.fail_with = -ENOSPC;
 	calls_let_go(&b);
 	assert_int_equal(calls_reap_one(b.q, 1).status, -ENOSPC);
+	calls_tear_down(&b);
+}
+
+/* ... also behind what is started after the queue was destroyed: the second request is that call's. */
+static void test_undone_after_later(void **state)
+{
+	struct calls_bench b = calls_set_up(CALLS_DEPTH, 0);
+	struct rmem_queue *q;
+	rmem_addr_t addr[2];
+
+	(void)state;
+	assert_int_equal(rmem_queue_create(b.rm, NULL, &q), 0);
+	addr[0] = calls_alloc_block(q, 0);
+	addr[1] = calls_alloc_block(q, 0);
+	for (unsigned i = 0; i < CALLS_DEPTH; i++)
+		assert_int_equal(rmem_start_alloc(b.q, CALLS_BLOCK, NULL, i), 0);
+	await_thread(&b);
+	calls_hold(&b);
+	assert_int_equal(rmem_start_free(q, addr[0], 1), 0);
+	while (!is_running(&b.rm->call_thread))
+		sched_yield();
+	rmem_queue_destroy(b.q);
+	b.q = q;
+	assert_int_equal(rmem_start_free(q, addr[1], 2), 0);
+	lender.fail_in = 2;
+	lender.fail_with = -ENOSPC;
+	calls_let_go(&b);
+	assert_int_equal(calls_reap_one(q, 1).status, 0);
+	assert_int_equal(calls_reap_one(q, 2).status, -ENOSPC);
+	calls_free_block(q, addr[1], 3);
 	calls_tear_down(&b);
 }
 
@@ -394,8 +450,10 @@ int main(void)
 		cmocka_unit_test(test_time),
 		cmocka_unit_test(test_lost),
 		cmocka_unit_test(test_attach),
+		cmocka_unit_test(test_attached_anew),
 		cmocka_unit_test(test_destroy),
 		cmocka_unit_test(test_undone_last),
+		cmocka_unit_test(test_undone_after_later),
 		cmocka_unit_test(test_not_begun),
 		cmocka_unit_test(test_destroy_warm),
 		cmocka_unit_test(test_close_pending),

@@ -126,16 +126,18 @@ static void test_other_allocation_in_the_slot(void **state)
 static void test_parts(void **state)
 {
 	enum { PARTS = 300 };
+	_Atomic uint64_t live = 0;
 	struct key_cache k = { .heap = heap };
 	uint32_t rkey = 77;
 
 	(void)state;
 	for (uint64_t serial = 1; serial < 3; serial++) {
+		live = serial;
 		for (uint64_t i = 0; i < PARTS; i++) {
 			const uint64_t part = i * 7 % PARTS;
 
 			assert_false(key_cache_get_part(&k, BASE + part, serial, &rkey));
-			assert_int_equal(key_cache_set_part(&k, BASE + part, serial,
+			assert_int_equal(key_cache_set_part(&k, BASE + part, &live, serial,
 						 (uint32_t)(serial * PARTS + part)),
 				0);
 		}
@@ -150,6 +152,36 @@ static void test_parts(void **state)
 	assert_int_equal(k.nparts, PARTS);
 	key_cache_clear(&k);
 	assert_false(key_cache_get_part(&k, BASE, 2, &rkey));
+	key_cache_destroy(&k);
+}
+
+/* Blocks of many parts come and go, each elsewhere: parts of those that are gone do not pile up. */
+static void test_parts_of_gone(void **state)
+{
+	enum { PARTS = 100, TIMES = 50 };
+	_Atomic uint64_t live[TIMES] = { 0 }, stays = TIMES + 1;
+	struct key_cache k = { .heap = heap };
+	uint32_t rkey;
+
+	(void)state;
+	for (uint64_t part = 0; part < PARTS; part++)
+		assert_int_equal(
+			key_cache_set_part(&k, BASE + 2 * part * PAGE, &stays, TIMES + 1, 5), 0);
+	for (uint64_t i = 0; i < TIMES; i++) {
+		const uint64_t base = BASE + (2 * i + 1) * PAGE;
+
+		live[i] = i + 1;
+		for (uint64_t part = 0; part < PARTS; part++)
+			assert_int_equal(
+				key_cache_set_part(&k, base + part, &live[i], i + 1, 7), 0);
+		for (uint64_t part = 0; part < PARTS; part++) {
+			assert_true(key_cache_get_part(&k, base + part, i + 1, &rkey));
+			assert_true(
+				key_cache_get_part(&k, BASE + 2 * part * PAGE, TIMES + 1, &rkey));
+		}
+		live[i] = 0;
+	}
+	assert_in_range(k.parts_capacity, 2 * PARTS, 8 * PARTS);
 	key_cache_destroy(&k);
 }
 
@@ -195,6 +227,7 @@ int main(void)
 		cmocka_unit_test(test_against_model),
 		cmocka_unit_test(test_other_allocation_in_the_slot),
 		cmocka_unit_test(test_parts),
+		cmocka_unit_test(test_parts_of_gone),
 		cmocka_unit_test(test_edges_of_a_range),
 	};
 

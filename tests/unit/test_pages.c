@@ -36,7 +36,8 @@ static bool can(enum pages_by by)
 
 /* Of all answers together; marks the pages that are listed, if there is a map. */
 struct sum {
-	uint64_t listed, swapped, absent;
+	uint64_t listed, swapped, absent, gone;
+	unsigned answers;
 };
 
 static struct sum list(const struct mapping *m, bool *map)
@@ -60,6 +61,8 @@ static struct sum list(const struct mapping *m, bool *map)
 		}
 		sum.swapped += answer.bytes_swapped;
 		sum.absent += answer.bytes_absent;
+		sum.gone += answer.bytes_gone;
+		sum.answers++;
 	}
 	return sum;
 }
@@ -177,6 +180,23 @@ static void check_gone(void)
 	assert_int_equal(list(&m, NULL).listed, 0);
 }
 
+/* A long mapping is gone but for its beginning: not each page is asked for, and what is passed over is counted. */
+static void check_long_gone(enum pages_by by)
+{
+	const size_t bytes = (size_t)1 << 30;
+	uint8_t *p = map(bytes, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
+	const struct mapping m = mapping_of(p, bytes, true, false);
+	struct sum sum;
+
+	p[0] = p[PAGE] = 1;
+	munmap(p + 2 * PAGE, bytes - 2 * PAGE);
+	sum = list(&m, NULL);
+	assert_int_equal(sum.listed, 2 * PAGE);
+	assert_int_equal(sum.gone, by == PAGES_BY_MINCORE ? bytes - 2 * PAGE : 0);
+	assert_in_range(sum.answers, 1, 1000);
+	munmap(p, 2 * PAGE);
+}
+
 /* More than one answer has room for. */
 static void check_large(void)
 {
@@ -199,6 +219,7 @@ static void check(enum pages_by by)
 	check_shared();
 	check_read_only(by);
 	check_gone();
+	check_long_gone(by);
 	check_large();
 	pages_close(&pages);
 }

@@ -57,6 +57,26 @@ static void slots_are_exact(void **state)
 	}
 }
 
+/* Also of the highest addresses that a process has on arm64, or asks for with 52 bits. */
+static void items_hold_any_address(void **state)
+{
+	const uintptr_t addresses[] = { 64, 0x7ffff7a00040, 0xffff8bad0040, 0xfffffffffffc0 };
+	const uint32_t slots[] = { 0, 1, SLAB_SLOTS_MAX - 1 };
+
+	(void)state;
+	for (unsigned i = 0; i < 4; i++)
+		for (unsigned k = 0; k < 3; k++) {
+			const struct slab *s = (const struct slab *)addresses[i];
+			const slab_item item = slab_item_plain(s, slots[k]);
+
+			assert_false(slab_item_is_rare(item));
+			assert_true(slab_item_is_rare(item | SLAB_ITEM_OPEN));
+			assert_ptr_equal(slab_item_slab_usual(item), s);
+			assert_ptr_equal(slab_item_slab(item | SLAB_ITEM_OPEN), s);
+			assert_int_equal(slab_item_slot(item | SLAB_ITEM_OPEN), slots[k]);
+		}
+}
+
 static void records_are_as_packed(void **state)
 {
 	uint64_t before = 0;
@@ -330,6 +350,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(slots_are_exact, heap_begin, heap_end),
+		cmocka_unit_test(items_hold_any_address),
 		cmocka_unit_test(records_are_as_packed),
 		cmocka_unit_test(every_length),
 		cmocka_unit_test(arguments_are_looked_at),

@@ -787,10 +787,10 @@ static void threads_lose_objects(void **state)
 	struct range ranges[AVOID_MAX];
 
 	(void)state;
-	for (unsigned i = 0; i < 2; i++) {
+	for (unsigned i = 0; i < 2; i++)
 		parties[i] = (struct party){ .rm = rm, .next = &parties[!i], .seed = i };
+	for (unsigned i = 0; i < 2; i++)
 		assert_int_equal(pthread_create(&threads[i], NULL, exchange_lost, &parties[i]), 0);
-	}
 	for (unsigned i = 0; i < losses; i++) {
 		const unsigned rounds = parties[i % 2].rounds;
 
