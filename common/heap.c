@@ -67,7 +67,10 @@ static struct region *map(size_t bytes)
 	return r;
 }
 
-/* Whatever lies there next is not ours, so it leaves the list first: seen once too often harms nobody. */
+/*
+ * It leaves the list of private memory before its addresses can be mapped for something else: a scan must not leave that out.
+ * A scan that reads it in between does no harm.
+ */
 static void unmap(struct region *r)
 {
 	private_memory_remove(r->entry);

@@ -14,7 +14,7 @@ struct private_entry {
 	_Atomic size_t bytes;
 };
 
-/* Chunks stay for ever: who goes along the list needs no lock. */
+/* Chunks are never freed, so that the list is read without a lock. */
 struct chunk {
 	_Atomic(struct chunk *) next;
 	struct private_entry entries[ENTRIES];

@@ -262,6 +262,13 @@ int alloc_release(struct rmem *rm, rmem_addr_t addr, void *caller, uint64_t dead
 	return rc == -EALREADY ? -EINVAL : rc;
 }
 
+bool alloc_tells_site(struct rmem *rm, rmem_addr_t addr)
+{
+	return rm->checking ||
+	       (!rm->channels.no_sites && (blocks_slab(&rm->session.blocks, addr) ||
+						  release_is_told(&rm->session, addr)));
+}
+
 bool alloc_releases_here(const struct rmem *rm, rmem_addr_t addr)
 {
 	const struct slab *slab = blocks_slab(&rm->session.blocks, addr);

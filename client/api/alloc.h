@@ -40,6 +40,8 @@ bool alloc_here(struct rmem *rm, const struct alloc_call *call, rmem_addr_t *out
 /* Errors as rmem_free(). */
 int alloc_release(struct rmem *rm, rmem_addr_t addr, void *caller, uint64_t deadline_ns,
 	struct errinfo *errinfo);
+/* May that record where it was called, or report it? */
+bool alloc_tells_site(struct rmem *rm, rmem_addr_t addr);
 /* Does that take no round trip? */
 bool alloc_releases_here(const struct rmem *rm, rmem_addr_t addr);
 

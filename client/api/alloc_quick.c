@@ -27,15 +27,23 @@ static __attribute__((noinline)) int alloc_refilled(struct rmem *rm, size_t byte
 	return alloc_sited(rm, bytes, attr, out, caller, frame);
 }
 
+/* QUICK_RARE: *out is the object. false: its slab was lost, and the slot is not the program's. */
+static inline bool end_rare(
+	struct rmem *rm, const struct thread_cache *t, unsigned size_class, rmem_addr_t *out)
+{
+	const slab_item item = quick_last(t, size_class);
+
+	if (!objects_allocated_rare(rm, item))
+		return false;
+	*out = slab_slot_addr(slab_item_slab(item), slab_item_slot(item));
+	return true;
+}
+
 static __attribute__((noinline, cold)) int alloc_rare(struct rmem *rm, size_t bytes,
 	const struct rmem_alloc_attr *attr, rmem_addr_t *out, void *caller, void *frame)
 {
-	const slab_item item =
-		quick_last(thread_channel_now.cache, size_class_of_bytes((uint32_t)bytes));
-
-	if (!objects_allocated_rare(rm, item))
+	if (!end_rare(rm, thread_channel_now.cache, size_class_of_bytes((uint32_t)bytes), out))
 		return alloc_long(rm, bytes, attr, out, caller, frame);
-	*out = slab_slot_addr(slab_item_slab(item), slab_item_slot(item));
 	return 0;
 }
 
@@ -102,13 +110,7 @@ bool alloc_warm(struct rmem *rm, size_t bytes, void *caller, void *frame, rmem_a
 		!site_cache_find(t->sites, caller, frame, session_numbering(&rm->session), &site))
 		return false;
 	done = quick_alloc(&rm->session, &t->classes[size_class], (uint32_t)bytes, site, out);
-	if (done == QUICK_RARE && objects_allocated_rare(rm, quick_last(t, size_class))) {
-		const slab_item item = quick_last(t, size_class);
-
-		*out = slab_slot_addr(slab_item_slab(item), slab_item_slot(item));
-		return true;
-	}
-	return done == QUICK_DONE;
+	return done == QUICK_DONE || (done == QUICK_RARE && end_rare(rm, t, size_class, out));
 }
 
 /* It is in a slab that the thread does not remember, or the magazine is full, mostly. */

@@ -10,6 +10,7 @@
 #include "client/api/descriptor.h"
 #include "client/api/key.h"
 #include "client/api/queue.h"
+#include "client/space/locals.h"
 #include "client/space/sharing.h"
 #include "common/handshake.h"
 #include "common/log.h"
@@ -65,12 +66,19 @@ static void run_alloc(struct call_job *job)
 			alloc_carry_out(c->rm, &c->alloc, c->deadline_ns, &c->result, &c->errinfo);
 }
 
+/* Where the free is recorded, it is the program's call that did it, not this thread. */
 static void run_free(struct call_job *job)
 {
 	struct call *c = (struct call *)job;
+	struct locals *l = locals_get();
 
-	if (has_time(c))
-		c->status = alloc_release(c->rm, c->addr, c->caller, c->deadline_ns, &c->errinfo);
+	if (!has_time(c))
+		return;
+	if (l && c->stack.depth)
+		l->stack = &c->stack;
+	c->status = alloc_release(c->rm, c->addr, c->caller, c->deadline_ns, &c->errinfo);
+	if (l)
+		l->stack = NULL;
 }
 
 /* Of the block in the session's table that begins there; 0: there is none. */
@@ -383,6 +391,8 @@ static int start_free(
 		return errinfo_set(errinfo, -ENOMEM, "out of memory");
 	c->addr = addr;
 	c->caller = caller;
+	if (alloc_tells_site(q->rm, addr))
+		stack_capture(&c->stack, caller);
 	return submit(q, c, tag, errinfo);
 }
 

@@ -8,8 +8,8 @@
 #include "client/space/call.h"
 
 /*
- * What is in a key. secret: as the server has given it out. version: 1. pool: the id of that whose memory it is, so that
- * who asks another server is told that. The rest is zero until there is more to say.
+ * The parts of a key. secret: as the server has given it out. version: 1. pool: the id of the pool that the memory belongs
+ * to, so that a program that uses the key at another server is told so. The rest is zero, for later versions.
  */
 struct key_parts {
 	uint8_t secret[SHARE_KEY_SIZE];

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A memory barrier in all threads of the process at once, so that those which do something all the time need none of
- * their own: what each has stored before this call is visible after it, and what it loads afterwards is not older than
- * what the caller has stored before. Takes microseconds. Any thread.
+ * A memory barrier in all threads of the process at once, so that threads on the data path need no fence of their own.
+ * Stores that a thread has made before this call are visible after it; loads that a thread makes after it see all stores
+ * that the caller has made before. Takes microseconds. Any thread.
  *
  * It is membarrier(2). Where the kernel refuses that, there is no other: taking a right away from a page, which
  * interrupts other processors on some machines, does not do so on arm64, nor where an x86 processor invalidates the
- * TLBs of others by itself. So who goes without a fence asks first.
+ * TLBs of others by itself. So code that leaves out a fence calls
+ * barrier_is_there() first.
  */
 #ifndef RMEM_CLIENT_BASE_BARRIER_H
 #define RMEM_CLIENT_BASE_BARRIER_H

@@ -8,7 +8,7 @@
  * measured), and is only for a reader to which the kernel would give the registers of devices (client/scan/reader.h).
  *
  * Names come from the program and from file systems: they are bytes of any value, but for a line feed, as long as they
- * like. What does not look like either file ends the list with an error: who cannot read it knows nothing of the rest.
+ * like. A line that fits neither file ends the list with an error, as nothing behind it can be trusted.
  */
 #ifndef RMEM_CLIENT_SCAN_MAPPINGS_H
 #define RMEM_CLIENT_SCAN_MAPPINGS_H

@@ -67,9 +67,11 @@ int scan_create(struct scan **out, const struct scan_request *request, struct er
 void scan_destroy(struct scan *s); /* not during scan_run(); NULL is fine */
 
 /*
- * One pass. Again: another pass, which adds to what was met and counted. One thread at a time; takes at most three
- * descriptors meanwhile, no lock, and 20 KiB of stack. 0; -ECANCELED; -EPERM: the process may not read itself; -EMFILE, -ENFILE; -EPROTO: a
- * file in /proc is not as it is known; -errno of one that cannot be read. After an error nothing that was not met means anything.
+ * One pass. Another call makes another pass, which adds to what was met and counted. One thread at a time. Takes at most three
+ * descriptors meanwhile, and 20 KiB of stack; no lock of the library, but for the thread's own stack it calls
+ * pthread_getattr_np(), which takes a lock of the thread and allocates. 0; -ECANCELED; -EPERM: the process may not read itself;
+ * -EMFILE, -ENFILE; -ENOMEM; -EPROTO: a file in /proc has an unknown format; -errno of a file that cannot be read. After an
+ * error, that a block was not met means nothing.
  */
 int scan_run(struct scan *s, struct errinfo *errinfo);
 

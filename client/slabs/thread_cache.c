@@ -179,7 +179,7 @@ int thread_cache_refill(struct thread_cache *t, unsigned size_class)
 		return *t->classes[size_class].ready ? 0 : -EAGAIN;
 	}
 	swap(t, size_class);
-	/* A thread that frees what it has allocated comes by no more slots. */
+	/* Slots that the thread has freed do not fill a magazine that has become larger: the depot's do. */
 	if (larger)
 		take_more(t, size_class);
 	return 0;

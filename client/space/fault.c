@@ -7,6 +7,7 @@
 
 #include "client/data/keys.h"
 #include "client/slabs/shadow.h"
+#include "client/space/memory.h"
 #include "client/space/perform.h"
 #include "client/space/told.h"
 #include "common/log.h"
@@ -217,7 +218,7 @@ void fault_report(struct rmem *rm, const char *what, rmem_addr_t addr, void *cal
 	if (log_threshold < LOG_LEVEL_ERROR)
 		return;
 	log_error("RMEM_CHECK #%u: %s 0x%" PRIx64, report, what, addr);
-	stack_capture(&stack, caller);
+	memory_stack_here(&stack, caller);
 	say_stack(rm, report, "called by:", &stack);
 	say_object(rm, report, addr);
 	say_told(rm, report, addr, why);

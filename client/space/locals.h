@@ -13,6 +13,7 @@
 
 #include "common/errinfo.h"
 
+struct stack;
 struct thread_channel;
 
 struct locals {
@@ -21,6 +22,8 @@ struct locals {
 	void (*leave)(
 		struct locals *l); /* gives them back when the thread ends; NULL: there are none */
 	size_t count, capacity;
+	/* Of the program's call that this thread carries out for another thread; NULL: calls are this thread's own. */
+	const struct stack *stack;
 };
 
 /* This thread's, made at the first call. NULL: there is no memory, or no key. */

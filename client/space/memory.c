@@ -6,6 +6,7 @@
 
 #include "client/control/release.h"
 #include "client/control/request.h"
+#include "client/space/locals.h"
 #include "common/addr.h"
 #include "common/clock.h"
 
@@ -252,6 +253,16 @@ int memory_site(struct rmem *rm, const struct stack *stack, uint64_t deadline_ns
 	return rc;
 }
 
+void memory_stack_here(struct stack *out, void *caller)
+{
+	const struct locals *l = locals_get();
+
+	if (l && l->stack)
+		*out = *l->stack;
+	else
+		stack_capture(out, caller);
+}
+
 uint32_t memory_site_here(struct rmem *rm, void *caller, uint64_t deadline_ns)
 {
 	struct errinfo ignored;
@@ -260,7 +271,7 @@ uint32_t memory_site_here(struct rmem *rm, void *caller, uint64_t deadline_ns)
 
 	if (rm->channels.no_sites)
 		return 0;
-	stack_capture(&stack, caller);
+	memory_stack_here(&stack, caller);
 	(void)memory_site(rm, &stack, deadline_ns, &site, &ignored);
 	return site;
 }

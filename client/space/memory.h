@@ -21,7 +21,13 @@ struct memory_wish {
 int memory_site(struct rmem *rm, const struct stack *stack, uint64_t deadline_ns, uint32_t *out,
 	struct errinfo *errinfo);
 
-/* ... of the stack that calls, of which caller is the program's code; 0 also if it cannot be had. */
+/*
+ * The stack of the program's call that this thread carries out: as stack_capture(), or that of another thread
+ * (client/space/locals.h).
+ */
+void memory_stack_here(struct stack *out, void *caller);
+
+/* The number of that stack; 0 also if it cannot be had. */
 uint32_t memory_site_here(struct rmem *rm, void *caller, uint64_t deadline_ns);
 
 /* ... if it is known, and no other thread asks the server: without waiting. */

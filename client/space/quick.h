@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A warm allocation and a warm free, straight: the thread's magazine has a slot, or room for one, the slab is the same
- * as the last time, and there is nothing rare about it. What is not as usual takes the ways of client/space/objects.h,
- * which begin anew.
+ * The short way of a warm allocation and a warm free: the thread's magazine has a slot, or room for one, the slab is the
+ * same as the last time, and there is nothing rare about it. All other calls take the ways of client/space/objects.h, which
+ * begin anew.
  *
  * What is rare is folded into few words, each of which is looked at once: whether this thread may come here at all
  * (thread_channels_quick()), the slab's state, and in a magazine a word that is no slot, or one with a mark. Nothing here
@@ -23,8 +23,8 @@ enum quick {
 };
 
 /*
- * c: of the bytes' class; site: as of a record. *out: written if it is QUICK_DONE. What it needs when is in an order in which
- * x86-64 has enough registers that nobody saves.
+ * c: of the bytes' class; site: as of a record. *out: written if it is QUICK_DONE. The statements are in an order in
+ * which the registers of x86-64 that a function need not save are enough.
  */
 static inline __attribute__((always_inline)) enum quick quick_alloc(const struct session *session,
 	struct class_cache *c, uint32_t bytes, uint64_t site, uint64_t *out)
@@ -43,10 +43,13 @@ static inline __attribute__((always_inline)) enum quick quick_alloc(const struct
 	next = object_record_next(
 		atomic_load_explicit(record, memory_order_relaxed), s->slot_bytes - bytes, site);
 	atomic_store_explicit(record, next | session_birth(session), memory_order_release);
-	/* Only now: what gcc divides before, it has to keep in a register of which there are not enough. */
+	/* gcc must not divide the slot before this point: the quotient would take one register too many. */
 	__asm__("" : "+r"(slot));
 	depot_touch_line(&s->dirty[slot / SLAB_LINE_RECORDS]);
-	/* Marking it lost makes a barrier between that and counting what is live: the one of us sees the other. */
+	/*
+	 * A barrier separates marking the slab as lost from counting its live records: either this thread sees SLAB_LOST,
+	 * or the count sees this record.
+	 */
 	if (__builtin_expect(slab_state(s) & (SLAB_LOST | SLAB_CLEAN), 0))
 		return QUICK_RARE;
 	*out = s->addr + slot * s->slot_bytes;

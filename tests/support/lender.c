@@ -220,6 +220,7 @@ static int release(
 	const uint64_t record = loan ? record_of(loan, q->addr) : 0;
 	const uint64_t live = object_record_with_state(record, OBJECT_LIVE);
 
+	lender.freed_site = q->site;
 	if (!loan || loan->serial != q->serial)
 		return errinfo_set(errinfo, -EALREADY, "freed by somebody, at site %u", q->site);
 	if (loan->owner == s) {
@@ -242,6 +243,7 @@ static int revise(const struct session *s, const struct revise_request *q, struc
 {
 	struct loan *loan = (struct loan *)(uintptr_t)lender_find(q->addr);
 
+	lender.freed_site = q->site;
 	if (!loan || loan->serial != q->serial || loan->owner != s)
 		return errinfo_set(errinfo, -ESTALE, "nothing of that serial is lent there");
 	*out = (struct revise_reply){ .told = "" };

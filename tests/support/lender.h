@@ -39,6 +39,7 @@ struct lender {
 		void); /* what other threads do, once, while the next request is on its way; NULL: nothing */
 	uint64_t writes, fail_write_in; /* of records; as above, with -ECONNRESET */
 	uint64_t detached;              /* so far */
+	uint32_t freed_site;            /* that the last RELEASE or REVISE named */
 	uint64_t journaled;             /* renewals that said that all records are there */
 	uint64_t unannounced; /* journal=exact: data that came before the record of its object */
 	bool is_wired;        /* lender_wire() */

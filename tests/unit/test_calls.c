@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client/api/alloc.h"
+
 #define QUEUES 4
 #define ROUNDS 200U
 
@@ -246,6 +248,54 @@ static void test_site(void **state)
 	calls_tear_down(&b);
 }
 
+/* The free's, too, of what several may free: its stack is that of the thread that started it, not only its line. */
+static __attribute__((noinline)) void free_site(size_t bytes)
+{
+	struct calls_bench b = calls_set_up(CALLS_DEPTH, 0);
+	const struct rmem_share_attr attr = { sizeof(attr), RMEM_SHARE_MAY_FREE, 0 };
+	struct rmem_share_key key;
+	struct stack here, freed;
+	rmem_addr_t addr;
+
+	assert_int_equal(rmem_alloc(b.rm, bytes, NULL, &addr), 0);
+	assert_int_equal(rmem_share_with(b.rm, addr, &attr, &key), 0);
+	lender.freed_site = 0;
+	assert_int_equal(rmem_start_free(b.q, addr, 1), 0);
+	assert_int_equal(calls_reap_one(b.q, 1).status, 0);
+	stack_capture(&here, __builtin_return_address(0));
+	assert_true(sites_stack(b.rm->sites, lender.freed_site, &freed));
+	assert_int_equal(freed.depth, here.depth + 1);
+	assert_memory_equal(&freed.addresses[1], here.addresses, here.depth * sizeof(void *));
+	calls_tear_down(&b);
+}
+
+static void test_free_site(void **state)
+{
+	(void)state;
+	free_site(CALLS_BLOCK);
+	free_site(100);
+}
+
+/* In a slab that was lost: what the server is asked about is for the thread, all else is said at once. */
+static void test_lost_small(void **state)
+{
+	struct calls_bench b = calls_set_up(CALLS_DEPTH, 0);
+	struct rmem_share_key key;
+	rmem_addr_t addr[2];
+
+	(void)state;
+	assert_int_equal(rmem_alloc_many(b.rm, 100, 2, NULL, addr), 0);
+	assert_int_equal(rmem_share(b.rm, addr[0], &key), 0);
+	assert_int_equal(rmem_free(b.rm, addr[0]), 0);
+	lender_lose_all(b.rm);
+	assert_true(slab_is_lost(blocks_slab(&b.rm->session.blocks, addr[0])));
+	assert_false(alloc_releases_here(b.rm, addr[0]));
+	assert_true(alloc_releases_here(b.rm, addr[1]));
+	assert_int_equal(rmem_start_free(b.q, addr[1], 1), 0);
+	assert_int_equal(calls_reap_one(b.q, 1).status, -ESTALE);
+	calls_tear_down(&b);
+}
+
 /* ---- many queues ---- */
 
 struct worker {
@@ -316,6 +366,8 @@ int main(void)
 		cmocka_unit_test(test_warm),
 		cmocka_unit_test(test_zero),
 		cmocka_unit_test(test_site),
+		cmocka_unit_test(test_free_site),
+		cmocka_unit_test(test_lost_small),
 		cmocka_unit_test(test_many),
 	};
 

@@ -36,6 +36,21 @@ int __wrap_reconnect_channel(struct channel *ch, uint64_t deadline_ns, struct er
 							 : 0;
 }
 
+static atomic_uint drained, drained_unlocked;
+
+bool __real_thread_cache_drain(struct thread_cache *t);
+bool __wrap_thread_cache_drain(struct thread_cache *t);
+
+bool __wrap_thread_cache_drain(struct thread_cache *t)
+{
+	if (pthread_mutex_trylock(&channels.lock) == 0) {
+		pthread_mutex_unlock(&channels.lock);
+		atomic_fetch_add(&drained_unlocked, 1);
+	}
+	atomic_fetch_add(&drained, 1);
+	return __real_thread_cache_drain(t);
+}
+
 static void begin(unsigned limit, unsigned to_be_refused)
 {
 	atomic_store(&made, 0);
@@ -221,11 +236,42 @@ static void test_ten_thousand(void **state)
 	thread_channels_destroy(&channels);
 }
 
+static void *allocate_once(void *out)
+{
+	*(struct thread_cache **)out = thread_channels_cache(&channels);
+	return NULL;
+}
+
+/* A thread ends while rmem_close() may drain all magazines: never the same one at once. */
+static void test_drained_once_at_a_time(void **state)
+{
+	struct thread_cache *cache = NULL;
+	static struct grace grace;
+	pthread_t thread;
+
+	(void)state;
+	begin(1, 0);
+	channels.no_sites = true;
+	grace_init(&grace);
+	depot_init(&session.depot, heap, &grace);
+	assert_int_equal(pthread_create(&thread, NULL, allocate_once, &cache), 0);
+	pthread_join(thread, NULL);
+	assert_non_null(cache);
+	assert_int_equal(atomic_load(&drained), 1);
+	thread_channels_drain(&channels);
+	assert_int_equal(atomic_load(&drained), 2);
+	assert_int_equal(atomic_load(&drained_unlocked), 0);
+	thread_channels_destroy(&channels);
+	depot_destroy(&session.depot);
+	grace_destroy(&grace);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_a_channel_that_goes_back_is_taken),
 		cmocka_unit_test(test_the_server_keeps_no_more),
+		cmocka_unit_test(test_drained_once_at_a_time),
 		cmocka_unit_test(test_ten_thousand),
 	};
 
