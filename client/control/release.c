@@ -60,7 +60,7 @@ static int explain_gone(rmem_addr_t addr, struct errinfo *errinfo)
 		addr);
 }
 
-/* With the table: the block, or what is left to do is nothing. */
+/* With the table: may it be freed? *out names it then. 1: nothing is left to do. */
 static int check_block(
 	struct session *s, struct block *block, struct leaving *out, struct errinfo *errinfo)
 {

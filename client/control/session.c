@@ -246,3 +246,13 @@ void session_wake_slab_thread(struct session *s)
 {
 	wake(s->slab_fd);
 }
+
+uint64_t session_shares_ended(struct session *s)
+{
+	uint64_t ended;
+
+	pthread_mutex_lock(&s->table);
+	ended = s->shares_ended;
+	pthread_mutex_unlock(&s->table);
+	return ended;
+}

@@ -105,6 +105,8 @@ struct session {
 	pthread_mutex_t table;
 	struct depot depot;
 	struct blocks blocks;
+	/* Calls of rmem_share() so far: what began while keys were being revoked may have given out another one. */
+	uint64_t shares_begun, shares_ended;
 	struct buffers buffers;
 	uint64_t buffers_version; /* changes with the buffers */
 	struct domain *domain;    /* outlives connections; changes with the device only */
@@ -136,6 +138,12 @@ void session_unlock(struct session *s);
 bool session_connected(const struct session *s);
 /* With control: there is none from now on. */
 void session_disconnect(struct session *s);
+
+/*
+ * Without the table: how many calls that share are over. If no more than these have begun, later on, none has overlapped what
+ * was done between.
+ */
+uint64_t session_shares_ended(struct session *s);
 
 /* With the table: what channels remember is to be looked at again. */
 static inline void session_next_epoch(struct session *s)

@@ -44,9 +44,10 @@ struct operation {
 	struct plan left;            /* a copy: what has not been confirmed yet */
 	struct plan next;            /* ... and what is not in a work request yet */
 	uint64_t addr;               /* an atomic operation: of the word */
-	uint64_t add_or_expected;    /* what is added, or what must be there */
-	uint64_t desired;            /* what is stored then */
-	struct slab *slab;           /* is_journal, for one record, desired: of this slab, and */
+	uint64_t
+		add_or_expected; /* what is added, or what must be there; with slab: the record when it was planned */
+	uint64_t desired;  /* what is stored then */
+	struct slab *slab; /* is_journal, for one record, desired: of this slab, and */
 	uint32_t
 		slot; /* ... of this slot, which count as sent when it has completed; NULL: not for one */
 	uint32_t unit;      /* of records and the data behind them: pipeline_next_unit(); 0: none */

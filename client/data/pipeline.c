@@ -99,13 +99,15 @@ int pipeline_attach(struct pipeline *p, struct endpoint *ep, struct errinfo *err
 
 /*
  * A record has arrived. If not, or if perhaps after a later one of its slot, that one is to be sent again; where this one
- * may still arrive, when it cannot any more.
+ * may still arrive, when it cannot any more. So is one that has changed since it was planned: the journal may have had the
+ * one before in a line on its way.
  */
 static void note_sent(const struct pipeline *p, const struct operation *op)
 {
 	if (!op->slab)
 		return;
-	if (op->status == 0 && slab_record(op->slab, op->slot) == op->desired)
+	if (op->status == 0 && op->desired == op->add_or_expected &&
+		slab_record(op->slab, op->slot) == op->desired)
 		atomic_store_explicit(&op->slab->sent[op->slot], op->desired, memory_order_release);
 	else if (p->unsettled)
 		depot_doubt(op->slab->depot, op->slab);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "client/data/keys.h"
+#include "client/slabs/slab.h"
 
 #define TEMP_MR_MIN (BOUNCE_PIECE_MAX + 1) /* up to here, copying is cheaper than registering */
 #define WORK_NO_ROOM 1                     /* not before something has completed */
@@ -270,6 +271,19 @@ static int work_build(struct channel *ch, struct operation *op, struct errinfo *
 	return 0;
 }
 
+/*
+ * The record is read when its write is built: by then the operation counts as begun, so that a thread that changes the record,
+ * and then waits for what has begun, either waits for this write or has its change in it. One that the server keeps by now
+ * is there already, and not written.
+ */
+static void renew_record(struct operation *op)
+{
+	atomic_thread_fence(memory_order_seq_cst);
+	op->desired = slab_record(op->slab, op->slot);
+	if (slab_is_kept(op->slab, op->slot))
+		op->next.left = op->left.left = 0;
+}
+
 void work_build_all(struct channel *ch, struct errinfo *errinfo)
 {
 	struct pipeline *p = &ch->pipeline;
@@ -278,6 +292,8 @@ void work_build_all(struct channel *ch, struct errinfo *errinfo)
 		struct operation *op = p->building;
 		int rc = 0;
 
+		if (op->slab && !op->status && !op->outstanding)
+			renew_record(op);
 		while (!op->status && !operation_is_built(op) && rc == 0) {
 			if (p->built - p->done >= p->depth)
 				return;

@@ -65,10 +65,30 @@ int exact_plan(struct session *s, rmem_addr_t addr, struct operation *op, struct
 	op->is_journal = true;
 	op->slab = slab;
 	op->slot = slot;
-	op->desired = slab_record(slab, slot);
+	op->desired = op->add_or_expected = slab_record(slab, slot);
 	op->as_of = keys_as_of(s);
 	return operation_plan_one(
 		op, &op->desired, slab_record_addr(slab, slot), sizeof(op->desired), errinfo);
+}
+
+int exact_await_operations(struct session *s, uint64_t deadline_ns, struct errinfo *errinfo)
+{
+	uint64_t period;
+
+	if (!s->exact)
+		return 0;
+	/* An operation that is not counted yet reads the record after this (client/data/work.c). */
+	atomic_thread_fence(memory_order_seq_cst);
+	period = grace_begin(&s->grace);
+	while (!grace_has_ended(&s->grace, period)) {
+		if (clock_boot_ns() >= deadline_ns)
+			return errinfo_set(errinfo, -ETIMEDOUT,
+				"operations that are on their way have not completed");
+		if (handshake_wait(-1, -1, s->cancel_fd, clock_boot_ns() + NSEC_PER_MSEC) ==
+			-ECANCELED)
+			return errinfo_set(errinfo, -ECANCELED, "closing");
+	}
+	return 0;
 }
 
 struct exact_pieces exact_pieces(const struct session *s, const struct operation *op)

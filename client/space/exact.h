@@ -23,6 +23,13 @@ bool exact_needs(const struct session *s, rmem_addr_t addr);
 #define EXACT_NEEDLESS 1
 int exact_plan(struct session *s, rmem_addr_t addr, struct operation *op, struct errinfo *errinfo);
 
+/*
+ * The record of an object has changed here, or is the server's from now on: waits for the writes that may have the record of
+ * before in front of them, also for those that were given up, which may arrive as long as the server has not ended their
+ * connection. Without journal=exact there are none. -ETIMEDOUT; -ECANCELED.
+ */
+int exact_await_operations(struct session *s, uint64_t deadline_ns, struct errinfo *errinfo);
+
 /* The remote pieces of an operation that writes data. */
 struct exact_pieces {
 	struct rmem_iovec word;

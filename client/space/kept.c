@@ -6,10 +6,10 @@
 
 #include "client/control/request.h"
 #include "client/slabs/shadow.h"
+#include "client/space/exact.h"
 #include "client/space/memory.h"
 #include "client/space/objects.h"
 #include "client/space/told.h"
-#include "common/handshake.h"
 
 #define RECORDS_READ 512U /* at once */
 #define REVISIONS_MAX 3   /* that one call asks for */
@@ -104,20 +104,6 @@ static bool can_keep(const struct slab *slab, uint32_t slot)
 	       object_record_state(slab_record(slab, slot)) == OBJECT_LIVE;
 }
 
-/* Of a write that was given up too, since it may arrive as long as the server has not ended it. */
-static int await_operations(struct session *s, uint64_t deadline_ns, struct errinfo *errinfo)
-{
-	const uint64_t period = grace_begin(&s->grace);
-
-	while (!grace_has_ended(&s->grace, period)) {
-		if (clock_boot_ns() >= deadline_ns)
-			return errinfo_set(errinfo, -ETIMEDOUT,
-				"operations that are on their way have not completed");
-		(void)handshake_wait(-1, -1, s->cancel_fd, clock_boot_ns() + NSEC_PER_MSEC);
-	}
-	return 0;
-}
-
 int kept_begin(struct rmem *rm, struct slab *slab, uint32_t slot, uint64_t deadline_ns,
 	struct errinfo *errinfo)
 {
@@ -125,8 +111,6 @@ int kept_begin(struct rmem *rm, struct slab *slab, uint32_t slot, uint64_t deadl
 	bool live;
 	int rc;
 
-	if (slab_is_kept(slab, slot))
-		return 0;
 	pthread_mutex_lock(&s->table);
 	live = can_keep(slab, slot);
 	if (live)
@@ -136,10 +120,9 @@ int kept_begin(struct rmem *rm, struct slab *slab, uint32_t slot, uint64_t deadl
 		return errinfo_set(errinfo, -EINVAL,
 			"0x%" PRIx64 " was freed, or its keys revoked, meanwhile",
 			slab_slot_addr(slab, slot));
-	/* A round of the journal that had begun may have the record, */
+	/* Also if it is kept already: the wait of an earlier call may have failed, or not be over. */
 	rc = slab_thread_sync(&rm->slab_thread, deadline_ns, errinfo);
-	/* ... and a write in front of data may (journal=exact). */
-	return rc ? rc : await_operations(s, deadline_ns, errinfo);
+	return rc ? rc : exact_await_operations(s, deadline_ns, errinfo);
 }
 
 /* ---- the end ---- */
@@ -156,15 +139,28 @@ static void settle(struct session *s, struct slab *slab, uint32_t slot, uint64_t
 	pthread_mutex_unlock(&s->table);
 }
 
-/* The free was not decided: the object is as it was. */
-static int take_back(struct rmem *rm, struct slab *slab, uint32_t slot, int rc)
+/*
+ * The free was not decided: the object is as it was. If the slab was lost meanwhile, it is freed: marking a slab lost, and
+ * counting what is live of it then, has the table too.
+ */
+static int take_back(
+	struct rmem *rm, struct slab *slab, uint32_t slot, int rc, struct errinfo *errinfo)
 {
-	if (!slab_is_lost(slab))
+	const rmem_addr_t addr = slab_slot_addr(slab, slot);
+	bool lost;
+
+	pthread_mutex_lock(&rm->session.table);
+	lost = slab_is_lost(slab);
+	if (!lost)
 		atomic_store(&slab->records[slot],
 			object_record_with_state(slab_record(slab, slot), OBJECT_LIVE));
-	if (slab_is_lost(slab))
-		objects_freed_late(rm, slab);
-	return rc;
+	pthread_mutex_unlock(&rm->session.table);
+	if (!lost)
+		return rc;
+	objects_freed_late(rm, slab);
+	/* Last: from here on it may become another slab. */
+	objects_put_back(rm, slab_item_make(slab, slot));
+	return explain_lost(addr, errinfo);
 }
 
 static int say_taken(
@@ -194,7 +190,7 @@ int kept_free(struct rmem *rm, struct slab *slab, rmem_addr_t addr, void *caller
 	record = object_record_with_state(slab_record(slab, slot), OBJECT_LIVE);
 	rc = change(rm, &r, freed_record, &record, deadline_ns, &reply, errinfo);
 	if (rc)
-		return take_back(rm, slab, slot, rc);
+		return take_back(rm, slab, slot, rc, errinfo);
 	settle(&rm->session, slab, slot, record);
 	objects_retire(rm, slab, slot, caller);
 	return object_record_state(record) == OBJECT_TAKEN
@@ -207,6 +203,7 @@ int kept_revoke(struct rmem *rm, struct slab *slab, rmem_addr_t addr, uint64_t d
 {
 	struct revision r = { .request = { .addr = addr }, .slab = slab };
 	struct session *s = &rm->session;
+	const uint64_t ended = session_shares_ended(s);
 	struct revise_reply reply;
 	uint64_t here, record;
 	uint32_t slot;
@@ -219,7 +216,9 @@ int kept_revoke(struct rmem *rm, struct slab *slab, rmem_addr_t addr, uint64_t d
 	if (rc)
 		return rc;
 	if (object_record_state(record) == OBJECT_TAKEN) {
-		if (slab_end_object(slab, addr, &slot)) {
+		/* This object, and not one that another thread has in its slot by now. */
+		if (atomic_compare_exchange_strong(
+			    &slab->records[slot], &here, freed_record(here))) {
 			settle(s, slab, slot, record);
 			objects_retire(rm, slab, slot, NULL);
 		}
@@ -227,11 +226,13 @@ int kept_revoke(struct rmem *rm, struct slab *slab, rmem_addr_t addr, uint64_t d
 	}
 	/* First the record: the one before must not be written any more, its keys would be good again. */
 	pthread_mutex_lock(&s->table);
-	if (atomic_compare_exchange_strong(&slab->records[slot], &here, record)) {
+	if (atomic_compare_exchange_strong(&slab->records[slot], &here, record) &&
+		s->shares_begun == ended) {
 		(void)slab_set_shared(slab, s->heap, slot, false);
 		depot_set_kept(&s->depot, slab, slot, false);
-		depot_touch(&s->depot, slab, slot);
 	}
+	/* Whatever is there by now. */
+	depot_touch(&s->depot, slab, slot);
 	pthread_mutex_unlock(&s->table);
 	return 0;
 }
@@ -288,9 +289,13 @@ static int collect(struct rmem *rm, struct slab *slab, uint32_t slot, uint64_t d
 			.arg = &request },
 		errinfo);
 
-	if (slab_is_lost(slab))
+	if (slab_is_lost(slab)) {
 		objects_freed_late(rm, slab);
-	if (rc == -ESTALE || slab_is_lost(slab))
+		/* Last: from here on it may become another slab. */
+		objects_put_back(rm, item);
+		return 0;
+	}
+	if (rc == -ESTALE)
 		return 0;
 	if (rc && rc != -EIO)
 		return rc;

@@ -8,9 +8,9 @@
 #include "client/control/request.h"
 #include "client/data/explain.h"
 #include "client/slabs/slab.h"
+#include "client/space/exact.h"
 #include "client/space/kept.h"
 #include "common/addr.h"
-#include "common/handshake.h"
 
 /* What is at addr in the table: a copy. false: nothing starts there. */
 static bool look(struct session *s, rmem_addr_t addr, struct block *out)
@@ -73,9 +73,9 @@ static int look_for_own(struct session *s, struct own *own, struct errinfo *erri
 	return rc;
 }
 
-/* Keys to it may be good from now on, or none is. */
+/* Keys to it may be good from now on; may_free: a block that others may free. */
 static int note_shared(
-	struct session *s, const struct own *own, bool shared, struct errinfo *errinfo)
+	struct session *s, const struct own *own, bool may_free, struct errinfo *errinfo)
 {
 	struct block *block;
 	int rc = 0;
@@ -83,26 +83,31 @@ static int note_shared(
 	pthread_mutex_lock(&s->table);
 	block = blocks_find_range(&s->blocks, own->addr, 1);
 	if (block && block->id == own->id && own->slab) {
-		if (!slab_set_shared(own->slab, s->heap, own->slot, shared))
+		if (!slab_set_shared(own->slab, s->heap, own->slot, true))
 			rc = errinfo_set(errinfo, -ENOMEM, "out of memory");
 	} else if (block && block->id == own->id) {
-		block->shared = shared;
+		block->shared = true;
+		block->may_free |= may_free;
 	}
-	if (own->slab && !shared)
-		depot_set_kept(&s->depot, own->slab, own->slot, false);
 	pthread_mutex_unlock(&s->table);
 	return rc;
 }
 
-/* A block: other sessions may free it from now on, or none can any more. */
-static void note_may_free(struct session *s, const struct own *own, bool may_free)
+/* No key to it is good, unless a call that shares was not over when that was asked for. */
+static void note_unshared(struct session *s, const struct own *own, uint64_t ended)
 {
 	struct block *block;
 
 	pthread_mutex_lock(&s->table);
-	block = blocks_find(&s->blocks, own->addr);
-	if (block && block->id == own->id)
-		block->may_free = may_free;
+	block = blocks_find_range(&s->blocks, own->addr, 1);
+	if (s->shares_begun != ended || !block || block->id != own->id) {
+		pthread_mutex_unlock(&s->table);
+		return;
+	}
+	if (own->slab)
+		(void)slab_set_shared(own->slab, s->heap, own->slot, false);
+	else
+		block->shared = block->may_free = false;
 	pthread_mutex_unlock(&s->table);
 }
 
@@ -118,7 +123,7 @@ static int name_share(struct session *s, void *arg, struct errinfo *errinfo)
 }
 
 /* Noted first: from the moment on in which the server gives a key out, freeing it takes that back. */
-int sharing_share(struct rmem *rm, rmem_addr_t addr, enum share_rights rights, uint64_t deadline_ns,
+static int share(struct rmem *rm, rmem_addr_t addr, enum share_rights rights, uint64_t deadline_ns,
 	struct share_reply *out, struct errinfo *errinfo)
 {
 	struct share_request request = { .addr = addr, .rights = rights };
@@ -127,14 +132,12 @@ int sharing_share(struct rmem *rm, rmem_addr_t addr, enum share_rights rights, u
 	int rc = look_for_own(s, &own, errinfo);
 
 	if (rc == 0)
-		rc = note_shared(s, &own, true, errinfo);
+		rc = note_shared(s, &own, rights == SHARE_TO_FREE, errinfo);
 	/* The server shares an object as its record has it. */
 	if (rc == 0 && own.slab)
 		rc = slab_thread_sync(&rm->slab_thread, deadline_ns, errinfo);
 	if (rc == 0 && own.slab && rights == SHARE_TO_FREE)
 		rc = kept_begin(rm, own.slab, own.slot, deadline_ns, errinfo);
-	else if (rc == 0 && rights == SHARE_TO_FREE)
-		note_may_free(s, &own, true);
 	if (rc)
 		return rc;
 	return control_call(s,
@@ -149,6 +152,25 @@ int sharing_share(struct rmem *rm, rmem_addr_t addr, enum share_rights rights, u
 		errinfo);
 }
 
+static void count_share(struct session *s, uint64_t *calls)
+{
+	pthread_mutex_lock(&s->table);
+	++*calls;
+	pthread_mutex_unlock(&s->table);
+}
+
+int sharing_share(struct rmem *rm, rmem_addr_t addr, enum share_rights rights, uint64_t deadline_ns,
+	struct share_reply *out, struct errinfo *errinfo)
+{
+	struct session *s = &rm->session;
+	int rc;
+
+	count_share(s, &s->shares_begun);
+	rc = share(rm, addr, rights, deadline_ns, out, errinfo);
+	count_share(s, &s->shares_ended);
+	return rc;
+}
+
 static int name_unshare(struct session *s, void *arg, struct errinfo *errinfo)
 {
 	struct unshare_request *request = arg;
@@ -157,20 +179,6 @@ static int name_unshare(struct session *s, void *arg, struct errinfo *errinfo)
 
 	request->serial = own.id;
 	return rc;
-}
-
-/* A write that is on its way may have the record of before in front of it (journal=exact), which must not arrive last. */
-static int await_operations(struct session *s, uint64_t deadline_ns, struct errinfo *errinfo)
-{
-	const uint64_t period = s->exact ? grace_begin(&s->grace) : 0;
-
-	while (!grace_has_ended(&s->grace, period)) {
-		if (clock_boot_ns() >= deadline_ns)
-			return errinfo_set(errinfo, -ETIMEDOUT,
-				"operations that are on their way have not completed");
-		(void)handshake_wait(-1, -1, s->cancel_fd, clock_boot_ns() + NSEC_PER_MSEC);
-	}
-	return 0;
 }
 
 /* No key fits the record that an object has from now on. */
@@ -182,7 +190,7 @@ static int renew_record(
 
 	if (!slab_renew_object(own->slab, own->addr, &slot))
 		return explain_no_beginning(own->addr, errinfo);
-	rc = await_operations(&rm->session, deadline_ns, errinfo);
+	rc = exact_await_operations(&rm->session, deadline_ns, errinfo);
 	depot_touch(&rm->session.depot, own->slab, slot);
 	return rc ? rc : slab_thread_sync(&rm->slab_thread, deadline_ns, errinfo);
 }
@@ -192,13 +200,15 @@ int sharing_unshare(
 {
 	struct unshare_request request = { .addr = addr };
 	struct session *s = &rm->session;
+	const uint64_t ended = session_shares_ended(s);
 	struct own own = { .addr = addr };
 	int rc = look_for_own(s, &own, errinfo);
 
+	if (rc == 0 && own.slab && !slab_is_kept(own.slab, own.slot))
+		rc = renew_record(rm, &own, deadline_ns, errinfo);
+	/* Also if it became that meanwhile: then its new record has not been written. */
 	if (rc == 0 && own.slab && slab_is_kept(own.slab, own.slot))
 		return kept_revoke(rm, own.slab, addr, deadline_ns, errinfo);
-	if (rc == 0 && own.slab)
-		rc = renew_record(rm, &own, deadline_ns, errinfo);
 	if (rc == 0)
 		rc = control_call(s,
 			&(struct control_call){ .type = MESSAGE_UNSHARE,
@@ -208,9 +218,9 @@ int sharing_unshare(
 				.check = name_unshare,
 				.arg = &request },
 			errinfo);
-	if (rc == 0 && !own.slab)
-		note_may_free(s, &own, false);
-	return rc ? rc : note_shared(s, &own, false, errinfo);
+	if (rc == 0)
+		note_unshared(s, &own, ended);
+	return rc;
 }
 
 static int check_attach(struct session *s, rmem_addr_t addr, struct errinfo *errinfo)

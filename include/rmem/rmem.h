@@ -294,7 +294,8 @@ RMEM_API int rmem_limits(struct rmem *rm, struct rmem_limits *out);
  * of it. The key is good until rmem_unshare(), and at most for as long as the allocation lives. One round trip.
  *
  * The allocation stays this session's: when it frees it, or its memory is reclaimed, the access of all others
- * ends first (-ESTALE to them). No other session can free it (rmem_share_with()). If its process dies, it is this process's leak, even if others still use it.
+ * ends first (-ESTALE to them). With this key no other session can free it; see RMEM_SHARE_MAY_FREE. If its process dies, it is this
+ * process's leak, even if others still use it.
  *	-EINVAL		addr is not what rmem_alloc() returned to this session, or was freed
  */
 struct rmem_share_key {
@@ -308,10 +309,12 @@ RMEM_API int rmem_share(struct rmem *rm, rmem_addr_t addr, struct rmem_share_key
  *			the library does so before (-EACCES)
  *	MAY_FREE	this key admits to reading, writing and freeing: rmem_free() of a session that has attached it with this key
  *			frees it for all. Of several sessions that free it, this one too, one succeeds (rmem_free()). Two
- *			round trips more for a small allocation, the first time
+ *			round trips more for a small allocation. With the exact journal that waits for operations that are on their
+ *			way, those of queues too, which only rmem_reap() ends
  *
  * Errors as rmem_share(), and:
  *	-EINVAL		both flags
+ *	-ETIMEDOUT	also: MAY_FREE of a small one, with the exact journal: operations on their way have not ended
  *	-EOPNOTSUPP	READ_ONLY: the server's RDMA device does not refuse writes with such a key
  */
 #define RMEM_SHARE_READ_ONLY 1u
@@ -333,7 +336,8 @@ RMEM_API int rmem_share_with(struct rmem *rm, rmem_addr_t addr, const struct rme
  * Revoke all keys to an allocation that were given out so far, of all kinds; 0 is fine. When it returns 0 the server's
  * RDMA device has confirmed that no other session has access any more (-ESTALE to them). The memory stays, with what
  * others have written; sharing it again gives another key. One round trip. After any other error but -EINVAL the keys
- * may be good or not: repeat the call.
+ * may be good or not: repeat the call. Of a small one, with the exact journal, it waits for operations that are on their way, those
+ * of queues too, which only rmem_reap() ends: else -ETIMEDOUT.
  *	-EINVAL		addr is not what rmem_alloc() returned to this session, or was freed
  *	-EDQUOT		it was done 65535 times for this allocation; its keys stay good
  *	-EIO		the keys are void, but the server's RDMA device does not confirm that others have no access

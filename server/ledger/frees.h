@@ -14,7 +14,7 @@
 #include "common/message.h"
 
 #define FREES_MAX 2048U
-#define FREES_NAME_SIZE 96U
+#define FREES_NAME_SIZE 104U /* the longest is of 99 bytes, and its end */
 
 /* A call site. Its number may be another site's by now; then the hash is another too. */
 struct freed_site {

@@ -114,7 +114,30 @@ static int free_shared(
 	return 0;
 }
 
-/* It was carried out, and its answer lost with a connection. */
+/* Has the key admitted to freeing an object that is freed by now, and whose slot its owner has not used again? */
+static bool was_freed(struct connection *c, const struct release_request *q)
+{
+	const struct allocation *a = ledger_find_containing(rpc_of(c)->pool->ledger, q->addr);
+	enum share_rights rights;
+	struct offer offer;
+	uint64_t *record, word;
+
+	if (!a || a->serial != q->serial || !a->size_class || a->state != ALLOCATION_LIVE)
+		return false;
+	record = handler_record_of(c, a, q->addr - a->addr);
+	word = record ? __atomic_load_n(record, __ATOMIC_RELAXED) : 0;
+	return record &&
+	       (object_record_state(word) == OBJECT_FREED ||
+		       object_record_state(word) == OBJECT_TAKEN) &&
+	       handler_offer_object(
+		       a, q->addr - a->addr, object_record_with_state(word, OBJECT_LIVE), &offer) &&
+	       handler_admits(c, &offer, q->key, &rights) && rights == SHARE_TO_FREE;
+}
+
+/*
+ * It was carried out, and its answer lost with a connection. That is what the session says, which chooses the sequence number:
+ * only a key that has admitted to the object ends access to what is in its place now.
+ */
 static int free_shared_again(
 	struct connection *c, const struct header *h, const struct release_request *q)
 {
@@ -130,27 +153,10 @@ static int free_shared_again(
 		handler_await_revoking(c, h, a);
 		return 0;
 	}
-	if (!a->size_class || a->state != ALLOCATION_LIVE)
+	/* Where its slot is used again, the owner has ended that access before. */
+	if (!was_freed(c, q))
 		return connection_reply_status(c, h->type, h->seq, 0, "");
 	return is_stuck(c, &what) ? refuse_stuck(c, h, q->addr) : end_access(c, h, &what);
-}
-
-/* Has the key admitted to an object that is freed by now, and whose slot its owner has not used again? */
-static bool was_freed(struct connection *c, const struct release_request *q)
-{
-	const struct allocation *a = ledger_find_containing(rpc_of(c)->pool->ledger, q->addr);
-	enum share_rights rights;
-	struct offer offer;
-	uint64_t *record, word;
-
-	if (!a || a->serial != q->serial || !a->size_class || a->state != ALLOCATION_LIVE)
-		return false;
-	record = handler_record_of(c, a, q->addr - a->addr);
-	word = record ? __atomic_load_n(record, __ATOMIC_RELAXED) : 0;
-	return record && object_record_state(word) != OBJECT_UNUSED &&
-	       handler_offer_object(
-		       a, q->addr - a->addr, object_record_with_state(word, OBJECT_LIVE), &offer) &&
-	       handler_admits(c, &offer, q->key, &rights);
 }
 
 /* The key fits nothing that is there. */

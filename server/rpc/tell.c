@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "common/object_record.h"
+#include "common/plain_text.h"
 #include "server/ledger/sites.h"
 #include "server/rpc/handlers.h"
 
@@ -133,13 +134,15 @@ void handler_note_freed(struct connection *c, const struct offer *o, uint32_t si
 	frees_add(rpc->freed, &freed);
 }
 
-/* who has done it, and where: at most so many bytes of the call site. */
-static void deed_text(struct connection *c, const char *deed, const char *who,
+/* What was done, by which session and where: at most so many bytes of the call site. */
+static void deed_text(struct connection *c, const char *deed, const char *name,
 	const struct freed_site *where, size_t most, char *out, size_t size)
 {
-	const size_t at = (size_t)snprintf(out, size, "%s by %s at ", deed, who);
+	const size_t at = (size_t)snprintf(out, size, "%s by %s at ", deed, name);
 
 	site_text(rpc_of(c)->sites, where, out + at, size - at < most ? size - at : most);
+	/* Sessions have named all of that, and another one shows it. */
+	plain_text(out);
 }
 
 static void allocated_text(

@@ -468,7 +468,7 @@ static rmem_addr_t allocate_for_all(size_t bytes)
 	return addr;
 }
 
-/* Whoever is first frees it, for all; the others are told who was. */
+/* The first session frees it, for all; the others are told which one it was. */
 static void test_others_free(void **state)
 {
 	struct rig *r = *state;
@@ -599,7 +599,7 @@ static void test_handover(void **state)
 	lib_succeed(rmem_accept(a, addr, &key, NULL));
 	lib_check(a, addr, BYTES, 3);
 	lib_expect(rmem_free(b, addr), -ESTALE, "");
-	/* Who offers it and dies leaves it to who accepts it. */
+	/* A session that offers it and dies leaves it to the one that accepts it. */
 	lib_succeed(rmem_offer(a, addr, &key));
 	lib_succeed(rmem_free(a, small));
 	lib_succeed(rmem_close(a));

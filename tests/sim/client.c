@@ -176,7 +176,8 @@ static void ask(struct client *c)
 	struct request q = { .type = 0 };
 
 	wish_any(c->owner, &q);
-	q.seq = c->owner->next_seq++;
+	if (!q.forged)
+		q.seq = c->owner->next_seq++;
 	q.malformed = chance_in(300);
 	send_control(c, &q);
 }

@@ -136,9 +136,19 @@ static void deliver(void *arg)
 	link->c->net->events->message(link->c, bytes, n);
 }
 
+static unsigned count_ends(void)
+{
+	unsigned n = 0;
+
+	for (const struct link *l = links; l < links + LINKS_MAX; l++)
+		n += l->nends;
+	return n;
+}
+
 void link_deliver(struct link *link)
 {
 	struct request q = link->sent[0];
+	unsigned ends;
 
 	memmove(link->sent, link->sent + 1, --link->nsent * sizeof(link->sent[0]));
 	if (!link->c || link->c->state != CONNECTION_OPEN)
@@ -147,13 +157,17 @@ void link_deliver(struct link *link)
 		link->honest = false; /* the server may cut it off for that */
 	else
 		link->question = q;
-	link->honest &= !q.malformed;
+	link->honest &= !q.malformed && !q.forged;
 	link->asked = true;
 	link->asked_ran_ns = moment_ran_ns();
 	link->asked_order = ++order;
 	verdict_asked(link, &q);
-	if (rooms_do(deliver, link))
-		verdict_heard(link, &q);
+	ends = count_ends();
+	if (!rooms_do(deliver, link))
+		return;
+	trace_require(!q.forged || count_ends() <= ends,
+		"link %u: a key that nobody was told ends access of others", link->number);
+	verdict_heard(link, &q);
 }
 
 static void complete(void *arg)

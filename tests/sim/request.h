@@ -12,6 +12,7 @@ struct request {
 	uint8_t type;
 	uint32_t seq;
 	bool malformed; /* bytes are missing at its end */
+	bool forged; /* a RELEASE with a key that nobody was told, and the number of an earlier request */
 	union {
 		struct hello_request hello;
 		struct join_request join;

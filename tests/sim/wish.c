@@ -212,6 +212,22 @@ static void wish_release(const struct owner *o, struct request *q)
 	q->release.key[3] ^= chance_in(20);
 }
 
+/* As if it repeated one that was carried out. */
+static void forge_release(const struct owner *o, struct request *q)
+{
+	const struct block *b = model_any_block();
+
+	for (unsigned tries = 0; b && !b->size_class && tries < 12; tries++)
+		b = model_any_block();
+	q->type = MESSAGE_RELEASE;
+	q->forged = true;
+	q->seq = chance_in(2) || !o->free_seq ? 0 : o->free_seq;
+	q->release.addr = b ? b->addr : PAGE_BYTES;
+	q->release.serial = b ? b->serial : 1;
+	for (unsigned i = 0; i < SHARE_KEY_SIZE; i++)
+		q->release.key[i] = (uint8_t)(1 + chance_below(255));
+}
+
 /* Its first object is freed, or has another record. */
 static void wish_revise(const struct owner *o, struct request *q)
 {
@@ -262,6 +278,8 @@ void wish_any(const struct owner *o, struct request *q)
 		wish_accept(q);
 	} else if (chance_in(16)) {
 		wish_release(o, q);
+	} else if (chance_in(40)) {
+		forge_release(o, q);
 	} else if (chance_in(20)) {
 		wish_revise(o, q);
 	} else if (chance_in(60)) {

@@ -330,7 +330,11 @@ int __wrap_control_call_locked(
 int __wrap_control_call(struct session *s, const struct control_call *call, struct errinfo *errinfo)
 {
 	int rc = call->check ? call->check(s, call->arg, errinfo) : 0;
+	void (*const meanwhile)(void) = lender.meanwhile;
 
+	lender.meanwhile = NULL;
+	if (meanwhile)
+		meanwhile();
 	return rc ? rc : __wrap_control_call_locked(s, call, errinfo);
 }
 

@@ -35,6 +35,8 @@ struct lender {
 		lose_in; /* before the request after so many more, the session is lost; 0: it is not */
 	/* The request after so many more is carried out, and its answer lost: -ETIMEDOUT; 0: none is. */
 	uint64_t lose_answer_in;
+	void (*meanwhile)(
+		void); /* what other threads do, once, while the next request is on its way; NULL: nothing */
 	uint64_t writes, fail_write_in; /* of records; as above, with -ECONNRESET */
 	uint64_t detached;              /* so far */
 	uint32_t freed_site;            /* that the last RELEASE or REVISE named */

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client/api/queue.h"
 #include "client/space/call.h"
 #include "common/clock.h"
 #include "common/object_record.h"
@@ -260,6 +261,71 @@ static void a_record_without_its_data(void **state)
 	assert_true(has_arrived(it.objects[2]));
 }
 
+static uint64_t *record_there(rmem_addr_t object)
+{
+	const struct loan *loan = lender_find(object);
+
+	return (uint64_t *)(void *)(loan->memory + (record_addr(object) - loan->addr));
+}
+
+/* A queue that has so much to do that nothing which is started next is built. */
+static uint64_t fill_queue(void)
+{
+	uint64_t n = 0;
+
+	make_queue(4096);
+	while (!it.q->channel->pipeline.building)
+		assert_int_equal(rmem_start_write(it.q, it.objects[3], data, OBJECT_BYTES, n++), 0);
+	return n;
+}
+
+static void reap_all(uint64_t n)
+{
+	for (uint64_t i = 0; i < n; i++)
+		assert_int_equal(reap(i), 0);
+}
+
+/* The write of a record that was planned has what became of the object before it was sent. */
+static void a_record_changes_before_it_is_sent(void **state)
+{
+	struct slab *const slab = blocks_slab(&it.rm->session.blocks, it.objects[0]);
+	uint32_t slot;
+	uint64_t n;
+
+	(void)state;
+	n = fill_queue();
+	assert_int_equal(rmem_start_write(it.q, it.objects[0], data, OBJECT_BYTES, n), 0);
+	assert_true(slab_renew_object(slab, it.objects[0], &slot));
+	reap_all(n + 1);
+	assert_true(*record_there(it.objects[0]) == slab_record(slab, slot));
+	/* A line of the journal may have been on its way with the one before. */
+	assert_false(slab_is_sent(slab, slot));
+	assert_true(has_arrived(it.objects[0]));
+}
+
+/* ... and is not sent if the server keeps the record by then. */
+static void a_record_is_kept_before_it_is_sent(void **state)
+{
+	struct session *const s = &it.rm->session;
+	struct slab *const slab = blocks_slab(&s->blocks, it.objects[0]);
+	const uint32_t slot = slab_slot_at(slab, it.objects[0] - slab->addr);
+	uint64_t n, taken;
+
+	(void)state;
+	assert_int_equal(lender_flush(it.rm), 0);
+	n = fill_queue();
+	assert_int_equal(rmem_start_write(it.q, it.objects[0], data, OBJECT_BYTES, n), 0);
+	assert_true(slab_set_shared(slab, s->heap, slot, true));
+	depot_set_kept(&s->depot, slab, slot, true);
+	taken = object_record_with_state(slab_record(slab, slot), OBJECT_TAKEN);
+	*record_there(it.objects[0]) = taken;
+	reap_all(n + 1);
+	assert_true(*record_there(it.objects[0]) == taken);
+	assert_memory_equal(lender_find(it.objects[0])->memory +
+				    (it.objects[0] - lender_find(it.objects[0])->addr),
+		data, OBJECT_BYTES);
+}
+
 /* The record has the time of its data: where nothing gets through, the operation ends then, and not with the session's. */
 static void run_out_of_time(void)
 {
@@ -474,6 +540,8 @@ int main(void)
 		EXACT_TEST(one_of_several_records_in_a_queue),
 		EXACT_TEST(others_in_the_queue_go_on),
 		EXACT_TEST(a_record_without_its_data),
+		EXACT_TEST(a_record_changes_before_it_is_sent),
+		EXACT_TEST(a_record_is_kept_before_it_is_sent),
 		EXACT_TEST(a_record_has_the_time_of_its_data),
 		EXACT_TEST(a_line_that_is_on_its_way),
 		EXACT_TEST(a_record_that_was_given_up),

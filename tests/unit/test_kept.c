@@ -97,16 +97,23 @@ static enum object_state state_there(rmem_addr_t addr)
 	return object_record_state(record_there(addr));
 }
 
-/* The next object of that size, until it is in this slot. */
-static void use_again(rmem_addr_t addr)
+/* The next object of that size, until it is in this slot: how many. */
+static size_t allocate_at(rmem_addr_t addr, rmem_addr_t next[2000])
 {
-	rmem_addr_t next[2000];
 	size_t n = 0;
 
 	do {
 		assert_true(n < 2000);
 		next[n] = allocate(SMALL);
 	} while (next[n++] != addr);
+	return n;
+}
+
+static void use_again(rmem_addr_t addr)
+{
+	rmem_addr_t next[2000];
+	const size_t n = allocate_at(addr, next);
+
 	assert_int_equal(lender_flush(owner), 0);
 	assert_int_equal(state_there(addr), OBJECT_LIVE);
 	assert_int_equal(rmem_free_many(owner, next, n), 0);
@@ -321,6 +328,99 @@ static void revoked_keys_free_nothing(void **state)
 	close_all();
 }
 
+static rmem_addr_t contested;
+
+/* Its owner finds it freed, and has another object in its slot, before it hears of it elsewhere. */
+static void free_and_use_again(void)
+{
+	rmem_addr_t next[2000];
+
+	expect(rmem_free(owner, contested), -EINVAL, "freed by another session");
+	(void)allocate_at(contested, next);
+}
+
+static void revoking_frees_no_other_object(void **state)
+{
+	(void)state;
+	open_all(false);
+	contested = allocate_for_all(SMALL);
+	assert_int_equal(rmem_free(guest, contested), 0);
+	lender.meanwhile = free_and_use_again;
+	expect(rmem_unshare(owner, contested), -ESTALE, "freed already");
+	assert_int_equal(object_record_state(record_here(contested)), OBJECT_LIVE);
+	assert_int_equal(rmem_free(owner, contested), 0);
+	close_all();
+}
+
+static void share_again(void)
+{
+	(void)key_to(contested, RMEM_SHARE_MAY_FREE);
+}
+
+static bool is_shared(rmem_addr_t addr)
+{
+	return slab_is_shared(blocks_slab(&owner->session.blocks, addr), addr);
+}
+
+/* It is shared anew while its keys are being revoked: what the owner knows of it allows for the new key. */
+static void shared_while_revoked(void **state)
+{
+	rmem_addr_t large;
+
+	(void)state;
+	open_all(false);
+	contested = allocate_for_all(SMALL);
+	lender.meanwhile = share_again;
+	assert_int_equal(rmem_unshare(owner, contested), 0);
+	assert_int_equal(atomic_load(&owner->session.depot.kept), 1);
+	assert_true(is_shared(contested));
+	assert_int_equal(rmem_unshare(owner, contested), 0);
+	assert_int_equal(atomic_load(&owner->session.depot.kept), 0);
+	assert_false(is_shared(contested));
+	(void)key_to(contested, 0);
+	lender.meanwhile = share_again;
+	assert_int_equal(rmem_unshare(owner, contested), 0);
+	assert_true(is_shared(contested));
+	assert_int_equal(rmem_free(owner, contested), 0);
+	contested = large = allocate_for_all(LARGE);
+	lender.meanwhile = share_again;
+	assert_int_equal(rmem_unshare(owner, large), 0);
+	assert_true(blocks_find(&owner->session.blocks, large)->may_free);
+	assert_int_equal(rmem_free(owner, large), 0);
+	close_all();
+}
+
+/* ---- what is on its way ---- */
+
+/* With the exact journal a write may have the record in front of it; with the lazy one nobody waits for it. */
+static void operations_are_awaited(void **state)
+{
+	struct rmem_share_attr attr = RMEM_SHARE_ATTR_INIT;
+	struct rmem_share_key key;
+	struct grace_member m;
+	rmem_addr_t addr;
+
+	(void)state;
+	attr.flags = RMEM_SHARE_MAY_FREE;
+	for (unsigned exact = 0; exact < 2; exact++) {
+		memset(&m, 0, sizeof(m));
+		open_all(exact);
+		addr = allocate(SMALL);
+		owner->session.timeout_ns = 5 * NSEC_PER_MSEC;
+		grace_join(&owner->session.grace, &m);
+		grace_add(&m.begun, 1);
+		/* Also if an earlier call has begun it. */
+		for (unsigned i = 0; i < 2; i++)
+			assert_int_equal(
+				rmem_share_with(owner, addr, &attr, &key), exact ? -ETIMEDOUT : 0);
+		grace_add(&m.ended, 1);
+		assert_int_equal(rmem_share_with(owner, addr, &attr, &key), 0);
+		assert_int_equal(rmem_free(owner, addr), 0);
+		grace_leave(&owner->session.grace, &m, true);
+		close_all();
+	}
+}
+
 /* ---- blocks ---- */
 
 static void blocks_too(void **state)
@@ -381,6 +481,16 @@ static void other_keys_do_not_admit(void **state)
 	close_all();
 }
 
+/* The memory of so many slabs that were lost is for others: all their slots have come back. */
+static void expect_reused(unsigned n)
+{
+	thread_channels_drain(&owner->channels);
+	assert_int_equal(lender_give_back(owner, false), 0);
+	for (const struct slab *s = owner->session.depot.unused; s; s = s->next)
+		n--;
+	assert_int_equal(n, 0);
+}
+
 /* What was lost with the session is nobody's to free. */
 static void lost_with_the_session(void **state)
 {
@@ -397,6 +507,19 @@ static void lost_with_the_session(void **state)
 	lender.lose_in = 1; /* in the middle of it */
 	assert_int_equal(rmem_free(owner, addr), -ESTALE);
 	expect(rmem_free(owner, addr), -EINVAL, "");
+	expect_reused(2);
+	/* ... and while one is collected that another has freed. */
+	addr = allocate_for_all(SMALL);
+	assert_int_equal(rmem_free(guest, addr), 0);
+	lender.lose_in = 1;
+	assert_int_equal(lender_collect(owner), 0);
+	expect_reused(2);
+	/* The answer is lost, and then the session. */
+	addr = allocate_for_all(SMALL);
+	lender.lose_in = lender.fail_in = 1;
+	lender.fail_with = -ETIMEDOUT;
+	assert_int_equal(rmem_free(owner, addr), -ESTALE);
+	expect_reused(2);
 	close_all();
 }
 
@@ -410,6 +533,9 @@ int main(void)
 		cmocka_unit_test(a_lost_answer_to_the_owner),
 		cmocka_unit_test(a_lost_answer_to_unshare),
 		cmocka_unit_test(revoked_keys_free_nothing),
+		cmocka_unit_test(revoking_frees_no_other_object),
+		cmocka_unit_test(shared_while_revoked),
+		cmocka_unit_test(operations_are_awaited),
 		cmocka_unit_test(blocks_too),
 		cmocka_unit_test(other_keys_do_not_admit),
 		cmocka_unit_test(lost_with_the_session),

@@ -1,140 +1,28 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/*
- * A program that scans itself: every place in which a pointer may be, every place in which it does not count, and
- * memory that changes meanwhile.
- *
- * Each test has blocks of its own, whose addresses are computed where they are needed, so that none lies around.
- */
+/* Every place in which a reference may be, and every place in which it does not count. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <cmocka.h>
 
-#include <errno.h>
 #include <fcntl.h>
-#include <linux/audit.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <pthread.h>
 #include <semaphore.h>
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include "client/scan/pages.h"
 #include "client/scan/scan.h"
-#include "common/addr.h"
-#include "common/clock.h"
-#include "common/heap.h"
 #include "common/private_memory.h"
 #include "common/thread.h"
+#include "tests/support/scans.h"
 
-#define BLOCKS 40
-#define BLOCK_BYTES 4000U
-#define PAGE ((size_t)4096)
-#define MIB ((size_t)1 << 20)
 #define TIB ((size_t)1 << 40)
-
-static struct heap *heap;
-static struct target *blocks; /* on the heap */
-static struct scan *scan;
-static struct scan_request request;
-static unsigned group; /* of blocks: of this test */
-
-/* Not a constant that a compiler would keep ready. */
-static volatile uint64_t base = 77ULL << 20;
-
-static uint64_t address(unsigned i)
-{
-	return addr_make(5 + group, base + (uint64_t)i * 2 * BLOCK_BYTES);
-}
-
-/* Store the address, and leave no copy behind in a live frame. */
-static __attribute__((noinline)) void plant(volatile void *at, unsigned i, uint64_t offset)
-{
-	*(volatile uint64_t *)at = address(i) + offset;
-}
-
-static __attribute__((noinline)) void plant_unaligned(uint8_t *at, unsigned i)
-{
-	const uint64_t value = address(i);
-
-	memcpy(at, &value, sizeof(value));
-}
-
-static void *map(size_t bytes, int prot, int flags, int fd)
-{
-	void *p = mmap(NULL, bytes, prot, flags, fd, 0);
-
-	assert_true(p != MAP_FAILED);
-	return p;
-}
-
-static void *map_private(size_t bytes)
-{
-	return map(bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
-}
-
-static int begin(void **state)
-{
-	(void)state;
-	group++;
-	heap = heap_create();
-	blocks = heap ? heap_alloc(heap, BLOCKS * sizeof(*blocks)) : NULL;
-	if (!blocks)
-		return -1;
-	for (unsigned i = 0; i < BLOCKS; i++)
-		blocks[i] = (struct target){ address(i), BLOCK_BYTES };
-	request = (struct scan_request){ .blocks = blocks, .nblocks = BLOCKS, .cancel_fd = -1 };
-	return 0;
-}
-
-static int end(void **state)
-{
-	(void)state;
-	scan_destroy(scan);
-	scan = NULL;
-	heap_destroy(heap);
-	return 0;
-}
-
-static __attribute__((noinline)) void run(void)
-{
-	struct errinfo errinfo = { "" };
-
-	scan_destroy(scan);
-	scan = NULL;
-	assert_int_equal(scan_create(&scan, &request, &errinfo), 0);
-	assert_int_equal(scan_run(scan, &errinfo), 0);
-	assert_string_equal(errinfo.text, "");
-}
-
-static bool met(unsigned i)
-{
-	return targets_start_met(scan_targets(scan), i);
-}
-
-static bool met_inside(unsigned i)
-{
-	return targets_interior_met(scan_targets(scan), i);
-}
-
-/* valgrind has copies of what the program has written, and runs it on a stack of its own making. */
-static bool under_valgrind(void)
-{
-	return getenv("RMEM_TEST_VALGRIND") != NULL;
-}
 
 /* --- places --- */
 
@@ -224,6 +112,13 @@ static void test_places(void **state)
 }
 
 /* --- no places --- */
+
+static __attribute__((noinline)) void plant_unaligned(uint8_t *at, unsigned i)
+{
+	const uint64_t value = address(i);
+
+	memcpy(at, &value, sizeof(value));
+}
 
 static void test_not_met(void **state)
 {
@@ -495,292 +390,6 @@ static void test_truncated(void **state)
 	close(fd);
 }
 
-/* --- while it runs --- */
-
-/* process_vm_readv() goes through here: something happens before it. */
-static struct {
-	bool forbid;
-	unsigned forbid_from; /* the call with this number; 0: never */
-	uint8_t *unmap;       /* when its page is about to be read */
-	size_t unmap_bytes;
-	unsigned calls;
-} at_read;
-
-ssize_t __real_process_vm_readv(pid_t pid, const struct iovec *local, unsigned long nlocal,
-	const struct iovec *remote, unsigned long nremote, unsigned long flags);
-ssize_t __wrap_process_vm_readv(pid_t pid, const struct iovec *local, unsigned long nlocal,
-	const struct iovec *remote, unsigned long nremote, unsigned long flags);
-
-ssize_t __wrap_process_vm_readv(pid_t pid, const struct iovec *local, unsigned long nlocal,
-	const struct iovec *remote, unsigned long nremote, unsigned long flags)
-{
-	at_read.calls++;
-	if (at_read.forbid || (at_read.forbid_from && at_read.calls >= at_read.forbid_from)) {
-		errno = EPERM;
-		return -1;
-	}
-	for (unsigned long i = 0; i < nremote && at_read.unmap; i++) {
-		const uint8_t *const from = remote[i].iov_base;
-
-		if (at_read.unmap < from || at_read.unmap >= from + remote[i].iov_len)
-			continue;
-		munmap(at_read.unmap, at_read.unmap_bytes);
-		at_read.unmap = NULL;
-	}
-	return __real_process_vm_readv(pid, local, nlocal, remote, nremote, flags);
-}
-
-/* A hole in the middle of what is being read: all around it is found. */
-static void test_unmapped(void **state)
-{
-	const size_t bytes = 2 * MIB, hole = 5 * PAGE;
-	uint8_t *p = map_private(bytes);
-
-	(void)state;
-	(void)madvise(p, bytes, MADV_NOHUGEPAGE);
-	for (size_t i = 0; i < bytes; i += PAGE)
-		p[i] = 1;
-	plant(p + MIB - 8, 0, 0);
-	plant(p + MIB + 8, 1, 0);
-	plant(p + MIB + hole, 2, 0);
-	plant(p + bytes - 8, 3, 0);
-	at_read.unmap = p + MIB;
-	at_read.unmap_bytes = hole;
-	run();
-	assert_null(at_read.unmap); /* so it did happen */
-	assert_true(met(0) && met(2) && met(3));
-	assert_true(under_valgrind() || !met(1));
-	assert_int_equal(scan_counts(scan)->bytes_gone, hole);
-	munmap(p, bytes);
-}
-
-/* The rest of it, far beyond what is read at once. */
-static void test_rest_unmapped(void **state)
-{
-	const size_t bytes = 100 * MIB;
-	uint8_t *p = map_private(bytes), *after;
-
-	(void)state;
-	(void)madvise(p, bytes, MADV_NOHUGEPAGE);
-	for (size_t i = 0; i < bytes; i += PAGE)
-		p[i] = 1;
-	after = map_private(PAGE);
-	plant(after, 0, 0);
-	plant(p, 1, 0);
-	at_read.unmap = p + MIB;
-	at_read.unmap_bytes = bytes - MIB;
-	run();
-	assert_true(met(0) && met(1));
-	assert_true(scan_counts(scan)->bytes_gone > 60 * MIB);
-	munmap(p, MIB);
-	munmap(after, PAGE);
-}
-
-/* --- filters --- */
-
-static void test_forbidden(void **state)
-{
-	volatile uint64_t on_stack;
-	uint8_t *p = map_private(4 * PAGE);
-
-	(void)state;
-	plant(&on_stack, 0, 0);
-	plant(p, 1, 0);
-	plant(p + 2 * PAGE, 2, 0);
-	plant(p + 3 * PAGE, 3, 0);
-	assert_int_equal(mprotect(p + PAGE, PAGE, PROT_NONE), 0);
-	at_read.forbid = true;
-	at_read.calls = 0;
-	run();
-	at_read.forbid = false;
-	assert_int_equal(at_read.calls, 1);
-	assert_true(met(0) && met(1) && met(2) && met(3));
-	assert_true(under_valgrind() || !met(4));
-	on_stack = 0;
-	munmap(p, 4 * PAGE);
-}
-
-/* It came while the scan was under way. */
-static void test_forbidden_later(void **state)
-{
-	struct errinfo errinfo = { "" };
-
-	(void)state;
-	assert_int_equal(scan_create(&scan, &request, &errinfo), 0);
-	at_read.calls = 0;
-	at_read.forbid_from = 3;
-	assert_int_equal(scan_run(scan, &errinfo), -EPERM);
-	at_read.forbid_from = 0;
-	assert_true(errinfo.text[0]);
-}
-
-/* As a container does it: also what to expect of an old profile of Docker. */
-static void refuse_calls(bool open_too)
-{
-	struct sock_filter filter[] = {
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_process_vm_readv, 2, 0),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, open_too ? SYS_openat : SYS_process_vm_readv, 1,
-			0),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
-	};
-	const struct sock_fprog program = { sizeof(filter) / sizeof(*filter), filter };
-
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
-		prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program))
-		_exit(77);
-}
-
-/* In the child: 0, or the number of what is wrong. */
-static int scan_filtered(bool open_too)
-{
-	struct errinfo errinfo = { "" };
-	volatile uint64_t on_stack;
-	int rc;
-
-	plant(&on_stack, 0, 0);
-	refuse_calls(open_too);
-	if (scan_create(&scan, &request, &errinfo))
-		return 1;
-	rc = scan_run(scan, &errinfo);
-	on_stack = 0;
-	if (open_too)
-		return rc == -EPERM && errinfo.text[0] ? 0 : 2;
-	if (rc)
-		return 3;
-	return met(0) && !met(1) ? 0 : 4;
-}
-
-static void check_filtered(bool open_too)
-{
-	const pid_t child = fork();
-	int status;
-
-	assert_true(child >= 0);
-	if (!child)
-		_exit(scan_filtered(open_too));
-	assert_int_equal(waitpid(child, &status, 0), child);
-	assert_true(WIFEXITED(status));
-	if (WEXITSTATUS(status) == 77)
-		skip();
-	assert_int_equal(WEXITSTATUS(status), 0);
-}
-
-static void test_seccomp(void **state)
-{
-	(void)state;
-	if (under_valgrind())
-		skip(); /* it needs the calls itself */
-	check_filtered(false);
-	check_filtered(true);
-}
-
-/* --- limits --- */
-
-static void test_cancelled(void **state)
-{
-	struct errinfo errinfo = { "" };
-
-	(void)state;
-	request.cancel_fd = eventfd(1, EFD_CLOEXEC);
-	assert_int_equal(scan_create(&scan, &request, &errinfo), 0);
-	assert_int_equal(scan_run(scan, &errinfo), -ECANCELED);
-	assert_true(errinfo.text[0]);
-	assert_int_equal(scan_counts(scan)->waited_ns, 0);
-	close(request.cancel_fd);
-}
-
-static void *run_cancelled(void *arg)
-{
-	*(int *)arg = scan_run(scan, NULL);
-	return NULL;
-}
-
-/* While it waits for its budget, which would take days. */
-static void test_cancelled_waiting(void **state)
-{
-	struct errinfo errinfo = { "" };
-	pthread_t thread;
-	int rc = 0;
-
-	(void)state;
-	request.cancel_fd = eventfd(0, EFD_CLOEXEC);
-	request.bytes_per_s = 1;
-	assert_int_equal(scan_create(&scan, &request, &errinfo), 0);
-	assert_int_equal(pthread_create(&thread, NULL, run_cancelled, &rc), 0);
-	assert_int_equal(eventfd_write(request.cancel_fd, 1), 0);
-	pthread_join(thread, NULL);
-	assert_int_equal(rc, -ECANCELED);
-	close(request.cancel_fd);
-}
-
-static void test_budget(void **state)
-{
-	const size_t bytes = 64 * MIB;
-	volatile uint64_t on_stack;
-	uint8_t *p = map_private(bytes);
-
-	(void)state;
-	memset(p, 1, bytes); /* so that it does take a while */
-	plant(&on_stack, 0, 0);
-	run();
-	/* Three times as long as it needs. */
-	request.bytes_per_s =
-		scan_counts(scan)->bytes_read * NSEC_PER_SEC / (3 * scan_counts(scan)->elapsed_ns);
-	run();
-	assert_true(met(0));
-	assert_true(scan_counts(scan)->waited_ns > 0);
-	assert_true(scan_counts(scan)->waited_ns <= scan_counts(scan)->elapsed_ns);
-	request.bytes_per_s = 0;
-	request.cpu_percent = 5; /* less than it gets on a machine with other work */
-	run();
-	assert_true(scan_counts(scan)->waited_ns > 0);
-	assert_true(scan_counts(scan)->elapsed_ns > 3 * scan_counts(scan)->cpu_ns);
-	on_stack = 0;
-	munmap(p, bytes);
-}
-
-static void test_no_descriptors(void **state)
-{
-	struct errinfo errinfo = { "" };
-	struct rlimit old, few;
-
-	(void)state;
-	assert_int_equal(scan_create(&scan, &request, &errinfo), 0);
-	assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
-	for (unsigned used = 0;; used++) {
-		const int fd = dup(0);
-		int rc;
-
-		close(fd);
-		few = old;
-		few.rlim_cur = (rlim_t)fd + used;
-		assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
-		rc = scan_run(scan, &errinfo);
-		assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
-		assert_int_equal(dup(0), fd); /* none is left open */
-		close(fd);
-		if (!rc)
-			break;
-		assert_int_equal(rc, -EMFILE);
-		assert_true(used < 3);
-	}
-}
-
-static void test_wrong_request(void **state)
-{
-	struct errinfo errinfo = { "" };
-
-	(void)state;
-	blocks[1] = blocks[0];
-	assert_int_equal(scan_create(&scan, &request, &errinfo), -EINVAL);
-	assert_null(scan);
-	assert_true(errinfo.text[0]);
-	scan_destroy(NULL);
-}
-
-/* Another pass adds to the first; strays are kept. */
 static void test_again(void **state)
 {
 	struct target *span = heap_alloc(heap, sizeof(*span));
@@ -806,30 +415,18 @@ static void test_again(void **state)
 	first = second = stray = strays[0] = 0;
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_places),
-		TEST(test_not_met),
-		TEST(test_own_thread),
-		TEST(test_sleeper),
-		TEST(test_own_stack),
-		TEST(test_first_stack),
-		TEST(test_sparse),
-		TEST(test_truncated),
-		TEST(test_unmapped),
-		TEST(test_rest_unmapped),
-		TEST(test_forbidden),
-		TEST(test_forbidden_later),
-		TEST(test_seccomp),
-		TEST(test_cancelled),
-		TEST(test_cancelled_waiting),
-		TEST(test_budget),
-		TEST(test_no_descriptors),
-		TEST(test_wrong_request),
-		TEST(test_again),
+		SCAN_TEST(test_places),
+		SCAN_TEST(test_not_met),
+		SCAN_TEST(test_own_thread),
+		SCAN_TEST(test_sleeper),
+		SCAN_TEST(test_own_stack),
+		SCAN_TEST(test_first_stack),
+		SCAN_TEST(test_sparse),
+		SCAN_TEST(test_truncated),
+		SCAN_TEST(test_again),
 	};
 
 	return cmocka_run_group_tests_name("scan", tests, NULL, NULL);
