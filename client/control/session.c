@@ -7,6 +7,7 @@
 #include <sys/eventfd.h>
 #include <sys/random.h>
 #include <unistd.h>
+#include <utlist.h>
 
 #include "client/base/wiped.h"
 #include "common/clock.h"
@@ -247,12 +248,24 @@ void session_wake_slab_thread(struct session *s)
 	wake(s->slab_fd);
 }
 
-uint64_t session_shares_ended(struct session *s)
+void session_sharing_begin(struct session *s, struct sharing_call *call)
 {
-	uint64_t ended;
+	struct sharing_call *other;
 
 	pthread_mutex_lock(&s->table);
-	ended = s->shares_ended;
+	DL_FOREACH (s->sharing_calls, other) {
+		if (other->addr != call->addr || other->revokes == call->revokes)
+			continue;
+		call->overlapped |= call->revokes;
+		other->overlapped |= other->revokes;
+	}
+	DL_APPEND(s->sharing_calls, call);
 	pthread_mutex_unlock(&s->table);
-	return ended;
+}
+
+void session_sharing_end(struct session *s, struct sharing_call *call)
+{
+	pthread_mutex_lock(&s->table);
+	DL_DELETE(s->sharing_calls, call);
+	pthread_mutex_unlock(&s->table);
 }

@@ -105,8 +105,7 @@ struct session {
 	pthread_mutex_t table;
 	struct depot depot;
 	struct blocks blocks;
-	/* Calls of rmem_share() so far: what began while keys were being revoked may have given out another one. */
-	uint64_t shares_begun, shares_ended;
+	struct sharing_call *sharing_calls; /* that are not over */
 	struct buffers buffers;
 	uint64_t buffers_version; /* changes with the buffers */
 	struct domain *domain;    /* outlives connections; changes with the device only */
@@ -140,10 +139,18 @@ bool session_connected(const struct session *s);
 void session_disconnect(struct session *s);
 
 /*
- * Without the table: how many calls that share are over. If no more than these have begun, later on, none has overlapped what
- * was done between.
+ * A call that shares what begins at addr, or revokes its keys. What is shared while it is revoked may have another key:
+ * overlapped is set in the call that revokes, under the table.
  */
-uint64_t session_shares_ended(struct session *s);
+struct sharing_call {
+	uint64_t addr;
+	bool revokes, overlapped;
+	struct sharing_call *prev, *next;
+};
+
+/* Without the table: it begins, before anything of it is noted or asked for; it is over. */
+void session_sharing_begin(struct session *s, struct sharing_call *call);
+void session_sharing_end(struct session *s, struct sharing_call *call);
 
 /* With the table: what channels remember is to be looked at again. */
 static inline void session_next_epoch(struct session *s)

@@ -198,12 +198,11 @@ int kept_free(struct rmem *rm, struct slab *slab, rmem_addr_t addr, void *caller
 		       : 0;
 }
 
-int kept_revoke(struct rmem *rm, struct slab *slab, rmem_addr_t addr, uint64_t deadline_ns,
-	struct errinfo *errinfo)
+int kept_revoke(struct rmem *rm, struct slab *slab, rmem_addr_t addr,
+	const struct sharing_call *call, uint64_t deadline_ns, struct errinfo *errinfo)
 {
 	struct revision r = { .request = { .addr = addr }, .slab = slab };
 	struct session *s = &rm->session;
-	const uint64_t ended = session_shares_ended(s);
 	struct revise_reply reply;
 	uint64_t here, record;
 	uint32_t slot;
@@ -227,7 +226,7 @@ int kept_revoke(struct rmem *rm, struct slab *slab, rmem_addr_t addr, uint64_t d
 	/* First the record: the one before must not be written any more, its keys would be good again. */
 	pthread_mutex_lock(&s->table);
 	if (atomic_compare_exchange_strong(&slab->records[slot], &here, record) &&
-		s->shares_begun == ended) {
+		!call->overlapped) {
 		(void)slab_set_shared(slab, s->heap, slot, false);
 		depot_set_kept(&s->depot, slab, slot, false);
 	}

@@ -29,9 +29,12 @@ int kept_begin(struct rmem *rm, struct slab *slab, uint32_t slot, uint64_t deadl
 int kept_free(struct rmem *rm, struct slab *slab, rmem_addr_t addr, void *caller,
 	uint64_t deadline_ns, struct errinfo *errinfo);
 
-/* Revoke its keys, so that its record is this session's again. -ESTALE: another session has freed it. */
-int kept_revoke(struct rmem *rm, struct slab *slab, rmem_addr_t addr, uint64_t deadline_ns,
-	struct errinfo *errinfo);
+/*
+ * Revoke its keys, so that its record is this session's again, unless it was shared during the call. -ESTALE: another session has
+ * freed it.
+ */
+int kept_revoke(struct rmem *rm, struct slab *slab, rmem_addr_t addr,
+	const struct sharing_call *call, uint64_t deadline_ns, struct errinfo *errinfo);
 
 /*
  * Freeing what was at addr, in that slab, was refused: errinfo says by which session and where it was freed, if others could

@@ -93,14 +93,14 @@ static int note_shared(
 	return rc;
 }
 
-/* No key to it is good, unless a call that shares was not over when that was asked for. */
-static void note_unshared(struct session *s, const struct own *own, uint64_t ended)
+/* No key to it is good, unless it was shared meanwhile. */
+static void note_unshared(struct session *s, const struct own *own, const struct sharing_call *call)
 {
 	struct block *block;
 
 	pthread_mutex_lock(&s->table);
 	block = blocks_find_range(&s->blocks, own->addr, 1);
-	if (s->shares_begun != ended || !block || block->id != own->id) {
+	if (call->overlapped || !block || block->id != own->id) {
 		pthread_mutex_unlock(&s->table);
 		return;
 	}
@@ -152,22 +152,15 @@ static int share(struct rmem *rm, rmem_addr_t addr, enum share_rights rights, ui
 		errinfo);
 }
 
-static void count_share(struct session *s, uint64_t *calls)
-{
-	pthread_mutex_lock(&s->table);
-	++*calls;
-	pthread_mutex_unlock(&s->table);
-}
-
 int sharing_share(struct rmem *rm, rmem_addr_t addr, enum share_rights rights, uint64_t deadline_ns,
 	struct share_reply *out, struct errinfo *errinfo)
 {
-	struct session *s = &rm->session;
+	struct sharing_call call = { .addr = addr };
 	int rc;
 
-	count_share(s, &s->shares_begun);
+	session_sharing_begin(&rm->session, &call);
 	rc = share(rm, addr, rights, deadline_ns, out, errinfo);
-	count_share(s, &s->shares_ended);
+	session_sharing_end(&rm->session, &call);
 	return rc;
 }
 
@@ -195,12 +188,11 @@ static int renew_record(
 	return rc ? rc : slab_thread_sync(&rm->slab_thread, deadline_ns, errinfo);
 }
 
-int sharing_unshare(
-	struct rmem *rm, rmem_addr_t addr, uint64_t deadline_ns, struct errinfo *errinfo)
+static int revoke(struct rmem *rm, rmem_addr_t addr, const struct sharing_call *call,
+	uint64_t deadline_ns, struct errinfo *errinfo)
 {
 	struct unshare_request request = { .addr = addr };
 	struct session *s = &rm->session;
-	const uint64_t ended = session_shares_ended(s);
 	struct own own = { .addr = addr };
 	int rc = look_for_own(s, &own, errinfo);
 
@@ -208,7 +200,7 @@ int sharing_unshare(
 		rc = renew_record(rm, &own, deadline_ns, errinfo);
 	/* Also if it became that meanwhile: then its new record has not been written. */
 	if (rc == 0 && own.slab && slab_is_kept(own.slab, own.slot))
-		return kept_revoke(rm, own.slab, addr, deadline_ns, errinfo);
+		return kept_revoke(rm, own.slab, addr, call, deadline_ns, errinfo);
 	if (rc == 0)
 		rc = control_call(s,
 			&(struct control_call){ .type = MESSAGE_UNSHARE,
@@ -219,7 +211,19 @@ int sharing_unshare(
 				.arg = &request },
 			errinfo);
 	if (rc == 0)
-		note_unshared(s, &own, ended);
+		note_unshared(s, &own, call);
+	return rc;
+}
+
+int sharing_unshare(
+	struct rmem *rm, rmem_addr_t addr, uint64_t deadline_ns, struct errinfo *errinfo)
+{
+	struct sharing_call call = { .addr = addr, .revokes = true };
+	int rc;
+
+	session_sharing_begin(&rm->session, &call);
+	rc = revoke(rm, addr, &call, deadline_ns, errinfo);
+	session_sharing_end(&rm->session, &call);
 	return rc;
 }
 

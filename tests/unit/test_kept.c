@@ -357,6 +357,11 @@ static void share_again(void)
 	(void)key_to(contested, RMEM_SHARE_MAY_FREE);
 }
 
+static void revoke(void)
+{
+	assert_int_equal(rmem_unshare(owner, contested), 0);
+}
+
 static bool is_shared(rmem_addr_t addr)
 {
 	return slab_is_shared(blocks_slab(&owner->session.blocks, addr), addr);
@@ -365,7 +370,7 @@ static bool is_shared(rmem_addr_t addr)
 /* It is shared anew while its keys are being revoked: what the owner knows of it allows for the new key. */
 static void shared_while_revoked(void **state)
 {
-	rmem_addr_t large;
+	rmem_addr_t first;
 
 	(void)state;
 	open_all(false);
@@ -377,16 +382,28 @@ static void shared_while_revoked(void **state)
 	assert_int_equal(rmem_unshare(owner, contested), 0);
 	assert_int_equal(atomic_load(&owner->session.depot.kept), 0);
 	assert_false(is_shared(contested));
+	/* Another one, which is shared meanwhile, makes no difference. */
+	(void)key_to(contested, RMEM_SHARE_MAY_FREE);
+	first = contested;
+	contested = allocate(SMALL);
+	lender.meanwhile = share_again;
+	assert_int_equal(rmem_unshare(owner, first), 0);
+	assert_false(is_shared(first));
+	assert_int_equal(rmem_free(owner, first), 0);
 	(void)key_to(contested, 0);
 	lender.meanwhile = share_again;
 	assert_int_equal(rmem_unshare(owner, contested), 0);
 	assert_true(is_shared(contested));
+	/* ... or the other way round: the key is given out last. */
+	lender.meanwhile = revoke;
+	(void)key_to(contested, 0);
+	assert_true(is_shared(contested));
 	assert_int_equal(rmem_free(owner, contested), 0);
-	contested = large = allocate_for_all(LARGE);
+	contested = first = allocate_for_all(LARGE);
 	lender.meanwhile = share_again;
-	assert_int_equal(rmem_unshare(owner, large), 0);
-	assert_true(blocks_find(&owner->session.blocks, large)->may_free);
-	assert_int_equal(rmem_free(owner, large), 0);
+	assert_int_equal(rmem_unshare(owner, first), 0);
+	assert_true(blocks_find(&owner->session.blocks, first)->may_free);
+	assert_int_equal(rmem_free(owner, first), 0);
 	close_all();
 }
 
