@@ -29,7 +29,7 @@ struct scan_arg {
 #define ENTRY_SWAPPED (1ULL << 62)
 #define ENTRY_FILE (1ULL << 61)
 
-#define GONE_SHARE 16
+#define GONE_SHARE 16 /* a 16th of what is gone so far is passed over next */
 
 _Static_assert(sizeof(struct scan_region) * PAGES_RUNS <= sizeof(((struct pages *)0)->room),
 	"the regions of an answer");
@@ -166,7 +166,7 @@ static size_t ask_mincore(struct pages *p, uint64_t at, size_t n)
 static size_t pass_gone(struct pages *p, uint64_t left)
 {
 	const size_t room = sizeof(p->room.resident);
-	size_t n = p->gone < 2 * GONE_SHARE ? 1 : p->gone / GONE_SHARE;
+	size_t n = p->gone < GONE_SHARE ? 1 : p->gone / GONE_SHARE;
 
 	n = n < room ? n : room;
 	n = n < left ? n : (size_t)left;

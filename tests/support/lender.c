@@ -157,8 +157,8 @@ static int rights_of(
 {
 	uint8_t right[SHARE_KEY_SIZE];
 
-	for (uint8_t i = 0; i < SHARE_RIGHTS; i++) {
-		make_key(loan, addr, record, i, right);
+	for (int i = 0; i < SHARE_RIGHTS; i++) {
+		make_key(loan, addr, record, (uint8_t)i, right);
 		if (memcmp(key, right, sizeof(right)) == 0)
 			return i;
 	}

@@ -40,7 +40,7 @@ static void slots_are_exact(void **state)
 
 		assert_non_null(s);
 		assert_true(slab_is_lost(s)); /* until it is in the depot */
-		for (uint64_t offset = 0; offset < 2 * SLAB_BYTES_MAX; offset++) {
+		for (uint64_t offset = 0; offset < 2UL * SLAB_BYTES_MAX; offset++) {
 			const uint64_t slot = slab_exact_slot(offset, s->inverse, s->twos);
 
 			if (offset % slot_bytes == 0)
