@@ -227,12 +227,28 @@ int sharing_unshare(
 	return rc;
 }
 
+/* Does addr lie in a block or a slab that this session has allocated, and holds? */
+static bool is_own(struct session *s, rmem_addr_t addr)
+{
+	const struct block *block;
+	bool own;
+
+	pthread_mutex_lock(&s->table);
+	block = blocks_find_range(&s->blocks, addr, 1);
+	own = block && !block->attached && block->state == BLOCK_LIVE;
+	pthread_mutex_unlock(&s->table);
+	return own;
+}
+
 static int check_attach(struct session *s, rmem_addr_t addr, struct errinfo *errinfo)
 {
 	struct block block = { 0 };
 
 	if (!addr_is_remote(addr))
 		return errinfo_set(errinfo, -EINVAL, "0x%" PRIx64 " is not a remote address", addr);
+	if (is_own(s, addr))
+		return errinfo_set(
+			errinfo, -EINVAL, "0x%" PRIx64 " is this session's own allocation", addr);
 	if (!look(s, addr, &block))
 		return 0;
 	if (block.state == BLOCK_STALE || block.state == BLOCK_FREED)

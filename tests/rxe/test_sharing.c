@@ -57,6 +57,22 @@ static rmem_addr_t open_pair(
 	return addr;
 }
 
+/* Its own objects are not for it to attach, wherever they lie in their slab; the others there are not lost by that. */
+static void keeps_its_own(struct rmem *rm)
+{
+	struct rmem_share_key key;
+	rmem_addr_t objects[3];
+
+	lib_succeed(rmem_alloc_many(rm, 100, 3, NULL, objects));
+	for (unsigned i = 0; i < 3; i++) {
+		lib_succeed(rmem_share(rm, objects[i], &key));
+		lib_expect(rmem_attach(rm, objects[i], &key, NULL), -EINVAL, "own allocation");
+	}
+	for (unsigned i = 0; i < 3; i++)
+		lib_succeed(rmem_read(rm, mine, objects[i], 100));
+	lib_succeed(rmem_free_many(rm, objects, 3));
+}
+
 static void test_two_sessions(void **state)
 {
 	struct rig *r = *state;
@@ -78,6 +94,7 @@ static void test_two_sessions(void **state)
 	assert_int_equal(rmem_attach(b, addr, NULL, NULL), -EINVAL);
 	assert_int_equal(rmem_attach(NULL, addr, &key, NULL), -EINVAL);
 	assert_int_equal(rmem_attach(a, addr, &key, NULL), -EINVAL);
+	keeps_its_own(a);
 	must_attach(b, addr, &key);
 	assert_int_equal(rmem_attach(b, addr, &key, NULL), -EEXIST);
 	exchange(a, b, addr, 1);
