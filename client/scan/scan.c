@@ -25,7 +25,7 @@
 #define PIECE_BYTES \
 	((size_t)256 << 10) /* with the words found, it stays in the second level of the cache */
 #define PIECE_WORDS (PIECE_BYTES / sizeof(uint64_t))
-#define DEAD_MAX 64               /* stacks in one mapping; what is more is read as a whole */
+#define DEAD_MAX 64               /* stacks in one mapping; further ones are read whole */
 #define OWN_ROOM_MIN 256          /* ranges */
 #define WAIT_MIN_NS NSEC_PER_MSEC /* shorter ones add up */
 

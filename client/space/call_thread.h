@@ -43,7 +43,7 @@ struct call_job {
 struct call_thread {
 	pthread_mutex_t lock;  /* nothing is waited for with it */
 	pthread_cond_t work;   /* there is a job, or the thread is to end */
-	pthread_cond_t idle;   /* there is none, nor is one being run */
+	pthread_cond_t idle;   /* no job waits, and none runs */
 	struct call_job *jobs; /* that are to be run, the oldest first */
 	struct call_job *left; /* that are to be undone, while there is none of those */
 	bool running;

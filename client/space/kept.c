@@ -304,7 +304,7 @@ static int collect(struct rmem *rm, struct slab *slab, uint32_t slot, uint64_t d
 	if (rc == 0)
 		(void)slab_set_shared(slab, s->heap, slot, false);
 	pthread_mutex_unlock(&s->table);
-	/* -EIO: somebody may reach it for ever. It is used for nothing any more. */
+	/* -EIO: the device does not confirm that other sessions are out. The slot is not used again. */
 	if (rc == -EIO)
 		return 0;
 	if (rm->checking)

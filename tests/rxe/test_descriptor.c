@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The descriptor of a queue: readable when there is something to reap, over restarts too, and not for ever. Calls among the
- * operations of a queue (rmem_start_alloc() and its like).
+ * The descriptor of a queue: readable when there is something to reap, also after a restart of rmemd, and not readable once
+ * all is reaped. Calls among the operations of a queue (rmem_start_alloc() and its like).
  */
 #include <errno.h>
 #include <inttypes.h>

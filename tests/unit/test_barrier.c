@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Records that change while they are sent, by threads that make no fence or, where the kernel refuses membarrier(2),
- * that do: whatever the journal says has been sent, the server has as it is. Each case is a process of its own, as what
- * the kernel refuses it refuses for ever.
+ * that do: whatever the journal says has been sent, the server has as it is. Each case is a process of its own:
+ * a seccomp filter cannot be removed.
  */
 #include <setjmp.h>
 #include <stdarg.h>

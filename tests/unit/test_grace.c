@@ -56,7 +56,7 @@ static void it_waits_for_what_had_begun(void **state)
 	grace_destroy(&g);
 }
 
-/* Both at once: what had begun has ended; and who asks in vain waits for it. */
+/* A grace period is over once all operations that had begun have ended; until then a caller that asks waits. */
 static void it_is_over_when_nothing_is_on_its_way(void **state)
 {
 	struct grace g;
